@@ -1,0 +1,44 @@
+# Every target sets up what it needs; `make` alone lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+UV := $(BIN)/uv
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check fix test demo bench lock
+
+help:  ## list the targets
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+setup: .venv/.synced  ## make .venv from the locked requirements (PYTHON=python3.12 picks another Python)
+
+# vulture runs twice: without the tests it finds what only they use, with them their own dead code
+check: setup  ## lint, format, types, layers, dead code
+	$(BIN)/ruff check && $(BIN)/ruff format --check
+	$(BIN)/mypy && $(BIN)/lint-imports
+	$(BIN)/vulture && $(BIN)/vulture offsite operator cli tests
+
+fix: setup  ## repair what ruff can repair
+	$(BIN)/ruff check --fix && $(BIN)/ruff format
+
+test: check  ## check, then all tests
+	$(BIN)/pytest $(ARGS)
+
+demo: setup  ## three stages, two parties, one real model, on this machine
+	$(BIN)/offsite demo $(ARGS)
+
+bench: setup  ## speed and memory as ratios to a plain loop
+	$(BIN)/python bench/run.py $(ARGS)
+
+lock: $(UV)  ## resolve requirements/*.txt again (LOCK=--upgrade takes newer versions)
+	$(COMPILE) $(LOCK) pyproject.toml --extra dev --output-file requirements/dev.txt
+	for extra in train:runtime operator:operator; do $(COMPILE) -c requirements/dev.txt pyproject.toml --extra $${extra%:*} -o requirements/$${extra#*:}.txt || exit 1; done
+	$(COMPILE) -c requirements/dev.txt --group bootstrap --output-file requirements/uv.txt
+
+$(UV): requirements/uv.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/uv.txt && touch $@
+
+.venv/.synced: $(UV) requirements/dev.txt pyproject.toml
+	$(UV) pip sync --python $(BIN)/python --require-hashes requirements/dev.txt
+	$(UV) pip install --python $(BIN)/python --no-deps --no-build-isolation --editable . && touch $@

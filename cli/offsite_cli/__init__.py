@@ -1,0 +1,1 @@
+"""The command `offsite`, also a kubectl plugin: thin commands over the core."""

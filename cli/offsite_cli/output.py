@@ -1,0 +1,118 @@
+"""What the user sees.
+
+Results go to stdout. Everything else goes to stderr: progress as a live bar on a terminal and as a
+line now and then elsewhere, messages behind `offsite:` in lower case and without a full stop. With
+`--output json` every event is one JSON line on stdout.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from offsite.events import Event
+
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+class Output(StrEnum):
+    """How results are written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+def complain(message: str) -> None:
+    """Tell the user what is wrong."""
+    print(f"offsite: error: {message}", file=sys.stderr)
+
+
+def say(message: str) -> None:
+    """Tell the user something that is neither a result nor an error."""
+    print(f"offsite: {message}", file=sys.stderr)
+
+
+@contextmanager
+def showing(output: Output) -> Iterator[Callable[[Event], None]]:
+    """Show events, in the form that was asked for, while the `with` block runs."""
+    if output is Output.JSON:
+        yield lambda event: print(json.dumps(event), flush=True)
+        return
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _Lines().show
+        return
+    columns = (
+        "{task.description}",
+        BarColumn(),
+        "{task.percentage:>3.0f}%",
+        "{task.fields[facts]}",
+    )
+    shown = [TextColumn(c) if isinstance(c, str) else c for c in columns]
+    with Progress(*shown, TimeRemainingColumn(), console=console) as bars:
+        yield _Bars(bars).show
+
+
+def _result(event: Event) -> str | None:
+    """Say a result in a line; None: the event is no result."""
+    if event["event"] == "metric":
+        return f"{event['setting']}: {event['name']} {event['value']:.4g}"
+    if event["event"] == "artifact":
+        size = event["sizeBytes"] / 1e6
+        return f"{event['name']}: {size:.1f} MB at {event['uri']} ({event['digest']})"
+    return None
+
+
+def _facts(event: Event) -> str:
+    loss, rate = event.get("loss"), event.get("tokensPerSecond")
+    facts = [f"loss {loss:.3f}" if loss is not None else "", f"{rate:.0f} tok/s" if rate else ""]
+    return "  ".join(fact for fact in facts if fact)
+
+
+class _Bars:
+    """A live bar for each phase, on a terminal."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def show(self, event: Event) -> None:
+        if event["event"] == "progress":
+            self._advance(event)
+        elif event["event"] == "log":
+            self._bars.console.print(f"offsite: {event['message']}", markup=False, highlight=False)
+        elif (line := _result(event)) is not None:
+            print(line)
+
+    def _advance(self, event: Event) -> None:
+        phase, done, total = event["phase"], event["step"], event["totalSteps"]
+        if phase not in self._tasks:
+            self._tasks[phase] = self._bars.add_task(phase, facts="", total=total)
+        self._bars.update(self._tasks[phase], completed=done, total=total, facts=_facts(event))
+
+
+class _Lines:
+    """A line now and then, where there is no terminal."""
+
+    def __init__(self) -> None:
+        self._told = time.monotonic()
+
+    def show(self, event: Event) -> None:
+        if event["event"] == "progress":
+            self._advance(event)
+        elif event["event"] == "log":
+            say(event["message"])
+        elif (line := _result(event)) is not None:
+            print(line, flush=True)
+
+    def _advance(self, event: Event) -> None:
+        now = time.monotonic()
+        if now - self._told >= _SECONDS_BETWEEN_LINES:
+            self._told = now
+            steps = f"{event['step']}/{event['totalSteps']}"
+            say(f"{event['phase']}: {steps}  {_facts(event)}  {event['etaSeconds']:.0f} s to go")

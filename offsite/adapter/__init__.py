@@ -1,0 +1,44 @@
+"""What the data owner tunes: one module for each method, behind one interface.
+
+Every tensor of an adapter belongs to one block of the bundle and is a *change*: an adapter that was
+never trained is zero. On the wire a tensor is called `blocks.<i>.<name in the block>.<part>`, and
+is float32.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from offsite.adapter import blocks, lora
+from offsite.families import Family
+
+__all__ = ["METHODS", "Attached", "Method", "blocks", "lora"]
+
+
+class Attached(Protocol):
+    """An adapter in a model, ready to be trained."""
+
+    trained: Mapping[str, nn.Parameter]
+
+    def changes(self) -> dict[str, Tensor]:
+        """Get the adapter as it is sent."""
+        ...
+
+
+class Method(Protocol):
+    """A form of adapter."""
+
+    def attach(
+        self, model: PreTrainedModel, places: Sequence[int], *, rank: int, seed: int
+    ) -> Attached:
+        """Make the adapter trainable in the given blocks of a frozen model."""
+        ...
+
+    def merge(self, weight: Tensor, parts: Mapping[str, Tensor], row: Family) -> Tensor:
+        """Compute the change of one weight, in its shape, from the parts that were sent."""
+        ...
+
+
+METHODS = {"LoRA": lora, "Blocks": blocks}

@@ -1,0 +1,42 @@
+"""Whole blocks at the ends of the model: the paper's adapter (Xiao et al. 2023, section 3.1).
+
+Sent is the `change` of every tensor of those blocks, in its own shape: what was tuned minus what
+was there before. So an adapter can be scaled, and means nothing without the model.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from offsite.families import Family
+from offsite.layers import blocks
+
+
+class Unfrozen:
+    """Blocks that are trained, and what they were before."""
+
+    def __init__(self, trained: dict[str, nn.Parameter]) -> None:
+        self.trained: Mapping[str, nn.Parameter] = trained
+        self._before = {name: value.detach().clone() for name, value in trained.items()}
+
+    def changes(self) -> dict[str, Tensor]:
+        """Get the changes as they are sent."""
+        return {name: value.detach() - self._before[name] for name, value in self.trained.items()}
+
+
+def attach(model: PreTrainedModel, places: Sequence[int], *, rank: int, seed: int) -> Unfrozen:
+    """Make every tensor of blocks trainable, in float32; rank and seed have no part in it."""
+    trained: dict[str, nn.Parameter] = {}
+    for place in places:
+        block = blocks(model)[place].to(torch.float32)
+        block.requires_grad_(True)
+        for name, parameter in block.named_parameters():
+            trained[f"blocks.{place}.{name}.change"] = parameter
+    return Unfrozen(trained)
+
+
+def merge(weight: Tensor, parts: Mapping[str, Tensor], row: Family) -> Tensor:
+    """Get the change, which has the weight's own shape."""
+    return parts["change"]

@@ -1,0 +1,32 @@
+"""The folders that travel between the parties: normal model folders with a manifest.
+
+`manifest` says what a bundle holds, `record` what its sender remembers of it, and `check` decides
+whether a bundle that came from somebody else may be opened. No torch: the steps that hold keys do
+without it.
+"""
+
+from offsite.bundle.check import ADAPTER, check_adapter, check_emulator, check_files
+from offsite.bundle.manifest import (
+    AdapterFacts,
+    EmulatorFacts,
+    Manifest,
+    read_manifest,
+    write_manifest,
+)
+from offsite.bundle.record import BlockRecord, EmulatorRecord
+from offsite.bundle.strip import strip_companions
+
+__all__ = [
+    "ADAPTER",
+    "AdapterFacts",
+    "BlockRecord",
+    "EmulatorFacts",
+    "EmulatorRecord",
+    "Manifest",
+    "check_adapter",
+    "check_emulator",
+    "check_files",
+    "read_manifest",
+    "strip_companions",
+    "write_manifest",
+]

@@ -1,0 +1,136 @@
+"""The manifest of a bundle: what it is, who made it, and the digest of every file.
+
+Written last: a folder without a manifest is not a bundle.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from offsite.errors import BundleError
+
+MANIFEST = "manifest.json"
+_LARGEST_MANIFEST = 1 << 20
+
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, strict=True
+    )
+
+
+class FileEntry(_Part):
+    """Digest and size, in bytes, of one file."""
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size: int = Field(ge=0, le=1 << 44)
+
+
+class EmulatorFacts(_Part):
+    """What the receiver of an emulator needs to know of how it was made."""
+
+    kind: Literal["emulator"] = "emulator"
+    method: Literal["LayerDrop"] = "LayerDrop"
+    bottom: int = Field(ge=1)
+    """Blocks at the bottom that are the full model's own."""
+    top: int = Field(ge=1)
+    healed: bool
+    distilled_steps: int = Field(ge=0)
+
+
+class AdapterFacts(_Part):
+    """What the receiver of an adapter needs to know; its own record decides what it may hold."""
+
+    kind: Literal["adapter"] = "adapter"
+    method: Literal["LoRA", "Blocks"]
+    scope: Literal["All", "Ends"]
+    rank: int = Field(ge=0, le=1024)
+    """0 for whole blocks."""
+    answers: Digest
+    """The manifest of the bundle that it was tuned in."""
+
+
+class Manifest(_Part):
+    """The content of `manifest.json`."""
+
+    format: Literal[1] = 1
+    name: Name
+    made_by: Name
+    """The party that made it."""
+    architecture: str = Field(max_length=100)
+    dtype: Literal["float32", "bfloat16", "float16"]
+    facts: Annotated[EmulatorFacts | AdapterFacts, Field(discriminator="kind")]
+    files: dict[str, FileEntry] = Field(max_length=10_000)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files together."""
+        return sum(entry.size for entry in self.files.values())
+
+
+def canonical(value: Any) -> bytes:
+    """Encode JSON so that equal values are equal bytes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def file_digest(path: Path) -> str:
+    """Compute the SHA-256 of a file, in hex, at constant memory."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_digest(folder: Path, names: Mapping[str, Any]) -> str:
+    """Compute one digest over named files of a folder, as `sha256:<hex>`."""
+    listing = {name: file_digest(folder / name) for name in names}
+    return "sha256:" + hashlib.sha256(canonical(listing)).hexdigest()
+
+
+def write_manifest(folder: Path, **fields: Any) -> str:
+    """Write the manifest of all files in a folder, and return its digest.
+
+    Args:
+        fields: the fields of `Manifest` but `files`.
+    """
+    paths = sorted(path for path in folder.iterdir() if path.name != MANIFEST)
+    files = {p.name: FileEntry(sha256=file_digest(p), size=p.stat().st_size) for p in paths}
+    manifest = Manifest(files=files, **fields)
+    content = json.dumps(manifest.model_dump(by_alias=True), indent=2, sort_keys=True).encode()
+    scratch = folder / f"{MANIFEST}.partial"
+    scratch.write_bytes(content)
+    scratch.replace(folder / MANIFEST)
+    return digest_of(content)
+
+
+def digest_of(content: bytes) -> str:
+    """Name bytes by their SHA-256, as `sha256:<hex>`."""
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+def read_manifest(folder: Path) -> tuple[Manifest, str]:
+    """Read a folder's manifest, and its digest. Looks at no other file.
+
+    Raises:
+        BundleError: there is none, or it is not a manifest of a format that is known.
+    """
+    path = folder / MANIFEST
+    if path.is_symlink() or not path.is_file():
+        raise BundleError(f"{folder} is not a bundle: it has no {MANIFEST}")
+    if path.stat().st_size > _LARGEST_MANIFEST:
+        raise BundleError(f"{path} is larger than {_LARGEST_MANIFEST} bytes")
+    content = path.read_bytes()
+    try:
+        return Manifest.model_validate_json(content), digest_of(content)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in detail['loc'])}: {detail['msg']}"
+            for detail in error.errors(include_url=False)[:5]
+        )
+        raise BundleError(f"{path} is not a valid manifest: {problems}") from error

@@ -1,0 +1,55 @@
+"""Reading job files: YAML 1.2 in, typed jobs out, every problem reported at once."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from offsite.api import PATTERN_MEANING, OffsiteJob
+from offsite.errors import SpecError
+
+
+def load_job(path: Path) -> OffsiteJob:
+    """Read one job from a YAML or JSON file.
+
+    Raises:
+        SpecError: no such file, no YAML, or a job with unknown, missing or wrong fields; the error
+            lists all of them, each with its path.
+    """
+    try:
+        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(str(path), [f"cannot be read: {error}"]) from error
+    except YAMLError as error:
+        raise SpecError(str(path), [f"is not YAML: {' '.join(str(error).split())}"]) from error
+    return parse_job(content, source=str(path))
+
+
+def parse_job(content: Any, *, source: str) -> OffsiteJob:
+    """Check a job's content as read from YAML or JSON; `source` names it in errors.
+
+    Raises:
+        SpecError: unknown, missing or wrong fields.
+    """
+    try:
+        return OffsiteJob.model_validate(content)
+    except ValidationError as error:
+        problems = [_problem(detail) for detail in error.errors(include_url=False)]
+        raise SpecError(source, problems) from error
+
+
+def _problem(detail: ErrorDetails) -> str:
+    path = ".".join(str(part) for part in detail["loc"]) or "(top level)"
+    kind, given = detail["type"], detail["input"]
+    if kind == "extra_forbidden":
+        return f"{path}: unknown field; remove it"
+    if kind == "missing":
+        return f"{path}: required, but missing"
+    message = detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    if kind == "string_pattern_mismatch":
+        message = f"must be {PATTERN_MEANING[str(detail['ctx']['pattern'])]}"
+    shown = "" if isinstance(given, dict | list) else f" (it is {given!r})"
+    return f"{path}: {message}{shown}"

@@ -1,0 +1,198 @@
+"""Text and labelled examples: from files to batches of tokens, deterministically."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from offsite.errors import DataError
+from offsite.layers import IGNORED, Batch
+
+_BUCKET_BATCHES = 32
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a data set: plain text, or a prompt and how it goes on."""
+
+    text: str = ""
+    prompt: str = ""
+    completion: str = ""
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Example:
+    """Tokens, of which those before `start` are only context."""
+
+    tokens: tuple[int, ...]
+    start: int = 1
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A data set as examples, and how many of them had to be cut to the context."""
+
+    examples: tuple[Example, ...]
+    cut: int
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Read a data set: `.jsonl` with one object a line, or any other file as one plain text.
+
+    Raises:
+        DataError: no such file, nothing in it, or a line that is not as it should be; the message
+            names file and line.
+    """
+    try:
+        content = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read the data {path}: {error}") from error
+    if path.suffix == ".jsonl":
+        lines = [(n, line) for n, line in enumerate(content.splitlines(), 1) if line.strip()]
+        rows = [_row(f"{path}:{number}", line) for number, line in lines]
+    else:
+        rows = [Row(text=content)] if content.strip() else []
+    if not rows:
+        raise DataError(f"{path} holds no data; put text or JSON lines into it")
+    if len({(bool(row.text), bool(row.choices)) for row in rows}) > 1:
+        raise DataError(f"{path} mixes kinds of lines; give all of them the same columns")
+    return rows
+
+
+def _row(where: str, line: str) -> Row:
+    try:
+        value = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{where} is not JSON: {error}") from error
+    columns = set(value) if isinstance(value, dict) else set()
+    if columns not in ({"text"}, {"prompt", "completion"}, {"prompt", "completion", "choices"}):
+        raise DataError(
+            f"{where} has the columns {sorted(columns)}; allowed are text, or prompt and "
+            "completion, or prompt, completion and choices"
+        )
+    if not all(isinstance(value[name], str) and value[name] for name in columns - {"choices"}):
+        raise DataError(f"{where} has a column that is empty or not a string")
+    return Row(**value | {"choices": _choices(where, value)})
+
+
+def _choices(where: str, value: dict[str, Any]) -> tuple[str, ...]:
+    if "choices" not in value:
+        return ()
+    choices = value["choices"]
+    if not isinstance(choices, list) or not all(isinstance(c, str) and c for c in choices):
+        raise DataError(f"{where} has choices that are not a list of strings")
+    if len(choices) < 2 or value["completion"] not in choices:
+        raise DataError(f"{where} needs two choices or more, and the completion among them")
+    return tuple(choices)
+
+
+def encode(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, length: int) -> Encoded:
+    """Turn rows into examples of at most `length` tokens.
+
+    Plain text is packed: joined, each text closed by the end token, and cut into equal blocks.
+    A prompt that leaves too little room is cut on its left.
+
+    Raises:
+        DataError: every prompt is longer than `length`, or the text has fewer than two tokens.
+    """
+    if rows[0].text:
+        return Encoded(pack((row.text for row in rows), tokenizer, length), 0)
+    full = [pair(row.prompt, row.completion, tokenizer, end=True) for row in rows]
+    cut = sum(len(example.tokens) > length for example in full)
+    if cut == len(full):
+        raise DataError(
+            f"all {cut} examples are longer than {length} tokens; raise blockSize or shorten them"
+        )
+    return Encoded(tuple(shorten(example, length) for example in full), cut)
+
+
+def pack(
+    texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, length: int
+) -> tuple[Example, ...]:
+    """Join texts and cut the tokens into blocks of `length`; a shorter rest is left out.
+
+    Raises:
+        DataError: there are fewer than two tokens.
+    """
+    end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    stream: list[int] = []
+    for text in texts:
+        stream += [*_tokens(tokenizer, text), *end]
+    length = min(length, len(stream))
+    if length < 2:
+        raise DataError("the text has fewer than two tokens; there is nothing to learn from it")
+    starts = range(0, len(stream) - length + 1, length)
+    return tuple(Example(tuple(stream[i : i + length])) for i in starts)
+
+
+def pair(prompt: str, completion: str, tokenizer: PreTrainedTokenizerBase, *, end: bool) -> Example:
+    """Encode a prompt and its completion, which starts with a space as lm-eval scores it."""
+    context = _tokens(tokenizer, prompt)
+    if tokenizer.bos_token_id is not None and tokenizer.add_bos_token:
+        context = [tokenizer.bos_token_id, *context]
+    answer = _tokens(tokenizer, completion if completion[0].isspace() else f" {completion}")
+    if end and tokenizer.eos_token_id is not None:
+        answer = [*answer, tokenizer.eos_token_id]
+    return Example((*context, *answer), start=max(1, len(context)))
+
+
+def shorten(example: Example, length: int) -> Example:
+    """Cut an example to `length` tokens: from the left, so that the completion stays."""
+    excess = max(0, len(example.tokens) - length)
+    return Example(example.tokens[excess:], start=max(1, example.start - excess))
+
+
+def _tokens(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    return ids
+
+
+def batch_of(examples: Sequence[Example]) -> Batch:
+    """Stack examples into one batch, padded on the right to the longest."""
+    length = max(len(example.tokens) for example in examples)
+    tokens = torch.zeros(len(examples), length, dtype=torch.long)
+    targets = torch.full_like(tokens, IGNORED)
+    for row, example in enumerate(examples):
+        ids = torch.tensor(example.tokens)
+        tokens[row, : len(ids)] = ids
+        targets[row, example.start - 1 : len(ids) - 1] = ids[example.start :]
+    return Batch(tokens, targets)
+
+
+def ordered(examples: Sequence[Example], batch_size: int) -> list[Batch]:
+    """Batch all examples once, longest first, for evaluation."""
+    by_length = sorted(examples, key=lambda example: -len(example.tokens))
+    return [batch_of(by_length[i : i + batch_size]) for i in range(0, len(by_length), batch_size)]
+
+
+class Shuffled:
+    """Batches for training: the batch of any step, as a function of the seed alone.
+
+    Each epoch is a new shuffle. Examples of like length share a batch, so little is padded.
+    """
+
+    def __init__(self, examples: Sequence[Example], batch_size: int, seed: int) -> None:
+        self._examples, self._size, self._seed = examples, batch_size, seed
+        self.steps_per_epoch = -(-len(examples) // batch_size)
+        self._epoch = lru_cache(maxsize=1)(self._shuffle)
+
+    def __call__(self, step: int) -> Batch:
+        """Get the batch of a step, counted from 0."""
+        epoch, index = divmod(step, self.steps_per_epoch)
+        return batch_of([self._examples[i] for i in self._epoch(epoch)[index]])
+
+    def _shuffle(self, epoch: int) -> list[list[int]]:
+        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + epoch)
+        order: list[int] = torch.randperm(len(self._examples), generator=generator).tolist()
+        bucket, batches = self._size * _BUCKET_BATCHES, []
+        for i in range(0, len(order), bucket):
+            near = sorted(order[i : i + bucket], key=lambda j: len(self._examples[j].tokens))
+            batches += [near[k : k + self._size] for k in range(0, len(near), self._size)]
+        mixed: list[int] = torch.randperm(len(batches), generator=generator).tolist()
+        return [batches[i] for i in mixed]

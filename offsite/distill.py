@@ -1,0 +1,98 @@
+"""Distillation: the emulator learns to do what the blocks did that it stands for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from offsite.emulator import Layout
+from offsite.events import Monitor
+from offsite.layers import (
+    Batch,
+    blocks,
+    checkpoint_gradients,
+    final_hidden,
+    inference,
+    lm_loss,
+    precision,
+    run,
+    trace,
+    watching,
+)
+from offsite.train import Checkpoints, Plan, fit
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How much each part of the loss counts (Xiao et al. 2023, section 4.1: 1 and 30)."""
+
+    lm: float = 1.0
+    kd: float = 30.0
+
+
+def distill(
+    model: PreTrainedModel,
+    emulator: PreTrainedModel,
+    layout: Layout,
+    batch_at: Callable[[int], Batch],
+    plan: Plan,
+    weights: Weights,
+    *,
+    checkpoints: Checkpoints,
+    monitor: Monitor,
+    gradient_checkpointing: bool = False,
+) -> None:
+    """Train the emulator's middle blocks, in place; nothing else of it changes.
+
+    Teacher and emulator read the same input, which is what the bottom blocks put out.
+    """
+    trained = own_middle(emulator, layout)
+    if gradient_checkpointing:
+        checkpoint_gradients(emulator)
+
+    def loss_of(batch: Batch) -> Tensor:
+        batch = batch.to(emulator.device)
+        with precision():
+            return _loss(model, emulator, layout, batch, weights)
+
+    fit(trained, batch_at, loss_of, plan, phase="distill", checkpoints=checkpoints, monitor=monitor)
+
+
+def own_middle(emulator: PreTrainedModel, layout: Layout) -> dict[str, nn.Parameter]:
+    """Give the emulator's middle blocks float32 tensors of their own, and make them trainable."""
+    trained: dict[str, nn.Parameter] = {}
+    for place, block in enumerate(blocks(emulator)[layout.middle], start=layout.bottom):
+        block.requires_grad_(True)
+        for name, parameter in block.named_parameters():
+            parameter.data = parameter.detach().to(torch.float32, copy=True)
+            trained[f"blocks.{place}.{name}"] = parameter
+    return trained
+
+
+def _loss(
+    model: PreTrainedModel,
+    emulator: PreTrainedModel,
+    layout: Layout,
+    batch: Batch,
+    weights: Weights,
+) -> Tensor:
+    stack = blocks(emulator)
+    last = layout.middle.stop - 1
+    with watching(stack[layout.bottom - 1]) as below, watching(stack[last]) as above:
+        hidden = final_hidden(emulator, batch.tokens)
+    with inference():
+        calls = trace(model, batch.tokens).calls
+        span = slice(layout.bottom, len(calls) - layout.top)
+        target = run(blocks(model)[span], below[0], calls[span])
+    loss = weights.kd * hidden_error(target, above[0])
+    if weights.lm:
+        loss = loss + weights.lm * lm_loss(emulator, batch, hidden)
+    return loss
+
+
+def hidden_error(target: Tensor, hidden: Tensor) -> Tensor:
+    """Compute mean(((target - hidden) / rms(target))²) of hidden states, (B, T, D) each."""
+    scale = target.float().pow(2).mean()
+    return (target.float() - hidden.float()).pow(2).mean() / scale

@@ -1,0 +1,79 @@
+"""Everything that goes wrong on purpose, one class for each decision of a caller.
+
+    OffsiteError              exit code 1: failed, a retry may help
+    ├── InterruptedStage          stopped by a signal after its checkpoint was written
+    ├── StorageError              the disk or the store did not take or give the bytes
+    └── InputError            exit code 2: wrong input, a retry cannot help
+        ├── DiskFullError         no space is left; somebody must make room
+        ├── SpecError             the job file
+        ├── DataError             the training or evaluation data
+        ├── ModelError            the model owner's model
+        │   └── UnknownFamilyError    its architecture has no row in the table
+        └── BundleError           what the other party sent
+
+Messages name the thing and the remedy, in lower case and without a full stop, since they stand
+behind `offsite: error:`. Anything that is not an `OffsiteError` is a bug and keeps its traceback.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class OffsiteError(Exception):
+    """A failure that a retry may mend."""
+
+    exit_code: ClassVar[int] = 1
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same command may succeed when it is run again."""
+        return self.exit_code == 1
+
+
+class InterruptedStage(OffsiteError):
+    """A signal stopped the stage; it goes on from its checkpoint when run again."""
+
+
+class StorageError(OffsiteError):
+    """The disk or the store did not take or give the bytes."""
+
+
+class InputError(OffsiteError):
+    """The input is wrong; the same command fails again until somebody mends it."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class DiskFullError(InputError):
+    """No space is left; the same command fails again until somebody makes room."""
+
+
+class SpecError(InputError):
+    """The job file is wrong. Carries every problem that was found, not only the first."""
+
+    def __init__(self, source: str, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(f"{source} is not a valid job:\n  " + "\n  ".join(problems))
+
+
+class DataError(InputError):
+    """The training or evaluation data is wrong."""
+
+
+class ModelError(InputError):
+    """The model owner's model cannot be used."""
+
+
+class UnknownFamilyError(ModelError):
+    """The architecture has no row in the family table."""
+
+    def __init__(self, model_type: str, known: Sequence[str]) -> None:
+        super().__init__(
+            f"architecture {model_type!r} is not known; known are {', '.join(known)}; "
+            "to add one, write its row in offsite/families/table.py and its line in "
+            "tests/offsite_testing/tiny.py"
+        )
+
+
+class BundleError(InputError):
+    """A bundle is damaged, not what it claims to be, or holds what it may not hold."""

@@ -1,0 +1,105 @@
+"""What a running stage tells: one flat JSON object for each event.
+
+    {"event": "progress", "phase": "tune", "step": 10, "totalSteps": 60, "percent": 16.7, …}
+    {"event": "metric", "name": "perplexity", "setting": "emulator_tuned", "value": 9.7, …}
+    {"event": "log", "message": "…"}
+    {"event": "artifact", "name": "support-adapter", "digest": "sha256:…", "uri": …, "sizeBytes": …}
+    {"event": "failed", "reason": "BundleError", "retryable": false, "message": "…"}
+    {"event": "done"}
+
+The last event decides: `done`, or `failed`. The operator, `offsite logs` and the progress bar read
+these and nothing else; the core never writes to the terminal itself.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from offsite.errors import InterruptedStage, OffsiteError
+
+Event = dict[str, Any]
+Emit = Callable[[Event], None]
+
+_SECONDS_BETWEEN_PROGRESS = 0.5
+
+
+def failure(error: OffsiteError) -> Event:
+    """Tell why a stage ended without a result."""
+    return {
+        "event": "failed",
+        "reason": type(error).__name__,
+        "retryable": error.retryable,
+        "message": str(error),
+    }
+
+
+class Monitor:
+    """Where a stage's code tells what it does, and learns that it shall stop."""
+
+    def __init__(self, emit: Emit, stop: threading.Event | None = None) -> None:
+        self.emit = emit
+        self._stop = stop or threading.Event()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether a signal asked the stage to end."""
+        return self._stop.is_set()
+
+    def check(self) -> None:
+        """Raise `InterruptedStage` if a signal asked the stage to end."""
+        if self.stopping:
+            raise InterruptedStage("stopped by a signal; run the same command again to go on")
+
+    def log(self, message: str) -> None:
+        """Tell something worth knowing that is no failure."""
+        self.emit({"event": "log", "message": message})
+
+    def metric(self, name: str, setting: str, value: float, **facts: Any) -> None:
+        """Tell a measured figure: what was measured (`name`), and of which model (`setting`)."""
+        self.emit({"event": "metric", "name": name, "setting": setting, "value": value, **facts})
+
+    def artifact(self, name: str, digest: str, uri: str, size: int) -> None:
+        """Tell what was published, by the digest of its manifest; `size` in bytes."""
+        facts = {"name": name, "digest": digest, "uri": uri, "sizeBytes": size}
+        self.emit({"event": "artifact", **facts})
+
+    def track(self, phase: str, total: int, *, start: int = 0) -> "Tracker":
+        """Begin to report on `total` units of work, of which `start` were done before."""
+        return Tracker(self, phase, total, start)
+
+
+class Tracker:
+    """Reports on one phase's progress, at most twice a second, with rate and time to go."""
+
+    def __init__(self, monitor: Monitor, phase: str, total: int, start: int) -> None:
+        self._monitor, self._phase, self._total = monitor, phase, total
+        self._start = self._step = start
+        self._tokens = 0
+        self._began = time.monotonic()
+        self._told = float("-inf")
+
+    def advance(self, *, tokens: int = 0, loss: float | None = None) -> None:
+        """Count one more unit done; `tokens` were processed in it, `loss` is the newest."""
+        self._step += 1
+        self._tokens += tokens
+        now = time.monotonic()
+        if now - self._told >= _SECONDS_BETWEEN_PROGRESS or self._step == self._total:
+            self._told = now
+            self._monitor.emit(self._event(now - self._began, loss))
+
+    def _event(self, elapsed: float, loss: float | None) -> Event:
+        done = self._step - self._start
+        event: Event = {
+            "event": "progress",
+            "phase": self._phase,
+            "step": self._step,
+            "totalSteps": self._total,
+            "percent": round(100 * self._step / self._total, 1),
+            "etaSeconds": round(elapsed / done * (self._total - self._step), 1),
+        }
+        if loss is not None:
+            event["loss"] = round(loss, 4)
+        if self._tokens:
+            event["tokensPerSecond"] = round(self._tokens / max(elapsed, 1e-9), 1)
+        return event

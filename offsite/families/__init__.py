@@ -1,0 +1,51 @@
+"""How the supported model architectures are built, as data: names and shapes, no torch.
+
+A family is one `Family` row in `offsite.families.table`. From the row everything else follows:
+where the blocks are, which tensors a checkpoint must hold and in what shape, which weights a
+low-rank change may touch, and where healing folds its correction.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from offsite.errors import UnknownFamilyError
+from offsite.families.checks import config_problems
+from offsite.families.companions import (
+    GENERATION_KEYS,
+    TOKENIZER_KEYS,
+    generation_problems,
+    tokenizer_problems,
+)
+from offsite.families.keys import COMMON_KEYS
+from offsite.families.row import Family, Linear, Module, Norm, Shape, Table
+from offsite.families.table import FAMILIES
+
+__all__ = [
+    "COMMON_KEYS",
+    "FAMILIES",
+    "GENERATION_KEYS",
+    "TOKENIZER_KEYS",
+    "Family",
+    "Linear",
+    "Module",
+    "Norm",
+    "Shape",
+    "Table",
+    "config_problems",
+    "family_of",
+    "generation_problems",
+    "tokenizer_problems",
+]
+
+
+def family_of(config: Mapping[str, Any]) -> Family:
+    """Find the family of a model by the `model_type` of its `config.json`.
+
+    Raises:
+        UnknownFamilyError: no row of the table has this `model_type`.
+    """
+    model_type = config.get("model_type")
+    for family in FAMILIES:
+        if family.model_type == model_type:
+            return family
+    raise UnknownFamilyError(str(model_type), [family.model_type for family in FAMILIES])

@@ -1,0 +1,108 @@
+"""Kinds of values that a JSON file of a model may hold: what a value must be, and a test of it."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from reprlib import repr as short
+from typing import Any
+
+from offsite.families.row import MAX_SIZE
+
+Test = Callable[[Any], bool]
+
+ACTIVATIONS = frozenset(
+    {"gelu", "gelu_10", "gelu_accurate", "gelu_fast", "gelu_new", "gelu_python"}
+    | {"gelu_python_tanh", "gelu_pytorch_tanh", "hardswish", "leaky_relu", "linear", "mish"}
+    | {"quick_gelu", "relu", "relu2", "relu6", "sigmoid", "silu", "swish", "tanh"}
+)
+"""By transformers' names; those with weights of their own are left out."""
+DTYPES = frozenset({"float16", "bfloat16", "float32", "float64"})
+LAYER_TYPES = frozenset({"full_attention", "sliding_attention"})
+MAX_TEXT, MAX_LIST, MAX_PATH = 4096, 4096, 100
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a value must be, in words and as a test."""
+
+    says: str
+    test: Test
+
+    def or_null(self) -> "Kind":
+        """Allow null too."""
+        return replace(self, says=f"{self.says}, or null", test=lambda v: v is None or self.test(v))
+
+    def problems(self, path: str, value: Any) -> list[str]:
+        """Say what is wrong with a value, if anything is."""
+        return [] if self.test(value) else [f"{path}: must be {self.says}, not {short(value)}"]
+
+
+def problems(values: Mapping[Any, Any], kinds: Mapping[str, Kind], under: str = "") -> list[str]:
+    """List every key that is not among the kinds, and every value that is not of its kind."""
+    found: list[str] = []
+    for key, value in values.items():
+        path = f"{under}{key if str(key).isidentifier() else repr(key)}"[:MAX_PATH]
+        found += kinds[key].problems(path, value) if key in kinds else [f"{path}: is not allowed"]
+    return found
+
+
+def among(choices: Iterable[Any]) -> Kind:
+    """Make the kind of the values in a list."""
+    known = sorted(choices)
+    # By type too: 1 == True.
+    return Kind(
+        f"one of {', '.join(map(str, known))}",
+        lambda v: any(v == one and type(v) is type(one) for one in known),
+    )
+
+
+def ints(low: int, high: int) -> Kind:
+    """Make the kind of whole numbers in a range."""
+    return Kind(
+        f"a whole number from {low} to {high}", lambda v: type(v) is int and low <= v <= high
+    )
+
+
+def numbers(low: float, high: float) -> Kind:
+    """Make the kind of numbers in a range, none of them infinite or not a number."""
+    return Kind(
+        f"a number from {low:g} to {high:g}",
+        lambda v: type(v) in (int, float) and low <= v <= high,
+    )
+
+
+def lists(kind: Kind) -> Kind:
+    """Make the kind of lists, of a bounded length, of another kind."""
+    return Kind(
+        f"a list in which each is {kind.says}",
+        lambda v: isinstance(v, list) and len(v) <= MAX_LIST and all(map(kind.test, v)),
+    )
+
+
+def either(first: Kind, second: Kind) -> Kind:
+    """Make the kind of what is of one kind or the other."""
+    return Kind(f"{first.says}, or {second.says}", lambda v: first.test(v) or second.test(v))
+
+
+def _labels(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and len(value) <= MAX_LIST
+        and all(isinstance(part, str | int) for item in value.items() for part in item)
+    )
+
+
+BOOL = Kind("true or false", lambda v: type(v) is bool)
+YES = Kind("true", lambda v: v is True)
+NO = Kind("false", lambda v: v is False)
+TEXT = Kind("a short text", lambda v: isinstance(v, str) and len(v) <= MAX_TEXT)
+SIZE = ints(1, MAX_SIZE)
+COUNT = ints(0, MAX_SIZE)
+NUMBER = numbers(-1e30, 1e30)
+POSITIVE = numbers(1e-30, 1e30)
+SHARE = numbers(0, 1)
+# Some checkpoints say -1 for no token.
+TOKEN = ints(-1, MAX_SIZE - 1)
+TOKENS = either(TOKEN, lists(TOKEN)).or_null()
+ACTIVATION = among(ACTIVATIONS)
+DTYPE = among(DTYPES).or_null()
+LABELS = Kind("a table of labels", _labels).or_null()

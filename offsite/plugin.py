@@ -1,0 +1,47 @@
+"""Plug-in: add a tuned adapter's changes to the full model's own blocks."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from offsite.adapter import METHODS
+from offsite.bundle import AdapterFacts, EmulatorRecord
+from offsite.layers import blocks, family
+
+
+def plug_in(
+    model: PreTrainedModel,
+    tensors: Mapping[str, Tensor],
+    facts: AdapterFacts,
+    record: EmulatorRecord,
+    *,
+    alpha: float = 1.0,
+) -> None:
+    """Add `alpha` times an adapter's changes to the full model, in place.
+
+    The sum is taken in float32 and rounded once to the model's own dtype.
+
+    Args:
+        tensors: the adapter as it was sent, checked against `record`.
+        alpha: scale of the change; less than 1 keeps part of what the adapter learnt about the
+            emulator alone out of the model (WiSE-FT, arXiv 2109.01903).
+    """
+    row, merge = family(model), METHODS[facts.method].merge
+    targets = [dict(block.named_parameters()) for block in blocks(model)]
+    for (place, name), parts in _by_weight(tensors).items():
+        weight = targets[record.blocks[place].full][name]
+        change = merge(weight, {key: part.to(weight.device) for key, part in parts.items()}, row)
+        with torch.no_grad():
+            weight.copy_(weight.float() + alpha * change)
+
+
+def _by_weight(tensors: Mapping[str, Tensor]) -> dict[tuple[int, str], dict[str, Tensor]]:
+    grouped: dict[tuple[int, str], dict[str, Tensor]] = defaultdict(dict)
+    for wire, tensor in tensors.items():
+        _, place, rest = wire.split(".", 2)
+        name, _, part = rest.rpartition(".")
+        grouped[int(place), name][part] = tensor
+    return grouped

@@ -1,0 +1,151 @@
+"""The stage of the model owner that comes first: make an emulator, and send it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from transformers import PreTrainedModel
+
+from offsite.api import Distill, DistillTraining, JobSpec
+from offsite.bundle import BlockRecord, EmulatorFacts, EmulatorRecord
+from offsite.data import Shuffled, encode, ordered, read_rows
+from offsite.distill import Weights, distill
+from offsite.emulator import Layout, drop_layers, heal
+from offsite.errors import ModelError
+from offsite.events import Monitor
+from offsite.layers import Loaded, blocks, context, family, load
+from offsite.stages.publish import already_published, publish_emulator
+from offsite.stages.report import report
+from offsite.stages.workspace import Party, Workspace, model_digest, text_digest, workspace
+from offsite.train import Plan
+
+_CALIBRATION_TOKENS = 32_768
+_CALIBRATION_LENGTH = 256
+_CALIBRATION_BATCH = 8
+
+
+def run_distill(name: str, spec: JobSpec, job: Distill, party: Party, monitor: Monitor) -> None:
+    """Make the emulator bundle of a job and publish it to the peer.
+
+    Raises:
+        ModelError, DataError: the model or a text cannot be used.
+        InterruptedStage: a signal came; training goes on from its checkpoint next time.
+    """
+    folder = party.resolve(job.model)
+    texts = _texts(job, party)
+    inputs = {key: text_digest(path) for key, path in texts.items()}
+    inputs["model"] = model_digest(folder)
+    with workspace(party, name, spec, inputs) as space:
+        if already_published(space, spec.peer, monitor):
+            return
+        loaded = load(folder)
+        layout = Layout.uniform(
+            len(blocks(loaded.model)), job.ends.bottom, job.ends.top, job.emulator.blocks
+        )
+        made, facts = _make(loaded, layout, job, texts, spec.seed, space, monitor)
+        if "evaluate" in texts:
+            report(loaded, texts["evaluate"], "full_zero_shot", monitor)
+            report(made, texts["evaluate"], "emulator_zero_shot", monitor)
+
+        def remember(digest: str) -> None:
+            record = _record(name, digest, spec.peer, loaded, layout, inputs["model"])
+            party.keep_record(record)
+
+        publish_emulator(space, spec.peer, made, facts, remember, monitor)
+
+
+def _texts(job: Distill, party: Party) -> dict[str, Path]:
+    named = {
+        "corpus": job.training and job.training.corpus,
+        "calibration": job.emulator.calibration or (job.training and job.training.corpus),
+        "evaluate": job.evaluate,
+    }
+    return {key: party.resolve(location) for key, location in named.items() if location}
+
+
+def _make(
+    loaded: Loaded,
+    layout: Layout,
+    job: Distill,
+    texts: dict[str, Path],
+    seed: int,
+    space: Workspace,
+    monitor: Monitor,
+) -> tuple[Loaded, EmulatorFacts]:
+    emulator = drop_layers(loaded.model, layout)
+    wants_heal = _heals(loaded, job, texts, monitor)
+    # what healing did lies in the checkpoint of the training that came after it
+    if wants_heal and not space.checkpoints.path.exists():
+        rows = read_rows(texts["calibration"])
+        length = min(_CALIBRATION_LENGTH, context(loaded.model))
+        examples = encode(rows, loaded.tokenizer, length).examples
+        fitting = examples[: _CALIBRATION_TOKENS // length]
+        batches = [b.to(loaded.model.device) for b in ordered(fitting, _CALIBRATION_BATCH)]
+        heal(loaded.model, emulator, layout, batches, monitor)
+    if job.training:
+        _train(loaded, emulator, layout, job.training, texts["corpus"], seed, space, monitor)
+    return replace(loaded, model=emulator), EmulatorFacts(
+        bottom=layout.bottom,
+        top=layout.top,
+        healed=wants_heal,
+        distilled_steps=job.training.steps if job.training else 0,
+    )
+
+
+def _heals(loaded: Loaded, job: Distill, texts: dict[str, Path], monitor: Monitor) -> bool:
+    """Decide whether to heal; raises ModelError if the job insists on what cannot be done."""
+    row = family(loaded.model)
+    possible = row.healed_by(loaded.model.config.to_dict()) is not None
+    if job.emulator.heal and not possible:
+        raise ModelError(
+            f"emulator.heal: a {row.model_type} model has no projection to fold a correction "
+            "into; leave heal out, or train the emulator instead"
+        )
+    if job.emulator.heal is None and possible and "calibration" not in texts:
+        monitor.log("healing is left out: there is no emulator.calibration text to fit to")
+    if job.emulator.heal is None and not possible:
+        monitor.log(f"healing is left out: {row.model_type} has no projection to fold it into")
+    return possible and job.emulator.heal is not False and "calibration" in texts
+
+
+def _train(
+    loaded: Loaded,
+    emulator: PreTrainedModel,
+    layout: Layout,
+    training: DistillTraining,
+    corpus: Path,
+    seed: int,
+    space: Workspace,
+    monitor: Monitor,
+) -> None:
+    length = min(training.block_size, context(loaded.model))
+    examples = encode(read_rows(corpus), loaded.tokenizer, length).examples
+    distill(
+        loaded.model,
+        emulator,
+        layout,
+        Shuffled(examples, training.batch_size, seed),
+        Plan(steps=training.steps, learning_rate=training.learning_rate, seed=seed),
+        Weights(training.lm_weight, training.kd_weight),
+        checkpoints=space.checkpoints,
+        monitor=monitor,
+        gradient_checkpointing=training.gradient_checkpointing,
+    )
+
+
+def _record(
+    name: str, digest: str, peer: str, loaded: Loaded, layout: Layout, model: str
+) -> EmulatorRecord:
+    row, config = family(loaded.model), loaded.model.config.to_dict()
+    return EmulatorRecord(
+        bundle=name,
+        digest=digest,
+        recipient=peer,
+        architecture=row.architecture,
+        model_digest=model,
+        blocks=tuple(
+            BlockRecord(full=full, end=place in layout.ends)
+            for place, full in enumerate(layout.kept)
+        ),
+        tensors=row.block_tensors(config),
+        linears=row.linear_sizes(config),
+    )

@@ -1,0 +1,171 @@
+"""The one training loop, for distillation and for tuning, and its checkpoints.
+
+An interrupted run that goes on ends with the same bytes as one that was never interrupted (same
+machine, same thread count): batches and random numbers are functions of seed and step alone, and a
+checkpoint holds everything else that changes.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from offsite.errors import DataError
+from offsite.events import Monitor
+from offsite.layers import Batch
+
+_GRADIENT_NORM = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How long and how fast to train."""
+
+    steps: int
+    learning_rate: float
+    seed: int
+    warmup: float = 0.1
+    """The share of the steps over which the learning rate rises; then it falls as a cosine."""
+    validate_every: int = 0
+    """Steps between two validations; 0: never."""
+
+    def rate(self, step: int) -> float:
+        """Get the learning rate of a step, counted from 0."""
+        rising = max(1, round(self.steps * self.warmup))
+        if step < rising:
+            return self.learning_rate * (step + 1) / rising
+        share = (step - rising) / max(1, self.steps - rising)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+
+    def validates_after(self, step: int) -> bool:
+        """Whether to validate when `step` is done; the last step always counts."""
+        if not self.validate_every:
+            return False
+        return (step + 1) % self.validate_every == 0 or step + 1 == self.steps
+
+
+@dataclass
+class State:
+    """Everything of a run that changes, beside the trained tensors and the optimizer."""
+
+    step: int = 0
+    best_loss: float = math.inf
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """One file that is replaced whole, on a clock."""
+
+    path: Path
+    seconds: float = 60.0
+
+    def save(
+        self, state: State, trained: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Write everything that the run needs to go on."""
+        tensors = {f"value/{name}": value.detach() for name, value in trained.items()}
+        tensors |= {f"best/{name}": value for name, value in state.best.items()}
+        for name, value in trained.items():
+            for key, moment in optimizer.state.get(value, {}).items():
+                tensors[f"optimizer/{name}/{key}"] = moment
+        facts = {"step": str(state.step), "best_loss": state.best_loss.hex()}
+        scratch = self.path.with_suffix(".partial")
+        save_file({name: value.contiguous() for name, value in tensors.items()}, scratch, facts)
+        scratch.replace(self.path)
+
+    def restore(
+        self, trained: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
+    ) -> State:
+        """Put the last checkpoint's tensors in their places; a fresh state where there is none."""
+        if not self.path.exists():
+            return State()
+        device = next(iter(trained.values())).device
+        with safe_open(self.path, "pt", device=str(device)) as file, torch.no_grad():
+            facts = file.metadata()
+            state = State(int(facts["step"]), float.fromhex(facts["best_loss"]))
+            for name in file.keys():  # noqa: SIM118 - not a dict
+                part, _, rest = name.partition("/")
+                if part == "value":
+                    trained[rest].copy_(file.get_tensor(name))
+                elif part == "best":
+                    state.best[rest] = file.get_tensor(name)
+                else:
+                    target, _, key = rest.rpartition("/")
+                    optimizer.state[trained[target]][key] = file.get_tensor(name)
+        return state
+
+
+def fit(
+    trained: Mapping[str, nn.Parameter],
+    batch_at: Callable[[int], Batch],
+    loss_of: Callable[[Batch], Tensor],
+    plan: Plan,
+    *,
+    phase: str,
+    checkpoints: Checkpoints,
+    monitor: Monitor,
+    validate: Callable[[], float] | None = None,
+) -> State:
+    """Train parameters with AdamW, clipped gradients and a cosine schedule.
+
+    Args:
+        trained: the parameters, by the name that they have in checkpoints.
+        batch_at: the batch of a step.
+        loss_of: a scalar loss of a batch.
+        validate: a loss by which the best tensors are kept in the state that is returned.
+
+    Raises:
+        InterruptedStage: a signal asked to stop; a checkpoint was written.
+        DataError: the loss is not finite.
+    """
+    optimizer = torch.optim.AdamW(trained.values(), lr=plan.learning_rate, weight_decay=0.0)
+    state = checkpoints.restore(trained, optimizer)
+    tracker = monitor.track(phase, plan.steps, start=state.step)
+    saved = time.monotonic()
+    while state.step < plan.steps:
+        step, batch = state.step, batch_at(state.step)
+        torch.manual_seed(plan.seed * 1_000_003 + step)
+        loss = _step(trained, optimizer, loss_of, batch, plan.rate(step))
+        if validate is not None and plan.validates_after(step):
+            _keep_best(state, trained, validate())
+        state.step += 1
+        tracker.advance(tokens=batch.tokens.numel(), loss=loss)
+        due = time.monotonic() - saved > checkpoints.seconds
+        if due or monitor.stopping or state.step == plan.steps:
+            checkpoints.save(state, trained, optimizer)
+            saved = time.monotonic()
+        monitor.check()
+    return state
+
+
+def _step(
+    trained: Mapping[str, nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    loss_of: Callable[[Batch], Tensor],
+    batch: Batch,
+    rate: float,
+) -> float:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.zero_grad(set_to_none=True)
+    loss = loss_of(batch)
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise DataError(f"the loss became {value}; lower the learning rate or look at the data")
+    loss.backward()
+    nn.utils.clip_grad_norm_(trained.values(), _GRADIENT_NORM)
+    optimizer.step()
+    return value
+
+
+def _keep_best(state: State, trained: Mapping[str, nn.Parameter], loss: float) -> None:
+    if loss < state.best_loss:
+        state.best_loss = loss
+        state.best = {name: value.detach().clone() for name, value in trained.items()}

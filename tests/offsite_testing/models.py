@@ -1,0 +1,46 @@
+"""Small real models on disk: random weights, and a byte-level tokenizer trained on the spot."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from offsite.layers import quiet
+from offsite_testing.tiny import tiny_model
+
+WORDS = "the quick brown fox jumps over the lazy dog while seven wizards brew a strange potion"
+
+
+def tiny_tokenizer() -> PreTrainedTokenizerFast:
+    """Make a byte-level BPE tokenizer of 280 tokens, `<end>` among them."""
+    raw = Tokenizer(models.BPE())
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=280,
+        special_tokens=["<end>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    raw.train_from_iterator([WORDS], trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<end>")
+
+
+def save_tiny(
+    folder: Path,
+    model_type: str = "llama",
+    *,
+    dtype: torch.dtype = torch.float32,
+    shard: str = "2GB",
+    **over: Any,
+) -> PreTrainedModel:
+    """Write a random model and its tokenizer to a folder; give the model."""
+    model = tiny_model(model_type, **{"vocab_size": 288, **over})
+    nn.Module.to(model, dtype)
+    with quiet():
+        model.save_pretrained(folder, max_shard_size=shard)
+        tiny_tokenizer().save_pretrained(folder)
+    return model
