@@ -4,15 +4,10 @@ A field stands here when the code behind it does; anything else is an unknown fi
 Python names are snake_case, the wire is camelCase.
 """
 
-from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
-
-GROUP = "offsite-tuning.dev"
-VERSION = "v1alpha1"
-KIND = "OffsiteJob"
 
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 LOCATION_PATTERN = r"^(file:///.+|hf://[\w.-]+/[\w.-]+(@[\w.-]+)?|[^:]+)$"
@@ -39,14 +34,6 @@ class _Section(BaseModel):
         allow_inf_nan=False,
         strict=True,
     )
-
-
-class Stage(StrEnum):
-    """Which of the three stages a job runs."""
-
-    DISTILL = "Distill"
-    TUNE = "Tune"
-    PLUG_IN = "PlugIn"
 
 
 class Ends(_Section):
@@ -169,7 +156,7 @@ class PlugIn(_Section):
 class JobSpec(_Section):
     """One stage of one exchange between two parties."""
 
-    stage: Annotated[Stage, Field(strict=False)]
+    stage: Literal["Distill", "Tune", "PlugIn"]
     peer: Name
     """The other organization."""
     seed: int = Field(0, ge=0, lt=2**31)
@@ -197,7 +184,7 @@ class Metadata(_Section):
 class OffsiteJob(_Section):
     """A job, as `kubectl apply` and `offsite run` read it."""
 
-    api_version: Literal["offsite-tuning.dev/v1alpha1"]
+    api_version: Literal["offsite-tuning.dev/v1alpha1"]  # noqa: V107 - it only has to be there
     kind: Literal["OffsiteJob"]
     metadata: Metadata
     spec: JobSpec

@@ -23,7 +23,10 @@ def load_job(path: Path) -> OffsiteJob:
         content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(str(path), [f"cannot be read: {error}"]) from error
-    except YAMLError as error:
+    except RecursionError as error:
+        raise SpecError(str(path), ["is nested too deeply"]) from error
+    # ValueError: a date or a number that YAML knows, but Python does not
+    except (YAMLError, ValueError) as error:
         raise SpecError(str(path), [f"is not YAML: {' '.join(str(error).split())}"]) from error
     return parse_job(content, source=str(path))
 

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from offsite.data import Example, Row, encode, ordered, pair, shorten
 from offsite.events import Monitor
-from offsite.layers import IGNORED, final_hidden, head_loss, inference
+from offsite.layers import IGNORED, each_loss, final_hidden, inference
 
 _BATCH_TOKENS = 2048
 _TEXT_LENGTH = 512
@@ -32,11 +32,6 @@ class Benchmark:
     def metric(self) -> str:
         """What `score` computes."""
         return "accuracy" if self.groups else "perplexity"
-
-    @property
-    def lower_is_better(self) -> bool:
-        """Whether a smaller score is the better one."""
-        return not self.groups
 
 
 def benchmark(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, length: int) -> Benchmark:
@@ -103,7 +98,7 @@ def summed_losses(
             monitor.check()
             moved = batch.to(model.device)
             hidden, scored = final_hidden(model, moved.tokens), moved.targets != IGNORED
-            each = head_loss(model, hidden[scored], moved.targets[scored], reduction="none")
+            each = each_loss(model, hidden[scored], moved.targets[scored])
             rows = scored.nonzero()[:, 0]
             total = torch.zeros(len(batch.tokens), device=each.device, dtype=torch.float64)
             sums.append(total.index_add_(0, rows, each.double()).cpu())

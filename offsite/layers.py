@@ -4,6 +4,7 @@ The only module that knows how transformers builds and calls a model. Shapes: B 
 tokens, D hidden features, V vocabulary entries.
 """
 
+import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,6 @@ from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -25,10 +25,13 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from offsite.bundle import strip_companions
-from offsite.errors import ModelError
+from offsite.errors import ModelError, OffsiteError
 from offsite.families import Family, family_of
 
 _SHARD = "2GB"
+
+_MOST_LOGITS = 1 << 26
+"""256 MB in float32: as many at once are faster than chunks of them."""
 
 _CONTEXT = 2048
 """Where the config sets no limit (BLOOM)."""
@@ -69,9 +72,17 @@ def inference() -> Iterator[None]:
 
 @contextmanager
 def precision() -> Iterator[None]:
-    """Multiply in bfloat16 on a GPU that has it, in the model's own dtype elsewhere."""
-    with torch.autocast("cuda", torch.bfloat16, enabled=torch.cuda.is_bf16_supported()):
+    """Multiply in bfloat16 where the hardware does, in the model's own dtype elsewhere."""
+    kind = device().type
+    with torch.autocast(kind, torch.bfloat16, enabled=_multiplies_bfloat16(kind)):
         yield
+
+
+def _multiplies_bfloat16(kind: str) -> bool:
+    if kind == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "arm_bf16"))
 
 
 def family(model: PreTrainedModel) -> Family:
@@ -102,23 +113,34 @@ def load(folder: Path) -> Loaded:
         raise ModelError(f"{folder} is not a model: it has no config.json")
     try:
         with quiet():
+            # before transformers, which tells of a family that it does not know in its own words
+            family_of(json.loads((folder / "config.json").read_bytes()))
             config = AutoConfig.from_pretrained(folder, **_LOCAL)
             row = family_of(config.to_dict())
             if refusals := row.refusals(config.to_dict()):
                 raise ModelError(f"the model {folder} cannot be used: {'; '.join(refusals)}")
-            model = AutoModelForCausalLM.from_pretrained(
+            row.sizes(config.to_dict())
+            opened: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
                 config=config,
+                output_loading_info=True,
                 dtype="auto",
                 attn_implementation=row.attention,
                 use_safetensors=True,
                 **_LOCAL,
             )
+            model, found = opened
+            if lacking := sorted(found["missing_keys"]):  # transformers would make them up
+                raise ModelError(f"the model {folder} lacks {len(lacking)} tensors: {lacking[0]} …")
             tokenizer = AutoTokenizer.from_pretrained(folder, **_LOCAL)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise ModelError(f"cannot load the model {folder}: {error}") from error
+    except OffsiteError:
+        raise
+    # of a damaged file, transformers and the libraries below it raise anything at all
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"cannot load the model {folder}: {reason}") from error
     stored = model.dtype
-    # a processor without a GPU beside it multiplies float32 faster, and more exactly
+    # on a CPU, what is not multiplied in bfloat16 is faster, and more exact, in float32
     wanted = torch.float32 if device().type == "cpu" else stored
     return Loaded(freeze(_moved(model, wanted)), tokenizer, stored)
 
@@ -290,22 +312,45 @@ class Batch:
 def lm_loss(model: PreTrainedModel, batch: Batch, hidden: Tensor | None = None) -> Tensor:
     """Compute the mean cross entropy, in nats per scored token, of a batch.
 
+    Logits are computed where a loss is taken only, and never all at once if they are many.
+
     Args:
         hidden: what the head reads, (B, T, D), where it is known already.
     """
     if hidden is None:
         hidden = final_hidden(model, batch.tokens)
     scored = batch.targets != IGNORED
-    return head_loss(model, hidden[scored], batch.targets[scored])
-
-
-def head_loss(
-    model: PreTrainedModel, hidden: Tensor, targets: Tensor, reduction: str = "mean"
-) -> Tensor:
-    """Compute the cross entropy in nats of `targets` (N,) from what the head reads, (N, D)."""
+    read, targets = hidden[scored], batch.targets[scored]
     head = model.get_output_embeddings()
-    cap = model.config.to_dict().get("final_logit_softcapping")
-    logits = head(hidden).float()
-    if cap is not None:
-        logits = torch.tanh(logits / cap) * cap
-    return nn.functional.cross_entropy(logits, targets, reduction=reduction)
+    if len(targets) * head.weight.shape[0] <= _MOST_LOGITS or _cap(model) is not None:
+        return nn.functional.cross_entropy(_logits(model, read), targets)
+    return nn.functional.linear_cross_entropy(
+        read.to(head.weight.dtype),
+        head.weight,
+        targets,
+        linear_bias=head.bias,
+        options=nn.LinearCrossEntropyOptions(),
+    )
+
+
+def each_loss(model: PreTrainedModel, hidden: Tensor, targets: Tensor) -> Tensor:
+    """Compute the cross entropy in nats of each target (N,) from what the head reads, (N, D)."""
+    rows = max(1, _MOST_LOGITS // model.get_output_embeddings().weight.shape[0])
+    parts = zip(hidden.split(rows), targets.split(rows), strict=True)
+    losses = [
+        nn.functional.cross_entropy(_logits(model, read), wanted, reduction="none")
+        for read, wanted in parts
+    ]
+    return torch.cat(losses)
+
+
+def _cap(model: PreTrainedModel) -> float | None:
+    """Gemma 2 and 3 press their logits below a limit."""
+    cap: float | None = model.config.to_dict().get("final_logit_softcapping")
+    return cap
+
+
+def _logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
+    logits: Tensor = model.get_output_embeddings()(hidden).float()
+    cap = _cap(model)
+    return logits if cap is None else torch.tanh(logits / cap) * cap

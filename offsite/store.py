@@ -4,14 +4,17 @@ A bundle lies at `<sender>/<recipient>/<name>/`. It appears there whole or not a
 """
 
 import errno
+import os
+import re
 import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from offsite.errors import BundleError, DiskFullError, InputError, StorageError
+from offsite.errors import BundleError, DiskFullError, InputError, OffsiteError, StorageError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -24,28 +27,63 @@ def disk_errors(where: Path) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(f"no space is left for {where}; make room there") from error
+    except OffsiteError:
+        raise
+    except Exception as error:
+        number = _system_error(error)
+        if number is None:
+            raise
+        if number in _FULL:
+            reason = os.strerror(number).lower()
+            raise DiskFullError(
+                f"no space is left for {where} ({reason}); make room there"
+            ) from error
         raise StorageError(f"cannot use {where}: {error}") from error
+
+
+def _system_error(error: Exception) -> int | None:
+    """Find the operating system's number of an error.
+
+    Libraries in Rust (safetensors, tokenizers) raise classes of their own, some a bare `Exception`,
+    and tell the number in the message alone.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    return int(told[1]) if told else None
 
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
     """Fill a new folder that becomes `target` when the `with` block ends, and not before.
 
-    An older `target` is replaced. On failure nothing is left.
+    An older `target` is replaced. On failure nothing is left, not even by a process that was
+    killed: the next one that fills `target` clears it away. Two at once are the caller's to avoid.
     """
-    with disk_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    scratch = target.with_name(f".{target.name}.partial")
+    with disk_errors(target), new_folder(target.parent):
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
         try:
             yield scratch
-            scratch.chmod(0o755)
             shutil.rmtree(target, ignore_errors=True)
             scratch.rename(target)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[None]:
+    """Make a folder and those above it; take those that are new away again on failure."""
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for folder in made:
+            with suppress(OSError):  # somebody else may have put something there
+                folder.rmdir()
+        raise
 
 
 @dataclass(frozen=True)
@@ -62,7 +100,8 @@ class FolderExchange:
             InputError: it is of another kind.
         """
         path = uri.removeprefix("file://")
-        if "://" in path or not path:
+        # file://name/… would be a folder of another machine
+        if "://" in path or not path or (path != uri and not path.startswith("/")):
             raise InputError(f"exchange {uri!r} is not known; use file:///path/of/a/folder")
         return cls(Path(path).expanduser().resolve())
 
@@ -96,4 +135,4 @@ class FolderExchange:
             for path in source.iterdir():
                 if path.is_symlink() or not path.is_file():
                     raise BundleError(f"{str(path)!r} is not a regular file; a bundle has no other")
-                shutil.copyfile(path, scratch / path.name)
+                shutil.copyfile(path, scratch / path.name, follow_symlinks=False)

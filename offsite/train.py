@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from offsite.errors import DataError
+from offsite.errors import DataError, InputError
 from offsite.events import Monitor
 from offsite.layers import Batch
+from offsite.store import disk_errors
 
 _GRADIENT_NORM = 1.0
 
@@ -77,15 +78,28 @@ class Checkpoints:
                 tensors[f"optimizer/{name}/{key}"] = moment
         facts = {"step": str(state.step), "best_loss": state.best_loss.hex()}
         scratch = self.path.with_suffix(".partial")
-        save_file({name: value.contiguous() for name, value in tensors.items()}, scratch, facts)
-        scratch.replace(self.path)
+        with disk_errors(self.path):
+            save_file({name: value.contiguous() for name, value in tensors.items()}, scratch, facts)
+            scratch.replace(self.path)
 
     def restore(
         self, trained: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
     ) -> State:
-        """Put the last checkpoint's tensors in their places; a fresh state where there is none."""
+        """Put the last checkpoint's tensors in their places; a fresh state where there is none.
+
+        Raises:
+            InputError: the checkpoint is damaged.
+        """
         if not self.path.exists():
             return State()
+        try:
+            return self._read(trained, optimizer)
+        except (SafetensorError, OSError, KeyError, RuntimeError, ValueError) as error:
+            raise InputError(
+                f"the checkpoint {self.path} is damaged; delete it to begin anew: {error}"
+            ) from error
+
+    def _read(self, trained: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> State:
         device = next(iter(trained.values())).device
         with safe_open(self.path, "pt", device=str(device)) as file, torch.no_grad():
             facts = file.metadata()

@@ -1,11 +1,6 @@
 """`offsite run`: one stage, in this process."""
 
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -15,6 +10,7 @@ from offsite.errors import OffsiteError
 from offsite.events import Monitor, failure
 from offsite.store import FolderExchange
 from offsite_cli.output import Output, showing
+from offsite_cli.signals import stopping
 
 Id = Annotated[str, typer.Option("--party", envvar="OFFSITE_PARTY", help="Who you are: your id.")]
 Home = Annotated[
@@ -57,25 +53,3 @@ def run(
         except OffsiteError as error:
             emit(failure(error))
             raise
-
-
-@contextmanager
-def stopping() -> Iterator[threading.Event]:
-    """Turn the first SIGTERM or SIGINT into an event; a second one ends the process as usual."""
-    stop = threading.Event()
-    former = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
-
-    def restore() -> None:
-        for each, handler in former.items():
-            signal.signal(each, handler)
-
-    def ask(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-        restore()
-
-    for each in former:
-        signal.signal(each, ask)
-    try:
-        yield stop
-    finally:
-        restore()

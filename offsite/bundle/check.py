@@ -222,9 +222,13 @@ def _check_vocabulary(path: Path, size: int) -> None:
         vocabulary, added = content["model"]["vocab"], content.get("added_tokens", [])
         # Unigram has a list of tokens with their scores, by id; all others have a table
         known = range(len(vocabulary)) if isinstance(vocabulary, list) else vocabulary.values()
-        highest = max(int(i) for i in (*known, *(token["id"] for token in added)))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        ids = [*known, *(token["id"] for token in added)]
+    except (AttributeError, KeyError, TypeError) as error:
         raise BundleError(f"{path} has no vocabulary that can be read") from error
+    # Not isinstance: True is an int too.
+    if not ids or any(type(i) is not int or i < 0 for i in ids):
+        raise BundleError(f"{path} has no vocabulary that can be read")
+    highest = max(ids)
     if highest >= size:
         raise BundleError(f"{path} makes the id {highest}, but the model knows {size} tokens only")
 

@@ -42,8 +42,8 @@ class EmulatorFacts(_Part):
     bottom: int = Field(ge=1)
     """Blocks at the bottom that are the full model's own."""
     top: int = Field(ge=1)
-    healed: bool
-    distilled_steps: int = Field(ge=0)
+    healed: bool  # noqa: V107 - for people
+    distilled_steps: int = Field(ge=0)  # noqa: V107 - for people
 
 
 class AdapterFacts(_Part):
@@ -61,7 +61,7 @@ class AdapterFacts(_Part):
 class Manifest(_Part):
     """The content of `manifest.json`."""
 
-    format: Literal[1] = 1
+    format: Literal[1] = 1  # noqa: V107 - checked by its type
     name: Name
     made_by: Name
     """The party that made it."""

@@ -1,16 +1,17 @@
 """Linear healing: kept blocks make up in closed form for the blocks that were dropped.
 
-After ReplaceMe (Shopkhoev et al. 2025, arXiv 2505.02819), with two changes. Block by block, bottom
-up, the kept block's last projection is refitted by ridge least squares so that the emulator's own
-hidden state, errors of the blocks below included, comes close to the full model's just before the
-next kept block. And the projection itself is fitted, which a map behind it could not improve on.
+After ReplaceMe (Shopkhoev et al. 2025, arXiv 2505.02819), with three changes. Bottom up, a kept
+block's last projection is refitted so that the *emulator's own* hidden state, errors of the blocks
+below included, comes close to the full model's just before the next kept block. The projection
+itself is fitted, which a map behind it could not improve on. And each token counts by the error
+relative to its own size, so that the massive activations of a few do not decide for all.
 """
 
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -21,8 +22,8 @@ from offsite.emulator.layer_drop import Layout
 from offsite.events import Monitor
 from offsite.layers import Batch, blocks, family, inference, run, trace
 
-_RIDGE = 0.1
-"""Of the mean square of the projection's input: how strongly it is held to what it was."""
+_RIDGE = 0.3
+"""How strongly a weight is held to what it was, relative to the mean square of its input."""
 
 
 def heal(
@@ -46,60 +47,76 @@ def heal(
     places = range(layout.bottom, layout.middle.stop)
     tracker = monitor.track("heal", len(places) * len(batches))
     with tempfile.TemporaryDirectory(prefix="offsite-heal-") as folder, inference():
-        spool = Spool(Path(folder))
-        for number, batch in enumerate(batches):
-            traced = trace(model, batch.tokens)
-            below = slice(layout.bottom)
-            hidden = run(blocks(model)[below], traced.hidden, traced.calls[below])
-            spool.write(number, teacher=hidden, student=hidden)
+        streams = _Streams(model, emulator, layout, batches, Path(folder))
         for place in places:
-            block = blocks(emulator)[place]
-            equations = NormalEquations(block.get_submodule(name), family(model).transposed)
+            projection = blocks(emulator)[place].get_submodule(name)
+            equations = NormalEquations(projection, family(model).transposed)
             for number, batch in enumerate(batches):
                 monitor.check()
-                _observe(model, emulator, layout, place, batch, number, spool, equations)
+                with _watching(projection) as seen:
+                    wanted, output = streams.climb(number, place)
+                equations.add(seen[0], wanted, output)
                 tracker.advance(tokens=batch.tokens.numel())
             equations.solve()
 
 
-def _observe(
-    model: PreTrainedModel,
-    emulator: PreTrainedModel,
-    layout: Layout,
-    place: int,
-    batch: Batch,
-    number: int,
-    spool: "Spool",
-    equations: "NormalEquations",
-) -> None:
-    """Move both streams of one batch up to the kept block at `place`, and take its equations."""
-    calls, stack = trace(model, batch.tokens).calls, blocks(emulator)
-    here, above = layout.kept[place], layout.kept[place + 1]
-    teacher, student = spool.read(number, batch.tokens.device)
-    if place > layout.bottom:
-        below = layout.kept[place - 1]
-        student = run([stack[place - 1]], student, [calls[below]])
-    teacher = run(blocks(model)[here:above], teacher, calls[here:above])
-    spool.write(number, teacher=teacher, student=student)
-    with equations.observing() as observe:
-        observe(teacher, run([stack[place]], student, [calls[here]]))
+@dataclass
+class _Streams:
+    """The hidden states of every batch, on disk: the full model's and the emulator's."""
 
+    model: PreTrainedModel
+    emulator: PreTrainedModel
+    layout: Layout
+    batches: Sequence[Batch]
+    folder: Path
 
-class Spool:
-    """Hidden states of every batch, on disk: the full model's and the emulator's, (B, T, D)."""
+    def climb(self, number: int, place: int) -> tuple[Tensor, Tensor]:
+        """Move a batch up to the kept block at `place`.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        Returns:
+            what that block should put out and what it does, (B, T, D) each.
+        """
+        traced = trace(self.model, self.batches[number].tokens)
+        calls, kept, stack = traced.calls, self.layout.kept, blocks(self.emulator)
+        here, above = kept[place], kept[place + 1]
+        if place == self.layout.bottom:
+            teacher = run(blocks(self.model)[:here], traced.hidden, calls[:here])
+            student = teacher
+        else:
+            teacher, student = self._read(number)
+            student = run([stack[place - 1]], student, [calls[kept[place - 1]]])
+        teacher = run(blocks(self.model)[here:above], teacher, calls[here:above])
+        self._write(number, teacher, student)
+        return teacher, run([stack[place]], student, [calls[here]])
 
-    def write(self, number: int, *, teacher: Tensor, student: Tensor) -> None:
-        """Replace the hidden states of a batch."""
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number}.safetensors"
+
+    def _write(self, number: int, teacher: Tensor, student: Tensor) -> None:
         states = {"teacher": teacher.cpu().contiguous(), "student": student.cpu().clone()}
-        save_file(states, self._folder / f"{number}.safetensors")
+        save_file(states, self._path(number))
 
-    def read(self, number: int, where: torch.device) -> tuple[Tensor, Tensor]:
-        """Get the hidden states of a batch: teacher, student."""
-        states = load_file(self._folder / f"{number}.safetensors", device=str(where))
+    def _read(self, number: int) -> tuple[Tensor, Tensor]:
+        states = load_file(self._path(number), device=str(self.batches[number].tokens.device))
         return states["teacher"], states["student"]
+
+
+_Seen = tuple[Tensor, Tensor]
+
+
+@contextmanager
+def _watching(projection: nn.Module) -> Iterator[list[_Seen]]:
+    """Collect what a projection reads and puts out while the `with` block runs."""
+    seen: list[_Seen] = []
+
+    def note(_module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+        seen.append((args[0], output))
+
+    handle = projection.register_forward_hook(note)
+    try:
+        yield seen
+    finally:
+        handle.remove()
 
 
 class NormalEquations:
@@ -109,49 +126,38 @@ class NormalEquations:
     """
 
     def __init__(self, projection: nn.Module, transposed: bool) -> None:
-        self._projection, self._transposed = projection, transposed
-        weight = self._weight()
-        inputs, outputs = weight.shape
-        self._gram = torch.zeros(inputs, inputs, dtype=torch.float64, device=weight.device)
-        self._moment = torch.zeros(inputs, outputs, dtype=torch.float64, device=weight.device)
+        self._weight = projection.get_parameter("weight")
+        self._bias = dict(projection.named_parameters()).get("bias")
+        self._transposed = transposed
+        inputs, outputs = self._before().shape
+        self._gram = self._before().new_zeros(inputs, inputs)
+        self._moment = self._before().new_zeros(inputs, outputs)
 
-    def _weight(self) -> Tensor:
-        """The weight as (in, out)."""
-        weight = self._projection.get_parameter("weight")
-        return weight if self._transposed else weight.T
+    def _before(self) -> Tensor:
+        """The weight as it is, (in, out)."""
+        return (self._weight if self._transposed else self._weight.T).double()
 
-    @contextmanager
-    def observing(self) -> Iterator[Any]:
-        """Watch the projection while its block runs; call what is yielded with its output."""
-        seen: list[tuple[Tensor, Tensor]] = []
+    def add(self, seen: _Seen, wanted: Tensor, output: Tensor) -> None:
+        """Take the equations of one batch.
 
-        def note(_module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-            seen.append((args[0], output))
-
-        def observe(wanted: Tensor, output: Tensor) -> None:
-            inputs, projected = seen[-1]
-            bias = dict(self._projection.named_parameters()).get("bias", 0.0)
-            # OPT flattens batch and position inside its blocks
-            residual = output.float() - projected.float().view(output.shape)
-            rows = (wanted.float() - residual - bias).flatten(0, -2)
-            self._add(inputs.float().flatten(0, -2), rows)
-
-        handle = self._projection.register_forward_hook(note)
-        try:
-            yield observe
-        finally:
-            handle.remove()
-
-    def _add(self, inputs: Tensor, outputs: Tensor) -> None:
+        Args:
+            seen: what the projection read, (…, in), and put out, (…, out), B T rows each.
+            wanted: what its block should put out, (B, T, D).
+            output: what its block put out: the residual stream plus the projection's output.
+        """
+        inputs, projected = (part.float().flatten(0, -2) for part in seen)
+        target, residual = wanted.float().flatten(0, -2), output.float().flatten(0, -2) - projected
+        size = target.pow(2).mean(dim=1, keepdim=True).sqrt().clamp_min(1e-6)
+        goal = target - residual if self._bias is None else target - residual - self._bias
+        inputs, goal = inputs / size, goal / size
         self._gram += inputs.T @ inputs
-        self._moment += inputs.T @ outputs
+        self._moment += inputs.T @ goal
 
     def solve(self) -> None:
         """Give the projection the weight that solves the problem, as a tensor of its own."""
-        before = self._weight().double()
         ridge = _RIDGE * self._gram.diagonal().mean()
         self._gram.diagonal().add_(ridge)
         factor = torch.linalg.cholesky(self._gram)
-        fitted = torch.cholesky_solve(self._moment + ridge * before, factor)
-        weight = self._projection.get_parameter("weight")
-        weight.data = (fitted if self._transposed else fitted.T).to(weight.dtype).contiguous()
+        fitted = torch.cholesky_solve(self._moment + ridge * self._before(), factor)
+        wanted = fitted if self._transposed else fitted.T
+        self._weight.data = wanted.to(self._weight.dtype).contiguous()

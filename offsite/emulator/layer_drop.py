@@ -34,8 +34,8 @@ class Layout:
                 f"the model has {depth} blocks: ends of {bottom} + {top} leave {max(0, middle)} "
                 f"in the middle, and emulator.blocks asks for {keep}; lower one of them"
             )
-        stride = (middle - 1) / (keep - 1) if keep > 1 else 0.0
-        inner = [bottom + round(i * stride) for i in range(keep)]
+        # one division, so that a half is a half and not what two roundings make of it
+        inner = [bottom + round(i * (middle - 1) / max(1, keep - 1)) for i in range(keep)]
         return cls(bottom, top, (*range(bottom), *inner, *range(depth - top, depth)))
 
     @property
@@ -63,4 +63,10 @@ def drop_layers(model: PreTrainedModel, layout: Layout) -> PreTrainedModel:
             tensors[row.stored_name(name)] = tensor
         elif split[0] in place:
             tensors[row.tensor_name(place[split[0]], split[1])] = tensor
-    return assemble(row.resized(whole, layout.kept), tensors)
+    emulator = assemble(row.resized(whole, layout.kept), tensors)
+    # what is computed and not stored carries the rounding of the dtype that `model` was loaded in
+    for name, buffer in model.named_buffers():
+        if row.block_of(name) is None:
+            path, _, attribute = name.rpartition(".")
+            setattr(emulator.get_submodule(path), attribute, buffer)
+    return emulator

@@ -1,5 +1,6 @@
 """The stage of the model owner that comes first: make an emulator, and send it."""
 
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,15 +8,17 @@ from transformers import PreTrainedModel
 
 from offsite.api import Distill, DistillTraining, JobSpec
 from offsite.bundle import BlockRecord, EmulatorFacts, EmulatorRecord
-from offsite.data import Shuffled, encode, ordered, read_rows
+from offsite.data import Example, Shuffled, ordered
 from offsite.distill import Weights, distill
 from offsite.emulator import Layout, drop_layers, heal
 from offsite.errors import ModelError
 from offsite.events import Monitor
-from offsite.layers import Loaded, blocks, context, family, load
+from offsite.layers import Loaded, blocks, family
+from offsite.stages.own import load_own
 from offsite.stages.publish import already_published, publish_emulator
-from offsite.stages.report import report
+from offsite.stages.report import Yardstick, read_examples
 from offsite.stages.workspace import Party, Workspace, model_digest, text_digest, workspace
+from offsite.store import disk_errors
 from offsite.train import Plan
 
 _CALIBRATION_TOKENS = 32_768
@@ -37,14 +40,15 @@ def run_distill(name: str, spec: JobSpec, job: Distill, party: Party, monitor: M
     with workspace(party, name, spec, inputs) as space:
         if already_published(space, spec.peer, monitor):
             return
-        loaded = load(folder)
+        loaded = load_own(folder)
         layout = Layout.uniform(
             len(blocks(loaded.model)), job.ends.bottom, job.ends.top, job.emulator.blocks
         )
+        yard = Yardstick.read(text, loaded, monitor) if (text := texts.get("evaluate")) else None
         made, facts = _make(loaded, layout, job, texts, spec.seed, space, monitor)
-        if "evaluate" in texts:
-            report(loaded, texts["evaluate"], "full_zero_shot", monitor)
-            report(made, texts["evaluate"], "emulator_zero_shot", monitor)
+        if yard:
+            yard.report(loaded, "full_zero_shot", monitor)
+            yard.report(made, "emulator_zero_shot", monitor)
 
         def remember(digest: str) -> None:
             record = _record(name, digest, spec.peer, loaded, layout, inputs["model"])
@@ -73,22 +77,33 @@ def _make(
 ) -> tuple[Loaded, EmulatorFacts]:
     emulator = drop_layers(loaded.model, layout)
     wants_heal = _heals(loaded, job, texts, monitor)
+    training = job.training
+    corpus: tuple[Example, ...] = ()
+    if training:
+        corpus = read_examples(texts["corpus"], loaded, training.block_size, monitor)
     # what healing did lies in the checkpoint of the training that came after it
     if wants_heal and not space.checkpoints.path.exists():
-        rows = read_rows(texts["calibration"])
-        length = min(_CALIBRATION_LENGTH, context(loaded.model))
-        examples = encode(rows, loaded.tokenizer, length).examples
-        fitting = examples[: _CALIBRATION_TOKENS // length]
-        batches = [b.to(loaded.model.device) for b in ordered(fitting, _CALIBRATION_BATCH)]
-        heal(loaded.model, emulator, layout, batches, monitor)
-    if job.training:
-        _train(loaded, emulator, layout, job.training, texts["corpus"], seed, space, monitor)
+        _heal(loaded, emulator, layout, texts["calibration"], monitor)
+    if training:
+        _train(loaded, emulator, layout, training, corpus, seed, space, monitor)
     return replace(loaded, model=emulator), EmulatorFacts(
         bottom=layout.bottom,
         top=layout.top,
         healed=wants_heal,
-        distilled_steps=job.training.steps if job.training else 0,
+        distilled_steps=training.steps if training else 0,
     )
+
+
+def _heal(
+    loaded: Loaded, emulator: PreTrainedModel, layout: Layout, text: Path, monitor: Monitor
+) -> None:
+    examples = read_examples(text, loaded, _CALIBRATION_LENGTH, monitor)
+    longest = max(len(example.tokens) for example in examples)
+    fitting = examples[: max(1, _CALIBRATION_TOKENS // longest)]
+    batches = [b.to(loaded.model.device) for b in ordered(fitting, _CALIBRATION_BATCH)]
+    # hidden states of the whole text lie in a temporary folder meanwhile
+    with disk_errors(Path(tempfile.gettempdir())):
+        heal(loaded.model, emulator, layout, batches, monitor)
 
 
 def _heals(loaded: Loaded, job: Distill, texts: dict[str, Path], monitor: Monitor) -> bool:
@@ -112,18 +127,16 @@ def _train(
     emulator: PreTrainedModel,
     layout: Layout,
     training: DistillTraining,
-    corpus: Path,
+    corpus: tuple[Example, ...],
     seed: int,
     space: Workspace,
     monitor: Monitor,
 ) -> None:
-    length = min(training.block_size, context(loaded.model))
-    examples = encode(read_rows(corpus), loaded.tokenizer, length).examples
     distill(
         loaded.model,
         emulator,
         layout,
-        Shuffled(examples, training.batch_size, seed),
+        Shuffled(corpus, training.batch_size, seed),
         Plan(steps=training.steps, learning_rate=training.learning_rate, seed=seed),
         Weights(training.lm_weight, training.kd_weight),
         checkpoints=space.checkpoints,

@@ -15,9 +15,10 @@ from offsite.bundle import (
 )
 from offsite.errors import BundleError, InputError, ModelError
 from offsite.events import Monitor
-from offsite.layers import load, save
+from offsite.layers import save
 from offsite.plugin import plug_in
-from offsite.stages.report import report
+from offsite.stages.own import load_own
+from offsite.stages.report import Yardstick
 from offsite.stages.workspace import (
     Party,
     Workspace,
@@ -48,13 +49,15 @@ def run_plug_in(name: str, spec: JobSpec, job: PlugIn, party: Party, monitor: Mo
             return
         record = _record(party, manifest, inputs["model"], model)
         folder, facts = _open(space, spec.peer, job.adapter, inputs["adapter"], record)
-        loaded = load(model)
+        loaded = load_own(model)
         text = party.resolve(job.evaluate) if job.evaluate else None
-        if text:
-            report(loaded, text, "full_zero_shot", monitor)
+        yard = Yardstick.read(text, loaded, monitor) if text else None
+        if yard:
+            yard.report(loaded, "full_zero_shot", monitor)
         plug_in(loaded.model, load_file(folder / ADAPTER), facts, record, alpha=job.alpha)
-        if text:
-            report(loaded, text, "plug_in", monitor)
+        if yard:
+            yard.report(loaded, "plug_in", monitor)
+        monitor.check()
         with whole_folder(target) as scratch:
             save(loaded, scratch)
             digest = model_digest(scratch)
@@ -63,16 +66,23 @@ def run_plug_in(name: str, spec: JobSpec, job: PlugIn, party: Party, monitor: Mo
 
 
 def _finished(space: Workspace, target: Path, monitor: Monitor) -> bool:
-    if not target.exists() or not any(target.iterdir()):
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return False
     note = space.published()
     if note is None or note.fingerprint != space.fingerprint:
         raise InputError(f"{target} is there already; name another folder, or another job")
-    if model_digest(target) != note.digest:
+    if not _is_sound(target, note.digest):
         monitor.log(f"{target} was damaged, so it is made again")
         return False
     _tell(space, target, note.digest, monitor)
     return True
+
+
+def _is_sound(target: Path, digest: str) -> bool:
+    try:
+        return model_digest(target) == digest
+    except ModelError:
+        return False
 
 
 def _tell(space: Workspace, target: Path, digest: str, monitor: Monitor) -> None:

@@ -1,33 +1,58 @@
-"""The figures of a stage: only what its own party can compute."""
+"""The texts of a stage: examples to train on, and figures that its own party can compute."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from offsite.data import read_rows
+from offsite.data import Example, encode, read_rows
+from offsite.errors import DataError
 from offsite.evaluate import Benchmark, benchmark, score
 from offsite.events import Monitor
 from offsite.layers import Loaded, context
 from offsite.stages.workspace import text_digest
 
 
-def load_benchmark(path: Path, loaded: Loaded, monitor: Monitor) -> Benchmark:
-    """Read a text to score models on; says how many prompts had to be cut."""
-    bench = benchmark(read_rows(path), loaded.tokenizer, context(loaded.model))
-    say_cut(bench.cut, path, monitor)
-    return bench
+def read_examples(path: Path, loaded: Loaded, length: int, monitor: Monitor) -> tuple[Example, ...]:
+    """Read a data set as examples of at most `length` tokens; says how many had to be cut."""
+    rows = read_rows(path)
+    try:
+        found = encode(rows, loaded.tokenizer, min(length, context(loaded.model)))
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    _say_cut(found.cut, path, monitor)
+    return found.examples
 
 
-def say_cut(cut: int, path: Path, monitor: Monitor) -> None:
-    """Tell how many examples of a file did not fit, if any."""
+def _say_cut(cut: int, path: Path, monitor: Monitor) -> None:
     if cut:
         monitor.log(f"{cut} examples of {path} are longer than the context; cut on the left")
 
 
-def report(loaded: Loaded, path: Path, setting: str, monitor: Monitor) -> float:
-    """Score a model on a text and tell the figure.
+@dataclass(frozen=True)
+class Yardstick:
+    """A text to score models on. It is read before any work, so that what is wrong costs none."""
 
-    The event carries the text's digest: figures of two parties compare only if that is the same.
-    """
-    bench = load_benchmark(path, loaded, monitor)
-    value = score(loaded.model, bench, monitor, phase=f"evaluate {setting}")
-    monitor.metric(bench.metric, setting, value, text=text_digest(path))
-    return value
+    bench: Benchmark
+    digest: str
+    """By which two parties know that they scored the same text."""
+
+    @classmethod
+    def read(cls, path: Path, loaded: Loaded, monitor: Monitor) -> "Yardstick":
+        """Read and encode a text; says how many prompts had to be cut."""
+        rows = read_rows(path)
+        try:
+            bench = benchmark(rows, loaded.tokenizer, context(loaded.model))
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
+        _say_cut(bench.cut, path, monitor)
+        return cls(bench, text_digest(path))
+
+    def report(self, loaded: Loaded, setting: str, monitor: Monitor) -> tuple[str, float]:
+        """Score a model; tell, and give, the metric and its value."""
+        value = score(loaded.model, self.bench, monitor, phase=f"evaluate {setting}")
+        monitor.metric(self.bench.metric, setting, value, text=self.digest)
+        return self.bench.metric, value
+
+
+def report(loaded: Loaded, path: Path, setting: str, monitor: Monitor) -> tuple[str, float]:
+    """Score one model on a text that no other is scored on here."""
+    return Yardstick.read(path, loaded, monitor).report(loaded, setting, monitor)

@@ -6,12 +6,13 @@ from torch import Tensor
 
 from offsite.api import JobSpec, Tune
 from offsite.bundle import AdapterFacts, EmulatorFacts, Manifest, check_emulator, read_manifest
-from offsite.data import Shuffled, encode, read_rows
-from offsite.errors import BundleError
+from offsite.data import Example, Shuffled
+from offsite.errors import BundleError, ModelError
+from offsite.evaluate import Benchmark
 from offsite.events import Monitor
-from offsite.layers import Loaded, blocks, context, load
+from offsite.layers import Loaded, blocks, load
 from offsite.stages.publish import already_published, publish_adapter
-from offsite.stages.report import load_benchmark, report, say_cut
+from offsite.stages.report import Yardstick, read_examples
 from offsite.stages.workspace import Party, Workspace, text_digest, workspace
 from offsite.train import Plan
 from offsite.tune import tune
@@ -31,17 +32,20 @@ def run_tune(name: str, spec: JobSpec, job: Tune, party: Party, monitor: Monitor
     """
     train, validation = party.resolve(job.data.train), party.resolve(job.data.validation)
     text = party.resolve(job.evaluate) if job.evaluate else validation
-    inputs = {str(key): text_digest(key) for key in (train, validation, text)}
+    texts = {"train": train, "validation": validation, "evaluate": text}
+    inputs = {key: text_digest(path) for key, path in texts.items()}
     _, inputs["bundle"] = read_manifest(party.sent(spec.peer, job.bundle))
     with workspace(party, name, spec, inputs) as space:
         if already_published(space, spec.peer, monitor):
             return
         folder, manifest = _open(space, spec.peer, job.bundle, inputs["bundle"])
-        loaded = load(folder)
-        report(loaded, text, "emulator_zero_shot", monitor)
+        loaded = _load(folder)
+        yard = Yardstick.read(text, loaded, monitor)
+        private = _private(job, texts, loaded, monitor)
+        yard.report(loaded, "emulator_zero_shot", monitor)
         facts = _facts(job, manifest, inputs["bundle"])
-        changes = _train(loaded, manifest, facts, job, train, validation, spec.seed, space, monitor)
-        report(loaded, text, "emulator_tuned", monitor)
+        changes = _train(loaded, manifest, facts, job, private, spec.seed, space, monitor)
+        yard.report(loaded, "emulator_tuned", monitor)
         publish_adapter(space, spec.peer, changes, facts, manifest.architecture, monitor)
 
 
@@ -57,6 +61,22 @@ def _open(space: Workspace, peer: str, bundle: str, digest: str) -> tuple[Path, 
             f"the bundle {bundle} of {peer} says that it is {manifest.name} of {manifest.made_by}"
         )
     return folder, manifest
+
+
+def _load(folder: Path) -> Loaded:
+    """Load what was checked; what no check of ours foresees is still the peer's fault."""
+    try:
+        return load(folder)
+    except ModelError as error:
+        raise BundleError(str(error)) from error
+
+
+def _private(
+    job: Tune, texts: dict[str, Path], loaded: Loaded, monitor: Monitor
+) -> tuple[tuple[Example, ...], Benchmark]:
+    """Read the private data: what to train on, and what to validate with."""
+    train = read_examples(texts["train"], loaded, job.training.block_size, monitor)
+    return train, Yardstick.read(texts["validation"], loaded, monitor).bench
 
 
 def _facts(job: Tune, manifest: Manifest, digest: str) -> AdapterFacts:
@@ -77,17 +97,13 @@ def _train(
     manifest: Manifest,
     facts: AdapterFacts,
     job: Tune,
-    train: Path,
-    validation: Path,
+    private: tuple[tuple[Example, ...], Benchmark],
     seed: int,
     space: Workspace,
     monitor: Monitor,
 ) -> dict[str, Tensor]:
-    training = job.training
-    length = min(training.block_size, context(loaded.model))
-    encoded = encode(read_rows(train), loaded.tokenizer, length)
-    say_cut(encoded.cut, train, monitor)
-    batches = Shuffled(encoded.examples, training.batch_size, seed)
+    training, (examples, validation) = job.training, private
+    batches = Shuffled(examples, training.batch_size, seed)
     steps = training.steps or training.epochs * batches.steps_per_epoch
     return tune(
         loaded.model,
@@ -101,7 +117,7 @@ def _train(
         ),
         method=facts.method,
         rank=facts.rank,
-        validation=load_benchmark(validation, loaded, monitor),
+        validation=validation,
         checkpoints=space.checkpoints,
         monitor=monitor,
         gradient_checkpointing=training.gradient_checkpointing,

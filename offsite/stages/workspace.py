@@ -6,6 +6,7 @@ A party's home holds `records/` (what it sent, by digest), `published/` (which j
 
 import hashlib
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,9 +20,9 @@ from pydantic import BaseModel
 
 from offsite.api import NAME_PATTERN, PATTERN_MEANING
 from offsite.bundle import EmulatorRecord
-from offsite.bundle.manifest import canonical, digest_of, folder_digest
-from offsite.errors import BundleError, InputError, ModelError, OffsiteError
-from offsite.store import FolderExchange, disk_errors
+from offsite.bundle.manifest import canonical, file_digest, folder_digest
+from offsite.errors import BundleError, DataError, InputError, ModelError, OffsiteError
+from offsite.store import FolderExchange, disk_errors, new_folder
 from offsite.train import Checkpoints
 
 _MODEL_FILES = ["*.safetensors", "*.json", "*.model", "*.txt"]
@@ -145,11 +146,13 @@ class Workspace:
 
 def write_whole(path: Path, content: str) -> None:
     """Write a file so that it is there whole or as it was before."""
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_name(f".{path.name}.partial")
-        scratch.write_text(content, encoding="utf-8")
-        scratch.replace(path)
+    scratch = path.with_name(f".{path.name}.partial")
+    with disk_errors(path), new_folder(path.parent):
+        try:
+            scratch.write_text(content, encoding="utf-8")
+            scratch.replace(path)
+        finally:
+            scratch.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -166,13 +169,32 @@ def workspace(
     """
     facts: dict[str, Any] = {"spec": spec.model_dump(mode="json"), "inputs": inputs}
     space = Workspace(party, job, hashlib.sha256(canonical(facts)).hexdigest())
-    with disk_errors(space.folder):
-        space.folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(space.folder / "lock", blocking=False):
+    with _alone(party.home / "work", job), new_folder(space.folder):
+        try:
             yield space
-    except Timeout as error:
-        raise OffsiteError(f"another process runs the job {job} in {space.folder}") from error
+        except InputError:
+            # the same job would fail again: nothing but a checkpoint is worth its place
+            if not space.checkpoints.path.exists():
+                shutil.rmtree(space.folder, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def _alone(folder: Path, job: str) -> Iterator[None]:
+    """Keep other processes from running a job of this name, whatever its spec is."""
+    path = folder / f"{job}.lock"
+    lock = FileLock(path, blocking=False)
+    with new_folder(folder):
+        try:
+            with disk_errors(path):
+                lock.acquire()
+        except Timeout as error:
+            raise OffsiteError(f"another process runs the job {job}: it holds {path}") from error
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            lock.release()
 
 
 def model_digest(folder: Path) -> str:
@@ -190,5 +212,12 @@ def model_digest(folder: Path) -> str:
 
 
 def text_digest(path: Path) -> str:
-    """Compute the digest of a data file, by which parties know that they mean the same text."""
-    return digest_of(path.read_bytes()) if path.is_file() else "absent"
+    """Compute the digest of a data file, by which parties know that they mean the same text.
+
+    Raises:
+        DataError: there is no such file, or it cannot be read.
+    """
+    try:
+        return f"sha256:{file_digest(path)}"
+    except OSError as error:
+        raise DataError(f"cannot read the data {path}: {error}") from error

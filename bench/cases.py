@@ -1,0 +1,186 @@
+"""What is measured: each case is one way of training on the same model and the same batches.
+
+A case runs in a process of its own, so that its peak memory is its own.
+"""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+
+from offsite.data import batch_of, encode, read_rows
+from offsite.distill import Weights, distill
+from offsite.emulator import Layout, drop_layers, heal
+from offsite.evaluate import Benchmark
+from offsite.events import Monitor
+from offsite.layers import Batch, blocks, family, lm_loss, load
+from offsite.train import Checkpoints, Plan, fit
+from offsite.tune import tune
+
+BATCH, LENGTH, RANK = 8, 128, 16
+ENDS, SHARE = 2, 0.7
+"""The emulator is as in the demo."""
+
+
+class Work:
+    """The model, the batches, and the clock of one case."""
+
+    def __init__(self, folder: Path, text: Path, steps: int) -> None:
+        loaded = load(folder)
+        self.model: PreTrainedModel = loaded.model
+        rows = encode(read_rows(text), loaded.tokenizer, LENGTH).examples[: (steps + 1) * BATCH]
+        self.examples = rows
+        # the first step warms up and does not count
+        self.batches = [batch_of(rows[i : i + BATCH]) for i in range(0, len(rows), BATCH)]
+        self.plan = Plan(steps=steps + 1, learning_rate=1e-5, seed=0)
+        self.checkpoints = Checkpoints(Path(tempfile.mkdtemp()) / "none", float("inf"))
+        self.monitor = Monitor(lambda _event: None)
+        self.ticks: list[float] = []
+
+    def batch_at(self, step: int) -> Batch:
+        """Get a step's batch, and note that the step begins."""
+        self.ticks.append(time.perf_counter())
+        return self.batches[step]
+
+    def emulator(self) -> tuple[PreTrainedModel, Layout]:
+        """Drop layers as the demo does."""
+        depth = len(blocks(self.model))
+        keep = round(SHARE * (depth - 2 * ENDS))
+        layout = Layout.uniform(depth, ENDS, ENDS, keep)
+        return drop_layers(self.model, layout), layout
+
+    def tokens_per_second(self) -> float:
+        """Get the rate of the median step."""
+        pairs = zip(self.ticks[1:], self.ticks[2:], strict=False)
+        return BATCH * LENGTH / statistics.median(end - begin for begin, end in pairs)
+
+
+def trainer_full(work: Work) -> None:
+    """transformers' Trainer, every tensor of the full model."""
+    _trainer(work, work.model.requires_grad_(True))
+
+
+def trainer_lora(work: Work) -> None:
+    """transformers' Trainer, LoRA by peft in every linear layer of the full model."""
+    modules = [
+        f"{family(work.model).blocks}.{place}.{target}"
+        for place in range(len(blocks(work.model)))
+        for target in family(work.model).targets
+    ]
+    _trainer(work, get_peft_model(work.model, LoraConfig(r=RANK, target_modules=modules)))
+
+
+def full(work: Work) -> None:
+    """Ours, every tensor of the full model."""
+    trained = dict(work.model.requires_grad_(True).named_parameters())
+
+    def loss_of(batch: Batch) -> torch.Tensor:
+        return lm_loss(work.model, batch)
+
+    fit(trained, work.batch_at, loss_of, work.plan, phase="bench", **_surroundings(work))
+
+
+def lora(work: Work) -> None:
+    """Ours, LoRA in every block of the full model."""
+    _tune(work, work.model, range(len(blocks(work.model))), "LoRA")
+
+
+def tune_lora_all(work: Work) -> None:
+    """Offsite tuning, LoRA in every block of the emulator (the default)."""
+    emulator, layout = work.emulator()
+    _tune(work, emulator, range(len(layout.kept)), "LoRA")
+
+
+def tune_lora_ends(work: Work) -> None:
+    """Offsite tuning, LoRA in the end blocks."""
+    emulator, layout = work.emulator()
+    _tune(work, emulator, layout.ends, "LoRA")
+
+
+def tune_blocks_ends(work: Work) -> None:
+    """Offsite tuning, whole end blocks (the paper's adapter)."""
+    emulator, layout = work.emulator()
+    _tune(work, emulator, layout.ends, "Blocks")
+
+
+def distillation(work: Work) -> None:
+    """Distillation of the emulator's middle."""
+    emulator, layout = work.emulator()
+    surroundings = _surroundings(work)
+    distill(work.model, emulator, layout, work.batch_at, work.plan, Weights(), **surroundings)
+
+
+def healing(work: Work) -> None:
+    """Healing of the emulator; a step is a batch through one kept block and those it stands for."""
+    emulator, layout = work.emulator()
+    began = time.perf_counter()
+    heal(work.model, emulator, layout, work.batches, work.monitor)
+    each = (time.perf_counter() - began) / len(work.batches)
+    work.ticks = [0.0, 0.0, each]
+
+
+CASES: dict[str, Callable[[Work], None]] = {
+    case.__name__: case
+    for case in (
+        trainer_full,
+        full,
+        trainer_lora,
+        lora,
+        tune_lora_all,
+        tune_lora_ends,
+        tune_blocks_ends,
+        distillation,
+        healing,
+    )
+}
+BASELINES = {"full": "trainer_full", "lora": "trainer_lora"}
+"""The case that does the same work in the well-known trainer."""
+
+
+def _surroundings(work: Work) -> dict[str, Any]:
+    return {"checkpoints": work.checkpoints, "monitor": work.monitor}
+
+
+def _tune(work: Work, model: PreTrainedModel, places: Any, method: str) -> None:
+    tune(
+        model,
+        tuple(places),
+        work.batch_at,
+        work.plan,
+        method=method,
+        rank=RANK,
+        validation=Benchmark(work.examples[:1]),
+        **_surroundings(work),
+    )
+
+
+class _Ticks(TrainerCallback):
+    """Notes when the Trainer begins a step."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+
+    def on_step_begin(self, *_args: Any, **_kwargs: Any) -> None:
+        """Note the time."""
+        self.work.ticks.append(time.perf_counter())
+
+
+def _trainer(work: Work, model: Any) -> None:
+    rows = [{"input_ids": example.tokens, "labels": example.tokens} for example in work.examples]
+    arguments = TrainingArguments(
+        output_dir=tempfile.mkdtemp(),
+        per_device_train_batch_size=BATCH,
+        max_steps=work.plan.steps,
+        learning_rate=work.plan.learning_rate,
+        report_to=[],
+        save_strategy="no",
+        logging_strategy="no",
+        disable_tqdm=True,
+    )
+    Trainer(model, arguments, train_dataset=rows, callbacks=[_Ticks(work)]).train()

@@ -1,0 +1,91 @@
+"""`make bench`: speed and memory of every way of training, as ratios within one run.
+
+Each case runs in a process of its own, all of them in turn and that several times, so that a
+machine whose speed drifts does not favour one of them. The figure of a case is its median round.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from offsite_cli.demo.icd import write_texts
+from offsite_cli.demo.model import packaged_model
+from rich.console import Console
+from rich.table import Table
+
+Figures = dict[str, dict[str, float]]
+
+
+def main() -> None:
+    """Measure, and print one table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--steps", type=int, default=4, help="timed steps of a case")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each case runs")
+    parser.add_argument("--case", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.case:
+        print(json.dumps(_measure(options.case, options.folder, options.steps)))
+        return
+    with tempfile.TemporaryDirectory(prefix="offsite-bench-") as name:
+        folder = Path(name)
+        packaged_model(folder / "model")
+        write_texts(folder, seed=0)
+        _print(_rounds(folder, options.steps, options.rounds))
+
+
+def _measure(case: str, folder: Path, steps: int) -> dict[str, float]:
+    from cases import CASES, Work
+
+    work = Work(folder / "model", folder / "train.jsonl", steps)
+    CASES[case](work)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"tokens_per_second": work.tokens_per_second(), "peak_mib": peak}
+
+
+def _rounds(folder: Path, steps: int, rounds: int) -> Figures:
+    from cases import CASES
+
+    seen: dict[str, list[dict[str, float]]] = {case: [] for case in CASES}
+    for number in range(rounds):
+        for case, figures in seen.items():
+            print(f"round {number + 1} of {rounds}: {case}", file=sys.stderr)
+            command = [sys.executable, __file__, "--case", case, "--folder", str(folder)]
+            command += ["--steps", str(steps)]
+            output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+            figures.append(json.loads(output.splitlines()[-1]))
+    return {
+        case: {key: statistics.median(row[key] for row in rows) for key in rows[0]}
+        for case, rows in seen.items()
+    }
+
+
+def _print(figures: Figures) -> None:
+    from cases import BASELINES, CASES
+
+    table = Table(title="training SmolLM2-135M, 8 x 128 tokens a step")
+    table.add_column("case")
+    for column in ("tokens/s", "x Trainer, full", "x Trainer, same work", "peak MiB", "x Trainer"):
+        table.add_column(column, justify="right")
+    base = figures["trainer_full"]
+    for case, figure in figures.items():
+        same = figures.get(BASELINES.get(case, ""))
+        rate, peak = figure["tokens_per_second"], figure["peak_mib"]
+        table.add_row(
+            (CASES[case].__doc__ or case).rstrip("."),
+            f"{rate:.0f}",
+            f"{rate / base['tokens_per_second']:.2f}",
+            f"{rate / same['tokens_per_second']:.2f}" if same else "",
+            f"{peak:.0f}",
+            f"{peak / base['peak_mib']:.2f}",
+        )
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main()

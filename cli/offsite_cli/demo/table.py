@@ -1,0 +1,111 @@
+"""The one table that the demo ends with."""
+
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from offsite_cli.demo.child import Outcome
+
+SETTINGS = {
+    "full_zero_shot": "full model, untouched",
+    "emulator_zero_shot": "emulator, untouched",
+    "emulator_tuned": "emulator, tuned",
+    "plug_in": "full model, adapter plugged in",
+    "full_fine_tuned": "full model, fine-tuned on the private data",
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """Everything that the demo measured."""
+
+    metric: str
+    settings: dict[str, float | None]
+    stages: dict[str, Outcome]
+    model_bytes: int
+    prompt: str
+    before: str
+    after: str
+
+    @property
+    def recovered(self) -> float | None:
+        """How much of what full fine-tuning gains the plug-in gains (1: all of it)."""
+        start, plug, best = (
+            self.settings[key] for key in ("full_zero_shot", "plug_in", "full_fine_tuned")
+        )
+        if start is None or plug is None or best is None or start == best:
+            return None
+        return (start - plug) / (start - best)
+
+    def event(self) -> dict[str, object]:
+        """Tell it all in one JSON object."""
+        return {
+            "event": "result",
+            "metric": self.metric,
+            "settings": self.settings,
+            "gainRecovered": self.recovered,
+            "sizeBytes": {
+                "model": self.model_bytes,
+                "emulator": self.stages["distill"].size_bytes,
+                "adapter": self.stages["tune"].size_bytes,
+            },
+            "seconds": {name: round(stage.seconds, 1) for name, stage in self.stages.items()},
+            "peakMemoryBytes": {name: stage.peak_bytes for name, stage in self.stages.items()},
+            "continuation": {
+                "prompt": self.prompt,
+                "before": self.before,
+                "after": self.after,
+            },
+        }
+
+
+def show(result: Result, console: Console) -> None:
+    """Print the settings, the costs, and a continuation before and after."""
+    console.print(_settings(result))
+    console.print(_costs(result))
+    console.print(f"[bold]Prompt[/]: {_plain(result.prompt)}")
+    console.print(f"[bold]The full model goes on[/]: {_plain(result.before)}")
+    console.print(f"[bold]With the adapter plugged in[/]: {_plain(result.after)}")
+    console.print(
+        "This demo plays both parties, on one machine. In earnest the model owner never sees the "
+        "private text,\nso it cannot compute these figures for the full model and the plug-in.",
+        style="dim",
+    )
+
+
+def _plain(text: str) -> str:
+    return text.strip().replace("[", r"\[")
+
+
+def _settings(result: Result) -> Table:
+    table = Table(title=f"{result.metric} on held-out private data")
+    table.add_column("setting")
+    table.add_column(result.metric, justify="right")
+    table.add_column("gain recovered", justify="right")
+    for key, words in SETTINGS.items():
+        value = result.settings[key]
+        share = result.recovered if key == "plug_in" else None
+        table.add_row(
+            words,
+            "with --upper-bound" if value is None else f"{value:.3g}",
+            "" if share is None else f"{share:.0%}",
+        )
+    return table
+
+
+def _costs(result: Result) -> Table:
+    table = Table(title=f"The full model has {result.model_bytes / 1e6:.0f} MB")
+    for name in ("stage", "by", "seconds", "peak memory", "result"):
+        table.add_column(name, justify="left" if name in ("stage", "by") else "right")
+    owners = {"distill": "model owner", "tune": "data owner", "plug-in": "model owner"}
+    made = {"distill": "emulator", "tune": "adapter", "plug-in": "model"}
+    for name, stage in result.stages.items():
+        table.add_row(
+            name,
+            owners[name],
+            f"{stage.seconds:.0f}",
+            f"{stage.peak_bytes / 1e6:.0f} MB",
+            f"{made[name]} of {stage.size_bytes / 1e6:.1f} MB",
+        )
+    return table

@@ -1,0 +1,187 @@
+"""An emulator of all blocks is the model; one of fewer is a normal model without the others."""
+
+import json
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from offsite.emulator import Layout, drop_layers
+from offsite.errors import ModelError
+from offsite.layers import Loaded, blocks, family, load, quiet, run, save, trace, watching
+from offsite_testing.core import (
+    CASES,
+    DROPPED,
+    WHOLE,
+    changed,
+    each_case,
+    each_family,
+    logits,
+    raw,
+    snapshot,
+    some_tokens,
+)
+from offsite_testing.models import save_tiny, tiny_tokenizer
+from offsite_testing.tiny import tiny_model
+
+each_dtype = pytest.mark.parametrize(
+    "dtype", [torch.float16, torch.bfloat16, torch.float32], ids=lambda dtype: str(dtype)[6:]
+)
+TIED = [case for case in CASES if tiny_model(case.values[0], **case.values[1]).config.tie_word_embeddings]
+
+
+def stored(folder: Path) -> dict[str, Tensor]:
+    """Read every tensor of a model's files."""
+    tensors: dict[str, Tensor] = {}
+    for path in folder.glob("*.safetensors"):
+        tensors |= load_file(path)
+    return tensors
+
+
+def publish(model: PreTrainedModel, layout: Layout, folder: Path) -> Path:
+    """Write an emulator of a model in memory."""
+    folder.mkdir()
+    save(Loaded(drop_layers(model, layout), tiny_tokenizer(), torch.float32), folder)
+    return folder
+
+
+def opened(folder: Path) -> PreTrainedModel:
+    """Open a folder as anybody would."""
+    with quiet():
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder)
+    model.eval()
+    return model
+
+
+@each_case
+def test_an_emulator_of_all_blocks_is_the_model(name: str, over: dict[str, Any]) -> None:
+    model, tokens = tiny_model(name, **over), some_tokens()
+    expected = logits(model, tokens)
+    assert torch.equal(logits(drop_layers(model, WHOLE), tokens), expected)
+    assert not torch.allclose(logits(drop_layers(model, DROPPED), tokens), expected, atol=1e-2)
+
+
+@each_dtype
+@each_family
+def test_a_bundle_of_all_blocks_is_the_sharded_model_on_disk(
+    name: str, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    save_tiny(tmp_path / "model", name, dtype=dtype, shard="20KB")
+    assert len(list((tmp_path / "model").glob("*.safetensors"))) > 1
+    loaded = load(tmp_path / "model")
+    expected, before = logits(loaded.model, some_tokens()), snapshot(loaded.model)
+    emulator = drop_layers(loaded.model, WHOLE)
+    assert torch.equal(logits(emulator, some_tokens()), expected)
+    (tmp_path / "bundle").mkdir()
+    save(Loaded(emulator, loaded.tokenizer, loaded.dtype), tmp_path / "bundle")
+    assert changed(before, loaded.model) == set()
+    assert torch.equal(logits(load(tmp_path / "bundle").model, some_tokens()), expected)
+    kept, original = stored(tmp_path / "bundle"), stored(tmp_path / "model")
+    assert {tensor.dtype for tensor in kept.values()} == {dtype}
+    assert {n: raw(t) for n, t in kept.items()} == {n: raw(t) for n, t in original.items()}
+
+
+@each_case
+def test_an_emulator_runs_its_blocks_as_the_model_did(name: str, over: dict[str, Any]) -> None:
+    model, tokens = tiny_model(name, **over), some_tokens()
+    emulator = drop_layers(model, DROPPED)
+    with torch.no_grad():
+        traced = trace(model, tokens)
+        calls = [traced.calls[full] for full in DROPPED.kept]
+        expected = run([blocks(model)[full] for full in DROPPED.kept], traced.hidden, calls)
+        with watching(blocks(emulator)[-1]) as seen:
+            logits(emulator, tokens)
+    assert torch.equal(seen[0], expected)
+
+
+@each_family
+def test_an_emulator_generates_with_its_cache_what_it_does_without(
+    name: str, tmp_path: Path
+) -> None:
+    emulator = opened(publish(tiny_model(name, vocab_size=288), DROPPED, tmp_path / "bundle"))
+    length = {"max_new_tokens": 12, "min_new_tokens": 12, "do_sample": False, "pad_token_id": 2}
+    prompt = {"input_ids": some_tokens(), "attention_mask": torch.ones(2, 14, dtype=torch.long)}
+    cached = emulator.generate(**prompt, use_cache=True, **length)
+    assert cached.shape == (2, 26)
+    assert torch.equal(cached, emulator.generate(**prompt, use_cache=False, **length))
+
+
+@each_case
+def test_a_bundle_holds_nothing_of_the_dropped_blocks(
+    name: str, over: dict[str, Any], tmp_path: Path
+) -> None:
+    model = tiny_model(name, **{"vocab_size": 288, **over})
+    held = {raw(tensor) for tensor in stored(publish(model, DROPPED, tmp_path / "bundle")).values()}
+    dropped = [block for i, block in enumerate(blocks(model)) if i not in DROPPED.kept]
+    withheld = {raw(tensor) for block in dropped for tensor in block.state_dict().values()}
+    assert len(dropped) == 2
+    assert not held & withheld
+    assert held == {raw(tensor) for tensor in model.state_dict().values()} - withheld
+
+
+@each_case
+def test_lists_of_the_config_are_those_of_the_kept_blocks(
+    name: str, over: dict[str, Any], tmp_path: Path
+) -> None:
+    model = tiny_model(name, **{"vocab_size": 288, **over})
+    row, full = family(model), model.config.to_dict()
+    config = json.loads((publish(model, DROPPED, tmp_path / "bundle") / "config.json").read_text())
+    assert config[row.depth] == len(DROPPED.kept)
+    for key in row.per_block:
+        assert config[key] == [full[key][index] for index in DROPPED.kept]
+    for key in row.boundaries:
+        assert config[key] == sum(index < full[key] for index in DROPPED.kept)
+
+
+@pytest.mark.parametrize(("name", "over"), TIED)
+def test_tied_embeddings_stay_tied(name: str, over: dict[str, Any], tmp_path: Path) -> None:
+    save_tiny(tmp_path / "model", name, dtype=torch.bfloat16, **over)
+    loaded = load(tmp_path / "model")
+    emulator = drop_layers(loaded.model, DROPPED)
+    (tmp_path / "bundle").mkdir()
+    save(Loaded(emulator, loaded.tokenizer, loaded.dtype), tmp_path / "bundle")
+    for model in (loaded.model, emulator, load(tmp_path / "bundle").model):
+        table, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+        assert isinstance(table, Tensor)
+        assert table.data_ptr() == head.data_ptr()
+    copies = [t for t in stored(tmp_path / "bundle").values() if t.shape == table.shape]
+    assert len(copies) == 1
+
+
+def test_an_emulator_shares_its_tensors_with_the_model() -> None:
+    model = tiny_model("llama")
+    pointers = {tensor.data_ptr() for tensor in model.parameters()}
+    assert {tensor.data_ptr() for tensor in drop_layers(model, DROPPED).parameters()} < pointers
+
+
+def test_an_emulator_is_frozen_and_has_no_dropout() -> None:
+    emulator = drop_layers(tiny_model("opt").train(), DROPPED)
+    assert not any(parameter.requires_grad for parameter in emulator.parameters())
+    assert not any(module.training for module in emulator.modules() if isinstance(module, nn.Module))
+
+
+@pytest.mark.parametrize("middle", [1, 2, 3, 8, 26, 30, 97])
+def test_kept_blocks_are_evenly_spread(middle: int) -> None:
+    for keep in range(1, middle + 1):
+        stride = Fraction(middle - 1, max(1, keep - 1))
+        wanted = [2 + round(i * stride) for i in range(keep)]
+        layout = Layout.uniform(middle + 5, 2, 3, keep)
+        assert layout.kept == (0, 1, *wanted, middle + 2, middle + 3, middle + 4)
+        assert range(len(layout.kept))[layout.middle] == range(2, keep + 2)
+        assert layout.ends == (0, 1, keep + 2, keep + 3, keep + 4)
+
+
+def test_one_kept_block_is_the_first_and_all_are_all() -> None:
+    assert Layout.uniform(10, 2, 2, 1).kept == (0, 1, 2, 8, 9)
+    assert Layout.uniform(10, 2, 2, 6).kept == tuple(range(10))
+
+
+@pytest.mark.parametrize(("depth", "left"), [(10, 4), (6, 0), (3, 0)])
+def test_more_blocks_than_there_are_is_an_error(depth: int, left: int) -> None:
+    with pytest.raises(ModelError, match=f"{depth} blocks: ends of 3 . 3 leave {left} .* asks for 5"):
+        Layout.uniform(depth, 3, 3, 5)

@@ -1,0 +1,316 @@
+"""The whole path in one process: what is told, what is published, and what each side needs."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors import safe_open
+from transformers import AutoModelForCausalLM
+
+from offsite.bundle import AdapterFacts, check_adapter, check_emulator
+from offsite.config import load_job, parse_job
+from offsite.errors import DataError, InputError, ModelError, SpecError
+from offsite.events import Event
+from offsite.stages.workspace import model_digest, text_digest
+from offsite_testing.parties import (
+    ADAPTER,
+    EMULATOR,
+    HEAD,
+    HOSPITAL,
+    LAB,
+    PLUGGED,
+    Parties,
+    distill,
+    lay_out,
+    listing,
+    plug_in,
+    tune,
+)
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def kinds(events: list[Event]) -> list[str]:
+    """Name the events that are no progress, in order."""
+    return [
+        event.get("setting", event["event"]) for event in events if event["event"] != "progress"
+    ]
+
+
+def phases(events: list[Event]) -> set[str]:
+    """Name the phases that progress was told of."""
+    return {event["phase"] for event in events if event["event"] == "progress"}
+
+
+def metrics(events: list[Event]) -> dict[str, Event]:
+    """Find the metrics by what was measured."""
+    return {event["setting"]: event for event in events if event["event"] == "metric"}
+
+
+def artifact(events: list[Event]) -> Event:
+    """Find the one artifact."""
+    (found,) = [event for event in events if event["event"] == "artifact"]
+    return found
+
+
+def test_two_sides_need_nothing_of_each_other(tmp_path: Path) -> None:
+    parties = lay_out(tmp_path / "here")
+    lab, hospital = parties.home(LAB), parties.home(HOSPITAL)
+    away = tmp_path / "away"
+    away.mkdir()
+
+    told = parties.run(EMULATOR, distill())
+    assert kinds(told) == ["full_zero_shot", "emulator_zero_shot", "artifact", "done"]
+    assert phases(told) >= {"heal", "distill"}
+    assert {event["name"] for event in metrics(told).values()} == {"perplexity"}
+    shared = text_digest(lab / "shared.jsonl")
+    assert {event["text"] for event in metrics(told).values()} == {shared}
+    manifest, digest = check_emulator(parties.published(EMULATOR))
+    found = artifact(told)
+    assert (found["name"], found["digest"]) == (EMULATOR, digest)
+    assert found["uri"] == parties.published(EMULATOR).as_uri()
+    assert found["sizeBytes"] == manifest.size
+    assert (
+        json.loads((parties.published(EMULATOR) / "config.json").read_text())["num_hidden_layers"]
+        == 4
+    )
+
+    # the whole of the lab is gone, not its model alone
+    lab.rename(away / LAB)
+    told = parties.run(ADAPTER, tune())
+    assert kinds(told) == ["emulator_zero_shot", "emulator_tuned", "artifact", "done"]
+    figures = metrics(told)
+    assert figures["emulator_tuned"]["value"] < figures["emulator_zero_shot"]["value"]
+    (away / LAB).rename(lab)
+
+    hospital.rename(away / HOSPITAL)
+    told = parties.run(PLUGGED, plug_in())
+    assert kinds(told) == ["full_zero_shot", "plug_in", "artifact", "done"]
+    assert metrics(told)["full_zero_shot"]["value"] != metrics(told)["plug_in"]["value"]
+    plugged = lab / "home/models" / PLUGGED
+    assert artifact(told)["digest"] == model_digest(plugged)
+    assert AutoModelForCausalLM.from_pretrained(plugged).config.num_hidden_layers == 6
+    assert not [name for name in listing(tmp_path) if "partial" in name or "lock" in name]
+
+
+def test_adapter_names_what_it_answers(tmp_path: Path) -> None:
+    parties = lay_out(tmp_path)
+    parties.run(EMULATOR, distill(None))
+    answer = artifact(parties.run(ADAPTER, tune(adapter={"rank": 3})))
+    _, digest = check_emulator(parties.published(EMULATOR))
+    manifest, _ = check_adapter(parties.published(ADAPTER), parties.party(LAB).record(digest))
+    assert isinstance(manifest.facts, AdapterFacts)
+    assert (manifest.facts.answers, manifest.facts.rank) == (digest, 3)
+    assert manifest.size == answer["sizeBytes"]
+    with safe_open(parties.published(ADAPTER) / "adapter.safetensors", "numpy") as file:
+        assert {name.rpartition(".")[2] for name in file.keys()} == {"lora_A", "lora_B"}  # noqa: SIM118
+
+
+def test_same_seed_gives_same_bytes(tmp_path: Path) -> None:
+    first, second, other = (lay_out(tmp_path / name) for name in ("first", "second", "other"))
+    first.run_all()
+    second.run_all()
+    for name in (EMULATOR, ADAPTER, PLUGGED):
+        assert first.digest(name) == second.digest(name)
+    other.run(EMULATOR, {**distill(), "seed": 1})
+    assert other.digest(EMULATOR) != first.digest(EMULATOR)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Parties:
+    """Two parties that ran all three jobs. What a test changes, it changes in a copy."""
+    parties = lay_out(tmp_path_factory.mktemp("finished"))
+    parties.run_all()
+    return parties
+
+
+def copy_of(parties: Parties, root: Path) -> Parties:
+    """Copy everything that two parties have."""
+    shutil.copytree(parties.root, root)
+    return Parties(root)
+
+
+JOBS = ((EMULATOR, distill()), (ADAPTER, tune()), (PLUGGED, plug_in()))
+
+
+@pytest.mark.parametrize(("name", "spec"), JOBS)
+def test_finished_job_is_done_at_once(finished: Parties, name: str, spec: dict[str, Any]) -> None:
+    before = listing(finished.root)
+    told = finished.run(name, spec)
+    assert [event["event"] for event in told] == ["artifact", "done"]
+    assert listing(finished.root) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "spec"), [(name, {**spec, "seed": 5}) for name, spec in JOBS], ids=lambda v: str(v)[:8]
+)
+def test_name_of_another_job_is_refused(
+    finished: Parties, tmp_path: Path, name: str, spec: dict[str, Any]
+) -> None:
+    parties = copy_of(finished, tmp_path / "copy")
+    path = parties.write(name, spec)
+    before = listing(parties.root)
+    with pytest.raises(InputError, match="already"):
+        parties.run(name, spec)
+    assert listing(parties.root) == before
+    assert path.is_file()
+
+
+@pytest.mark.parametrize(("name", "spec"), JOBS)
+def test_damaged_result_is_made_again(
+    finished: Parties, tmp_path: Path, name: str, spec: dict[str, Any]
+) -> None:
+    parties = copy_of(finished, tmp_path / "copy")
+    models = parties.home(LAB) / "home/models"
+    place = models / PLUGGED if name == PLUGGED else parties.published(name)
+    for path in place.glob("*.safetensors"):
+        path.unlink()
+    told = parties.run(name, spec)
+    assert "damaged" in next(event["message"] for event in told if event["event"] == "log")
+    assert parties.digest(name) == finished.digest(name)
+
+
+def test_same_inputs_elsewhere_are_the_same_job(finished: Parties, tmp_path: Path) -> None:
+    parties = copy_of(finished, tmp_path / "copy")
+    for name, spec in JOBS[:2]:
+        assert [event["event"] for event in parties.run(name, spec)] == ["artifact", "done"]
+
+
+def test_export_never_replaces_what_is_there(finished: Parties) -> None:
+    lab = finished.home(LAB)
+    (lab / "notes").mkdir()
+    (lab / "notes/mine.txt").write_text("mine")
+    for target in ("notes", "notes/mine.txt", "model"):
+        before = listing(lab / "notes"), listing(lab / "model")
+        with pytest.raises(InputError, match="is there already"):
+            finished.run("elsewhere", plug_in(export={"to": target}))
+        assert (listing(lab / "notes"), listing(lab / "model")) == before
+
+
+def test_adapter_fits_no_other_model(finished: Parties, tmp_path: Path) -> None:
+    other = lay_out(tmp_path / "other", tie_word_embeddings=True)
+    (other.home(LAB) / "model").rename(finished.home(LAB) / "other")
+    with pytest.raises(ModelError, match="is not the model that the emulator"):
+        finished.run("wrong", plug_in(model="other"))
+
+
+def test_missing_evaluation_text_is_told_before_any_work(tmp_path: Path) -> None:
+    parties = lay_out(tmp_path)
+    with pytest.raises(DataError, match=r"nowhere\.jsonl"):
+        parties.run(EMULATOR, distill(evaluate="nowhere.jsonl"))
+    assert not (parties.home(LAB) / "home").exists()
+
+
+def test_damaged_checkpoint_is_told(finished: Parties, tmp_path: Path) -> None:
+    parties = copy_of(finished, tmp_path / "copy")
+    shutil.rmtree(parties.published(EMULATOR))
+    (path,) = (parties.home(LAB) / "home/work").glob("emulator-*/checkpoint.safetensors")
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(InputError, match=f"{re.escape(str(path))} is damaged; delete it"):
+        parties.run(EMULATOR, distill())
+    path.unlink()
+    parties.run(EMULATOR, distill())
+    assert parties.digest(EMULATOR) == finished.digest(EMULATOR)
+
+
+def test_every_problem_of_a_job_is_told_at_once() -> None:
+    spec = distill()
+    spec["distill"]["emulator"] = {"blocks": 0, "privacy": {"epsilon": 8}}
+    spec["distill"]["training"]["learningRate"] = "1e-4"
+    spec |= {"workers": 2, "peer": "Not A Name"}
+    with pytest.raises(SpecError) as caught:
+        parse_job({**HEAD, "metadata": {}, "spec": spec}, source="job.yaml")
+    assert str(caught.value).startswith("job.yaml is not a valid job:\n")
+    told = {problem.partition(": ")[0]: problem for problem in caught.value.problems}
+    assert set(told) == {
+        "metadata.name",
+        "spec.distill.emulator.blocks",
+        "spec.distill.emulator.privacy",
+        "spec.distill.training.learningRate",
+        "spec.peer",
+        "spec.workers",
+    }
+    assert "unknown field" in told["spec.workers"]
+    assert "DNS label" in told["spec.peer"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "problem"),
+    [
+        ({"stage": "Distill", "peer": "b"}, "stage Distill needs section distill alone"),
+        ({**distill(), "tune": tune()["tune"]}, "found distill, tune"),
+        (tune(adapter={"method": "Blocks"}), "needs scope: Ends"),
+        (tune(adapter={"method": "Blocks", "scope": "Ends", "rank": 4}), "rank is of method LoRA"),
+        (distill(None, emulator={"blocks": 2, "heal": True}), "needs emulator.calibration"),
+        (plug_in(alpha=float("nan")), "spec.plugIn.alpha"),
+        (plug_in(adapter="a/../b"), "DNS label"),
+    ],
+    ids=lambda value: None if isinstance(value, dict) else value[:20],
+)
+def test_fields_that_do_not_go_together_are_told(spec: dict[str, Any], problem: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(problem)):
+        parse_job({**HEAD, "metadata": {"name": "a"}, "spec": spec}, source="job.yaml")
+
+
+JOB = """
+apiVersion: offsite-tuning.dev/v1alpha1
+kind: OffsiteJob
+metadata: {name: a}
+spec:
+  stage: Tune
+  peer: "no"
+  tune:
+    bundle: b
+    data: {train: t.jsonl, validation: v.jsonl}
+    training: {learningRate: 1e-4, steps: 010}
+"""
+
+
+def test_job_files_are_yaml_1_2(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(JOB)
+    training = load_job(path).spec.tune
+    assert training is not None
+    # in YAML 1.1 a string, and the octal 8
+    assert (training.training.learning_rate, training.training.steps) == (1e-4, 10)
+    path.write_text(JOB.replace('"no"', "no"))
+    assert load_job(path).spec.peer == "no"
+
+
+NO_JOBS = (
+    ("[" * 5000, "nested too deeply"),
+    ("a: 2024-13-45", "is not YAML"),
+    ("a: [", "is not YAML"),
+    ("a: 1\na: 2", "is not YAML"),
+    ("a: !!python/object:os.system x", "is not YAML"),
+    ("--- 1\n--- 2", "is not YAML"),
+    ("", "top level"),
+    ("- 1", "top level"),
+    ("1: 2", "apiVersion: required"),
+    ("a: \x00", "is not YAML"),
+)
+
+
+@pytest.mark.parametrize(("text", "problem"), NO_JOBS, ids=[text[:9] for text, _ in NO_JOBS])
+def test_file_that_is_no_job_is_told(tmp_path: Path, text: str, problem: str) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(text)
+    with pytest.raises(SpecError, match=problem):
+        load_job(path)
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)
+def test_example_loads(path: Path) -> None:
+    job = load_job(path)
+    assert job.spec.stage.lower() == path.stem.replace("-", "")
+
+
+def test_there_is_an_example_of_every_stage() -> None:
+    assert {load_job(path).spec.stage for path in EXAMPLES.glob("*.yaml")} == {
+        "Distill",
+        "Tune",
+        "PlugIn",
+    }

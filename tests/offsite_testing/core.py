@@ -1,0 +1,103 @@
+"""What the core's tests share: every family, small texts, and what changed in a model."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from offsite.bundle import BlockRecord, EmulatorRecord
+from offsite.emulator import Layout
+from offsite.events import Monitor
+from offsite.layers import IGNORED, Batch, family
+from offsite_testing.tiny import DEPTH, FAMILIES_UNDER_TEST, VARIANTS
+
+CASES = [pytest.param(name, {}, id=name) for name in FAMILIES_UNDER_TEST] + [
+    pytest.param(name, over, id=f"{name}-{'-'.join(over)}") for name, over in VARIANTS
+]
+each_case = pytest.mark.parametrize(("name", "over"), CASES)
+each_family = pytest.mark.parametrize("name", FAMILIES_UNDER_TEST)
+
+WHOLE = Layout.uniform(DEPTH, 1, 1, 4)
+DROPPED = Layout.uniform(DEPTH, 1, 1, 2)
+"""Of the blocks 0 to 5 it keeps 0, 1, 4 and 5."""
+
+
+def some_tokens(rows: int = 2, length: int = 14, seed: int = 0) -> Tensor:
+    """Draw ids that are no special tokens of the tiny models, (rows, length)."""
+    return torch.randint(3, 96, (rows, length), generator=torch.Generator().manual_seed(seed))
+
+
+def some_batch(rows: int = 2, length: int = 14, seed: int = 0) -> Batch:
+    """Draw a batch that is scored everywhere."""
+    tokens = some_tokens(rows, length, seed)
+    end = torch.full((rows, 1), IGNORED)
+    return Batch(tokens, torch.cat([tokens[:, 1:], end], dim=1))
+
+
+def logits(model: PreTrainedModel, tokens: Tensor) -> Tensor:
+    """Run a model as anybody would, in its own dtype."""
+    with torch.no_grad():
+        output: Tensor = model(input_ids=tokens.to(model.device), use_cache=False).logits
+    return output
+
+
+def snapshot(model: nn.Module) -> dict[str, Tensor]:
+    """Copy every tensor of a model."""
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def same_bytes(one: Tensor, other: Tensor) -> bool:
+    """Compare bit for bit, by which 0 and -0 differ."""
+    return one.dtype == other.dtype and raw(one) == raw(other)
+
+
+def raw(tensor: Tensor) -> bytes:
+    """Get the bytes of a tensor, with its shape."""
+    content = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+    return f"{tuple(tensor.shape)}".encode() + content
+
+
+def changed(before: Mapping[str, Tensor], model: nn.Module) -> set[str]:
+    """Name the tensors of which a bit is not what it was."""
+    now = model.state_dict()
+    assert now.keys() == before.keys()
+    return {name for name, tensor in before.items() if not same_bytes(tensor, now[name])}
+
+
+def middle_names(model: PreTrainedModel, layout: Layout) -> set[str]:
+    """Name the tensors of an emulator's middle blocks."""
+    row, places = family(model), range(len(layout.kept))[layout.middle]
+    splits = {name: row.block_of(name) for name in model.state_dict()}
+    return {name for name, split in splits.items() if split and split[0] in places}
+
+
+def silent() -> Monitor:
+    """Make a monitor that tells nobody."""
+    return Monitor(lambda event: None)
+
+
+def healable(cases: Sequence[Any]) -> list[Any]:
+    """Choose the cases with a projection to heal."""
+    from offsite_testing.tiny import tiny_model
+
+    models = [(each, tiny_model(each.values[0], **each.values[1])) for each in cases]
+    return [each for each, model in models if family(model).healed_by(model.config.to_dict())]
+
+
+def record_of(model: PreTrainedModel, layout: Layout) -> EmulatorRecord:
+    """Remember an emulator as its owner does."""
+    row, config = family(model), model.config.to_dict()
+    ends = {kept: place in layout.ends for place, kept in enumerate(layout.kept)}
+    return EmulatorRecord(
+        bundle="emulator",
+        digest="sha256:" + "0" * 64,
+        recipient="owner",
+        architecture=row.architecture,
+        model_digest="sha256:" + "1" * 64,
+        blocks=tuple(BlockRecord(full=full, end=end) for full, end in ends.items()),
+        tensors=row.block_tensors(config),
+        linears=row.linear_sizes(config),
+    )
