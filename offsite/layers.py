@@ -9,12 +9,14 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -113,8 +115,10 @@ def load(folder: Path) -> Loaded:
         raise ModelError(f"{folder} is not a model: it has no config.json")
     try:
         with quiet():
-            # before transformers, which tells of a family that it does not know in its own words
-            family_of(json.loads((folder / "config.json").read_bytes()))
+            # before transformers, which tells of a family that it does not know in its own words,
+            # and makes lists of as many blocks as a damaged config says
+            raw = json.loads((folder / "config.json").read_bytes())
+            family_of(raw).count(raw)
             config = AutoConfig.from_pretrained(folder, **_LOCAL)
             row = family_of(config.to_dict())
             if refusals := row.refusals(config.to_dict()):
@@ -280,12 +284,13 @@ def watching(module: nn.Module) -> Iterator[list[Tensor]]:
 def checkpoint_gradients(model: PreTrainedModel) -> None:
     """Recompute each block's activations on the way back instead of keeping them.
 
-    transformers does so in training mode only; the blocks alone are put into it, not what is in
-    them, so that dropout stays off.
+    transformers' own switch works in training mode only, where OPT's blocks drop out, and builds a
+    graph below the first trained tensor too.
     """
-    model.gradient_checkpointing_enable({"use_reentrant": False})
     for block in blocks(model):
-        block.training = True
+        block.forward = partial(
+            checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False
+        )
 
 
 def final_hidden(model: PreTrainedModel, tokens: Tensor) -> Tensor:

@@ -36,7 +36,9 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 def kinds(events: list[Event]) -> list[str]:
     """Name the events that are no progress, in order."""
     return [
-        event.get("setting", event["event"]) for event in events if event["event"] != "progress"
+        str(event.get("setting", event["event"]))
+        for event in events
+        if event["event"] != "progress"
     ]
 
 

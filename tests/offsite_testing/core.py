@@ -1,7 +1,7 @@
 """What the core's tests share: every family, small texts, and what changed in a model."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import threading
+from collections.abc import Callable, Mapping
 
 import pytest
 import torch
@@ -12,12 +12,21 @@ from offsite.bundle import BlockRecord, EmulatorRecord
 from offsite.emulator import Layout
 from offsite.events import Monitor
 from offsite.layers import IGNORED, Batch, family
-from offsite_testing.tiny import DEPTH, FAMILIES_UNDER_TEST, VARIANTS
+from offsite_testing.tiny import DEPTH, FAMILIES_UNDER_TEST, VARIANTS, tiny_model
 
-CASES = [pytest.param(name, {}, id=name) for name in FAMILIES_UNDER_TEST] + [
-    pytest.param(name, over, id=f"{name}-{'-'.join(over)}") for name, over in VARIANTS
-]
-each_case = pytest.mark.parametrize(("name", "over"), CASES)
+
+def cases_where(wanted: Callable[[PreTrainedModel], bool]) -> pytest.MarkDecorator:
+    """Run a test, on `name` and `over`, for every family and variant whose tiny model is wanted."""
+    kinds = [*((name, {}) for name in FAMILIES_UNDER_TEST), *VARIANTS]
+    chosen = [
+        pytest.param(name, over, id="-".join([name, *over]))
+        for name, over in kinds
+        if wanted(tiny_model(name, **over))
+    ]
+    return pytest.mark.parametrize(("name", "over"), chosen)
+
+
+each_case = cases_where(lambda model: True)
 each_family = pytest.mark.parametrize("name", FAMILIES_UNDER_TEST)
 
 WHOLE = Layout.uniform(DEPTH, 1, 1, 4)
@@ -79,14 +88,6 @@ def silent() -> Monitor:
     return Monitor(lambda event: None)
 
 
-def healable(cases: Sequence[Any]) -> list[Any]:
-    """Choose the cases with a projection to heal."""
-    from offsite_testing.tiny import tiny_model
-
-    models = [(each, tiny_model(each.values[0], **each.values[1])) for each in cases]
-    return [each for each, model in models if family(model).healed_by(model.config.to_dict())]
-
-
 def record_of(model: PreTrainedModel, layout: Layout) -> EmulatorRecord:
     """Remember an emulator as its owner does."""
     row, config = family(model), model.config.to_dict()
@@ -101,3 +102,24 @@ def record_of(model: PreTrainedModel, layout: Layout) -> EmulatorRecord:
         tensors=row.block_tensors(config),
         linears=row.linear_sizes(config),
     )
+
+
+BatchAt = Callable[[int], Batch]
+"""The batch of a step."""
+
+
+def drawn(first: int = 0, **size: int) -> BatchAt:
+    """Draw another batch at every step."""
+    return lambda step: some_batch(**size, seed=first + step)
+
+
+def stopped_at(step: int, batch_at: BatchAt) -> tuple[BatchAt, Monitor]:
+    """Make a monitor that is asked to stop while a step is done, and the batches that ask."""
+    stop = threading.Event()
+
+    def asking(number: int) -> Batch:
+        if number == step:
+            stop.set()
+        return batch_at(number)
+
+    return asking, Monitor(lambda event: None, stop)

@@ -4,6 +4,7 @@ The demo plays both parties, so it can.
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -42,9 +43,10 @@ def first_prompt(folder: Path, text: Path) -> str:
 
 
 def _continue(loaded: Loaded, prompt: str) -> str:
+    generate: Any = loaded.model.generate
     tokens = loaded.tokenizer(prompt, return_tensors="pt")["input_ids"].to(loaded.model.device)
     with inference():
-        output = loaded.model.generate(
+        output = generate(
             tokens,
             attention_mask=torch.ones_like(tokens),
             max_new_tokens=_NEW_TOKENS,

@@ -1,0 +1,122 @@
+"""The data owner's private text: the ICD-10-CM tabular list, April 2026 (US government work).
+
+One document for each three-character category, so that near-duplicates, which differ by a digit of
+the code, never stand on both sides of a split.
+"""
+
+import json
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree.ElementTree import Element, parse
+
+from offsite_cli.demo.packaged import packaged_file
+
+_NOTES = {
+    "inclusionTerm": "Also called",
+    "includes": "Includes",
+    "excludes1": "Never together with",
+    "excludes2": "Not included",
+    "codeFirst": "Code first",
+    "useAdditionalCode": "Use additional code",
+    "codeAlso": "Code also",
+}
+_LONGEST = 1200
+"""Characters of a document: a few categories of injuries run to a hundred pages."""
+_TEXTS = {"test": 60, "validation": 24, "train": 1200}
+_ROWS = {"test": 300, "validation": 60, "train": 1200}
+_CHOICES = 4
+
+
+@dataclass(frozen=True)
+class Category:
+    """One three-character category, and the chapter that it belongs to."""
+
+    chapter: str
+    element: Element
+
+    @property
+    def text(self) -> str:
+        """The category as a coder reads it: names, codes and notes, a line each."""
+        whole = "\n".join(_lines(self.element))
+        return whole if len(whole) <= _LONGEST else whole[: whole.rindex("\n", 0, _LONGEST)]
+
+    @property
+    def terms(self) -> list[str]:
+        """The diagnoses of the category, in words."""
+        return [_text(each, "desc") for each in self.element.iter("diag")]
+
+
+def write_texts(folder: Path, seed: int) -> None:
+    """Write train, validation and test, each with categories of its own, as JSON lines of text.
+
+    Raises:
+        InputError: the wheel simple-icd-10-cm is not installed.
+    """
+    for name, categories in _split(seed, _TEXTS).items():
+        rows = [{"text": category.text} for category in categories]
+        _write(folder / f"{name}.jsonl", rows)
+
+
+def write_task(folder: Path, seed: int) -> None:
+    """Write a labelled task instead: which of four chapters does a diagnosis belong to?
+
+    Raises:
+        InputError: the wheel simple-icd-10-cm is not installed.
+    """
+    chapters = sorted({category.chapter for category in _categories()})
+    picker = random.Random(seed)
+    for name, categories in _split(seed, _ROWS).items():
+        rows = [_question(category, chapters, picker) for category in categories]
+        _write(folder / f"{name}.jsonl", rows)
+
+
+def _question(category: Category, chapters: list[str], picker: random.Random) -> dict[str, object]:
+    others = [chapter for chapter in chapters if chapter != category.chapter]
+    choices = [category.chapter, *picker.sample(others, _CHOICES - 1)]
+    picker.shuffle(choices)
+    return {
+        "prompt": f"Diagnosis: {picker.choice(category.terms)}\nChapter of ICD-10-CM:",
+        "completion": category.chapter,
+        "choices": choices,
+    }
+
+
+def _split(seed: int, sizes: dict[str, int]) -> dict[str, list[Category]]:
+    categories = list(_categories())
+    random.Random(seed).shuffle(categories)
+    parts, first = {}, 0
+    for name, size in sizes.items():
+        parts[name] = categories[first : first + size]
+        first += size
+    return parts
+
+
+def _categories() -> Iterator[Category]:
+    root = parse(packaged_file("simple-icd-10-cm", "icd10c-tabular-*.xml")).getroot()
+    for chapter in root.iter("chapter"):
+        # "Diseases of the circulatory system (I00-I99)"
+        name = _text(chapter, "desc").rpartition(" (")[0]
+        for element in chapter.iter("diag"):
+            if len(_text(element, "name")) == 3:
+                yield Category(name, element)
+
+
+def _lines(element: Element) -> Iterator[str]:
+    yield f"{_text(element, 'name')}: {_text(element, 'desc')}"
+    for tag, words in _NOTES.items():
+        for notes in element.findall(tag):
+            joined = "; ".join(note.text.strip() for note in notes.findall("note") if note.text)
+            yield f"{words}: {joined}"
+    for child in element.findall("diag"):
+        yield from _lines(child)
+
+
+def _text(element: Element, tag: str) -> str:
+    return (element.findtext(tag) or "").strip()
+
+
+def _write(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+    path.write_text("".join(lines), encoding="utf-8")

@@ -1,0 +1,499 @@
+"""`offsite run` in processes of its own: exit codes, events, interruptions, and bad input."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from offsite_testing.command import Command, finish, start
+from offsite_testing.models import save_tiny
+from offsite_testing.parties import (
+    ADAPTER,
+    EMULATOR,
+    HOSPITAL,
+    LAB,
+    PLUGGED,
+    Parties,
+    distill,
+    lay_out,
+    listing,
+    plug_in,
+    tune,
+)
+
+# long enough to be interrupted
+JOBS = {
+    EMULATOR: distill(80, evaluate="corpus.txt"),
+    ADAPTER: tune(60),
+    PLUGGED: plug_in(evaluate="corpus.txt"),
+}
+TRAINING = {EMULATOR: "distill", ADAPTER: "tune"}
+LAST = {
+    EMULATOR: "evaluate emulator_zero_shot",
+    ADAPTER: "evaluate emulator_tuned",
+    PLUGGED: "evaluate plug_in",
+}
+"""The phase after which each stage writes and publishes its result."""
+
+EAGER = ("--checkpoint-seconds", "0")
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Parties]:
+    """All three jobs run without interruption, and everything as it was before each of them."""
+    root = tmp_path_factory.mktemp("reference")
+    parties, found = lay_out(root / "all"), {}
+    for name, spec in JOBS.items():
+        job = parties.write(name, spec)
+        shutil.copytree(parties.root, root / f"before-{name}")
+        found[name] = Parties(root / f"before-{name}")
+        done = finish(start(parties, job))
+        assert done.events[-1] == {"event": "done"}
+        assert "Traceback" not in done.complaint
+    return {**found, "all": parties}
+
+
+def before(reference: dict[str, Parties], name: str, tmp_path: Path) -> tuple[Parties, Path]:
+    """Give a copy of everything as it was before a job, and the job's file."""
+    shutil.copytree(reference[name].root, tmp_path / "copy")
+    parties = Parties(tmp_path / "copy")
+    return parties, parties.home(HOSPITAL if name == ADAPTER else LAB) / f"{name}.yaml"
+
+
+def result(parties: Parties, name: str) -> Path:
+    """Name the place of what a job makes."""
+    return (
+        parties.home(LAB) / "home/models" / PLUGGED if name == PLUGGED else parties.published(name)
+    )
+
+
+def assert_same_bytes(parties: Parties, reference: dict[str, Parties], name: str) -> None:
+    """Check that a job made what it makes without interruption, and left nothing else."""
+    assert listing(result(parties, name)) == listing(result(reference["all"], name))
+    assert not [path for path in listing(parties.root) if "partial" in path or ".lock" in path]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("name", [EMULATOR, ADAPTER])
+def test_interrupted_training_goes_on_to_the_same_bytes(
+    reference: dict[str, Parties], tmp_path: Path, name: str, number: signal.Signals
+) -> None:
+    parties, job = before(reference, name, tmp_path)
+    first = start(parties, job, *EAGER)
+    first.reach(TRAINING[name])
+    if number == signal.SIGKILL:
+        first.keep(f"{name}-*/checkpoint.safetensors", job.parent / "home/work")
+    assert_ended_by(first, number)
+    assert not result(parties, name).exists()
+    again = finish(start(parties, job))
+    assert again.steps(TRAINING[name])[0] > 1
+    assert not again.steps("heal")
+    assert_same_bytes(parties, reference, name)
+
+
+def assert_ended_by(command: Command, number: signal.Signals) -> None:
+    """Interrupt a run, and check that it ended in the order that the signal allows."""
+    code = command.interrupt(number)
+    if number == signal.SIGKILL:
+        assert code == -number
+        return
+    assert code == 1
+    last = command.events[-1]
+    assert (last["event"], last["reason"], last["retryable"]) == (
+        "failed",
+        "InterruptedStage",
+        True,
+    )
+    assert "run the same command again" in command.complaint
+    assert "Traceback" not in command.complaint
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    ("name", "phase"), [(EMULATOR, "heal"), (PLUGGED, "evaluate full_zero_shot")]
+)
+def test_what_has_no_checkpoint_begins_anew(
+    reference: dict[str, Parties],
+    tmp_path: Path,
+    name: str,
+    phase: str,
+    number: signal.Signals,
+) -> None:
+    parties, job = before(reference, name, tmp_path)
+    first = start(parties, job)
+    first.reach(phase)
+    assert_ended_by(first, number)
+    assert not result(parties, name).exists()
+    finish(start(parties, job))
+    assert_same_bytes(parties, reference, name)
+
+
+@pytest.mark.parametrize("name", [EMULATOR, ADAPTER, PLUGGED])
+def test_killed_while_it_publishes(
+    reference: dict[str, Parties], tmp_path: Path, name: str
+) -> None:
+    parties, job = before(reference, name, tmp_path)
+    for milliseconds in (0, 8, 16, 24):
+        run = start(parties, job)
+        run.reach(LAST[name])
+        time.sleep(milliseconds / 1000)
+        run.interrupt(signal.SIGKILL)
+        if result(parties, name).exists():
+            # whole, or not there at all
+            assert listing(result(parties, name)) == listing(result(reference["all"], name))
+            break
+    finish(start(parties, job))
+    assert_same_bytes(parties, reference, name)
+
+
+def test_second_process_on_one_job_is_refused(
+    reference: dict[str, Parties], tmp_path: Path
+) -> None:
+    parties, job = before(reference, ADAPTER, tmp_path)
+    first = start(parties, job, *EAGER)
+    first.reach("tune")
+    os.kill(first.process.pid or 0, signal.SIGSTOP)
+    second = start(parties, job)
+    assert second.wait() == 1
+    assert "another process runs the job adapter" in second.complaint
+    assert second.events[-1]["retryable"] is True
+    job.write_text(job.read_text().replace('"steps": 60', '"steps": 5'))
+    third = start(parties, job)
+    assert third.wait() == 1
+    assert "another process runs the job adapter" in third.complaint
+    os.kill(first.process.pid or 0, signal.SIGCONT)
+    finish(first)
+    assert_same_bytes(parties, reference, ADAPTER)
+
+
+def real(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user does."""
+    return subprocess.run(
+        [sys.executable, "-m", "offsite_cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+
+
+def test_command_tells_people_what_came_out(reference: dict[str, Parties], tmp_path: Path) -> None:
+    parties, job = before(reference, PLUGGED, tmp_path)
+    places = ("--home", parties.home(LAB) / "home", "--exchange", parties.exchange.as_uri())
+    done = real("run", job, "--party", LAB, *places)
+    assert done.returncode == 0, done.stderr
+    shown = done.stdout.splitlines()
+    assert [line.partition(":")[0] for line in shown] == ["full_zero_shot", "plug_in", PLUGGED]
+    assert "perplexity" in shown[1]
+    assert result(parties, PLUGGED).as_uri() in shown[2]
+    assert "Traceback" not in done.stderr
+    assert_same_bytes(parties, reference, PLUGGED)
+
+
+def test_usage_errors_are_2(tmp_path: Path) -> None:
+    job = tmp_path / "no-such-job.yaml"
+    places = ("--exchange", tmp_path.as_uri())
+    for arguments, said in (
+        (("run", job, *places), "--party"),
+        (("run", job, "--party", LAB, "--exchange", "s3://bucket"), "no-such-job.yaml"),
+        (("run", job, "--party", LAB, *places, "-o", "xml"), "xml"),
+        (("walk",), "walk"),
+    ):
+        done = real(*arguments)
+        assert done.returncode == 2
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+    assert real("--version").returncode == 0
+    assert listing(tmp_path) == {}
+
+
+def config_with(**over: Any) -> Callable[[Parties], object]:
+    """Change the config of the lab's model."""
+
+    def change(parties: Parties) -> None:
+        path = parties.home(LAB) / "model/config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **over}))
+
+    return change
+
+
+def text_in(name: str, content: str) -> Callable[[Parties], object]:
+    """Write a file of the lab or of the hospital."""
+
+    def change(parties: Parties) -> None:
+        (parties.root / name).write_text(content)
+
+    return change
+
+
+def without(name: str) -> Callable[[Parties], object]:
+    """Take a file away."""
+    return lambda parties: (parties.root / name).unlink()
+
+
+def other_model(model_type: str, **over: Any) -> Callable[[Parties], object]:
+    """Give the lab another model."""
+
+    def change(parties: Parties) -> None:
+        shutil.rmtree(parties.home(LAB) / "model")
+        save_tiny(parties.home(LAB) / "model", model_type, **over)
+
+    return change
+
+
+def nothing(parties: Parties) -> None:
+    """Leave everything as it is."""
+
+
+LONG = json.dumps({"prompt": "fox " * 200, "completion": "dog"})
+BAD: dict[str, tuple[str, dict[str, Any], Callable[[Parties], object], list[str]]] = {
+    "unknown architecture": (
+        EMULATOR,
+        distill(),
+        config_with(model_type="mamba9", architectures=["Mamba9ForCausalLM"]),
+        ["'mamba9' is not known", "llama", "write its row in offsite/families/table.py"],
+    ),
+    "known to transformers only": (
+        EMULATOR,
+        distill(),
+        config_with(model_type="bert"),
+        ["'bert' is not known", "write its row"],
+    ),
+    "too many blocks": (
+        EMULATOR,
+        distill(emulator={"blocks": 5, "calibration": "corpus.txt"}),
+        nothing,
+        ["6 blocks", "ends of 1 + 1 leave 4", "emulator.blocks asks for 5; lower"],
+    ),
+    "ends beyond the model": (
+        EMULATOR,
+        distill(ends={"bottom": 9, "top": 9}),
+        nothing,
+        ["6 blocks", "leave 0", "lower one"],
+    ),
+    "healing where it cannot be": (
+        EMULATOR,
+        distill(emulator={"blocks": 2, "heal": True, "calibration": "corpus.txt"}),
+        other_model("gemma2"),
+        ["emulator.heal", "gemma2", "leave heal out"],
+    ),
+    "no model": (EMULATOR, distill(model="nowhere"), nothing, ["lab/nowhere is not a model"]),
+    "model without weights": (
+        EMULATOR,
+        distill(),
+        without("lab/model/model.safetensors"),
+        ["lab/model is not a model", "*.safetensors"],
+    ),
+    "model without a tokenizer": (
+        EMULATOR,
+        distill(),
+        without("lab/model/tokenizer.json"),
+        ["cannot load the model", "lab/model"],
+    ),
+    "weights that are damaged": (
+        EMULATOR,
+        distill(),
+        text_in("lab/model/model.safetensors", "no weights"),
+        ["cannot load the model", "lab/model"],
+    ),
+    "tokenizer of another model": (
+        EMULATOR,
+        distill(),
+        other_model("llama", vocab_size=200),
+        ["the tokenizer in", "lab/model makes the id 279", "200 tokens only", "own tokenizer"],
+    ),
+    "config that is not JSON": (
+        EMULATOR,
+        distill(),
+        text_in("lab/model/config.json", "{"),
+        ["cannot load the model", "lab/model"],
+    ),
+    "config that is a list": (
+        EMULATOR,
+        distill(),
+        text_in("lab/model/config.json", "[]"),
+        ["cannot load the model", "lab/model"],
+    ),
+    **{
+        f"config with {key} {value}": (
+            EMULATOR,
+            distill(),
+            config_with(**{key: value}),
+            ["lab/model"],
+        )
+        for key, value in (
+            *(("hidden_size", bad) for bad in (0, -1, 33, 2**40, "32", None)),
+            *(("num_attention_heads", bad) for bad in (0, 5)),
+            *(("num_hidden_layers", bad) for bad in (0, 12, 10**9)),
+            ("vocab_size", 10**12),
+        )
+    },
+    "empty corpus": (
+        EMULATOR,
+        distill(),
+        text_in("lab/corpus.txt", " \n"),
+        ["corpus.txt holds no data"],
+    ),
+    "no corpus": (EMULATOR, distill(), without("lab/corpus.txt"), ["cannot read", "corpus.txt"]),
+    "corpus that is a folder": (
+        EMULATOR,
+        distill(evaluate="model"),
+        nothing,
+        ["cannot read", "lab/model"],
+    ),
+    "corpus that is no text": (
+        EMULATOR,
+        distill(evaluate="model/model.safetensors"),
+        nothing,
+        ["cannot read", "model.safetensors"],
+    ),
+    "empty data": (
+        ADAPTER,
+        tune(),
+        text_in("hospital/private.jsonl", "\n"),
+        ["private.jsonl holds no data"],
+    ),
+    "malformed data": (
+        ADAPTER,
+        tune(),
+        text_in("hospital/private.jsonl", '{"text": "a"}\n{"text"'),
+        ["private.jsonl:2 is not JSON"],
+    ),
+    "wrong columns": (
+        ADAPTER,
+        tune(),
+        text_in("hospital/private.jsonl", '{"question": "a", "answer": "b"}'),
+        ["private.jsonl:1 has the columns ['answer', 'question']", "prompt and completion"],
+    ),
+    "no data": (ADAPTER, tune(), without("hospital/private.jsonl"), ["private.jsonl"]),
+    "prompts longer than the context": (
+        ADAPTER,
+        tune(),
+        text_in("hospital/private.jsonl", f"{LONG}\n{LONG}"),
+        ["private.jsonl", "all 2 examples are longer than", "shorten them"],
+    ),
+    "no bundle": (
+        ADAPTER,
+        tune(bundle="other"),
+        nothing,
+        ["lab has sent hospital no bundle named other"],
+    ),
+    "no adapter": (
+        PLUGGED,
+        plug_in(adapter="other"),
+        nothing,
+        ["hospital has sent lab no bundle named other"],
+    ),
+    "adapter that is an emulator": (
+        ADAPTER,
+        tune(bundle=ADAPTER),
+        lambda parties: shutil.copytree(
+            parties.published(ADAPTER), parties.exchange / LAB / HOSPITAL / ADAPTER
+        ),
+        ["holds an adapter, not an emulator"],
+    ),
+    "bundle with a pickle": (
+        ADAPTER,
+        tune(),
+        lambda parties: (parties.published(EMULATOR) / "pytorch_model.bin").write_bytes(b"\x80"),
+        ["pytorch_model.bin' is not in the manifest"],
+    ),
+    "bundle with a changed byte": (
+        ADAPTER,
+        tune(),
+        lambda parties: (parties.published(EMULATOR) / "config.json").write_text("{}"),
+        ["config.json is not the file of the manifest"],
+    ),
+    "export onto the model": (
+        PLUGGED,
+        plug_in(export={"to": "model"}),
+        nothing,
+        ["lab/model is there already", "name another folder"],
+    ),
+    "bad peer": (EMULATOR, {**distill(), "peer": "Hospital!"}, nothing, ["spec.peer", "DNS label"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_2_and_leaves_nothing(
+    reference: dict[str, Parties], tmp_path: Path, case: str
+) -> None:
+    name, spec, change, said = BAD[case]
+    shutil.copytree(reference["all"].root, tmp_path / "copy")
+    parties = Parties(tmp_path / "copy")
+    if name == EMULATOR:
+        shutil.rmtree(parties.home(LAB) / "home")
+    change(parties)
+    assert_refused(parties, parties.write(f"{name}-2", spec), said)
+
+
+def assert_refused(
+    parties: Parties, job: Path, said: list[str], *options: str, most: int | None = None
+) -> None:
+    """Check that a job ends with 2, says why in both forms, and leaves everything as it was."""
+    as_it_was = listing(parties.root)
+    run = start(parties, job, *options, most=most)
+    assert run.wait() == 2, run.output + run.complaint
+    last = run.events[-1]
+    assert (last["event"], last["retryable"]) == ("failed", False)
+    assert run.complaint.endswith(f"offsite: error: {last['message']}\n")
+    assert "Traceback" not in run.complaint
+    assert [part for part in said if part not in last["message"]] == [], last["message"]
+    assert listing(parties.root) == as_it_was
+
+
+FULL: dict[str, tuple[str, dict[str, Any], str]] = {
+    "healing": (EMULATOR, distill(), ""),
+    "a checkpoint": (
+        EMULATOR,
+        distill(emulator={"blocks": 2, "heal": False}),
+        "checkpoint.safetensors",
+    ),
+    "an emulator": (EMULATOR, distill(None, emulator={"blocks": 2}), "result"),
+    "a copy of the peer's bundle": (ADAPTER, tune(), "opened"),
+    "a plugged-in model": (PLUGGED, plug_in(), "models"),
+}
+
+
+@pytest.mark.parametrize("case", FULL)
+def test_no_space_left_is_told(reference: dict[str, Parties], tmp_path: Path, case: str) -> None:
+    name, spec, where = FULL[case]
+    shutil.copytree(reference["all"].root, tmp_path / "copy")
+    parties = Parties(tmp_path / "copy")
+    job = parties.write(f"{name}-2", spec)
+    # the adapter, of which a copy is made, is smaller than that, and all models are larger
+    most = 140_000 if name == PLUGGED else 20_000
+    assert_refused(parties, job, ["no space is left for", where, "make room"], *EAGER, most=most)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--party", "The Lab"), ["party 'The Lab'", "DNS label"]),
+        (("--exchange", "s3://bucket"), ["exchange 's3://bucket' is not known", "file:///path"]),
+        (("--exchange", "file://host/folder"), ["file://host/folder", "file:///path"]),
+    ],
+)
+def test_bad_options_are_2(
+    reference: dict[str, Parties], tmp_path: Path, options: tuple[str, ...], said: list[str]
+) -> None:
+    parties, job = before(reference, EMULATOR, tmp_path)
+    assert_refused(parties, job, said, *options)
+
+
+@pytest.mark.parametrize("content", [b"spec: [", b"\xff\xfe", b"", b"a: 2024-13-45"])
+def test_bad_job_file_is_2(reference: dict[str, Parties], tmp_path: Path, content: bytes) -> None:
+    parties, job = before(reference, EMULATOR, tmp_path)
+    job.write_bytes(content)
+    assert_refused(parties, job, [f"{job} is not a valid job"])
+    job.unlink()
+    assert_refused(parties, job, [f"{job} is not a valid job", "cannot be read"])

@@ -1,0 +1,192 @@
+"""Adapters, in every form: what is tuned in the emulator is what the full model gets.
+
+With random tensors in them, since an untouched adapter hides a missing transpose, a wrong scale and
+a wrong block.
+"""
+
+import copy
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from offsite.adapter import METHODS, Attached, Method
+from offsite.bundle import AdapterFacts
+from offsite.emulator import Layout, drop_layers
+from offsite.layers import blocks, family
+from offsite.plugin import plug_in
+from offsite_testing.core import (
+    DROPPED,
+    WHOLE,
+    changed,
+    each_case,
+    each_family,
+    logits,
+    record_of,
+    same_bytes,
+    snapshot,
+    some_tokens,
+)
+from offsite_testing.tiny import tiny_model
+
+RANK = 3
+
+
+class Form(NamedTuple):
+    """A method and a scope of an adapter."""
+
+    method: str
+    scope: str
+
+    @property
+    def rank(self) -> int:
+        return RANK if self.method == "LoRA" else 0
+
+    @property
+    def facts(self) -> AdapterFacts:
+        return AdapterFacts.model_validate(
+            {**self._asdict(), "rank": self.rank, "answers": "sha256:" + "0" * 64}
+        )
+
+    def places(self, layout: Layout) -> tuple[int, ...]:
+        return tuple(range(len(layout.kept))) if self.scope == "All" else layout.ends
+
+    def attach(self, model: PreTrainedModel, layout: Layout, seed: int = 0) -> Attached:
+        method: Method = METHODS[self.method]
+        return method.attach(model, self.places(layout), rank=self.rank, seed=seed)
+
+
+FORMS = [Form("LoRA", "All"), Form("LoRA", "Ends"), Form("Blocks", "Ends")]
+each_form = pytest.mark.parametrize("form", FORMS, ids="-".join)
+UNEVEN = Layout(2, 1, (0, 1, 3, 5))
+
+
+def own_emulator(model: PreTrainedModel, layout: Layout) -> PreTrainedModel:
+    """Make an emulator that shares nothing with the model, as the data owner's does."""
+    return copy.deepcopy(drop_layers(model, layout))
+
+
+def randomise(attached: Attached, seed: int = 1) -> None:
+    """Move every tensor of an adapter by something random."""
+    draw = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in attached.trained.values():
+            parameter.add_(torch.randn(parameter.shape, generator=draw) * 0.1)
+
+
+def changes_in(emulator: PreTrainedModel, plain: PreTrainedModel) -> dict[tuple[int, str], Tensor]:
+    """Look up, place and name, how each weight of the blocks differs from what it was.
+
+    Of LoRA it is peft that says so.
+    """
+    found: dict[tuple[int, str], Tensor] = {}
+    for place, block in enumerate(blocks(emulator)):
+        for name, module in block.named_modules():
+            if hasattr(module, "get_delta_weight"):
+                found[place, f"{name}.weight"] = module.get_delta_weight("default").detach()
+        before = dict(blocks(plain)[place].named_parameters())
+        for name, value in block.named_parameters():
+            if name in before and not same_bytes(value, before[name]):
+                found[place, name] = value.detach() - before[name]
+    return found
+
+
+@each_form
+@each_case
+def test_an_untouched_adapter_is_what_the_record_expects_and_changes_nothing(
+    name: str, over: dict[str, Any], form: Form
+) -> None:
+    model, tokens = tiny_model(name, **over), some_tokens()
+    emulator, record = own_emulator(model, DROPPED), record_of(model, DROPPED)
+    before, whole = logits(emulator, tokens), snapshot(model)
+    sent = form.attach(emulator, DROPPED).changes()
+    shapes = {name: tuple(tensor.shape) for name, tensor in sent.items()}
+    assert shapes == record.expected(form.method, form.scope, form.rank)
+    assert {(tensor.dtype, tensor.is_contiguous()) for tensor in sent.values()} == {
+        (torch.float32, True)
+    }
+    assert torch.equal(logits(emulator, tokens), before)
+    plug_in(model, sent, form.facts, record)
+    assert changed(whole, model) == set()
+
+
+@each_form
+@each_case
+def test_an_adapter_in_all_blocks_does_in_the_model_what_it_does_in_the_emulator(
+    name: str, over: dict[str, Any], form: Form
+) -> None:
+    model, tokens = tiny_model(name, **over), some_tokens()
+    emulator, before = own_emulator(model, WHOLE), logits(model, tokens)
+    attached = form.attach(emulator, WHOLE)
+    randomise(attached)
+    plug_in(model, attached.changes(), form.facts, record_of(model, WHOLE))
+    expected, found = logits(emulator, tokens), logits(model, tokens)
+    assert float((expected - before).norm()) > 0.05 * float(before.norm())
+    assert float((found - expected).norm()) < 2e-5 * float(expected.norm())
+
+
+@pytest.mark.parametrize(("alpha", "layout"), [(1.0, DROPPED), (0.5, UNEVEN)], ids=["1", "0.5"])
+@each_form
+@each_family
+def test_plug_in_adds_alpha_times_the_change_in_the_mapped_blocks_alone(
+    name: str, form: Form, alpha: float, layout: Layout
+) -> None:
+    model = tiny_model(name)
+    plain, emulator = (own_emulator(model, layout) for _ in range(2))
+    before = snapshot(model)
+    attached = form.attach(emulator, layout)
+    randomise(attached)
+    plug_in(model, attached.changes(), form.facts, record_of(model, layout), alpha=alpha)
+    row, after = family(model), model.state_dict()
+    changes = changes_in(emulator, plain)
+    expected = {row.tensor_name(layout.kept[p], n): c for (p, n), c in changes.items()}
+    assert changed(before, model) == expected.keys()
+    for tensor, change in expected.items():
+        assert torch.allclose(after[tensor], before[tensor] + alpha * change, rtol=1e-6, atol=1e-6)
+        assert float(change.abs().max()) > 1e-3
+    touched = {row.block_of(tensor) for tensor in expected}
+    assert {split[0] for split in touched if split} == {
+        layout.kept[place] for place in form.places(layout)
+    }
+
+
+@each_form
+@each_family
+def test_only_the_adapter_is_trainable(name: str, form: Form) -> None:
+    emulator = own_emulator(tiny_model(name), DROPPED)
+    original = list(emulator.parameters())
+    attached = form.attach(emulator, DROPPED)
+    trained = {id(parameter) for parameter in attached.trained.values()}
+    assert trained == {id(each) for each in emulator.parameters() if each.requires_grad}
+    if form.method == "LoRA":
+        assert not trained & {id(parameter) for parameter in original}
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_lora_starts_as_its_seed_says(name: str) -> None:
+    model = tiny_model(name)
+    sent = [
+        Form("LoRA", "All").attach(own_emulator(model, DROPPED), DROPPED, seed=seed).changes()
+        for seed in (0, 0, 1)
+    ]
+    for tensor, value in sent[0].items():
+        assert same_bytes(value, sent[1][tensor])
+        assert same_bytes(value, sent[2][tensor]) == tensor.endswith("lora_B")
+    factors = [v * v.shape[1] ** 0.5 for n, v in sent[0].items() if n.endswith("lora_A")]
+    assert float(torch.cat([each.flatten() for each in factors]).std()) == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@each_form
+def test_a_change_is_added_in_float32_and_rounded_once(form: Form, dtype: torch.dtype) -> None:
+    model = tiny_model("llama")
+    attached = form.attach(own_emulator(model, DROPPED), DROPPED)
+    randomise(attached)
+    nn.Module.to(model, dtype)
+    exact, record = copy.deepcopy(model), record_of(model, DROPPED)
+    nn.Module.to(exact, torch.float32)
+    for each in (model, exact):
+        plug_in(each, attached.changes(), form.facts, record, alpha=0.7)
+    assert changed(snapshot(nn.Module.to(exact, dtype)), model) == set()

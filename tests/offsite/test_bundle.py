@@ -1,0 +1,565 @@
+"""Bundles that are damaged, or made by somebody who wants to do harm: each is refused by name."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
+
+from offsite.bundle import ADAPTER, EmulatorRecord, check_adapter, check_emulator
+from offsite.bundle.manifest import MANIFEST, file_digest
+from offsite.errors import BundleError
+from offsite.store import FolderExchange
+from offsite_testing import parties as names
+from offsite_testing.parties import Parties, distill, lay_out, tune
+
+WEIGHTS = "model.safetensors"
+FILES = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    WEIGHTS,
+)
+
+
+@pytest.fixture(scope="module")
+def sent(tmp_path_factory: pytest.TempPathFactory) -> Parties:
+    """Two parties that sent each other an emulator and an adapter."""
+    parties = lay_out(tmp_path_factory.mktemp("sent"))
+    parties.run(names.EMULATOR, distill(None))
+    parties.run(names.ADAPTER, tune(2, adapter={"rank": 2}))
+    return parties
+
+
+@pytest.fixture
+def emulator(sent: Parties, tmp_path: Path) -> Path:
+    """A sound emulator bundle."""
+    folder = Path(shutil.copytree(sent.published(names.EMULATOR), tmp_path / "emulator"))
+    check_emulator(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def record(sent: Parties) -> EmulatorRecord:
+    """What the lab remembers of its emulator."""
+    _, digest = check_emulator(sent.published(names.EMULATOR))
+    return sent.party(names.LAB).record(digest)
+
+
+@pytest.fixture
+def adapter(sent: Parties, record: EmulatorRecord, tmp_path: Path) -> Path:
+    """A sound adapter bundle."""
+    folder = Path(shutil.copytree(sent.published(names.ADAPTER), tmp_path / "adapter"))
+    check_adapter(folder, record)
+    return folder
+
+
+def seal(folder: Path, *, keep: tuple[str, ...] = (), **over: Any) -> None:
+    """Write the manifest anew, true to the files, as whoever sends a bundle can.
+
+    Args:
+        keep: files that the manifest is not to name.
+        over: other fields of the manifest, by their name on the wire.
+    """
+    manifest = json.loads((folder / MANIFEST).read_bytes())
+    paths = [p for p in folder.iterdir() if p.name not in {MANIFEST, *keep} and p.is_file()]
+    files = {p.name: {"sha256": file_digest(p), "size": p.stat().st_size} for p in paths}
+    (folder / MANIFEST).write_text(json.dumps({**manifest, "files": files, **over}))
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the content of a JSON file."""
+    content = json.loads(path.read_bytes())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def refused(folder: Path, *said: str) -> None:
+    """Check that an emulator is refused, in words that name what is wrong."""
+    with pytest.raises(BundleError) as caught:
+        check_emulator(folder)
+    assert [part for part in said if part not in str(caught.value)] == [], str(caught.value)
+
+
+def adapter_refused(folder: Path, record: EmulatorRecord, *said: str) -> None:
+    """Check that an adapter is refused, in words that name what is wrong."""
+    with pytest.raises(BundleError) as caught:
+        check_adapter(folder, record)
+    assert [part for part in said if part not in str(caught.value)] == [], str(caught.value)
+
+
+ODD = (
+    *(
+        "pytorch_model.bin",
+        "model.pkl",
+        "adapter_config.json",
+        "modeling.py",
+        "chat_template.jinja",
+    ),
+    *("model.safetensors ", "Model.safetensors", "model-1-of-2.safetensors", ".hidden", "a\nb"),
+    *(
+        "config.json\n",
+        "tokenizer.json\x7f",
+        "config\u200b.json",
+        "\uff43onfig.json",
+        "manifest.json~",
+    ),
+    "model-00001-of-0000\uff12.safetensors",
+)
+
+
+@pytest.mark.parametrize("name", ODD, ids=ascii)
+def test_file_that_is_not_on_the_list_is_refused(emulator: Path, name: str) -> None:
+    (emulator / name).write_bytes(b"\x80\x04.")
+    # first as a stowaway, then as one that the manifest names
+    refused(emulator, repr(str(emulator / name)), "is not in the manifest")
+    seal(emulator)
+    refused(emulator, MANIFEST, "not allowed", repr(name))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_renamed_file_is_refused(emulator: Path, name: str) -> None:
+    (emulator / name).rename(emulator / f"{name}.bin")
+    refused(emulator, f"{name}.bin")
+    seal(emulator)
+    refused(emulator, f"{name}.bin", "not allowed")
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("place", [0, -1, "middle"])
+def test_changed_byte_is_refused(emulator: Path, name: str, place: int | str) -> None:
+    content = bytearray((emulator / name).read_bytes())
+    content[len(content) // 2 if isinstance(place, str) else place] ^= 1
+    (emulator / name).write_bytes(content)
+    refused(emulator, str(emulator / name), "damaged or changed")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_missing_file_is_refused(emulator: Path, name: str) -> None:
+    (emulator / name).unlink()
+    refused(emulator, f"lacks the file {name!r}")
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name != "generation_config.json"])
+def test_file_that_nobody_names_is_missing_too(emulator: Path, name: str) -> None:
+    (emulator / name).unlink()
+    seal(emulator)
+    refused(emulator, str(emulator), "tensors" if name == WEIGHTS else f"has no {name}")
+
+
+LOADS = ("auto_map", "quantization_config", "attn_implementation", "_attn_implementation")
+
+
+@pytest.mark.parametrize("key", LOADS)
+def test_key_of_the_config_is_refused(emulator: Path, key: str) -> None:
+    edit(emulator / "config.json", lambda config: config.update({key: {"AutoModel": "x.Y"}}))
+    seal(emulator)
+    refused(emulator, str(emulator / "config.json"), f"{key}: is not allowed")
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("tokenizer_config.json", "auto_map"),
+        ("tokenizer_config.json", "chat_template"),
+        ("generation_config.json", "custom_generate"),
+    ],
+)
+def test_key_of_a_companion_is_refused(emulator: Path, name: str, key: str) -> None:
+    edit(emulator / name, lambda config: config.update({key: "{{ x }}"}))
+    seal(emulator)
+    refused(emulator, str(emulator / name), f"{key}: is not allowed")
+
+
+CLIMBING = (
+    "../x",
+    "../../etc/passwd",
+    "a/b",
+    "/etc/passwd",
+    ".",
+    "..",
+    "",
+    "./config.json",
+    "a\\b",
+)
+
+
+@pytest.mark.parametrize("name", [*CLIMBING, "config.json\x00", "\ud83d"], ids=ascii)
+def test_path_in_the_manifest_is_refused(emulator: Path, name: str) -> None:
+    (emulator.parent / "x").write_text("x")
+    entry = {"sha256": file_digest(emulator.parent / "x"), "size": 1}
+    edit(emulator / MANIFEST, lambda manifest: manifest["files"].update({name: entry}))
+    refused(emulator, str(emulator / MANIFEST))
+
+
+@pytest.mark.parametrize("name", [*FILES, MANIFEST])
+def test_link_is_refused(emulator: Path, name: str) -> None:
+    (emulator / name).rename(emulator.parent / name)
+    (emulator / name).symlink_to(emulator.parent / name)
+    refused(emulator, "not a bundle" if name == MANIFEST else repr(str(emulator / name)))
+
+
+@pytest.mark.parametrize("name", ["config.json", MANIFEST, "more"])
+def test_folder_in_a_bundle_is_refused(emulator: Path, name: str) -> None:
+    (emulator / name).unlink(missing_ok=True)
+    (emulator / name).mkdir()
+    refused(emulator, str(emulator))
+
+
+def test_pipe_is_refused(emulator: Path) -> None:
+    os.mkfifo(emulator / "pipe")
+    refused(emulator, "pipe", "not a regular file")
+
+
+@pytest.mark.parametrize("kind", ["link", "folder", "pipe"])
+def test_nothing_but_files_is_fetched(sent: Parties, tmp_path: Path, kind: str) -> None:
+    root = tmp_path / "exchange"
+    shutil.copytree(sent.exchange, root)
+    exchange = FolderExchange(root)
+    odd = exchange.path(names.LAB, names.HOSPITAL, names.EMULATOR) / "odd\nname"
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    make: dict[str, Callable[[], object]] = {
+        "link": lambda: odd.symlink_to(secret),
+        "folder": odd.mkdir,
+        "pipe": lambda: os.mkfifo(odd),
+    }
+    make[kind]()
+    with pytest.raises(BundleError, match=r"odd\\nname' is not a regular file"):
+        exchange.fetch(names.LAB, names.HOSPITAL, names.EMULATOR, tmp_path / "home/opened")
+    assert not (tmp_path / "home").exists()
+
+
+def retensor(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the tensors of a file."""
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path)
+
+
+NORM = "model.norm.weight"
+TENSORS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "extra": (lambda t: t.update(more=np.zeros(3, np.float32)), "1 tensors too many"),
+    "lacking": (lambda t: t.pop(NORM), f"lacks 1 tensors, among them {NORM!r}"),
+    "longer": (lambda t: t.update({NORM: np.ones(33, np.float32)}), f"{NORM!r} is ((33,)"),
+    "turned": (lambda t: t.update({NORM: np.ones((32, 1), np.float32)}), f"{NORM!r} is ((32, 1)"),
+    "half": (lambda t: t.update({NORM: np.ones(32, np.float16)}), "'F16'"),
+    "whole": (lambda t: t.update({NORM: np.ones(32, np.int64)}), "'I64'"),
+    "of a dropped block": (
+        lambda t: t.update({"model.layers.4.mlp.up_proj.weight": np.ones((48, 32), np.float32)}),
+        "tensors too many",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TENSORS)
+def test_tensors_must_be_the_familys(emulator: Path, case: str) -> None:
+    change, said = TENSORS[case]
+    retensor(emulator / WEIGHTS, change)
+    seal(emulator)
+    refused(emulator, str(emulator), said)
+
+
+def test_tensors_must_be_of_the_dtype_that_is_said(emulator: Path) -> None:
+    seal(emulator, dtype="bfloat16")
+    refused(emulator, "must be", "'BF16'")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x04.", b"\xff" * 64, b"\x02" + b"\0" * 7 + b"{}"])
+def test_weights_must_be_safetensors(emulator: Path, content: bytes) -> None:
+    (emulator / WEIGHTS).write_bytes(content)
+    seal(emulator)
+    refused(emulator, str(emulator))
+
+
+def shards(folder: Path) -> None:
+    """Cut the weights into two files, with an index."""
+    tensors = load_file(folder / WEIGHTS)
+    (folder / WEIGHTS).unlink()
+    halves = [dict(list(tensors.items())[start::2]) for start in (0, 1)]
+    where: dict[str, str] = {}
+    for number, half in enumerate(halves, 1):
+        name = f"model-{number:05}-of-00002.safetensors"
+        save_file(half, folder / name)
+        where |= dict.fromkeys(half, name)
+    index = {"metadata": {"total_size": 1}, "weight_map": where}
+    (folder / f"{WEIGHTS}.index.json").write_text(json.dumps(index))
+    seal(folder)
+    check_emulator(folder)
+
+
+INDEXES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "another file": lambda i: i["weight_map"].update({NORM: "config.json"}),
+    "a path": lambda i: i["weight_map"].update({NORM: "../../model-00001-of-00002.safetensors"}),
+    "less": lambda i: i["weight_map"].pop(NORM),
+    "more": lambda i: i["weight_map"].update(more="model-00001-of-00002.safetensors"),
+    "another key": lambda i: i.update(auto_map={}),
+    "no map": lambda i: i.update(weight_map=[]),
+}
+
+
+@pytest.mark.parametrize("case", INDEXES)
+def test_index_that_lies_is_refused(emulator: Path, case: str) -> None:
+    shards(emulator)
+    edit(emulator / f"{WEIGHTS}.index.json", INDEXES[case])
+    seal(emulator)
+    refused(emulator, f"{WEIGHTS}.index.json", "does not say where the tensors are")
+
+
+def test_shards_need_an_index_and_no_tensor_twice(emulator: Path) -> None:
+    shards(emulator)
+    (emulator / f"{WEIGHTS}.index.json").unlink()
+    seal(emulator)
+    refused(emulator, "no model.safetensors.index.json")
+    shutil.copy(
+        emulator / "model-00001-of-00002.safetensors", emulator / "model-00003-of-00003.safetensors"
+    )
+    seal(emulator)
+    refused(emulator, "repeats the tensor")
+
+
+VOCABULARIES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "beyond": (lambda t: t["model"]["vocab"].update(x=288), "makes the id 288"),
+    "added beyond": (
+        lambda t: t["added_tokens"].append({**t["added_tokens"][0], "id": 999, "content": "x"}),
+        "makes the id 999, but the model knows 288 tokens only",
+    ),
+    "negative": (lambda t: t["model"]["vocab"].update(x=-1), "no vocabulary"),
+    "infinite": (lambda t: t["model"]["vocab"].update(x=float("inf")), "no vocabulary"),
+    "not a number": (lambda t: t["model"]["vocab"].update(x="7"), "no vocabulary"),
+    "true": (lambda t: t["model"]["vocab"].update(x=True), "no vocabulary"),
+    "empty": (lambda t: t.update(model={"vocab": {}}, added_tokens=[]), "no vocabulary"),
+    "none": (lambda t: t.pop("model"), "no vocabulary"),
+    "nested": (lambda t: t["model"].update(vocab={"a": {}}), "no vocabulary"),
+    "tokens": (lambda t: t.update(added_tokens=None), "no vocabulary"),
+}
+
+
+@pytest.mark.parametrize("case", VOCABULARIES)
+def test_tokenizer_beyond_the_vocabulary_is_refused(emulator: Path, case: str) -> None:
+    change, said = VOCABULARIES[case]
+    edit(emulator / "tokenizer.json", change)
+    seal(emulator)
+    refused(emulator, str(emulator / "tokenizer.json"), said)
+
+
+DEEP = "[" * 100_000
+NO_JSON = ("", "{", "null", "[]", '"x"', "{} {}", DEEP, '{"a":' * 100_000, "1" * 5000, "\ufffe")
+
+
+@pytest.mark.parametrize("text", NO_JSON, ids=lambda text: repr(text[:8]))
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_what_is_no_json_object_is_refused(emulator: Path, name: str, text: str) -> None:
+    (emulator / name).write_text(text)
+    seal(emulator)
+    refused(emulator, str(emulator / name))
+
+
+@pytest.mark.parametrize("text", NO_JSON, ids=lambda text: repr(text[:8]))
+def test_malformed_manifest_is_refused(emulator: Path, text: str) -> None:
+    (emulator / MANIFEST).write_text(text)
+    refused(emulator, str(emulator / MANIFEST), "is not a valid manifest")
+
+
+@pytest.mark.parametrize("name", ["config.json", MANIFEST, "generation_config.json"])
+def test_huge_json_is_refused(emulator: Path, name: str) -> None:
+    path = emulator / name
+    path.write_text(path.read_text() + " " * (1 << 20))
+    if name != MANIFEST:
+        seal(emulator)
+    refused(emulator, str(path), "is larger than")
+
+
+MANIFESTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "another format": (lambda m: m.update(format=2), "format"),
+    "no maker": (lambda m: m.pop("madeBy"), "madeBy"),
+    "maker that climbs": (lambda m: m.update(madeBy="../lab"), "madeBy"),
+    "name with a line end": (lambda m: m.update(name="emulator\n"), "name"),
+    "unknown field": (lambda m: m.update(code="x"), "code"),
+    "unknown kind": (lambda m: m["facts"].update(kind="program"), "facts"),
+    "unknown method": (lambda m: m["facts"].update(method="Mine"), "method"),
+    "no ends": (lambda m: m["facts"].update(bottom=0), "bottom"),
+    "too many ends": (lambda m: m["facts"].update(bottom=4), "more end blocks"),
+    "unknown dtype": (lambda m: m.update(dtype="int8"), "dtype"),
+    "another architecture": (lambda m: m.update(architecture="GPT2LMHeadModel"), "architectures"),
+    "digest": (lambda m: m["files"]["config.json"].update(sha256="x"), "sha256"),
+    "size": (lambda m: m["files"]["config.json"].update(size=-1), "size"),
+    "size as text": (lambda m: m["files"]["config.json"].update(size="7"), "size"),
+    "no files": (lambda m: m.update(files={}), "is not in the manifest"),
+}
+
+
+@pytest.mark.parametrize("case", MANIFESTS)
+def test_manifest_with_a_wrong_field_is_refused(emulator: Path, case: str) -> None:
+    change, said = MANIFESTS[case]
+    edit(emulator / MANIFEST, change)
+    refused(emulator, str(emulator), said)
+
+
+def test_bundle_without_a_manifest_is_refused(emulator: Path, adapter: Path) -> None:
+    (emulator / MANIFEST).unlink()
+    refused(emulator, "is not a bundle: it has no manifest.json")
+    refused(adapter, "holds an adapter, not an emulator")
+
+
+def test_emulator_is_no_adapter(emulator: Path, record: EmulatorRecord) -> None:
+    adapter_refused(emulator, record, "holds an emulator, not an adapter")
+
+
+def refact(**over: Any) -> Callable[[dict[str, Any]], object]:
+    """Change the facts of a manifest."""
+    return lambda manifest: manifest["facts"].update(over)
+
+
+RETURNED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "of another bundle": (refact(answers=f"sha256:{'0' * 64}"), "was tuned in sha256:000"),
+    "by another party": (lambda m: m.update(madeBy="clinic"), "made by clinic"),
+    "another method": (refact(method="Blocks"), "Blocks/All is not allowed"),
+    "another rank": (refact(rank=3), "must be"),
+    "no rank": (refact(rank=0), "rank 0 is not allowed"),
+    "huge rank": (refact(rank=65), "rank 65 is not allowed; at most 64"),
+    "ends only": (refact(scope="Ends"), "tensors too many"),
+    "whole blocks": (refact(method="Blocks", scope="Ends", rank=0), "lacks"),
+    "whole blocks of a rank": (refact(method="Blocks", scope="Ends"), "rank 2 is not allowed"),
+}
+
+
+@pytest.mark.parametrize("case", RETURNED)
+def test_record_decides_what_an_adapter_may_say(
+    adapter: Path, record: EmulatorRecord, case: str
+) -> None:
+    change, said = RETURNED[case]
+    edit(adapter / MANIFEST, change)
+    adapter_refused(adapter, record, str(adapter), said)
+
+
+def test_record_may_allow_less(adapter: Path, record: EmulatorRecord) -> None:
+    strict = record.model_copy(update={"allowed": (("LoRA", "Ends"),)})
+    adapter_refused(adapter, strict, "LoRA/All is not allowed")
+    adapter_refused(adapter, record.model_copy(update={"max_rank": 1}), "at most 1")
+
+
+A = "blocks.0.mlp.up_proj.weight.lora_A"
+B = "blocks.3.mlp.down_proj.weight.lora_B"
+
+
+def number(value: float) -> Callable[[dict[str, Any]], object]:
+    """Put one number into a tensor."""
+    return lambda tensors: tensors[B].__setitem__((-1, -1), value)
+
+
+CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "nan": (number(float("nan")), f"{B!r} holds a value that is not finite"),
+    "infinity": (number(float("inf")), f"{B!r} holds a value that is not finite"),
+    "minus infinity": (number(float("-inf")), f"{B!r} holds a value that is not finite"),
+    "turned": (lambda t: t.update({A: t[A].T.copy()}), f"{A!r} is ((32, 2)"),
+    "another rank": (lambda t: t.update({A: np.ones((3, 32), np.float32)}), f"{A!r} is ((3, 32)"),
+    "half": (lambda t: t.update({A: t[A].astype(np.float16)}), "'F16'"),
+    "double": (lambda t: t.update({A: t[A].astype(np.float64)}), "'F64'"),
+    "missing": (lambda t: t.pop(B), f"lacks 1 tensors, among them {B!r}"),
+    "another block": (lambda t: t.update({B.replace("3", "4"): t[B]}), "1 tensors too many"),
+    "block twice": (lambda t: t.update({B.replace("3", "03"): t[B]}), "1 tensors too many"),
+    "norm": (lambda t: t.update({"blocks.0.input_layernorm.weight.lora_A": t[A]}), "too many"),
+    "head": (lambda t: t.update({"lm_head.weight": t[A]}), "1 tensors too many"),
+    "empty": (lambda t: t.clear(), "lacks"),
+}
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_tensors_of_an_adapter_must_be_the_records(
+    adapter: Path, record: EmulatorRecord, case: str
+) -> None:
+    change, said = CHANGES[case]
+    retensor(adapter / ADAPTER, change)
+    seal(adapter)
+    adapter_refused(adapter, record, str(adapter / ADAPTER), said)
+
+
+@pytest.mark.parametrize("name", ["config.json", "pytorch_model.bin", "model.safetensors"])
+def test_adapter_holds_one_file(adapter: Path, record: EmulatorRecord, name: str) -> None:
+    (adapter / name).write_bytes(b"{}")
+    seal(adapter)
+    adapter_refused(adapter, record, "not allowed", repr(name))
+
+
+@st.composite
+def damages(draw: st.DrawFn) -> Callable[[bytes], bytes]:
+    """A change of a few bytes: flipped, cut off, or put in."""
+    place, byte = draw(st.floats(0, 1)), draw(st.integers(1, 255))
+    # most of what can go wrong is in the first bytes: lengths and names
+    near = draw(st.booleans())
+
+    def at(content: bytes) -> int:
+        return int(place * (min(len(content), 64 if near else len(content)) - 1))
+
+    def flip(content: bytes) -> bytes:
+        i = at(content)
+        return content[:i] + bytes([content[i] ^ byte]) + content[i + 1 :]
+
+    change: Callable[[bytes], bytes] = draw(
+        st.sampled_from(
+            [
+                flip,
+                lambda content: content[: at(content)],
+                lambda content: content + bytes([byte]),
+                lambda content: content[: at(content)] + bytes([byte]) + content[at(content) :],
+            ]
+        )
+    )
+    return change
+
+
+# the same folder serves every example: each begins by filling it anew
+@settings(deadline=None, max_examples=200)
+@given(name=st.sampled_from([ADAPTER, MANIFEST]), damage=damages())
+def test_no_damage_goes_unnoticed(
+    sent: Parties,
+    record: EmulatorRecord,
+    tmp_path_factory: pytest.TempPathFactory,
+    name: str,
+    damage: Callable[[bytes], bytes],
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / "damaged"
+    shutil.copytree(sent.published(names.ADAPTER), folder, dirs_exist_ok=True)
+    before = check_adapter(folder, record)[0]
+    (folder / name).write_bytes(damage((folder / name).read_bytes()))
+    try:
+        after, _ = check_adapter(folder, record)
+    except BundleError:
+        return
+    # white space, and names for people, may differ; what the adapter is may not
+    assert name == MANIFEST
+    assert (after.facts, after.files, after.made_by) == (before.facts, before.files, before.made_by)
+
+
+@settings(deadline=None, max_examples=200)
+@given(damage=damages())
+def test_damage_that_the_manifest_covers_raises_nothing_else(
+    sent: Parties,
+    record: EmulatorRecord,
+    tmp_path_factory: pytest.TempPathFactory,
+    damage: Callable[[bytes], bytes],
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / "covered"
+    shutil.copytree(sent.published(names.ADAPTER), folder, dirs_exist_ok=True)
+    sound = load_file(folder / ADAPTER)
+    (folder / ADAPTER).write_bytes(damage((folder / ADAPTER).read_bytes()))
+    seal(folder)
+    try:
+        check_adapter(folder, record)
+    except BundleError:
+        return
+    # other numbers are the sender's right, other tensors are not
+    found = load_file(folder / ADAPTER)
+    assert {name: value.shape for name, value in found.items()} == {
+        name: value.shape for name, value in sound.items()
+    }
+    assert all(np.isfinite(value).all() for value in found.values())

@@ -1,0 +1,207 @@
+"""Data sets: what is refused and how it is named, and how rows become batches."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from offsite.data import Example, Row, Shuffled, batch_of, encode, ordered, pack, pair, read_rows
+from offsite.errors import DataError
+from offsite.layers import IGNORED, Batch
+from offsite_testing.models import WORDS, tiny_tokenizer
+
+TOKENIZER = tiny_tokenizer()
+END = TOKENIZER.eos_token_id
+PAIR = {"prompt": "the quick", "completion": "fox"}
+CHOICE = {**PAIR, "choices": ["fox", "dog"]}
+
+
+def ids(text: str) -> list[int]:
+    found: list[int] = TOKENIZER(text, add_special_tokens=False)["input_ids"]
+    return found
+
+
+def jsonl(folder: Path, *lines: Any) -> Path:
+    """Write lines, of which strings stand as they are."""
+    path = folder / "data.jsonl"
+    texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
+    path.write_text("\n".join(texts) + "\n", encoding="utf-8")
+    return path
+
+
+GOOD = [
+    ({"text": "one"}, Row(text="one")),
+    (PAIR, Row(prompt="the quick", completion="fox")),
+    (CHOICE, Row(prompt="the quick", completion="fox", choices=("fox", "dog"))),
+]
+
+
+@pytest.mark.parametrize(("line", "row"), GOOD, ids=["text", "pair", "choices"])
+def test_a_line_becomes_a_row(line: dict[str, Any], row: Row, tmp_path: Path) -> None:
+    assert read_rows(jsonl(tmp_path, line, "", "  ", line)) == [row, row]
+
+
+def test_any_other_file_is_one_text(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("one\n\ntwo\n")
+    assert read_rows(tmp_path / "notes.txt") == [Row(text="one\n\ntwo\n")]
+
+
+BAD: dict[str, tuple[Any, str]] = {
+    "malformed": ('{"text": "a"', "is not JSON"),
+    "no-object": (["text"], r"has the columns \[\]; allowed are text, or prompt"),
+    "no-columns": ({}, r"has the columns \[\]"),
+    "wrong-column": ({"txt": "a"}, r"has the columns \['txt'\]"),
+    "surplus-column": ({"text": "a", "id": 1}, r"has the columns \['id', 'text'\]"),
+    "prompt-alone": ({"prompt": "a"}, r"has the columns \['prompt'\]"),
+    "empty-text": ({"text": ""}, "has a column that is empty or not a string"),
+    "number": ({"text": 3}, "has a column that is empty or not a string"),
+    "null": ({**PAIR, "completion": None}, "has a column that is empty or not a string"),
+    "no-list": ({**CHOICE, "choices": "fox"}, "has choices that are not a list of strings"),
+    "empty-choice": ({**CHOICE, "choices": ["fox", ""]}, "choices that are not a list of strings"),
+    "one-choice": ({**CHOICE, "choices": ["fox"]}, "needs two choices or more"),
+    "other-choices": ({**CHOICE, "choices": ["cat", "dog"]}, "the completion among them"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_line_is_named_with_its_file(name: str, tmp_path: Path) -> None:
+    line, message = BAD[name]
+    path = jsonl(tmp_path, "", GOOD[0][0], line)
+    with pytest.raises(DataError, match=rf"{path}:3 .*{message}"):
+        read_rows(path)
+
+
+@pytest.mark.parametrize("name", ["data.jsonl", "data.txt"])
+@pytest.mark.parametrize("content", ["", " \n\n"])
+def test_a_file_without_data_is_an_error(name: str, content: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=f"{name} holds no data"):
+        read_rows(tmp_path / name)
+
+
+@pytest.mark.parametrize("other", [PAIR, CHOICE])
+def test_mixed_kinds_of_lines_are_an_error(other: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"data\.jsonl mixes kinds of lines"):
+        read_rows(jsonl(tmp_path, {"text": "a"}, other))
+
+
+def test_choices_in_some_lines_only_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="mixes kinds of lines"):
+        read_rows(jsonl(tmp_path, PAIR, CHOICE))
+
+
+def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "latin.txt").write_bytes("Größe".encode("latin-1"))
+    for name in ("absent.jsonl", "latin.txt", "."):
+        with pytest.raises(DataError, match="cannot read the data"):
+            read_rows(tmp_path / name)
+
+
+def test_texts_are_packed_and_each_is_closed() -> None:
+    texts = ["the quick fox", "a lazy dog jumps", "wizards brew"]
+    stream = [token for text in texts for token in (*ids(text), END)]
+    packed = encode([Row(text=text) for text in texts], TOKENIZER, 4)
+    assert packed.cut == 0
+    assert [list(example.tokens) for example in packed.examples] == [
+        stream[i : i + 4] for i in range(0, len(stream) - 3, 4)
+    ]
+    assert {example.start for example in packed.examples} == {1}
+
+
+def test_a_text_shorter_than_a_block_is_one_block() -> None:
+    (only,) = pack(["fox"], TOKENIZER, 512)
+    assert only.tokens == (*ids("fox"), END)
+
+
+def test_a_text_of_one_token_is_an_error() -> None:
+    with pytest.raises(DataError, match="fewer than two tokens"):
+        pack([""], TOKENIZER, 512)
+
+
+@pytest.mark.parametrize("completion", ["fox", " fox"])
+def test_a_completion_starts_with_one_space(completion: str) -> None:
+    example = pair("the quick", completion, TOKENIZER, end=True)
+    context = ids("the quick")
+    assert example.start == len(context)
+    assert list(example.tokens) == [*context, *ids(" fox"), END]
+    assert ids(" fox") != ids("fox")
+    unended = pair("the quick", completion, TOKENIZER, end=False)
+    assert unended.tokens == example.tokens[:-1]
+
+
+def test_a_tokenizer_with_a_first_token_gets_it_in_front() -> None:
+    options = {"bos_token": "!", "eos_token": "<end>", "add_bos_token": True}
+    tokenizer = type(TOKENIZER)(tokenizer_object=TOKENIZER.backend_tokenizer, **options)
+    example = pair("the", "fox", tokenizer, end=False)
+    assert list(example.tokens) == [tokenizer.bos_token_id, *ids("the"), *ids(" fox")]
+    assert example.start == 1 + len(ids("the"))
+
+
+def test_long_prompts_are_cut_on_their_left_and_counted() -> None:
+    short, long = Row(prompt="the", completion="fox"), Row(prompt=WORDS, completion="fox")
+    encoded = encode([short, long, long], TOKENIZER, 8)
+    assert encoded.cut == 2
+    whole = [*ids(WORDS), *ids(" fox"), END]
+    cut = encoded.examples[1]
+    assert list(cut.tokens) == whole[-8:]
+    assert list(cut.tokens[cut.start :]) == [*ids(" fox"), END]
+    assert encoded.examples[0].tokens == (*ids("the"), *ids(" fox"), END)
+
+
+def test_a_completion_that_fills_the_block_is_scored_from_its_second_token() -> None:
+    rows = [Row(prompt="the", completion=WORDS), Row(prompt="the", completion="fox")]
+    assert encode(rows, TOKENIZER, 8).examples[0].start == 1
+
+
+def test_only_too_long_prompts_are_an_error() -> None:
+    with pytest.raises(DataError, match="all 2 examples are longer than 8 tokens; raise blockSize"):
+        encode([Row(prompt=WORDS, completion="fox")] * 2, TOKENIZER, 8)
+
+
+def test_targets_are_the_tokens_that_follow() -> None:
+    batch = batch_of([Example((5, 6, 7, 8), start=1), Example((9, 10, 11), start=2)])
+    assert batch.tokens.tolist() == [[5, 6, 7, 8], [9, 10, 11, 0]]
+    none = IGNORED
+    assert batch.targets.tolist() == [[6, 7, 8, none], [none, 11, none, none]]
+
+
+def examples(count: int = 90) -> list[Example]:
+    """Make examples of many lengths, each with a first token of its own."""
+    return [Example((100 + i, *range(3, 4 + i * 7 % 23))) for i in range(count)]
+
+
+def firsts(batches: list[Batch]) -> list[int]:
+    return [int(token) for batch in batches for token in batch.tokens[:, 0]]
+
+
+def test_evaluation_batches_hold_every_example_once_longest_first() -> None:
+    batches = ordered(examples(), 8)
+    assert sorted(firsts(batches)) == list(range(100, 190))
+    lengths = [int((row != IGNORED).sum()) for batch in batches for row in batch.targets]
+    assert lengths == sorted(lengths, reverse=True)
+
+
+def test_an_epoch_holds_every_example_once() -> None:
+    batches = Shuffled(examples(), 8, seed=1)
+    assert batches.steps_per_epoch == 12
+    epochs = [firsts([batches(step) for step in range(12 * e, 12 * e + 12)]) for e in (0, 1)]
+    assert [sorted(epoch) for epoch in epochs] == [list(range(100, 190))] * 2
+    assert epochs[0] != epochs[1]
+
+
+def test_the_batch_of_a_step_is_decided_by_seed_and_step() -> None:
+    forward = Shuffled(examples(), 8, seed=1)
+    backward, other = Shuffled(examples(), 8, seed=1), Shuffled(examples(), 8, seed=2)
+    ahead = [forward(step) for step in range(30)]
+    again = [backward(step) for step in reversed(range(30))][::-1]
+    assert all(torch.equal(a.tokens, b.tokens) for a, b in zip(ahead, again, strict=True))
+    assert all(torch.equal(a.targets, b.targets) for a, b in zip(ahead, again, strict=True))
+    assert firsts(ahead) != firsts([other(step) for step in range(30)])
+
+
+def test_little_of_a_batch_is_padding() -> None:
+    batches = Shuffled(examples(), 8, seed=1)
+    size = sum(batches(step).tokens.numel() for step in range(12))
+    assert size < 1.1 * sum(len(example.tokens) for example in examples())

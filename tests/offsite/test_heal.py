@@ -1,0 +1,147 @@
+"""Healing brings the emulator closer to the model, and touches what it is said to and no more."""
+
+import gc
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any, overload
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from offsite.emulator import Layout, drop_layers, heal
+from offsite.layers import Batch, blocks, family, inference, watching
+from offsite_testing.core import (
+    DROPPED,
+    WHOLE,
+    cases_where,
+    changed,
+    logits,
+    silent,
+    snapshot,
+    some_batch,
+    some_tokens,
+)
+from offsite_testing.tiny import tiny_model
+
+
+def projection(model: PreTrainedModel) -> str | None:
+    return family(model).healed_by(model.config.to_dict())
+
+
+each_healable = cases_where(lambda model: projection(model) is not None)
+
+
+def calibration() -> list[Batch]:
+    """Make more rows than any projection of a tiny model has inputs."""
+    return [some_batch(rows=8, length=24, seed=seed) for seed in range(2)]
+
+
+def healed(model: PreTrainedModel, layout: Layout) -> PreTrainedModel:
+    emulator = drop_layers(model, layout)
+    heal(model, emulator, layout, calibration(), silent())
+    return emulator
+
+
+def outputs(model: PreTrainedModel) -> list[Tensor]:
+    """What each block puts out on the calibration text, at the precision that healing has."""
+    with ExitStack() as stack:
+        stack.enter_context(inference())
+        seen = [stack.enter_context(watching(block)) for block in blocks(model)]
+        for batch in calibration():
+            model(input_ids=batch.tokens, use_cache=False)
+    return [torch.cat(each).float() for each in seen]
+
+
+def errors(model: PreTrainedModel, emulator: PreTrainedModel, layout: Layout) -> list[float]:
+    """Compare with the model just before each next kept block, each token by its own size."""
+    wanted, found = outputs(model), outputs(emulator)
+    places = range(len(layout.kept))[layout.middle]
+    pairs = [(wanted[layout.kept[place + 1] - 1], found[place]) for place in places]
+    return [float(((b - a).pow(2).mean(-1) / a.pow(2).mean(-1)).mean()) for a, b in pairs]
+
+
+@each_healable
+def test_healing_comes_closer_to_what_the_next_block_read(name: str, over: dict[str, Any]) -> None:
+    model = tiny_model(name, **over)
+    before = errors(model, drop_layers(model, DROPPED), DROPPED)
+    after = errors(model, healed(model, DROPPED), DROPPED)
+    assert len(before) == 2
+    assert all(new < 0.95 * old for new, old in zip(after, before, strict=True))
+
+
+def test_a_single_kept_block_is_healed_too() -> None:
+    model, layout = tiny_model("llama"), Layout(1, 1, (0, 1, 5))
+    (before,), (after,) = (
+        errors(model, each, layout) for each in (drop_layers(model, layout), healed(model, layout))
+    )
+    assert after < 0.95 * before
+
+
+@each_healable
+def test_healing_touches_the_middle_projections_and_nothing_else(
+    name: str, over: dict[str, Any]
+) -> None:
+    model = tiny_model(name, **over)
+    whole, emulator = snapshot(model), drop_layers(model, DROPPED)
+    before = snapshot(emulator)
+    heal(model, emulator, DROPPED, calibration(), silent())
+    row, path = family(model), projection(model)
+    assert changed(before, emulator) == {row.tensor_name(i, f"{path}.weight") for i in (1, 2)}
+    assert changed(whole, model) == set()
+
+
+@each_healable
+def test_healing_an_emulator_of_all_blocks_changes_next_to_nothing(
+    name: str, over: dict[str, Any]
+) -> None:
+    model, tokens = tiny_model(name, **over), some_tokens(seed=9)
+    expected, found = logits(model, tokens), logits(healed(model, WHOLE), tokens)
+    # bfloat16 is not exact, where the machine multiplies in it
+    assert float((found - expected).norm()) < 0.02 * float(expected.norm())
+
+
+def test_the_same_text_gives_the_same_bytes() -> None:
+    model = tiny_model("llama")
+    assert changed(snapshot(healed(model, DROPPED)), healed(model, DROPPED)) == set()
+
+
+class Text(Sequence[Batch]):
+    """Batches that exist only while they are used; measures what is in memory at the last one."""
+
+    def __init__(self, count: int) -> None:
+        self.length, self.bytes = count, 0
+
+    def __len__(self) -> int:
+        return self.length
+
+    @overload
+    def __getitem__(self, index: int) -> Batch: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Batch]: ...
+    def __getitem__(self, index: int | slice) -> Batch | list[Batch]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(self.length)[index]]
+        if index not in range(self.length):
+            raise IndexError(index)
+        if index == self.length - 1:
+            self.bytes = max(self.bytes, tensor_bytes())
+        return some_batch(rows=4, length=32, seed=index)
+
+
+def tensor_bytes() -> int:
+    """Sum up the memory behind every tensor that is alive."""
+    alive = [each for each in gc.get_objects() if issubclass(type(each), Tensor)]
+    storages = [tensor.untyped_storage() for tensor in alive]
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+
+
+def test_memory_does_not_grow_with_the_text() -> None:
+    model, peaks = tiny_model("llama"), []
+    for count in (2, 12):
+        text = Text(count)
+        heal(model, drop_layers(model, DROPPED), DROPPED, text, silent())
+        peaks.append(text.bytes)
+    hidden_state = 4 * 32 * 32 * 4
+    assert peaks[0] > sum(parameter.nbytes for parameter in model.parameters())
+    assert peaks[1] - peaks[0] < 2 * hidden_state

@@ -1,0 +1,61 @@
+"""Losses are the same whether logits are computed all at once or in parts."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from offsite.layers import IGNORED, Batch, each_loss, final_hidden, lm_loss
+from offsite_testing.core import each_family, logits, some_batch
+from offsite_testing.tiny import tiny_model
+
+each_limit = pytest.mark.parametrize("most", [1 << 26, 1000], ids=["at-once", "in-parts"])
+
+
+def scored_batch() -> Batch:
+    batch = some_batch(rows=3, length=20)
+    batch.targets[0, :11] = IGNORED
+    return batch
+
+
+def plain_loss(model: PreTrainedModel, hidden: Tensor, batch: Batch) -> Tensor:
+    """Compute the loss from all logits."""
+    scores = model.get_output_embeddings()(hidden)
+    if cap := getattr(model.config, "final_logit_softcapping", None):
+        scores = cap * torch.tanh(scores / cap)
+    return nn.functional.cross_entropy(scores.flatten(0, 1), batch.targets.flatten())
+
+
+@each_limit
+@each_family
+def test_loss_and_gradient_are_those_of_all_logits(
+    name: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("offsite.layers._MOST_LOGITS", most)
+    model, batch, results = tiny_model(name), scored_batch(), []
+    with torch.no_grad():
+        hidden = final_hidden(model, batch.tokens)
+    for compute in (lm_loss, lambda model, batch, hidden: plain_loss(model, hidden, batch)):
+        read = hidden.clone().requires_grad_()
+        loss = compute(model, batch, read)
+        loss.backward()
+        assert read.grad is not None
+        results.append((loss.detach(), read.grad))
+    assert torch.allclose(results[0][0], results[1][0], rtol=1e-5)
+    assert torch.allclose(results[0][1], results[1][1], atol=1e-6)
+
+
+@each_limit
+@each_family
+def test_the_loss_of_each_token_is_that_of_the_models_logits(
+    name: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("offsite.layers._MOST_LOGITS", most)
+    model, batch = tiny_model(name), scored_batch()
+    scored = batch.targets != IGNORED
+    with torch.no_grad():
+        hidden = final_hidden(model, batch.tokens)[scored]
+        found = each_loss(model, hidden, batch.targets[scored])
+    likely = logits(model, batch.tokens)[scored].log_softmax(-1)
+    expected = -likely.gather(1, batch.targets[scored][:, None])[:, 0]
+    assert torch.allclose(found, expected, rtol=1e-5, atol=1e-5)

@@ -1,0 +1,133 @@
+"""Tuning, in every form: it moves the adapter and nothing else, and can be interrupted."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from offsite.data import Example
+from offsite.emulator import drop_layers
+from offsite.errors import InterruptedStage
+from offsite.evaluate import Benchmark, mean_loss
+from offsite.events import Monitor
+from offsite.layers import Batch, family
+from offsite.train import Checkpoints, Plan
+from offsite.tune import tune
+from offsite_testing.core import (
+    DROPPED,
+    BatchAt,
+    drawn,
+    each_family,
+    raw,
+    same_bytes,
+    silent,
+    some_batch,
+    some_tokens,
+    stopped_at,
+)
+from offsite_testing.tiny import tiny_model
+
+FORMS = {"LoRA-All": (0, 1, 2, 3), "LoRA-Ends": DROPPED.ends, "Blocks-Ends": DROPPED.ends}
+each_form = pytest.mark.parametrize("form", FORMS)
+VALIDATION = Benchmark(tuple(Example(tuple(row)) for row in some_tokens(4, seed=50).tolist()))
+
+
+def bundle(name: str = "llama") -> PreTrainedModel:
+    """Make an emulator with memory of its own."""
+    return copy.deepcopy(drop_layers(tiny_model(name), DROPPED))
+
+
+def tuned(
+    model: PreTrainedModel,
+    form: str,
+    folder: Path,
+    steps: int = 4,
+    batch_at: BatchAt | None = None,
+    monitor: Monitor | None = None,
+    *,
+    rate: float = 5e-3,
+    validate_every: int = 2,
+    gradient_checkpointing: bool = False,
+) -> dict[str, Tensor]:
+    folder.mkdir(exist_ok=True)
+    return tune(
+        model,
+        FORMS[form],
+        batch_at or drawn(),
+        Plan(steps=steps, learning_rate=rate, seed=3, validate_every=validate_every),
+        method=form.partition("-")[0],
+        rank=3,
+        validation=VALIDATION,
+        checkpoints=Checkpoints(folder / "checkpoint.safetensors"),
+        monitor=monitor or silent(),
+        gradient_checkpointing=gradient_checkpointing,
+    )
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(same_bytes(one[n], other[n]) for n in one)
+
+
+@each_form
+@each_family
+def test_tuning_changes_the_adapter_alone(name: str, form: str, tmp_path: Path) -> None:
+    emulator = bundle(name)
+    own = {name: (value, raw(value)) for name, value in emulator.named_parameters()}
+    changes = tuned(emulator, form, tmp_path, steps=2)
+    moved = {name for name, (value, before) in own.items() if raw(value) != before}
+    row = family(emulator)
+    ends = {name for name in own if (at := row.block_of(name)) and at[0] in DROPPED.ends}
+    assert moved == (ends if form == "Blocks-Ends" else set())
+    assert all(change.count_nonzero() for change in changes.values())
+
+
+@each_form
+def test_tuning_learns(form: str, tmp_path: Path) -> None:
+    emulator, batch = bundle(), some_batch()
+    seen = Benchmark(tuple(Example(tuple(row)) for row in batch.tokens.tolist()))
+    before = mean_loss(emulator, seen, silent())
+    tuned(emulator, form, tmp_path, 12, lambda step: batch, rate=2e-2)
+    assert mean_loss(emulator, seen, silent()) < before - 0.05
+
+
+@pytest.mark.parametrize("step", [0, 1, 2])
+@each_form
+def test_an_interrupted_run_goes_on_to_the_same_bytes(form: str, step: int, tmp_path: Path) -> None:
+    straight = tuned(bundle(), form, tmp_path / "straight")
+    asking, monitor = stopped_at(step, drawn())
+    with pytest.raises(InterruptedStage):
+        tuned(bundle(), form, tmp_path / "stopped", 4, asking, monitor)
+    assert same(tuned(bundle(), form, tmp_path / "stopped"), straight)
+
+
+@each_form
+def test_seed_and_batches_decide_every_byte(form: str, tmp_path: Path) -> None:
+    first, second = (tuned(bundle(), form, tmp_path / each) for each in "ab")
+    assert same(first, second)
+    other = tuned(bundle(), form, tmp_path / "c", 4, drawn(1))
+    assert not same(first, other)
+
+
+@each_form
+def test_the_best_state_on_the_validation_data_is_kept(form: str, tmp_path: Path) -> None:
+    # one token over and over: the longer, the worse for any other text
+    harmful, losses = Batch(torch.full((2, 9), 5), torch.full((2, 9), 5)), []
+    for every in (1, 0):
+        emulator, folder = bundle(), tmp_path / str(every)
+        tuned(emulator, form, folder, 6, lambda step: harmful, rate=0.2, validate_every=every)
+        losses.append(mean_loss(emulator, VALIDATION, silent()))
+    assert losses[0] < losses[1] - 0.02
+
+
+@pytest.mark.parametrize("name", ["llama", "opt"])
+@each_form
+def test_gradient_checkpointing_gives_the_same_changes(
+    name: str, form: str, tmp_path: Path
+) -> None:
+    plain = tuned(bundle(name), form, tmp_path / "plain", 1)
+    other = tuned(bundle(name), form, tmp_path / "other", 1, gradient_checkpointing=True)
+    assert plain.keys() == other.keys()
+    assert all(torch.allclose(plain[name], other[name], atol=1e-6) for name in plain)
