@@ -32,7 +32,7 @@ from offsite.families import (
 )
 
 ADAPTER = "adapter.safetensors"
-_WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
+_WEIGHTS = re.compile(r"model(-[0-9]{5}-of-[0-9]{5})?\.safetensors")
 _INDEX = "model.safetensors.index.json"
 _LARGEST_JSON = {"tokenizer.json": 128 << 20, _INDEX: 64 << 20}
 _JSON_CHECKS: dict[str, Callable[[dict[str, Any]], list[str]]] = {

@@ -31,7 +31,7 @@ def plain_loss(model: PreTrainedModel, hidden: Tensor, batch: Batch) -> Tensor:
 def test_loss_and_gradient_are_those_of_all_logits(
     name: str, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("offsite.layers._MOST_LOGITS", most)
+    monkeypatch.setattr("offsite.layers.loss._MOST_LOGITS", most)
     model, batch, results = tiny_model(name), scored_batch(), []
     with torch.no_grad():
         hidden = final_hidden(model, batch.tokens)
@@ -50,7 +50,7 @@ def test_loss_and_gradient_are_those_of_all_logits(
 def test_the_loss_of_each_token_is_that_of_the_models_logits(
     name: str, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("offsite.layers._MOST_LOGITS", most)
+    monkeypatch.setattr("offsite.layers.loss._MOST_LOGITS", most)
     model, batch = tiny_model(name), scored_batch()
     scored = batch.targets != IGNORED
     with torch.no_grad():

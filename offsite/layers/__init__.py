@@ -1,0 +1,47 @@
+"""A causal language model as embeddings, blocks and head: loading it and running its parts.
+
+The only modules that know how transformers builds and calls a model; everything above speaks of
+blocks and hidden states. Shapes: B sequences of T tokens, D hidden features, V vocabulary entries.
+"""
+
+from offsite.layers.hardware import device, inference, precision
+from offsite.layers.loading import Loaded, assemble, freeze, load, quiet, save
+from offsite.layers.loss import IGNORED, Batch, each_loss, lm_loss
+from offsite.layers.stack import (
+    Call,
+    Trace,
+    blocks,
+    checkpoint_gradients,
+    context,
+    family,
+    final_hidden,
+    run,
+    trace,
+    watching,
+)
+
+__all__ = [
+    "IGNORED",
+    "Batch",
+    "Call",
+    "Loaded",
+    "Trace",
+    "assemble",
+    "blocks",
+    "checkpoint_gradients",
+    "context",
+    "device",
+    "each_loss",
+    "family",
+    "final_hidden",
+    "freeze",
+    "inference",
+    "lm_loss",
+    "load",
+    "precision",
+    "quiet",
+    "run",
+    "save",
+    "trace",
+    "watching",
+]

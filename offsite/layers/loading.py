@@ -1,0 +1,171 @@
+"""Models from and to the disk, and from tensors that are in memory already."""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors import safe_open
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging as transformers_logging
+
+from offsite.bundle import strip_companions
+from offsite.errors import ModelError, OffsiteError
+from offsite.families import Family, family_of
+from offsite.layers.hardware import device
+
+_SHARD = "2GB"
+_DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+
+_LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers' own progress bars and warnings off the terminal."""
+    level = transformers_logging.get_verbosity()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        transformers_logging.enable_progress_bar()
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model with its tokenizer."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    dtype: torch.dtype
+    """What its tensors are on disk; in memory they are float32 where there is no GPU."""
+
+
+def load(folder: Path) -> Loaded:
+    """Load a model from a folder, frozen and in evaluation mode.
+
+    Reads `safetensors` only, and runs no code that lies in the folder.
+
+    Raises:
+        UnknownFamilyError: the architecture has no row in the family table.
+        ModelError: there is no such model, or its files are damaged.
+    """
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder} is not a model: it has no config.json")
+    try:
+        with quiet():
+            return _open(folder)
+    except OffsiteError:
+        raise
+    # of a damaged file, transformers and the libraries below it raise anything at all
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"cannot load the model {folder}: {reason}") from error
+
+
+def _open(folder: Path) -> Loaded:
+    config, row = _checked_config(folder)
+    stored = _stored_dtype(folder)
+    # on a CPU, what is not multiplied in bfloat16 is faster, and more exact, in float32
+    wanted = torch.float32 if device().type == "cpu" else stored
+    opened: Any = AutoModelForCausalLM.from_pretrained(
+        folder,
+        config=config,
+        output_loading_info=True,
+        dtype=wanted,
+        attn_implementation=row.attention,
+        use_safetensors=True,
+        **_LOCAL,
+    )
+    model, found = opened
+    if lacking := sorted(found["missing_keys"]):  # transformers would make them up
+        raise ModelError(f"the model {folder} lacks {len(lacking)} tensors: {lacking[0]} …")
+    tokenizer = AutoTokenizer.from_pretrained(folder, **_LOCAL)
+    return Loaded(freeze(_moved(model, wanted)), tokenizer, stored)
+
+
+def _checked_config(folder: Path) -> tuple[PreTrainedConfig, Family]:
+    # before transformers, which tells of a family that it does not know in its own words,
+    # and makes lists of as many blocks as a damaged config says
+    raw = json.loads((folder / "config.json").read_bytes())
+    family_of(raw).count(raw)
+    config = AutoConfig.from_pretrained(folder, **_LOCAL)
+    row = family_of(config.to_dict())
+    if refusals := row.refusals(config.to_dict()):
+        raise ModelError(f"the model {folder} cannot be used: {'; '.join(refusals)}")
+    row.sizes(config.to_dict())
+    return config, row
+
+
+def _stored_dtype(folder: Path) -> torch.dtype:
+    """Read from the header of its first file in which dtype a model is stored."""
+    first = min(folder.glob("*.safetensors"), default=None)
+    if first is None:
+        raise ModelError(f"{folder} is not a model: it has no *.safetensors")
+    with safe_open(first, "pt") as file:
+        name = next(iter(file.keys()))
+        kind = file.get_slice(name).get_dtype()
+    if kind not in _DTYPES:
+        raise ModelError(f"{first} holds {kind} numbers; supported are {', '.join(_DTYPES)}")
+    return _DTYPES[kind]
+
+
+def save(loaded: Loaded, folder: Path) -> None:
+    """Write a model as a Hugging Face folder, in the dtype that it is meant to have on disk.
+
+    Only what a bundle may hold is left there: no templates, no keys that transformers would act on.
+    """
+    _moved(loaded.model, loaded.dtype)
+    with quiet():
+        loaded.model.save_pretrained(folder, max_shard_size=_SHARD)
+        loaded.tokenizer.save_pretrained(folder)
+    strip_companions(folder)
+
+
+def assemble(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> PreTrainedModel:
+    """Build a model around given tensors, without copying them.
+
+    Args:
+        config: the content of a `config.json`.
+        tensors: every tensor of the model by its checkpoint name; tied ones may be absent. All of
+            one dtype.
+    """
+    row = family_of(config)
+    dtype = next(iter(tensors.values())).dtype
+    with quiet():
+        model: PreTrainedModel = getattr(transformers, row.architecture).from_pretrained(
+            None,
+            config=AutoConfig.for_model(**{**config, "architectures": [row.architecture]}),
+            state_dict=dict(tensors),
+            dtype=dtype,
+            attn_implementation=row.attention,
+        )
+    return freeze(model)
+
+
+def _moved(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
+    """Move a model, in place, to the device and to a dtype."""
+    nn.Module.to(model, device(), dtype)
+    return model
+
+
+def freeze(model: PreTrainedModel) -> PreTrainedModel:
+    """Switch gradients and dropout off."""
+    model.requires_grad_(False)
+    model.eval()
+    return model

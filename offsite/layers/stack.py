@@ -1,0 +1,129 @@
+"""A model's blocks: where they are, how the model calls them, and running some of them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
+
+from offsite.families import Family, family_of
+
+_CONTEXT = 2048
+"""Where the config sets no limit (BLOOM)."""
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+"""What a block is called with, beside the hidden state."""
+
+
+def family(model: PreTrainedModel) -> Family:
+    """Find the table row of a loaded model."""
+    return family_of(model.config.to_dict())
+
+
+def context(model: PreTrainedModel) -> int:
+    """Count the tokens that a model can read at once."""
+    config = model.config.to_dict()
+    return int(config.get("max_position_embeddings") or config.get("n_positions") or _CONTEXT)
+
+
+def blocks(model: PreTrainedModel) -> nn.ModuleList:
+    """Get the model's blocks, bottom first."""
+    found = model.get_submodule(family(model).blocks)
+    assert isinstance(found, nn.ModuleList)
+    return found
+
+
+class _Traced(Exception):
+    """The last probe was reached; there is nothing left to run."""
+
+
+class _Probe(nn.Module):
+    """Stands where a block was, and notes what it is called with."""
+
+    def __init__(self, seen: list[tuple[Any, Call]], total: int) -> None:
+        super().__init__()
+        self.seen, self.total = seen, total
+
+    def forward(self, hidden: Any, *args: Any, **kwargs: Any) -> tuple[Any]:
+        self.seen.append((hidden, (args, kwargs)))
+        if len(self.seen) == self.total:
+            raise _Traced
+        return (hidden,)  # nobody reads it, but BLOOM takes its first item
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The input of the first block, and how the model calls each of its blocks."""
+
+    hidden: Tensor
+    """(B, T, D)"""
+    calls: Sequence[Call]
+
+
+def trace(model: PreTrainedModel, tokens: Tensor) -> Trace:
+    """Run the model's own code up to its first block, and note how it would call every block.
+
+    Masks and positions differ by family and by block, and depend on the shape of the input alone;
+    noting them saves a line of code for each family.
+
+    Args:
+        tokens: (B, T) ids, unpadded or padded on the right.
+    """
+    path = family(model).blocks
+    parent, _, name = path.rpartition(".")
+    holder, real = model.get_submodule(parent), blocks(model)
+    seen: list[tuple[Any, Call]] = []
+    setattr(holder, name, nn.ModuleList(_Probe(seen, len(real)) for _ in real))
+    try:
+        model.base_model(input_ids=tokens, use_cache=False)
+    except _Traced:
+        pass
+    finally:
+        setattr(holder, name, real)
+    return Trace(seen[0][0], [call for _, call in seen])
+
+
+def run(modules: Iterable[nn.Module], hidden: Tensor, calls: Iterable[Call]) -> Tensor:
+    """Run blocks one after the other on a hidden state (B, T, D), each with its call."""
+    for module, (args, kwargs) in zip(modules, calls, strict=True):
+        output = module(hidden, *args, **kwargs)
+        hidden = output[0] if isinstance(output, tuple) else output
+    return hidden
+
+
+@contextmanager
+def watching(module: nn.Module) -> Iterator[list[Tensor]]:
+    """Collect what a block puts out, (B, T, D) each, while the `with` block runs."""
+    seen: list[Tensor] = []
+
+    def note(_module: nn.Module, _args: Any, output: Any) -> None:
+        seen.append(output[0] if isinstance(output, tuple) else output)
+
+    handle = module.register_forward_hook(note)
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+def checkpoint_gradients(model: PreTrainedModel) -> None:
+    """Recompute each block's activations on the way back instead of keeping them.
+
+    transformers' own switch works in training mode only, where OPT's blocks drop out, and builds a
+    graph below the first trained tensor too.
+    """
+    for block in blocks(model):
+        block.forward = partial(
+            checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False
+        )
+
+
+def final_hidden(model: PreTrainedModel, tokens: Tensor) -> Tensor:
+    """Compute what the head reads, (B, T, D), without any logits."""
+    hidden = model.base_model(input_ids=tokens, use_cache=False)[0]
+    assert isinstance(hidden, Tensor)
+    return hidden
