@@ -16,7 +16,7 @@ setup: .venv/.synced  ## make .venv from the locked requirements (PYTHON=python3
 check: setup  ## lint, format, types, layers, dead code
 	$(BIN)/ruff check && $(BIN)/ruff format --check
 	$(BIN)/mypy && $(BIN)/lint-imports
-	$(BIN)/vulture && $(BIN)/vulture offsite operator cli tests
+	$(BIN)/vulture && $(BIN)/vulture offsite operator cli bench tests
 
 fix: setup  ## repair what ruff can repair
 	$(BIN)/ruff check --fix && $(BIN)/ruff format

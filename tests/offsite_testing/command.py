@@ -122,5 +122,5 @@ def _enter(arguments: list[str], out: Path, err: Path, most: int | None) -> None
         os.dup2(os.open(path, os.O_WRONLY), number)
     if most is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-    sys.argv = ["offsite", *arguments]
+    sys.argv = ["offsite", *arguments]  # noqa: V101 - the command reads it
     main()

@@ -17,8 +17,8 @@ WORDS = "the quick brown fox jumps over the lazy dog while seven wizards brew a 
 def tiny_tokenizer() -> PreTrainedTokenizerFast:
     """Make a byte-level BPE tokenizer of 280 tokens, `<end>` among them."""
     raw = Tokenizer(models.BPE())
-    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    raw.decoder = decoders.ByteLevel()
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # noqa: V101 - tokenizers reads it
+    raw.decoder = decoders.ByteLevel()  # noqa: V101 - so too
     trainer = trainers.BpeTrainer(
         vocab_size=280,
         special_tokens=["<end>"],
