@@ -43,6 +43,8 @@ def demo(
 
     A model owner, the lab, has SmolLM2-135M. A data owner, the hospital, has medical coding text.
     """
+    if data is not None and task is not None:
+        raise InputError("--data and --task exclude each other; name one of them")
     # torch takes seconds to import, so only what needs it does so
     from offsite_cli.demo.play import play
 

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-from offsite.errors import InputError
 from offsite.events import Monitor
 from offsite.stages import Party
 from offsite.store import FolderExchange
@@ -66,8 +65,6 @@ def _own_model(cast: Cast, model: str) -> Path:
 
 
 def _private_data(cast: Cast, choices: Choices) -> None:
-    if choices.data is not None and choices.task is not None:
-        raise InputError("--data and --task exclude each other; name one of them")
     if choices.task == _SHIPPED_TASK:
         write_task(cast.hospital, cast.seed)
     elif choices.task is not None or choices.data is not None:
