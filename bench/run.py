@@ -13,10 +13,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from offsite_cli.demo.icd import write_texts
-from offsite_cli.demo.model import packaged_model
 from rich.console import Console
 from rich.table import Table
+
+from offsite_cli.demo.icd import write_texts
+from offsite_cli.demo.model import packaged_model
 
 Figures = dict[str, dict[str, float]]
 

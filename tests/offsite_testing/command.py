@@ -57,8 +57,9 @@ class Command:
     def wait(self) -> int:
         """Wait for its end; give the exit code, or the number of the signal as a negative one."""
         self.process.join(_PATIENCE)
-        assert self.process.exitcode is not None, f"still running: {self.output}"
-        return self.process.exitcode
+        code = self.process.exitcode
+        assert code is not None, f"still running: {self.output}"
+        return code
 
     def interrupt(self, number: signal.Signals) -> int:
         """Send it a signal, and wait for its end."""
@@ -101,7 +102,8 @@ def start(
     out.touch()
     err.touch()
     full = [*arguments, "--output", output, *options]
-    process = _START.Process(target=_enter, args=(full, out, err, most))
+    # a daemon: what hangs does not keep the test runner from its end
+    process = _START.Process(target=_enter, args=(full, out, err, most), daemon=True)
     process.start()
     return Command(process, out, err)
 
