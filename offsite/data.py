@@ -50,11 +50,12 @@ def read_rows(path: Path) -> list[Row]:
             names file and line.
     """
     try:
-        content = path.read_text(encoding="utf-8")
+        content = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read the data {path}: {error}") from error
     if path.suffix == ".jsonl":
-        lines = [(n, line) for n, line in enumerate(content.splitlines(), 1) if line.strip()]
+        # not splitlines(), which also cuts at characters that JSON strings may hold
+        lines = [(n, line) for n, line in enumerate(content.split("\n"), 1) if line.strip()]
         rows = [_row(f"{path}:{number}", line) for number, line in lines]
     else:
         rows = [Row(text=content)] if content.strip() else []
@@ -68,7 +69,8 @@ def read_rows(path: Path) -> list[Row]:
 def _row(where: str, line: str) -> Row:
     try:
         value = json.loads(line)
-    except json.JSONDecodeError as error:
+        json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{where} is not JSON: {error}") from error
     columns = set(value) if isinstance(value, dict) else set()
     if columns not in ({"text"}, {"prompt", "completion"}, {"prompt", "completion", "choices"}):

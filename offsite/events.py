@@ -24,12 +24,12 @@ Emit = Callable[[Event], None]
 _SECONDS_BETWEEN_PROGRESS = 0.5
 
 
-def failure(error: OffsiteError) -> Event:
-    """Tell why a stage ended without a result."""
+def failure(error: Exception) -> Event:
+    """Tell why a stage ended without a result; what is no `OffsiteError` is a bug."""
     return {
         "event": "failed",
         "reason": type(error).__name__,
-        "retryable": error.retryable,
+        "retryable": isinstance(error, OffsiteError) and error.retryable,
         "message": str(error),
     }
 

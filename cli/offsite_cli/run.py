@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from offsite.config import load_job
-from offsite.errors import OffsiteError
 from offsite.events import Monitor, failure
 from offsite.store import FolderExchange
 from offsite_cli.output import Output, showing
@@ -50,6 +49,6 @@ def run(
                 checkpoint_seconds=checkpoint_seconds,
             )
             run_job(job, someone, Monitor(emit, stop))
-        except OffsiteError as error:
+        except Exception as error:  # the last event decides, also when the error is a bug of ours
             emit(failure(error))
             raise

@@ -32,6 +32,8 @@ def heal(
     layout: Layout,
     batches: Sequence[Batch],
     monitor: Monitor,
+    *,
+    scratch: Path | None = None,
 ) -> None:
     """Refit the last projection of each kept middle block, in place.
 
@@ -41,12 +43,13 @@ def heal(
     Args:
         model: the full model. Nothing in it changes, though the emulator shares tensors with it.
         batches: text to fit to, of the model owner's own.
+        scratch: where the hidden states lie meanwhile; absent: the system's temporary folder.
     """
     name = family(model).healed_by(model.config.to_dict())
     assert name is not None
     places = range(layout.bottom, layout.middle.stop)
     tracker = monitor.track("heal", len(places) * len(batches))
-    with tempfile.TemporaryDirectory(prefix="offsite-heal-") as folder, inference():
+    with tempfile.TemporaryDirectory(prefix="heal-", dir=scratch) as folder, inference():
         streams = _Streams(model, emulator, layout, batches, Path(folder))
         for place in places:
             projection = blocks(emulator)[place].get_submodule(name)

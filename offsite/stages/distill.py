@@ -1,6 +1,6 @@
 """The stage of the model owner that comes first: make an emulator, and send it."""
 
-import tempfile
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,7 +83,7 @@ def _make(
         corpus = read_examples(texts["corpus"], loaded, training.block_size, monitor)
     # what healing did lies in the checkpoint of the training that came after it
     if wants_heal and not space.checkpoints.path.exists():
-        _heal(loaded, emulator, layout, texts["calibration"], monitor)
+        _heal(loaded, emulator, layout, texts["calibration"], space, monitor)
     if training:
         _train(loaded, emulator, layout, training, corpus, seed, space, monitor)
     return replace(loaded, model=emulator), EmulatorFacts(
@@ -95,15 +95,21 @@ def _make(
 
 
 def _heal(
-    loaded: Loaded, emulator: PreTrainedModel, layout: Layout, text: Path, monitor: Monitor
+    loaded: Loaded,
+    emulator: PreTrainedModel,
+    layout: Layout,
+    text: Path,
+    space: Workspace,
+    monitor: Monitor,
 ) -> None:
     examples = read_examples(text, loaded, _CALIBRATION_LENGTH, monitor)
     longest = max(len(example.tokens) for example in examples)
     fitting = examples[: max(1, _CALIBRATION_TOKENS // longest)]
     batches = [b.to(loaded.model.device) for b in ordered(fitting, _CALIBRATION_BATCH)]
-    # hidden states of the whole text lie in a temporary folder meanwhile
-    with disk_errors(Path(tempfile.gettempdir())):
-        heal(loaded.model, emulator, layout, batches, monitor)
+    for leftover in space.folder.glob("heal-*"):  # of an attempt that was killed
+        shutil.rmtree(leftover)
+    with disk_errors(space.folder):
+        heal(loaded.model, emulator, layout, batches, monitor, scratch=space.folder)
 
 
 def _heals(loaded: Loaded, job: Distill, texts: dict[str, Path], monitor: Monitor) -> bool:

@@ -205,3 +205,24 @@ def test_little_of_a_batch_is_padding() -> None:
     batches = Shuffled(examples(), 8, seed=1)
     size = sum(batches(step).tokens.numel() for step in range(12))
     assert size < 1.1 * sum(len(example.tokens) for example in examples())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param('{"text": ' + "9" * 5000 + "}", id="endless number"),
+        pytest.param("[" * 100_000, id="endless nesting"),
+        pytest.param('{"text": "\\ud800"}', id="half a surrogate pair"),
+    ],
+)
+def test_line_that_python_cannot_take_is_named(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(f'{{"text": "fine"}}\n{line}\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r"rows\.jsonl:2"):
+        read_rows(path)
+
+
+def test_line_separators_inside_a_string_and_a_byte_order_mark_are_fine(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text": "one\u2028two"}\n', encoding="utf-8-sig")
+    assert [row.text for row in read_rows(path)] == ["one\u2028two"]

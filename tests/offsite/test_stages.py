@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from transformers import AutoModelForCausalLM
 
 from offsite.bundle import AdapterFacts, check_adapter, check_emulator
 from offsite.config import load_job, parse_job
-from offsite.errors import DataError, InputError, ModelError, SpecError
+from offsite.errors import DataError, DiskFullError, InputError, ModelError, SpecError
 from offsite.events import Event
 from offsite.stages.workspace import model_digest, text_digest
+from offsite.store import disk_errors
+from offsite_testing.models import tiny_tokenizer
 from offsite_testing.parties import (
     ADAPTER,
     EMULATOR,
@@ -316,3 +319,25 @@ def test_there_is_an_example_of_every_stage() -> None:
         "Tune",
         "PlugIn",
     }
+
+
+def write_plainly(path: Path) -> None:
+    """Fill a file as Python does."""
+    with path.open("w", encoding="utf-8") as file:
+        file.write("x" * 100_000)
+
+
+def write_in_rust(path: Path) -> None:
+    """Fill a file as the library of the tokenizers does, which has no class for such errors."""
+    tiny_tokenizer().backend_tokenizer.save(str(path))
+
+
+@pytest.mark.parametrize("write", [write_plainly, write_in_rust])
+def test_full_disk_is_told(tmp_path: Path, write: Callable[[Path], None]) -> None:
+    path = tmp_path / "tokenizer.json"
+    path.symlink_to("/dev/full")
+    with (
+        pytest.raises(DiskFullError, match=r"no space is left for .*tokenizer\.json"),
+        disk_errors(path),
+    ):
+        write(path)
