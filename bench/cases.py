@@ -19,7 +19,7 @@ from offsite.distill import Weights, distill
 from offsite.emulator import Layout, drop_layers, heal
 from offsite.evaluate import Benchmark
 from offsite.events import Monitor
-from offsite.layers import Batch, blocks, family, lm_loss, load
+from offsite.layers import Batch, blocks, device, family, lm_loss, load, precision
 from offsite.train import Checkpoints, Plan, fit
 from offsite.tune import tune
 
@@ -81,7 +81,8 @@ def full(work: Work) -> None:
     trained = dict(work.model.requires_grad_(True).named_parameters())
 
     def loss_of(batch: Batch) -> torch.Tensor:
-        return lm_loss(work.model, batch)
+        with precision():
+            return lm_loss(work.model, batch)
 
     fit(trained, work.batch_at, loss_of, work.plan, phase="bench", **_surroundings(work))
 
@@ -160,6 +161,12 @@ def _tune(work: Work, model: PreTrainedModel, places: Any, method: str) -> None:
     )
 
 
+def _in_bfloat16() -> bool:
+    """Whether ours multiplies in bfloat16 here; then the Trainer shall do so too."""
+    with precision():
+        return bool(torch.is_autocast_enabled(device().type))
+
+
 class _Ticks(TrainerCallback):
     """Notes when the Trainer begins a step."""
 
@@ -182,5 +189,7 @@ def _trainer(work: Work, model: Any) -> None:
         save_strategy="no",
         logging_strategy="no",
         disable_tqdm=True,
+        bf16=_in_bfloat16(),
+        use_cpu=device().type == "cpu",
     )
     Trainer(model, arguments, train_dataset=rows, callbacks=[_Ticks(work)]).train()

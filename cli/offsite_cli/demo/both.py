@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from offsite.data import Shuffled, encode, read_rows
 from offsite.events import Monitor
-from offsite.layers import Loaded, inference, lm_loss, load
+from offsite.layers import Batch, Loaded, inference, lm_loss, load, precision
 from offsite.stages.report import report
 from offsite.train import Checkpoints, Plan, fit
 from offsite_cli.demo.story import Recipe
@@ -71,11 +72,16 @@ def fine_tune(
     """
     loaded = load(folder)
     model = loaded.model
+
+    def loss_of(batch: Batch) -> Tensor:
+        with precision():
+            return lm_loss(model, batch.to(model.device))
+
     examples = encode(read_rows(train), loaded.tokenizer, recipe.block_size).examples
     fit(
         dict(model.requires_grad_(True).named_parameters()),
         Shuffled(examples, recipe.batch_size, seed),
-        lambda batch: lm_loss(model, batch.to(model.device)),
+        loss_of,
         Plan(steps=recipe.steps, learning_rate=_FULL_LEARNING_RATE, seed=seed),
         phase="full fine-tuning",
         checkpoints=Checkpoints(scratch / "full.safetensors", float("inf")),
