@@ -7,6 +7,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +80,7 @@ def trainer_lora(work: Work) -> None:
 def full(work: Work) -> None:
     """Ours, every tensor of the full model."""
     trained = dict(work.model.requires_grad_(True).named_parameters())
-
-    def loss_of(batch: Batch) -> torch.Tensor:
-        with precision():
-            return lm_loss(work.model, batch)
-
+    loss_of = partial(lm_loss, work.model)
     fit(trained, work.batch_at, loss_of, work.plan, phase="bench", **_surroundings(work))
 
 

@@ -16,7 +16,6 @@ from offsite.layers import (
     final_hidden,
     inference,
     lm_loss,
-    precision,
     run,
     trace,
     watching,
@@ -53,9 +52,7 @@ def distill(
         checkpoint_gradients(emulator)
 
     def loss_of(batch: Batch) -> Tensor:
-        batch = batch.to(emulator.device)
-        with precision():
-            return _loss(model, emulator, layout, batch, weights)
+        return _loss(model, emulator, layout, batch, weights)
 
     fit(trained, batch_at, loss_of, plan, phase="distill", checkpoints=checkpoints, monitor=monitor)
 

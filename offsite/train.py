@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from offsite.errors import DataError, InputError
 from offsite.events import Monitor
-from offsite.layers import Batch
+from offsite.layers import Batch, precision
 from offsite.store import disk_errors
 
 _GRADIENT_NORM = 1.0
@@ -132,7 +132,8 @@ def fit(
     Args:
         trained: the parameters, by the name that they have in checkpoints.
         batch_at: the batch of a step.
-        loss_of: a scalar loss of a batch.
+        loss_of: a scalar loss of a batch, which is where the parameters are; computed at the
+            precision that suits the hardware.
         validate: a loss by which the best tensors are kept in the state that is returned.
 
     Raises:
@@ -169,7 +170,8 @@ def _step(
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.zero_grad(set_to_none=True)
-    loss = loss_of(batch)
+    with precision():
+        loss = loss_of(batch.to(next(iter(trained.values())).device))
     value = float(loss.detach())
     if not math.isfinite(value):
         raise DataError(f"the loss became {value}; lower the learning rate or look at the data")

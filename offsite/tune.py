@@ -1,6 +1,7 @@
 """Tuning: the data owner's adapter learns private data in the emulator."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -9,7 +10,7 @@ from transformers import PreTrainedModel
 from offsite.adapter import METHODS, Method
 from offsite.evaluate import Benchmark, mean_loss
 from offsite.events import Monitor
-from offsite.layers import Batch, checkpoint_gradients, lm_loss, precision
+from offsite.layers import Batch, checkpoint_gradients, lm_loss
 from offsite.train import Checkpoints, Plan, fit
 
 
@@ -37,14 +38,10 @@ def tune(
     if gradient_checkpointing:
         checkpoint_gradients(model)
 
-    def loss_of(batch: Batch) -> Tensor:
-        with precision():
-            return lm_loss(model, batch.to(model.device))
-
     state = fit(
         attached.trained,
         batch_at,
-        loss_of,
+        partial(lm_loss, model),
         plan,
         phase="tune",
         checkpoints=checkpoints,

@@ -115,11 +115,8 @@ def _watching(projection: nn.Module) -> Iterator[list[_Seen]]:
     def note(_module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
         seen.append((args[0], output))
 
-    handle = projection.register_forward_hook(note)
-    try:
+    with projection.register_forward_hook(note):
         yield seen
-    finally:
-        handle.remove()
 
 
 class NormalEquations:

@@ -103,11 +103,8 @@ def watching(module: nn.Module) -> Iterator[list[Tensor]]:
     def note(_module: nn.Module, _args: Any, output: Any) -> None:
         seen.append(output[0] if isinstance(output, tuple) else output)
 
-    handle = module.register_forward_hook(note)
-    try:
+    with module.register_forward_hook(note):
         yield seen
-    finally:
-        handle.remove()
 
 
 def checkpoint_gradients(model: PreTrainedModel) -> None:

@@ -3,15 +3,17 @@
 The demo plays both parties, so it can.
 """
 
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from offsite.data import Shuffled, encode, read_rows
 from offsite.events import Monitor
-from offsite.layers import Batch, Loaded, inference, lm_loss, load, precision
+from offsite.layers import Loaded, inference, lm_loss, load
 from offsite.stages.report import report
 from offsite.train import Checkpoints, Plan, fit
 from offsite_cli.demo.story import Recipe
@@ -21,22 +23,26 @@ _NEW_TOKENS = 40
 _FULL_LEARNING_RATE = 1e-4
 
 
-def score_and_continue(
-    folder: Path, text: Path, setting: str, prompt: str, monitor: Monitor
-) -> tuple[str, float, str]:
-    """Score a model on the private test text, and let it go on from a prompt.
+@dataclass(frozen=True)
+class Scored:
+    """How a model does on the private text, and how it goes on from the text's beginning."""
 
-    Returns:
-        the metric, its value, and the continuation.
-    """
+    metric: str
+    value: float
+    prompt: str
+    continuation: str
+
+
+def score_and_continue(folder: Path, text: Path, setting: str, monitor: Monitor) -> Scored:
+    """Score a model on the private test text, and let it go on from how that begins."""
     loaded = load(folder)
     metric, value = report(loaded, text, setting, monitor)
-    return metric, value, _continue(loaded, prompt)
+    prompt = _first_prompt(loaded.tokenizer, text)
+    return Scored(metric, value, prompt, _continue(loaded, prompt))
 
 
-def first_prompt(folder: Path, text: Path) -> str:
-    """Take the beginning of the first held-out document as a prompt."""
-    row, tokenizer = read_rows(text)[0], load(folder).tokenizer
+def _first_prompt(tokenizer: PreTrainedTokenizerBase, text: Path) -> str:
+    row = read_rows(text)[0]
     if row.prompt:
         return row.prompt
     ids = tokenizer(row.text, add_special_tokens=False)["input_ids"][:_PROMPT_TOKENS]
@@ -73,15 +79,11 @@ def fine_tune(
     loaded = load(folder)
     model = loaded.model
 
-    def loss_of(batch: Batch) -> Tensor:
-        with precision():
-            return lm_loss(model, batch.to(model.device))
-
     examples = encode(read_rows(train), loaded.tokenizer, recipe.block_size).examples
     fit(
         dict(model.requires_grad_(True).named_parameters()),
         Shuffled(examples, recipe.batch_size, seed),
-        loss_of,
+        partial(lm_loss, model),
         Plan(steps=recipe.steps, learning_rate=_FULL_LEARNING_RATE, seed=seed),
         phase="full fine-tuning",
         checkpoints=Checkpoints(scratch / "full.safetensors", float("inf")),

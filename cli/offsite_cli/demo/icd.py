@@ -4,14 +4,14 @@ One document for each three-character category, so that near-duplicates, which d
 the code, never stand on both sides of a split.
 """
 
-import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import Element, parse
 
 from offsite_cli.demo.packaged import packaged_file
+from offsite_cli.demo.rows import write_rows
 
 _NOTES = {
     "inclusionTerm": "Also called",
@@ -56,7 +56,7 @@ def write_texts(folder: Path, seed: int) -> None:
     """
     for name, categories in _split(seed, _TEXTS).items():
         rows = [{"text": category.text} for category in categories]
-        _write(folder / f"{name}.jsonl", rows)
+        write_rows(folder / f"{name}.jsonl", rows)
 
 
 def write_task(folder: Path, seed: int) -> None:
@@ -69,7 +69,7 @@ def write_task(folder: Path, seed: int) -> None:
     picker = random.Random(seed)
     for name, categories in _split(seed, _ROWS).items():
         rows = [_question(category, chapters, picker) for category in categories]
-        _write(folder / f"{name}.jsonl", rows)
+        write_rows(folder / f"{name}.jsonl", rows)
 
 
 def _question(category: Category, chapters: list[str], picker: random.Random) -> dict[str, object]:
@@ -115,8 +115,3 @@ def _lines(element: Element) -> Iterator[str]:
 
 def _text(element: Element, tag: str) -> str:
     return (element.findtext(tag) or "").strip()
-
-
-def _write(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
-    path.write_text("".join(lines), encoding="utf-8")

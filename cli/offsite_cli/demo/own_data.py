@@ -1,11 +1,11 @@
 """The user's own data as the data owner's: one file, split in three."""
 
-import json
 import random
 from pathlib import Path
 
 from offsite.data import Row, read_rows
 from offsite.errors import DataError
+from offsite_cli.demo.rows import write_rows
 
 _FEWEST = 10
 
@@ -34,8 +34,7 @@ def split_own(source: Path, folder: Path, seed: int) -> None:
         "train": rows[2 * tenth :],
     }
     for name, part in splits.items():
-        lines = [json.dumps(_columns(row), ensure_ascii=False) + "\n" for row in part]
-        (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+        write_rows(folder / f"{name}.jsonl", map(_columns, part))
 
 
 def _columns(row: Row) -> dict[str, object]:

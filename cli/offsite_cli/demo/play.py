@@ -29,19 +29,18 @@ def play(cast: Cast, choices: Choices, monitor: Monitor) -> Result:
     cast.write_jobs(model, config, recipe)
     stages = cast.play(monitor.emit)
     text = cast.hospital / "test.jsonl"
-    prompt = both.first_prompt(model, text)
-    metric, start, before = both.score_and_continue(model, text, "full_zero_shot", prompt, monitor)
-    _, plug, after = both.score_and_continue(cast.plugged, text, "plug_in", prompt, monitor)
+    before = both.score_and_continue(model, text, "full_zero_shot", monitor)
+    after = both.score_and_continue(cast.plugged, text, "plug_in", monitor)
     best = _upper_bound(cast, model, recipe, monitor) if choices.upper_bound else None
-    settings = {"full_zero_shot": start, **stages["tune"].figures}
+    settings = {"full_zero_shot": before.value, **stages["tune"].figures}
     return Result(
-        metric=metric,
-        settings={**settings, "plug_in": plug, "full_fine_tuned": best},
+        metric=before.metric,
+        settings={**settings, "plug_in": after.value, "full_fine_tuned": best},
         stages=stages,
         model_bytes=sum(path.stat().st_size for path in model.glob("*.safetensors")),
-        prompt=prompt,
-        before=before,
-        after=after,
+        prompt=before.prompt,
+        before=before.continuation,
+        after=after.continuation,
     )
 
 

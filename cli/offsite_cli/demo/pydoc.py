@@ -1,11 +1,11 @@
 """The model owner's own text: the topics of Python's built-in help (PSF licence)."""
 
-import json
 from pathlib import Path
 from pydoc_data.topics import topics
+
+from offsite_cli.demo.rows import write_rows
 
 
 def write_corpus(path: Path) -> None:
     """Write one JSON line a topic."""
-    lines = [json.dumps({"text": topics[name]}) + "\n" for name in sorted(topics)]
-    path.write_text("".join(lines), encoding="utf-8")
+    write_rows(path, ({"text": topics[name]} for name in sorted(topics)))
