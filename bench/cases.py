@@ -18,7 +18,6 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArgu
 from offsite.data import batch_of, encode, read_rows
 from offsite.distill import Weights, distill
 from offsite.emulator import Layout, drop_layers, heal
-from offsite.evaluate import Benchmark
 from offsite.events import Monitor
 from offsite.layers import Batch, blocks, device, family, lm_loss, load, precision
 from offsite.train import Checkpoints, Plan, fit
@@ -153,7 +152,7 @@ def _tune(work: Work, model: PreTrainedModel, places: Any, method: str) -> None:
         work.plan,
         method=method,
         rank=RANK,
-        validation=Benchmark(work.examples[:1]),
+        validation=work.examples[:1],
         **_surroundings(work),
     )
 

@@ -6,7 +6,6 @@ machine whose speed drifts does not favour one of them. The figure of a case is 
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -16,8 +15,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from offsite_cli.demo.icd import write_texts
+from offsite.usage import peak_memory
+from offsite_cli.demo.icd import texts
 from offsite_cli.demo.model import packaged_model
+from offsite_cli.demo.rows import write_splits
 
 Figures = dict[str, dict[str, float]]
 
@@ -36,7 +37,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="offsite-bench-") as name:
         folder = Path(name)
         packaged_model(folder / "model")
-        write_texts(folder, seed=0)
+        write_splits(folder, texts(seed=0))
         _print(_rounds(folder, options.steps, options.rounds))
 
 
@@ -45,8 +46,7 @@ def _measure(case: str, folder: Path, steps: int) -> dict[str, float]:
 
     work = Work(folder / "model", folder / "train.jsonl", steps)
     CASES[case](work)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"tokens_per_second": work.tokens_per_second(), "peak_mib": peak}
+    return {"tokens_per_second": work.tokens_per_second(), "peak_mib": peak_memory() / 2**20}
 
 
 def _rounds(folder: Path, steps: int, rounds: int) -> Figures:

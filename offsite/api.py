@@ -10,19 +10,24 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
-LOCATION_PATTERN = r"^(file:///.+|hf://[\w.-]+/[\w.-]+(@[\w.-]+)?|[^:]+)$"
+PATH_PATTERN = r"^(file:///.+|[^:]+)$"
+MODEL_PATTERN = r"^(file:///.+|hf://\w[\w.-]*/\w[\w.-]*(@[\w.-]+)?|[^:]+)$"
 
 PATTERN_MEANING = {
     NAME_PATTERN: "a DNS label: lower-case letters, digits and hyphens, 63 at most",
-    LOCATION_PATTERN: "a path (relative to the job file), file:///path, or hf://org/name@revision",
+    PATH_PATTERN: "a path (relative to the job file) or file:///path",
+    MODEL_PATTERN: "a path (relative to the job file), file:///path, or hf://org/name@revision",
 }
 """What to tell a user whose value does not match."""
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 """It becomes a path in the exchange and a name in Kubernetes."""
 
-Location = Annotated[str, Field(pattern=LOCATION_PATTERN)]
-"""Where a model, a text or a data set lies."""
+Location = Annotated[str, Field(pattern=PATH_PATTERN)]
+"""Where a text or a data set lies, or a model is to be written."""
+
+ModelLocation = Annotated[str, Field(pattern=MODEL_PATTERN)]
+"""Where a model lies; a hub has no other thing that a job reads."""
 
 
 class _Section(BaseModel):
@@ -71,7 +76,7 @@ class DistillTraining(_Section):
 class Distill(_Section):
     """What the model owner does first: make an emulator and send it."""
 
-    model: Location
+    model: ModelLocation
     ends: Ends = Ends()
     emulator: Emulator
     training: DistillTraining | None = None
@@ -144,7 +149,7 @@ class Export(_Section):
 class PlugIn(_Section):
     """What the model owner does last: put the returned adapter into the full model."""
 
-    model: Location
+    model: ModelLocation
     adapter: Name
     alpha: float = Field(1.0, ge=0, le=2)
     """Scale of the change (WiSE-FT, arXiv 2109.01903)."""

@@ -45,15 +45,20 @@ class Encoded:
 def read_rows(path: Path) -> list[Row]:
     """Read a data set: `.jsonl` with one object a line, or any other file as one plain text.
 
+    `.ndjson` is another name of `.jsonl`; `.json` is refused, since it may be meant either way.
+
     Raises:
         DataError: no such file, nothing in it, or a line that is not as it should be; the message
             names file and line.
     """
+    kind = path.suffix.lower()
+    if kind == ".json":
+        raise DataError(f"{path} is one JSON value; write one object a line into a file .jsonl")
     try:
         content = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read the data {path}: {error}") from error
-    if path.suffix == ".jsonl":
+    if kind in (".jsonl", ".ndjson"):
         # not splitlines(), which also cuts at characters that JSON strings may hold
         lines = [(n, line) for n, line in enumerate(content.split("\n"), 1) if line.strip()]
         rows = [_row(f"{path}:{number}", line) for number, line in lines]
@@ -119,25 +124,26 @@ def pack(
 ) -> tuple[Example, ...]:
     """Join texts and cut the tokens into blocks of `length`; a shorter rest is left out.
 
+    Each block begins with the begin token, where the tokenizer begins a text with it.
+
     Raises:
         DataError: there are fewer than two tokens.
     """
+    lead = _lead(tokenizer)
     end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     stream: list[int] = []
     for text in texts:
         stream += [*_tokens(tokenizer, text), *end]
-    length = min(length, len(stream))
-    if length < 2:
+    room = min(length - len(lead), len(stream))
+    if len(lead) + room < 2:
         raise DataError("the text has fewer than two tokens; there is nothing to learn from it")
-    starts = range(0, len(stream) - length + 1, length)
-    return tuple(Example(tuple(stream[i : i + length])) for i in starts)
+    starts = range(0, len(stream) - room + 1, room)
+    return tuple(Example((*lead, *stream[i : i + room])) for i in starts)
 
 
 def pair(prompt: str, completion: str, tokenizer: PreTrainedTokenizerBase, *, end: bool) -> Example:
     """Encode a prompt and its completion, which starts with a space as lm-eval scores it."""
-    context = _tokens(tokenizer, prompt)
-    if tokenizer.bos_token_id is not None and tokenizer.add_bos_token:
-        context = [tokenizer.bos_token_id, *context]
+    context = [*_lead(tokenizer), *_tokens(tokenizer, prompt)]
     answer = _tokens(tokenizer, completion if completion[0].isspace() else f" {completion}")
     if end and tokenizer.eos_token_id is not None:
         answer = [*answer, tokenizer.eos_token_id]
@@ -155,22 +161,29 @@ def _tokens(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return ids
 
 
+def _lead(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Find what the tokenizer puts before every text: its begin token, or nothing."""
+    first: list[int] = tokenizer("a", verbose=False)["input_ids"][:1]
+    return first if first == [tokenizer.bos_token_id] else []
+
+
 def batch_of(examples: Sequence[Example]) -> Batch:
     """Stack examples into one batch, padded on the right to the longest."""
     length = max(len(example.tokens) for example in examples)
     tokens = torch.zeros(len(examples), length, dtype=torch.long)
     targets = torch.full_like(tokens, IGNORED)
+    mask = torch.zeros_like(tokens, dtype=torch.bool)
     for row, example in enumerate(examples):
         ids = torch.tensor(example.tokens)
         tokens[row, : len(ids)] = ids
         targets[row, example.start - 1 : len(ids) - 1] = ids[example.start :]
-    return Batch(tokens, targets)
+        mask[row, : len(ids)] = True
+    return Batch(tokens, targets, mask)
 
 
-def ordered(examples: Sequence[Example], batch_size: int) -> list[Batch]:
-    """Batch all examples once, longest first, for evaluation."""
-    by_length = sorted(examples, key=lambda example: -len(example.tokens))
-    return [batch_of(by_length[i : i + batch_size]) for i in range(0, len(by_length), batch_size)]
+def batches(examples: Sequence[Example], size: int) -> list[Batch]:
+    """Batch all examples once, in their order; the last batch may be smaller."""
+    return [batch_of(examples[i : i + size]) for i in range(0, len(examples), size)]
 
 
 class Shuffled:

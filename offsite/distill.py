@@ -83,13 +83,17 @@ def _loss(
         calls = trace(model, batch.tokens).calls
         span = slice(layout.bottom, len(calls) - layout.top)
         target = run(blocks(model)[span], below[0], calls[span])
-    loss = weights.kd * hidden_error(target, above[0])
+    loss = weights.kd * hidden_error(target, above[0], batch.mask)
     if weights.lm:
         loss = loss + weights.lm * lm_loss(emulator, batch, hidden)
     return loss
 
 
-def hidden_error(target: Tensor, hidden: Tensor) -> Tensor:
-    """Compute mean(((target - hidden) / rms(target))²) of hidden states, (B, T, D) each."""
-    scale = target.float().pow(2).mean()
-    return (target.float() - hidden.float()).pow(2).mean() / scale
+def hidden_error(target: Tensor, hidden: Tensor, mask: Tensor) -> Tensor:
+    """Compute mean(((target - hidden) / rms(target))²) of hidden states, (B, T, D) each.
+
+    Args:
+        mask: (B, T), where there is a token.
+    """
+    target, hidden = target[mask].float(), hidden[mask].float()
+    return (target - hidden).pow(2).mean() / target.pow(2).mean()

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from offsite.data import Example, Row, encode, ordered, pair, shorten
+from offsite.data import Example, Row, batches, encode, pair, shorten
 from offsite.events import Monitor
 from offsite.layers import IGNORED, each_loss, final_hidden, inference
 
@@ -18,20 +19,43 @@ _TEXT_LENGTH = 512
 
 
 @dataclass(frozen=True)
-class Benchmark:
-    """A set of examples that models are scored on, encoded once."""
+class Text:
+    """Examples that models are scored on by perplexity, encoded once."""
 
     examples: tuple[Example, ...]
-    groups: tuple[int, ...] = ()
-    """How many choices each question has; empty: this is text."""
-    answers: tuple[int, ...] = ()
-    cut: int = 0
+    cut: int
     """How many prompts were longer than the context."""
+    metric: ClassVar[str] = "perplexity"
 
-    @property
-    def metric(self) -> str:
-        """What `score` computes."""
-        return "accuracy" if self.groups else "perplexity"
+    def score(self, model: PreTrainedModel, monitor: Monitor, phase: str) -> float:
+        """Compute the perplexity of a model (≥ 1), over all scored tokens."""
+        return perplexity(mean_loss(model, self.examples, monitor, phase))
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Questions that models are scored on by accuracy, encoded once."""
+
+    examples: tuple[Example, ...]
+    """Every choice of every question."""
+    counts: tuple[int, ...]
+    """How many choices each question has."""
+    answers: tuple[int, ...]
+    cut: int
+    metric: ClassVar[str] = "accuracy"
+
+    def score(self, model: PreTrainedModel, monitor: Monitor, phase: str) -> float:
+        """Compute the accuracy of a model (0 to 1).
+
+        A choice counts as the model's answer if its tokens have the largest summed log-probability,
+        which is `acc` of lm-evaluation-harness.
+        """
+        losses = summed_losses(model, self.examples, monitor, phase).split(list(self.counts))
+        right = [int(each.argmin()) == a for each, a in zip(losses, self.answers, strict=True)]
+        return sum(right) / len(right)
+
+
+Benchmark = Text | Choices
 
 
 def benchmark(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, length: int) -> Benchmark:
@@ -42,40 +66,24 @@ def benchmark(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, length: i
     """
     encoded = encode(rows, tokenizer, min(length, _TEXT_LENGTH) if rows[0].text else length)
     if not rows[0].choices:
-        return Benchmark(encoded.examples, cut=encoded.cut)
+        return Text(encoded.examples, encoded.cut)
     options = [
         pair(row.prompt, choice, tokenizer, end=False) for row in rows for choice in row.choices
     ]
-    return Benchmark(
+    return Choices(
         tuple(shorten(option, length) for option in options),
-        groups=tuple(len(row.choices) for row in rows),
+        counts=tuple(len(row.choices) for row in rows),
         answers=tuple(row.choices.index(row.completion) for row in rows),
         cut=encoded.cut,
     )
 
 
-def score(model: PreTrainedModel, bench: Benchmark, monitor: Monitor, phase: str) -> float:
-    """Compute the benchmark's metric of a model: perplexity (≥ 1), or accuracy (0 to 1).
-
-    A choice counts as the model's answer if its tokens have the largest summed log-probability,
-    which is `acc` of lm-evaluation-harness.
-    """
-    if not bench.groups:
-        return perplexity(mean_loss(model, bench, monitor, phase))
-    losses = summed_losses(model, bench.examples, monitor, phase)
-    right, first = 0, 0
-    for count, answer in zip(bench.groups, bench.answers, strict=True):
-        right += int(losses[first : first + count].argmin()) == answer
-        first += count
-    return right / len(bench.groups)
-
-
 def mean_loss(
-    model: PreTrainedModel, bench: Benchmark, monitor: Monitor, phase: str = "validate"
+    model: PreTrainedModel, examples: Sequence[Example], monitor: Monitor, phase: str = "validate"
 ) -> float:
     """Compute the mean cross entropy, in nats per scored token, over all examples."""
-    predicted = sum(len(example.tokens) - example.start for example in bench.examples)
-    return float(summed_losses(model, bench.examples, monitor, phase).sum()) / predicted
+    predicted = sum(len(example.tokens) - example.start for example in examples)
+    return float(summed_losses(model, examples, monitor, phase).sum()) / predicted
 
 
 def perplexity(loss: float) -> float:
@@ -88,13 +96,13 @@ def summed_losses(
 ) -> Tensor:
     """Compute the cross entropy in nats of each example, summed over its scored tokens, (N,)."""
     longest = max(len(example.tokens) for example in examples)
-    batch_size = max(1, _BATCH_TOKENS // longest)
+    # of like length, so that little is padded; the longest first, so that memory runs out at once
     order = sorted(range(len(examples)), key=lambda i: -len(examples[i].tokens))
-    batches = ordered(examples, batch_size)
-    tracker = monitor.track(phase, len(batches))
+    work = batches([examples[i] for i in order], max(1, _BATCH_TOKENS // longest))
+    tracker = monitor.track(phase, len(work))
     sums: list[Tensor] = []
     with inference():
-        for batch in batches:
+        for batch in work:
             monitor.check()
             moved = batch.to(model.device)
             hidden, scored = final_hidden(model, moved.tokens), moved.targets != IGNORED

@@ -5,12 +5,14 @@
     {"event": "log", "message": "…"}
     {"event": "artifact", "name": "support-adapter", "digest": "sha256:…", "uri": …, "sizeBytes": …}
     {"event": "failed", "reason": "BundleError", "retryable": false, "message": "…"}
-    {"event": "done"}
+    {"event": "done", "peakMemoryBytes": …}
 
-The last event decides: `done`, or `failed`. The operator, `offsite logs` and the progress bar read
-these and nothing else; the core never writes to the terminal itself.
+A figure that is infinite or no number is null. The last event decides: `done`, or `failed`. The
+operator, `offsite logs` and the progress bar read these and nothing else; the core never writes to
+the terminal itself.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -55,9 +57,15 @@ class Monitor:
         """Tell something worth knowing that is no failure."""
         self.emit({"event": "log", "message": message})
 
-    def metric(self, name: str, setting: str, value: float, **facts: Any) -> None:
-        """Tell a measured figure: what was measured (`name`), and of which model (`setting`)."""
-        self.emit({"event": "metric", "name": name, "setting": setting, "value": value, **facts})
+    def metric(self, name: str, setting: str, value: float, **facts: Any) -> float | None:
+        """Tell a measured figure: what was measured (`name`), and of which model (`setting`).
+
+        Returns:
+            the value as it was told: None if it is not finite.
+        """
+        told = value if math.isfinite(value) else None
+        self.emit({"event": "metric", "name": name, "setting": setting, "value": told, **facts})
+        return told
 
     def artifact(self, name: str, digest: str, uri: str, size: int) -> None:
         """Tell what was published, by the digest of its manifest; `size` in bytes."""

@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from offsite.adapter import METHODS
 from offsite.bundle import AdapterFacts, EmulatorRecord
+from offsite.errors import BundleError
 from offsite.layers import blocks, family
 
 
@@ -19,15 +20,20 @@ def plug_in(
     record: EmulatorRecord,
     *,
     alpha: float = 1.0,
+    dtype: torch.dtype | None = None,
 ) -> None:
     """Add `alpha` times an adapter's changes to the full model, in place.
 
-    The sum is taken in float32 and rounded once to the model's own dtype.
+    The sum is taken in float32 and rounded once.
 
     Args:
         tensors: the adapter as it was sent, checked against `record`.
         alpha: scale of the change; less than 1 keeps part of what the adapter learnt about the
             emulator alone out of the model (WiSE-FT, arXiv 2109.01903).
+        dtype: what to round to, which the model is stored in; absent: what it has in memory.
+
+    Raises:
+        BundleError: a sum is too large for that dtype.
     """
     row, merge = family(model), METHODS[facts.method].merge
     targets = [dict(block.named_parameters()) for block in blocks(model)]
@@ -35,7 +41,9 @@ def plug_in(
         weight = targets[record.blocks[place].full][name]
         change = merge(weight, {key: part.to(weight.device) for key, part in parts.items()}, row)
         with torch.no_grad():
-            weight.copy_(weight.float() + alpha * change)
+            weight.copy_((weight.float() + alpha * change).to(dtype or weight.dtype))
+        if not weight.isfinite().all():
+            raise BundleError(f"the adapter's change of {name} in its block {place} is not finite")
 
 
 def _by_weight(tensors: Mapping[str, Tensor]) -> dict[tuple[int, str], dict[str, Tensor]]:

@@ -7,10 +7,12 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from offsite.errors import BundleError, DiskFullError, InputError, OffsiteError, StorageError
 
@@ -51,6 +53,13 @@ def _system_error(error: Exception) -> int | None:
         return error.errno
     told = re.search(r"\(os error (\d+)\)", str(error))
     return int(told[1]) if told else None
+
+
+def local_path(location: str) -> Path:
+    """Find the path that a location names: a `file:///` URI, or a path as it is."""
+    if location.startswith("file://"):
+        return Path(url2pathname(urlsplit(location).path))
+    return Path(location)
 
 
 @contextmanager
@@ -99,11 +108,10 @@ class FolderExchange:
         Raises:
             InputError: it is of another kind.
         """
-        path = uri.removeprefix("file://")
         # file://name/… would be a folder of another machine
-        if "://" in path or not path or (path != uri and not path.startswith("/")):
+        if not uri or not ("://" not in uri or uri.startswith("file:///")):
             raise InputError(f"exchange {uri!r} is not known; use file:///path/of/a/folder")
-        return cls(Path(path).expanduser().resolve())
+        return cls(local_path(uri).expanduser().resolve())
 
     def path(self, sender: str, recipient: str, name: str) -> Path:
         """Name the place of a bundle, whether it is there or not."""
@@ -121,18 +129,23 @@ class FolderExchange:
                 shutil.copyfile(path, scratch / path.name)
         return target.as_uri()
 
-    def fetch(self, sender: str, recipient: str, name: str, target: Path) -> None:
-        """Copy a bundle to a folder of one's own, where nobody else changes it.
+    def fetch(
+        self, sender: str, recipient: str, name: str, sizes: Mapping[str, int], target: Path
+    ) -> None:
+        """Copy files of a bundle to a folder of one's own, where nobody else changes them.
 
-        Nothing but regular files is copied, and what they hold is not looked at.
+        Args:
+            sizes: the files to copy, and their sizes in bytes. Whatever else lies there stays.
 
         Raises:
-            BundleError: it holds a link or a folder.
-            StorageError: it is not there.
+            BundleError: a file is not there, no regular file, or of another size.
         """
         source = self.path(sender, recipient, name)
         with whole_folder(target) as scratch:
-            for path in source.iterdir():
+            for file, size in sizes.items():
+                path = source / file
                 if path.is_symlink() or not path.is_file():
-                    raise BundleError(f"{str(path)!r} is not a regular file; a bundle has no other")
-                shutil.copyfile(path, scratch / path.name, follow_symlinks=False)
+                    raise BundleError(f"{str(path)!r} is missing, or not a regular file")
+                if path.stat().st_size != size:
+                    raise BundleError(f"{path} is not {size} bytes long: it was damaged or changed")
+                shutil.copyfile(path, scratch / file, follow_symlinks=False)

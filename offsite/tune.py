@@ -8,7 +8,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from offsite.adapter import METHODS, Method
-from offsite.evaluate import Benchmark, mean_loss
+from offsite.data import Example
+from offsite.evaluate import mean_loss
 from offsite.events import Monitor
 from offsite.layers import Batch, checkpoint_gradients, lm_loss
 from offsite.train import Checkpoints, Plan, fit
@@ -22,7 +23,7 @@ def tune(
     *,
     method: str,
     rank: int,
-    validation: Benchmark,
+    validation: Sequence[Example],
     checkpoints: Checkpoints,
     monitor: Monitor,
     gradient_checkpointing: bool = False,

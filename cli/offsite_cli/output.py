@@ -15,7 +15,8 @@ from enum import StrEnum
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from offsite.events import Event
+from offsite.events import Event, Monitor, failure
+from offsite_cli.signals import stopping
 
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -41,7 +42,7 @@ def say(message: str) -> None:
 def showing(output: Output) -> Iterator[Callable[[Event], None]]:
     """Show events, in the form that was asked for, while the `with` block runs."""
     if output is Output.JSON:
-        yield lambda event: print(json.dumps(event), flush=True)
+        yield tell
         return
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -58,10 +59,28 @@ def showing(output: Output) -> Iterator[Callable[[Event], None]]:
         yield _Bars(bars).show
 
 
+@contextmanager
+def monitored(output: Output) -> Iterator[Monitor]:
+    """Show what is told while the `with` block runs, pass signals on, and tell how it failed."""
+    with showing(output) as emit, stopping() as stop:
+        try:
+            yield Monitor(emit, stop)
+        except Exception as error:  # the last event decides, also when the error is a bug of ours
+            emit(failure(error))
+            raise
+
+
+def tell(event: Event) -> None:
+    """Write an event as one line of JSON."""
+    print(json.dumps(event, allow_nan=False), flush=True)
+
+
 def _result(event: Event) -> str | None:
     """Say a result in a line; None: the event is no result."""
     if event["event"] == "metric":
-        return f"{event['setting']}: {event['name']} {event['value']:.4g}"
+        value = event["value"]
+        shown = "beyond all numbers" if value is None else f"{value:.4g}"
+        return f"{event['setting']}: {event['name']} {shown}"
     if event["event"] == "artifact":
         size = event["sizeBytes"] / 1e6
         return f"{event['name']}: {size:.1f} MB at {event['uri']} ({event['digest']})"

@@ -6,10 +6,8 @@ from typing import Annotated
 import typer
 
 from offsite.config import load_job
-from offsite.events import Monitor, failure
 from offsite.store import FolderExchange
-from offsite_cli.output import Output, showing
-from offsite_cli.signals import stopping
+from offsite_cli.output import Output, monitored
 
 Id = Annotated[str, typer.Option("--party", envvar="OFFSITE_PARTY", help="Who you are: your id.")]
 Home = Annotated[
@@ -35,20 +33,16 @@ def run(
 
     Stopped by a signal, or killed, it goes on from its last checkpoint when run again.
     """
-    with showing(output) as emit, stopping() as stop:
-        try:
-            job = load_job(file)
-            # torch takes seconds to import, so only what needs it does so
-            from offsite.stages import Party, run_job
+    with monitored(output) as monitor:
+        job = load_job(file)
+        # torch takes seconds to import, so only what needs it does so
+        from offsite.stages import Party, run_job
 
-            someone = Party.named(
-                party,
-                home=home.expanduser().resolve(),
-                exchange=FolderExchange.from_uri(exchange),
-                base=file.resolve().parent,
-                checkpoint_seconds=checkpoint_seconds,
-            )
-            run_job(job, someone, Monitor(emit, stop))
-        except Exception as error:  # the last event decides, also when the error is a bug of ours
-            emit(failure(error))
-            raise
+        someone = Party.named(
+            party,
+            home=home.expanduser().resolve(),
+            exchange=FolderExchange.from_uri(exchange),
+            base=file.resolve().parent,
+            checkpoint_seconds=checkpoint_seconds,
+        )
+        run_job(job, someone, monitor)

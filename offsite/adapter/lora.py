@@ -64,7 +64,8 @@ def _initialised(model: PreTrainedModel, row: Family, seed: int) -> dict[str, nn
             fresh = torch.zeros(parameter.shape)
             if factor.startswith("A"):
                 fresh.normal_(std=parameter.shape[1] ** -0.5, generator=generator)
-            parameter.copy_(fresh)
+            # float32 also beside weights in bfloat16, of whose dtype peft makes them
+            parameter.data = fresh.to(parameter.device)
         trained[f"blocks.{split[0]}.{split[1]}.weight.lora_{factor[0]}"] = parameter
     return trained
 

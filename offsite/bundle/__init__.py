@@ -7,6 +7,7 @@ without it.
 
 from offsite.bundle.check import ADAPTER, check_adapter, check_emulator, check_files
 from offsite.bundle.manifest import (
+    MANIFEST,
     AdapterFacts,
     EmulatorFacts,
     Manifest,
@@ -18,6 +19,7 @@ from offsite.bundle.strip import strip_companions
 
 __all__ = [
     "ADAPTER",
+    "MANIFEST",
     "AdapterFacts",
     "BlockRecord",
     "EmulatorFacts",

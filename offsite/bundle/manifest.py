@@ -19,6 +19,8 @@ _LARGEST_MANIFEST = 1 << 20
 
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$")]
+"""A plain name: nothing that leads out of the folder."""
 
 
 class _Part(BaseModel):
@@ -65,10 +67,12 @@ class Manifest(_Part):
     name: Name
     made_by: Name
     """The party that made it."""
+    made_for: Name
+    """The party that it was made for; so two of them never get the same bundle."""
     architecture: str = Field(max_length=100)
     dtype: Literal["float32", "bfloat16", "float16"]
     facts: Annotated[EmulatorFacts | AdapterFacts, Field(discriminator="kind")]
-    files: dict[str, FileEntry] = Field(max_length=10_000)
+    files: dict[FileName, FileEntry] = Field(max_length=10_000)
 
     @property
     def size(self) -> int:

@@ -58,7 +58,7 @@ def heal(
                 monitor.check()
                 with _watching(projection) as seen:
                     wanted, output = streams.climb(number, place)
-                equations.add(seen[0], wanted, output)
+                equations.add(seen[0], wanted, output, batch.mask)
                 tracker.advance(tokens=batch.tokens.numel())
             equations.solve()
 
@@ -120,7 +120,9 @@ def _watching(projection: nn.Module) -> Iterator[list[_Seen]]:
 
 
 class NormalEquations:
-    """The ridge least squares problem of one projection, y ≈ a W + b, summed up in float64.
+    """The ridge least squares problem of one projection, y ≈ a W + b.
+
+    Products are taken in float32, whatever precision the model runs at, and summed up in float64.
 
     What is fitted is W; the bias stays, and the solution is drawn towards the W there was.
     """
@@ -137,21 +139,25 @@ class NormalEquations:
         """The weight as it is, (in, out)."""
         return (self._weight if self._transposed else self._weight.T).double()
 
-    def add(self, seen: _Seen, wanted: Tensor, output: Tensor) -> None:
+    def add(self, seen: _Seen, wanted: Tensor, output: Tensor, mask: Tensor) -> None:
         """Take the equations of one batch.
 
         Args:
             seen: what the projection read, (…, in), and put out, (…, out), B T rows each.
             wanted: what its block should put out, (B, T, D).
             output: what its block put out: the residual stream plus the projection's output.
+            mask: (B, T), where there is a token.
         """
-        inputs, projected = (part.float().flatten(0, -2) for part in seen)
-        target, residual = wanted.float().flatten(0, -2), output.float().flatten(0, -2) - projected
+        inputs, projected, target, output = (
+            part.flatten(0, -2)[mask.flatten()].float() for part in (*seen, wanted, output)
+        )
+        residual = output - projected
         size = target.pow(2).mean(dim=1, keepdim=True).sqrt().clamp_min(1e-6)
         goal = target - residual if self._bias is None else target - residual - self._bias
         inputs, goal = inputs / size, goal / size
-        self._gram += inputs.T @ inputs
-        self._moment += inputs.T @ goal
+        with torch.autocast(inputs.device.type, enabled=False):
+            self._gram += inputs.T @ inputs
+            self._moment += inputs.T @ goal
 
     def solve(self) -> None:
         """Give the projection the weight that solves the problem, as a tensor of its own."""

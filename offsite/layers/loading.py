@@ -22,7 +22,6 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from offsite.bundle import strip_companions
 from offsite.errors import ModelError, OffsiteError
 from offsite.families import Family, family_of
 from offsite.layers.hardware import device
@@ -55,6 +54,11 @@ class Loaded:
     dtype: torch.dtype
     """What its tensors are on disk; in memory they are float32 where there is no GPU."""
 
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens the model knows."""
+        return int(self.model.get_input_embeddings().get_parameter("weight").shape[0])
+
 
 def load(folder: Path) -> Loaded:
     """Load a model from a folder, frozen and in evaluation mode.
@@ -63,7 +67,8 @@ def load(folder: Path) -> Loaded:
 
     Raises:
         UnknownFamilyError: the architecture has no row in the family table.
-        ModelError: there is no such model, or its files are damaged.
+        ModelError: there is no such model, or its files are damaged, or its tokenizer is that of
+            another model.
     """
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder} is not a model: it has no config.json")
@@ -95,8 +100,28 @@ def _open(folder: Path) -> Loaded:
     model, found = opened
     if lacking := sorted(found["missing_keys"]):  # transformers would make them up
         raise ModelError(f"the model {folder} lacks {len(lacking)} tensors: {lacking[0]} …")
+    for name, tensor in model.state_dict().items():
+        if not tensor.isfinite().all():
+            raise ModelError(f"the model {folder} holds a value in {name} that is not finite")
     tokenizer = AutoTokenizer.from_pretrained(folder, **_LOCAL)
-    return Loaded(freeze(_moved(model, wanted)), tokenizer, stored)
+    loaded = Loaded(freeze(_moved(model, wanted)), tokenizer, stored)
+    if (highest := _highest_id(tokenizer)) >= loaded.vocabulary:
+        raise ModelError(
+            f"the tokenizer in {folder} makes the id {highest}, but the model knows "
+            f"{loaded.vocabulary} tokens only; put the model's own tokenizer there"
+        )
+    return loaded
+
+
+def _highest_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Find the highest id that a tokenizer makes of any text, or puts before or behind it.
+
+    Added tokens are left out: Gemma 3's has one, for images, that its text models do not know. They
+    are made only of a text that names them.
+    """
+    vocabulary, added = tokenizer.get_vocab(), tokenizer.get_added_vocab()
+    plain = [index for token, index in vocabulary.items() if token not in added]
+    return max([*plain, tokenizer.bos_token_id or 0, tokenizer.eos_token_id or 0])
 
 
 def _checked_config(folder: Path) -> tuple[PreTrainedConfig, Family]:
@@ -126,15 +151,11 @@ def _stored_dtype(folder: Path) -> torch.dtype:
 
 
 def save(loaded: Loaded, folder: Path) -> None:
-    """Write a model as a Hugging Face folder, in the dtype that it is meant to have on disk.
-
-    Only what a bundle may hold is left there: no templates, no keys that transformers would act on.
-    """
+    """Write a model as a Hugging Face folder, in the dtype that it is meant to have on disk."""
     _moved(loaded.model, loaded.dtype)
     with quiet():
         loaded.model.save_pretrained(folder, max_shard_size=_SHARD)
         loaded.tokenizer.save_pretrained(folder)
-    strip_companions(folder)
 
 
 def assemble(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> PreTrainedModel:

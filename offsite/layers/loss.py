@@ -23,10 +23,12 @@ class Batch:
     """(B, T) ids, padded on the right."""
     targets: Tensor
     """(B, T): the token that follows each position, or `IGNORED` where no loss is taken."""
+    mask: Tensor
+    """(B, T): where there is a token, and no padding."""
 
     def to(self, where: torch.device) -> "Batch":
         """Copy the batch to a device."""
-        return Batch(self.tokens.to(where), self.targets.to(where))
+        return Batch(self.tokens.to(where), self.targets.to(where), self.mask.to(where))
 
 
 def lm_loss(model: PreTrainedModel, batch: Batch, hidden: Tensor | None = None) -> Tensor:

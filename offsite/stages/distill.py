@@ -8,13 +8,12 @@ from transformers import PreTrainedModel
 
 from offsite.api import Distill, DistillTraining, JobSpec
 from offsite.bundle import BlockRecord, EmulatorFacts, EmulatorRecord
-from offsite.data import Example, Shuffled, ordered
+from offsite.data import Example, Shuffled, batches
 from offsite.distill import Weights, distill
 from offsite.emulator import Layout, drop_layers, heal
 from offsite.errors import ModelError
 from offsite.events import Monitor
-from offsite.layers import Loaded, blocks, family
-from offsite.stages.own import load_own
+from offsite.layers import Loaded, blocks, family, load
 from offsite.stages.publish import already_published, publish_emulator
 from offsite.stages.report import Yardstick, read_examples
 from offsite.stages.workspace import Party, Workspace, model_digest, text_digest, workspace
@@ -38,9 +37,9 @@ def run_distill(name: str, spec: JobSpec, job: Distill, party: Party, monitor: M
     inputs = {key: text_digest(path) for key, path in texts.items()}
     inputs["model"] = model_digest(folder)
     with workspace(party, name, spec, inputs) as space:
-        if already_published(space, spec.peer, monitor):
+        if already_published(space, monitor):
             return
-        loaded = load_own(folder)
+        loaded = load(folder)
         layout = Layout.uniform(
             len(blocks(loaded.model)), job.ends.bottom, job.ends.top, job.emulator.blocks
         )
@@ -54,7 +53,7 @@ def run_distill(name: str, spec: JobSpec, job: Distill, party: Party, monitor: M
             record = _record(name, digest, spec.peer, loaded, layout, inputs["model"])
             party.keep_record(record)
 
-        publish_emulator(space, spec.peer, made, facts, remember, monitor)
+        publish_emulator(space, made, facts, remember, monitor)
 
 
 def _texts(job: Distill, party: Party) -> dict[str, Path]:
@@ -105,11 +104,11 @@ def _heal(
     examples = read_examples(text, loaded, _CALIBRATION_LENGTH, monitor)
     longest = max(len(example.tokens) for example in examples)
     fitting = examples[: max(1, _CALIBRATION_TOKENS // longest)]
-    batches = [b.to(loaded.model.device) for b in ordered(fitting, _CALIBRATION_BATCH)]
+    fit_to = [b.to(loaded.model.device) for b in batches(fitting, _CALIBRATION_BATCH)]
     for leftover in space.folder.glob("heal-*"):  # of an attempt that was killed
         shutil.rmtree(leftover)
     with disk_errors(space.folder):
-        heal(loaded.model, emulator, layout, batches, monitor, scratch=space.folder)
+        heal(loaded.model, emulator, layout, fit_to, monitor, scratch=space.folder)
 
 
 def _heals(loaded: Loaded, job: Distill, texts: dict[str, Path], monitor: Monitor) -> bool:

@@ -1,5 +1,7 @@
 """The stage of the model owner that comes last: put the returned adapter into the full model."""
 
+import shutil
+from functools import partial
 from pathlib import Path
 
 from safetensors.torch import load_file
@@ -15,11 +17,12 @@ from offsite.bundle import (
 )
 from offsite.errors import BundleError, InputError, ModelError
 from offsite.events import Monitor
-from offsite.layers import save
+from offsite.layers import Loaded, load, save
 from offsite.plugin import plug_in
-from offsite.stages.own import load_own
+from offsite.stages.receive import receive
 from offsite.stages.report import Yardstick
 from offsite.stages.workspace import (
+    COMPANIONS,
     Party,
     Workspace,
     model_digest,
@@ -48,21 +51,38 @@ def run_plug_in(name: str, spec: JobSpec, job: PlugIn, party: Party, monitor: Mo
         if _finished(space, target, monitor):
             return
         record = _record(party, manifest, inputs["model"], model)
-        folder, facts = _open(space, spec.peer, job.adapter, inputs["adapter"], record)
-        loaded = load_own(model)
+        check = partial(check_adapter, record=record)
+        folder, manifest = receive(space, job.adapter, inputs["adapter"], check)
+        loaded = load(model)
         text = party.resolve(job.evaluate) if job.evaluate else None
         yard = Yardstick.read(text, loaded, monitor) if text else None
         if yard:
             yard.report(loaded, "full_zero_shot", monitor)
-        plug_in(loaded.model, load_file(folder / ADAPTER), facts, record, alpha=job.alpha)
+        _plug_in(loaded, folder, manifest, record, job.alpha)
         if yard:
             yard.report(loaded, "plug_in", monitor)
         monitor.check()
         with whole_folder(target) as scratch:
             save(loaded, scratch)
+            _copy_companions(model, scratch)
             digest = model_digest(scratch)
             space.remember(digest)
         _tell(space, target, digest, monitor)
+
+
+def _plug_in(
+    loaded: Loaded, folder: Path, manifest: Manifest, record: EmulatorRecord, alpha: float
+) -> None:
+    assert isinstance(manifest.facts, AdapterFacts)
+    tensors = load_file(folder / ADAPTER)
+    plug_in(loaded.model, tensors, manifest.facts, record, alpha=alpha, dtype=loaded.dtype)
+
+
+def _copy_companions(model: Path, target: Path) -> None:
+    """Give the model what stood beside the original: tokenizer, chat template, licence."""
+    for path in {found for pattern in COMPANIONS for found in model.glob(pattern)}:
+        if path.is_file() and path.name != "config.json" and not path.name.endswith(".index.json"):
+            shutil.copyfile(path, target / path.name)
 
 
 def _finished(space: Workspace, target: Path, monitor: Monitor) -> bool:
@@ -72,8 +92,7 @@ def _finished(space: Workspace, target: Path, monitor: Monitor) -> bool:
     if note is None or note.fingerprint != space.fingerprint:
         raise InputError(f"{target} is there already; name another folder, or another job")
     if not _is_sound(target, note.digest):
-        monitor.log(f"{target} was damaged, so it is made again")
-        return False
+        raise InputError(f"{target} is not what this job wrote; move it away to have it made again")
     _tell(space, target, note.digest, monitor)
     return True
 
@@ -98,16 +117,3 @@ def _record(party: Party, manifest: Manifest, digest: str, model: Path) -> Emula
     if record.model_digest != digest:
         raise ModelError(f"{model} is not the model that the emulator {record.bundle} is made of")
     return record
-
-
-def _open(
-    space: Workspace, peer: str, adapter: str, digest: str, record: EmulatorRecord
-) -> tuple[Path, AdapterFacts]:
-    """Copy the peer's adapter to a folder of our own, and check it there."""
-    folder, party = space.folder / "opened", space.party
-    party.exchange.fetch(peer, party.id, adapter, folder)
-    manifest, found = check_adapter(folder, record)
-    if found != digest:
-        raise BundleError(f"the adapter {adapter} was changed while it was read; run it again")
-    assert isinstance(manifest.facts, AdapterFacts)
-    return folder, manifest.facts

@@ -10,8 +10,10 @@ from offsite.bundle import (
     ADAPTER,
     AdapterFacts,
     EmulatorFacts,
+    check_emulator,
     check_files,
     read_manifest,
+    strip_companions,
     write_manifest,
 )
 from offsite.errors import BundleError, InputError
@@ -21,13 +23,13 @@ from offsite.stages.workspace import Workspace
 from offsite.store import whole_folder
 
 
-def already_published(space: Workspace, peer: str, monitor: Monitor) -> bool:
+def already_published(space: Workspace, monitor: Monitor) -> bool:
     """Look whether this very job's result is in the exchange and sound, and tell so.
 
     Raises:
         InputError: the name was used before, for something else.
     """
-    party = space.party
+    party, peer = space.party, space.peer
     place, note = party.exchange.path(party.id, peer, space.job), space.published()
     if not place.exists():
         return False
@@ -50,54 +52,60 @@ def already_published(space: Workspace, peer: str, monitor: Monitor) -> bool:
 
 def publish_emulator(
     space: Workspace,
-    peer: str,
     made: Loaded,
     facts: EmulatorFacts,
     remember: Callable[[str], None],
     monitor: Monitor,
 ) -> None:
-    """Write an emulator bundle and send it; `remember` gets its digest before that."""
+    """Write an emulator bundle and send it; `remember` gets its digest before that.
+
+    Raises:
+        BundleError: the receiver's own check would refuse it.
+    """
 
     def fill(folder: Path) -> None:
         save(made, folder)
+        strip_companions(folder)
+
+    def approve(folder: Path, digest: str) -> None:
+        check_emulator(folder)
+        remember(digest)
 
     fields = {"architecture": family(made.model).architecture, "dtype": str(made.dtype)[6:]}
-    _publish(space, peer, fill, {**fields, "facts": facts}, remember, monitor)
+    _publish(space, fill, {**fields, "facts": facts}, approve, monitor)
 
 
 def publish_adapter(
     space: Workspace,
-    peer: str,
     changes: Mapping[str, Tensor],
     facts: AdapterFacts,
     architecture: str,
     monitor: Monitor,
 ) -> None:
-    """Write an adapter bundle and send it."""
+    """Write an adapter bundle and send it. Its changes are float32, as the receiver demands."""
 
     def fill(folder: Path) -> None:
         tensors = {name: value.cpu().contiguous() for name, value in changes.items()}
         save_file(tensors, folder / ADAPTER)
 
     fields = {"architecture": architecture, "dtype": "float32", "facts": facts}
-    _publish(space, peer, fill, fields, lambda digest: None, monitor)
+    _publish(space, fill, fields, lambda folder, digest: None, monitor)
 
 
 def _publish(
     space: Workspace,
-    peer: str,
     fill: Callable[[Path], None],
     fields: Mapping[str, object],
-    remember: Callable[[str], None],
+    approve: Callable[[Path, str], None],
     monitor: Monitor,
 ) -> None:
-    result = space.folder / "result"
+    result, us, peer = space.folder / "result", space.party.id, space.peer
     with whole_folder(result) as folder:
         fill(folder)
-        digest = write_manifest(folder, name=space.job, made_by=space.party.id, **fields)
+        digest = write_manifest(folder, name=space.job, made_by=us, made_for=peer, **fields)
     monitor.check()
-    remember(digest)
+    approve(result, digest)
     space.remember(digest)
     manifest, _ = read_manifest(result)
-    uri = space.party.exchange.publish(result, space.party.id, peer, space.job)
+    uri = space.party.exchange.publish(result, us, peer, space.job)
     monitor.artifact(space.job, digest, uri, manifest.size)

@@ -1,11 +1,12 @@
 """The texts of a stage: examples to train on, and figures that its own party can compute."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from offsite.data import Example, encode, read_rows
 from offsite.errors import DataError
-from offsite.evaluate import Benchmark, benchmark, score
+from offsite.evaluate import Benchmark, benchmark
 from offsite.events import Monitor
 from offsite.layers import Loaded, context
 from offsite.stages.workspace import text_digest
@@ -18,8 +19,17 @@ def read_examples(path: Path, loaded: Loaded, length: int, monitor: Monitor) -> 
         found = encode(rows, loaded.tokenizer, min(length, context(loaded.model)))
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
+    _check_known(found.examples, path, loaded)
     _say_cut(found.cut, path, monitor)
     return found.examples
+
+
+def _check_known(examples: Iterable[Example], path: Path, loaded: Loaded) -> None:
+    """Check that the model knows every token; an added one of its tokenizer it may not."""
+    highest = max(max(example.tokens) for example in examples)
+    if highest >= loaded.vocabulary:
+        token = loaded.tokenizer.convert_ids_to_tokens(highest)
+        raise DataError(f"{path} holds {token!r}, which this model does not know; take it out")
 
 
 def _say_cut(cut: int, path: Path, monitor: Monitor) -> None:
@@ -43,16 +53,17 @@ class Yardstick:
             bench = benchmark(rows, loaded.tokenizer, context(loaded.model))
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
+        _check_known(bench.examples, path, loaded)
         _say_cut(bench.cut, path, monitor)
         return cls(bench, text_digest(path))
 
-    def report(self, loaded: Loaded, setting: str, monitor: Monitor) -> tuple[str, float]:
-        """Score a model; tell, and give, the metric and its value."""
-        value = score(loaded.model, self.bench, monitor, phase=f"evaluate {setting}")
-        monitor.metric(self.bench.metric, setting, value, text=self.digest)
-        return self.bench.metric, value
+    def report(self, loaded: Loaded, setting: str, monitor: Monitor) -> tuple[str, float | None]:
+        """Score a model; tell, and give, the metric and its value; None where it is infinite."""
+        value = self.bench.score(loaded.model, monitor, phase=f"evaluate {setting}")
+        told = monitor.metric(self.bench.metric, setting, value, text=self.digest)
+        return self.bench.metric, told
 
 
-def report(loaded: Loaded, path: Path, setting: str, monitor: Monitor) -> tuple[str, float]:
+def report(loaded: Loaded, path: Path, setting: str, monitor: Monitor) -> tuple[str, float | None]:
     """Score one model on a text that no other is scored on here."""
     return Yardstick.read(path, loaded, monitor).report(loaded, setting, monitor)

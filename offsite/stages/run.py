@@ -6,6 +6,7 @@ from offsite.stages.distill import run_distill
 from offsite.stages.plug_in import run_plug_in
 from offsite.stages.tune import run_tune
 from offsite.stages.workspace import Party
+from offsite.usage import peak_memory
 
 
 def run_job(job: OffsiteJob, party: Party, monitor: Monitor) -> None:
@@ -23,4 +24,4 @@ def run_job(job: OffsiteJob, party: Party, monitor: Monitor) -> None:
         run_tune(name, spec, spec.tune, party, monitor)
     elif spec.plug_in is not None:
         run_plug_in(name, spec, spec.plug_in, party, monitor)
-    monitor.emit({"event": "done"})
+    monitor.emit({"event": "done", "peakMemoryBytes": peak_memory()})

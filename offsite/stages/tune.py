@@ -8,10 +8,10 @@ from offsite.api import JobSpec, Tune
 from offsite.bundle import AdapterFacts, EmulatorFacts, Manifest, check_emulator, read_manifest
 from offsite.data import Example, Shuffled
 from offsite.errors import BundleError, ModelError
-from offsite.evaluate import Benchmark
 from offsite.events import Monitor
 from offsite.layers import Loaded, blocks, load
 from offsite.stages.publish import already_published, publish_adapter
+from offsite.stages.receive import receive
 from offsite.stages.report import Yardstick, read_examples
 from offsite.stages.workspace import Party, Workspace, text_digest, workspace
 from offsite.train import Plan
@@ -36,31 +36,20 @@ def run_tune(name: str, spec: JobSpec, job: Tune, party: Party, monitor: Monitor
     inputs = {key: text_digest(path) for key, path in texts.items()}
     _, inputs["bundle"] = read_manifest(party.sent(spec.peer, job.bundle))
     with workspace(party, name, spec, inputs) as space:
-        if already_published(space, spec.peer, monitor):
+        if already_published(space, monitor):
             return
-        folder, manifest = _open(space, spec.peer, job.bundle, inputs["bundle"])
+        folder, manifest = receive(space, job.bundle, inputs["bundle"], check_emulator)
         loaded = _load(folder)
         yard = Yardstick.read(text, loaded, monitor)
-        private = _private(job, texts, loaded, monitor)
+        length = job.training.block_size
+        fit_to = read_examples(train, loaded, length, monitor)
+        held_out = read_examples(validation, loaded, length, monitor)
         yard.report(loaded, "emulator_zero_shot", monitor)
         facts = _facts(job, manifest, inputs["bundle"])
-        changes = _train(loaded, manifest, facts, job, private, spec.seed, space, monitor)
+        batches = Shuffled(fit_to, job.training.batch_size, spec.seed)
+        changes = _train(loaded, manifest, facts, job, batches, held_out, space, spec.seed, monitor)
         yard.report(loaded, "emulator_tuned", monitor)
-        publish_adapter(space, spec.peer, changes, facts, manifest.architecture, monitor)
-
-
-def _open(space: Workspace, peer: str, bundle: str, digest: str) -> tuple[Path, Manifest]:
-    """Copy the peer's bundle to a folder of our own, and check it there."""
-    folder, party = space.folder / "opened", space.party
-    party.exchange.fetch(peer, party.id, bundle, folder)
-    manifest, found = check_emulator(folder)
-    if found != digest:
-        raise BundleError(f"the bundle {bundle} was changed while it was read; run the job again")
-    if (manifest.made_by, manifest.name) != (peer, bundle):
-        raise BundleError(
-            f"the bundle {bundle} of {peer} says that it is {manifest.name} of {manifest.made_by}"
-        )
-    return folder, manifest
+        publish_adapter(space, changes, facts, manifest.architecture, monitor)
 
 
 def _load(folder: Path) -> Loaded:
@@ -69,14 +58,6 @@ def _load(folder: Path) -> Loaded:
         return load(folder)
     except ModelError as error:
         raise BundleError(str(error)) from error
-
-
-def _private(
-    job: Tune, texts: dict[str, Path], loaded: Loaded, monitor: Monitor
-) -> tuple[tuple[Example, ...], Benchmark]:
-    """Read the private data: what to train on, and what to validate with."""
-    train = read_examples(texts["train"], loaded, job.training.block_size, monitor)
-    return train, Yardstick.read(texts["validation"], loaded, monitor).bench
 
 
 def _facts(job: Tune, manifest: Manifest, digest: str) -> AdapterFacts:
@@ -97,13 +78,13 @@ def _train(
     manifest: Manifest,
     facts: AdapterFacts,
     job: Tune,
-    private: tuple[tuple[Example, ...], Benchmark],
-    seed: int,
+    batches: Shuffled,
+    validation: tuple[Example, ...],
     space: Workspace,
+    seed: int,
     monitor: Monitor,
 ) -> dict[str, Tensor]:
-    training, (examples, validation) = job.training, private
-    batches = Shuffled(examples, training.batch_size, seed)
+    training = job.training
     steps = training.steps or training.epochs * batches.steps_per_epoch
     return tune(
         loaded.model,

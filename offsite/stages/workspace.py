@@ -1,7 +1,8 @@
 """Where a party keeps its things, and where one job does its work.
 
-A party's home holds `records/` (what it sent, by digest), `published/` (which job published what),
-`models/` (plugged-in models) and `work/` (one folder a job, which may be deleted at any time).
+A party's home holds `records/` (what it sent, by digest), `published/` (which job published what to
+whom), `models/` (plugged-in models) and `work/` (one folder a job, which is deleted when its result
+is published, and may be deleted at any time).
 """
 
 import hashlib
@@ -18,14 +19,16 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from pydantic import BaseModel
 
-from offsite.api import NAME_PATTERN, PATTERN_MEANING
+from offsite.api import NAME_PATTERN, PATTERN_MEANING, JobSpec
 from offsite.bundle import EmulatorRecord
 from offsite.bundle.manifest import canonical, file_digest, folder_digest
 from offsite.errors import BundleError, DataError, InputError, ModelError, OffsiteError
-from offsite.store import FolderExchange, disk_errors, new_folder
+from offsite.store import FolderExchange, disk_errors, local_path, new_folder
 from offsite.train import Checkpoints
 
-_MODEL_FILES = ["*.safetensors", "*.json", "*.model", "*.txt"]
+COMPANIONS = ("*.json", "*.model", "*.txt", "*.jinja", "LICENSE*")
+"""The files that stand beside a model's weights, its config among them."""
+_MODEL_FILES = ["*.safetensors", *COMPANIONS]
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,8 @@ class Party:
             ModelError: a hub did not give what was asked for.
         """
         if location.startswith("hf://"):
-            return _from_hub(location.removeprefix("hf://"))
-        return (self.base / Path(location.removeprefix("file://"))).resolve()
+            return from_hub(location.removeprefix("hf://"))
+        return (self.base / local_path(location)).resolve()
 
     def sent(self, peer: str, name: str) -> Path:
         """Find what a peer sent to us under a name.
@@ -93,10 +96,17 @@ class Party:
         return EmulatorRecord.model_validate_json(path.read_bytes())
 
 
-def _from_hub(name: str) -> Path:
+def from_hub(name: str) -> Path:
+    """Get a model from the model hub, `org/name` or `org/name@revision`; gives its folder.
+
+    Raises:
+        ModelError: the hub did not give it.
+    """
     repo, _, revision = name.partition("@")
     try:
-        folder = snapshot_download(repo, revision=revision or None, allow_patterns=_MODEL_FILES)
+        folder = snapshot_download(
+            repo, revision=revision or None, allow_patterns=_MODEL_FILES, ignore_patterns="*/*"
+        )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise ModelError(f"cannot get hf://{name} from the model hub: {error}") from error
     return Path(folder)
@@ -114,6 +124,7 @@ class Workspace:
     """The folder in which one job, with given inputs, does its work."""
 
     party: Party
+    peer: str
     job: str
     fingerprint: str
     """Of everything that decides the result: another one is another job."""
@@ -130,7 +141,7 @@ class Workspace:
 
     @property
     def _published(self) -> Path:
-        return self.party.home / "published" / f"{self.job}.json"
+        return self.party.home / "published" / self.peer / f"{self.job}.json"
 
     def published(self) -> Published | None:
         """Read what this job published, or was about to publish when it was cut off."""
@@ -142,6 +153,10 @@ class Workspace:
         """Note what is about to be published."""
         note = Published(fingerprint=self.fingerprint, digest=digest)
         write_whole(self._published, note.model_dump_json())
+
+    def clear(self) -> None:
+        """Delete what only a later attempt could have used."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def write_whole(path: Path, content: str) -> None:
@@ -156,9 +171,7 @@ def write_whole(path: Path, content: str) -> None:
 
 
 @contextmanager
-def workspace(
-    party: Party, job: str, spec: BaseModel, inputs: dict[str, str]
-) -> Iterator[Workspace]:
+def workspace(party: Party, job: str, spec: JobSpec, inputs: dict[str, str]) -> Iterator[Workspace]:
     """Open the folder of one job, and keep every other process out of it.
 
     Args:
@@ -168,15 +181,16 @@ def workspace(
         OffsiteError: another process runs the same job.
     """
     facts: dict[str, Any] = {"spec": spec.model_dump(mode="json"), "inputs": inputs}
-    space = Workspace(party, job, hashlib.sha256(canonical(facts)).hexdigest())
-    with _alone(party.home / "work", job), new_folder(space.folder):
+    space = Workspace(party, spec.peer, job, hashlib.sha256(canonical(facts)).hexdigest())
+    with _alone(party.home / "work", f"{spec.peer}.{job}"), new_folder(space.folder):
         try:
             yield space
         except InputError:
             # the same job would fail again: nothing but a checkpoint is worth its place
             if not space.checkpoints.path.exists():
-                shutil.rmtree(space.folder, ignore_errors=True)
+                space.clear()
             raise
+        space.clear()
 
 
 @contextmanager
@@ -193,6 +207,7 @@ def _alone(folder: Path, job: str) -> Iterator[None]:
         try:
             yield
         finally:
+            # before the release: filelock takes no lock on a file that was deleted meanwhile
             path.unlink(missing_ok=True)
             lock.release()
 

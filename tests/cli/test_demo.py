@@ -1,10 +1,13 @@
 """The demo as a user runs it: the whole story, on a tiny model and on data of the user's own."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from offsite_testing.models import save_tiny
 
@@ -40,23 +43,22 @@ def test_the_story_on_a_task_of_ones_own(tmp_path: Path) -> None:
     save_tiny(tmp_path / "model", "llama", num_hidden_layers=12, max_position_embeddings=128)
     labelled(tmp_path / "task.jsonl")
     options = ("--model", "model", "--task", "task.jsonl", "--upper-bound", "-o", "json")
-    done = demo(tmp_path, *options)
-    assert done.returncode == 0, done.stderr
-    events = [json.loads(line) for line in done.stdout.splitlines()]
-    result = events[-1]
-    assert result["event"] == "result"
+    ran = demo(tmp_path, *options)
+    assert ran.returncode == 0, ran.stderr
+    events = [json.loads(line) for line in ran.stdout.splitlines()]
+    result, done = events[-2:]
+    assert (result["event"], done["event"]) == ("result", "done")
     assert result["metric"] == "accuracy"
     assert set(result["settings"]) == SETTINGS
     assert all(0 <= value <= 1 for value in result["settings"].values())
-    assert [event["event"] for event in events].count("done") == 3
     assert result["sizeBytes"]["adapter"] < result["sizeBytes"]["emulator"]
     assert result["sizeBytes"]["emulator"] < result["sizeBytes"]["model"]
     assert set(result["seconds"]) == set(result["peakMemoryBytes"]) == STAGES
     # each party's folder has what is its own, and nothing of the other's
     output = tmp_path / "demo-output"
-    weights = list((output / "hospital").rglob("model*.safetensors"))
-    assert [path.parent.name for path in weights] == ["opened"]
+    assert not list((output / "hospital").rglob("model*.safetensors"))
     assert not list((output / "lab").rglob("train.jsonl"))
+    assert not list(output.rglob("full.safetensors"))
 
 
 def test_the_story_needs_a_folder_of_its_own(tmp_path: Path) -> None:
@@ -66,6 +68,64 @@ def test_the_story_needs_a_folder_of_its_own(tmp_path: Path) -> None:
     assert refused.returncode == 2
     assert "not empty" in refused.stderr
     assert (tmp_path / "demo-output" / "thesis.txt").exists()
+
+
+def test_a_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    refused = demo(tmp_path, "--folder", "notes.txt")
+    assert refused.returncode == 2
+    assert "Traceback" not in refused.stderr
+    assert (tmp_path / "notes.txt").read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--model", "./missing"), "missing is not a model"),
+        (("--model", "~/missing"), "missing is not a model"),
+        (("--data", "missing.jsonl"), "missing.jsonl"),
+        (("--task", "few.jsonl"), "needs 10 or more"),
+    ],
+)
+def test_bad_input_leaves_an_earlier_demo_as_it_is(
+    tmp_path: Path, options: tuple[str, ...], said: str
+) -> None:
+    (tmp_path / "few.jsonl").write_text('{"text": "one"}\n', encoding="utf-8")
+    earlier = tmp_path / "demo-output"
+    earlier.mkdir()
+    for name in (".offsite-demo", "result"):
+        (earlier / name).touch()
+    refused = demo(tmp_path, *options, "-o", "json")
+    assert refused.returncode == 2, refused.stderr
+    assert said in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert json.loads(refused.stdout.splitlines()[-1])["event"] == "failed"
+    assert (earlier / "result").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_reaches_the_stage(tmp_path: Path, number: signal.Signals) -> None:
+    save_tiny(tmp_path / "model", "llama", num_hidden_layers=12, max_position_embeddings=128)
+    labelled(tmp_path / "task.jsonl")
+    command = [sys.executable, "-m", "offsite_cli", "demo", "-o", "json"]
+    options = ["--model", "model", "--task", "task.jsonl"]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([*command, *options], cwd=tmp_path, **pipes) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        while json.loads(process.stdout.readline()).get("phase") != "tune":
+            pass
+        process.send_signal(number)
+        events = [json.loads(line) for line in process.stdout]
+        complaint = process.stderr.read()
+    assert process.returncode == 1
+    assert events[-1]["event"] == "failed"
+    assert "stopped by a signal" in complaint
+    assert "Traceback" not in complaint
+    # the stage ended in good order: with a checkpoint, and without a lock
+    work = tmp_path / "demo-output/hospital/home/work"
+    assert list(work.glob("adapter-*/checkpoint.safetensors"))
+    assert not list(work.glob("*.lock"))
 
 
 def test_data_and_task_exclude_each_other(tmp_path: Path) -> None:

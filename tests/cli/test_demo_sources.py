@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from typing import Any
 from xml.etree.ElementTree import parse
 
 import pytest
@@ -13,23 +14,16 @@ from gguf import GGUFReader
 
 from offsite.data import Row, encode, read_rows
 from offsite.errors import InputError
-from offsite.evaluate import benchmark, score
+from offsite.evaluate import benchmark
 from offsite.events import Monitor
 from offsite.layers import Loaded, load
-from offsite_cli.demo.icd import write_task, write_texts
+from offsite_cli.demo.icd import questions, texts
 from offsite_cli.demo.model import packaged_model
 from offsite_cli.demo.packaged import packaged_file
 from offsite_cli.demo.pydoc import write_corpus
+from offsite_cli.demo.rows import Splits, write_splits
 
-SPLITS = ("train", "validation", "test")
-
-
-def rows(folder: Path) -> dict[str, list[dict[str, str]]]:
-    """Read the three splits of a folder."""
-    return {
-        name: [json.loads(line) for line in (folder / f"{name}.jsonl").read_bytes().splitlines()]
-        for name in SPLITS
-    }
+Rows = dict[str, list[dict[str, Any]]]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -40,24 +34,25 @@ def parsed_once() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write the private text once."""
-    folder = tmp_path_factory.mktemp("texts")
-    write_texts(folder, seed=0)
-    return folder
+def drawn(splits: Splits) -> Rows:
+    """Take the rows of all splits."""
+    return {name: [dict(row) for row in rows] for name, rows in splits.items()}
 
 
 @pytest.fixture(scope="module")
-def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write the labelled task once."""
-    folder = tmp_path_factory.mktemp("questions")
-    write_task(folder, seed=0)
-    return folder
+def private() -> Rows:
+    """Draw the private text once."""
+    return drawn(texts(seed=0))
 
 
-def test_no_category_is_on_both_sides_of_a_split(texts: Path) -> None:
-    categories = {name: {row["text"][:3] for row in part} for name, part in rows(texts).items()}
+@pytest.fixture(scope="module")
+def asked() -> Rows:
+    """Draw the labelled task once."""
+    return drawn(questions(seed=0))
+
+
+def test_no_category_is_on_both_sides_of_a_split(private: Rows) -> None:
+    categories = {name: {row["text"][:3] for row in part} for name, part in private.items()}
     assert {name: len(codes) for name, codes in categories.items()} == {
         "train": 1200,
         "validation": 24,
@@ -66,39 +61,46 @@ def test_no_category_is_on_both_sides_of_a_split(texts: Path) -> None:
     assert len(set.union(*categories.values())) == 1284
 
 
-def test_documents_read_as_text(texts: Path) -> None:
-    for row in (row for part in rows(texts).values() for row in part):
+def test_documents_read_as_text(private: Rows) -> None:
+    for row in (row for part in private.values() for row in part):
         first, *_ = lines = row["text"].splitlines()
-        assert all(line.strip() for line in lines)
+        assert all(line == " ".join(line.split()) != "" for line in lines)
         assert first[3:5] == ": "
         assert "<" not in row["text"]
+        assert ":;" not in row["text"]
+        assert "code code" not in row["text"]
         assert len(row["text"]) <= 1200
 
 
-def test_same_seed_same_texts(texts: Path, tmp_path: Path) -> None:
-    for name, seed in (("again", 0), ("other", 1)):
-        (tmp_path / name).mkdir()
-        write_texts(tmp_path / name, seed)
-    one, again, other = (rows(folder) for folder in (texts, tmp_path / "again", tmp_path / "other"))
-    assert one == again
-    assert all(one[name] != other[name] for name in SPLITS)
+def test_notes_read_as_the_book_prints_them(private: Rows) -> None:
+    lines = [line for part in private.values() for row in part for line in row["text"].split("\n")]
+    assert "Use additional code to identify infection" in lines
+    assert "Code first underlying neoplasm (C00-D49)" in lines
+    assert any(line.startswith("Code first, if applicable, ") for line in lines)
+    assert any(line.startswith("Also called: ") for line in lines)
 
 
-def test_same_seed_same_task(questions: Path, tmp_path: Path) -> None:
-    write_task(tmp_path, seed=0)
-    assert rows(tmp_path) == rows(questions)
+def test_same_seed_same_texts(private: Rows) -> None:
+    again, other = drawn(texts(seed=0)), drawn(texts(seed=1))
+    assert private == again
+    assert all(private[name] != other[name] for name in private)
 
 
-def test_no_question_is_on_both_sides_of_a_split(questions: Path) -> None:
-    asked = [row["prompt"] for part in rows(questions).values() for row in part]
-    assert len(asked) == len(set(asked)) == 1560
+def test_same_seed_same_task(asked: Rows) -> None:
+    assert drawn(questions(seed=0)) == asked
 
 
-def test_the_task_is_labelled_data(questions: Path) -> None:
-    for name in SPLITS:
-        found = read_rows(questions / f"{name}.jsonl")
+def test_no_question_is_on_both_sides_of_a_split(asked: Rows) -> None:
+    prompts = [row["prompt"] for part in asked.values() for row in part]
+    assert len(prompts) == len(set(prompts)) == 1560
+
+
+def test_the_task_is_labelled_data(asked: Rows, tmp_path: Path) -> None:
+    write_splits(tmp_path, asked)
+    for name in asked:
+        found = read_rows(tmp_path / f"{name}.jsonl")
         assert all(len(set(row.choices)) == 4 and row.completion in row.choices for row in found)
-    right = [row.choices.index(row.completion) for row in read_rows(questions / "test.jsonl")]
+    right = [row.choices.index(row.completion) for row in read_rows(tmp_path / "test.jsonl")]
     assert all(right.count(place) > 40 for place in range(4))
 
 
@@ -121,9 +123,8 @@ def test_the_packaged_model_knows_english(loaded: Loaded, tmp_path: Path) -> Non
     # about a thousand tokens
     some = [Row(text=row.text[:4000]) for row in read_rows(tmp_path / "corpus.jsonl")[:2]]
     assert encode(some, loaded.tokenizer, 128).cut == 0
-    perplexity = score(
-        loaded.model, benchmark(some, loaded.tokenizer, 256), Monitor(lambda _event: None), "test"
-    )
+    bench = benchmark(some, loaded.tokenizer, 256)
+    perplexity = bench.score(loaded.model, Monitor(lambda _event: None), "test")
     assert 2 < perplexity < 60
 
 
@@ -142,6 +143,8 @@ def test_the_packaged_tokenizer_is_the_wheels(model: Path, loaded: Loaded) -> No
     plain = tokenizer(text, add_special_tokens=False)["input_ids"]
     assert tokenizer(text)["input_ids"] == plain
     assert tokenizer.decode(plain) == text
+    # its pre-tokenizer, "smollm", takes digits one by one
+    assert tokenizer.tokenize("2026 A00.1") == ["2", "0", "2", "6", "ĠA", "0", "0", ".", "1"]
 
 
 def test_the_packaged_model_carries_no_path_of_this_machine(model: Path) -> None:
@@ -155,9 +158,9 @@ def test_the_packaged_model_leaves_nothing_half_written(model: Path) -> None:
     assert list(model.parent.iterdir()) == [model]
 
 
-@pytest.mark.parametrize("write", [packaged_model, lambda folder: write_texts(folder, seed=0)])
+@pytest.mark.parametrize("write", [packaged_model, lambda folder: texts(seed=0)])
 def test_a_missing_wheel_is_named(
-    write: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    write: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing(distribution: str) -> None:
         raise PackageNotFoundError(distribution)

@@ -127,6 +127,22 @@ def test_an_adapter_in_all_blocks_does_in_the_model_what_it_does_in_the_emulator
     assert float((found - expected).norm()) < 2e-5 * float(expected.norm())
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@each_form
+def test_an_adapter_is_float32_whatever_the_model_is(form: Form, dtype: torch.dtype) -> None:
+    emulator = nn.Module.to(own_emulator(tiny_model("llama"), DROPPED), dtype)
+    attached = form.attach(emulator, DROPPED)
+    randomise(attached)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = (
+            emulator(input_ids=some_tokens(), use_cache=False).logits.float().logsumexp(-1).mean()
+        )
+    loss.backward()
+    assert {each.dtype for each in attached.trained.values()} == {torch.float32}
+    assert {value.dtype for value in attached.changes().values()} == {torch.float32}
+    assert all(each.grad is not None for each in attached.trained.values())
+
+
 @pytest.mark.parametrize(("alpha", "layout"), [(1.0, DROPPED), (0.5, UNEVEN)], ids=["1", "0.5"])
 @each_form
 @each_family

@@ -122,7 +122,8 @@ def test_file_that_is_not_on_the_list_is_refused(emulator: Path, name: str) -> N
     # first as a stowaway, then as one that the manifest names
     refused(emulator, repr(str(emulator / name)), "is not in the manifest")
     seal(emulator)
-    refused(emulator, MANIFEST, "not allowed", repr(name))
+    odd = any(not (c.isascii() and (c.isalnum() or c in "._-")) for c in name) or name[0] == "."
+    refused(emulator, MANIFEST, *(["files"] if odd else ["not allowed", repr(name)]))
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -219,23 +220,36 @@ def test_pipe_is_refused(emulator: Path) -> None:
     refused(emulator, "pipe", "not a regular file")
 
 
-@pytest.mark.parametrize("kind", ["link", "folder", "pipe"])
-def test_nothing_but_files_is_fetched(sent: Parties, tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["link", "folder", "pipe", "absent", "longer"])
+def test_what_is_not_as_said_is_not_fetched(sent: Parties, tmp_path: Path, kind: str) -> None:
     root = tmp_path / "exchange"
     shutil.copytree(sent.exchange, root)
     exchange = FolderExchange(root)
-    odd = exchange.path(names.LAB, names.HOSPITAL, names.EMULATOR) / "odd\nname"
+    odd = exchange.path(names.LAB, names.HOSPITAL, names.EMULATOR) / "odd"
     secret = tmp_path / "secret"
     secret.write_text("secret")
     make: dict[str, Callable[[], object]] = {
         "link": lambda: odd.symlink_to(secret),
         "folder": odd.mkdir,
         "pipe": lambda: os.mkfifo(odd),
+        "absent": lambda: None,
+        "longer": lambda: odd.write_text("longer than it was said to be"),
     }
     make[kind]()
-    with pytest.raises(BundleError, match=r"odd\\nname' is not a regular file"):
-        exchange.fetch(names.LAB, names.HOSPITAL, names.EMULATOR, tmp_path / "home/opened")
+    said = r"odd is not 6 bytes" if kind == "longer" else r"odd' is missing, or not a regular file"
+    place = (names.LAB, names.HOSPITAL, names.EMULATOR)
+    with pytest.raises(BundleError, match=said):
+        exchange.fetch(*place, {"odd": 6}, tmp_path / "home/opened")
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "/etc/passwd", "..", ".hidden", "a/b", "", "a\\b", "a\nb"]
+)
+def test_a_manifest_names_plain_files_only(emulator: Path, name: str) -> None:
+    entry = {"sha256": "0" * 64, "size": 1}
+    edit(emulator / "manifest.json", lambda m: m["files"].update({name: entry}))
+    refused(emulator, "is not a valid manifest")
 
 
 def retensor(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -324,31 +338,6 @@ def test_shards_need_an_index_and_no_tensor_twice(emulator: Path) -> None:
     )
     seal(emulator)
     refused(emulator, "repeats the tensor")
-
-
-VOCABULARIES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
-    "beyond": (lambda t: t["model"]["vocab"].update(x=288), "makes the id 288"),
-    "added beyond": (
-        lambda t: t["added_tokens"].append({**t["added_tokens"][0], "id": 999, "content": "x"}),
-        "makes the id 999, but the model knows 288 tokens only",
-    ),
-    "negative": (lambda t: t["model"]["vocab"].update(x=-1), "no vocabulary"),
-    "infinite": (lambda t: t["model"]["vocab"].update(x=float("inf")), "no vocabulary"),
-    "not a number": (lambda t: t["model"]["vocab"].update(x="7"), "no vocabulary"),
-    "true": (lambda t: t["model"]["vocab"].update(x=True), "no vocabulary"),
-    "empty": (lambda t: t.update(model={"vocab": {}}, added_tokens=[]), "no vocabulary"),
-    "none": (lambda t: t.pop("model"), "no vocabulary"),
-    "nested": (lambda t: t["model"].update(vocab={"a": {}}), "no vocabulary"),
-    "tokens": (lambda t: t.update(added_tokens=None), "no vocabulary"),
-}
-
-
-@pytest.mark.parametrize("case", VOCABULARIES)
-def test_tokenizer_beyond_the_vocabulary_is_refused(emulator: Path, case: str) -> None:
-    change, said = VOCABULARIES[case]
-    edit(emulator / "tokenizer.json", change)
-    seal(emulator)
-    refused(emulator, str(emulator / "tokenizer.json"), said)
 
 
 DEEP = "[" * 100_000

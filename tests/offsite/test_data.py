@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers.processors import TemplateProcessing
 
-from offsite.data import Example, Row, Shuffled, batch_of, encode, ordered, pack, pair, read_rows
+from offsite.data import Example, Row, Shuffled, batch_of, batches, encode, pack, pair, read_rows
 from offsite.errors import DataError
 from offsite.layers import IGNORED, Batch
 from offsite_testing.models import WORDS, tiny_tokenizer
@@ -131,6 +132,29 @@ def test_a_completion_starts_with_one_space(completion: str) -> None:
     assert unended.tokens == example.tokens[:-1]
 
 
+def test_json_lines_go_by_several_names(tmp_path: Path) -> None:
+    for name in ("a.ndjson", "a.JSONL"):
+        (tmp_path / name).write_text('{"text": "one"}\n{"text": "two"}\n', encoding="utf-8")
+        assert [row.text for row in read_rows(tmp_path / name)] == ["one", "two"]
+    (tmp_path / "a.json").write_text('[{"text": "one"}]', encoding="utf-8")
+    with pytest.raises(DataError, match="write one object a line"):
+        read_rows(tmp_path / "a.json")
+
+
+def test_every_block_begins_with_the_begin_token() -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_special_tokens({"bos_token": "<begin>"})
+    begin = [("<begin>", tokenizer.bos_token_id)]
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(  # noqa: V101 - it reads it
+        single="<begin> $A", special_tokens=begin
+    )
+    found = pack([WORDS], tokenizer, 8)
+    assert {example.tokens[0] for example in found} == {tokenizer.bos_token_id}
+    rest = [token for example in found for token in example.tokens[1:]]
+    assert rest == [*ids(WORDS), END][: 7 * len(found)]
+    assert {len(example.tokens) for example in found} == {8}
+
+
 def test_a_tokenizer_with_a_first_token_gets_it_in_front() -> None:
     options = {"bos_token": "!", "eos_token": "<end>", "add_bos_token": True}
     tokenizer = type(TOKENIZER)(tokenizer_object=TOKENIZER.backend_tokenizer, **options)
@@ -165,6 +189,7 @@ def test_targets_are_the_tokens_that_follow() -> None:
     assert batch.tokens.tolist() == [[5, 6, 7, 8], [9, 10, 11, 0]]
     none = IGNORED
     assert batch.targets.tolist() == [[6, 7, 8, none], [none, 11, none, none]]
+    assert batch.mask.tolist() == [[True] * 4, [True, True, True, False]]
 
 
 def examples(count: int = 90) -> list[Example]:
@@ -172,21 +197,20 @@ def examples(count: int = 90) -> list[Example]:
     return [Example((100 + i, *range(3, 4 + i * 7 % 23))) for i in range(count)]
 
 
-def firsts(batches: list[Batch]) -> list[int]:
-    return [int(token) for batch in batches for token in batch.tokens[:, 0]]
+def firsts(found: list[Batch]) -> list[int]:
+    return [int(token) for batch in found for token in batch.tokens[:, 0]]
 
 
-def test_evaluation_batches_hold_every_example_once_longest_first() -> None:
-    batches = ordered(examples(), 8)
-    assert sorted(firsts(batches)) == list(range(100, 190))
-    lengths = [int((row != IGNORED).sum()) for batch in batches for row in batch.targets]
-    assert lengths == sorted(lengths, reverse=True)
+def test_batches_hold_every_example_once_in_order() -> None:
+    found = batches(examples(), 8)
+    assert firsts(found) == list(range(100, 190))
+    assert [len(batch.tokens) for batch in found] == [8] * 11 + [2]
 
 
 def test_an_epoch_holds_every_example_once() -> None:
-    batches = Shuffled(examples(), 8, seed=1)
-    assert batches.steps_per_epoch == 12
-    epochs = [firsts([batches(step) for step in range(12 * e, 12 * e + 12)]) for e in (0, 1)]
+    shuffled = Shuffled(examples(), 8, seed=1)
+    assert shuffled.steps_per_epoch == 12
+    epochs = [firsts([shuffled(step) for step in range(12 * e, 12 * e + 12)]) for e in (0, 1)]
     assert [sorted(epoch) for epoch in epochs] == [list(range(100, 190))] * 2
     assert epochs[0] != epochs[1]
 
@@ -202,8 +226,8 @@ def test_the_batch_of_a_step_is_decided_by_seed_and_step() -> None:
 
 
 def test_little_of_a_batch_is_padding() -> None:
-    batches = Shuffled(examples(), 8, seed=1)
-    size = sum(batches(step).tokens.numel() for step in range(12))
+    shuffled = Shuffled(examples(), 8, seed=1)
+    size = sum(shuffled(step).tokens.numel() for step in range(12))
     assert size < 1.1 * sum(len(example.tokens) for example in examples())
 
 

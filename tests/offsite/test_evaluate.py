@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from offsite.data import Example, Row
 from offsite.errors import DataError
-from offsite.evaluate import Benchmark, benchmark, mean_loss, perplexity, score
+from offsite.evaluate import Choices, Text, benchmark, mean_loss, perplexity
 from offsite.events import Event, Monitor
 from offsite.layers import inference
 from offsite_testing.core import each_case, each_family, silent, some_tokens
@@ -41,10 +41,10 @@ def summed(model: PreTrainedModel, context: list[int], answer: list[int]) -> flo
 @each_case
 def test_perplexity_is_that_of_transformers(name: str, over: dict[str, Any]) -> None:
     model, tokens = tiny_model(name, **over), some_tokens(rows=5, length=20)
-    bench = Benchmark(tuple(Example(tuple(row)) for row in tokens.tolist()))
+    bench = Text(tuple(Example(tuple(row)) for row in tokens.tolist()), cut=0)
     with inference():
         loss = float(model(input_ids=tokens, labels=tokens).loss)
-    assert score(model, bench, silent(), "x") == pytest.approx(math.exp(loss), rel=5e-3)
+    assert bench.score(model, silent(), "x") == pytest.approx(math.exp(loss), rel=5e-3)
     assert bench.metric == "perplexity"
 
 
@@ -58,14 +58,15 @@ def test_padding_and_prompts_count_for_nothing(name: str) -> None:
         tokens = list(example.tokens)
         total -= summed(model, tokens[: example.start], tokens[example.start :])
         count += len(example.tokens) - example.start
-    found = mean_loss(model, Benchmark(tuple(examples)), silent())
+    found = mean_loss(model, examples, silent())
     assert found == pytest.approx(total / count, rel=2e-3)
 
 
 def test_text_is_scored_in_blocks() -> None:
     bench = benchmark([Row(text=WORDS), Row(text=WORDS)], TOKENIZER, 16)
     assert {len(example.tokens) for example in bench.examples} == {16}
-    assert (bench.groups, bench.answers, bench.cut) == ((), (), 0)
+    assert isinstance(bench, Text)
+    assert bench.cut == 0
 
 
 def test_prompts_are_scored_on_their_completion() -> None:
@@ -76,7 +77,7 @@ def test_prompts_are_scored_on_their_completion() -> None:
     assert all(TOKENIZER.decode(answer) in {" fox<end>", " dog<end>"} for _, answer in tokens)
     total = -sum(summed(model, *each) for each in tokens)
     expected = math.exp(total / sum(len(answer) for _, answer in tokens))
-    assert score(model, bench, silent(), "x") == pytest.approx(expected, rel=5e-3)
+    assert bench.score(model, silent(), "x") == pytest.approx(expected, rel=5e-3)
 
 
 @each_family
@@ -95,7 +96,7 @@ def test_accuracy_is_that_of_brute_force(name: str) -> None:
         ]
         bench = benchmark(rows, TOKENIZER, 64)
         assert bench.metric == "accuracy"
-        assert score(model, bench, silent(), "x") == accuracy
+        assert bench.score(model, silent(), "x") == accuracy
 
 
 def indifferent() -> PreTrainedModel:
@@ -107,7 +108,7 @@ def indifferent() -> PreTrainedModel:
 
 def test_an_indifferent_model_has_the_vocabulary_as_perplexity() -> None:
     bench = benchmark([Row(text=WORDS)], TOKENIZER, 32)
-    assert score(indifferent(), bench, silent(), "x") == pytest.approx(288, rel=1e-5)
+    assert bench.score(indifferent(), silent(), "x") == pytest.approx(288, rel=1e-5)
 
 
 def test_an_indifferent_model_picks_the_answer_of_fewest_tokens() -> None:
@@ -121,7 +122,7 @@ def test_an_indifferent_model_picks_the_answer_of_fewest_tokens() -> None:
             ("the the the", choices),
         )
     ]
-    assert score(indifferent(), benchmark(rows, TOKENIZER, 32), silent(), "x") == 0.5
+    assert benchmark(rows, TOKENIZER, 32).score(indifferent(), silent(), "x") == 0.5
 
 
 def test_questions_may_have_different_numbers_of_choices() -> None:
@@ -131,8 +132,9 @@ def test_questions_may_have_different_numbers_of_choices() -> None:
         Row(prompt="a", completion="the the", choices=("the", "the the")),
     ]
     bench = benchmark(rows, TOKENIZER, 32)
-    assert (bench.groups, bench.answers) == ((2, 3, 2), (1, 2, 1))
-    assert score(indifferent(), bench, silent(), "x") == pytest.approx(2 / 3)
+    assert isinstance(bench, Choices)
+    assert (bench.counts, bench.answers) == ((2, 3, 2), (1, 2, 1))
+    assert bench.score(indifferent(), silent(), "x") == pytest.approx(2 / 3)
 
 
 def test_questions_that_are_all_too_long_are_an_error() -> None:
@@ -150,6 +152,6 @@ def test_a_huge_loss_is_an_infinite_perplexity() -> None:
 def test_progress_is_told_under_the_given_phase() -> None:
     events: list[Event] = []
     bench = benchmark([Row(text=WORDS)], TOKENIZER, 16)
-    score(indifferent(), bench, Monitor(events.append), "weigh")
+    bench.score(indifferent(), Monitor(events.append), "weigh")
     assert events[-1]["phase"] == "weigh"
     assert events[-1]["percent"] == 100.0

@@ -106,6 +106,21 @@ def test_the_same_text_gives_the_same_bytes() -> None:
     assert changed(snapshot(healed(model, DROPPED)), healed(model, DROPPED)) == set()
 
 
+def test_padding_counts_for_nothing() -> None:
+    model, emulators = tiny_model("llama"), []
+    whole = some_batch(rows=8, length=24)
+    longer = torch.nn.functional.pad(whole.tokens, (0, 6), value=7)
+    padded = Batch(longer, longer, torch.arange(30).expand(8, 30) < 24)
+    for batch in (whole, padded):
+        emulators.append(drop_layers(model, DROPPED))
+        heal(model, emulators[-1], DROPPED, [batch], silent())
+    one, other = (snapshot(each) for each in emulators)
+    assert all(torch.allclose(one[name], other[name], atol=2e-3) for name in one)
+    nothing = drop_layers(model, DROPPED)
+    heal(model, nothing, DROPPED, [Batch(longer, longer, longer >= 0)], silent())
+    assert any(not torch.allclose(one[n], t, atol=2e-2) for n, t in snapshot(nothing).items())
+
+
 class Text(Sequence[Batch]):
     """Batches that exist only while they are used; measures what is in memory at the last one."""
 

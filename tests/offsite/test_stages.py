@@ -3,19 +3,24 @@
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from safetensors import safe_open
-from transformers import AutoModelForCausalLM
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from offsite.bundle import ADAPTER as ADAPTER_FILE
 from offsite.bundle import AdapterFacts, check_adapter, check_emulator
+from offsite.bundle.manifest import file_digest
 from offsite.config import load_job, parse_job
-from offsite.errors import DataError, DiskFullError, InputError, ModelError, SpecError
-from offsite.events import Event
-from offsite.stages.workspace import model_digest, text_digest
+from offsite.data import Example, pair
+from offsite.errors import BundleError, DataError, DiskFullError, InputError, ModelError, SpecError
+from offsite.evaluate import mean_loss
+from offsite.events import Event, Monitor
+from offsite.stages.workspace import model_digest, text_digest, workspace
 from offsite.store import disk_errors
 from offsite_testing.models import tiny_tokenizer
 from offsite_testing.parties import (
@@ -164,18 +169,111 @@ def test_name_of_another_job_is_refused(
     assert path.is_file()
 
 
-@pytest.mark.parametrize(("name", "spec"), JOBS)
+@pytest.mark.parametrize(("name", "spec"), JOBS[:2])
 def test_damaged_result_is_made_again(
     finished: Parties, tmp_path: Path, name: str, spec: dict[str, Any]
 ) -> None:
     parties = copy_of(finished, tmp_path / "copy")
-    models = parties.home(LAB) / "home/models"
-    place = models / PLUGGED if name == PLUGGED else parties.published(name)
-    for path in place.glob("*.safetensors"):
+    for path in parties.published(name).glob("*.safetensors"):
         path.unlink()
     told = parties.run(name, spec)
     assert "damaged" in next(event["message"] for event in told if event["event"] == "log")
     assert parties.digest(name) == finished.digest(name)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "mine.safetensors"])
+def test_changed_export_is_left_as_it_is(finished: Parties, tmp_path: Path, name: str) -> None:
+    parties = copy_of(finished, tmp_path / "copy")
+    place = parties.home(LAB) / "home/models" / PLUGGED
+    (place / name).write_text("mine", encoding="utf-8")
+    before = listing(place)
+    with pytest.raises(InputError, match="is not what this job wrote; move it away"):
+        parties.run(PLUGGED, plug_in())
+    assert listing(place) == before
+
+
+def test_one_emulator_for_two_recipients(tmp_path: Path) -> None:
+    parties = lay_out(tmp_path)
+    digests = []
+    for peer in (HOSPITAL, "clinic"):
+        parties.run(EMULATOR, {**distill(None), "peer": peer})
+        _, digest = check_emulator(parties.exchange / LAB / peer / EMULATOR)
+        digests.append(digest)
+    lab = parties.party(LAB)
+    assert [lab.record(digest).recipient for digest in digests] == [HOSPITAL, "clinic"]
+    for peer in (HOSPITAL, "clinic"):
+        told = parties.run(EMULATOR, {**distill(None), "peer": peer})
+        assert [event["event"] for event in told] == ["artifact", "done"]
+
+
+def test_bundle_for_somebody_else_is_refused(finished: Parties, tmp_path: Path) -> None:
+    parties = copy_of(finished, tmp_path / "copy")
+    path = parties.published(EMULATOR) / "manifest.json"
+    path.write_text(path.read_text().replace(f'"{HOSPITAL}"', '"clinic"'))
+    with pytest.raises(BundleError, match="says that it is emulator of lab for clinic"):
+        parties.run("other", tune())
+
+
+def test_plugged_in_model_has_what_stood_beside_the_original(tmp_path: Path) -> None:
+    parties = lay_out(tmp_path)
+    model, companions = (
+        parties.home(LAB) / "model",
+        {
+            "chat_template.jinja": "{{ messages }}",
+            "LICENSE": "all rights reserved",
+            "generation_config.json": '{"temperature": 0.3}',
+        },
+    )
+    for name, content in companions.items():
+        (model / name).write_text(content, encoding="utf-8")
+    parties.run_all()
+    plugged = parties.home(LAB) / "home/models" / PLUGGED
+    for name in (*companions, "tokenizer.json", "tokenizer_config.json"):
+        assert (plugged / name).read_bytes() == (model / name).read_bytes()
+    assert not (parties.published(EMULATOR) / "chat_template.jinja").exists()
+    assert AutoTokenizer.from_pretrained(plugged).chat_template == "{{ messages }}"
+
+
+def test_change_that_no_number_holds_is_refused(finished: Parties, tmp_path: Path) -> None:
+    parties = copy_of(finished, tmp_path / "copy")
+    folder = parties.published(ADAPTER)
+    tensors = {
+        name: value * 1e30 + 1e30 for name, value in load_file(folder / ADAPTER_FILE).items()
+    }
+    save_file(tensors, folder / ADAPTER_FILE)
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    manifest["files"][ADAPTER_FILE]["sha256"] = file_digest(folder / ADAPTER_FILE)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match=r"change of .* in its block 0 is not finite"):
+        parties.run("huge", plug_in())
+    assert not (parties.home(LAB) / "home/models/huge").exists()
+
+
+def test_labelled_tuning_validates_on_the_right_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parties = lay_out(tmp_path)
+    parties.run(EMULATOR, distill(None))
+    choices = ["fox", "dog", "wizards"]
+    rows = [{"prompt": "the lazy", "completion": "dog", "choices": choices}] * 5
+    path = parties.home(HOSPITAL) / "private.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    validated: list[Sequence[Example]] = []
+
+    def watch(model: Any, examples: Sequence[Example], monitor: Monitor) -> float:
+        validated.append(examples)
+        return mean_loss(model, examples, monitor)
+
+    monkeypatch.setattr("offsite.tune.mean_loss", watch)
+    told = parties.run(ADAPTER, tune())
+    assert {event["name"] for event in metrics(told).values()} == {"accuracy"}
+    right = pair("the lazy", "dog", tiny_tokenizer(), end=True)
+    assert {example for examples in validated for example in examples} == {right}
+
+
+def test_finished_job_leaves_no_work_behind(finished: Parties) -> None:
+    for party in (LAB, HOSPITAL):
+        assert not listing(finished.home(party) / "home/work")
 
 
 def test_same_inputs_elsewhere_are_the_same_job(finished: Parties, tmp_path: Path) -> None:
@@ -212,8 +310,14 @@ def test_missing_evaluation_text_is_told_before_any_work(tmp_path: Path) -> None
 def test_damaged_checkpoint_is_told(finished: Parties, tmp_path: Path) -> None:
     parties = copy_of(finished, tmp_path / "copy")
     shutil.rmtree(parties.published(EMULATOR))
-    (path,) = (parties.home(LAB) / "home/work").glob("emulator-*/checkpoint.safetensors")
-    path.write_bytes(path.read_bytes()[:-9])
+    job, inputs = load_job(parties.write(EMULATOR, distill())), tmp_path / "copy" / LAB
+    texts = {"corpus": "corpus.txt", "calibration": "corpus.txt", "evaluate": "shared.jsonl"}
+    digests = {name: text_digest(inputs / text) for name, text in texts.items()}
+    digests["model"] = model_digest(inputs / "model")
+    with workspace(parties.party(LAB), EMULATOR, job.spec, digests) as space:
+        path = space.checkpoints.path
+    path.parent.mkdir()
+    path.write_bytes(b"half a checkpoint")
     with pytest.raises(InputError, match=f"{re.escape(str(path))} is damaged; delete it"):
         parties.run(EMULATOR, distill())
     path.unlink()
@@ -252,6 +356,8 @@ def test_every_problem_of_a_job_is_told_at_once() -> None:
         (distill(None, emulator={"blocks": 2, "heal": True}), "needs emulator.calibration"),
         (plug_in(alpha=float("nan")), "spec.plugIn.alpha"),
         (plug_in(adapter="a/../b"), "DNS label"),
+        (distill(evaluate="hf://org/name"), "spec.distill.evaluate: must be a path"),
+        (plug_in(export={"to": "hf://org/name"}), "spec.plugIn.export.to: must be a path"),
     ],
     ids=lambda value: None if isinstance(value, dict) else value[:20],
 )

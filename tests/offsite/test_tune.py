@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from offsite.data import Example
 from offsite.emulator import drop_layers
 from offsite.errors import InterruptedStage
-from offsite.evaluate import Benchmark, mean_loss
+from offsite.evaluate import mean_loss
 from offsite.events import Monitor
 from offsite.layers import Batch, family
 from offsite.train import Checkpoints, Plan
@@ -32,7 +32,7 @@ from offsite_testing.tiny import tiny_model
 
 FORMS = {"LoRA-All": (0, 1, 2, 3), "LoRA-Ends": DROPPED.ends, "Blocks-Ends": DROPPED.ends}
 each_form = pytest.mark.parametrize("form", FORMS)
-VALIDATION = Benchmark(tuple(Example(tuple(row)) for row in some_tokens(4, seed=50).tolist()))
+VALIDATION = [Example(tuple(row)) for row in some_tokens(4, seed=50).tolist()]
 
 
 def bundle(name: str = "llama") -> PreTrainedModel:
@@ -87,7 +87,7 @@ def test_tuning_changes_the_adapter_alone(name: str, form: str, tmp_path: Path) 
 @each_form
 def test_tuning_learns(form: str, tmp_path: Path) -> None:
     emulator, batch = bundle(), some_batch()
-    seen = Benchmark(tuple(Example(tuple(row)) for row in batch.tokens.tolist()))
+    seen = [Example(tuple(row)) for row in batch.tokens.tolist()]
     before = mean_loss(emulator, seen, silent())
     tuned(emulator, form, tmp_path, 12, lambda step: batch, rate=2e-2)
     assert mean_loss(emulator, seen, silent()) < before - 0.05
@@ -114,7 +114,8 @@ def test_seed_and_batches_decide_every_byte(form: str, tmp_path: Path) -> None:
 @each_form
 def test_the_best_state_on_the_validation_data_is_kept(form: str, tmp_path: Path) -> None:
     # one token over and over: the longer, the worse for any other text
-    harmful, losses = Batch(torch.full((2, 9), 5), torch.full((2, 9), 5)), []
+    fives, losses = torch.full((2, 9), 5), []
+    harmful = Batch(fives, fives, fives > 0)
     for every in (1, 0):
         emulator, folder = bundle(), tmp_path / str(every)
         tuned(emulator, form, folder, 6, lambda step: harmful, rate=0.2, validate_every=every)

@@ -43,7 +43,8 @@ def some_batch(rows: int = 2, length: int = 14, seed: int = 0) -> Batch:
     """Draw a batch that is scored everywhere."""
     tokens = some_tokens(rows, length, seed)
     end = torch.full((rows, 1), IGNORED)
-    return Batch(tokens, torch.cat([tokens[:, 1:], end], dim=1))
+    everywhere = torch.ones_like(tokens, dtype=torch.bool)
+    return Batch(tokens, torch.cat([tokens[:, 1:], end], dim=1), everywhere)
 
 
 def logits(model: PreTrainedModel, tokens: Tensor) -> Tensor:

@@ -1,7 +1,5 @@
 """`offsite demo`: two parties, three stages, one real model, on one machine."""
 
-import json
-import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -9,14 +7,10 @@ import typer
 from rich.console import Console
 
 from offsite.errors import InputError
-from offsite.events import Monitor
-from offsite.store import disk_errors
+from offsite.usage import peak_memory
 from offsite_cli.demo.story import Cast, Choices
 from offsite_cli.demo.table import show
-from offsite_cli.output import Output, showing
-from offsite_cli.signals import stopping
-
-_MARK = ".offsite-demo"
+from offsite_cli.output import Output, monitored
 
 
 def demo(
@@ -45,30 +39,14 @@ def demo(
     """
     if data is not None and task is not None:
         raise InputError("--data and --task exclude each other; name one of them")
-    # torch takes seconds to import, so only what needs it does so
-    from offsite_cli.demo.play import play
+    with monitored(output) as monitor:
+        # torch takes seconds to import, so only what needs it does so
+        from offsite_cli.demo.play import play
 
-    cast = Cast(_fresh(folder.resolve()), seed)
-    choices = Choices(model=model, data=data, task=task, upper_bound=upper_bound)
-    with showing(output) as emit, stopping() as stop:
-        result = play(cast, choices, Monitor(emit, stop))
-    if output is Output.JSON:
-        print(json.dumps(result.event()))
-    else:
+        choices = Choices(model=model, data=data, task=task, upper_bound=upper_bound)
+        result = play(Cast(folder.resolve(), seed), choices, monitor)
+        if output is Output.JSON:
+            monitor.emit(result.event())
+            monitor.emit({"event": "done", "peakMemoryBytes": peak_memory()})
+    if output is Output.TEXT:
         show(result, Console())
-
-
-def _fresh(folder: Path) -> Path:
-    """Empty the folder of an earlier demo, or make a new one.
-
-    Raises:
-        InputError: the folder holds something that no demo put there.
-    """
-    if folder.exists() and any(folder.iterdir()):
-        if not (folder / _MARK).exists():
-            raise InputError(f"{folder} is not empty and not of a demo; name another --folder")
-        shutil.rmtree(folder)
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / _MARK).touch()
-    return folder

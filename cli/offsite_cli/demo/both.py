@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from offsite.data import Shuffled, encode, read_rows
@@ -28,7 +29,7 @@ class Scored:
     """How a model does on the private text, and how it goes on from the text's beginning."""
 
     metric: str
-    value: float
+    value: float | None
     prompt: str
     continuation: str
 
@@ -71,14 +72,14 @@ def fine_tune(
     seed: int,
     scratch: Path,
     monitor: Monitor,
-) -> float:
+) -> float | None:
     """Train every tensor of the full model on the private data: the upper bound.
 
     Same batches and steps as the adapter had.
     """
     loaded = load(folder)
     model = loaded.model
-
+    nn.Module.to(model, torch.float32)  # small steps are lost in bfloat16
     examples = encode(read_rows(train), loaded.tokenizer, recipe.block_size).examples
     fit(
         dict(model.requires_grad_(True).named_parameters()),

@@ -1,16 +1,17 @@
 """A stage in a process of its own, as each party would run it, and what it costs."""
 
 import json
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from offsite.errors import InputError, OffsiteError
 from offsite.events import Event
+from offsite_cli.signals import forwarding
 
 
 @dataclass
@@ -20,7 +21,7 @@ class Outcome:
     seconds: float = 0.0
     peak_bytes: int = 0
     """Largest resident memory of the process."""
-    figures: dict[str, float] = field(default_factory=dict)
+    figures: dict[str, float | None] = field(default_factory=dict)
     """Measured figures by setting."""
     size_bytes: int = 0
     """Of what it published."""
@@ -36,22 +37,34 @@ def run_stage(
     """
     command = [sys.executable, "-m", "offsite_cli", "run", str(job), "--output", "json"]
     command += ["--party", party, "--home", str(home), "--exchange", exchange]
-    outcome, began = Outcome(), time.monotonic()
-    failure: Event | None = None
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    outcome, began, last = Outcome(), time.monotonic(), Event()
+    # a process group of its own: a terminal's interrupt reaches it once, through us
+    with (
+        TemporaryFile("w+") as complaint,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=complaint,
+            text=True,
+            process_group=0,
+        ) as process,
+        forwarding(process),
+    ):
         assert process.stdout is not None
         for line in process.stdout:
-            event: Event = json.loads(line)
-            show(event)
-            _take(event, outcome)
-            failure = event if event["event"] == "failed" else failure
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+            last = json.loads(line)
+            _take(last, outcome)
+            if last["event"] not in ("failed", "done"):
+                show(last)
+        code = process.wait()
+        complaint.seek(0)
+        complained = complaint.read()
     outcome.seconds = time.monotonic() - began
-    outcome.peak_bytes = usage.ru_maxrss * 1024
-    if process.returncode:
-        message = failure["message"] if failure else f"it ended with {process.returncode}"
-        raise (InputError if process.returncode == 2 else OffsiteError)(f"{job.name}: {message}")
+    if code in (1, 2) and last.get("event") == "failed" and "Traceback" not in complained:
+        raise (InputError if code == 2 else OffsiteError)(f"{job.name}: {last['message']}")
+    if code:
+        raise RuntimeError(f"{job.name} ended with {code}: {complained}")
     return outcome
 
 
@@ -60,3 +73,5 @@ def _take(event: Event, outcome: Outcome) -> None:
         outcome.figures[event["setting"]] = event["value"]
     elif event["event"] == "artifact":
         outcome.size_bytes = event["sizeBytes"]
+    elif event["event"] == "done":
+        outcome.peak_bytes = event["peakMemoryBytes"]

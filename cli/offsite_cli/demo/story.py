@@ -1,5 +1,7 @@
 """The demo's story: what each party has, the three jobs, and who computes what."""
 
+import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,12 +9,15 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from offsite.errors import ModelError
+from offsite.errors import InputError, ModelError
 from offsite.events import Event
 from offsite.families import family_of
+from offsite.store import disk_errors
 from offsite_cli.demo.child import Outcome, run_stage
 
 LAB, HOSPITAL = "lab", "hospital"
+_MARK = ".offsite-demo"
+"""A file in the folder of a demo, which may be emptied."""
 ENDS = 4
 """Of blocks at either end. What a change there does, it does in the full model too; so this
 transfers better than ends of 2 with as many blocks in all, and gives less of the middle away."""
@@ -28,6 +33,18 @@ class Recipe:
     learning_rate: float = 3e-3
     batch_size: int = 8
     block_size: int = 128
+
+    def kept(self, model: Path) -> int:
+        """Count the middle blocks that the emulator keeps of a model.
+
+        Raises:
+            ModelError: the model is of no known family, or has too few blocks to show anything.
+        """
+        config = json.loads((model / "config.json").read_bytes())
+        middle = family_of(config).count(config) - 2 * ENDS
+        if middle < 2:
+            raise ModelError(f"{model}: the demo needs a model of {2 * ENDS + 2} blocks or more")
+        return max(1, round(self.share * middle))
 
 
 @dataclass(frozen=True)
@@ -67,16 +84,25 @@ class Cast:
         """The model that comes out of it."""
         return self.lab / "plugged-in"
 
-    def write_jobs(self, model: Path, config: dict[str, Any], recipe: Recipe) -> None:
-        """Write the three job files, each into the folder of the party whose job it is.
+    def lay_out(self) -> None:
+        """Make the parties' folders, in place of those of an earlier demo.
 
         Raises:
-            ModelError: the model has too few blocks to show anything.
+            InputError: there is something that no demo put there.
         """
-        middle = family_of(config).count(config) - 2 * ENDS
-        if middle < 2:
-            raise ModelError(f"the demo needs a model of {2 * ENDS + 2} blocks or more")
-        keep = max(1, round(recipe.share * middle))
+        root, mark = self.root, self.root / _MARK
+        if root.is_file() or (root.is_dir() and any(root.iterdir()) and not mark.exists()):
+            raise InputError(f"{root} is not empty and not of a demo; name another --folder")
+        with disk_errors(root):
+            if root.is_dir():
+                shutil.rmtree(root)
+            for folder in (self.lab, self.hospital):
+                folder.mkdir(parents=True)
+            mark.touch()
+
+    def write_jobs(self, model: Path, recipe: Recipe) -> None:
+        """Write the three job files, each into the folder of the party whose job it is."""
+        keep = recipe.kept(model)
         self._write(self.lab / "distill.yaml", HOSPITAL, "emulator", _distill(model, keep))
         self._write(self.hospital / "tune.yaml", LAB, "adapter", _tune(recipe))
         self._write(self.lab / "plug-in.yaml", HOSPITAL, "plug-in", _plug_in(model))

@@ -88,10 +88,15 @@ def _settings(result: Result) -> Table:
         share = result.recovered if key == "plug_in" else None
         table.add_row(
             words,
-            "with --upper-bound" if value is None else f"{value:.3g}",
+            f"{value:.3g}" if value is not None else _absent(key),
             "" if share is None else f"{share:.0%}",
         )
     return table
+
+
+def _absent(key: str) -> str:
+    """Say why a figure is not there."""
+    return "with --upper-bound" if key == "full_fine_tuned" else "beyond all numbers"
 
 
 def _costs(result: Result) -> Table:
