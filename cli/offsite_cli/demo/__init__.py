@@ -7,7 +7,6 @@ import typer
 from rich.console import Console
 
 from offsite.errors import InputError
-from offsite.usage import peak_memory
 from offsite_cli.demo.story import Cast, Choices
 from offsite_cli.demo.table import show
 from offsite_cli.output import Output, monitored
@@ -47,6 +46,5 @@ def demo(
         result = play(Cast(folder.resolve(), seed), choices, monitor)
         if output is Output.JSON:
             monitor.emit(result.event())
-            monitor.emit({"event": "done", "peakMemoryBytes": peak_memory()})
     if output is Output.TEXT:
         show(result, Console())
