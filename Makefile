@@ -29,6 +29,7 @@ demo: setup  ## three stages, two parties, one real model, on this machine
 
 bench: setup  ## speed and memory as ratios to a plain loop
 	$(BIN)/python bench/run.py $(ARGS)
+	PYTHONPATH=tests $(BIN)/python bench/exchange.py
 
 lock: $(UV)  ## resolve requirements/*.txt again (LOCK=--upgrade takes newer versions)
 	$(COMPILE) $(LOCK) pyproject.toml --extra dev --output-file requirements/dev.txt

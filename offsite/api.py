@@ -13,8 +13,13 @@ NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 PATH_PATTERN = r"^(file:///.+|[^:]+)$"
 MODEL_PATTERN = r"^(file:///.+|hf://\w[\w.-]*/\w[\w.-]*(@[\w.-]+)?|[^:]+)$"
 
+BUNDLE_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(@sha256:[0-9a-f]{64})?$"
+DURATION_PATTERN = r"^[1-9][0-9]{0,6}[hms]$"
+
 PATTERN_MEANING = {
     NAME_PATTERN: "a DNS label: lower-case letters, digits and hyphens, 63 at most",
+    BUNDLE_PATTERN: "the name of a bundle, or name@sha256:digest for one envelope of it",
+    DURATION_PATTERN: "a duration, such as 720h, 30m or 10s",
     PATH_PATTERN: "a path (relative to the job file) or file:///path",
     MODEL_PATTERN: "a path (relative to the job file), file:///path, or hf://org/name@revision",
 }
@@ -22,6 +27,11 @@ PATTERN_MEANING = {
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 """It becomes a path in the exchange and a name in Kubernetes."""
+
+Bundle = Annotated[str, Field(pattern=BUNDLE_PATTERN)]
+"""A bundle that the peer sent."""
+
+Duration = Annotated[str, Field(pattern=DURATION_PATTERN)]
 
 Location = Annotated[str, Field(pattern=PATH_PATTERN)]
 """Where a text or a data set lies, or a model is to be written."""
@@ -73,6 +83,14 @@ class DistillTraining(_Section):
     gradient_checkpointing: bool = False
 
 
+class Grant(_Section):
+    """What an emulator may be used for. Its issuer enforces it on the adapters that return."""
+
+    expires_after: Duration | None = None
+    max_uses: int | None = Field(None, ge=1, le=1_000_000)
+    """How many distinct adapters are accepted."""
+
+
 class Distill(_Section):
     """What the model owner does first: make an emulator and send it."""
 
@@ -81,6 +99,7 @@ class Distill(_Section):
     emulator: Emulator
     training: DistillTraining | None = None
     """Absent: no distillation."""
+    grant: Grant = Grant()
     evaluate: Location | None = None
     """A text that both parties hold; the full model and the emulator are scored on it."""
 
@@ -103,8 +122,8 @@ class Adapter(_Section):
 
     method: Literal["LoRA", "Blocks"] = "LoRA"
     scope: Literal["All", "Ends"] = "All"
-    rank: int | None = Field(None, ge=1, le=1024)
-    """LoRA only; absent: 16."""
+    rank: int | None = Field(None, ge=1, le=64)
+    """LoRA only; absent: 16. No model owner accepts more."""
 
     @model_validator(mode="after")
     def _blocks_are_ends(self) -> "Adapter":
@@ -133,7 +152,7 @@ class TuneTraining(_Section):
 class Tune(_Section):
     """What the data owner does: tune the adapter in the bundle, on private data."""
 
-    bundle: Name
+    bundle: Bundle
     data: Data
     adapter: Adapter = Adapter()
     training: TuneTraining = TuneTraining()
@@ -150,7 +169,7 @@ class PlugIn(_Section):
     """What the model owner does last: put the returned adapter into the full model."""
 
     model: ModelLocation
-    adapter: Name
+    adapter: Bundle
     alpha: float = Field(1.0, ge=0, le=2)
     """Scale of the change (WiSE-FT, arXiv 2109.01903)."""
     evaluate: Location | None = None
@@ -163,7 +182,7 @@ class JobSpec(_Section):
 
     stage: Literal["Distill", "Tune", "PlugIn"]
     peer: Name
-    """The other organization."""
+    """The other organization, as its keys are pinned."""
     seed: int = Field(0, ge=0, lt=2**31)
     distill: Distill | None = None
     tune: Tune | None = None

@@ -94,8 +94,10 @@ def _choices(where: str, value: dict[str, Any]) -> tuple[str, ...]:
     choices = value["choices"]
     if not isinstance(choices, list) or not all(isinstance(c, str) and c for c in choices):
         raise DataError(f"{where} has choices that are not a list of strings")
-    if len(choices) < 2 or value["completion"] not in choices:
-        raise DataError(f"{where} needs two choices or more, and the completion among them")
+    if len(set(choices)) < max(2, len(choices)) or value["completion"] not in choices:
+        raise DataError(
+            f"{where} needs two different choices or more, and the completion among them"
+        )
     return tuple(choices)
 
 
@@ -122,7 +124,7 @@ def encode(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, length: int)
 def pack(
     texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, length: int
 ) -> tuple[Example, ...]:
-    """Join texts and cut the tokens into blocks of `length`; a shorter rest is left out.
+    """Join texts and cut the tokens into blocks of `length`; the last one may be shorter.
 
     Each block begins with the begin token, where the tokenizer begins a text with it.
 
@@ -137,8 +139,8 @@ def pack(
     room = min(length - len(lead), len(stream))
     if len(lead) + room < 2:
         raise DataError("the text has fewer than two tokens; there is nothing to learn from it")
-    starts = range(0, len(stream) - room + 1, room)
-    return tuple(Example((*lead, *stream[i : i + room])) for i in starts)
+    found = (Example((*lead, *stream[i : i + room])) for i in range(0, len(stream), room))
+    return tuple(example for example in found if len(example.tokens) > 1)
 
 
 def pair(prompt: str, completion: str, tokenizer: PreTrainedTokenizerBase, *, end: bool) -> Example:

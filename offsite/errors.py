@@ -3,6 +3,9 @@
     OffsiteError              exit code 1: failed, a retry may help
     ├── InterruptedStage          stopped by a signal after its checkpoint was written
     ├── StorageError              the disk or the store did not take or give the bytes
+    │   ├── NotFoundError             there is no such object, as far as we may know
+    │   ├── UnreachableError          exit code 4: the store cannot be reached
+    │   └── NotAllowedError           exit code 4: the store refuses; a retry cannot help
     └── InputError            exit code 2: wrong input, a retry cannot help
         ├── DiskFullError         no space is left; somebody must make room
         ├── SpecError             the job file
@@ -23,11 +26,8 @@ class OffsiteError(Exception):
     """A failure that a retry may mend."""
 
     exit_code: ClassVar[int] = 1
-
-    @property
-    def retryable(self) -> bool:
-        """Whether the same command may succeed when it is run again."""
-        return self.exit_code == 1
+    retryable: ClassVar[bool] = True
+    """Whether the same command may succeed when it is run again."""
 
 
 class InterruptedStage(OffsiteError):
@@ -38,10 +38,28 @@ class StorageError(OffsiteError):
     """The disk or the store did not take or give the bytes."""
 
 
+class NotFoundError(StorageError):
+    """The store has no such object, as far as this account may know."""
+
+
+class UnreachableError(StorageError):
+    """The store cannot be reached, or answers nothing for too long."""
+
+    exit_code: ClassVar[int] = 4
+
+
+class NotAllowedError(StorageError):
+    """The store refuses: wrong credentials, no permission, a clock that is off, TLS."""
+
+    exit_code: ClassVar[int] = 4
+    retryable: ClassVar[bool] = False
+
+
 class InputError(OffsiteError):
     """The input is wrong; the same command fails again until somebody mends it."""
 
     exit_code: ClassVar[int] = 2
+    retryable: ClassVar[bool] = False
 
 
 class DiskFullError(InputError):

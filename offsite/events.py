@@ -26,7 +26,7 @@ Emit = Callable[[Event], None]
 _SECONDS_BETWEEN_PROGRESS = 0.5
 
 
-def failure(error: Exception) -> Event:
+def failure(error: BaseException) -> Event:
     """Tell why a stage ended without a result; what is no `OffsiteError` is a bug."""
     return {
         "event": "failed",

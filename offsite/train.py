@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from offsite.errors import DataError, InputError
+from offsite.errors import DataError, InputError, InterruptedStage
 from offsite.events import Monitor
 from offsite.layers import Batch, precision
 from offsite.store import disk_errors
@@ -56,6 +56,8 @@ class State:
     """Everything of a run that changes, beside the trained tensors and the optimizer."""
 
     step: int = 0
+    due: bool = False
+    """Whether the last step is still to be validated."""
     best_loss: float = math.inf
     best: dict[str, Tensor] = field(default_factory=dict)
 
@@ -77,6 +79,7 @@ class Checkpoints:
             for key, moment in optimizer.state.get(value, {}).items():
                 tensors[f"optimizer/{name}/{key}"] = moment
         facts = {"step": str(state.step), "best_loss": state.best_loss.hex()}
+        facts["due"] = str(int(state.due))
         scratch = self.path.with_suffix(".partial")
         with disk_errors(self.path):
             save_file({name: value.contiguous() for name, value in tensors.items()}, scratch, facts)
@@ -103,7 +106,8 @@ class Checkpoints:
         device = next(iter(trained.values())).device
         with safe_open(self.path, "pt", device=str(device)) as file, torch.no_grad():
             facts = file.metadata()
-            state = State(int(facts["step"]), float.fromhex(facts["best_loss"]))
+            best_loss = float.fromhex(facts["best_loss"])
+            state = State(int(facts["step"]), facts["due"] == "1", best_loss)
             for name in file.keys():  # noqa: SIM118 - not a dict
                 part, _, rest = name.partition("/")
                 if part == "value":
@@ -144,20 +148,31 @@ def fit(
     state = checkpoints.restore(trained, optimizer)
     tracker = monitor.track(phase, plan.steps, start=state.step)
     saved = time.monotonic()
-    while state.step < plan.steps:
-        step, batch = state.step, batch_at(state.step)
-        torch.manual_seed(plan.seed * 1_000_003 + step)
-        loss = _step(trained, optimizer, loss_of, batch, plan.rate(step))
-        if validate is not None and plan.validates_after(step):
-            _keep_best(state, trained, validate())
-        state.step += 1
-        tracker.advance(tokens=batch.tokens.numel(), loss=loss)
-        due = time.monotonic() - saved > checkpoints.seconds
-        if due or monitor.stopping or state.step == plan.steps:
-            checkpoints.save(state, trained, optimizer)
-            saved = time.monotonic()
-        monitor.check()
+    try:
+        _validate(state, trained, validate)
+        while state.step < plan.steps:
+            step, batch = state.step, batch_at(state.step)
+            torch.manual_seed(plan.seed * 1_000_003 + step)
+            loss = _step(trained, optimizer, loss_of, batch, plan.rate(step))
+            state.step, state.due = step + 1, plan.validates_after(step)
+            tracker.advance(tokens=batch.tokens.numel(), loss=loss)
+            _validate(state, trained, validate)
+            if time.monotonic() - saved > checkpoints.seconds or state.step == plan.steps:
+                checkpoints.save(state, trained, optimizer)
+                saved = time.monotonic()
+            monitor.check()
+    except InterruptedStage:
+        checkpoints.save(state, trained, optimizer)
+        raise
     return state
+
+
+def _validate(
+    state: State, trained: Mapping[str, nn.Parameter], validate: Callable[[], float] | None
+) -> None:
+    if state.due and validate is not None:
+        _keep_best(state, trained, validate())
+    state.due = False
 
 
 def _step(

@@ -2,4 +2,5 @@
 
 from offsite_cli.app import main
 
-main()
+if __name__ == "__main__":  # workers import it too
+    main()

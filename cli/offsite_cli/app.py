@@ -7,7 +7,7 @@ import typer
 
 import offsite
 from offsite.errors import OffsiteError
-from offsite_cli import demo, run
+from offsite_cli import bundles, demo, exchange, keys, peers, run
 from offsite_cli.output import complain
 
 app = typer.Typer(
@@ -20,6 +20,10 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("demo")(demo.demo)
+app.add_typer(keys.app, name="keys")
+app.add_typer(peers.app, name="peers")
+app.add_typer(bundles.app, name="bundles")
+app.add_typer(exchange.app, name="exchange")
 
 
 def _version(wanted: bool) -> None:

@@ -65,9 +65,16 @@ def monitored(output: Output) -> Iterator[Monitor]:
     with showing(output) as emit, stopping() as stop:
         try:
             yield Monitor(emit, stop)
-        except Exception as error:  # the last event decides, also when the error is a bug of ours
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # the last event decides, also when the error is a bug
             emit(failure(error))
             raise
+
+
+def show_json(value: object) -> None:
+    """Write a result as JSON, for people and for other programs."""
+    print(json.dumps(value, indent=2, allow_nan=False))
 
 
 def tell(event: Event) -> None:

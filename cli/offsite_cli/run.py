@@ -1,30 +1,22 @@
 """`offsite run`: one stage, in this process."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from offsite.config import load_job
-from offsite.store import FolderExchange
+from offsite.exchange.home import open_mailbox
+from offsite_cli.options import HOME, Exchange, Format, Home
 from offsite_cli.output import Output, monitored
-
-Id = Annotated[str, typer.Option("--party", envvar="OFFSITE_PARTY", help="Who you are: your id.")]
-Home = Annotated[
-    Path,
-    typer.Option(envvar="OFFSITE_HOME", help="Your own folder: records, work, plugged-in models."),
-]
-Exchange = Annotated[
-    str, typer.Option(envvar="OFFSITE_EXCHANGE", help="The exchange point: file:///folder.")
-]
 
 
 def run(
     file: Annotated[Path, typer.Argument(help="A job file: an OffsiteJob in YAML.")],
-    party: Id,
     exchange: Exchange,
-    home: Home = Path("~/.offsite"),
-    output: Annotated[Output, typer.Option("--output", "-o")] = Output.TEXT,
+    home: Home = HOME,
+    output: Format = Output.TEXT,
     checkpoint_seconds: Annotated[
         float, typer.Option(min=0.0, help="Time between two checkpoints.")
     ] = 60.0,
@@ -35,14 +27,9 @@ def run(
     """
     with monitored(output) as monitor:
         job = load_job(file)
+        place = home.expanduser().resolve()
+        mailbox = open_mailbox(place, exchange, os.environ)
         # torch takes seconds to import, so only what needs it does so
         from offsite.stages import Party, run_job
 
-        someone = Party.named(
-            party,
-            home=home.expanduser().resolve(),
-            exchange=FolderExchange.from_uri(exchange),
-            base=file.resolve().parent,
-            checkpoint_seconds=checkpoint_seconds,
-        )
-        run_job(job, someone, monitor)
+        run_job(job, Party(place, mailbox, file.resolve().parent, checkpoint_seconds), monitor)

@@ -5,7 +5,15 @@ whether a bundle that came from somebody else may be opened. No torch: the steps
 without it.
 """
 
-from offsite.bundle.check import ADAPTER, check_adapter, check_emulator, check_files
+from offsite.bundle.check import (
+    ADAPTER,
+    admit_adapter,
+    admit_emulator,
+    check_adapter,
+    check_contents,
+    check_emulator,
+    check_files,
+)
 from offsite.bundle.manifest import (
     MANIFEST,
     AdapterFacts,
@@ -25,7 +33,10 @@ __all__ = [
     "EmulatorFacts",
     "EmulatorRecord",
     "Manifest",
+    "admit_adapter",
+    "admit_emulator",
     "check_adapter",
+    "check_contents",
     "check_emulator",
     "check_files",
     "read_manifest",

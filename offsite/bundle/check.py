@@ -7,6 +7,7 @@ transformers or a tokenizer. The folder must be the receiver's own copy, which n
 import json
 import re
 from collections.abc import Callable, Iterator
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from offsite.bundle.record import EmulatorRecord
 from offsite.errors import BundleError, UnknownFamilyError
 from offsite.families import (
     Family,
+    component_problems,
     config_problems,
     family_of,
     generation_problems,
@@ -43,23 +45,57 @@ _JSON_CHECKS: dict[str, Callable[[dict[str, Any]], list[str]]] = {
 _EMULATOR_FILES = frozenset({*_JSON_CHECKS, "tokenizer.json", _INDEX})
 """What an emulator bundle may hold, beside its weights and its manifest."""
 
+_LARGEST_HEADER = 16 << 20
+"""Bytes beside an adapter's numbers: the safetensors header, and room for what aligns it."""
 _DTYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
 
 
-def check_emulator(folder: Path) -> tuple[Manifest, str]:
-    """Check a whole emulator bundle; give its manifest and the manifest's digest.
+def admit_emulator(manifest: Manifest) -> None:
+    """Check what a manifest says, before any of the files that it names is fetched.
+
+    Raises:
+        BundleError: it is of no emulator, or names a file that none may hold.
+    """
+    _check_kind(manifest)
+
+
+def admit_adapter(manifest: Manifest, record: EmulatorRecord) -> None:
+    """Check what a manifest says, before any of the files that it names is fetched.
+
+    Raises:
+        BundleError: it is of no adapter that the record of its emulator allows, or too large.
+    """
+    facts = _adapter_facts(manifest, record)
+    shapes = record.expected(facts.method, facts.scope, facts.rank).values()
+    most = sum(4 * prod(shape) for shape in shapes) + _LARGEST_HEADER
+    if manifest.size > most:
+        raise BundleError(f"{manifest.name} has {manifest.size} bytes; {most} are allowed at most")
+
+
+def check_emulator(folder: Path) -> Manifest:
+    """Check a whole emulator bundle that somebody sent; give its manifest.
 
     Whether its numbers are finite, and its tokenizer its own, shows when it is loaded.
 
     Raises:
         BundleError: the first thing that is wrong, with the file it is in.
-        UnknownFamilyError: its architecture has no row in the family table.
     """
-    manifest, digest = read_manifest(folder)
-    if not isinstance(manifest.facts, EmulatorFacts):
-        raise BundleError(f"{folder} holds an {manifest.facts.kind}, not an emulator")
-    _check_names(folder, manifest, is_emulator_file)
+    manifest, _ = read_manifest(folder)
+    _check_kind(manifest)
     check_files(folder, manifest)
+    return check_contents(folder)
+
+
+def check_contents(folder: Path) -> Manifest:
+    """Check what an emulator bundle holds, but not that its files are those of its manifest.
+
+    Its sender asks this too: what no receiver would open is better not sent.
+
+    Raises:
+        BundleError: the first thing that is wrong, with the file it is in.
+    """
+    manifest, _ = read_manifest(folder)
+    facts = _check_kind(manifest)
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
         if name not in manifest.files:
             raise BundleError(f"{folder} has no {name}")
@@ -67,45 +103,58 @@ def check_emulator(folder: Path) -> tuple[Manifest, str]:
     for name, content in contents.items():
         _refuse(folder / name, _JSON_CHECKS[name](content))
     config = contents["config.json"]
-    _read_json(folder / "tokenizer.json")
+    tokenizer = _read_json(folder / "tokenizer.json")
+    _refuse(folder / "tokenizer.json", component_problems(tokenizer))
     row = _family(folder, config, manifest)
     _check_tensors(folder, manifest, row, config)
     _check_index(folder, manifest)
-    if manifest.facts.bottom + manifest.facts.top >= row.count(config):
+    if facts.bottom + facts.top >= row.count(config):
         raise BundleError(f"{folder / MANIFEST} names more end blocks than the model has blocks")
-    return manifest, digest
+    return manifest
 
 
-def check_adapter(folder: Path, record: EmulatorRecord) -> tuple[Manifest, str]:
+def _check_kind(manifest: Manifest) -> EmulatorFacts:
+    if not isinstance(manifest.facts, EmulatorFacts):
+        raise BundleError(f"{manifest.name} is an {manifest.facts.kind}, not an emulator")
+    _check_names(manifest, is_emulator_file)
+    return manifest.facts
+
+
+def _adapter_facts(manifest: Manifest, record: EmulatorRecord) -> AdapterFacts:
+    facts, name = manifest.facts, manifest.name
+    if not isinstance(facts, AdapterFacts):
+        raise BundleError(f"{name} is an {facts.kind}, not an adapter")
+    _check_names(manifest, lambda file: file == ADAPTER)
+    if facts.answers != record.digest:
+        raise BundleError(f"{name} was tuned in {facts.answers}, not in {record.digest}")
+    if manifest.made_by != record.recipient:
+        raise BundleError(
+            f"{name} was made by {manifest.made_by}, but its emulator was made for "
+            f"{record.recipient}"
+        )
+    if (facts.method, facts.scope) not in record.allowed:
+        raise BundleError(f"{name}: an adapter {facts.method}/{facts.scope} is not allowed")
+    if not (1 <= facts.rank <= record.max_rank if facts.method == "LoRA" else facts.rank == 0):
+        raise BundleError(f"{name}: rank {facts.rank} is not allowed; at most {record.max_rank}")
+    return facts
+
+
+def check_adapter(folder: Path, record: EmulatorRecord) -> Manifest:
     """Check a returned adapter against the owner's record of the emulator that it answers.
 
     Raises:
         BundleError: it is damaged, answers another bundle, comes from somebody else, or holds
             anything that the record does not allow.
     """
-    manifest, digest = read_manifest(folder)
-    facts = manifest.facts
-    if not isinstance(facts, AdapterFacts):
-        raise BundleError(f"{folder} holds an {facts.kind}, not an adapter")
-    _check_names(folder, manifest, lambda name: name == ADAPTER)
+    manifest, _ = read_manifest(folder)
+    facts = _adapter_facts(manifest, record)
     check_files(folder, manifest)
-    if facts.answers != record.digest:
-        raise BundleError(f"{folder} was tuned in {facts.answers}, not in {record.digest}")
-    if manifest.made_by != record.recipient:
-        raise BundleError(
-            f"{folder} was made by {manifest.made_by}, but its emulator was made for "
-            f"{record.recipient}"
-        )
-    if (facts.method, facts.scope) not in record.allowed:
-        raise BundleError(f"{folder}: an adapter {facts.method}/{facts.scope} is not allowed")
-    if not (1 <= facts.rank <= record.max_rank if facts.method == "LoRA" else facts.rank == 0):
-        raise BundleError(f"{folder}: rank {facts.rank} is not allowed; at most {record.max_rank}")
     expected = record.expected(facts.method, facts.scope, facts.rank)
     path = folder / ADAPTER
     found = {name: (shape, dtype) for name, shape, dtype in _headers(path)}
     _compare(path, found, {name: (shape, "F32") for name, shape in expected.items()})
     _check_finite(path)
-    return manifest, digest
+    return manifest
 
 
 def is_emulator_file(name: str) -> bool:
@@ -113,10 +162,12 @@ def is_emulator_file(name: str) -> bool:
     return name in _EMULATOR_FILES or bool(_WEIGHTS.fullmatch(name))
 
 
-def _check_names(folder: Path, manifest: Manifest, allowed: Callable[[str], bool]) -> None:
+def _check_names(manifest: Manifest, allowed: Callable[[str], bool]) -> None:
     for name in manifest.files:
         if not allowed(name):
-            raise BundleError(f"{folder / MANIFEST} names a file that is not allowed: {name!r}")
+            raise BundleError(
+                f"{MANIFEST} of {manifest.name} names a file that is not allowed: {name!r}"
+            )
 
 
 def check_files(folder: Path, manifest: Manifest) -> None:

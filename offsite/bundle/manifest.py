@@ -9,34 +9,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import Field, ValidationError
 
 from offsite.errors import BundleError
+from offsite.sealing.parts import Digest, Name, Part, canonical, digest_of
 
 MANIFEST = "manifest.json"
 _LARGEST_MANIFEST = 1 << 20
 
-Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$")]
 """A plain name: nothing that leads out of the folder."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, strict=True
-    )
-
-
-class FileEntry(_Part):
+class FileEntry(Part):
     """Digest and size, in bytes, of one file."""
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size: int = Field(ge=0, le=1 << 44)
 
 
-class EmulatorFacts(_Part):
+class EmulatorFacts(Part):
     """What the receiver of an emulator needs to know of how it was made."""
 
     kind: Literal["emulator"] = "emulator"
@@ -48,7 +40,7 @@ class EmulatorFacts(_Part):
     distilled_steps: int = Field(ge=0)  # noqa: V107 - for people
 
 
-class AdapterFacts(_Part):
+class AdapterFacts(Part):
     """What the receiver of an adapter needs to know; its own record decides what it may hold."""
 
     kind: Literal["adapter"] = "adapter"
@@ -57,10 +49,10 @@ class AdapterFacts(_Part):
     rank: int = Field(ge=0, le=1024)
     """0 for whole blocks."""
     answers: Digest
-    """The manifest of the bundle that it was tuned in."""
+    """The envelope of the bundle that it was tuned in."""
 
 
-class Manifest(_Part):
+class Manifest(Part):
     """The content of `manifest.json`."""
 
     format: Literal[1] = 1  # noqa: V107 - checked by its type
@@ -78,11 +70,6 @@ class Manifest(_Part):
     def size(self) -> int:
         """Bytes of all files together."""
         return sum(entry.size for entry in self.files.values())
-
-
-def canonical(value: Any) -> bytes:
-    """Encode JSON so that equal values are equal bytes."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def file_digest(path: Path) -> str:
@@ -111,11 +98,6 @@ def write_manifest(folder: Path, **fields: Any) -> str:
     scratch.write_bytes(content)
     scratch.replace(folder / MANIFEST)
     return digest_of(content)
-
-
-def digest_of(content: bytes) -> str:
-    """Name bytes by their SHA-256, as `sha256:<hex>`."""
-    return "sha256:" + hashlib.sha256(content).hexdigest()
 
 
 def read_manifest(folder: Path) -> tuple[Manifest, str]:

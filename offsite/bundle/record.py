@@ -7,19 +7,13 @@ sent. Where a returned adapter's tensors go, and what they may be, stands here a
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-from pydantic.alias_generators import to_camel
+from offsite.sealing.envelope import Grant
+from offsite.sealing.parts import Part
 
 MAX_RANK = 64
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True
-    )
-
-
-class BlockRecord(_Part):
+class BlockRecord(Part):
     """One block of the bundle."""
 
     full: int
@@ -28,12 +22,13 @@ class BlockRecord(_Part):
     """Whether it is one of the blocks that were never compressed."""
 
 
-class EmulatorRecord(_Part):
+class EmulatorRecord(Part):
     """One emulator, as its owner sent it."""
 
     bundle: str
     digest: str
-    """Of the bundle's manifest."""
+    """Of the envelope that carried it."""
+    grant: Grant = Grant()
     recipient: str
     """The party it was made for; an adapter from anybody else is refused."""
     architecture: str

@@ -13,6 +13,7 @@ from offsite.families.checks import config_problems
 from offsite.families.companions import (
     GENERATION_KEYS,
     TOKENIZER_KEYS,
+    component_problems,
     generation_problems,
     tokenizer_problems,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "Norm",
     "Shape",
     "Table",
+    "component_problems",
     "config_problems",
     "family_of",
     "generation_problems",

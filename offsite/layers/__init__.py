@@ -5,7 +5,16 @@ blocks and hidden states. Shapes: B sequences of T tokens, D hidden features, V 
 """
 
 from offsite.layers.hardware import device, inference, precision
-from offsite.layers.loading import Loaded, assemble, freeze, load, quiet, save
+from offsite.layers.loading import (
+    Loaded,
+    assemble,
+    block_count,
+    freeze,
+    is_panic,
+    load,
+    quiet,
+    save,
+)
 from offsite.layers.loss import IGNORED, Batch, each_loss, lm_loss
 from offsite.layers.stack import (
     Call,
@@ -27,6 +36,7 @@ __all__ = [
     "Loaded",
     "Trace",
     "assemble",
+    "block_count",
     "blocks",
     "checkpoint_gradients",
     "context",
@@ -36,6 +46,7 @@ __all__ = [
     "final_hidden",
     "freeze",
     "inference",
+    "is_panic",
     "lm_loss",
     "load",
     "precision",

@@ -78,14 +78,35 @@ def load(folder: Path) -> Loaded:
     except OffsiteError:
         raise
     # of a damaged file, transformers and the libraries below it raise anything at all
-    except Exception as error:
+    except BaseException as error:
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
         reason = " ".join(str(error).split())
         raise ModelError(f"cannot load the model {folder}: {reason}") from error
 
 
+def is_panic(error: BaseException) -> bool:
+    """Whether a library in Rust (tokenizers) gave up; its exception is no `Exception`."""
+    return type(error).__name__ == "PanicException"
+
+
+def block_count(folder: Path) -> int:
+    """Count the blocks of a model in a folder, which is not loaded.
+
+    Raises:
+        UnknownFamilyError: the architecture has no row in the family table.
+        ModelError: there is no config.json, or it is damaged.
+    """
+    try:
+        raw = json.loads((folder / "config.json").read_bytes())
+        return family_of(raw).count(raw)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"cannot read {folder / 'config.json'}: {error!r}") from error
+
+
 def _open(folder: Path) -> Loaded:
     config, row = _checked_config(folder)
-    stored = _stored_dtype(folder)
+    stored = _stored_dtype(folder, row, config.to_dict())
     # on a CPU, what is not multiplied in bfloat16 is faster, and more exact, in float32
     wanted = torch.float32 if device().type == "cpu" else stored
     opened: Any = AutoModelForCausalLM.from_pretrained(
@@ -137,17 +158,26 @@ def _checked_config(folder: Path) -> tuple[PreTrainedConfig, Family]:
     return config, row
 
 
-def _stored_dtype(folder: Path) -> torch.dtype:
-    """Read from the header of its first file in which dtype a model is stored."""
-    first = min(folder.glob("*.safetensors"), default=None)
-    if first is None:
-        raise ModelError(f"{folder} is not a model: it has no *.safetensors")
-    with safe_open(first, "pt") as file:
-        name = next(iter(file.keys()))
-        kind = file.get_slice(name).get_dtype()
-    if kind not in _DTYPES:
-        raise ModelError(f"{first} holds {kind} numbers; supported are {', '.join(_DTYPES)}")
-    return _DTYPES[kind]
+def _stored_dtype(folder: Path, row: Family, config: Mapping[str, Any]) -> torch.dtype:
+    """Read from the headers of its files in which dtype a model is stored.
+
+    Buffers that older versions of transformers stored too do not count.
+    """
+    known = row.tensors(config).keys()
+    bare = {name.partition(".")[2] for name in known}  # as GPT-2's first files have them
+    kinds: set[str] = set()
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, "pt") as file:
+            names = [name for name in file.keys() if name in known or name in bare]  # noqa: SIM118
+            kinds |= {file.get_slice(name).get_dtype() for name in names}
+    if not kinds:
+        raise ModelError(f"{folder} is not a model: its *.safetensors have no tensor of one")
+    if len(kinds) > 1 or not kinds <= _DTYPES.keys():
+        raise ModelError(
+            f"{folder} holds numbers of the kinds {', '.join(sorted(kinds))}; convert all of them "
+            f"to one of {', '.join(_DTYPES)}"
+        )
+    return _DTYPES[kinds.pop()]
 
 
 def save(loaded: Loaded, folder: Path) -> None:

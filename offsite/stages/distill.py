@@ -6,7 +6,7 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from offsite.api import Distill, DistillTraining, JobSpec
+from offsite.api import Distill, DistillTraining, Grant, JobSpec
 from offsite.bundle import BlockRecord, EmulatorFacts, EmulatorRecord
 from offsite.data import Example, Shuffled, batches
 from offsite.distill import Weights, distill
@@ -14,7 +14,7 @@ from offsite.emulator import Layout, drop_layers, heal
 from offsite.errors import ModelError
 from offsite.events import Monitor
 from offsite.layers import Loaded, blocks, family, load
-from offsite.stages.publish import already_published, publish_emulator
+from offsite.stages.publish import already_published, finish_emulator, send, terms
 from offsite.stages.report import Yardstick, read_examples
 from offsite.stages.workspace import Party, Workspace, model_digest, text_digest, workspace
 from offsite.store import disk_errors
@@ -32,9 +32,10 @@ def run_distill(name: str, spec: JobSpec, job: Distill, party: Party, monitor: M
         ModelError, DataError: the model or a text cannot be used.
         InterruptedStage: a signal came; training goes on from its checkpoint next time.
     """
-    folder = party.resolve(job.model)
+    party.mailbox.peers.get(spec.peer)
     texts = _texts(job, party)
     inputs = {key: text_digest(path) for key, path in texts.items()}
+    folder = party.resolve(job.model)
     inputs["model"] = model_digest(folder)
     with workspace(party, name, spec, inputs) as space:
         if already_published(space, monitor):
@@ -43,17 +44,16 @@ def run_distill(name: str, spec: JobSpec, job: Distill, party: Party, monitor: M
         layout = Layout.uniform(
             len(blocks(loaded.model)), job.ends.bottom, job.ends.top, job.emulator.blocks
         )
+        if len(layout.kept) == len(blocks(loaded.model)):
+            monitor.log("the emulator keeps every block: the peer gets the whole model")
         yard = Yardstick.read(text, loaded, monitor) if (text := texts.get("evaluate")) else None
         made, facts = _make(loaded, layout, job, texts, spec.seed, space, monitor)
         if yard:
             yard.report(loaded, "full_zero_shot", monitor)
             yard.report(made, "emulator_zero_shot", monitor)
-
-        def remember(digest: str) -> None:
-            record = _record(name, digest, spec.peer, loaded, layout, inputs["model"])
-            party.keep_record(record)
-
-        publish_emulator(space, made, facts, remember, monitor)
+        draft = _draft(space, loaded, layout, inputs["model"], job.grant)
+        finish_emulator(space, made, facts, draft)
+        send(space, monitor)
 
 
 def _texts(job: Distill, party: Party) -> dict[str, Path]:
@@ -150,14 +150,16 @@ def _train(
     )
 
 
-def _record(
-    name: str, digest: str, peer: str, loaded: Loaded, layout: Layout, model: str
+def _draft(
+    space: Workspace, loaded: Loaded, layout: Layout, model: str, grant: Grant
 ) -> EmulatorRecord:
+    """Write down what is to be remembered of the emulator, as soon as it has an envelope."""
     row, config = family(loaded.model), loaded.model.config.to_dict()
     return EmulatorRecord(
-        bundle=name,
-        digest=digest,
-        recipient=peer,
+        bundle=space.job,
+        digest="sha256:" + "0" * 64,
+        grant=terms(grant),
+        recipient=space.party.mailbox.peers.get(space.peer).id,
         architecture=row.architecture,
         model_digest=model,
         blocks=tuple(

@@ -12,14 +12,17 @@ from offsite.bundle import (
     AdapterFacts,
     EmulatorRecord,
     Manifest,
+    admit_adapter,
     check_adapter,
     read_manifest,
 )
 from offsite.errors import BundleError, InputError, ModelError
 from offsite.events import Monitor
+from offsite.exchange import Checks, Reference, pull
 from offsite.layers import Loaded, load, save
 from offsite.plugin import plug_in
-from offsite.stages.receive import receive
+from offsite.sealing import Envelope
+from offsite.sealing.parts import canonical
 from offsite.stages.report import Yardstick
 from offsite.stages.workspace import (
     COMPANIONS,
@@ -29,7 +32,9 @@ from offsite.stages.workspace import (
     text_digest,
     workspace,
 )
-from offsite.store import whole_folder
+from offsite.store import whole_folder, write_whole
+
+PROVENANCE = "provenance.json"
 
 
 def run_plug_in(name: str, spec: JobSpec, job: PlugIn, party: Party, monitor: Monitor) -> None:
@@ -44,15 +49,16 @@ def run_plug_in(name: str, spec: JobSpec, job: PlugIn, party: Party, monitor: Mo
     model = party.resolve(job.model)
     target = party.resolve(job.export.to) if job.export else party.home / "models" / name
     inputs = {"model": model_digest(model)}
-    manifest, inputs["adapter"] = read_manifest(party.sent(spec.peer, job.adapter))
+    envelope = party.mailbox.incoming(spec.peer, Reference.parse(job.adapter))
+    inputs["adapter"] = envelope.digest
     if job.evaluate:
         inputs["evaluate"] = text_digest(party.resolve(job.evaluate))
     with workspace(party, name, spec, inputs) as space:
         if _finished(space, target, monitor):
             return
-        record = _record(party, manifest, inputs["model"], model)
-        check = partial(check_adapter, record=record)
-        folder, manifest = receive(space, job.adapter, inputs["adapter"], check)
+        record = _record(party, envelope, inputs["model"], model)
+        folder = _receive(space, envelope, record, monitor)
+        manifest, _ = read_manifest(folder)
         loaded = load(model)
         text = party.resolve(job.evaluate) if job.evaluate else None
         yard = Yardstick.read(text, loaded, monitor) if text else None
@@ -65,8 +71,9 @@ def run_plug_in(name: str, spec: JobSpec, job: PlugIn, party: Party, monitor: Mo
         with whole_folder(target) as scratch:
             save(loaded, scratch)
             _copy_companions(model, scratch)
+            write_whole(scratch / PROVENANCE, canonical(_provenance(envelope, job.alpha)))
             digest = model_digest(scratch)
-            space.remember(digest)
+            space.remember(digest, _size(scratch))
         _tell(space, target, digest, monitor)
 
 
@@ -105,15 +112,45 @@ def _is_sound(target: Path, digest: str) -> bool:
 
 
 def _tell(space: Workspace, target: Path, digest: str, monitor: Monitor) -> None:
-    size = sum(path.stat().st_size for path in target.iterdir())
-    monitor.artifact(space.job, digest, target.as_uri(), size)
+    monitor.artifact(space.job, digest, target.as_uri(), _size(target))
 
 
-def _record(party: Party, manifest: Manifest, digest: str, model: Path) -> EmulatorRecord:
-    """Find what we remember of the emulator that an adapter says it answers."""
-    if not isinstance(manifest.facts, AdapterFacts):
-        raise BundleError(f"the bundle {manifest.name} is an emulator, not an adapter")
-    record = party.record(manifest.facts.answers)
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def _provenance(envelope: Envelope, alpha: float) -> dict[str, object]:
+    """Say what a plugged-in model was made of; `offsite bundles verify --chain` begins here."""
+    return {"adapter": envelope.digest, "alpha": alpha, "emulator": envelope.header.parent}
+
+
+def _record(party: Party, envelope: Envelope, digest: str, model: Path) -> EmulatorRecord:
+    """Find what we remember of the emulator that an adapter answers, and whether it still may."""
+    header = envelope.header
+    if header.kind != "adapter" or header.parent is None:
+        raise BundleError(f"the bundle {header.name} is an {header.kind}, not an adapter")
+    record = party.record(header.parent)
     if record.model_digest != digest:
         raise ModelError(f"{model} is not the model that the emulator {record.bundle} is made of")
+    if header.sender != record.recipient:
+        raise BundleError(
+            f"{header.name} was made by {header.sender}, but the emulator that it answers was made "
+            f"for {record.recipient}"
+        )
     return record
+
+
+def _receive(
+    space: Workspace, envelope: Envelope, record: EmulatorRecord, monitor: Monitor
+) -> Path:
+    """Open the adapter, if the grant of its emulator allows it, and count the use."""
+    folder, mailbox, grant = space.folder / "opened", space.party.mailbox, record.grant
+
+    def check(opened: Path) -> Manifest:
+        manifest = check_adapter(opened, record)
+        mailbox.books.use(record.digest, envelope.digest, grant)
+        return manifest
+
+    checks = Checks(partial(admit_adapter, record=record), check)
+    pull(mailbox, envelope, folder, checks, monitor)
+    return folder

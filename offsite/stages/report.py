@@ -1,27 +1,39 @@
 """The texts of a stage: examples to train on, and figures that its own party can compute."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from offsite.data import Example, encode, read_rows
-from offsite.errors import DataError
+from offsite.errors import DataError, ModelError
 from offsite.evaluate import Benchmark, benchmark
 from offsite.events import Monitor
-from offsite.layers import Loaded, context
+from offsite.layers import Loaded, context, is_panic
 from offsite.stages.workspace import text_digest
 
 
 def read_examples(path: Path, loaded: Loaded, length: int, monitor: Monitor) -> tuple[Example, ...]:
     """Read a data set as examples of at most `length` tokens; says how many had to be cut."""
     rows = read_rows(path)
-    try:
+    with _named(path):
         found = encode(rows, loaded.tokenizer, min(length, context(loaded.model)))
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
     _check_known(found.examples, path, loaded)
     _say_cut(found.cut, path, monitor)
     return found.examples
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Say which text it was that could not be encoded."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    except BaseException as error:
+        if not is_panic(error):
+            raise
+        raise ModelError(f"the model's tokenizer gave up on {path}: {error}") from error
 
 
 def _check_known(examples: Iterable[Example], path: Path, loaded: Loaded) -> None:
@@ -49,10 +61,8 @@ class Yardstick:
     def read(cls, path: Path, loaded: Loaded, monitor: Monitor) -> "Yardstick":
         """Read and encode a text; says how many prompts had to be cut."""
         rows = read_rows(path)
-        try:
+        with _named(path):
             bench = benchmark(rows, loaded.tokenizer, context(loaded.model))
-        except DataError as error:
-            raise DataError(f"{path}: {error}") from error
         _check_known(bench.examples, path, loaded)
         _say_cut(bench.cut, path, monitor)
         return cls(bench, text_digest(path))

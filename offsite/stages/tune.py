@@ -5,13 +5,19 @@ from pathlib import Path
 from torch import Tensor
 
 from offsite.api import JobSpec, Tune
-from offsite.bundle import AdapterFacts, EmulatorFacts, Manifest, check_emulator, read_manifest
+from offsite.bundle import (
+    AdapterFacts,
+    EmulatorFacts,
+    Manifest,
+    admit_emulator,
+    check_emulator,
+)
 from offsite.data import Example, Shuffled
 from offsite.errors import BundleError, ModelError
 from offsite.events import Monitor
+from offsite.exchange import Checks, Reference, pull
 from offsite.layers import Loaded, blocks, load
-from offsite.stages.publish import already_published, publish_adapter
-from offsite.stages.receive import receive
+from offsite.stages.publish import already_published, finish_adapter, send
 from offsite.stages.report import Yardstick, read_examples
 from offsite.stages.workspace import Party, Workspace, text_digest, workspace
 from offsite.train import Plan
@@ -34,22 +40,26 @@ def run_tune(name: str, spec: JobSpec, job: Tune, party: Party, monitor: Monitor
     text = party.resolve(job.evaluate) if job.evaluate else validation
     texts = {"train": train, "validation": validation, "evaluate": text}
     inputs = {key: text_digest(path) for key, path in texts.items()}
-    _, inputs["bundle"] = read_manifest(party.sent(spec.peer, job.bundle))
+    envelope = party.mailbox.incoming(spec.peer, Reference.parse(job.bundle))
+    inputs["bundle"] = envelope.digest
     with workspace(party, name, spec, inputs) as space:
         if already_published(space, monitor):
             return
-        folder, manifest = receive(space, job.bundle, inputs["bundle"], check_emulator)
+        folder = space.folder / "opened"
+        checks = Checks(admit_emulator, check_emulator)
+        manifest = pull(party.mailbox, envelope, folder, checks, monitor)
         loaded = _load(folder)
         yard = Yardstick.read(text, loaded, monitor)
         length = job.training.block_size
         fit_to = read_examples(train, loaded, length, monitor)
         held_out = read_examples(validation, loaded, length, monitor)
         yard.report(loaded, "emulator_zero_shot", monitor)
-        facts = _facts(job, manifest, inputs["bundle"])
+        facts = _facts(job, envelope.digest)
         batches = Shuffled(fit_to, job.training.batch_size, spec.seed)
         changes = _train(loaded, manifest, facts, job, batches, held_out, space, spec.seed, monitor)
         yard.report(loaded, "emulator_tuned", monitor)
-        publish_adapter(space, changes, facts, manifest.architecture, monitor)
+        finish_adapter(space, changes, facts, manifest.architecture)
+        send(space, monitor)
 
 
 def _load(folder: Path) -> Loaded:
@@ -60,7 +70,7 @@ def _load(folder: Path) -> Loaded:
         raise BundleError(str(error)) from error
 
 
-def _facts(job: Tune, manifest: Manifest, digest: str) -> AdapterFacts:
+def _facts(job: Tune, digest: str) -> AdapterFacts:
     adapter = job.adapter
     rank = (adapter.rank or _RANK) if adapter.method == "LoRA" else 0
     return AdapterFacts(method=adapter.method, scope=adapter.scope, rank=rank, answers=digest)

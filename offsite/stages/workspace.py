@@ -1,12 +1,12 @@
 """Where a party keeps its things, and where one job does its work.
 
-A party's home holds `records/` (what it sent, by digest), `published/` (which job published what to
-whom), `models/` (plugged-in models) and `work/` (one folder a job, which is deleted when its result
-is published, and may be deleted at any time).
+A party's home holds `keys/` and `peers/` (who it is and whom it knows), `records/` (the emulators
+that it sent, by envelope), `published/` (which job published what to whom), `books/` (sequences,
+ledger, uses), `models/` (plugged-in models), and `work/` and `journals/`, which hold what is under
+way, are emptied when it is done, and may be deleted at any time.
 """
 
 import hashlib
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,20 +14,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from pydantic import BaseModel
 
-from offsite.api import NAME_PATTERN, PATTERN_MEANING, JobSpec
+from offsite.api import JobSpec
 from offsite.bundle import EmulatorRecord
-from offsite.bundle.manifest import canonical, file_digest, folder_digest
-from offsite.errors import BundleError, DataError, InputError, ModelError, OffsiteError
-from offsite.store import FolderExchange, disk_errors, local_path, new_folder
+from offsite.bundle.manifest import file_digest, folder_digest
+from offsite.errors import BundleError, DataError, InputError, ModelError, StorageError
+from offsite.exchange import Mailbox
+from offsite.sealing.parts import canonical
+from offsite.store import disk_errors, local_path, locked, new_folder, write_whole
 from offsite.train import Checkpoints
 
 COMPANIONS = ("*.json", "*.model", "*.txt", "*.jinja", "LICENSE*")
 """The files that stand beside a model's weights, its config among them."""
+_DECISIVE = (
+    *("config.json", "generation_config.json"),
+    *("tokenizer.json", "tokenizer_config.json", "tokenizer.model"),
+)
 _MODEL_FILES = ["*.safetensors", *COMPANIONS]
 
 
@@ -35,23 +40,16 @@ _MODEL_FILES = ["*.safetensors", *COMPANIONS]
 class Party:
     """One organization, as the machine sees it that a stage runs on."""
 
-    id: str
     home: Path
-    exchange: FolderExchange
+    mailbox: Mailbox
     base: Path = Path()
     """What relative paths in a job are relative to."""
     checkpoint_seconds: float = 60.0
 
-    @classmethod
-    def named(cls, id_: str, **places: Any) -> "Party":
-        """Make a party, and check its id.
-
-        Raises:
-            InputError: the id is not a DNS label.
-        """
-        if not re.fullmatch(NAME_PATTERN, id_):
-            raise InputError(f"party {id_!r} must be {PATTERN_MEANING[NAME_PATTERN]}")
-        return cls(id_, **places)
+    @property
+    def id(self) -> str:
+        """The party's id."""
+        return self.mailbox.id
 
     def resolve(self, location: str) -> Path:
         """Find what a location of a job names, on this machine.
@@ -63,22 +61,9 @@ class Party:
             return from_hub(location.removeprefix("hf://"))
         return (self.base / local_path(location)).resolve()
 
-    def sent(self, peer: str, name: str) -> Path:
-        """Find what a peer sent to us under a name.
-
-        Raises:
-            BundleError: there is nothing.
-        """
-        place = self.exchange.path(peer, self.id, name)
-        if not place.is_dir():
-            raise BundleError(
-                f"{peer} has sent {self.id} no bundle named {name}: there is no {place}"
-            )
-        return place
-
     def keep_record(self, record: EmulatorRecord) -> None:
         """Keep what is to be remembered of an emulator, before it is sent."""
-        write_whole(self.record_path(record.digest), record.model_dump_json(by_alias=True))
+        write_whole(self.record_path(record.digest), canonical(record.wire()))
 
     def record_path(self, digest: str) -> Path:
         """Name the file that holds the record of an emulator."""
@@ -117,6 +102,8 @@ class Published(BaseModel):
 
     fingerprint: str
     digest: str
+    """Of the envelope, or of the plugged-in model."""
+    size: int
 
 
 @dataclass(frozen=True)
@@ -124,6 +111,7 @@ class Workspace:
     """The folder in which one job, with given inputs, does its work."""
 
     party: Party
+    stage: str
     peer: str
     job: str
     fingerprint: str
@@ -135,13 +123,18 @@ class Workspace:
         return self.party.home / "work" / f"{self.job}-{self.fingerprint[:12]}"
 
     @property
+    def result(self) -> Path:
+        """Where its finished bundle lies until it is sent."""
+        return self.folder / "result"
+
+    @property
     def checkpoints(self) -> Checkpoints:
         """Where training keeps its checkpoint."""
         return Checkpoints(self.folder / "checkpoint.safetensors", self.party.checkpoint_seconds)
 
     @property
     def _published(self) -> Path:
-        return self.party.home / "published" / self.peer / f"{self.job}.json"
+        return self.party.home / "published" / self.stage / self.peer / f"{self.job}.json"
 
     def published(self) -> Published | None:
         """Read what this job published, or was about to publish when it was cut off."""
@@ -149,25 +142,14 @@ class Workspace:
             return None
         return Published.model_validate_json(self._published.read_bytes())
 
-    def remember(self, digest: str) -> None:
-        """Note what is about to be published."""
-        note = Published(fingerprint=self.fingerprint, digest=digest)
-        write_whole(self._published, note.model_dump_json())
+    def remember(self, digest: str, size: int) -> None:
+        """Note what is about to be published; `size` in bytes."""
+        note = Published(fingerprint=self.fingerprint, digest=digest, size=size)
+        write_whole(self._published, note.model_dump_json().encode())
 
     def clear(self) -> None:
         """Delete what only a later attempt could have used."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def write_whole(path: Path, content: str) -> None:
-    """Write a file so that it is there whole or as it was before."""
-    scratch = path.with_name(f".{path.name}.partial")
-    with disk_errors(path), new_folder(path.parent):
-        try:
-            scratch.write_text(content, encoding="utf-8")
-            scratch.replace(path)
-        finally:
-            scratch.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -181,49 +163,37 @@ def workspace(party: Party, job: str, spec: JobSpec, inputs: dict[str, str]) -> 
         OffsiteError: another process runs the same job.
     """
     facts: dict[str, Any] = {"spec": spec.model_dump(mode="json"), "inputs": inputs}
-    space = Workspace(party, spec.peer, job, hashlib.sha256(canonical(facts)).hexdigest())
-    with _alone(party.home / "work", f"{spec.peer}.{job}"), new_folder(space.folder):
+    fingerprint = hashlib.sha256(canonical(facts)).hexdigest()
+    space = Workspace(party, spec.stage.lower(), spec.peer, job, fingerprint)
+    lock = party.home / "work" / f"{spec.peer}.{job}.lock"
+    with locked(lock, f"another process runs the job {job}"), new_folder(space.folder):
         try:
             yield space
         except InputError:
-            # the same job would fail again: nothing but a checkpoint is worth its place
-            if not space.checkpoints.path.exists():
+            # the same job would fail again: only a checkpoint or a result is worth its place
+            if not space.checkpoints.path.exists() and not space.result.exists():
                 space.clear()
             raise
         space.clear()
 
 
-@contextmanager
-def _alone(folder: Path, job: str) -> Iterator[None]:
-    """Keep other processes from running a job of this name, whatever its spec is."""
-    path = folder / f"{job}.lock"
-    lock = FileLock(path, blocking=False)
-    with new_folder(folder):
-        try:
-            with disk_errors(path):
-                lock.acquire()
-        except Timeout as error:
-            raise OffsiteError(f"another process runs the job {job}: it holds {path}") from error
-        try:
-            yield
-        finally:
-            # before the release: filelock takes no lock on a file that was deleted meanwhile
-            path.unlink(missing_ok=True)
-            lock.release()
-
-
 def model_digest(folder: Path) -> str:
-    """Compute one digest over a model's weights and config.
+    """Compute one digest over everything of a model that decides what it computes.
 
     Raises:
-        ModelError: there is no model in the folder.
+        ModelError: there is no model in the folder, or it cannot be read.
     """
-    names = [path.name for path in folder.glob("*.safetensors")] if folder.is_dir() else []
-    if not names or not (folder / "config.json").is_file():
-        raise ModelError(
-            f"{folder} is not a model: it needs config.json, a tokenizer and *.safetensors"
-        )
-    return folder_digest(folder, dict.fromkeys(sorted([*names, "config.json"])))
+    try:
+        with disk_errors(folder):
+            names = [p.name for p in folder.glob("*.safetensors")] if folder.is_dir() else []
+            beside = [name for name in _DECISIVE if (folder / name).is_file()]
+            if not names or "config.json" not in beside:
+                raise ModelError(
+                    f"{folder} is not a model: it needs config.json, a tokenizer and *.safetensors"
+                )
+            return folder_digest(folder, dict.fromkeys(sorted([*names, *beside])))
+    except StorageError as error:
+        raise ModelError(f"cannot read the model {folder}: {error}") from error
 
 
 def text_digest(path: Path) -> str:

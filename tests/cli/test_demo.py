@@ -84,7 +84,9 @@ def test_a_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
         (("--model", "./missing"), "missing is not a model"),
         (("--model", "~/missing"), "missing is not a model"),
         (("--data", "missing.jsonl"), "missing.jsonl"),
-        (("--task", "few.jsonl"), "needs 10 or more"),
+        (("--data", "few.jsonl"), "needs 10 or more"),
+        (("--task", "few.jsonl"), "has no choices"),
+        (("--data", "demo-output/own.jsonl"), "which the demo empties"),
     ],
 )
 def test_bad_input_leaves_an_earlier_demo_as_it_is(
@@ -95,6 +97,7 @@ def test_bad_input_leaves_an_earlier_demo_as_it_is(
     earlier.mkdir()
     for name in (".offsite-demo", "result"):
         (earlier / name).touch()
+    (earlier / "own.jsonl").write_text('{"text": "one"}\n' * 12, encoding="utf-8")
     refused = demo(tmp_path, *options, "-o", "json")
     assert refused.returncode == 2, refused.stderr
     assert said in refused.stderr

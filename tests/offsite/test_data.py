@@ -61,7 +61,8 @@ BAD: dict[str, tuple[Any, str]] = {
     "null": ({**PAIR, "completion": None}, "has a column that is empty or not a string"),
     "no-list": ({**CHOICE, "choices": "fox"}, "has choices that are not a list of strings"),
     "empty-choice": ({**CHOICE, "choices": ["fox", ""]}, "choices that are not a list of strings"),
-    "one-choice": ({**CHOICE, "choices": ["fox"]}, "needs two choices or more"),
+    "one-choice": ({**CHOICE, "choices": ["fox"]}, "needs two different choices or more"),
+    "same-choice": ({**CHOICE, "choices": ["fox", "fox"]}, "needs two different choices"),
     "other-choices": ({**CHOICE, "choices": ["cat", "dog"]}, "the completion among them"),
 }
 
@@ -105,8 +106,9 @@ def test_texts_are_packed_and_each_is_closed() -> None:
     stream = [token for text in texts for token in (*ids(text), END)]
     packed = encode([Row(text=text) for text in texts], TOKENIZER, 4)
     assert packed.cut == 0
+    assert len(stream) % 4 == 2
     assert [list(example.tokens) for example in packed.examples] == [
-        stream[i : i + 4] for i in range(0, len(stream) - 3, 4)
+        stream[i : i + 4] for i in range(0, len(stream), 4)
     ]
     assert {example.start for example in packed.examples} == {1}
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from offsite.emulator import Layout, drop_layers
@@ -23,6 +23,7 @@ from offsite_testing.core import (
     each_family,
     logits,
     raw,
+    same_bytes,
     snapshot,
     some_tokens,
 )
@@ -188,3 +189,11 @@ def test_more_blocks_than_there_are_is_an_error(depth: int, left: int) -> None:
         ModelError, match=f"{depth} blocks: ends of 3 . 3 leave {left} .* asks for 5"
     ):
         Layout.uniform(depth, 3, 3, 5)
+
+
+@each_case
+def test_buffers_keep_the_rounding_of_the_loaded_model(name: str, over: dict[str, Any]) -> None:
+    model = nn.Module.to(tiny_model(name, **over), torch.bfloat16)
+    buffers = dict(drop_layers(model, WHOLE).named_buffers())
+    for path, buffer in model.named_buffers():
+        assert same_bytes(buffers[path], buffer)

@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from offsite.emulator import Layout, drop_layers, heal
+from offsite.emulator.heal import NormalEquations
 from offsite.layers import Batch, blocks, family, inference, watching
 from offsite_testing.core import (
     DROPPED,
@@ -104,6 +105,18 @@ def test_healing_an_emulator_of_all_blocks_changes_next_to_nothing(
 def test_the_same_text_gives_the_same_bytes() -> None:
     model = tiny_model("llama")
     assert changed(snapshot(healed(model, DROPPED)), healed(model, DROPPED)) == set()
+
+
+def test_each_token_counts_by_its_own_size() -> None:
+    projection = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(projection.weight)
+    equations = NormalEquations(projection, transposed=False)
+    # nine tokens of size 1 want 1, one massive token wants -100 of the same input
+    wanted = torch.tensor([1.0] * 9 + [-100.0]).reshape(1, 10, 1)
+    seen = torch.ones(1, 10, 1)
+    equations.add((seen, seen * 0), wanted, seen * 0, torch.ones(1, 10, dtype=torch.bool))
+    equations.solve()
+    assert 0.5 < float(projection.weight.detach()) < 1.0
 
 
 def test_padding_counts_for_nothing() -> None:

@@ -85,3 +85,41 @@ def test_weights_that_are_no_numbers_are_told(model: Path, value: float) -> None
 def test_loading_keeps_the_dtype_of_the_file_in_mind(tmp_path: Path) -> None:
     save_tiny(tmp_path / "half", dtype=torch.float16)
     assert load(tmp_path / "half").dtype is torch.float16
+
+
+def test_numbers_of_two_kinds_are_told(model: Path) -> None:
+    tensors = load_file(model / "model.safetensors")
+    tensors["model.norm.weight"] = tensors["model.norm.weight"].to(torch.bfloat16)
+    save_file(tensors, model / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match="holds numbers of the kinds BF16, F32; convert all"):
+        load(model)
+
+
+def test_buffers_that_older_versions_stored_do_not_matter(tmp_path: Path) -> None:
+    save_tiny(tmp_path, "gpt2")
+    tensors = load_file(tmp_path / "model.safetensors")
+    tensors["transformer.h.0.attn.bias"] = torch.ones(1, 1, 8, 8, dtype=torch.uint8)
+    tensors["transformer.h.0.attn.masked_bias"] = torch.tensor(-1e4, dtype=torch.float16)
+    save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
+    assert load(tmp_path).dtype is torch.float32
+
+
+def test_a_tokenizer_that_panics_is_told(model: Path) -> None:
+    broken = {"type": "Precompiled", "precompiled_charsmap": "AAAA"}
+    edit(model / "tokenizer.json", lambda t: t.update(normalizer=broken))
+    with pytest.raises(ModelError, match="cannot load the model"):
+        load(model)
+
+
+def test_a_tokenizer_that_gives_up_on_a_text_is_told(model: Path, tmp_path: Path) -> None:
+    split = {
+        "type": "Split",
+        "pattern": {"Regex": r"(\w+\s?)+\d\d\d\d$"},
+        "behavior": "Isolated",
+        "invert": False,
+    }
+    edit(model / "tokenizer.json", lambda t: t.update(pre_tokenizer=split))
+    loaded, path = load(model), tmp_path / "rows.txt"
+    path.write_text("word " * 400, encoding="utf-8")
+    with pytest.raises(ModelError, match=r"gave up on .*rows\.txt"):
+        read_examples(path, loaded, 16, silent())

@@ -14,14 +14,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from offsite.bundle import ADAPTER as ADAPTER_FILE
 from offsite.bundle import AdapterFacts, check_adapter, check_emulator
-from offsite.bundle.manifest import file_digest
 from offsite.config import load_job, parse_job
 from offsite.data import Example, pair
 from offsite.errors import BundleError, DataError, DiskFullError, InputError, ModelError, SpecError
 from offsite.evaluate import mean_loss
 from offsite.events import Event, Monitor
 from offsite.stages.workspace import model_digest, text_digest, workspace
-from offsite.store import disk_errors
+from offsite.store import FolderStore, disk_errors
 from offsite_testing.models import tiny_tokenizer
 from offsite_testing.parties import (
     ADAPTER,
@@ -32,6 +31,7 @@ from offsite_testing.parties import (
     PLUGGED,
     Parties,
     distill,
+    introduce,
     lay_out,
     listing,
     plug_in,
@@ -78,15 +78,12 @@ def test_two_sides_need_nothing_of_each_other(tmp_path: Path) -> None:
     assert {event["name"] for event in metrics(told).values()} == {"perplexity"}
     shared = text_digest(lab / "shared.jsonl")
     assert {event["text"] for event in metrics(told).values()} == {shared}
-    manifest, digest = check_emulator(parties.published(EMULATOR))
-    found = artifact(told)
+    opened, digest = parties.opened(EMULATOR), parties.envelope(EMULATOR).digest
+    manifest, found = check_emulator(opened), artifact(told)
     assert (found["name"], found["digest"]) == (EMULATOR, digest)
     assert found["uri"] == parties.published(EMULATOR).as_uri()
     assert found["sizeBytes"] == manifest.size
-    assert (
-        json.loads((parties.published(EMULATOR) / "config.json").read_text())["num_hidden_layers"]
-        == 4
-    )
+    assert json.loads((opened / "config.json").read_text())["num_hidden_layers"] == 4
 
     # the whole of the lab is gone, not its model alone
     lab.rename(away / LAB)
@@ -110,12 +107,13 @@ def test_adapter_names_what_it_answers(tmp_path: Path) -> None:
     parties = lay_out(tmp_path)
     parties.run(EMULATOR, distill(None))
     answer = artifact(parties.run(ADAPTER, tune(adapter={"rank": 3})))
-    _, digest = check_emulator(parties.published(EMULATOR))
-    manifest, _ = check_adapter(parties.published(ADAPTER), parties.party(LAB).record(digest))
+    digest, opened = parties.envelope(EMULATOR).digest, parties.opened(ADAPTER)
+    manifest = check_adapter(opened, parties.party(LAB).record(digest))
+    assert parties.envelope(ADAPTER).header.parent == digest
     assert isinstance(manifest.facts, AdapterFacts)
     assert (manifest.facts.answers, manifest.facts.rank) == (digest, 3)
     assert manifest.size == answer["sizeBytes"]
-    with safe_open(parties.published(ADAPTER) / "adapter.safetensors", "numpy") as file:
+    with safe_open(opened / "adapter.safetensors", "numpy") as file:
         assert {name.rpartition(".")[2] for name in file.keys()} == {"lora_A", "lora_B"}  # noqa: SIM118
 
 
@@ -154,19 +152,13 @@ def test_finished_job_is_done_at_once(finished: Parties, name: str, spec: dict[s
     assert listing(finished.root) == before
 
 
-@pytest.mark.parametrize(
-    ("name", "spec"), [(name, {**spec, "seed": 5}) for name, spec in JOBS], ids=lambda v: str(v)[:8]
-)
-def test_name_of_another_job_is_refused(
-    finished: Parties, tmp_path: Path, name: str, spec: dict[str, Any]
-) -> None:
+def test_name_of_another_model_is_refused(finished: Parties, tmp_path: Path) -> None:
     parties = copy_of(finished, tmp_path / "copy")
-    path = parties.write(name, spec)
+    parties.write(PLUGGED, {**plug_in(), "seed": 5})
     before = listing(parties.root)
     with pytest.raises(InputError, match="already"):
-        parties.run(name, spec)
+        parties.run(PLUGGED, {**plug_in(), "seed": 5})
     assert listing(parties.root) == before
-    assert path.is_file()
 
 
 @pytest.mark.parametrize(("name", "spec"), JOBS[:2])
@@ -174,11 +166,12 @@ def test_damaged_result_is_made_again(
     finished: Parties, tmp_path: Path, name: str, spec: dict[str, Any]
 ) -> None:
     parties = copy_of(finished, tmp_path / "copy")
-    for path in parties.published(name).glob("*.safetensors"):
-        path.unlink()
+    lost = [path for path in parties.published(name).rglob("*") if len(path.name) == 64]
+    lost[0].unlink()
     told = parties.run(name, spec)
-    assert "damaged" in next(event["message"] for event in told if event["event"] == "log")
+    assert "sent again" in next(event["message"] for event in told if event["event"] == "log")
     assert parties.digest(name) == finished.digest(name)
+    assert parties.envelope(name).header.sequence == 2
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "mine.safetensors"])
@@ -194,11 +187,11 @@ def test_changed_export_is_left_as_it_is(finished: Parties, tmp_path: Path, name
 
 def test_one_emulator_for_two_recipients(tmp_path: Path) -> None:
     parties = lay_out(tmp_path)
+    introduce(parties.home(LAB), parties.home("clinic"))
     digests = []
     for peer in (HOSPITAL, "clinic"):
-        parties.run(EMULATOR, {**distill(None), "peer": peer})
-        _, digest = check_emulator(parties.exchange / LAB / peer / EMULATOR)
-        digests.append(digest)
+        told = parties.run(EMULATOR, {**distill(None), "peer": peer})
+        digests.append(artifact(told)["digest"])
     lab = parties.party(LAB)
     assert [lab.record(digest).recipient for digest in digests] == [HOSPITAL, "clinic"]
     for peer in (HOSPITAL, "clinic"):
@@ -208,8 +201,12 @@ def test_one_emulator_for_two_recipients(tmp_path: Path) -> None:
 
 def test_bundle_for_somebody_else_is_refused(finished: Parties, tmp_path: Path) -> None:
     parties = copy_of(finished, tmp_path / "copy")
-    path = parties.published(EMULATOR) / "manifest.json"
-    path.write_text(path.read_text().replace(f'"{HOSPITAL}"', '"clinic"'))
+
+    def readdress(folder: Path) -> None:
+        path = folder / "manifest.json"
+        path.write_text(path.read_text().replace(f'"{HOSPITAL}"', '"clinic"'))
+
+    parties.resend(EMULATOR, readdress)
     with pytest.raises(BundleError, match="says that it is emulator of lab for clinic"):
         parties.run("other", tune())
 
@@ -230,20 +227,18 @@ def test_plugged_in_model_has_what_stood_beside_the_original(tmp_path: Path) -> 
     plugged = parties.home(LAB) / "home/models" / PLUGGED
     for name in (*companions, "tokenizer.json", "tokenizer_config.json"):
         assert (plugged / name).read_bytes() == (model / name).read_bytes()
-    assert not (parties.published(EMULATOR) / "chat_template.jinja").exists()
+    assert not (parties.opened(EMULATOR) / "chat_template.jinja").exists()
     assert AutoTokenizer.from_pretrained(plugged).chat_template == "{{ messages }}"
 
 
 def test_change_that_no_number_holds_is_refused(finished: Parties, tmp_path: Path) -> None:
     parties = copy_of(finished, tmp_path / "copy")
-    folder = parties.published(ADAPTER)
-    tensors = {
-        name: value * 1e30 + 1e30 for name, value in load_file(folder / ADAPTER_FILE).items()
-    }
-    save_file(tensors, folder / ADAPTER_FILE)
-    manifest = json.loads((folder / "manifest.json").read_bytes())
-    manifest["files"][ADAPTER_FILE]["sha256"] = file_digest(folder / ADAPTER_FILE)
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+    def enlarge(folder: Path) -> None:
+        path = folder / ADAPTER_FILE
+        save_file({name: value * 1e30 + 1e30 for name, value in load_file(path).items()}, path)
+
+    parties.resend(ADAPTER, enlarge)
     with pytest.raises(BundleError, match=r"change of .* in its block 0 is not finite"):
         parties.run("huge", plug_in())
     assert not (parties.home(LAB) / "home/models/huge").exists()
@@ -276,6 +271,58 @@ def test_finished_job_leaves_no_work_behind(finished: Parties) -> None:
         assert not listing(finished.home(party) / "home/work")
 
 
+def test_a_changed_job_is_sent_in_the_next_sequence(finished: Parties, tmp_path: Path) -> None:
+    parties = copy_of(finished, tmp_path / "copy")
+    first = parties.envelope(EMULATOR)
+    parties.run(EMULATOR, {**distill(), "seed": 5})
+    assert parties.envelope(EMULATOR).header.sequence == 2
+    pinned = tune()
+    pinned["tune"]["bundle"] = f"{EMULATOR}@{first.digest}"
+    with pytest.raises(BundleError, match="a shard is missing"):
+        parties.run("pinned", pinned)
+
+
+def test_another_tokenizer_is_another_input(finished: Parties, tmp_path: Path) -> None:
+    parties = copy_of(finished, tmp_path / "copy")
+    path = parties.home(LAB) / "model/tokenizer.json"
+    content = json.loads(path.read_text()) | {"normalizer": {"type": "Lowercase"}}
+    path.write_text(json.dumps(content))
+    parties.run(EMULATOR, distill())
+    sent = json.loads((parties.opened(EMULATOR) / "tokenizer.json").read_text())
+    assert sent["normalizer"] == {"type": "Lowercase"}
+
+
+def test_a_plug_in_may_have_the_name_of_an_emulator(finished: Parties, tmp_path: Path) -> None:
+    parties = copy_of(finished, tmp_path / "copy")
+    parties.run(EMULATOR, plug_in())
+    told = parties.run(EMULATOR, distill())
+    assert [event["event"] for event in told] == ["artifact", "done"]
+
+
+def test_what_an_adapter_may_not_hold_is_not_fetched(
+    finished: Parties, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parties = copy_of(finished, tmp_path / "copy")
+
+    def pad(folder: Path) -> None:
+        with (folder / ADAPTER_FILE).open("ab") as file:
+            file.truncate(60 << 20)
+
+    parties.resend(ADAPTER, pad)
+    asked: list[str] = []
+    get = FolderStore.get
+
+    def noted(self: FolderStore, key: str, most: int) -> bytes:
+        asked.append(key)
+        return get(self, key, most)
+
+    monkeypatch.setattr(FolderStore, "get", noted)
+    with pytest.raises(BundleError, match="are allowed at most"):
+        parties.run("padded", plug_in())
+    shards = [key for key in asked if "envelope" not in key]
+    assert len(shards) == 1  # the manifest
+
+
 def test_same_inputs_elsewhere_are_the_same_job(finished: Parties, tmp_path: Path) -> None:
     parties = copy_of(finished, tmp_path / "copy")
     for name, spec in JOBS[:2]:
@@ -304,7 +351,7 @@ def test_missing_evaluation_text_is_told_before_any_work(tmp_path: Path) -> None
     parties = lay_out(tmp_path)
     with pytest.raises(DataError, match=r"nowhere\.jsonl"):
         parties.run(EMULATOR, distill(evaluate="nowhere.jsonl"))
-    assert not (parties.home(LAB) / "home").exists()
+    assert not (parties.home(LAB) / "home/work").exists()
 
 
 def test_damaged_checkpoint_is_told(finished: Parties, tmp_path: Path) -> None:
@@ -355,7 +402,8 @@ def test_every_problem_of_a_job_is_told_at_once() -> None:
         (tune(adapter={"method": "Blocks", "scope": "Ends", "rank": 4}), "rank is of method LoRA"),
         (distill(None, emulator={"blocks": 2, "heal": True}), "needs emulator.calibration"),
         (plug_in(alpha=float("nan")), "spec.plugIn.alpha"),
-        (plug_in(adapter="a/../b"), "DNS label"),
+        (plug_in(adapter="a/../b"), "must be the name of a bundle"),
+        (distill(grant={"expiresAfter": "soon"}), "must be a duration, such as 720h"),
         (distill(evaluate="hf://org/name"), "spec.distill.evaluate: must be a path"),
         (plug_in(export={"to": "hf://org/name"}), "spec.plugIn.export.to: must be a path"),
     ],

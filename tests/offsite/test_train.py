@@ -210,3 +210,26 @@ def test_progress_is_told_with_step_and_loss(tmp_path: Path) -> None:
     Job(tmp_path).run(monitor=Monitor(events.append))
     assert [event["step"] for event in (events[0], events[-1])] == [1, STEPS]
     assert all(event["phase"] == "train" and event["loss"] > 0 for event in events)
+
+
+@pytest.mark.parametrize("step", range(STEPS))
+def test_a_run_stopped_while_it_validates_goes_on_to_the_same_bytes(
+    step: int, straight: dict[str, bytes], tmp_path: Path
+) -> None:
+    job = Job(tmp_path)
+
+    def stopped() -> float:
+        if len(job.losses) == step:
+            raise InterruptedStage("stopped")
+        return job.validate()
+
+    with pytest.raises(InterruptedStage):
+        job.run(validate=stopped)
+    resumed, numbers = Job(tmp_path), list[int]()
+
+    def noted(number: int) -> Batch:
+        numbers.append(number)
+        return drawn()(number)
+
+    assert resumed.bytes(resumed.run(noted)) == straight
+    assert numbers == list(range(step + 1, STEPS))

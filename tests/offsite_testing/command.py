@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -62,14 +63,19 @@ class Command:
         return code
 
     def interrupt(self, number: signal.Signals) -> int:
-        """Send it a signal, and wait for its end."""
+        """Send it a signal, if it still lives, and wait for its end."""
         assert self.process.pid is not None
-        os.kill(self.process.pid, number)
+        with suppress(ProcessLookupError):
+            os.kill(self.process.pid, number)
         return self.wait()
 
     def reach(self, phase: str) -> None:
         """Wait until it tells of a phase."""
         self._until(lambda: bool(self.steps(phase)))
+
+    def reach_or_end(self, phase: str) -> None:
+        """Wait until it tells of a phase, or is done, as one that has little left to do may be."""
+        self._until(lambda: bool(self.steps(phase)) or not self.process.is_alive())
 
     def keep(self, pattern: str, folder: Path) -> None:
         """Wait until it has written a file, such as its checkpoint."""
@@ -94,7 +100,7 @@ def start(
     party = job.parent.name if job.parent.parent == parties.root else LAB
     places = ["--home", str(parties.home(party) / "home")]
     exchange = f"file://{parties.exchange}"
-    arguments = ["run", str(job), "--party", party, *places, "--exchange", exchange]
+    arguments = ["run", str(job), *places, "--exchange", exchange]
     logs = parties.root.parent / f"{parties.root.name}-logs"
     logs.mkdir(exist_ok=True)
     number = len(list(logs.iterdir()))

@@ -1,19 +1,27 @@
 """Two parties on one disk: a lab that owns a tiny model, a hospital that owns a little text."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import torch
 
 from offsite.api import OffsiteJob
+from offsite.bundle import MANIFEST, read_manifest
 from offsite.bundle.manifest import file_digest
 from offsite.config import load_job
 from offsite.events import Event, Monitor
+from offsite.exchange import Books, Checks, Outgoing, Reference, pull, push
+from offsite.exchange.home import open_mailbox, peers_of, ring_path
+from offsite.sealing import Envelope, Ring, save_ring
+from offsite.sealing.parts import canonical
 from offsite.stages import Party, run_job
-from offsite.store import FolderExchange
+from offsite.stages.plug_in import PROVENANCE
+from offsite_testing.core import silent
 from offsite_testing.models import WORDS, save_tiny
 
 # Tiny models gain nothing from threads, and on a busy machine threads wait long for each other.
@@ -42,15 +50,43 @@ class Parties:
         return self.root / party
 
     def published(self, name: str) -> Path:
-        """Where a bundle lies that one party sent to the other."""
-        sender, recipient = (LAB, HOSPITAL) if name == EMULATOR else (HOSPITAL, LAB)
+        """Where a bundle's sealed objects lie that one party sent to the other."""
+        sender, recipient = _way(name)
         return self.exchange / sender / recipient / name
 
+    def envelope(self, name: str) -> Envelope:
+        """The envelope that the recipient of a bundle would open."""
+        sender, recipient = _way(name)
+        return self.party(recipient).mailbox.incoming(sender, Reference(name))
+
+    def opened(self, name: str) -> Path:
+        """What is in a bundle, as its recipient sees it; its books stay as they are."""
+        _, recipient = _way(name)
+        folder = Path(mkdtemp(prefix="opened-", dir=self.root.parent))
+        mailbox = replace(self.party(recipient).mailbox, books=Books(folder / "books"))
+        target = folder / name
+        checks = Checks(lambda manifest: None, lambda folder: read_manifest(folder)[0])
+        pull(mailbox, self.envelope(name), target, checks, silent())
+        return target
+
+    def resend(self, name: str, change: Callable[[Path], object]) -> None:
+        """Send a bundle once more, changed: a manifest true to the files, sealed and signed."""
+        sender, recipient = _way(name)
+        folder, header = self.opened(name), self.envelope(name).header
+        change(folder)
+        seal(folder)
+        job = f"again-{header.sequence}"
+        outgoing = Outgoing(folder, recipient, job, header.parent, header.grant)
+        push(self.party(sender).mailbox, outgoing, silent())
+
     def digest(self, name: str) -> str:
-        """The digest of a bundle's manifest, or of a plugged-in model's files."""
-        if name == PLUGGED:
-            return json.dumps(listing(self.home(LAB) / "home/models" / PLUGGED))
-        return file_digest(self.published(name) / "manifest.json")
+        """Of what is in a bundle, or of a plugged-in model's files.
+
+        But for the two files that name an envelope, which is another one at every sending.
+        """
+        plugged = self.home(LAB) / "home/models" / PLUGGED
+        found = listing(plugged if name == PLUGGED else self.opened(name))
+        return json.dumps({k: v for k, v in found.items() if k not in (MANIFEST, PROVENANCE)})
 
     def write(self, name: str, spec: Mapping[str, Any], *, by: str | None = None) -> Path:
         """Write a job file into the folder of the party whose job it is."""
@@ -63,7 +99,8 @@ class Parties:
     def party(self, name: str) -> Party:
         """Make a party as the command line does."""
         home = self.home(name)
-        return Party(name, home / "home", FolderExchange(self.exchange), home)
+        mailbox = open_mailbox(home / "home", self.exchange.as_uri(), {})
+        return Party(home / "home", mailbox, home)
 
     def run(self, name: str, spec: Mapping[str, Any]) -> list[Event]:
         """Run a job in this process; give its events."""
@@ -78,18 +115,52 @@ class Parties:
             self.run(name, spec)
 
 
+def seal(folder: Path, *, keep: tuple[str, ...] = (), **over: Any) -> None:
+    """Write a manifest anew, true to the files, as whoever sends a bundle can.
+
+    Args:
+        keep: files that the manifest is not to name.
+        over: other fields of the manifest, by their name on the wire.
+    """
+    manifest = json.loads((folder / MANIFEST).read_bytes())
+    paths = [p for p in folder.iterdir() if p.name not in {MANIFEST, *keep} and p.is_file()]
+    files = {p.name: {"sha256": file_digest(p), "size": p.stat().st_size} for p in paths}
+    (folder / MANIFEST).write_text(json.dumps({**manifest, "files": files, **over}))
+
+
+def _way(name: str) -> tuple[str, str]:
+    return (LAB, HOSPITAL) if name.startswith(EMULATOR) else (HOSPITAL, LAB)
+
+
 def lay_out(root: Path, model_type: str = "llama", **model: Any) -> Parties:
     """Give the lab a model and a corpus, the hospital private data."""
     parties = Parties(root)
     lab, hospital = parties.home(LAB), parties.home(HOSPITAL)
     lab.mkdir(parents=True)
     hospital.mkdir()
+    introduce(lab, hospital)
     save_tiny(lab / "model", model_type, **model)
     (lab / "corpus.txt").write_text(f"{WORDS}. " * 300, encoding="utf-8")
     rows = [json.dumps({"text": f"{WORDS} {number}"}) for number in range(24)]
     (hospital / "private.jsonl").write_text("\n".join(rows), encoding="utf-8")
     (lab / "shared.jsonl").write_text("\n".join(rows[:6]), encoding="utf-8")
     return parties
+
+
+@cache
+def ring_of(party: str) -> Ring:
+    """Make the keys of a party, once for all tests."""
+    return Ring.new(party)
+
+
+def introduce(*folders: Path) -> None:
+    """Give each party keys, and pin those of all others."""
+    for folder in folders:
+        save_ring(ring_of(folder.name), ring_path(folder / "home"))
+        for other in folders:
+            if other != folder:
+                public = canonical(ring_of(other.name).public().wire())
+                peers_of(folder / "home").add(public, other.name)
 
 
 def distill(steps: int | None = 4, **over: Any) -> dict[str, Any]:

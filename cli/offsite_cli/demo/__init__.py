@@ -1,5 +1,6 @@
 """`offsite demo`: two parties, three stages, one real model, on one machine."""
 
+import secrets
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +30,13 @@ def demo(
     upper_bound: Annotated[
         bool, typer.Option("--upper-bound", help="Fine-tune the full model as well; takes long.")
     ] = False,
+    exchange: Annotated[
+        str, typer.Option(help="s3://bucket as the exchange, which OFFSITE_EXCHANGE_* describe.")
+    ] = "",
+    credentials: Annotated[
+        Path | None,
+        typer.Option(help="Of that: a folder with lab.json and hospital.json, each party's own."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     output: Annotated[Output, typer.Option("--output", "-o")] = Output.TEXT,
 ) -> None:
@@ -36,6 +44,8 @@ def demo(
 
     A model owner, the lab, has SmolLM2-135M. A data owner, the hospital, has medical coding text.
     """
+    if (exchange == "") is not (credentials is None):
+        raise InputError("--exchange and --credentials go together; name both of them")
     if data is not None and task is not None:
         raise InputError("--data and --task exclude each other; name one of them")
     with monitored(output) as monitor:
@@ -43,7 +53,9 @@ def demo(
         from offsite_cli.demo.play import play
 
         choices = Choices(model=model, data=data, task=task, upper_bound=upper_bound)
-        result = play(Cast(folder.resolve(), seed), choices, monitor)
+        tag = f"-{secrets.token_hex(3)}" if exchange else ""
+        cast = Cast(folder.resolve(), seed, exchange, credentials, tag)
+        result = play(cast, choices, monitor)
         if output is Output.JSON:
             monitor.emit(result.event())
     if output is Output.TEXT:

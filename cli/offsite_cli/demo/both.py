@@ -10,11 +10,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedTokenizerBase
 
 from offsite.data import Shuffled, encode, read_rows
 from offsite.events import Monitor
-from offsite.layers import Loaded, inference, lm_loss, load
+from offsite.layers import Loaded, context, inference, lm_loss, load
 from offsite.stages.report import report
 from offsite.train import Checkpoints, Plan, fit
 from offsite_cli.demo.story import Recipe
@@ -38,16 +37,16 @@ def score_and_continue(folder: Path, text: Path, setting: str, monitor: Monitor)
     """Score a model on the private test text, and let it go on from how that begins."""
     loaded = load(folder)
     metric, value = report(loaded, text, setting, monitor)
-    prompt = _first_prompt(loaded.tokenizer, text)
+    prompt = _first_prompt(loaded, text)
     return Scored(metric, value, prompt, _continue(loaded, prompt))
 
 
-def _first_prompt(tokenizer: PreTrainedTokenizerBase, text: Path) -> str:
-    row = read_rows(text)[0]
-    if row.prompt:
-        return row.prompt
-    ids = tokenizer(row.text, add_special_tokens=False)["input_ids"][:_PROMPT_TOKENS]
-    return str(tokenizer.decode(ids))
+def _first_prompt(loaded: Loaded, text: Path) -> str:
+    """Take the end of the first prompt, or the beginning of the first text."""
+    row, tokenizer = read_rows(text)[0], loaded.tokenizer
+    ids = tokenizer(row.prompt or row.text, add_special_tokens=False, verbose=False)["input_ids"]
+    room = max(1, context(loaded.model) - _NEW_TOKENS - 1)
+    return str(tokenizer.decode(ids[-room:] if row.prompt else ids[:_PROMPT_TOKENS]))
 
 
 def _continue(loaded: Loaded, prompt: str) -> str:

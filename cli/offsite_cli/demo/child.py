@@ -1,6 +1,7 @@
 """A stage in a process of its own, as each party would run it, and what it costs."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -28,15 +29,15 @@ class Outcome:
 
 
 def run_stage(
-    job: Path, party: str, home: Path, exchange: str, show: Callable[[Event], None]
+    job: Path, home: Path, exchange: str, environ: dict[str, str], show: Callable[[Event], None]
 ) -> Outcome:
     """Run `offsite run` on a job file in a process of its own, and show what it tells.
 
     Raises:
         OffsiteError, InputError: the stage failed, with its own message.
     """
-    command = [sys.executable, "-m", "offsite_cli", "run", str(job), "--output", "json"]
-    command += ["--party", party, "--home", str(home), "--exchange", exchange]
+    command = [sys.executable, "-P", "-m", "offsite_cli", "run", str(job), "--output", "json"]
+    command += ["--home", str(home), "--exchange", exchange]
     outcome, began, last = Outcome(), time.monotonic(), Event()
     # a process group of its own: a terminal's interrupt reaches it once, through us
     with (
@@ -48,6 +49,7 @@ def run_stage(
             stderr=complaint,
             text=True,
             process_group=0,
+            env={**os.environ, **environ},
         ) as process,
         forwarding(process),
     ):

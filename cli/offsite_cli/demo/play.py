@@ -5,6 +5,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from offsite.api import MODEL_PATTERN
+from offsite.data import read_rows
+from offsite.errors import DataError
 from offsite.events import Monitor
 from offsite.stages.workspace import from_hub, model_digest
 from offsite_cli.demo import both
@@ -29,6 +31,7 @@ def play(cast: Cast, choices: Choices, monitor: Monitor) -> Result:
     # what the user named is looked at before anything of an earlier demo is deleted
     private = _private_data(choices, cast.seed)
     model = _own_model(choices.model, recipe) if choices.model is not None else None
+    cast.refuse_inside(*filter(None, (model, choices.data, _task_file(choices))))
     cast.lay_out()
     write_corpus(cast.lab / "corpus.jsonl")
     write_splits(cast.hospital, private)
@@ -66,11 +69,19 @@ def _own_model(name: str, recipe: Recipe) -> Path:
     return folder
 
 
+def _task_file(choices: Choices) -> Path | None:
+    named = choices.task is not None and choices.task != _SHIPPED_TASK
+    return Path(str(choices.task)).expanduser() if named else None
+
+
 def _private_data(choices: Choices, seed: int) -> Splits:
     if choices.task == _SHIPPED_TASK:
         return questions(seed)
-    source = choices.task or choices.data
-    return own_data(Path(source).expanduser(), seed) if source else texts(seed)
+    task = _task_file(choices)
+    if task is not None and not read_rows(task)[0].choices:
+        raise DataError(f"{task} has no choices, so it is no task; name it with --data")
+    source = task or choices.data
+    return own_data(source.expanduser(), seed) if source else texts(seed)
 
 
 def _upper_bound(cast: Cast, model: Path, recipe: Recipe, monitor: Monitor) -> float | None:

@@ -1,6 +1,5 @@
 """The demo's story: what each party has, the three jobs, and who computes what."""
 
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +10,9 @@ from ruamel.yaml import YAML
 
 from offsite.errors import InputError, ModelError
 from offsite.events import Event
-from offsite.families import family_of
+from offsite.exchange.home import peers_of, ring_path
+from offsite.sealing import Ring, save_ring
+from offsite.sealing.parts import canonical
 from offsite.store import disk_errors
 from offsite_cli.demo.child import Outcome, run_stage
 
@@ -40,8 +41,10 @@ class Recipe:
         Raises:
             ModelError: the model is of no known family, or has too few blocks to show anything.
         """
-        config = json.loads((model / "config.json").read_bytes())
-        middle = family_of(config).count(config) - 2 * ENDS
+        # torch takes seconds to import, so only what needs it does so
+        from offsite.layers import block_count
+
+        middle = block_count(model) - 2 * ENDS
         if middle < 2:
             raise ModelError(f"{model}: the demo needs a model of {2 * ENDS + 2} blocks or more")
         return max(1, round(self.share * middle))
@@ -63,6 +66,12 @@ class Cast:
 
     root: Path
     seed: int = 0
+    exchange: str = ""
+    """What both reach: `s3://bucket`; absent: a folder beside theirs."""
+    credentials: Path | None = None
+    """Of an S3 exchange: a folder with `lab.json` and `hospital.json`."""
+    tag: str = ""
+    """Ends the names of the jobs: an exchange that outlives the demo knows older ones."""
 
     @property
     def lab(self) -> Path:
@@ -75,17 +84,12 @@ class Cast:
         return self.root / HOSPITAL
 
     @property
-    def exchange(self) -> str:
-        """What both reach."""
-        return (self.root / "exchange").as_uri()
-
-    @property
     def plugged(self) -> Path:
         """The model that comes out of it."""
         return self.lab / "plugged-in"
 
     def lay_out(self) -> None:
-        """Make the parties' folders, in place of those of an earlier demo.
+        """Make the parties' folders and keys, in place of those of an earlier demo.
 
         Raises:
             InputError: there is something that no demo put there.
@@ -94,25 +98,42 @@ class Cast:
         if root.is_file() or (root.is_dir() and any(root.iterdir()) and not mark.exists()):
             raise InputError(f"{root} is not empty and not of a demo; name another --folder")
         with disk_errors(root):
-            if root.is_dir():
-                shutil.rmtree(root)
+            for former in (LAB, HOSPITAL, "exchange"):
+                shutil.rmtree(root / former, ignore_errors=True)
             for folder in (self.lab, self.hospital):
                 folder.mkdir(parents=True)
             mark.touch()
+        rings = {folder: Ring.new(folder.name) for folder in (self.lab, self.hospital)}
+        for folder, other in ((self.lab, self.hospital), (self.hospital, self.lab)):
+            save_ring(rings[folder], ring_path(folder / "home"))
+            public = canonical(rings[other].public().wire())
+            peers_of(folder / "home").add(public, other.name)
+
+    def refuse_inside(self, *named: Path) -> None:
+        """Check that nothing that the user named would be deleted with an earlier demo.
+
+        Raises:
+            InputError: it lies in the demo's folder.
+        """
+        for path in named:
+            if path.resolve().is_relative_to(self.root):
+                raise InputError(
+                    f"{path} is in {self.root}, which the demo empties; name another --folder"
+                )
 
     def write_jobs(self, model: Path, recipe: Recipe) -> None:
         """Write the three job files, each into the folder of the party whose job it is."""
         keep = recipe.kept(model)
         self._write(self.lab / "distill.yaml", HOSPITAL, "emulator", _distill(model, keep))
-        self._write(self.hospital / "tune.yaml", LAB, "adapter", _tune(recipe))
-        self._write(self.lab / "plug-in.yaml", HOSPITAL, "plug-in", _plug_in(model))
+        self._write(self.hospital / "tune.yaml", LAB, "adapter", _tune(recipe, self.tag))
+        self._write(self.lab / "plug-in.yaml", HOSPITAL, "plug-in", _plug_in(model, self.tag))
 
     def _write(self, path: Path, peer: str, name: str, section: dict[str, Any]) -> None:
         stage = {"emulator": "Distill", "adapter": "Tune", "plug-in": "PlugIn"}[name]
         job = {
             "apiVersion": "offsite-tuning.dev/v1alpha1",
             "kind": "OffsiteJob",
-            "metadata": {"name": name},
+            "metadata": {"name": name + self.tag},
             "spec": {"stage": stage, "peer": peer, "seed": self.seed, **section},
         }
         with path.open("w", encoding="utf-8") as file:
@@ -120,31 +141,37 @@ class Cast:
 
     def play(self, show: Callable[[Event], None]) -> dict[str, Outcome]:
         """Run the three stages, each as its own party in its own process."""
-        parts = {
-            "distill": (self.lab, LAB),
-            "tune": (self.hospital, HOSPITAL),
-            "plug-in": (self.lab, LAB),
-        }
+        parts = {"distill": self.lab, "tune": self.hospital, "plug-in": self.lab}
+        exchange = self.exchange or (self.root / "exchange").as_uri()
         return {
-            name: run_stage(folder / f"{name}.yaml", who, folder / "home", self.exchange, show)
-            for name, (folder, who) in parts.items()
+            name: run_stage(
+                folder / f"{name}.yaml", folder / "home", exchange, self._environ(folder), show
+            )
+            for name, folder in parts.items()
         }
+
+    def _environ(self, folder: Path) -> dict[str, str]:
+        """What only one party's processes see."""
+        if self.credentials is None:
+            return {}
+        place = self.credentials / f"{folder.name}.json"
+        return {"OFFSITE_EXCHANGE_CREDENTIALS": str(place.resolve())}
 
 
 def _distill(model: Path, keep: int) -> dict[str, Any]:
     return {
         "distill": {
-            "model": str(model),
+            "model": model.as_uri(),
             "ends": {"bottom": ENDS, "top": ENDS},
             "emulator": {"method": "LayerDrop", "blocks": keep, "calibration": "corpus.jsonl"},
         }
     }
 
 
-def _tune(recipe: Recipe) -> dict[str, Any]:
+def _tune(recipe: Recipe, tag: str) -> dict[str, Any]:
     return {
         "tune": {
-            "bundle": "emulator",
+            "bundle": f"emulator{tag}",
             "data": {"train": "train.jsonl", "validation": "validation.jsonl"},
             "training": {
                 "steps": recipe.steps,
@@ -157,7 +184,11 @@ def _tune(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _plug_in(model: Path) -> dict[str, Any]:
+def _plug_in(model: Path, tag: str) -> dict[str, Any]:
     return {
-        "plugIn": {"model": str(model), "adapter": "adapter", "export": {"to": "plugged-in"}},
+        "plugIn": {
+            "model": model.as_uri(),
+            "adapter": f"adapter{tag}",
+            "export": {"to": "plugged-in"},
+        },
     }

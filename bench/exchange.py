@@ -1,0 +1,190 @@
+"""`make bench`, second part: sealed transfer against a plain one, in one run, on a local MinIO.
+
+Ratios above all: the machine, the server and the link are the same for both. The link of 1 Gbit/s
+is the loopback of a network namespace of its own, shaped by `tc`; that takes root and Linux.
+"""
+
+import argparse
+import hashlib
+import io
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from offsite.bundle import AdapterFacts, Manifest, check_files, read_manifest, write_manifest
+from offsite.events import Monitor
+from offsite.exchange import Books, Checks, Mailbox, Outgoing, Reference, pull, push
+from offsite.exchange.workers import in_workers
+from offsite.sealing import Ring, new_bundle_key, open_shard, seal_shard
+from offsite.sealing.parts import canonical
+from offsite.sealing.peers import Peers
+from offsite.store import ObjectStore
+from offsite.store.s3 import S3Store
+from offsite_testing.minio_server import running_minio
+
+_SHARD = 64 << 20
+_SHAPED = (
+    "ip link set lo up && tc qdisc add dev lo root tbf rate 1gbit burst 512kb latency 100ms && "
+    'exec "$@"'
+)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a piece of work took, of this process and those that it started."""
+
+    seconds: float
+    cpu: float
+
+
+def measured(work: Callable[[], object]) -> Cost:
+    """Measure a piece of work."""
+    wall, cpu = time.perf_counter(), _cpu()
+    work()
+    return Cost(time.perf_counter() - wall, _cpu() - cpu)
+
+
+def _cpu() -> float:
+    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+def main() -> None:
+    """Measure, and print two tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--gigabytes", type=int, default=2, help="size of the bundle")
+    parser.add_argument("--link", default="loopback", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    console = Console(width=120)
+    if options.link == "loopback":
+        console.print(_in_memory())
+    with tempfile.TemporaryDirectory(prefix="offsite-bench-") as name:
+        console.print(_over_the_store(Path(name), options.gigabytes, options.link))
+    if options.link == "loopback":
+        again = [sys.executable, __file__, "--gigabytes", str(options.gigabytes)]
+        shaped = ["unshare", "--net", "sh", "-c", _SHAPED, "sh", *again, "--link", "1 Gbit/s"]
+        if subprocess.run(shaped, check=False).returncode:
+            console.print("no link could be shaped: that takes root, iproute2 and unshare")
+
+
+def _in_memory() -> Table:
+    plain, key = os.urandom(_SHARD), new_bundle_key()
+    sealed = seal_shard(key, io.BytesIO(plain), len(plain), b"")
+
+    def seal() -> None:
+        hashlib.sha256(plain).digest()  # as the manifest has it
+        hashlib.sha256(seal_shard(key, io.BytesIO(plain), len(plain), b"")).digest()
+
+    def unseal() -> None:
+        hashlib.sha256(sealed).digest()
+        target = io.BytesIO()
+        open_shard(key, sealed, b"", target)
+        hashlib.sha256(target.getbuffer()).digest()
+
+    table = Table(title="one shard of 64 MiB, with both of its hashes")
+    table.add_column("work")
+    table.add_column("GB a CPU-second", justify="right")
+    for words, work in (("seal", seal), ("open", unseal)):
+        best = min(measured(work).cpu for _ in range(5))
+        table.add_row(words, f"{_SHARD / best / 1e9:.2f}")
+    return table
+
+
+def _over_the_store(root: Path, gigabytes: int, link: str) -> Table:
+    folder = _bundle(root, gigabytes)
+    size = read_manifest(folder)[0].size
+    table = Table(title=f"{size / 1e9:.1f} GB, local MinIO, {os.cpu_count()} cores, {link}")
+    for column in ("work", "MB/s", "x plain", "CPU-seconds/GB"):
+        table.add_column(column, justify="left" if column == "work" else "right")
+    with running_minio(root / "minio") as server:
+        server.root().make_bucket("exchange")
+        for row in _rows(root, folder, server.store("exchange"), size):
+            table.add_row(*row)
+    return table
+
+
+def _rows(root: Path, folder: Path, store: S3Store, size: int) -> list[list[str]]:
+    shards = [(folder / "model.safetensors", number) for number in range(size // _SHARD)]
+    prefix = "plain/"
+    put = measured(lambda: _all(partial(_put, store, prefix), shards, size))
+    get = measured(lambda: _all(partial(_get, store, prefix), shards, size))
+    lab, hospital = (_mailbox(root, who, store) for who in ("lab", "hospital"))
+    monitor = Monitor(lambda event: None)
+    outgoing = Outgoing(folder, "hospital", "job-1")
+    sent = measured(lambda: push(lab, outgoing, monitor))
+
+    def take() -> None:
+        envelope = hospital.incoming("lab", Reference("large"))
+        pull(hospital, envelope, root / "opened", Checks(lambda manifest: None, _checked), monitor)
+
+    taken = measured(take)
+    work = {"plain PUT": (put, put), "seal and push": (sent, put)}
+    work |= {"plain GET": (get, get), "pull and open": (taken, get)}
+    return [
+        [
+            words,
+            f"{size / cost.seconds / 1e6:.0f}",
+            f"{plain.seconds / cost.seconds:.2f}",
+            f"{cost.cpu / size * 1e9:.1f}",
+        ]
+        for words, (cost, plain) in work.items()
+    ]
+
+
+def _all(task: Callable[[Any], object], items: list[Any], size: int) -> None:
+    for _ in in_workers(task, items, size):
+        pass
+
+
+def _put(store: ObjectStore, prefix: str, shard: tuple[Path, int]) -> None:
+    path, number = shard
+    with path.open("rb") as file:
+        file.seek(number * _SHARD)
+        store.put(f"{prefix}{number}", file.read(_SHARD))
+
+
+def _get(store: ObjectStore, prefix: str, shard: tuple[Path, int]) -> None:
+    store.get(f"{prefix}{shard[1]}", _SHARD)
+
+
+def _bundle(root: Path, gigabytes: int) -> Path:
+    folder = root / "large"
+    folder.mkdir()
+    with (folder / "model.safetensors").open("wb") as file:
+        for _ in range(gigabytes * 16):
+            file.write(os.urandom(_SHARD))
+    facts = AdapterFacts(method="LoRA", scope="All", rank=1, answers="sha256:" + "0" * 64)
+    fields: dict[str, Any] = {"architecture": "X", "dtype": "float32", "facts": facts}
+    write_manifest(folder, name="large", made_by="lab", made_for="hospital", **fields)
+    return folder
+
+
+def _checked(folder: Path) -> Manifest:
+    manifest, _ = read_manifest(folder)
+    check_files(folder, manifest)
+    return manifest
+
+
+def _mailbox(root: Path, party: str, store: ObjectStore) -> Mailbox:
+    peers = Peers(root / party / "peers")
+    for name, ring in _RINGS.items():
+        peers.add(canonical(ring.public().wire()), name)
+    return Mailbox(_RINGS[party], peers, store, Books(root / party), root / party / "journals")
+
+
+_RINGS = {name: Ring.new(name) for name in ("lab", "hospital")}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""`offsite bundles`: what lies in the exchange between you and your peers."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from offsite.bundle import Manifest, check_emulator, check_files, read_manifest
+from offsite.errors import BundleError, InputError
+from offsite.exchange import (
+    Checks,
+    Mailbox,
+    Outgoing,
+    Reference,
+    pull,
+    push,
+    verify_bundle,
+    verify_chain,
+    withdraw,
+)
+from offsite.exchange.chain import envelopes
+from offsite.exchange.home import open_mailbox
+from offsite.sealing import Envelope
+from offsite_cli.options import HOME, Exchange, Format, Home
+from offsite_cli.output import Output, monitored, say, show_json
+
+app = typer.Typer(no_args_is_help=True, help="Sealed bundles in the exchange.")
+
+Peer = Annotated[str, typer.Option(help="The other party.")]
+
+
+def _open(home: Path, exchange: str) -> Mailbox:
+    return open_mailbox(home.expanduser().resolve(), exchange, os.environ)
+
+
+@app.command("push")
+def push_(
+    folder: Annotated[Path, typer.Argument(help="A bundle: files and their manifest.json.")],
+    peer: Peer,
+    exchange: Exchange,
+    home: Home = HOME,
+    parent: Annotated[str | None, typer.Option(help="The envelope that it answers.")] = None,
+    output: Format = Output.TEXT,
+) -> None:
+    """Seal a bundle and send it. Cut off and run again, it goes on where it was."""
+    with monitored(output) as monitor:
+        mailbox = _open(home, exchange)
+        manifest, digest = read_manifest(folder)
+        check_files(folder, manifest)
+        recipient = mailbox.peers.get(peer).id
+        if (manifest.made_by, manifest.made_for) != (mailbox.id, recipient):
+            raise BundleError(
+                f"{folder} was made by {manifest.made_by} for {manifest.made_for}, not by "
+                f"{mailbox.id} for {recipient}"
+            )
+        job = hashlib.sha256(digest.encode()).hexdigest()[:32]
+        sent = push(mailbox, Outgoing(folder, peer, job, parent), monitor)
+        monitor.artifact(manifest.name, sent.digest, sent.uri, manifest.size)
+
+
+@app.command("pull")
+def pull_(
+    name: Annotated[str, typer.Argument(help="The bundle: NAME, or NAME@sha256:…")],
+    folder: Annotated[Path, typer.Argument(help="Where to put it; must not be there yet.")],
+    peer: Peer,
+    exchange: Exchange,
+    home: Home = HOME,
+    output: Format = Output.TEXT,
+) -> None:
+    """Fetch a bundle that a peer sent, check it and open it."""
+    with monitored(output) as monitor:
+        if folder.exists():
+            raise InputError(f"{folder} is there already; name another folder")
+        mailbox = _open(home, exchange)
+        envelope = mailbox.incoming(peer, Reference.parse(name))
+        checks = Checks(lambda manifest: None, _check)
+        manifest = pull(mailbox, envelope, folder.resolve(), checks, monitor)
+        monitor.artifact(manifest.name, envelope.digest, folder.resolve().as_uri(), manifest.size)
+
+
+def _check(folder: Path) -> Manifest:
+    manifest, _ = read_manifest(folder)
+    if manifest.facts.kind == "emulator":
+        return check_emulator(folder)
+    # what an adapter may hold is for plug-in to say, by the record of its emulator
+    check_files(folder, manifest)
+    return manifest
+
+
+@app.command("list")
+def list_(exchange: Exchange, home: Home = HOME, output: Format = Output.TEXT) -> None:
+    """List what is between you and your peers."""
+    found = list(envelopes(_open(home, exchange)))
+    if output is Output.JSON:
+        show_json([_facts(envelope) for envelope in found])
+        return
+    for envelope in found:
+        print(_line(envelope))
+
+
+@app.command()
+def show(
+    digest: Annotated[str, typer.Argument(help="The envelope: sha256:…")],
+    exchange: Exchange,
+    home: Home = HOME,
+) -> None:
+    """Show what an envelope says, as JSON."""
+    (envelope, *_) = verify_chain(_open(home, exchange), digest)
+    show_json(_facts(envelope) | {"header": envelope.header.wire()})
+
+
+@app.command()
+def verify(
+    target: Annotated[str, typer.Argument(help="An envelope (sha256:…), or a plugged-in model.")],
+    exchange: Exchange,
+    home: Home = HOME,
+    chain: Annotated[
+        bool, typer.Option("--chain", help="Walk on to the emulator that it all began with.")
+    ] = False,
+    output: Format = Output.TEXT,
+) -> None:
+    """Check signatures and the digest of every shard. Needs no private key but your identity."""
+    with monitored(output) as monitor:
+        mailbox = _open(home, exchange)
+        digest = _digest(target)
+        links = verify_chain(mailbox, digest) if chain else []
+        if not links:
+            links = [verify_bundle(mailbox, digest, monitor)]
+    if output is Output.JSON:
+        show_json([_facts(link) for link in links])
+        return
+    for link in links:
+        print(_line(link))
+
+
+@app.command("rm")
+def rm(
+    name: Annotated[str, typer.Argument(help="The bundle that you sent.")],
+    peer: Peer,
+    exchange: Exchange,
+    home: Home = HOME,
+) -> None:
+    """Take a bundle back: delete its shards, and publish a signed notice that it is gone."""
+    sent = withdraw(_open(home, exchange), peer, name)
+    say(f"took {name} back; whoever fetched it before still has it ({sent.digest})")
+
+
+def _digest(target: str) -> str:
+    if target.startswith("sha256:"):
+        return target
+    path = Path(target) / "provenance.json"
+    try:
+        return str(json.loads(path.read_bytes())["adapter"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{target} is neither an envelope nor a plugged-in model: {error}"
+        ) from error
+
+
+def _facts(envelope: Envelope) -> dict[str, object]:
+    header = envelope.header.wire()
+    shards = header.pop("shards")
+    size = sum(shard["size"] for shard in shards)
+    return {"digest": envelope.digest, "shards": len(shards), "sizeBytes": size, **header}
+
+
+def _line(envelope: Envelope) -> str:
+    header = envelope.header
+    size = sum(shard.size for shard in header.shards) / 1e6
+    return (
+        f"{header.sender} → {header.recipient}  {header.kind} {header.name}  "
+        f"#{header.sequence}  {size:.1f} MB  {header.created:%Y-%m-%d %H:%M}  {envelope.digest}"
+    )

@@ -1,0 +1,133 @@
+"""`offsite exchange`: what the administrator of an exchange on a MinIO does, by hand or by script.
+
+`OFFSITE_ADMIN_ENDPOINT`, `_CREDENTIALS` (a file), `_REGION` and `_CA` say where and who.
+"""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from offsite.store.admin import Account, BucketFacts, ExchangeAdmin
+from offsite.store.admin_api import NoAdminError
+from offsite.store.policies import policy_of
+from offsite.store.s3 import s3_store
+from offsite_cli.output import Output, say
+
+app = typer.Typer(
+    name="exchange",
+    help="Set up an exchange: its bucket, an account for each party, who may read from whom.",
+    no_args_is_help=True,
+)
+
+Bucket = Annotated[str, typer.Argument(help="The exchange: s3://bucket.")]
+Party = Annotated[str, typer.Argument(help="The party that reads: its id.")]
+Peers = Annotated[list[str], typer.Option("--from", help="A party that sends. Can be repeated.")]
+
+
+@app.command("init")
+def init(bucket: Bucket) -> None:
+    """Make the bucket, or mend it: its versions, and the rule by which old ones expire.
+
+    It can be run again at any time.
+    """
+    _admin(bucket).prepare()
+    print(f"{bucket} is ready")
+
+
+@app.command("grant")
+def grant(
+    bucket: Bucket,
+    party: Party,
+    peers: Peers,
+    credentials: Annotated[
+        Path | None,
+        typer.Option(help="A folder for the credentials of new accounts: PARTY.json each."),
+    ] = None,
+) -> None:
+    """Let a party read what others send to it. An account that is missing is made.
+
+    A grant is one way: for both, grant twice. Where the store has no admin API of MinIO, the
+    policy is printed, for its administrator to set.
+    """
+    admin = _admin(bucket)
+    try:
+        written = [path for peer in peers for path in admin.grant(party, peer, credentials)]
+    except NoAdminError as error:
+        say(f"{error}; the policy of {party}, with all that it may read:")
+        print(json.dumps(policy_of(admin.store.bucket, party, peers), indent=2))
+        return
+    for path in written:
+        print(f"{path} holds the credentials of a new account; hand it over in private")
+    print(f"{party} may read what {', '.join(peers)} sends to it")
+
+
+@app.command("revoke")
+def revoke(bucket: Bucket, party: Party, peers: Peers) -> None:
+    """Let a party read no more of what others send to it. What it read already it keeps."""
+    admin = _admin(bucket)
+    for peer in peers:
+        if not admin.revoke(party, peer):
+            say(f"{party} was not granted to read from {peer}")
+    print(f"{party} may not read what {', '.join(peers)} sends to it")
+
+
+@app.command("show")
+def show(
+    bucket: Bucket,
+    output: Annotated[Output, typer.Option("--output", "-o")] = Output.TEXT,
+) -> None:
+    """Show how the bucket stands, and who may read from whom, as the server has it."""
+    admin = _admin(bucket)
+    facts, accounts = admin.bucket(), admin.accounts()
+    if output is Output.JSON:
+        print(json.dumps(_document(bucket, facts, accounts)))
+        return
+    print(f"{bucket}: {', '.join(_described(facts))}")
+    for account in accounts:
+        print(_line(account))
+
+
+def _admin(bucket: str) -> ExchangeAdmin:
+    return ExchangeAdmin(s3_store(bucket, "OFFSITE_ADMIN", os.environ))
+
+
+def _document(bucket: str, facts: BucketFacts, accounts: list[Account]) -> dict[str, object]:
+    return {
+        "exchange": bucket,
+        "bucket": asdict(facts),
+        "accounts": [
+            {
+                "party": account.party,
+                "account": account.name,
+                "status": account.status,
+                "readsFrom": account.reads_from,
+                "policyChanged": account.changed,
+                "otherPolicies": account.other_policies,
+            }
+            for account in accounts
+        ],
+    }
+
+
+def _described(facts: BucketFacts) -> list[str]:
+    return [
+        "versioned" if facts.versioned else "NOT VERSIONED (run offsite exchange init)",
+        "old versions expire"
+        if facts.expiring
+        else "OLD VERSIONS STAY (run offsite exchange init)",
+        "PUBLIC (remove the bucket's own policy)" if facts.public else "not public",
+    ]
+
+
+def _line(account: Account) -> str:
+    peers = ", ".join(account.reads_from) or "nobody"
+    remarks = [f"reads from {peers}", account.status]
+    if account.changed:
+        remarks.append("POLICY CHANGED BY HAND (grant anew)")
+    if account.other_policies:
+        remarks.append(f"OTHER POLICIES: {', '.join(account.other_policies)}")
+    return f"{account.party} ({account.name}): {'; '.join(remarks)}"

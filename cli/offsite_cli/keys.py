@@ -1,0 +1,108 @@
+"""`offsite keys`: who you are."""
+
+import os
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from offsite.api import NAME_PATTERN, PATTERN_MEANING
+from offsite.errors import InputError
+from offsite.exchange.home import passphrase_of, ring_path
+from offsite.sealing import PublicRing, Ring, load_ring, save_ring
+from offsite.sealing.parts import canonical
+from offsite.store import write_whole
+from offsite_cli.options import HOME, Format, Home
+from offsite_cli.output import Output, say, show_json
+
+app = typer.Typer(no_args_is_help=True, help="Your own keys.")
+
+
+@app.command()
+def init(
+    party: Annotated[str, typer.Argument(help="Your id: a DNS label, chosen once.")],
+    home: Home = HOME,
+) -> None:
+    """Make the keys of a new party.
+
+    OFFSITE_PASSPHRASE_FILE names a file with a passphrase to keep them under.
+    """
+    path = ring_path(home.expanduser())
+    if path.exists():
+        raise InputError(f"{path} is there already; `offsite keys rotate` makes newer keys")
+    ring = Ring.new(party_id(party))
+    save_ring(ring, path, passphrase_of(os.environ))
+    say(f"made the keys of {ring.id} in {path}")
+    _show(ring.public(), Output.TEXT)
+
+
+@app.command()
+def show(home: Home = HOME, output: Format = Output.TEXT) -> None:
+    """Show your keys, and the fingerprint to read out to a peer."""
+    _show(_load(home).public(), output)
+
+
+@app.command()
+def export(
+    file: Annotated[Path, typer.Argument(help="Where to write it; your peers need it.")],
+    home: Home = HOME,
+) -> None:
+    """Write your public file. There is nothing secret in it."""
+    public = _load(home).public()
+    write_whole(file, canonical(public.wire()) + b"\n")
+    say(f"wrote {file}; its fingerprint is {public.fingerprint}")
+
+
+@app.command()
+def rotate(
+    home: Home = HOME,
+    overlap_days: Annotated[
+        int, typer.Option(min=0, help="How long the former keys count for what is on its way.")
+    ] = 30,
+) -> None:
+    """Make newer keys. What was sealed to the former ones still opens."""
+    _change(home, _load(home).rotated(timedelta(days=overlap_days)))
+
+
+@app.command()
+def revoke(
+    entry: Annotated[str, typer.Argument(help="The key's id, as `offsite keys show` lists it.")],
+    home: Home = HOME,
+) -> None:
+    """Make a key count for nothing, from when your peers have your newest public file."""
+    _change(home, _load(home).revoked(entry))
+
+
+def party_id(text: str) -> str:
+    """Check a party's id.
+
+    Raises:
+        InputError: it is not a DNS label.
+    """
+    if not re.fullmatch(NAME_PATTERN, text):
+        raise InputError(f"party {text!r} must be {PATTERN_MEANING[NAME_PATTERN]}")
+    return text
+
+
+def _load(home: Path) -> Ring:
+    return load_ring(ring_path(home.expanduser()), passphrase_of(os.environ))
+
+
+def _change(home: Path, ring: Ring) -> None:
+    save_ring(ring, ring_path(home.expanduser()), passphrase_of(os.environ))
+    say("give your peers the newest public file: offsite keys export FILE")
+    _show(ring.public(), Output.TEXT)
+
+
+def _show(public: PublicRing, output: Output) -> None:
+    if output is Output.JSON:
+        entries = [entry.wire() | {"keyset": None} for entry in public.entries]
+        show_json({"id": public.id, "fingerprint": public.fingerprint, "keys": entries})
+        return
+    print(f"{public.id}: {public.fingerprint}")
+    for entry in public.entries:
+        until = f" until {entry.not_after:%Y-%m-%d}" if entry.not_after else ""
+        state = " revoked" if entry.revoked_at else until
+        print(f"  {entry.id}  {entry.purpose:7}  since {entry.not_before:%Y-%m-%d}{state}")

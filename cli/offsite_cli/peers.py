@@ -1,0 +1,60 @@
+"""`offsite peers`: whose keys you trust."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from offsite.errors import InputError
+from offsite.exchange.home import peers_of
+from offsite_cli.keys import party_id
+from offsite_cli.options import HOME, Format, Home
+from offsite_cli.output import Output, say, show_json
+
+app = typer.Typer(no_args_is_help=True, help="The keys of others.")
+
+
+@app.command()
+def add(
+    file: Annotated[Path, typer.Argument(help="The public file of `offsite keys export`.")],
+    alias: Annotated[str | None, typer.Option(help="Your own name for the peer.")] = None,
+    home: Home = HOME,
+) -> None:
+    """Pin the keys of a peer, or take newer ones that a pinned key signed.
+
+    Compare the fingerprint with your peer over another channel.
+    """
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {file}: {error}") from error
+    name = party_id(alias) if alias else None
+    ring = peers_of(home.expanduser()).add(content, str(file), name)
+    say(f"pinned {ring.id}; compare its fingerprint with your peer by telephone")
+    print(f"{ring.id}: {ring.fingerprint}")
+
+
+@app.command("list")
+def list_(home: Home = HOME, output: Format = Output.TEXT) -> None:
+    """List the peers whose keys are pinned."""
+    found = peers_of(home.expanduser()).all()
+    if output is Output.JSON:
+        show_json(
+            [
+                {"alias": alias, "id": ring.id, "fingerprint": ring.fingerprint}
+                for alias, ring in found.items()
+            ]
+        )
+        return
+    for alias, ring in found.items():
+        print(f"{alias} ({ring.id}): {ring.fingerprint}")
+
+
+@app.command()
+def remove(
+    alias: Annotated[str, typer.Argument(help="The peer, as `offsite peers list` names it.")],
+    home: Home = HOME,
+) -> None:
+    """Forget the keys of a peer."""
+    peers_of(home.expanduser()).remove(party_id(alias))
+    say(f"forgot {alias}")

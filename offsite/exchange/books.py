@@ -1,0 +1,109 @@
+"""What a party remembers of its exchanges: sequences that it allotted, envelopes that it accepted.
+
+The books are in the party's own home, never in the exchange, and each is changed under a lock.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from offsite.errors import BundleError
+from offsite.sealing.envelope import Grant
+from offsite.sealing.parts import now
+from offsite.store import disk_errors, locked, write_whole
+
+Page = dict[str, Any]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Books:
+    """A folder of small JSON files."""
+
+    folder: Path
+
+    def allot(self, peer: str, name: str, job: str) -> int:
+        """Give a job its sequence for a bundle: the same one however often it asks."""
+
+        def change(page: Page) -> int:
+            jobs: dict[str, int] = page.setdefault(name, {})
+            return jobs.setdefault(job, max(jobs.values(), default=0) + 1)
+
+        return self._change(f"sequences/{peer}", change)
+
+    def accept(self, peer: str, name: str, sequence: int, digest: str) -> None:
+        """Enter an envelope into the ledger.
+
+        Raises:
+            BundleError: it is older than what was accepted already, or another one of the same
+                sequence: a replay, or a store that hides what is newer.
+        """
+
+        def change(page: Page) -> None:
+            accepted: list[list[Any]] = page.setdefault(name, [])
+            check_fresh(accepted, name, sequence, digest)
+            if [sequence, digest] not in accepted:
+                accepted.append([sequence, digest])
+
+        self._change(f"ledger/{peer}", change)
+
+    def accepted(self, peer: str, name: str) -> list[list[Any]]:
+        """List what the ledger has of a bundle: sequence and envelope digest, oldest first."""
+        found: list[list[Any]] = self._read(self._path(f"ledger/{peer}")).get(name, [])
+        return found
+
+    def use(self, emulator: str, adapter: str, grant: Grant) -> None:
+        """Count one use of an emulator: one distinct adapter envelope.
+
+        Raises:
+            BundleError: its grant has ended, or is used up.
+        """
+
+        def change(page: Page) -> None:
+            used: list[str] = page.setdefault(emulator, [])
+            if adapter in used:
+                return
+            if grant.expires is not None and grant.expires < now():
+                raise BundleError(f"the grant of the emulator {emulator} ended on {grant.expires}")
+            if grant.max_uses is not None and len(used) >= grant.max_uses:
+                raise BundleError(
+                    f"the grant of the emulator {emulator} is used up: {len(used)} adapters were "
+                    "accepted"
+                )
+            used.append(adapter)
+
+        self._change("uses", change)
+
+    def _path(self, book: str) -> Path:
+        return self.folder / f"{book}.json"
+
+    def _read(self, path: Path) -> Page:
+        with disk_errors(path):
+            page: Page = json.loads(path.read_bytes()) if path.is_file() else {}
+        return page
+
+    def _change(self, book: str, change: Callable[[Page], T]) -> T:
+        path = self._path(book)
+        with locked(path.with_suffix(".lock")):
+            page = self._read(path)
+            before = json.dumps(page)
+            result = change(page)
+            if json.dumps(page) != before:
+                write_whole(path, json.dumps(page, indent=1).encode())
+        return result
+
+
+def check_fresh(accepted: list[list[Any]], name: str, sequence: int, digest: str) -> None:
+    """Check an envelope against what was accepted of its bundle.
+
+    Raises:
+        BundleError: it is neither newer nor one of them.
+    """
+    newest = max((each[0] for each in accepted), default=0)
+    if [sequence, digest] not in accepted and sequence <= newest:
+        raise BundleError(
+            f"{name} in sequence {sequence} ({digest}) is not newer than sequence {newest}, which "
+            "was accepted already: a replay, or the store hides what is newer"
+        )

@@ -1,0 +1,180 @@
+"""Who exchanges with whom, where: keys of objects, and which envelope is the one to take."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from offsite.errors import BundleError
+from offsite.exchange.books import Books, check_fresh
+from offsite.sealing import Envelope, PublicRing, Ring, read_envelope
+from offsite.sealing.envelope import LARGEST_ENVELOPE
+from offsite.sealing.parts import digest_of
+from offsite.sealing.peers import Peers
+from offsite.store import ObjectStore
+
+_LEAF = re.compile(r"([1-9][0-9]{0,15})/(envelope-)?([0-9a-f]{64})")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A bundle as a job names it: by its name, or by one envelope of it."""
+
+    name: str
+    digest: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Reference":
+        """Read `name` or `name@sha256:<hex>`."""
+        name, _, digest = text.partition("@")
+        return cls(name, digest or None)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What was published."""
+
+    digest: str
+    """Of the envelope."""
+    sequence: int
+    uri: str
+
+
+@dataclass
+class Listing:
+    """What lies in the exchange under one bundle's name: by sequence, keys and sizes."""
+
+    envelopes: dict[int, list[str]] = field(default_factory=dict)
+    shards: dict[int, dict[str, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Mailbox:
+    """One party's side of an exchange."""
+
+    ring: Ring
+    peers: Peers
+    store: ObjectStore
+    books: Books
+    scratch: Path
+    """Where journals of unfinished transfers lie."""
+
+    @property
+    def id(self) -> str:
+        """The party's id."""
+        return self.ring.id
+
+    def listing(self, prefix: str) -> Listing:
+        """List a bundle; whatever else somebody put there is passed over."""
+        found = Listing()
+        for key, size in self.store.sizes(prefix).items():
+            leaf = _LEAF.fullmatch(key.removeprefix(prefix))
+            if leaf is None:
+                continue
+            sequence = int(leaf[1])
+            if leaf[2]:
+                found.envelopes.setdefault(sequence, []).append(key)
+            else:
+                found.shards.setdefault(sequence, {})[leaf[3]] = size
+        return found
+
+    def incoming(self, peer: str, reference: Reference) -> Envelope:
+        """Find the envelope to open: the newest one, or the one that was named.
+
+        Raises:
+            BundleError: the peer sent none, or it may not be opened: not signed by the peer, of
+                another place, a replay, or taken back.
+        """
+        ring = self.peers.get(peer)
+        prefix = prefix_of(ring.id, self.id, reference.name)
+        envelope = self._chosen(ring, prefix, reference)
+        header = envelope.header
+        if header.kind == "tombstone":
+            raise BundleError(f"{ring.id} took back {reference.name} on {header.created}")
+        accepted = self.books.accepted(ring.id, reference.name)
+        check_fresh(accepted, reference.name, header.sequence, envelope.digest)
+        return envelope
+
+    def _chosen(self, ring: PublicRing, prefix: str, reference: Reference) -> Envelope:
+        accepted = {digest for _, digest in self.books.accepted(ring.id, reference.name)}
+        for sequence, keys in sorted(self.listing(prefix).envelopes.items(), reverse=True):
+            # attempts that raced: the one that was accepted before, else any, but always the same
+            found = sorted(self._read_all(ring, prefix, sequence, keys), key=lambda e: e.digest)
+            known = [e for e in found if e.digest in accepted]
+            wanted = [e for e in found if e.digest == reference.digest]
+            if reference.digest is None:
+                return (known or found)[0]
+            if wanted:
+                return wanted[0]
+        named = f" with the envelope {reference.digest}" if reference.digest else ""
+        raise BundleError(
+            f"{ring.id} has sent {self.id} no bundle named {reference.name}{named}: there is none "
+            f"at {self.store.uri(prefix)}"
+        )
+
+    def _read_all(
+        self, ring: PublicRing, prefix: str, sequence: int, keys: list[str]
+    ) -> Iterator[Envelope]:
+        for key in keys:
+            yield self.read(ring, key, prefix, sequence)
+
+    def sent(self, peer: PublicRing, name: str, sequence: int, job: str) -> Envelope | None:
+        """Find what a job of ours sent already, if it is in the exchange with all its shards.
+
+        Raises:
+            BundleError: there is an envelope that is not ours.
+        """
+        prefix = prefix_of(self.id, peer.id, name)
+        listing = self.listing(prefix)
+        for key in sorted(listing.envelopes.get(sequence, [])):
+            envelope = self.read(self.ring.public(), key, prefix, sequence)
+            if envelope.header.job == job and _is_whole(envelope, listing):
+                return envelope
+        return None
+
+    def is_whole(self, peer: str, name: str, digest: str) -> bool:
+        """Whether a bundle that we sent is in the exchange with all its shards.
+
+        Raises:
+            BundleError: its envelope was changed.
+        """
+        prefix = prefix_of(self.id, self.peers.get(peer).id, name)
+        listing = self.listing(prefix)
+        for sequence, keys in listing.envelopes.items():
+            key = f"{prefix}{sequence}/{envelope_name(digest)}"
+            if key in keys:
+                return _is_whole(self.read(self.ring.public(), key, prefix, sequence), listing)
+        return False
+
+    def read(self, sender: PublicRing, key: str, prefix: str, sequence: int) -> Envelope:
+        """Read the envelope at a key, and check that it belongs there.
+
+        Raises:
+            BundleError: it does not, or is not its sender's.
+        """
+        content = self.store.get(key, LARGEST_ENVELOPE)
+        if f"{prefix}{sequence}/{envelope_name(digest_of(content))}" != key:
+            raise BundleError(f"{self.store.uri(key)} was changed: its name is not its digest")
+        envelope = read_envelope(content, sender)
+        header = envelope.header
+        told = (prefix_of(header.sender, header.recipient, header.name), header.sequence)
+        if told != (prefix, sequence):
+            raise BundleError(
+                f"{self.store.uri(key)} is the envelope of {told[0]}{told[1]}, not of this place"
+            )
+        return envelope
+
+
+def _is_whole(envelope: Envelope, listing: Listing) -> bool:
+    there = listing.shards.get(envelope.header.sequence, {})
+    return all(there.get(shard.sha256) == shard.size for shard in envelope.header.shards)
+
+
+def prefix_of(sender: str, recipient: str, name: str) -> str:
+    """Name the place of a bundle."""
+    return f"{sender}/{recipient}/{name}/"
+
+
+def envelope_name(digest: str) -> str:
+    """Name the object of an envelope."""
+    return f"envelope-{digest.removeprefix('sha256:')}"

@@ -1,0 +1,140 @@
+"""Receiving: fetch and open the shards, and check what came out; or leave nothing."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from offsite.bundle import MANIFEST, Manifest, read_manifest
+from offsite.errors import BundleError, NotFoundError
+from offsite.events import Monitor
+from offsite.exchange.mailbox import Mailbox, prefix_of
+from offsite.exchange.sending import files_of
+from offsite.exchange.workers import in_workers
+from offsite.sealing import SHARD_SIZE, Envelope, Shard, open_shard
+from offsite.sealing.parts import digest_of, now
+from offsite.sealing.primitives import Keyset
+from offsite.sealing.shards import place_of, shard_count
+from offsite.store import ObjectStore, whole_folder
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What decides whether a bundle may be used."""
+
+    admit: Callable[[Manifest], None]
+    """Looks at the manifest before anything else is fetched."""
+    check: Callable[[Path], Manifest]
+    """Looks at everything that came out."""
+
+
+def pull(
+    mailbox: Mailbox, envelope: Envelope, target: Path, checks: Checks, monitor: Monitor
+) -> Manifest:
+    """Open a bundle that a peer sent, into a folder of one's own.
+
+    Args:
+        envelope: as `Mailbox.incoming` found it.
+    Raises:
+        BundleError: expired, a shard is missing or changed, or a check refuses; there is no folder.
+        StorageError: the store did not give it.
+    """
+    header = envelope.header
+    if header.grant.expires is not None and header.grant.expires < now():
+        raise BundleError(
+            f"the grant of {header.name} ended on {header.grant.expires}; ask {header.sender} to "
+            "send it again"
+        )
+    key = envelope.bundle_key(mailbox.ring)
+    prefix = f"{prefix_of(header.sender, header.recipient, header.name)}{header.sequence}/"
+    task = partial(_get_and_open, mailbox.store, prefix, key, header.bundle)
+    with whole_folder(target) as scratch:
+        _open_all(task, header.shards, scratch, checks.admit, monitor)
+        manifest = checks.check(scratch)
+        told = (manifest.name, manifest.made_by, manifest.made_for, manifest.facts.kind)
+        if told != (header.name, header.sender, header.recipient, header.kind):
+            raise BundleError(
+                f"the bundle {header.name} of {header.sender} for {header.recipient} says that it "
+                f"is {told[0]} of {told[1]} for {told[2]}"
+            )
+        mailbox.books.accept(header.sender, header.name, header.sequence, envelope.digest)
+    return manifest
+
+
+Task = Callable[[tuple[Shard, Path]], Shard]
+
+
+def _open_all(
+    task: Task,
+    shards: Sequence[Shard],
+    folder: Path,
+    admit: Callable[[Manifest], None],
+    monitor: Monitor,
+) -> None:
+    tracker = monitor.track("fetch and open", len(shards))
+    first = [shard for shard in shards if shard.file == 0]
+    if [shard.number for shard in first] != [0]:
+        raise BundleError("the envelope names no manifest, or one that is too large")
+    task((first[0], folder / MANIFEST))
+    tracker.advance()
+    manifest, _ = read_manifest(folder)
+    admit(manifest)
+    rest = [shard for shard in shards if shard.file]
+    paths = _places(manifest, rest, folder)
+    for path, entry in {folder / name: entry for name, entry in manifest.files.items()}.items():
+        with path.open("xb") as file:
+            file.truncate(entry.size)
+    jobs = [(shard, paths[shard.file]) for shard in rest]
+    for _ in in_workers(task, jobs, sum(shard.size for shard in rest)):
+        tracker.advance()
+        monitor.check()
+
+
+def _places(manifest: Manifest, shards: Sequence[Shard], folder: Path) -> dict[int, Path]:
+    """Find the path of each file, and check that the shards cover every file, once."""
+    names = files_of(manifest)
+    wanted = {
+        (number, i): shard_count(manifest.files[name].size)
+        for number, name in enumerate(names)
+        if number
+        for i in range(shard_count(manifest.files[name].size))
+    }
+    found = {(shard.file, shard.number): shard.count for shard in shards}
+    if found != wanted or len(found) != len(shards):
+        raise BundleError("the shards of the envelope are not those of the manifest's files")
+    return {number: folder / name for number, name in enumerate(names)}
+
+
+def _get_and_open(
+    store: ObjectStore, prefix: str, key: Keyset, bundle: str, job: tuple[Shard, Path]
+) -> Shard:
+    shard, path = job
+    sealed = fetch_shard(store, prefix, shard)
+    with path.open("r+b" if path.exists() else "xb") as file:
+        room = file.seek(0, 2)
+        file.seek(shard.number * SHARD_SIZE)
+        place = place_of(bundle, shard.file, shard.number, shard.count)
+        open_shard(key, sealed, place, file)
+        if shard.file and file.tell() != min(room, (shard.number + 1) * SHARD_SIZE):
+            raise BundleError(f"{path.name} is not of the size that its manifest says")
+    return shard
+
+
+def fetch_shard(store: ObjectStore, prefix: str, shard: Shard) -> bytes:
+    """Fetch the ciphertext of a shard.
+
+    Raises:
+        BundleError: it is missing, or not the one that the envelope names.
+    """
+    key = prefix + shard.sha256
+    try:
+        sealed = store.get(key, shard.size)
+    except NotFoundError as error:
+        raise BundleError(
+            f"a shard is missing: {error}; if its sender just sent a newer one, run this again"
+        ) from error
+    if digest_of(sealed) != f"sha256:{shard.sha256}":
+        raise BundleError(
+            f"{store.uri(key)} is not the shard that the envelope names: it was changed"
+        )
+    return sealed

@@ -1,0 +1,202 @@
+"""Sending: seal the shards, put them, and put the envelope last. No envelope, nothing was sent."""
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from offsite.bundle import MANIFEST, Manifest, read_manifest
+from offsite.events import Monitor
+from offsite.exchange.journal import Journal
+from offsite.exchange.mailbox import Mailbox, Sent, envelope_name, prefix_of
+from offsite.exchange.workers import in_workers
+from offsite.sealing import SHARD_SIZE, Envelope, Header, PublicRing, Shard, write_envelope
+from offsite.sealing.envelope import Grant
+from offsite.sealing.parts import digest_of, now
+from offsite.sealing.primitives import Keyset
+from offsite.sealing.shards import place_of, seal_shard, shard_count
+from offsite.store import ObjectStore, locked
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """What is to be sent, and to whom."""
+
+    folder: Path
+    """A bundle: files and their manifest."""
+    peer: str
+    job: str
+    parent: str | None = None
+    """The envelope that it answers."""
+    grant: Grant = field(default_factory=Grant)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A shard to be."""
+
+    path: Path
+    file: int
+    number: int
+    count: int
+    size: int
+
+
+def push(
+    mailbox: Mailbox,
+    outgoing: Outgoing,
+    monitor: Monitor,
+    approve: Callable[[str], None] = lambda digest: None,
+) -> Sent:
+    """Send a bundle to a peer. Cut off and called again, it goes on where it was.
+
+    What the same job has sent already, and is there whole, is not sent again.
+
+    Args:
+        approve: called with the envelope's digest when all but the envelope is sent.
+
+    Raises:
+        InputError: the peer is not pinned, or somebody has no key left.
+        OffsiteError: another process sends the same bundle.
+        StorageError: the store did not take it; what it took already is not sent again.
+    """
+    peer = mailbox.peers.get(outgoing.peer)
+    manifest, digest = read_manifest(outgoing.folder)
+    with _alone(mailbox, peer, manifest.name) as path:
+        sequence = mailbox.books.allot(peer.id, manifest.name, outgoing.job)
+        if (envelope := mailbox.sent(peer, manifest.name, sequence, outgoing.job)) is not None:
+            return _sent(mailbox, envelope)
+        bundle = secrets.token_hex(16)
+        journal = Journal.resume(path, mailbox.ring, digest, sequence, bundle)
+        prefix = prefix_of(mailbox.id, peer.id, manifest.name)
+        pieces = _pieces(outgoing.folder, manifest)
+        shards = _send(mailbox.store, f"{prefix}{sequence}/", journal, pieces, monitor)
+        header = _header(mailbox, peer, outgoing, manifest, sequence)
+        full = header.model_copy(update={"bundle": journal.start.bundle, "shards": tuple(shards)})
+        envelope = write_envelope(full, journal.key, mailbox.ring, [peer])
+        approve(envelope.digest)
+        sent = _publish(mailbox, envelope)
+        journal.end()
+    return sent
+
+
+def withdraw(mailbox: Mailbox, peer: str, name: str) -> Sent:
+    """Take a bundle back: publish a signed tombstone, and delete every shard.
+
+    Raises:
+        InputError: the peer is not pinned.
+        StorageError: the store did not take it.
+    """
+    ring, job = mailbox.peers.get(peer), secrets.token_hex(16)
+    with _alone(mailbox, ring, name):
+        header = Header(
+            bundle=secrets.token_hex(16),
+            name=name,
+            kind="tombstone",
+            sender=mailbox.id,
+            recipient=ring.id,
+            job=job,
+            sequence=mailbox.books.allot(ring.id, name, job),
+            created=now(),
+            shards=(),
+        )
+        return _publish(mailbox, write_envelope(header, None, mailbox.ring, []))
+
+
+@contextmanager
+def _alone(mailbox: Mailbox, peer: PublicRing, name: str) -> Iterator[Path]:
+    """Keep other processes from sending the same bundle; gives the place of its journal."""
+    path = mailbox.scratch / f"{peer.id}.{name}.journal"
+    busy = f"another process sends {name} to {peer.id} just now"
+    with locked(path.with_suffix(".lock"), busy):
+        yield path
+
+
+def _header(
+    mailbox: Mailbox, peer: PublicRing, outgoing: Outgoing, manifest: Manifest, sequence: int
+) -> Header:
+    kind: Literal["emulator", "adapter"] = manifest.facts.kind
+    return Header(
+        bundle="0" * 32,
+        name=manifest.name,
+        kind=kind,
+        sender=mailbox.id,
+        recipient=peer.id,
+        job=outgoing.job,
+        sequence=sequence,
+        created=now(),
+        grant=outgoing.grant,
+        parent=outgoing.parent,
+        shards=(),
+    )
+
+
+def files_of(manifest: Manifest) -> list[str]:
+    """Number the files of a bundle: the manifest is 0, the others follow by name."""
+    return [MANIFEST, *sorted(manifest.files)]
+
+
+def _pieces(folder: Path, manifest: Manifest) -> list[Piece]:
+    pieces: list[Piece] = []
+    for number, name in enumerate(files_of(manifest)):
+        path = folder / name
+        left = path.stat().st_size
+        count = shard_count(left)
+        for i in range(count):
+            size = min(SHARD_SIZE, left)
+            pieces.append(Piece(path, number, i, count, size))
+            left -= size
+    return pieces
+
+
+def _send(
+    store: ObjectStore, prefix: str, journal: Journal, pieces: Sequence[Piece], monitor: Monitor
+) -> list[Shard]:
+    done = {(shard.file, shard.number): shard for shard in journal.done}
+    left = [piece for piece in pieces if (piece.file, piece.number) not in done]
+    tracker = monitor.track("seal and send", len(pieces), start=len(done))
+    task = partial(_seal_and_put, store, prefix, journal.key, journal.start.bundle)
+    for shard in in_workers(task, left, sum(piece.size for piece in left)):
+        journal.add(shard)
+        done[shard.file, shard.number] = shard
+        tracker.advance()
+        monitor.check()
+    return [done[piece.file, piece.number] for piece in pieces]
+
+
+def _seal_and_put(store: ObjectStore, prefix: str, key: Keyset, bundle: str, piece: Piece) -> Shard:
+    place = place_of(bundle, piece.file, piece.number, piece.count)
+    with piece.path.open("rb") as file:
+        file.seek(piece.number * SHARD_SIZE)
+        sealed = seal_shard(key, file, piece.size, place)
+    digest = digest_of(sealed).removeprefix("sha256:")
+    store.put(prefix + digest, sealed)
+    return Shard(
+        file=piece.file,
+        number=piece.number,
+        count=piece.count,
+        sha256=digest,
+        size=len(sealed),
+    )
+
+
+def _publish(mailbox: Mailbox, envelope: Envelope) -> Sent:
+    """Put the envelope, and delete the shards of what it takes the place of."""
+    header = envelope.header
+    prefix = prefix_of(header.sender, header.recipient, header.name)
+    key = f"{prefix}{header.sequence}/{envelope_name(envelope.digest)}"
+    mailbox.store.put(key, envelope.content)
+    listing = mailbox.listing(prefix)
+    # another attempt of this job may have published in this sequence: its shards stay
+    older = [number for number in listing.shards if number < header.sequence]
+    mailbox.store.delete(f"{prefix}{n}/{shard}" for n in older for shard in listing.shards[n])
+    return _sent(mailbox, envelope)
+
+
+def _sent(mailbox: Mailbox, envelope: Envelope) -> Sent:
+    header = envelope.header
+    prefix = prefix_of(header.sender, header.recipient, header.name)
+    return Sent(envelope.digest, header.sequence, mailbox.store.uri(prefix))

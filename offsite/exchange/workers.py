@@ -1,0 +1,52 @@
+"""Processes that seal and open shards: Tink for Python holds the interpreter's lock."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from typing import TypeVar
+
+from offsite.sealing import SHARD_SIZE
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_MOST = 4
+
+
+def in_workers(
+    task: Callable[[Item], Result], items: Sequence[Item], size: int
+) -> Iterator[Result]:
+    """Do a task on each item; results come as they are done.
+
+    Args:
+        task: can be pickled, as items and results can.
+        size: bytes of all items together; few are done in this process.
+    """
+    if size <= SHARD_SIZE:
+        yield from map(task, items)
+        return
+    count = min(_MOST, os.cpu_count() or 1, len(items))
+    # no fork: threads of this process (torch has some) could hold locks
+    context = multiprocessing.get_context("forkserver")
+    pool = ProcessPoolExecutor(count, context, initializer=_follow_parent)
+    try:
+        for done in as_completed([pool.submit(task, item) for item in items]):
+            yield done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _follow_parent() -> None:
+    """End with the parent, also when it is killed; leave the terminal's interrupts to it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,74 @@
+"""What the sealed formats share: strict parts, canonical JSON, names, instants."""
+
+import base64
+import binascii
+import hashlib
+import json
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic.alias_generators import to_camel
+
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+
+
+class Part(BaseModel):
+    """A JSON object of known fields, in camelCase on the wire."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, strict=True
+    )
+
+    def wire(self) -> dict[str, Any]:
+        """Get the object as it is written."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def _whole_second(value: datetime) -> datetime:
+    return value.astimezone(UTC).replace(microsecond=0)
+
+
+Instant = Annotated[
+    AwareDatetime,
+    AfterValidator(_whole_second),
+    PlainSerializer(lambda value: value.strftime("%Y-%m-%dT%H:%M:%SZ"), when_used="json"),
+]
+"""A second in UTC, RFC 3339 on the wire."""
+
+
+def now() -> datetime:
+    """Get the present second."""
+    return _whole_second(datetime.now(UTC))
+
+
+def _base64(value: str) -> str:
+    try:
+        base64.b64decode(value, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"is not base64: {error}") from error
+    return value
+
+
+Base64 = Annotated[str, AfterValidator(_base64)]
+
+
+def text_of(content: bytes) -> str:
+    """Encode bytes as base64."""
+    return base64.b64encode(content).decode("ascii")
+
+
+def bytes_of(text: str) -> bytes:
+    """Decode base64."""
+    return base64.b64decode(text, validate=True)
+
+
+def canonical(value: Any) -> bytes:
+    """Encode JSON so that equal values are equal bytes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def digest_of(content: bytes) -> str:
+    """Name bytes by their SHA-256, as `sha256:<hex>`."""
+    return "sha256:" + hashlib.sha256(content).hexdigest()

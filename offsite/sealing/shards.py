@@ -1,0 +1,75 @@
+"""Sealing and opening one shard: Tink's streaming AEAD (AES-256-GCM in segments of 1 MiB).
+
+A shard is bound to its place: bundle, file, number and count are associated data, so shards cannot
+be swapped, reordered, left out or moved to another bundle.
+"""
+
+import io
+from typing import BinaryIO
+
+from offsite.errors import BundleError
+from offsite.sealing.parts import canonical
+from offsite.sealing.primitives import STREAM, Keyset, TinkError, new_keyset, stream
+
+SHARD_SIZE = 64 << 20
+"""Bytes of plaintext in a shard; the last one of a file has fewer."""
+_CHUNK = 1 << 20
+
+
+def new_bundle_key() -> Keyset:
+    """Make the key of one bundle."""
+    return new_keyset(STREAM)
+
+
+def shard_count(size: int) -> int:
+    """Count the shards of a file of `size` bytes; an empty one has one."""
+    return max(1, -(-size // SHARD_SIZE))
+
+
+def place_of(bundle: str, file: int, number: int, count: int) -> bytes:
+    """Encode where a shard belongs, as its associated data."""
+    return canonical({"bundle": bundle, "count": count, "file": file, "number": number})
+
+
+class _Kept(io.BytesIO):
+    """Outlives the stream that closes it."""
+
+    def close(self) -> None:  # noqa: V105 - the stream calls it
+        pass
+
+
+def seal_shard(key: Keyset, source: BinaryIO, size: int, place: bytes) -> bytes:
+    """Seal the next `size` bytes of a file.
+
+    Raises:
+        BundleError: the file ended sooner.
+    """
+    sealed = _Kept()
+    with stream(key).new_encrypting_stream(sealed, place) as sink:
+        left = size
+        while left:
+            chunk = source.read(min(_CHUNK, left))
+            if not chunk:
+                raise BundleError("a file became shorter while it was sealed")
+            sink.write(chunk)
+            left -= len(chunk)
+    return sealed.getvalue()
+
+
+def open_shard(key: Keyset, sealed: bytes, place: bytes, target: BinaryIO) -> int:
+    """Open a shard and write what it holds; gives the number of bytes.
+
+    Raises:
+        BundleError: it was changed, or belongs to another place.
+    """
+    written = 0
+    try:
+        with stream(key).new_decrypting_stream(io.BytesIO(sealed), place) as opened:
+            while chunk := opened.read(_CHUNK):
+                target.write(chunk)
+                written += len(chunk)
+    except TinkError as error:
+        raise BundleError(
+            "a shard does not open: it was changed, or is of another place"
+        ) from error
+    return written

@@ -1,0 +1,56 @@
+"""The file with the keys of an S3 account: readable by its owner alone, told to nobody.
+
+Keys are not taken from the command line or from variables, which other processes can read.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from offsite.errors import InputError
+from offsite.store.disk import write_whole
+from offsite.store.private import read_private
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """The keys of an account."""
+
+    access_key: str
+    secret_key: str = field(repr=False)
+
+
+def read_credentials(path: Path) -> Credentials:
+    """Read a credentials file.
+
+    Raises:
+        InputError: it is not there, others may read it, or it holds something else.
+        StorageError: the disk does not give it.
+    """
+    return _parsed(path, read_private(path, "credentials file"))
+
+
+def write_credentials(path: Path, credentials: Credentials) -> None:
+    """Write a credentials file, readable by its owner alone.
+
+    Raises:
+        StorageError: the disk does not take it.
+    """
+    known = {"accessKey": credentials.access_key, "secretKey": credentials.secret_key}
+    write_whole(path, json.dumps(known).encode() + b"\n", mode=0o600)
+
+
+def _parsed(path: Path, content: bytes) -> Credentials:
+    # without its cause: the parser's error holds the text, and so the secret
+    try:
+        known: Any = json.loads(content)
+    except ValueError:
+        known = None
+    keys = known if isinstance(known, dict) else {}
+    access, secret = keys.get("accessKey"), keys.get("secretKey")
+    if not (isinstance(access, str) and access and isinstance(secret, str) and secret):
+        raise InputError(
+            f'{path} is no credentials file; it is {{"accessKey": "…", "secretKey": "…"}}'
+        )
+    return Credentials(access, secret)

@@ -1,0 +1,118 @@
+"""Files and folders that appear whole or not at all, and what a full disk means."""
+
+import errno
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from offsite.errors import DiskFullError, InputError, OffsiteError, StorageError
+
+_LASTING = (errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EROFS, errno.EACCES, errno.ELOOP)
+"""What the same command meets again, until somebody mends it."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def disk_errors(where: Path) -> Iterator[None]:
+    """Turn what the operating system says of a full or broken disk into our errors.
+
+    Raises:
+        DiskFullError: no space, or no quota, is left where `where` lies.
+        InputError: it is of another kind, may not be used, or has too long a name.
+        StorageError: anything else that the disk refused.
+    """
+    try:
+        yield
+    except OffsiteError:
+        raise
+    except Exception as error:
+        number = _system_error(error)
+        if number is None:
+            raise
+        if number in _FULL:
+            reason = os.strerror(number).lower()
+            raise DiskFullError(
+                f"no space is left for {where} ({reason}); make room there"
+            ) from error
+        kind = InputError if number in _LASTING else StorageError
+        raise kind(f"cannot use {where}: {error}") from error
+
+
+def _system_error(error: Exception) -> int | None:
+    """Find the operating system's number of an error.
+
+    Libraries in Rust (safetensors, tokenizers) raise classes of their own, some a bare `Exception`,
+    and tell the number in the message alone.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    return int(told[1]) if told else None
+
+
+def local_path(location: str) -> Path:
+    """Find the path that a location names: a `file:///` URI, or a path as it is.
+
+    Raises:
+        InputError: no path can have that name.
+    """
+    uri = location.startswith("file://")
+    path = url2pathname(urlsplit(location).path) if uri else location
+    if "\0" in path:
+        raise InputError(f"{location!r} is no path: it holds a null character")
+    return Path(path)
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Fill a new folder that becomes `target` when the `with` block ends, and not before.
+
+    An older `target` is replaced. On failure nothing is left, not even by a process that was
+    killed: the next one that fills `target` clears it away. Two at once are the caller's to avoid.
+    """
+    scratch = target.with_name(f".{target.name}.partial")
+    with disk_errors(target), new_folder(target.parent):
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+        try:
+            yield scratch
+            shutil.rmtree(target, ignore_errors=True)
+            scratch.rename(target)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[None]:
+    """Make a folder and those above it; take those that are new away again on failure."""
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for folder in made:
+            with suppress(OSError):  # somebody else may have put something there
+                folder.rmdir()
+        raise
+
+
+def write_whole(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Write a file so that it is there whole or as it was before, also after a power cut.
+
+    Two at once on one file are the caller's to avoid.
+    """
+    scratch = path.with_name(f".{path.name}.partial")
+    with disk_errors(path), new_folder(path.parent):
+        try:
+            with open(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            scratch.replace(path)
+        finally:
+            scratch.unlink(missing_ok=True)

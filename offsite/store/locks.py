@@ -1,0 +1,34 @@
+"""Locks between processes of one machine."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from offsite.errors import OffsiteError
+from offsite.store.disk import disk_errors, new_folder
+
+
+@contextmanager
+def locked(path: Path, busy: str | None = None) -> Iterator[None]:
+    """Hold a lock file, which is there only as long as somebody holds it.
+
+    Args:
+        busy: what to say if another process holds it; absent: wait.
+
+    Raises:
+        OffsiteError: another process holds it.
+    """
+    lock = FileLock(path, timeout=-1 if busy is None else 0)
+    with disk_errors(path), new_folder(path.parent):
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise OffsiteError(f"{busy}: it holds {path}") from error
+        try:
+            yield
+        finally:
+            # before the release: filelock takes no lock on a file that was deleted meanwhile
+            path.unlink(missing_ok=True)
+            lock.release()

@@ -1,0 +1,36 @@
+"""Files of secrets, which must be their owner's alone."""
+
+import os
+import stat
+from pathlib import Path
+
+from offsite.errors import InputError
+from offsite.store.disk import disk_errors
+
+
+def read_private(path: Path, what: str) -> bytes:
+    """Read a file of secrets.
+
+    Args:
+        what: names it in errors.
+
+    Raises:
+        InputError: it is not there, or others may read it.
+        StorageError: the disk does not give it.
+    """
+    with disk_errors(path):
+        try:
+            with path.open("rb") as file:
+                _refuse_open(path, what, os.fstat(file.fileno()))
+                return file.read()
+        except FileNotFoundError as error:
+            raise InputError(f"there is no {what} at {path}") from error
+
+
+def _refuse_open(path: Path, what: str, status: os.stat_result) -> None:
+    allowed = stat.S_IRUSR | stat.S_IWUSR | stat.S_IXUSR
+    # a Secret that Kubernetes mounts belongs to root, and is ours through its group
+    if status.st_uid != os.geteuid():
+        allowed |= stat.S_IRGRP
+    if stat.S_IMODE(status.st_mode) & ~allowed:
+        raise InputError(f"others may read the {what} at {path}; run: chmod 600 {path}")

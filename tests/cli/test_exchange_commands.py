@@ -1,0 +1,165 @@
+"""`offsite keys`, `peers` and `bundles` as two people use them, who begin with nothing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from offsite.bundle import AdapterFacts, write_manifest
+from offsite.errors import BundleError, InputError
+from offsite_cli.app import app
+
+
+class People:
+    """Two people at one machine, each with a home."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def run(self, who: str, *arguments: str | Path) -> Result:
+        environ = {
+            "OFFSITE_HOME": str(self.root / who),
+            "OFFSITE_EXCHANGE": (self.root / "exchange").as_uri(),
+        }
+        return CliRunner().invoke(app, [str(each) for each in arguments], env=environ)
+
+    def ok(self, who: str, *arguments: str | Path) -> str:
+        done = self.run(who, *arguments)
+        assert done.exit_code == 0, f"{done.output}{done.exception!r}"
+        return done.stdout
+
+    def said(self, who: str, *arguments: str | Path) -> Any:
+        return json.loads(self.ok(who, *arguments))
+
+    def public(self, who: str) -> Path:
+        self.ok(who, "keys", "export", self.root / f"{who}.pub")
+        return self.root / f"{who}.pub"
+
+    def bundle(self, name: str = "answer") -> Path:
+        folder = self.root / name
+        folder.mkdir()
+        (folder / "adapter.safetensors").write_bytes(b"weights")
+        facts = AdapterFacts(method="LoRA", scope="All", rank=1, answers="sha256:" + "0" * 64)
+        fields: dict[str, Any] = {"architecture": "X", "dtype": "float32", "facts": facts}
+        write_manifest(folder, name=name, made_by="hospital", made_for="lab", **fields)
+        return folder
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> People:
+    """A lab and a hospital that pinned each other's keys."""
+    people = People(tmp_path)
+    for who in ("lab", "hospital"):
+        people.ok(who, "keys", "init", who)
+    people.ok("lab", "peers", "add", people.public("hospital"))
+    people.ok("hospital", "peers", "add", people.public("lab"))
+    return people
+
+
+def test_both_read_the_same_fingerprint(people: People) -> None:
+    shown = people.said("hospital", "keys", "show", "-o", "json")
+    (pinned,) = people.said("lab", "peers", "list", "-o", "json")
+    assert pinned == {"alias": "hospital", "id": "hospital", "fingerprint": shown["fingerprint"]}
+    assert shown["fingerprint"] in people.ok("lab", "peers", "list")
+    assert {key["purpose"] for key in shown["keys"]} == {"encrypt", "sign"}
+    assert "PRIVATE" not in json.dumps(shown)
+
+
+def test_keys_are_made_once(people: People) -> None:
+    again = people.run("lab", "keys", "init", "lab")
+    assert isinstance(again.exception, InputError)
+    assert "`offsite keys rotate` makes newer keys" in str(again.exception)
+    odd = people.run("other", "keys", "init", "The Lab")
+    assert "must be a DNS label" in str(odd.exception)
+    assert not (people.root / "other").exists()
+
+
+def test_a_bundle_goes_from_one_to_the_other(people: People, tmp_path: Path) -> None:
+    folder = people.bundle()
+    people.ok("hospital", "bundles", "push", folder, "--peer", "lab")
+    (listed,) = people.said("lab", "bundles", "list", "-o", "json")
+    assert (listed["sender"], listed["name"], listed["sequence"]) == ("hospital", "answer", 1)
+    people.ok("lab", "bundles", "pull", "answer", tmp_path / "got", "--peer", "hospital")
+    assert (tmp_path / "got/adapter.safetensors").read_bytes() == b"weights"
+    digest = listed["digest"]
+    assert digest in people.ok("lab", "bundles", "verify", digest)
+    shown = people.said("lab", "bundles", "show", digest)
+    assert shown["header"]["recipient"] == "lab"
+    twice = people.run("lab", "bundles", "pull", "answer", tmp_path / "got", "--peer", "hospital")
+    assert "is there already" in str(twice.exception)
+    people.ok("hospital", "bundles", "rm", "answer", "--peer", "lab")
+    gone = people.run("lab", "bundles", "pull", "answer", tmp_path / "new", "--peer", "hospital")
+    assert "hospital took back answer" in str(gone.exception)
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_is_not_ours_is_not_sent(people: People) -> None:
+    folder = people.bundle()
+    wrong = people.run("lab", "bundles", "push", folder, "--peer", "hospital")
+    assert isinstance(wrong.exception, BundleError)
+    assert "was made by hospital for lab, not by lab for hospital" in str(wrong.exception)
+    (folder / "adapter.safetensors").write_bytes(b"other weights")
+    changed = people.run("hospital", "bundles", "push", folder, "--peer", "lab")
+    assert "damaged or changed" in str(changed.exception)
+    assert not (people.root / "exchange").exists()
+
+
+def test_keys_rotate_and_the_peer_takes_them(people: People, tmp_path: Path) -> None:
+    people.ok("hospital", "keys", "rotate")
+    people.ok("hospital", "bundles", "push", people.bundle(), "--peer", "lab")
+    early = people.run("lab", "bundles", "pull", "answer", tmp_path / "got", "--peer", "hospital")
+    assert "ask for its newest public file" in str(early.exception)
+    people.ok("lab", "peers", "add", people.public("hospital"))
+    people.ok("lab", "bundles", "pull", "answer", tmp_path / "got", "--peer", "hospital")
+
+
+def test_a_revoked_key_is_refused(people: People, tmp_path: Path) -> None:
+    people.ok("hospital", "bundles", "push", people.bundle(), "--peer", "lab")
+    keys = people.said("hospital", "keys", "show", "-o", "json")["keys"]
+    (signing,) = (key["id"] for key in keys if key["purpose"] == "sign")
+    alone = people.run("hospital", "keys", "revoke", signing)
+    assert "rotate first" in str(alone.exception)
+    people.ok("hospital", "keys", "rotate")
+    people.ok("lab", "peers", "add", people.public("hospital"))
+    people.ok("hospital", "keys", "revoke", signing)
+    people.ok("lab", "peers", "add", people.public("hospital"))
+    refused = people.run("lab", "bundles", "pull", "answer", tmp_path / "x", "--peer", "hospital")
+    assert "was revoked on" in str(refused.exception)
+
+
+def test_a_stranger_with_the_same_name_is_refused(people: People) -> None:
+    stranger = People(people.root / "elsewhere")
+    stranger.root.mkdir()
+    stranger.ok("hospital", "keys", "init", "hospital")
+    refused = people.run("lab", "peers", "add", stranger.public("hospital"))
+    assert "no key that is pinned signed it" in str(refused.exception)
+    people.ok("lab", "peers", "remove", "hospital")
+    people.ok("lab", "peers", "add", stranger.public("hospital"))
+    again = people.run("lab", "peers", "remove", "nobody")
+    assert "the keys of nobody are not pinned" in str(again.exception)
+
+
+def test_a_passphrase_is_needed_where_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = tmp_path / "passphrase"
+    secret.touch(mode=0o600)
+    secret.write_text("correct horse\n")
+    people = People(tmp_path)
+    monkeypatch.setenv("OFFSITE_PASSPHRASE_FILE", str(secret))
+    people.ok("lab", "keys", "init", "lab")
+    people.ok("lab", "keys", "show")
+    secret.write_text("wrong\n")
+    assert "passphrase" in str(people.run("lab", "keys", "show").exception)
+    secret.chmod(0o644)
+    assert "chmod 600" in str(people.run("lab", "keys", "show").exception)
+    monkeypatch.delenv("OFFSITE_PASSPHRASE_FILE")
+    assert "OFFSITE_PASSPHRASE_FILE" in str(people.run("lab", "keys", "show").exception)
+
+
+@pytest.mark.parametrize("target", ["nowhere", "sha256:" + "0" * 64])
+def test_verify_needs_something_to_verify(people: People, target: str) -> None:
+    done = people.run("lab", "bundles", "verify", target)
+    assert isinstance(done.exception, InputError)

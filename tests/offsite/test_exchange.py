@@ -1,0 +1,421 @@
+"""Sending and receiving sealed bundles: what resumes, what is refused, what races."""
+
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from offsite.bundle import AdapterFacts, Manifest, check_files, read_manifest, write_manifest
+from offsite.errors import BundleError, InputError, OffsiteError, StorageError
+from offsite.exchange import (
+    Books,
+    Checks,
+    Mailbox,
+    Outgoing,
+    Reference,
+    Sent,
+    pull,
+    push,
+    verify_bundle,
+    verify_chain,
+    withdraw,
+)
+from offsite.exchange.home import open_mailbox
+from offsite.sealing.envelope import Grant
+from offsite.sealing.parts import now
+from offsite.store import FolderStore
+from offsite_testing.core import silent
+from offsite_testing.parties import HOSPITAL, LAB, introduce, ring_of
+
+SMALL = 1000
+FILES = {"adapter.safetensors": 3500, "empty.txt": 0, "even.bin": 2 * SMALL}
+SHARDS = 1 + 4 + 1 + 2
+SECRET = b"the patient's name is "
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut files into shards of a thousand bytes."""
+    for module in ("sealing.shards", "exchange.sending", "exchange.receiving"):
+        monkeypatch.setattr(f"offsite.{module}.SHARD_SIZE", SMALL)
+
+
+@dataclass(frozen=True)
+class World:
+    """Two parties who know each other, a third who knows the first, and an exchange."""
+
+    root: Path
+
+    def mailbox(self, party: str) -> Mailbox:
+        return open_mailbox(self.root / party / "home", str(self.root / "exchange"), {})
+
+    def bundle(self, name: str = "answer", by: str = HOSPITAL, to: str = LAB) -> Path:
+        """Make a bundle of several files."""
+        folder = self.root / "bundles" / name
+        folder.mkdir(parents=True)
+        for file, size in FILES.items():
+            content = (SECRET * (size // len(SECRET) + 1))[:size]
+            (folder / file).write_bytes(content)
+        facts = AdapterFacts(method="LoRA", scope="All", rank=1, answers="sha256:" + "0" * 64)
+        write_manifest(
+            folder,
+            name=name,
+            made_by=by,
+            made_for=to,
+            architecture="X",
+            dtype="float32",
+            facts=facts,
+        )
+        return folder
+
+    def send(self, folder: Path, job: str = "job-1", **over: object) -> Sent:
+        return push(self.mailbox(HOSPITAL), outgoing(folder, job, **over), silent())
+
+    def take(self, target: Path, reference: str = "answer", party: str = LAB) -> Manifest:
+        mailbox = self.mailbox(party)
+        envelope = mailbox.incoming(HOSPITAL, Reference.parse(reference))
+        return pull(mailbox, envelope, target, CHECKS, silent())
+
+    @property
+    def place(self) -> Path:
+        return self.root / "exchange" / HOSPITAL / LAB / "answer"
+
+    def shards(self, sequence: int = 1) -> list[Path]:
+        return sorted(p for p in (self.place / str(sequence)).iterdir() if len(p.name) == 64)
+
+
+def outgoing(folder: Path, job: str, **over: object) -> Outgoing:
+    return replace(Outgoing(folder, LAB, job), **over)  # type: ignore[arg-type]
+
+
+def _check(folder: Path) -> Manifest:
+    manifest, _ = read_manifest(folder)
+    check_files(folder, manifest)
+    return manifest
+
+
+CHECKS = Checks(lambda manifest: None, _check)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    introduce(tmp_path / LAB, tmp_path / HOSPITAL, tmp_path / "clinic")
+    return World(tmp_path)
+
+
+def test_what_was_sent_is_what_comes_out(world: World, tmp_path: Path) -> None:
+    folder, target = world.bundle(), tmp_path / "out"
+    sent = world.send(folder)
+    manifest = world.take(target)
+    assert sent.sequence == 1
+    assert {p.name: p.read_bytes() for p in target.iterdir()} == {
+        p.name: p.read_bytes() for p in folder.iterdir()
+    }
+    assert manifest.name == "answer"
+    assert len(world.shards()) == SHARDS
+
+
+def test_the_store_sees_names_and_sizes_and_nothing_else(world: World) -> None:
+    folder = world.bundle()
+    world.send(folder)
+    seen = b"".join(p.read_bytes() for p in (world.root / "exchange").rglob("*") if p.is_file())
+    assert SECRET not in seen
+    for name in (*FILES, "manifest", "LoRA"):
+        assert name.encode() not in seen
+    manifest, digest = read_manifest(folder)
+    for entry in (digest, *(entry.sha256 for entry in manifest.files.values())):
+        assert entry.removeprefix("sha256:").encode() not in seen
+
+
+class Failing(FolderStore):
+    """A store that is gone after some puts."""
+
+    left: int
+
+    def put(self, key: str, content: bytes) -> None:
+        left = self.__dict__["left"]
+        self.__dict__["left"] = left - 1
+        if left <= 0:
+            raise StorageError("the store is gone")
+        super().put(key, content)
+
+
+def failing(mailbox: Mailbox, puts: int) -> Mailbox:
+    store = Failing(mailbox.store.root)  # type: ignore[attr-defined]
+    store.__dict__["left"] = puts
+    return replace(mailbox, store=store)
+
+
+@pytest.mark.parametrize("puts", range(SHARDS + 1))
+def test_a_push_that_failed_goes_on_where_it_was(world: World, tmp_path: Path, puts: int) -> None:
+    folder = world.bundle()
+    with pytest.raises(StorageError):
+        push(failing(world.mailbox(HOSPITAL), puts), outgoing(folder, "job-1"), silent())
+    assert not list(world.place.rglob("envelope-*"))
+    again = failing(world.mailbox(HOSPITAL), 99)
+    push(again, outgoing(folder, "job-1"), silent())
+    assert 99 - again.store.__dict__["left"] == SHARDS - puts + 1
+    assert not list((tmp_path / HOSPITAL / "home/journals").iterdir())
+    world.take(tmp_path / "out")
+
+
+@pytest.mark.parametrize("damage", [lambda c: c[:-9], lambda c: b"", lambda c: b"{}\n" + c])
+def test_a_torn_journal_harms_nothing(
+    world: World, tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    folder = world.bundle()
+    with pytest.raises(StorageError):
+        push(failing(world.mailbox(HOSPITAL), 4), outgoing(folder, "job-1"), silent())
+    (journal,) = (tmp_path / HOSPITAL / "home/journals").iterdir()
+    assert journal.stat().st_mode & 0o777 == 0o600
+    journal.write_bytes(damage(journal.read_bytes()))
+    world.send(folder)
+    world.take(tmp_path / "out")
+
+
+def test_the_same_job_is_sent_once(world: World) -> None:
+    folder = world.bundle()
+    first = world.send(folder)
+    before = sorted(world.place.rglob("*"))
+    assert world.send(folder) == first
+    assert sorted(world.place.rglob("*")) == before
+
+
+def test_what_is_newer_takes_the_place_of_what_was_before(world: World, tmp_path: Path) -> None:
+    folder = world.bundle()
+    first, second = world.send(folder), world.send(folder, "job-2")
+    assert (first.sequence, second.sequence) == (1, 2)
+    assert world.shards(1) == []
+    assert len(list((world.place / "1").iterdir())) == 1  # the envelope, for the chain
+    world.take(tmp_path / "out")
+
+
+def test_what_was_accepted_once_is_accepted_again_and_what_is_older_is_not(
+    world: World, tmp_path: Path
+) -> None:
+    folder = world.bundle()
+    world.send(folder)
+    shutil.copytree(world.root / "exchange", tmp_path / "then")
+    world.send(folder, "job-2")
+    for number in range(2):
+        world.take(tmp_path / f"out-{number}")
+    shutil.rmtree(world.root / "exchange")
+    (tmp_path / "then").rename(world.root / "exchange")
+    with pytest.raises(BundleError, match="is not newer than sequence 2, which was accepted"):
+        world.take(tmp_path / "old")
+    assert not (tmp_path / "old").exists()
+
+
+def test_another_envelope_of_an_accepted_sequence_is_refused(world: World, tmp_path: Path) -> None:
+    folder = world.bundle()
+    world.send(folder)
+    world.take(tmp_path / "out")
+    shutil.rmtree(world.place)
+    shutil.rmtree(world.root / HOSPITAL / "home/books")
+    world.send(folder, "job-of-a-thief")
+    with pytest.raises(BundleError, match="is not newer than sequence 1"):
+        world.take(tmp_path / "other")
+
+
+def test_attempts_that_race_spoil_nothing(world: World, tmp_path: Path) -> None:
+    folder, attempts = world.bundle(), []
+    for number in range(2):
+        mailbox = replace(
+            world.mailbox(HOSPITAL),
+            scratch=tmp_path / f"journals-{number}",
+            books=Books(tmp_path / f"books-{number}"),
+        )
+        attempts.append(push(mailbox, outgoing(folder, f"job-{number}"), silent()))
+    assert [sent.sequence for sent in attempts] == [1, 1]
+    mailbox = world.mailbox(LAB)
+    first = min(sent.digest for sent in attempts)
+    assert mailbox.incoming(HOSPITAL, Reference("answer")).digest == first
+    for number, sent in enumerate(attempts):
+        verify_bundle(mailbox, sent.digest, silent())
+        if sent.digest != first:
+            world.take(tmp_path / f"out-{number}", f"answer@{sent.digest}")
+    # what was accepted is what is taken again, though another one would be first
+    last = max(sent.digest for sent in attempts)
+    assert mailbox.incoming(HOSPITAL, Reference("answer")).digest == last
+
+
+def test_pulls_that_race_both_succeed(world: World, tmp_path: Path) -> None:
+    world.send(world.bundle())
+    taken: list[Manifest] = []
+    threads = [
+        threading.Thread(target=lambda n=n: taken.append(world.take(tmp_path / f"out-{n}")))
+        for n in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(taken) == 4
+    accepted = world.mailbox(LAB).books.accepted(HOSPITAL, "answer")
+    assert len(accepted) == 1
+
+
+def test_a_second_push_of_one_bundle_is_refused_meanwhile(world: World) -> None:
+    folder, said = world.bundle(), list[str]()
+
+    def meanwhile(digest: str) -> None:
+        with pytest.raises(OffsiteError, match="another process sends answer to lab") as caught:
+            world.send(folder)
+        said.append(str(caught.value))
+
+    push(world.mailbox(HOSPITAL), outgoing(folder, "job-1"), silent(), meanwhile)
+    assert said
+
+
+def test_what_was_taken_back_is_gone(world: World, tmp_path: Path) -> None:
+    world.send(world.bundle())
+    sent = withdraw(world.mailbox(HOSPITAL), LAB, "answer")
+    assert sent.sequence == 2
+    assert world.shards(1) == []
+    with pytest.raises(BundleError, match="hospital took back answer on"):
+        world.take(tmp_path / "out")
+
+
+def test_a_grant_that_ended_is_refused(world: World, tmp_path: Path) -> None:
+    world.send(world.bundle(), grant=Grant(expires=now() - timedelta(seconds=2)))
+    with pytest.raises(BundleError, match=r"the grant of answer ended on .* ask hospital"):
+        world.take(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_grant_counts_distinct_adapters(tmp_path: Path) -> None:
+    books, grant = Books(tmp_path), Grant(max_uses=2)
+    for adapter in ("a", "b", "a", "b"):
+        books.use("emulator", adapter, grant)
+    with pytest.raises(BundleError, match="is used up: 2 adapters were accepted"):
+        Books(tmp_path).use("emulator", "c", grant)
+    ended = Grant(expires=now() - timedelta(seconds=2))
+    with pytest.raises(BundleError, match="ended on"):
+        books.use("other", "a", ended)
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def swap(world: World) -> None:
+    """Exchange what two shards hold."""
+    one, other, *_ = world.shards()
+    content = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(content)
+
+
+def folder_for_shard(world: World) -> None:
+    """Put a folder in the place of a shard."""
+    path = world.shards()[0]
+    path.unlink()
+    path.mkdir()
+
+
+def envelope_of(world: World) -> Path:
+    (found,) = world.place.rglob("envelope-*")
+    return found
+
+
+ATTACKS: dict[str, tuple[Callable[[World], object], str]] = {
+    "a changed shard": (lambda w: flip(w.shards()[0]), "not the shard that the envelope names"),
+    "a shorter shard": (lambda w: os.truncate(w.shards()[0], 5), "not the shard that the envel"),
+    "a missing shard": (lambda w: w.shards()[3].unlink(), "a shard is missing"),
+    "swapped shards": (swap, "not the shard that the envelope names|is larger than"),
+    "a changed envelope": (lambda w: flip(envelope_of(w)), "its name is not its digest"),
+    "no envelope": (lambda w: envelope_of(w).unlink(), "has sent lab no bundle named answer"),
+    "an envelope of another sequence": (
+        lambda w: shutil.copytree(w.place / "1", w.place / "7"),
+        "is the envelope of hospital/lab/answer/1, not of this place",
+    ),
+    "a huge envelope": (
+        lambda w: os.truncate(envelope_of(w), 17 << 20),
+        "is larger than 16777216 bytes",
+    ),
+    "a folder in place of a shard": (
+        folder_for_shard,
+        "cannot use|a shard is missing",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ATTACKS)
+def test_what_the_store_does_is_found_out(world: World, tmp_path: Path, case: str) -> None:
+    world.send(world.bundle())
+    attack, said = ATTACKS[case]
+    attack(world)
+    with pytest.raises(InputError, match=said):
+        world.take(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert world.mailbox(LAB).books.accepted(HOSPITAL, "answer") == []
+
+
+def test_what_else_lies_there_is_passed_over(world: World, tmp_path: Path) -> None:
+    world.send(world.bundle())
+    for name in ("junk", "1/junk", "01/" + "0" * 64, "1/" + "0" * 64, "9/" + "0" * 64, "x/y/z"):
+        path = world.place / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"junk")
+    (world.place / "1" / ("a" * 64)).symlink_to("/etc/passwd")
+    world.take(tmp_path / "out")
+
+
+def test_a_bundle_for_somebody_else_is_none_of_ours(world: World, tmp_path: Path) -> None:
+    world.send(world.bundle())
+    inbox = world.root / "exchange" / HOSPITAL / "clinic" / "answer"
+    shutil.copytree(world.place, inbox)
+    with pytest.raises(BundleError, match="is the envelope of hospital/lab/answer/1, not of this"):
+        world.take(tmp_path / "out", party="clinic")
+
+
+def test_a_chain_leads_back_to_where_it_began(world: World, tmp_path: Path) -> None:
+    lab = world.mailbox(LAB)
+    question = world.bundle("question", by=LAB, to=HOSPITAL)
+    asked = push(lab, Outgoing(question, HOSPITAL, "job-0"), silent())
+    answered = world.send(world.bundle(), parent=asked.digest)
+    chain = verify_chain(lab, answered.digest)
+    assert [link.digest for link in chain] == [answered.digest, asked.digest]
+    assert verify_chain(world.mailbox(HOSPITAL), answered.digest) == chain
+    shutil.rmtree(world.root / "exchange" / LAB)
+    with pytest.raises(InputError, match=f"there is no envelope {asked.digest}"):
+        verify_chain(lab, answered.digest)
+
+
+def test_a_chain_between_other_parties_is_refused(world: World) -> None:
+    clinic = world.bundle("clinical", by="clinic", to=LAB)
+    asked = push(world.mailbox("clinic"), Outgoing(clinic, LAB, "job-0"), silent())
+    answered = world.send(world.bundle(), parent=asked.digest)
+    with pytest.raises(BundleError, match="answers clinical, which was not sent to it"):
+        verify_chain(world.mailbox(LAB), answered.digest)
+
+
+def test_verify_finds_a_changed_shard(world: World) -> None:
+    sent = world.send(world.bundle())
+    verify_bundle(world.mailbox(LAB), sent.digest, silent())
+    flip(world.shards()[2])
+    with pytest.raises(BundleError, match="not the shard that the envelope names"):
+        verify_bundle(world.mailbox(LAB), sent.digest, silent())
+
+
+def test_a_bundle_whose_manifest_lies_about_its_sender_is_refused(
+    world: World, tmp_path: Path
+) -> None:
+    world.send(world.bundle(by="clinic"))
+    with pytest.raises(BundleError, match="says that it is answer of clinic for lab"):
+        world.take(tmp_path / "out")
+
+
+def test_the_keys_after_a_rotation_are_taken(world: World, tmp_path: Path) -> None:
+    mailbox = world.mailbox(HOSPITAL)
+    later = replace(mailbox, ring=ring_of(HOSPITAL).rotated(timedelta(days=1)))
+    push(later, outgoing(world.bundle(), "job-1"), silent())
+    with pytest.raises(BundleError, match="ask for its newest public file"):
+        world.take(tmp_path / "out")

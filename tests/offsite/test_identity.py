@@ -1,0 +1,174 @@
+"""Identities: rings, their files, and which public file may follow a pinned one."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from offsite.errors import BundleError, InputError
+from offsite.sealing import PublicRing, Ring, load_ring, save_ring
+from offsite.sealing.identity import read_public, successor_problem
+from offsite.sealing.parts import canonical, now
+from offsite.sealing.peers import Peers
+from offsite_testing.parties import ring_of
+
+LAB = ring_of("lab")
+LATER = LAB.rotated(timedelta(days=30))
+
+
+def public_file(ring: Ring | PublicRing) -> bytes:
+    public = ring.public() if isinstance(ring, Ring) else ring
+    return canonical(public.wire())
+
+
+def signer(ring: Ring, place: int) -> str:
+    return [entry.id for entry in ring.entries if entry.purpose == "sign"][place]
+
+
+def test_a_ring_survives_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "keys/ring.json"
+    save_ring(LATER, path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert load_ring(path) == LATER
+
+
+def test_a_passphrase_hides_everything(tmp_path: Path) -> None:
+    path = tmp_path / "ring.json"
+    save_ring(LAB, path, "correct horse")
+    assert load_ring(path, "correct horse") == LAB
+    content = path.read_text()
+    assert "lab" not in content
+    assert LAB.entries[0].id not in content
+    with pytest.raises(InputError, match="is under a passphrase; name its file in OFFSITE_PASSPHR"):
+        load_ring(path)
+    with pytest.raises(InputError, match=r"passphrase of .* is wrong, or the file is damaged"):
+        load_ring(path, "battery staple")
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o666])
+def test_keys_that_others_may_read_are_refused(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "ring.json"
+    save_ring(LAB, path)
+    path.chmod(mode)
+    with pytest.raises(InputError, match=f"others may read .*; run: chmod 600 {path}"):
+        load_ring(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"{", b"\xff", b'{"id": "lab"}'])
+def test_what_is_no_ring_is_told(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "ring.json"
+    path.touch(mode=0o600)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="is not a ring of `offsite keys init`"):
+        load_ring(path)
+    with pytest.raises(InputError, match="make them with `offsite keys init`"):
+        load_ring(tmp_path / "nowhere.json")
+
+
+def test_nothing_secret_is_in_a_public_file_or_a_representation() -> None:
+    text = public_file(LAB).decode() + repr(LAB)
+    assert "PRIVATE" not in text
+    for entry in LAB.entries:
+        assert entry.keyset["key"][0]["keyData"]["value"] not in text
+
+
+def test_a_fingerprint_is_of_the_keys_and_short_enough_to_read_out() -> None:
+    fingerprint = LAB.public().fingerprint
+    assert fingerprint == read_public(public_file(LAB), "x").fingerprint
+    assert [len(group) for group in fingerprint.split(" ")] == [4] * 8
+    assert fingerprint not in (LATER.public().fingerprint, Ring.new("lab").public().fingerprint)
+
+
+def test_new_things_use_the_newest_key_and_old_ones_still_open() -> None:
+    assert LATER.newest("sign").id == signer(LATER, 1)
+    assert LATER.newest("encrypt") != LAB.newest("encrypt")
+    assert LATER.decrypting(LAB.newest("encrypt").id) is not None
+    public = LATER.public()
+    assert public.signer(signer(LATER, 0), now()).id == signer(LAB, 0)
+    with pytest.raises(BundleError, match="did not count on"):
+        public.signer(signer(LATER, 0), now() + timedelta(days=31))
+
+
+def test_a_revoked_key_counts_for_nothing() -> None:
+    revoked = LATER.revoked(signer(LATER, 0)).revoked(LAB.newest("encrypt").id)
+    with pytest.raises(BundleError, match="was revoked on"):
+        revoked.public().signer(signer(LATER, 0), now())
+    assert revoked.decrypting(LAB.newest("encrypt").id) is None
+    assert revoked.newest("sign").id == signer(LATER, 1)
+
+
+def test_the_only_key_is_not_revoked() -> None:
+    with pytest.raises(InputError, match="is the only key to sign with; rotate first"):
+        LAB.revoked(signer(LAB, 0))
+    with pytest.raises(InputError, match="there is no key 123"):
+        LAB.revoked("123")
+
+
+def test_a_public_file_follows_if_a_pinned_key_signed_it() -> None:
+    pinned, revoked = LAB.public(), LATER.revoked(signer(LATER, 0))
+    assert successor_problem(pinned, LATER.public()) is None
+    assert successor_problem(LATER.public(), revoked.public()) is None
+    # nobody vouches for it any more who was known before the rotation
+    assert successor_problem(pinned, revoked.public()) == "no key that is pinned signed it"
+
+
+@pytest.mark.parametrize(
+    ("fresh", "problem"),
+    [
+        (Ring.new("clinic").public(), "it is of clinic, not of lab"),
+        (Ring.new("lab").public(), "no key that is pinned signed it"),
+        (LAB.public(), "it lacks the key"),
+    ],
+)
+def test_a_public_file_that_does_not_follow_is_refused(fresh: PublicRing, problem: str) -> None:
+    assert problem in str(successor_problem(LATER.public(), fresh))
+
+
+def test_a_revocation_is_not_taken_back() -> None:
+    revoked = LATER.revoked(signer(LATER, 0))
+    back = revoked.model_copy(update={"entries": LATER.entries})
+    assert "takes back" in str(successor_problem(revoked.public(), back.public()))
+
+
+def test_peers_are_pinned_until_they_are_removed(tmp_path: Path) -> None:
+    peers = Peers(tmp_path / "peers")
+    with pytest.raises(InputError, match="the keys of lab are not pinned; get the public file"):
+        peers.get("lab")
+    assert peers.add(public_file(LAB), "lab.pub") == LAB.public()
+    assert peers.add(public_file(LATER), "lab.pub") == peers.get("lab")
+    with pytest.raises(InputError, match="does not follow the keys that are pinned for lab"):
+        peers.add(public_file(LAB), "lab.pub")
+    peers.add(public_file(Ring.new("clinic")), "clinic.pub", "partner")
+    assert {alias: ring.id for alias, ring in peers.all().items()} == {
+        "lab": "lab",
+        "partner": "clinic",
+    }
+    peers.remove("lab")
+    peers.add(public_file(LAB), "lab.pub")
+
+
+def broken(**over: object) -> bytes:
+    return json.dumps({**json.loads(public_file(LAB)), **over}).encode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{}",
+        b"[" * 10_000,
+        broken(id="clinic"),
+        broken(endorsements=[]),
+        broken(entries=[]),
+        broken(entries=LATER.public().wire()["entries"]),
+        broken(extra=1),
+        broken(format=2),
+        public_file(LAB).replace(b'"value":"', b'"value":"AAAA'),
+        public_file(LAB)[:-40],
+    ],
+)
+def test_a_changed_public_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(InputError, match=r"lab\.pub"):
+        Peers(tmp_path).add(content, "lab.pub")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,224 @@
+"""Two parties over a real MinIO: the stages, and bundles of several shards that are cut off."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from offsite.bundle import AdapterFacts, Manifest, check_files, read_manifest, write_manifest
+from offsite.config import load_job
+from offsite.errors import NotAllowedError
+from offsite.events import Event, Monitor
+from offsite.exchange import Checks, Mailbox, Reference, pull, verify_chain
+from offsite.exchange.home import open_mailbox
+from offsite.stages import Party, run_job
+from offsite.stages.plug_in import PROVENANCE
+from offsite.store.admin import ExchangeAdmin
+from offsite_testing.core import silent
+from offsite_testing.minio_server import MinioServer, running_minio
+from offsite_testing.parties import (
+    ADAPTER,
+    EMULATOR,
+    HOSPITAL,
+    LAB,
+    PLUGGED,
+    Parties,
+    distill,
+    introduce,
+    lay_out,
+    plug_in,
+    tune,
+)
+
+URI = "s3://exchange"
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A MinIO with an account for each of two parties."""
+
+    server: MinioServer
+    credentials: Path
+
+    def environ(self, party: str) -> dict[str, str]:
+        return {
+            "OFFSITE_EXCHANGE_ENDPOINT": self.server.endpoint,
+            "OFFSITE_EXCHANGE_CREDENTIALS": str(self.credentials / f"{party}.json"),
+        }
+
+    def mailbox(self, home: Path, party: str) -> Mailbox:
+        return open_mailbox(home, URI, self.environ(party))
+
+    def puts(self, prefix: str) -> int:
+        """Count how often an object was put below a prefix: each put is a version."""
+        listed = self.server.root().list_objects(
+            "exchange", prefix=prefix, recursive=True, include_version=True
+        )
+        return sum(not each.is_delete_marker for each in listed)
+
+
+@pytest.fixture(scope="module")
+def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exchange]:
+    """Run a server, set up as an administrator does."""
+    folder = tmp_path_factory.mktemp("minio")
+    with running_minio(folder / "server") as server:
+        admin = ExchangeAdmin(server.store("exchange"))
+        admin.prepare()
+        for party, peer in ((LAB, HOSPITAL), (HOSPITAL, LAB)):
+            admin.grant(party, peer, folder / "credentials")
+        yield Exchange(server, folder / "credentials")
+
+
+def run(parties: Parties, exchange: Exchange, name: str, spec: dict[str, Any]) -> list[Event]:
+    path, events = parties.write(name, spec), list[Event]()
+    home = path.parent / "home"
+    party = Party(home, exchange.mailbox(home, path.parent.name), path.parent)
+    run_job(load_job(path), party, Monitor(events.append))
+    return events
+
+
+def test_the_three_stages_over_the_store(exchange: Exchange, tmp_path: Path) -> None:
+    parties = lay_out(tmp_path)
+    jobs = ((EMULATOR, distill(None)), (ADAPTER, tune(4)), (PLUGGED, plug_in()))
+    for name, spec in jobs:
+        told = run(parties, exchange, name, spec)
+        assert told[-1]["event"] == "done"
+    plugged = parties.home(LAB) / "home/models" / PLUGGED
+    assert (plugged / PROVENANCE).is_file()
+    mailbox = exchange.mailbox(parties.home(HOSPITAL) / "home", HOSPITAL)
+    adapter = exchange.mailbox(parties.home(LAB) / "home", LAB).incoming(
+        HOSPITAL, Reference(ADAPTER)
+    )
+    chain = verify_chain(mailbox, adapter.digest)
+    assert [link.header.name for link in chain] == [ADAPTER, EMULATOR]
+    for name, spec in jobs:
+        again = run(parties, exchange, name, spec)
+        assert [event["event"] for event in again] == ["artifact", "done"]
+
+
+def test_nobody_reads_what_was_not_granted(exchange: Exchange, tmp_path: Path) -> None:
+    introduce(tmp_path / LAB, tmp_path / HOSPITAL)
+    mailbox = exchange.mailbox(tmp_path / LAB / "home", LAB)
+    with pytest.raises(NotAllowedError):
+        mailbox.store.sizes("hospital/clinic/")
+    with pytest.raises(NotAllowedError):
+        mailbox.store.put("hospital/lab/x/1/y", b"forged")
+
+
+SHARDS = 4
+
+
+def large_bundle(root: Path, name: str) -> Path:
+    """Make a bundle of three whole shards and a little more, of random bytes."""
+    folder = root / name
+    folder.mkdir()
+    with (folder / "adapter.safetensors").open("wb") as file:
+        for _ in range(3):
+            file.write(os.urandom(64 * MIB))
+    (folder / "more.bin").write_bytes(os.urandom(MIB))
+    facts = AdapterFacts(method="LoRA", scope="All", rank=1, answers="sha256:" + "0" * 64)
+    fields: dict[str, Any] = {"architecture": "X", "dtype": "float32", "facts": facts}
+    write_manifest(folder, name=name, made_by=HOSPITAL, made_for=LAB, **fields)
+    return folder
+
+
+def pushing(exchange: Exchange, root: Path, folder: Path) -> subprocess.Popen[bytes]:
+    """Start `offsite bundles push` as the hospital."""
+    command = [sys.executable, "-m", "offsite_cli", "bundles", "push", str(folder)]
+    command += ["--peer", LAB, "--home", str(root / HOSPITAL / "home"), "--exchange", URI]
+    environ = {**os.environ, **exchange.environ(HOSPITAL)}
+    return subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL)
+
+
+def family_of(pid: int) -> list[int]:
+    """List a process and all that it started, as far as they live."""
+    found = [pid]
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(path.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        if parent == pid:
+            found += family_of(int(path.parent.name))
+    return found
+
+
+def peak_of(pid: int) -> int:
+    """Measure the most memory that a process had, in bytes; 0 once it is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    peaks = [line.split()[1] for line in lines if line.startswith("VmHWM")]
+    return int(peaks[0]) * 1024 if peaks else 0
+
+
+def _check(folder: Path) -> Manifest:
+    manifest, _ = read_manifest(folder)
+    check_files(folder, manifest)
+    return manifest
+
+
+def take(exchange: Exchange, root: Path, name: str) -> None:
+    """Pull a bundle as the lab, and compare."""
+    mailbox = exchange.mailbox(root / LAB / "home", LAB)
+    envelope = mailbox.incoming(HOSPITAL, Reference(name))
+    checks = Checks(lambda manifest: None, _check)
+    pull(mailbox, envelope, root / f"{name}-taken", checks, silent())
+    assert read_manifest(root / f"{name}-taken") == read_manifest(root / name)
+
+
+@pytest.mark.timeout(600)
+def test_a_killed_push_sends_little_again_at_constant_memory(
+    exchange: Exchange, tmp_path: Path
+) -> None:
+    introduce(tmp_path / LAB, tmp_path / HOSPITAL)
+    folder, prefix = large_bundle(tmp_path, "killed"), f"{HOSPITAL}/{LAB}/killed/"
+    first = pushing(exchange, tmp_path, folder)
+    while exchange.puts(prefix) < 2:
+        assert first.poll() is None, "it ended before it could be killed"
+        time.sleep(0.02)
+    processes = family_of(first.pid)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    end = time.monotonic() + 30
+    while any(Path(f"/proc/{pid}").exists() for pid in processes[1:]):
+        assert time.monotonic() < end, "its workers outlived it"
+        time.sleep(0.05)
+    assert exchange.mailbox(tmp_path / HOSPITAL / "home", HOSPITAL)
+    again, peaks = pushing(exchange, tmp_path, folder), dict[int, int]()
+    while again.poll() is None:
+        for pid in family_of(again.pid):
+            peaks[pid] = max(peaks.get(pid, 0), peak_of(pid))
+        time.sleep(0.02)
+    assert again.returncode == 0
+    workers = min(4, os.cpu_count() or 1)
+    # four shards, the manifest and the envelope, and at most one shard a worker once more
+    assert exchange.puts(prefix) <= SHARDS + 2 + workers
+    assert 0 < max(peaks.values()) < 512 * MIB
+    take(exchange, tmp_path, "killed")
+
+
+@pytest.mark.timeout(600)
+def test_a_server_that_is_killed_meanwhile_loses_nothing(
+    exchange: Exchange, tmp_path: Path
+) -> None:
+    introduce(tmp_path / LAB, tmp_path / HOSPITAL)
+    folder, prefix = large_bundle(tmp_path, "restarted"), f"{HOSPITAL}/{LAB}/restarted/"
+    push = pushing(exchange, tmp_path, folder)
+    while exchange.puts(prefix) < 2:
+        assert push.poll() is None, "it ended before the server could be killed"
+        time.sleep(0.02)
+    exchange.server.kill()
+    time.sleep(2)
+    exchange.server.start()
+    assert push.wait() == 0
+    take(exchange, tmp_path, "restarted")
