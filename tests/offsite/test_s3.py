@@ -304,7 +304,7 @@ def test_the_environment_says_where(store: S3Store, environ: dict[str, str]) -> 
         ("s3://exchange\n", {}, "names no bucket"),
         ("s3://exchange", {"ENDPOINT": ""}, "needs OFFSITE_EXCHANGE_ENDPOINT"),
         ("s3://exchange", {"CREDENTIALS": ""}, "needs OFFSITE_EXCHANGE_CREDENTIALS"),
-        ("s3://exchange", {"CREDENTIALS": "/nowhere"}, "no credentials file /nowhere"),
+        ("s3://exchange", {"CREDENTIALS": "/nowhere"}, "no credentials file at /nowhere"),
         ("s3://exchange", {"ENDPOINT": "minio:9000"}, "https://host:port"),
         ("s3://exchange", {"ENDPOINT": "http://me:word@minio"}, "https://host:port"),
         ("s3://exchange", {"ENDPOINT": "http://minio/path"}, "https://host:port"),
