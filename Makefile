@@ -5,7 +5,7 @@ UV := $(BIN)/uv
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check fix test demo bench lock
+.PHONY: help setup check fix test fuzz demo bench lock
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -24,6 +24,10 @@ fix: setup  ## repair what ruff can repair
 test: check  ## check, then all tests
 	$(BIN)/pytest $(ARGS)
 
+fuzz: setup  ## a million hostile inputs (ARGS="--cases N" for another number); Python 3.11 to 3.13
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/fuzz.txt
+	PYTHONPATH=tests $(BIN)/python tests/fuzz.py $(ARGS)
+
 demo: setup  ## three stages, two parties, one real model, on this machine
 	$(BIN)/offsite demo $(ARGS)
 
@@ -34,7 +38,7 @@ bench: setup  ## speed and memory as ratios to a plain loop
 lock: $(UV)  ## resolve requirements/*.txt again (LOCK=--upgrade takes newer versions)
 	$(COMPILE) $(LOCK) pyproject.toml --extra dev --output-file requirements/dev.txt
 	for extra in train:runtime operator:operator; do $(COMPILE) -c requirements/dev.txt pyproject.toml --extra $${extra%:*} -o requirements/$${extra#*:}.txt || exit 1; done
-	$(COMPILE) -c requirements/dev.txt --group bootstrap --output-file requirements/uv.txt
+	for group in bootstrap:uv fuzz:fuzz; do $(COMPILE) -c requirements/dev.txt --group $${group%:*} -o requirements/$${group#*:}.txt || exit 1; done
 
 $(UV): requirements/uv.txt
 	$(PYTHON) -m venv .venv

@@ -1,5 +1,6 @@
 """The app `offsite`: its commands, and the one place where errors become exit codes."""
 
+import logging
 import sys
 from typing import Annotated
 
@@ -43,6 +44,8 @@ def _options(
 
 def main() -> None:
     """Run the command line; exit codes are those of `offsite.errors`."""
+    # it tells of each retry in words of its own
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     try:
         app()
     except OffsiteError as error:

@@ -15,14 +15,12 @@ from offsite.exchange import (
     Mailbox,
     Outgoing,
     Reference,
+    Witness,
     pull,
     push,
-    verify_bundle,
-    verify_chain,
     withdraw,
 )
-from offsite.exchange.chain import envelopes
-from offsite.exchange.home import open_mailbox
+from offsite.exchange.home import open_mailbox, open_witness
 from offsite.sealing import Envelope
 from offsite_cli.options import HOME, Exchange, Format, Home
 from offsite_cli.output import Output, monitored, say, show_json
@@ -34,6 +32,10 @@ Peer = Annotated[str, typer.Option(help="The other party.")]
 
 def _open(home: Path, exchange: str) -> Mailbox:
     return open_mailbox(home.expanduser().resolve(), exchange, os.environ)
+
+
+def _watch(home: Path, exchange: str) -> Witness:
+    return open_witness(home.expanduser().resolve(), exchange, os.environ)
 
 
 @app.command("push")
@@ -93,7 +95,7 @@ def _check(folder: Path) -> Manifest:
 @app.command("list")
 def list_(exchange: Exchange, home: Home = HOME, output: Format = Output.TEXT) -> None:
     """List what is between you and your peers."""
-    found = list(envelopes(_open(home, exchange)))
+    found = list(_watch(home, exchange).envelopes())
     if output is Output.JSON:
         show_json([_facts(envelope) for envelope in found])
         return
@@ -108,7 +110,7 @@ def show(
     home: Home = HOME,
 ) -> None:
     """Show what an envelope says, as JSON."""
-    (envelope, *_) = verify_chain(_open(home, exchange), digest)
+    (envelope, *_) = _watch(home, exchange).chain(digest)
     show_json(_facts(envelope) | {"header": envelope.header.wire()})
 
 
@@ -122,13 +124,13 @@ def verify(
     ] = False,
     output: Format = Output.TEXT,
 ) -> None:
-    """Check signatures and the digest of every shard. Needs no private key but your identity."""
+    """Check signatures, and the digest of every shard. Needs public keys alone."""
     with monitored(output) as monitor:
-        mailbox = _open(home, exchange)
-        digest = _digest(target)
-        links = verify_chain(mailbox, digest) if chain else []
-        if not links:
-            links = [verify_bundle(mailbox, digest, monitor)]
+        witness, digest = _watch(home, exchange), _digest(target)
+        links = [witness.verify(digest, monitor)]
+        if chain:
+            # the shards of what was answered may be gone: a newer one took their place
+            links = witness.chain(digest)
     if output is Output.JSON:
         show_json([_facts(link) for link in links])
         return

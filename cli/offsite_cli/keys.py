@@ -10,8 +10,8 @@ import typer
 
 from offsite.api import NAME_PATTERN, PATTERN_MEANING
 from offsite.errors import InputError
-from offsite.exchange.home import passphrase_of, ring_path
-from offsite.sealing import PublicRing, Ring, load_ring, save_ring
+from offsite.exchange.home import keep_ring, passphrase_of, ring_path
+from offsite.sealing import PublicRing, Ring, load_ring
 from offsite.sealing.parts import canonical
 from offsite.store import write_whole
 from offsite_cli.options import HOME, Format, Home
@@ -33,7 +33,7 @@ def init(
     if path.exists():
         raise InputError(f"{path} is there already; `offsite keys rotate` makes newer keys")
     ring = Ring.new(party_id(party))
-    save_ring(ring, path, passphrase_of(os.environ))
+    keep_ring(home.expanduser(), ring, passphrase_of(os.environ))
     say(f"made the keys of {ring.id} in {path}")
     _show(ring.public(), Output.TEXT)
 
@@ -91,7 +91,7 @@ def _load(home: Path) -> Ring:
 
 
 def _change(home: Path, ring: Ring) -> None:
-    save_ring(ring, ring_path(home.expanduser()), passphrase_of(os.environ))
+    keep_ring(home.expanduser(), ring, passphrase_of(os.environ))
     say("give your peers the newest public file: offsite keys export FILE")
     _show(ring.public(), Output.TEXT)
 

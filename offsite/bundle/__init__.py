@@ -1,19 +1,13 @@
 """The folders that travel between the parties: normal model folders with a manifest.
 
-`manifest` says what a bundle holds, `record` what its sender remembers of it, and `check` decides
-whether a bundle that came from somebody else may be opened. No torch: the steps that hold keys do
-without it.
+`manifest` says what a bundle holds, `record` what its sender remembers of it, and `emulator` and
+`adapter` decide whether one that came from somebody else may be opened. No torch: the steps that
+hold keys do without it.
 """
 
-from offsite.bundle.check import (
-    ADAPTER,
-    admit_adapter,
-    admit_emulator,
-    check_adapter,
-    check_contents,
-    check_emulator,
-    check_files,
-)
+from offsite.bundle.adapter import ADAPTER, admit_adapter, check_adapter
+from offsite.bundle.emulator import admit_emulator, check_contents, check_emulator
+from offsite.bundle.files import check_files
 from offsite.bundle.manifest import (
     MANIFEST,
     AdapterFacts,

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from offsite.bundle.check import is_emulator_file
+from offsite.bundle.emulator import is_emulator_file
 from offsite.families import GENERATION_KEYS, TOKENIZER_KEYS
 
 

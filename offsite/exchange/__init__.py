@@ -1,7 +1,7 @@
 """Sealed bundles from party to party, through a store that neither of them trusts. No torch."""
 
 from offsite.exchange.books import Books
-from offsite.exchange.chain import verify_bundle, verify_chain
+from offsite.exchange.chain import Witness
 from offsite.exchange.mailbox import Mailbox, Reference, Sent, prefix_of
 from offsite.exchange.receiving import Checks, pull
 from offsite.exchange.sending import Outgoing, push, withdraw
@@ -13,10 +13,9 @@ __all__ = [
     "Outgoing",
     "Reference",
     "Sent",
+    "Witness",
     "prefix_of",
     "pull",
     "push",
-    "verify_bundle",
-    "verify_chain",
     "withdraw",
 ]

@@ -1,83 +1,82 @@
 """What anybody can check who has the public keys, and no private one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 from offsite.errors import BundleError, InputError
 from offsite.events import Monitor
-from offsite.exchange.mailbox import Mailbox, envelope_name, prefix_of
+from offsite.exchange.mailbox import envelope_name, listing_of, prefix_of, read_at
 from offsite.exchange.receiving import fetch_shard
 from offsite.sealing import Envelope, PublicRing
+from offsite.store import ObjectStore
+
+_LONGEST = 8
 
 
 @dataclass(frozen=True)
-class Link:
-    """One envelope of a chain."""
+class Witness:
+    """Somebody who may read an exchange, and has the public keys of the parties."""
 
-    envelope: Envelope
-    prefix: str
+    store: ObjectStore
+    rings: Sequence[PublicRing]
 
+    def envelopes(self) -> Iterator[Envelope]:
+        """List every envelope between the parties."""
+        for sender, recipient in permutations(self.rings, 2):
+            keys = self._keys(sender.id, recipient.id)
+            for name in sorted({key.split("/")[2] for key in keys}):
+                prefix = prefix_of(sender.id, recipient.id, name)
+                for sequence, found in sorted(listing_of(self.store, prefix).envelopes.items()):
+                    for key in sorted(found):
+                        yield read_at(self.store, sender, key, prefix, sequence)
 
-def verify_bundle(mailbox: Mailbox, digest: str, monitor: Monitor) -> Envelope:
-    """Check an envelope: its signature, and the digest of every shard's ciphertext.
+    def verify(self, digest: str, monitor: Monitor) -> Envelope:
+        """Check an envelope: its signature, and the digest of every shard's ciphertext.
 
-    Raises:
-        BundleError: there is none, or it was changed.
-    """
-    link = _find(mailbox, digest)
-    header = link.envelope.header
-    tracker = monitor.track("verify", max(1, len(header.shards)))
-    for shard in header.shards:
-        fetch_shard(mailbox.store, f"{link.prefix}{header.sequence}/", shard)
-        tracker.advance()
-        monitor.check()
-    return link.envelope
+        Raises:
+            InputError: there is none.
+            BundleError: it was changed.
+        """
+        header = (envelope := self._find(digest)).header
+        prefix = prefix_of(header.sender, header.recipient, header.name)
+        tracker = monitor.track("verify", max(1, len(header.shards)))
+        for shard in header.shards:
+            fetch_shard(self.store, f"{prefix}{header.sequence}/", shard)
+            tracker.advance()
+            monitor.check()
+        return envelope
 
+    def chain(self, digest: str) -> list[Envelope]:
+        """Walk from an envelope to the one that it answers, and so on to the first; newest first.
 
-def verify_chain(mailbox: Mailbox, digest: str) -> list[Envelope]:
-    """Walk from an envelope to the one that it answers, and so on to the first; newest first.
+        Raises:
+            InputError: a link is missing.
+            BundleError: it was changed, not signed by its sender, or is between other parties.
+        """
+        links = [self._find(digest)]
+        while (parent := links[-1].header.parent) is not None:
+            answer, above = links[-1].header, self._find(parent)
+            if (above.header.sender, above.header.recipient) != (answer.recipient, answer.sender):
+                raise BundleError(
+                    f"{answer.name} answers {above.header.name}, which was not sent to it"
+                )
+            if len(links) > _LONGEST:
+                raise BundleError("the chain of envelopes has no end")
+            links.append(above)
+        return links
 
-    Raises:
-        BundleError: a link is missing, changed, not signed by its sender, or between other parties.
-    """
-    chain = [_find(mailbox, digest).envelope]
-    while (parent := chain[-1].header.parent) is not None:
-        answer = chain[-1].header
-        above = _find(mailbox, parent).envelope
-        if (above.header.sender, above.header.recipient) != (answer.recipient, answer.sender):
-            raise BundleError(
-                f"{answer.name} answers {above.header.name}, which was not sent to it"
-            )
-        if len(chain) > 8:
-            raise BundleError("the chain of envelopes has no end")
-        chain.append(above)
-    return chain
+    def _keys(self, sender: str, recipient: str) -> list[str]:
+        listed = self.store.sizes(f"{sender}/{recipient}/")
+        return [key for key in listed if key.count("/") == 4]
 
-
-def envelopes(mailbox: Mailbox) -> Iterator[Envelope]:
-    """List every envelope between this party and its peers, in both directions."""
-    for sender, recipient, ring in _pairs(mailbox):
-        names = {key.split("/")[2] for key in mailbox.store.sizes(f"{sender}/{recipient}/")}
-        for name in sorted(names):
-            prefix = prefix_of(sender, recipient, name)
-            for sequence, keys in sorted(mailbox.listing(prefix).envelopes.items()):
-                for key in sorted(keys):
-                    yield mailbox.read(ring, key, prefix, sequence)
-
-
-def _pairs(mailbox: Mailbox) -> Iterator[tuple[str, str, PublicRing]]:
-    ours = mailbox.ring.public()
-    for peer in mailbox.peers.all().values():
-        yield mailbox.id, peer.id, ours
-        yield peer.id, mailbox.id, peer
-
-
-def _find(mailbox: Mailbox, digest: str) -> Link:
-    leaf = envelope_name(digest)
-    for sender, recipient, ring in _pairs(mailbox):
-        for key in mailbox.store.sizes(f"{sender}/{recipient}/"):
-            parts = key.split("/")
-            if len(parts) == 5 and parts[4] == leaf and parts[3].isdecimal():
-                prefix = prefix_of(sender, recipient, parts[2])
-                return Link(mailbox.read(ring, key, prefix, int(parts[3])), prefix)
-    raise InputError(f"there is no envelope {digest} between {mailbox.id} and its peers")
+    def _find(self, digest: str) -> Envelope:
+        leaf = envelope_name(digest)
+        for sender, recipient in permutations(self.rings, 2):
+            for key in self._keys(sender.id, recipient.id):
+                _, _, name, sequence, last = key.split("/")
+                if last == leaf and sequence.isdecimal():
+                    prefix = prefix_of(sender.id, recipient.id, name)
+                    return read_at(self.store, sender, key, prefix, int(sequence))
+        parties = ", ".join(sorted(ring.id for ring in self.rings))
+        raise InputError(f"there is no envelope {digest} between {parties}")

@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from offsite.errors import InputError
 from offsite.exchange.books import Books
+from offsite.exchange.chain import Witness
 from offsite.exchange.mailbox import Mailbox
-from offsite.sealing import load_ring
+from offsite.sealing import Ring, load_ring, save_ring
+from offsite.sealing.identity import read_public
+from offsite.sealing.parts import canonical
 from offsite.sealing.peers import Peers
-from offsite.store import FolderStore
+from offsite.store import FolderStore, write_whole
 from offsite.store.open import open_store
 from offsite.store.private import read_private
 from offsite.store.s3 import refuse_same_place
@@ -18,6 +22,31 @@ _PASSPHRASE = "OFFSITE_PASSPHRASE_FILE"
 def ring_path(home: Path) -> Path:
     """Name the file of a party's private keys."""
     return home / "keys" / "ring.json"
+
+
+def public_path(home: Path) -> Path:
+    """Name the copy of a party's own public file, for what needs no private key."""
+    return home / "keys" / "public.json"
+
+
+def keep_ring(home: Path, ring: Ring, passphrase: str | None) -> None:
+    """Write a party's keys, and its public file beside them."""
+    save_ring(ring, ring_path(home), passphrase)
+    write_whole(public_path(home), canonical(ring.public().wire()) + b"\n")
+
+
+def open_witness(home: Path, exchange: str, environ: Mapping[str, str]) -> Witness:
+    """Open an exchange to look at it, with the public keys that a home has.
+
+    Raises:
+        InputError: there are none, or an exchange that is not known.
+    """
+    rings, own = list(peers_of(home).all().values()), public_path(home)
+    if own.is_file():
+        rings.append(read_public(own.read_bytes(), str(own)))
+    if len(rings) < 2:
+        raise InputError(f"{home} has not the public keys of two parties; see `offsite peers add`")
+    return Witness(open_store(exchange, "OFFSITE_EXCHANGE", environ), rings)
 
 
 def peers_of(home: Path) -> Peers:

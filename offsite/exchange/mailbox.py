@@ -1,7 +1,6 @@
 """Who exchanges with whom, where: keys of objects, and which envelope is the one to take."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,20 +63,6 @@ class Mailbox:
         """The party's id."""
         return self.ring.id
 
-    def listing(self, prefix: str) -> Listing:
-        """List a bundle; whatever else somebody put there is passed over."""
-        found = Listing()
-        for key, size in self.store.sizes(prefix).items():
-            leaf = _LEAF.fullmatch(key.removeprefix(prefix))
-            if leaf is None:
-                continue
-            sequence = int(leaf[1])
-            if leaf[2]:
-                found.envelopes.setdefault(sequence, []).append(key)
-            else:
-                found.shards.setdefault(sequence, {})[leaf[3]] = size
-        return found
-
     def incoming(self, peer: str, reference: Reference) -> Envelope:
         """Find the envelope to open: the newest one, or the one that was named.
 
@@ -97,9 +82,12 @@ class Mailbox:
 
     def _chosen(self, ring: PublicRing, prefix: str, reference: Reference) -> Envelope:
         accepted = {digest for _, digest in self.books.accepted(ring.id, reference.name)}
-        for sequence, keys in sorted(self.listing(prefix).envelopes.items(), reverse=True):
+        for sequence, keys in sorted(
+            listing_of(self.store, prefix).envelopes.items(), reverse=True
+        ):
             # attempts that raced: the one that was accepted before, else any, but always the same
-            found = sorted(self._read_all(ring, prefix, sequence, keys), key=lambda e: e.digest)
+            read = [read_at(self.store, ring, key, prefix, sequence) for key in keys]
+            found = sorted(read, key=lambda envelope: envelope.digest)
             known = [e for e in found if e.digest in accepted]
             wanted = [e for e in found if e.digest == reference.digest]
             if reference.digest is None:
@@ -112,12 +100,6 @@ class Mailbox:
             f"at {self.store.uri(prefix)}"
         )
 
-    def _read_all(
-        self, ring: PublicRing, prefix: str, sequence: int, keys: list[str]
-    ) -> Iterator[Envelope]:
-        for key in keys:
-            yield self.read(ring, key, prefix, sequence)
-
     def sent(self, peer: PublicRing, name: str, sequence: int, job: str) -> Envelope | None:
         """Find what a job of ours sent already, if it is in the exchange with all its shards.
 
@@ -125,9 +107,9 @@ class Mailbox:
             BundleError: there is an envelope that is not ours.
         """
         prefix = prefix_of(self.id, peer.id, name)
-        listing = self.listing(prefix)
+        listing = listing_of(self.store, prefix)
         for key in sorted(listing.envelopes.get(sequence, [])):
-            envelope = self.read(self.ring.public(), key, prefix, sequence)
+            envelope = read_at(self.store, self.ring.public(), key, prefix, sequence)
             if envelope.header.job == job and _is_whole(envelope, listing):
                 return envelope
         return None
@@ -139,30 +121,50 @@ class Mailbox:
             BundleError: its envelope was changed.
         """
         prefix = prefix_of(self.id, self.peers.get(peer).id, name)
-        listing = self.listing(prefix)
+        listing = listing_of(self.store, prefix)
         for sequence, keys in listing.envelopes.items():
             key = f"{prefix}{sequence}/{envelope_name(digest)}"
             if key in keys:
-                return _is_whole(self.read(self.ring.public(), key, prefix, sequence), listing)
+                return _is_whole(
+                    read_at(self.store, self.ring.public(), key, prefix, sequence), listing
+                )
         return False
 
-    def read(self, sender: PublicRing, key: str, prefix: str, sequence: int) -> Envelope:
-        """Read the envelope at a key, and check that it belongs there.
 
-        Raises:
-            BundleError: it does not, or is not its sender's.
-        """
-        content = self.store.get(key, LARGEST_ENVELOPE)
-        if f"{prefix}{sequence}/{envelope_name(digest_of(content))}" != key:
-            raise BundleError(f"{self.store.uri(key)} was changed: its name is not its digest")
-        envelope = read_envelope(content, sender)
-        header = envelope.header
-        told = (prefix_of(header.sender, header.recipient, header.name), header.sequence)
-        if told != (prefix, sequence):
-            raise BundleError(
-                f"{self.store.uri(key)} is the envelope of {told[0]}{told[1]}, not of this place"
-            )
-        return envelope
+def listing_of(store: ObjectStore, prefix: str) -> Listing:
+    """List a bundle; whatever else somebody put there is passed over."""
+    found = Listing()
+    for key, size in store.sizes(prefix).items():
+        leaf = _LEAF.fullmatch(key.removeprefix(prefix))
+        if leaf is None:
+            continue
+        sequence = int(leaf[1])
+        if leaf[2]:
+            found.envelopes.setdefault(sequence, []).append(key)
+        else:
+            found.shards.setdefault(sequence, {})[leaf[3]] = size
+    return found
+
+
+def read_at(
+    store: ObjectStore, sender: PublicRing, key: str, prefix: str, sequence: int
+) -> Envelope:
+    """Read the envelope at a key, and check that it belongs there.
+
+    Raises:
+        BundleError: it does not, or is not its sender's.
+    """
+    content = store.get(key, LARGEST_ENVELOPE)
+    if f"{prefix}{sequence}/{envelope_name(digest_of(content))}" != key:
+        raise BundleError(f"{store.uri(key)} was changed: its name is not its digest")
+    envelope = read_envelope(content, sender)
+    header = envelope.header
+    told = (prefix_of(header.sender, header.recipient, header.name), header.sequence)
+    if told != (prefix, sequence):
+        raise BundleError(
+            f"{store.uri(key)} is the envelope of {told[0]}{told[1]}, not of this place"
+        )
+    return envelope
 
 
 def _is_whole(envelope: Envelope, listing: Listing) -> bool:

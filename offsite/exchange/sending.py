@@ -11,7 +11,7 @@ from typing import Literal
 from offsite.bundle import MANIFEST, Manifest, read_manifest
 from offsite.events import Monitor
 from offsite.exchange.journal import Journal
-from offsite.exchange.mailbox import Mailbox, Sent, envelope_name, prefix_of
+from offsite.exchange.mailbox import Mailbox, Sent, envelope_name, listing_of, prefix_of
 from offsite.exchange.workers import in_workers
 from offsite.sealing import SHARD_SIZE, Envelope, Header, PublicRing, Shard, write_envelope
 from offsite.sealing.envelope import Grant
@@ -189,7 +189,7 @@ def _publish(mailbox: Mailbox, envelope: Envelope) -> Sent:
     prefix = prefix_of(header.sender, header.recipient, header.name)
     key = f"{prefix}{header.sequence}/{envelope_name(envelope.digest)}"
     mailbox.store.put(key, envelope.content)
-    listing = mailbox.listing(prefix)
+    listing = listing_of(mailbox.store, prefix)
     # another attempt of this job may have published in this sequence: its shards stay
     older = [number for number in listing.shards if number < header.sequence]
     mailbox.store.delete(f"{prefix}{n}/{shard}" for n in older for shard in listing.shards[n])

@@ -85,6 +85,13 @@ def test_a_bundle_goes_from_one_to_the_other(people: People, tmp_path: Path) -> 
     assert (tmp_path / "got/adapter.safetensors").read_bytes() == b"weights"
     digest = listed["digest"]
     assert digest in people.ok("lab", "bundles", "verify", digest)
+    # whoever has the public keys alone can verify, from the plugged-in model on
+    for who in ("lab", "hospital"):
+        people.ok("auditor", "peers", "add", people.public(who))
+    plugged = tmp_path / "plugged"
+    plugged.mkdir()
+    (plugged / "provenance.json").write_text(json.dumps({"adapter": digest}))
+    assert digest in people.ok("auditor", "bundles", "verify", plugged, "--chain")
     shown = people.said("lab", "bundles", "show", digest)
     assert shown["header"]["recipient"] == "lab"
     twice = people.run("lab", "bundles", "pull", "answer", tmp_path / "got", "--peer", "hospital")

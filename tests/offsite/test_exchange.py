@@ -19,10 +19,9 @@ from offsite.exchange import (
     Outgoing,
     Reference,
     Sent,
+    Witness,
     pull,
     push,
-    verify_bundle,
-    verify_chain,
     withdraw,
 )
 from offsite.exchange.home import open_mailbox
@@ -53,6 +52,11 @@ class World:
 
     def mailbox(self, party: str) -> Mailbox:
         return open_mailbox(self.root / party / "home", str(self.root / "exchange"), {})
+
+    def witness(self) -> Witness:
+        """Somebody who has the public keys alone."""
+        rings = [ring_of(party).public() for party in (LAB, HOSPITAL, "clinic")]
+        return Witness(FolderStore(self.root / "exchange"), rings)
 
     def bundle(self, name: str = "answer", by: str = HOSPITAL, to: str = LAB) -> Path:
         """Make a bundle of several files."""
@@ -236,7 +240,7 @@ def test_attempts_that_race_spoil_nothing(world: World, tmp_path: Path) -> None:
     first = min(sent.digest for sent in attempts)
     assert mailbox.incoming(HOSPITAL, Reference("answer")).digest == first
     for number, sent in enumerate(attempts):
-        verify_bundle(mailbox, sent.digest, silent())
+        world.witness().verify(sent.digest, silent())
         if sent.digest != first:
             world.take(tmp_path / f"out-{number}", f"answer@{sent.digest}")
     # what was accepted is what is taken again, though another one would be first
@@ -381,12 +385,11 @@ def test_a_chain_leads_back_to_where_it_began(world: World, tmp_path: Path) -> N
     question = world.bundle("question", by=LAB, to=HOSPITAL)
     asked = push(lab, Outgoing(question, HOSPITAL, "job-0"), silent())
     answered = world.send(world.bundle(), parent=asked.digest)
-    chain = verify_chain(lab, answered.digest)
+    chain = world.witness().chain(answered.digest)
     assert [link.digest for link in chain] == [answered.digest, asked.digest]
-    assert verify_chain(world.mailbox(HOSPITAL), answered.digest) == chain
     shutil.rmtree(world.root / "exchange" / LAB)
     with pytest.raises(InputError, match=f"there is no envelope {asked.digest}"):
-        verify_chain(lab, answered.digest)
+        world.witness().chain(answered.digest)
 
 
 def test_a_chain_between_other_parties_is_refused(world: World) -> None:
@@ -394,15 +397,15 @@ def test_a_chain_between_other_parties_is_refused(world: World) -> None:
     asked = push(world.mailbox("clinic"), Outgoing(clinic, LAB, "job-0"), silent())
     answered = world.send(world.bundle(), parent=asked.digest)
     with pytest.raises(BundleError, match="answers clinical, which was not sent to it"):
-        verify_chain(world.mailbox(LAB), answered.digest)
+        world.witness().chain(answered.digest)
 
 
 def test_verify_finds_a_changed_shard(world: World) -> None:
     sent = world.send(world.bundle())
-    verify_bundle(world.mailbox(LAB), sent.digest, silent())
+    world.witness().verify(sent.digest, silent())
     flip(world.shards()[2])
     with pytest.raises(BundleError, match="not the shard that the envelope names"):
-        verify_bundle(world.mailbox(LAB), sent.digest, silent())
+        world.witness().verify(sent.digest, silent())
 
 
 def test_a_bundle_whose_manifest_lies_about_its_sender_is_refused(

@@ -16,8 +16,8 @@ from offsite.bundle import AdapterFacts, Manifest, check_files, read_manifest, w
 from offsite.config import load_job
 from offsite.errors import NotAllowedError
 from offsite.events import Event, Monitor
-from offsite.exchange import Checks, Mailbox, Reference, pull, verify_chain
-from offsite.exchange.home import open_mailbox
+from offsite.exchange import Checks, Mailbox, Reference, pull
+from offsite.exchange.home import open_mailbox, open_witness
 from offsite.stages import Party, run_job
 from offsite.stages.plug_in import PROVENANCE
 from offsite.store.admin import ExchangeAdmin
@@ -93,11 +93,12 @@ def test_the_three_stages_over_the_store(exchange: Exchange, tmp_path: Path) -> 
         assert told[-1]["event"] == "done"
     plugged = parties.home(LAB) / "home/models" / PLUGGED
     assert (plugged / PROVENANCE).is_file()
-    mailbox = exchange.mailbox(parties.home(HOSPITAL) / "home", HOSPITAL)
+    home = parties.home(HOSPITAL) / "home"
+    witness = open_witness(home, URI, exchange.environ(HOSPITAL))
     adapter = exchange.mailbox(parties.home(LAB) / "home", LAB).incoming(
         HOSPITAL, Reference(ADAPTER)
     )
-    chain = verify_chain(mailbox, adapter.digest)
+    chain = witness.chain(adapter.digest)
     assert [link.header.name for link in chain] == [ADAPTER, EMULATOR]
     for name, spec in jobs:
         again = run(parties, exchange, name, spec)

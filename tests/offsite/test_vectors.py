@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from offsite.bundle import read_manifest
-from offsite.exchange import Checks, Reference, pull, verify_bundle
+from offsite.exchange import Checks, Reference, Witness, pull
 from offsite.exchange.home import open_mailbox, peers_of, ring_path
 from offsite.sealing import load_ring, save_ring
 from offsite_testing.core import silent
@@ -31,4 +31,5 @@ def test_version_1_opens_for_ever(tmp_path: Path) -> None:
     pull(mailbox, envelope, tmp_path / "opened", checks, silent())
     for path in (VECTORS / "plain").iterdir():
         assert (tmp_path / "opened" / path.name).read_bytes() == path.read_bytes()
-    assert verify_bundle(mailbox, DIGEST, silent()) == envelope
+    witness = Witness(mailbox.store, [mailbox.peers.get("hospital"), ring.public()])
+    assert witness.verify(DIGEST, silent()) == envelope

@@ -16,8 +16,8 @@ from offsite.bundle.manifest import file_digest
 from offsite.config import load_job
 from offsite.events import Event, Monitor
 from offsite.exchange import Books, Checks, Outgoing, Reference, pull, push
-from offsite.exchange.home import open_mailbox, peers_of, ring_path
-from offsite.sealing import Envelope, Ring, save_ring
+from offsite.exchange.home import keep_ring, open_mailbox, peers_of
+from offsite.sealing import Envelope, Ring
 from offsite.sealing.parts import canonical
 from offsite.stages import Party, run_job
 from offsite.stages.plug_in import PROVENANCE
@@ -156,7 +156,7 @@ def ring_of(party: str) -> Ring:
 def introduce(*folders: Path) -> None:
     """Give each party keys, and pin those of all others."""
     for folder in folders:
-        save_ring(ring_of(folder.name), ring_path(folder / "home"))
+        keep_ring(folder / "home", ring_of(folder.name), None)
         for other in folders:
             if other != folder:
                 public = canonical(ring_of(other.name).public().wire())

@@ -10,8 +10,8 @@ from ruamel.yaml import YAML
 
 from offsite.errors import InputError, ModelError
 from offsite.events import Event
-from offsite.exchange.home import peers_of, ring_path
-from offsite.sealing import Ring, save_ring
+from offsite.exchange.home import keep_ring, peers_of
+from offsite.sealing import Ring
 from offsite.sealing.parts import canonical
 from offsite.store import disk_errors
 from offsite_cli.demo.child import Outcome, run_stage
@@ -105,7 +105,7 @@ class Cast:
             mark.touch()
         rings = {folder: Ring.new(folder.name) for folder in (self.lab, self.hospital)}
         for folder, other in ((self.lab, self.hospital), (self.hospital, self.lab)):
-            save_ring(rings[folder], ring_path(folder / "home"))
+            keep_ring(folder / "home", rings[folder], None)
             public = canonical(rings[other].public().wire())
             peers_of(folder / "home").add(public, other.name)
 

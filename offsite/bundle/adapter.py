@@ -1,0 +1,73 @@
+"""Whether an adapter that was returned may be used: its owner's record of the emulator decides."""
+
+from math import prod
+from pathlib import Path
+
+import numpy as np
+from safetensors import safe_open
+
+from offsite.bundle.files import check_files, check_names, compare, headers
+from offsite.bundle.manifest import AdapterFacts, Manifest, read_manifest
+from offsite.bundle.record import EmulatorRecord
+from offsite.errors import BundleError
+
+ADAPTER = "adapter.safetensors"
+_LARGEST_HEADER = 16 << 20
+"""Bytes beside an adapter's numbers: the safetensors header, and room for what aligns it."""
+
+
+def admit_adapter(manifest: Manifest, record: EmulatorRecord) -> None:
+    """Check what a manifest says, before any of the files that it names is fetched.
+
+    Raises:
+        BundleError: it is of no adapter that the record of its emulator allows, or too large.
+    """
+    facts = _adapter_facts(manifest, record)
+    shapes = record.expected(facts.method, facts.scope, facts.rank).values()
+    most = sum(4 * prod(shape) for shape in shapes) + _LARGEST_HEADER
+    if manifest.size > most:
+        raise BundleError(f"{manifest.name} has {manifest.size} bytes; {most} are allowed at most")
+
+
+def check_adapter(folder: Path, record: EmulatorRecord) -> Manifest:
+    """Check a returned adapter against the owner's record of the emulator that it answers.
+
+    Raises:
+        BundleError: it is damaged, answers another bundle, comes from somebody else, or holds
+            anything that the record does not allow.
+    """
+    manifest, _ = read_manifest(folder)
+    facts = _adapter_facts(manifest, record)
+    check_files(folder, manifest)
+    expected = record.expected(facts.method, facts.scope, facts.rank)
+    path = folder / ADAPTER
+    found = {name: (shape, dtype) for name, shape, dtype in headers(path)}
+    compare(path, found, {name: (shape, "F32") for name, shape in expected.items()})
+    _check_finite(path)
+    return manifest
+
+
+def _adapter_facts(manifest: Manifest, record: EmulatorRecord) -> AdapterFacts:
+    facts, name = manifest.facts, manifest.name
+    if not isinstance(facts, AdapterFacts):
+        raise BundleError(f"{name} is an {facts.kind}, not an adapter")
+    check_names(manifest, lambda file: file == ADAPTER)
+    if facts.answers != record.digest:
+        raise BundleError(f"{name} was tuned in {facts.answers}, not in {record.digest}")
+    if manifest.made_by != record.recipient:
+        raise BundleError(
+            f"{name} was made by {manifest.made_by}, but its emulator was made for "
+            f"{record.recipient}"
+        )
+    if (facts.method, facts.scope) not in record.allowed:
+        raise BundleError(f"{name}: an adapter {facts.method}/{facts.scope} is not allowed")
+    if not (1 <= facts.rank <= record.max_rank if facts.method == "LoRA" else facts.rank == 0):
+        raise BundleError(f"{name}: rank {facts.rank} is not allowed; at most {record.max_rank}")
+    return facts
+
+
+def _check_finite(path: Path) -> None:
+    with safe_open(path, "numpy") as file:
+        for name in file.keys():  # noqa: SIM118 - not a dict
+            if not np.isfinite(file.get_tensor(name)).all():
+                raise BundleError(f"{path}: {name!r} holds a value that is not finite")

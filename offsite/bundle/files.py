@@ -1,0 +1,75 @@
+"""What the checks of every kind of bundle share: names, bytes, headers of tensors."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from offsite.bundle.manifest import MANIFEST, Manifest, file_digest
+from offsite.errors import BundleError
+
+Kind = tuple[tuple[int, ...], str]
+"""Shape and dtype of a tensor."""
+
+
+def check_names(manifest: Manifest, allowed: Callable[[str], bool]) -> None:
+    """Check that a manifest names nothing but what may be there.
+
+    Raises:
+        BundleError: it names another file.
+    """
+    for name in manifest.files:
+        if not allowed(name):
+            raise BundleError(
+                f"{MANIFEST} of {manifest.name} names a file that is not allowed: {name!r}"
+            )
+
+
+def check_files(folder: Path, manifest: Manifest) -> None:
+    """Check that a folder holds the files of its manifest, byte for byte, and nothing else.
+
+    Raises:
+        BundleError: a file is missing, damaged, unknown, or no regular file.
+    """
+    present = {path.name: path for path in folder.iterdir() if path.name != MANIFEST}
+    for name, path in present.items():
+        if path.is_symlink() or not path.is_file():
+            raise BundleError(f"{str(path)!r} is not a regular file; a bundle holds nothing else")
+        if name not in manifest.files:
+            raise BundleError(f"{str(path)!r} is not in the manifest")
+    for name, entry in manifest.files.items():
+        if name not in present:
+            raise BundleError(f"{folder} lacks the file {name!r}")
+        path = present[name]
+        if path.stat().st_size != entry.size or file_digest(path) != entry.sha256:
+            raise BundleError(f"{path} is not the file of the manifest: it was damaged or changed")
+
+
+def headers(path: Path) -> Iterator[tuple[str, tuple[int, ...], str]]:
+    """Read name, shape and dtype of every tensor in a file, but no data.
+
+    Raises:
+        BundleError: it is not a safetensors file.
+    """
+    try:
+        with safe_open(path, "numpy") as file:
+            for name in file.keys():  # noqa: SIM118 - not a dict
+                view = file.get_slice(name)
+                yield name, tuple(view.get_shape()), view.get_dtype()
+    except (SafetensorError, OSError, ValueError) as error:
+        raise BundleError(f"{path} is not a safetensors file: {error}") from error
+
+
+def compare(where: Path, found: Mapping[str, Kind], expected: Mapping[str, Kind]) -> None:
+    """Check that there are exactly the tensors that should be, each of its kind.
+
+    Raises:
+        BundleError: the first that is not.
+    """
+    if missing := sorted(expected.keys() - found.keys()):
+        raise BundleError(f"{where} lacks {len(missing)} tensors, among them {missing[0]!r}")
+    if surplus := sorted(found.keys() - expected.keys()):
+        raise BundleError(f"{where} has {len(surplus)} tensors too many, such as {surplus[0]!r}")
+    for name, facts in found.items():
+        if facts != expected[name]:
+            raise BundleError(f"{where}: {name!r} is {facts}, but must be {expected[name]}")
