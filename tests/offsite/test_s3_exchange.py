@@ -37,6 +37,7 @@ from offsite_testing.parties import (
     tune,
 )
 
+pytestmark = pytest.mark.timeout(900)  # the first may build the server
 URI = "s3://exchange"
 MIB = 1 << 20
 
@@ -177,7 +178,6 @@ def take(exchange: Exchange, root: Path, name: str) -> None:
     assert read_manifest(root / f"{name}-taken") == read_manifest(root / name)
 
 
-@pytest.mark.timeout(600)
 def test_a_killed_push_sends_little_again_at_constant_memory(
     exchange: Exchange, tmp_path: Path
 ) -> None:
@@ -208,7 +208,6 @@ def test_a_killed_push_sends_little_again_at_constant_memory(
     take(exchange, tmp_path, "killed")
 
 
-@pytest.mark.timeout(600)
 def test_a_server_that_is_killed_meanwhile_loses_nothing(
     exchange: Exchange, tmp_path: Path
 ) -> None:
