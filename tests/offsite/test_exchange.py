@@ -1,5 +1,6 @@
 """Sending and receiving sealed bundles: what resumes, what is refused, what races."""
 
+import json
 import os
 import shutil
 import threading
@@ -414,6 +415,19 @@ def test_a_bundle_whose_manifest_lies_about_its_sender_is_refused(
     world.send(world.bundle(by="clinic"))
     with pytest.raises(BundleError, match="says that it is answer of clinic for lab"):
         world.take(tmp_path / "out")
+
+
+def test_sizes_that_are_made_up_are_refused(world: World, tmp_path: Path) -> None:
+    folder = world.bundle()
+    path = folder / "manifest.json"
+    content = json.loads(path.read_bytes())
+    for entry in content["files"].values():
+        entry["size"] = 1 << 44
+    path.write_text(json.dumps(content))
+    world.send(folder)
+    with pytest.raises(BundleError, match="are not those of the manifest's files"):
+        world.take(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_keys_after_a_rotation_are_taken(world: World, tmp_path: Path) -> None:
