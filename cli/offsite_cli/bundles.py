@@ -1,8 +1,8 @@
 """`offsite bundles`: what lies in the exchange between you and your peers."""
 
-import hashlib
 import json
 import os
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +22,7 @@ from offsite.exchange import (
 )
 from offsite.exchange.home import open_mailbox, open_witness
 from offsite.sealing import Envelope
+from offsite_cli.keys import dns_label
 from offsite_cli.options import HOME, Exchange, Format, Home
 from offsite_cli.output import Output, monitored, say, show_json
 
@@ -50,6 +51,8 @@ def push_(
     """Seal a bundle and send it. Cut off and run again, it goes on where it was."""
     with monitored(output) as monitor:
         mailbox = _open(home, exchange)
+        if parent is not None and not re.fullmatch("sha256:[0-9a-f]{64}", parent):
+            raise InputError(f"--parent {parent!r} is no envelope; it is sha256:… of 64 digits")
         manifest, digest = read_manifest(folder)
         check_files(folder, manifest)
         recipient = mailbox.peers.get(peer).id
@@ -58,7 +61,7 @@ def push_(
                 f"{folder} was made by {manifest.made_by} for {manifest.made_for}, not by "
                 f"{mailbox.id} for {recipient}"
             )
-        job = hashlib.sha256(digest.encode()).hexdigest()[:32]
+        job = mailbox.books.job(recipient, digest)
         sent = push(mailbox, Outgoing(folder, peer, job, parent), monitor)
         monitor.artifact(manifest.name, sent.digest, sent.uri, manifest.size)
 
@@ -95,7 +98,12 @@ def _check(folder: Path) -> Manifest:
 @app.command("list")
 def list_(exchange: Exchange, home: Home = HOME, output: Format = Output.TEXT) -> None:
     """List what is between you and your peers."""
-    found = list(_watch(home, exchange).envelopes())
+    found: list[Envelope] = []
+    for each in _watch(home, exchange).envelopes():
+        if isinstance(each, BundleError):
+            say(f"passed over: {each}")
+        else:
+            found.append(each)
     if output is Output.JSON:
         show_json([_facts(envelope) for envelope in found])
         return
@@ -110,7 +118,8 @@ def show(
     home: Home = HOME,
 ) -> None:
     """Show what an envelope says, as JSON."""
-    (envelope, *_) = _watch(home, exchange).chain(digest)
+    with monitored(Output.TEXT) as monitor:
+        envelope = _watch(home, exchange).verify(digest, monitor)
     show_json(_facts(envelope) | {"header": envelope.header.wire()})
 
 
@@ -146,7 +155,7 @@ def rm(
     home: Home = HOME,
 ) -> None:
     """Take a bundle back: delete its shards, and publish a signed notice that it is gone."""
-    sent = withdraw(_open(home, exchange), peer, name)
+    sent = withdraw(_open(home, exchange), peer, dns_label("bundle", name))
     say(f"took {name} back; whoever fetched it before still has it ({sent.digest})")
 
 

@@ -32,7 +32,7 @@ def init(
     path = ring_path(home.expanduser())
     if path.exists():
         raise InputError(f"{path} is there already; `offsite keys rotate` makes newer keys")
-    ring = Ring.new(party_id(party))
+    ring = Ring.new(dns_label("party", party))
     keep_ring(home.expanduser(), ring, passphrase_of(os.environ))
     say(f"made the keys of {ring.id} in {path}")
     _show(ring.public(), Output.TEXT)
@@ -75,14 +75,14 @@ def revoke(
     _change(home, _load(home).revoked(entry))
 
 
-def party_id(text: str) -> str:
-    """Check a party's id.
+def dns_label(what: str, text: str) -> str:
+    """Check the name of a party or a bundle.
 
     Raises:
         InputError: it is not a DNS label.
     """
     if not re.fullmatch(NAME_PATTERN, text):
-        raise InputError(f"party {text!r} must be {PATTERN_MEANING[NAME_PATTERN]}")
+        raise InputError(f"{what} {text!r} must be {PATTERN_MEANING[NAME_PATTERN]}")
     return text
 
 

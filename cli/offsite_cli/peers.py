@@ -7,7 +7,7 @@ import typer
 
 from offsite.errors import InputError
 from offsite.exchange.home import peers_of
-from offsite_cli.keys import party_id
+from offsite_cli.keys import dns_label
 from offsite_cli.options import HOME, Format, Home
 from offsite_cli.output import Output, say, show_json
 
@@ -28,7 +28,7 @@ def add(
         content = file.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {file}: {error}") from error
-    name = party_id(alias) if alias else None
+    name = dns_label("party", alias) if alias else None
     ring = peers_of(home.expanduser()).add(content, str(file), name)
     say(f"pinned {ring.id}; compare its fingerprint with your peer by telephone")
     print(f"{ring.id}: {ring.fingerprint}")
@@ -56,5 +56,5 @@ def remove(
     home: Home = HOME,
 ) -> None:
     """Forget the keys of a peer."""
-    peers_of(home.expanduser()).remove(party_id(alias))
+    peers_of(home.expanduser()).remove(dns_label("party", alias))
     say(f"forgot {alias}")

@@ -4,6 +4,7 @@ The books are in the party's own home, never in the exchange, and each is change
 """
 
 import json
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +25,20 @@ class Books:
 
     folder: Path
 
+    def job(self, peer: str, manifest: str) -> str:
+        """Give what is sent by hand a job's name: drawn at random, and kept by its manifest."""
+        fresh = secrets.token_hex(16)
+        return self._change(f"jobs/{peer}", lambda page: str(page.setdefault(manifest, fresh)))
+
     def allot(self, peer: str, name: str, job: str) -> int:
-        """Give a job its sequence for a bundle: the same one however often it asks."""
+        """Give a job its sequence for a bundle: the same one, until another job got a later one."""
 
         def change(page: Page) -> int:
             jobs: dict[str, int] = page.setdefault(name, {})
-            return jobs.setdefault(job, max(jobs.values(), default=0) + 1)
+            latest = max(jobs.values(), default=0)
+            if jobs.get(job) != latest:
+                jobs[job] = latest + 1
+            return jobs[job]
 
         return self._change(f"sequences/{peer}", change)
 

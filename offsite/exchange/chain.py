@@ -21,15 +21,18 @@ class Witness:
     store: ObjectStore
     rings: Sequence[PublicRing]
 
-    def envelopes(self) -> Iterator[Envelope]:
-        """List every envelope between the parties."""
+    def envelopes(self) -> Iterator[Envelope | BundleError]:
+        """List every envelope between the parties; in the place of a bad one, what is wrong."""
         for sender, recipient in permutations(self.rings, 2):
             keys = self._keys(sender.id, recipient.id)
             for name in sorted({key.split("/")[2] for key in keys}):
                 prefix = prefix_of(sender.id, recipient.id, name)
                 for sequence, found in sorted(listing_of(self.store, prefix).envelopes.items()):
                     for key in sorted(found):
-                        yield read_at(self.store, sender, key, prefix, sequence)
+                        try:
+                            yield read_at(self.store, sender, key, prefix, sequence)
+                        except BundleError as error:
+                            yield error
 
     def verify(self, digest: str, monitor: Monitor) -> Envelope:
         """Check an envelope: its signature, and the digest of every shard's ciphertext.
@@ -64,6 +67,11 @@ class Witness:
             if len(links) > _LONGEST:
                 raise BundleError("the chain of envelopes has no end")
             links.append(above)
+        if links[-1].header.kind != "emulator":
+            first = links[-1].header
+            raise BundleError(
+                f"the chain ends at the {first.kind} {first.name}, not at an emulator"
+            )
         return links
 
     def _keys(self, sender: str, recipient: str) -> list[str]:

@@ -4,8 +4,9 @@ The bundle's key stands in it wrapped to the sender itself; without the private 
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -23,7 +24,7 @@ class Start(Part):
 
     bundle: str
     manifest: Digest
-    sequence: int
+    place: str
     to: str
     key: Base64
 
@@ -38,15 +39,30 @@ class Journal:
     done: Sequence[Shard]
 
     @classmethod
-    def resume(cls, path: Path, ring: Ring, manifest: str, sequence: int, bundle: str) -> "Journal":
-        """Go on with the journal of the same push, or begin a new one."""
+    def resume(
+        cls, path: Path, ring: Ring, place: str, manifest: str, there: Mapping[str, int]
+    ) -> "Journal":
+        """Go on with the journal of the same push, or begin a new one.
+
+        Args:
+            place: where it sends to: exchange, peer, name and sequence.
+            there: the shards that lie there, with their sizes.
+        """
         found = cls._read(path, ring)
-        if found and (found.start.manifest, found.start.sequence) == (manifest, sequence):
-            return found
+        if found and (found.start.manifest, found.start.place) == (manifest, place):
+            done = [shard for shard in found.done if there.get(shard.sha256) == shard.size]
+            # written anew: its last line may have been torn
+            lines = [canonical(part.wire()) + b"\n" for part in (found.start, *done)]
+            write_whole(path, b"".join(lines), mode=0o600)
+            return replace(found, done=done)
         key, entry = new_bundle_key(), ring.newest("encrypt")
         wrapped = encrypt(public_keyset(entry.keyset), canonical(key), _CONTEXT)
         start = Start(
-            bundle=bundle, manifest=manifest, sequence=sequence, to=entry.id, key=text_of(wrapped)
+            bundle=secrets.token_hex(16),
+            manifest=manifest,
+            place=place,
+            to=entry.id,
+            key=text_of(wrapped),
         )
         write_whole(path, canonical(start.wire()) + b"\n", mode=0o600)
         return cls(path, start, key, ())

@@ -1,6 +1,7 @@
 """Who exchanges with whom, where: keys of objects, and which envelope is the one to take."""
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from offsite.sealing.parts import digest_of
 from offsite.sealing.peers import Peers
 from offsite.store import ObjectStore
 
+_MOST_ATTEMPTS = 16
+"""Envelopes of one sequence: attempts that raced. More are no accident."""
 _LEAF = re.compile(r"([1-9][0-9]{0,15})/(envelope-)?([0-9a-f]{64})")
 
 
@@ -75,6 +78,8 @@ class Mailbox:
         envelope = self._chosen(ring, prefix, reference)
         header = envelope.header
         if header.kind == "tombstone":
+            # remembered, so that a store that hides it later is found out
+            self.books.accept(ring.id, reference.name, header.sequence, envelope.digest)
             raise BundleError(f"{ring.id} took back {reference.name} on {header.created}")
         accepted = self.books.accepted(ring.id, reference.name)
         check_fresh(accepted, reference.name, header.sequence, envelope.digest)
@@ -86,11 +91,13 @@ class Mailbox:
             listing_of(self.store, prefix).envelopes.items(), reverse=True
         ):
             # attempts that raced: the one that was accepted before, else any, but always the same
+            if len(keys) > _MOST_ATTEMPTS:
+                raise BundleError(f"{self.store.uri(prefix)}{sequence} has {len(keys)} envelopes")
             read = [read_at(self.store, ring, key, prefix, sequence) for key in keys]
             found = sorted(read, key=lambda envelope: envelope.digest)
             known = [e for e in found if e.digest in accepted]
             wanted = [e for e in found if e.digest == reference.digest]
-            if reference.digest is None:
+            if reference.digest is None or found[0].header.kind == "tombstone":
                 return (known or found)[0]
             if wanted:
                 return wanted[0]
@@ -101,33 +108,30 @@ class Mailbox:
         )
 
     def sent(self, peer: PublicRing, name: str, sequence: int, job: str) -> Envelope | None:
-        """Find what a job of ours sent already, if it is in the exchange with all its shards.
-
-        Raises:
-            BundleError: there is an envelope that is not ours.
-        """
+        """Find what a job of ours sent already, if it is there whole, and the peer can open it."""
         prefix = prefix_of(self.id, peer.id, name)
         listing = listing_of(self.store, prefix)
         for key in sorted(listing.envelopes.get(sequence, [])):
-            envelope = read_at(self.store, self.ring.public(), key, prefix, sequence)
-            if envelope.header.job == job and _is_whole(envelope, listing):
-                return envelope
+            with suppress(BundleError):  # of a key of ours that was revoked since
+                envelope = read_at(self.store, self.ring.public(), key, prefix, sequence)
+                if envelope.header.job == job and _is_whole(envelope, listing, peer):
+                    return envelope
         return None
 
     def is_whole(self, peer: str, name: str, digest: str) -> bool:
-        """Whether a bundle that we sent is in the exchange with all its shards.
+        """Whether a bundle that we sent is in the exchange with all its shards, and can be opened.
 
         Raises:
             BundleError: its envelope was changed.
         """
-        prefix = prefix_of(self.id, self.peers.get(peer).id, name)
+        ring = self.peers.get(peer)
+        prefix = prefix_of(self.id, ring.id, name)
         listing = listing_of(self.store, prefix)
         for sequence, keys in listing.envelopes.items():
             key = f"{prefix}{sequence}/{envelope_name(digest)}"
             if key in keys:
-                return _is_whole(
-                    read_at(self.store, self.ring.public(), key, prefix, sequence), listing
-                )
+                envelope = read_at(self.store, self.ring.public(), key, prefix, sequence)
+                return _is_whole(envelope, listing, ring)
         return False
 
 
@@ -167,9 +171,12 @@ def read_at(
     return envelope
 
 
-def _is_whole(envelope: Envelope, listing: Listing) -> bool:
+def _is_whole(envelope: Envelope, listing: Listing, peer: PublicRing) -> bool:
     there = listing.shards.get(envelope.header.sequence, {})
-    return all(there.get(shard.sha256) == shard.size for shard in envelope.header.shards)
+    usable = {entry.id for entry in peer.entries if not entry.revoked_at}
+    return any(key.to in usable for key in envelope.keys) and all(
+        there.get(shard.sha256) == shard.size for shard in envelope.header.shards
+    )
 
 
 def prefix_of(sender: str, recipient: str, name: str) -> str:

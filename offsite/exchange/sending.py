@@ -66,15 +66,16 @@ def push(
     peer = mailbox.peers.get(outgoing.peer)
     manifest, digest = read_manifest(outgoing.folder)
     with _alone(mailbox, peer, manifest.name) as path:
+        prefix = prefix_of(mailbox.id, peer.id, manifest.name)
+        listing = listing_of(mailbox.store, prefix)
         sequence = mailbox.books.allot(peer.id, manifest.name, outgoing.job)
+        header = _header(mailbox, peer, outgoing, manifest, sequence)
         if (envelope := mailbox.sent(peer, manifest.name, sequence, outgoing.job)) is not None:
             return _sent(mailbox, envelope)
-        bundle = secrets.token_hex(16)
-        journal = Journal.resume(path, mailbox.ring, digest, sequence, bundle)
-        prefix = prefix_of(mailbox.id, peer.id, manifest.name)
+        place, there = mailbox.store.uri(f"{prefix}{sequence}/"), listing.shards.get(sequence, {})
+        journal = Journal.resume(path, mailbox.ring, place, digest, there)
         pieces = _pieces(outgoing.folder, manifest)
         shards = _send(mailbox.store, f"{prefix}{sequence}/", journal, pieces, monitor)
-        header = _header(mailbox, peer, outgoing, manifest, sequence)
         full = header.model_copy(update={"bundle": journal.start.bundle, "shards": tuple(shards)})
         envelope = write_envelope(full, journal.key, mailbox.ring, [peer])
         approve(envelope.digest)
@@ -91,7 +92,8 @@ def withdraw(mailbox: Mailbox, peer: str, name: str) -> Sent:
         StorageError: the store did not take it.
     """
     ring, job = mailbox.peers.get(peer), secrets.token_hex(16)
-    with _alone(mailbox, ring, name):
+    with _alone(mailbox, ring, name) as journal:
+        journal.unlink(missing_ok=True)
         header = Header(
             bundle=secrets.token_hex(16),
             name=name,

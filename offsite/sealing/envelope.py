@@ -22,7 +22,7 @@ from offsite.sealing.parts import (
     digest_of,
     text_of,
 )
-from offsite.sealing.primitives import Keyset, TinkError, decrypt, encrypt, sign, verify
+from offsite.sealing.primitives import Keyset, TinkError, decrypt, encrypt, is_stream, sign, verify
 
 LARGEST_ENVELOPE = 16 << 20
 MOST_SHARDS = 100_000
@@ -180,6 +180,9 @@ def read_envelope(content: bytes, sender: PublicRing) -> Envelope:
 
 def _keyset(content: bytes) -> Keyset:
     try:
-        return TypeAdapter(Keyset).validate_json(content)
+        keyset = TypeAdapter(Keyset).validate_json(content)
     except ValidationError as error:
         raise BundleError("the wrapped key holds no key") from error
+    if not is_stream(keyset):
+        raise BundleError("the wrapped key is of another kind, or has other parameters, than ours")
+    return keyset

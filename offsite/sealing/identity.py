@@ -21,6 +21,7 @@ from offsite.sealing.primitives import (
     SIGNATURE,
     Keyset,
     TinkError,
+    is_public,
     new_keyset,
     public_keyset,
     sign,
@@ -30,6 +31,7 @@ from offsite.sealing.primitives import (
 Purpose = Literal["encrypt", "sign"]
 _TEMPLATES: dict[Purpose, Any] = {"encrypt": ENCRYPTION, "sign": SIGNATURE}
 _DOMAIN = b"offsite public ring 1\n"
+_MOST_KEYS = 64
 
 
 class Entry(Part):
@@ -62,7 +64,7 @@ class PublicRing(Part):
 
     format: Literal[1] = 1  # noqa: V107 - checked by its type
     id: Name
-    entries: tuple[Entry, ...] = Field(min_length=1, max_length=64)
+    entries: tuple[Entry, ...] = Field(min_length=1, max_length=_MOST_KEYS)
     endorsements: tuple[Endorsement, ...] = ()
 
     @property
@@ -115,7 +117,7 @@ class Ring(Part):
 
     format: Literal[1] = 1  # noqa: V107 - checked by its type
     id: Name
-    entries: tuple[Entry, ...] = Field(min_length=1, max_length=64)
+    entries: tuple[Entry, ...] = Field(min_length=1, max_length=_MOST_KEYS)
 
     @classmethod
     def new(cls, party: str) -> "Ring":
@@ -141,7 +143,16 @@ class Ring(Part):
         return next((e for e in self.entries if e.id == entry and not e.revoked_at), None)
 
     def rotated(self, overlap: timedelta) -> "Ring":
-        """Add new keys; those before count a while longer for what was on its way."""
+        """Add new keys; those before count a while longer for what was on its way.
+
+        Raises:
+            InputError: there is no room for more.
+        """
+        if len(self.entries) + len(_TEMPLATES) > _MOST_KEYS:
+            raise InputError(
+                f"the ring of {self.id} is full: {_MOST_KEYS} keys; make a new identity, and have "
+                "it pinned"
+            )
         end = now() + overlap
         kept = (
             e.model_copy(update={"not_after": min(e.not_after or end, end)}) for e in self.entries
@@ -206,6 +217,9 @@ def read_public(content: bytes, source: str) -> PublicRing:
         ) from error
     if not sound:
         raise InputError(f"{source} was changed: none of its own keys signed it")
+    for entry in ring.entries:
+        if not is_public(entry.keyset, entry.purpose):
+            raise InputError(f"{source} has a key {entry.id} that cannot {entry.purpose}")
     return ring
 
 

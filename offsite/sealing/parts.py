@@ -27,7 +27,10 @@ class Part(BaseModel):
 
 
 def _whole_second(value: datetime) -> datetime:
-    return value.astimezone(UTC).replace(microsecond=0)
+    try:
+        return value.astimezone(UTC).replace(microsecond=0)
+    except OverflowError as error:
+        raise ValueError("is beyond the years that there are") from error
 
 
 Instant = Annotated[
@@ -45,9 +48,12 @@ def now() -> datetime:
 
 def _base64(value: str) -> str:
     try:
-        base64.b64decode(value, validate=True)
+        content = base64.b64decode(value, validate=True)
     except binascii.Error as error:
         raise ValueError(f"is not base64: {error}") from error
+    # padding too much and bits left over would give one content several encodings
+    if text_of(content) != value:
+        raise ValueError("is not the one encoding of its content in base64")
     return value
 
 

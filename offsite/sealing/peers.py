@@ -40,6 +40,9 @@ class Peers:
             InputError: it is no public file, or no key that was pinned before signed it.
         """
         ring = read_public(content, source)
+        others = {name: each for name, each in self.all().items() if each.id == ring.id}
+        if others and (alias or ring.id) not in others:
+            raise InputError(f"{ring.id} is pinned already, as {', '.join(others)}")
         path = self._path(alias or ring.id)
         if path.is_file() and (problem := successor_problem(self.get(alias or ring.id), ring)):
             raise InputError(

@@ -3,6 +3,7 @@
 Hybrid encryption is X-Wing (ML-KEM-768 with X25519), signatures are Ed25519.
 """
 
+import base64
 import json
 from functools import cache
 from typing import Any
@@ -17,7 +18,7 @@ from tink import (
     signature,
     streaming_aead,
 )
-from tink.proto import aes_gcm_pb2, tink_pb2
+from tink.proto import aes_gcm_hkdf_streaming_pb2, aes_gcm_pb2, tink_pb2
 
 Keyset = dict[str, Any]
 """A keyset in Tink's JSON form."""
@@ -74,6 +75,30 @@ def verify(public: Keyset, signed: bytes, message: bytes) -> None:
         TinkError: it is not this key's signature of this message.
     """
     _open(public).primitive(signature.PublicKeyVerify).verify(signed, message)
+
+
+def is_stream(keyset: Keyset) -> bool:
+    """Whether a keyset that somebody chose is one key of our kind, with our parameters."""
+    try:
+        (key,) = keyset["key"]
+        data, template = key["keyData"], aes_gcm_hkdf_streaming_pb2.AesGcmHkdfStreamingKeyFormat()
+        template.ParseFromString(STREAM.value)
+        parsed = aes_gcm_hkdf_streaming_pb2.AesGcmHkdfStreamingKey()
+        parsed.ParseFromString(base64.b64decode(data["value"]))
+    except Exception:  # whatever parsers raise of a stranger's bytes
+        return False
+    ours = (STREAM.type_url, template.params, template.key_size)
+    return (data.get("typeUrl"), parsed.params, len(parsed.key_value)) == ours
+
+
+def is_public(keyset: Keyset, purpose: str) -> bool:
+    """Whether a keyset that somebody gave us can do what it is for."""
+    kind = hybrid.HybridEncrypt if purpose == "encrypt" else signature.PublicKeyVerify
+    try:
+        _open(keyset).primitive(kind)
+    except TinkError:
+        return False
+    return True
 
 
 def stream(keyset: Keyset) -> streaming_aead.StreamingAead:

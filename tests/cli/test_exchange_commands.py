@@ -1,5 +1,6 @@
 """`offsite keys`, `peers` and `bundles` as two people use them, who begin with nothing."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from offsite.bundle import AdapterFacts, write_manifest
+from offsite.bundle import AdapterFacts, read_manifest, write_manifest
 from offsite.errors import BundleError, InputError
 from offsite_cli.app import app
 
@@ -91,8 +92,13 @@ def test_a_bundle_goes_from_one_to_the_other(people: People, tmp_path: Path) -> 
     plugged = tmp_path / "plugged"
     plugged.mkdir()
     (plugged / "provenance.json").write_text(json.dumps({"adapter": digest}))
-    assert digest in people.ok("auditor", "bundles", "verify", plugged, "--chain")
+    assert digest in people.ok("auditor", "bundles", "verify", plugged)
+    endless = people.run("auditor", "bundles", "verify", plugged, "--chain")
+    assert "ends at the adapter answer, not at an emulator" in str(endless.exception)
     shown = people.said("lab", "bundles", "show", digest)
+    _, manifest = read_manifest(folder)
+    derived = hashlib.sha256(manifest.encode()).hexdigest()
+    assert shown["header"]["job"] not in derived  # by which the store could confirm a guess
     assert shown["header"]["recipient"] == "lab"
     twice = people.run("lab", "bundles", "pull", "answer", tmp_path / "got", "--peer", "hospital")
     assert "is there already" in str(twice.exception)

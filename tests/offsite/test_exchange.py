@@ -11,7 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from offsite.bundle import AdapterFacts, Manifest, check_files, read_manifest, write_manifest
+from offsite.bundle import (
+    AdapterFacts,
+    EmulatorFacts,
+    Manifest,
+    check_files,
+    read_manifest,
+    write_manifest,
+)
 from offsite.errors import BundleError, InputError, OffsiteError, StorageError
 from offsite.exchange import (
     Books,
@@ -27,7 +34,7 @@ from offsite.exchange import (
 )
 from offsite.exchange.home import open_mailbox
 from offsite.sealing.envelope import Grant
-from offsite.sealing.parts import now
+from offsite.sealing.parts import canonical, now
 from offsite.store import FolderStore
 from offsite_testing.core import silent
 from offsite_testing.parties import HOSPITAL, LAB, introduce, ring_of
@@ -66,7 +73,8 @@ class World:
         for file, size in FILES.items():
             content = (SECRET * (size // len(SECRET) + 1))[:size]
             (folder / file).write_bytes(content)
-        facts = AdapterFacts(method="LoRA", scope="All", rank=1, answers="sha256:" + "0" * 64)
+        adapter = AdapterFacts(method="LoRA", scope="All", rank=1, answers="sha256:" + "0" * 64)
+        emulator = EmulatorFacts(bottom=1, top=1, healed=False, distilled_steps=0)
         write_manifest(
             folder,
             name=name,
@@ -74,7 +82,7 @@ class World:
             made_for=to,
             architecture="X",
             dtype="float32",
-            facts=facts,
+            facts=emulator if by == LAB else adapter,
         )
         return folder
 
@@ -391,6 +399,91 @@ def test_a_chain_leads_back_to_where_it_began(world: World, tmp_path: Path) -> N
     shutil.rmtree(world.root / "exchange" / LAB)
     with pytest.raises(InputError, match=f"there is no envelope {asked.digest}"):
         world.witness().chain(answered.digest)
+
+
+def test_a_chain_that_ends_nowhere_is_refused(world: World) -> None:
+    answered = world.send(world.bundle())
+    with pytest.raises(BundleError, match="ends at the adapter answer, not at an emulator"):
+        world.witness().chain(answered.digest)
+
+
+def test_what_was_taken_back_can_be_sent_anew(world: World, tmp_path: Path) -> None:
+    folder = world.bundle()
+    world.send(folder)
+    withdraw(world.mailbox(HOSPITAL), LAB, "answer")
+    assert world.send(folder).sequence == 3
+    world.take(tmp_path / "out")
+
+
+def test_going_back_is_a_new_sequence(world: World, tmp_path: Path) -> None:
+    first, second = world.bundle(), world.bundle("second")
+    manifest = (second / "manifest.json").read_text().replace('"second"', '"answer"')
+    (second / "manifest.json").write_text(manifest)
+    for number, (folder, job) in enumerate([(first, "one"), (second, "two"), (first, "one")], 1):
+        assert world.send(folder, job).sequence == number
+    world.take(tmp_path / "out")
+
+
+def test_a_tombstone_that_was_seen_is_remembered(world: World, tmp_path: Path) -> None:
+    sent = world.send(world.bundle())
+    shutil.copytree(world.place, tmp_path / "then")
+    withdraw(world.mailbox(HOSPITAL), LAB, "answer")
+    shutil.copytree(tmp_path / "then", world.place, dirs_exist_ok=True)
+    for reference in ("answer", f"answer@{sent.digest}"):
+        with pytest.raises(BundleError, match="took back answer"):
+            world.take(tmp_path / "out", reference)
+    shutil.rmtree(world.place / "2")
+    with pytest.raises(BundleError, match="is not newer than sequence 2"):
+        world.take(tmp_path / "out")
+
+
+def test_a_journal_is_of_one_exchange(world: World, tmp_path: Path) -> None:
+    folder, mailbox = world.bundle(), world.mailbox(HOSPITAL)
+    with pytest.raises(StorageError):
+        push(failing(mailbox, 5), outgoing(folder, "job-1"), silent())
+    other = replace(mailbox, store=FolderStore(tmp_path / "elsewhere"))
+    push(other, outgoing(folder, "job-1"), silent())
+    lab = replace(world.mailbox(LAB), store=other.store)
+    envelope = lab.incoming(HOSPITAL, Reference("answer"))
+    pull(lab, envelope, tmp_path / "out", CHECKS, silent())
+
+
+def test_shards_that_were_lost_are_sent_again(world: World, tmp_path: Path) -> None:
+    folder = world.bundle()
+    with pytest.raises(StorageError):
+        push(failing(world.mailbox(HOSPITAL), 5), outgoing(folder, "job-1"), silent())
+    world.shards()[1].unlink()
+    world.send(folder)
+    world.take(tmp_path / "out")
+
+
+def test_a_bundle_for_a_revoked_key_is_sent_anew(world: World, tmp_path: Path) -> None:
+    folder, lab = world.bundle(), world.mailbox(LAB)
+    world.send(folder)
+    ring = lab.ring.rotated(timedelta(days=1))
+    peers = world.mailbox(HOSPITAL).peers
+    for each in (ring, ring.revoked(lab.ring.newest("encrypt").id)):
+        peers.add(canonical(each.public().wire()), "lab.pub")
+    world.send(folder)
+    later = replace(lab, ring=ring.revoked(lab.ring.newest("encrypt").id))
+    opened = []
+    for digest in sorted(path.name for path in world.place.rglob("envelope-*")):
+        reference = Reference("answer", f"sha256:{digest.removeprefix('envelope-')}")
+        envelope = later.incoming(HOSPITAL, reference)
+        try:
+            pull(later, envelope, tmp_path / digest, CHECKS, silent())
+        except BundleError:
+            continue
+        opened.append(digest)
+    assert len(opened) == 1
+
+
+def test_what_cannot_be_read_is_passed_over_in_a_list(world: World) -> None:
+    world.send(world.bundle())
+    (world.place / "1" / f"envelope-{'0' * 64}").write_bytes(b"{}")
+    found = list(world.witness().envelopes())
+    assert [type(each) for each in found].count(BundleError) == 1
+    assert len(found) == 2
 
 
 def test_a_chain_between_other_parties_is_refused(world: World) -> None:

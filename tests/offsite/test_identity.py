@@ -8,7 +8,7 @@ import pytest
 
 from offsite.errors import BundleError, InputError
 from offsite.sealing import PublicRing, Ring, load_ring, save_ring
-from offsite.sealing.identity import read_public, successor_problem
+from offsite.sealing.identity import Entry, read_public, successor_problem
 from offsite.sealing.parts import canonical, now
 from offsite.sealing.peers import Peers
 from offsite_testing.parties import ring_of
@@ -103,6 +103,29 @@ def test_the_only_key_is_not_revoked() -> None:
         LAB.revoked(signer(LAB, 0))
     with pytest.raises(InputError, match="there is no key 123"):
         LAB.revoked("123")
+
+
+def test_a_full_ring_stays_as_it_is() -> None:
+    ring = LAB
+    while len(ring.entries) < 64:
+        ring = ring.model_copy(update={"entries": (*ring.entries, *LAB.entries)})
+    with pytest.raises(InputError, match="the ring of lab is full: 64 keys"):
+        ring.rotated(timedelta(days=1))
+
+
+def test_one_party_has_one_alias(tmp_path: Path) -> None:
+    peers = Peers(tmp_path)
+    peers.add(public_file(LAB), "lab.pub")
+    with pytest.raises(InputError, match="lab is pinned already, as lab"):
+        peers.add(public_file(Ring.new("lab")), "other.pub", "ally")
+
+
+def test_a_key_that_cannot_do_its_work_is_refused(tmp_path: Path) -> None:
+    signing = next(e for e in LAB.entries if e.purpose == "sign")
+    odd = Entry(id="0" * 16, purpose="encrypt", not_before=now(), keyset=signing.keyset)
+    ring = LAB.model_copy(update={"entries": (*LAB.entries, odd)})
+    with pytest.raises(InputError, match="has a key 0000000000000000 that cannot encrypt"):
+        Peers(tmp_path).add(public_file(ring), "lab.pub")
 
 
 def test_a_public_file_follows_if_a_pinned_key_signed_it() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tink import aead, streaming_aead
 
 from offsite.errors import BundleError
 from offsite.sealing import (
@@ -24,6 +25,7 @@ from offsite.sealing import (
 )
 from offsite.sealing.envelope import Grant
 from offsite.sealing.parts import canonical, now
+from offsite.sealing.primitives import new_keyset
 from offsite.sealing.shards import place_of
 from offsite_testing.parties import ring_of
 
@@ -83,6 +85,21 @@ def test_an_envelope_of_somebody_else_is_refused(sender: Ring) -> None:
         read_envelope(ENVELOPE.content, sender.public())
 
 
+@pytest.mark.parametrize(
+    "template",
+    [
+        streaming_aead.streaming_aead_key_templates.AES256_GCM_HKDF_4KB,
+        streaming_aead.streaming_aead_key_templates.AES256_CTR_HMAC_SHA256_1MB,
+        aead.aead_key_templates.AES256_GCM,
+    ],
+)
+def test_a_key_of_another_kind_is_refused(template: Any) -> None:
+    key = new_keyset(template)
+    envelope = write_envelope(header(), key, LAB, [HOSPITAL.public()])
+    with pytest.raises(BundleError, match="is of another kind, or has other parameters"):
+        envelope.bundle_key(HOSPITAL)
+
+
 def test_an_envelope_of_a_revoked_key_is_refused() -> None:
     later = LAB.rotated(timedelta(days=1))
     assert read_envelope(ENVELOPE.content, later.public())
@@ -94,6 +111,14 @@ def edited(change: Callable[[dict[str, Any]], object]) -> bytes:
     content = json.loads(ENVELOPE.content)
     change(content)
     return canonical(content)
+
+
+def left_over(text: str) -> str:
+    """Set a bit that base64 does not read, where there is one."""
+    bare = text.rstrip("=")
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    last = alphabet[alphabet.index(bare[-1]) ^ 1]
+    return bare[:-1] + last + text[len(bare) :]
 
 
 EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
@@ -111,6 +136,11 @@ EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
     "unknown format": lambda e: e["header"].update(format=2),
     "huge number": lambda e: e["header"].update(sequence=10**400),
     "name that climbs": lambda e: e["header"].update(name="../x"),
+    "padded signature": lambda e: e.update(signature=e["signature"] + "="),
+    "padded more": lambda e: e.update(signature=e["signature"] + "==="),
+    "bits left over": lambda e: e.update(signature=left_over(e["signature"])),
+    "year 10000": lambda e: e["header"].update(created="9999-12-31T23:59:59-01:00"),
+    "year 0": lambda e: e["header"].update(created="0001-01-01T00:00:00+01:00"),
 }
 
 
