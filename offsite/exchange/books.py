@@ -30,13 +30,17 @@ class Books:
         fresh = secrets.token_hex(16)
         return self._change(f"jobs/{peer}", lambda page: str(page.setdefault(manifest, fresh)))
 
-    def allot(self, peer: str, name: str, job: str) -> int:
-        """Give a job its sequence for a bundle: the same one, until another job got a later one."""
+    def allot(self, peer: str, name: str, job: str, spent: int = 0) -> int:
+        """Give a job its sequence for a bundle: the same one, until another job got a later one.
+
+        Args:
+            spent: a sequence that has an envelope already, which cannot be opened any more.
+        """
 
         def change(page: Page) -> int:
             jobs: dict[str, int] = page.setdefault(name, {})
             latest = max(jobs.values(), default=0)
-            if jobs.get(job) != latest:
+            if jobs.get(job) != latest or latest == spent:
                 jobs[job] = latest + 1
             return jobs[job]
 

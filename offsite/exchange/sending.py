@@ -69,9 +69,11 @@ def push(
         prefix = prefix_of(mailbox.id, peer.id, manifest.name)
         listing = listing_of(mailbox.store, prefix)
         sequence = mailbox.books.allot(peer.id, manifest.name, outgoing.job)
-        header = _header(mailbox, peer, outgoing, manifest, sequence)
         if (envelope := mailbox.sent(peer, manifest.name, sequence, outgoing.job)) is not None:
             return _sent(mailbox, envelope)
+        if sequence in listing.envelopes:  # of it a receiver would take either
+            sequence = mailbox.books.allot(peer.id, manifest.name, outgoing.job, sequence)
+        header = _header(mailbox, peer, outgoing, manifest, sequence)
         place, there = mailbox.store.uri(f"{prefix}{sequence}/"), listing.shards.get(sequence, {})
         journal = Journal.resume(path, mailbox.ring, place, digest, there)
         pieces = _pieces(outgoing.folder, manifest)
