@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -11,35 +11,37 @@ _HANDLED = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
-def forwarding(process: subprocess.Popen[str]) -> Iterator[None]:
-    """Send every SIGTERM and SIGINT that comes meanwhile to another process instead."""
-    former = {each: signal.getsignal(each) for each in _HANDLED}
-    for each in former:
-        signal.signal(each, lambda number, _frame: process.send_signal(number))
-    try:
-        yield
-    finally:
-        for each, handler in former.items():
-            signal.signal(each, handler)
-
-
-@contextmanager
-def stopping() -> Iterator[threading.Event]:
-    """Turn the first SIGTERM or SIGINT into an event; a second one ends the process as usual."""
-    stop = threading.Event()
+def _handled(handle: Callable[[int], None], *, once: bool = False) -> Iterator[None]:
+    """Handle SIGTERM and SIGINT in a way of ours while the `with` block runs, or once alone."""
     former = {each: signal.getsignal(each) for each in _HANDLED}
 
     def restore() -> None:
         for each, handler in former.items():
             signal.signal(each, handler)
 
-    def ask(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-        restore()
+    def receive(number: int, _frame: FrameType | None) -> None:
+        handle(number)
+        if once:
+            restore()
 
-    for each in former:
-        signal.signal(each, ask)
+    for each in _HANDLED:
+        signal.signal(each, receive)
     try:
-        yield stop
+        yield
     finally:
         restore()
+
+
+@contextmanager
+def forwarding(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Send every SIGTERM and SIGINT that comes meanwhile to another process instead."""
+    with _handled(process.send_signal):
+        yield
+
+
+@contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """Turn the first SIGTERM or SIGINT into an event; a second one ends the process as usual."""
+    stop = threading.Event()
+    with _handled(lambda _number: stop.set(), once=True):
+        yield stop

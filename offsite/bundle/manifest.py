@@ -81,7 +81,7 @@ def file_digest(path: Path) -> str:
 def folder_digest(folder: Path, names: Mapping[str, Any]) -> str:
     """Compute one digest over named files of a folder, as `sha256:<hex>`."""
     listing = {name: file_digest(folder / name) for name in names}
-    return "sha256:" + hashlib.sha256(canonical(listing)).hexdigest()
+    return digest_of(canonical(listing))
 
 
 def write_manifest(folder: Path, **fields: Any) -> str:

@@ -3,15 +3,25 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import permutations
+from typing import NamedTuple
 
 from offsite.errors import BundleError, InputError
 from offsite.events import Monitor
-from offsite.exchange.mailbox import envelope_name, listing_of, prefix_of, read_at
+from offsite.exchange.mailbox import LEAF, envelope_name, prefix_of, read_at
 from offsite.exchange.receiving import fetch_shard
 from offsite.sealing import Envelope, PublicRing
 from offsite.store import ObjectStore
 
 _LONGEST = 8
+
+
+class _Place(NamedTuple):
+    """Where an envelope lies, and whose it should be."""
+
+    prefix: str
+    sequence: int
+    key: str
+    sender: PublicRing
 
 
 @dataclass(frozen=True)
@@ -23,16 +33,11 @@ class Witness:
 
     def envelopes(self) -> Iterator[Envelope | BundleError]:
         """List every envelope between the parties; in the place of a bad one, what is wrong."""
-        for sender, recipient in permutations(self.rings, 2):
-            keys = self._keys(sender.id, recipient.id)
-            for name in sorted({key.split("/")[2] for key in keys}):
-                prefix = prefix_of(sender.id, recipient.id, name)
-                for sequence, found in sorted(listing_of(self.store, prefix).envelopes.items()):
-                    for key in sorted(found):
-                        try:
-                            yield read_at(self.store, sender, key, prefix, sequence)
-                        except BundleError as error:
-                            yield error
+        for place in self._places():
+            try:
+                yield self._read(place)
+            except BundleError as error:
+                yield error
 
     def verify(self, digest: str, monitor: Monitor) -> Envelope:
         """Check an envelope: its signature, and the digest of every shard's ciphertext.
@@ -74,17 +79,25 @@ class Witness:
             )
         return links
 
-    def _keys(self, sender: str, recipient: str) -> list[str]:
-        listed = self.store.sizes(f"{sender}/{recipient}/")
-        return [key for key in listed if key.count("/") == 4]
+    def _places(self) -> Iterator[_Place]:
+        """List where the parties' envelopes lie: by pair, name and sequence."""
+        for sender, recipient in permutations(self.rings, 2):
+            pair = f"{sender.id}/{recipient.id}/"
+            found: list[_Place] = []
+            for key in self.store.sizes(pair):
+                name, _, rest = key.removeprefix(pair).partition("/")
+                if (leaf := LEAF.fullmatch(rest)) and leaf[2]:
+                    prefix = prefix_of(sender.id, recipient.id, name)
+                    found.append(_Place(prefix, int(leaf[1]), key, sender))
+            yield from sorted(found, key=lambda place: place[:3])
+
+    def _read(self, place: _Place) -> Envelope:
+        return read_at(self.store, place.sender, place.key, place.prefix, place.sequence)
 
     def _find(self, digest: str) -> Envelope:
         leaf = envelope_name(digest)
-        for sender, recipient in permutations(self.rings, 2):
-            for key in self._keys(sender.id, recipient.id):
-                _, _, name, sequence, last = key.split("/")
-                if last == leaf and sequence.isdecimal():
-                    prefix = prefix_of(sender.id, recipient.id, name)
-                    return read_at(self.store, sender, key, prefix, int(sequence))
+        for place in self._places():
+            if place.key.endswith(f"/{leaf}"):
+                return self._read(place)
         parties = ", ".join(sorted(ring.id for ring in self.rings))
         raise InputError(f"there is no envelope {digest} between {parties}")

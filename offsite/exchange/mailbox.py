@@ -15,7 +15,8 @@ from offsite.store import ObjectStore
 
 _MOST_ATTEMPTS = 16
 """Envelopes of one sequence: attempts that raced. More are no accident."""
-_LEAF = re.compile(r"([1-9][0-9]{0,15})/(envelope-)?([0-9a-f]{64})")
+LEAF = re.compile(r"([1-9][0-9]{0,15})/(envelope-)?([0-9a-f]{64})")
+"""The end of a key: sequence, whether it is an envelope, and digest."""
 
 
 @dataclass(frozen=True)
@@ -107,10 +108,14 @@ class Mailbox:
             f"at {self.store.uri(prefix)}"
         )
 
-    def sent(self, peer: PublicRing, name: str, sequence: int, job: str) -> Envelope | None:
-        """Find what a job of ours sent already, if it is there whole, and the peer can open it."""
-        prefix = prefix_of(self.id, peer.id, name)
-        listing = listing_of(self.store, prefix)
+    def sent(
+        self, peer: PublicRing, listing: Listing, prefix: str, sequence: int, job: str
+    ) -> Envelope | None:
+        """Find what a job of ours sent already, if it is there whole, and the peer can open it.
+
+        Args:
+            listing: of the bundle's place, which is `prefix`.
+        """
         for key in sorted(listing.envelopes.get(sequence, [])):
             with suppress(BundleError):  # of a key of ours that was revoked since
                 envelope = read_at(self.store, self.ring.public(), key, prefix, sequence)
@@ -139,7 +144,7 @@ def listing_of(store: ObjectStore, prefix: str) -> Listing:
     """List a bundle; whatever else somebody put there is passed over."""
     found = Listing()
     for key, size in store.sizes(prefix).items():
-        leaf = _LEAF.fullmatch(key.removeprefix(prefix))
+        leaf = LEAF.fullmatch(key.removeprefix(prefix))
         if leaf is None:
             continue
         sequence = int(leaf[1])

@@ -69,7 +69,7 @@ def push(
         prefix = prefix_of(mailbox.id, peer.id, manifest.name)
         listing = listing_of(mailbox.store, prefix)
         sequence = mailbox.books.allot(peer.id, manifest.name, outgoing.job)
-        if (envelope := mailbox.sent(peer, manifest.name, sequence, outgoing.job)) is not None:
+        if envelope := mailbox.sent(peer, listing, prefix, sequence, outgoing.job):
             return _sent(mailbox, envelope)
         if sequence in listing.envelopes:  # of it a receiver would take either
             sequence = mailbox.books.allot(peer.id, manifest.name, outgoing.job, sequence)

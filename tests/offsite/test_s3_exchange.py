@@ -140,6 +140,13 @@ def pushing(exchange: Exchange, root: Path, folder: Path) -> subprocess.Popen[by
     return subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL)
 
 
+def until_some_put(exchange: Exchange, prefix: str, push: subprocess.Popen[bytes]) -> None:
+    """Wait until a push has put two objects, and is not done."""
+    while exchange.puts(prefix) < 2:
+        assert push.poll() is None, "it ended before anything could be killed"
+        time.sleep(0.02)
+
+
 def family_of(pid: int) -> list[int]:
     """List a process and all that it started, as far as they live."""
     found = [pid]
@@ -184,9 +191,7 @@ def test_a_killed_push_sends_little_again_at_constant_memory(
     introduce(tmp_path / LAB, tmp_path / HOSPITAL)
     folder, prefix = large_bundle(tmp_path, "killed"), f"{HOSPITAL}/{LAB}/killed/"
     first = pushing(exchange, tmp_path, folder)
-    while exchange.puts(prefix) < 2:
-        assert first.poll() is None, "it ended before it could be killed"
-        time.sleep(0.02)
+    until_some_put(exchange, prefix, first)
     processes = family_of(first.pid)
     first.send_signal(signal.SIGKILL)
     first.wait()
@@ -214,9 +219,7 @@ def test_a_server_that_is_killed_meanwhile_loses_nothing(
     introduce(tmp_path / LAB, tmp_path / HOSPITAL)
     folder, prefix = large_bundle(tmp_path, "restarted"), f"{HOSPITAL}/{LAB}/restarted/"
     push = pushing(exchange, tmp_path, folder)
-    while exchange.puts(prefix) < 2:
-        assert push.poll() is None, "it ended before the server could be killed"
-        time.sleep(0.02)
+    until_some_put(exchange, prefix, push)
     exchange.server.kill()
     time.sleep(2)
     exchange.server.start()
