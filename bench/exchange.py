@@ -185,7 +185,7 @@ def _bundle(root: Path, gigabytes: int) -> Path:
 
 def _checked(folder: Path) -> Manifest:
     manifest, _ = read_manifest(folder)
-    check_files(folder, manifest)
+    check_files(folder, manifest.files)
     return manifest
 
 

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
-PATH_PATTERN = r"^(file:///.+|[^:]+)$"
-MODEL_PATTERN = r"^(file:///.+|hf://\w[\w.-]*/\w[\w.-]*(@[\w.-]+)?|[^:]+)$"
-
+_OWN = r"file:///.+|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+"
+PATH_PATTERN = rf"^({_OWN}|[^:]+)$"
+MODEL_PATTERN = rf"^({_OWN}|hf://\w[\w.-]*/\w[\w.-]*(@[\w.-]+)?|[^:]+)$"
 BUNDLE_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(@sha256:[0-9a-f]{64})?$"
 DURATION_PATTERN = r"^[1-9][0-9]{0,6}[hms]$"
 
@@ -20,8 +20,11 @@ PATTERN_MEANING = {
     NAME_PATTERN: "a DNS label: lower-case letters, digits and hyphens, 63 at most",
     BUNDLE_PATTERN: "the name of a bundle, or name@sha256:digest for one envelope of it",
     DURATION_PATTERN: "a duration, such as 720h, 30m or 10s",
-    PATH_PATTERN: "a path (relative to the job file) or file:///path",
-    MODEL_PATTERN: "a path (relative to the job file), file:///path, or hf://org/name@revision",
+    PATH_PATTERN: "a path (relative to the job file), file:///path, or s3://bucket/path",
+    MODEL_PATTERN: (
+        "a path (relative to the job file), file:///path, s3://bucket/path, or "
+        "hf://org/name@revision"
+    ),
 }
 """What to tell a user whose value does not match."""
 
@@ -34,7 +37,7 @@ Bundle = Annotated[str, Field(pattern=BUNDLE_PATTERN)]
 Duration = Annotated[str, Field(pattern=DURATION_PATTERN)]
 
 Location = Annotated[str, Field(pattern=PATH_PATTERN)]
-"""Where a text or a data set lies, or a model is to be written."""
+"""Where a text or a data set lies, or a model is to be written; `s3://` is the private store."""
 
 ModelLocation = Annotated[str, Field(pattern=MODEL_PATTERN)]
 """Where a model lies; a hub has no other thing that a job reads."""

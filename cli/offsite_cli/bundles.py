@@ -1,14 +1,20 @@
 """`offsite bundles`: what lies in the exchange between you and your peers."""
 
-import json
 import os
-import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from offsite.bundle import Manifest, check_emulator, check_files, read_manifest
+from offsite.bundle import (
+    AdapterFacts,
+    Manifest,
+    Origin,
+    check_emulator,
+    check_files,
+    check_plugged_in,
+    read_manifest,
+)
 from offsite.errors import BundleError, InputError
 from offsite.exchange import (
     Checks,
@@ -45,16 +51,13 @@ def push_(
     peer: Peer,
     exchange: Exchange,
     home: Home = HOME,
-    parent: Annotated[str | None, typer.Option(help="The envelope that it answers.")] = None,
     output: Format = Output.TEXT,
 ) -> None:
     """Seal a bundle and send it. Cut off and run again, it goes on where it was."""
     with monitored(output) as monitor:
         mailbox = _open(home, exchange)
-        if parent is not None and not re.fullmatch("sha256:[0-9a-f]{64}", parent):
-            raise InputError(f"--parent {parent!r} is no envelope; it is sha256:… of 64 digits")
         manifest, digest = read_manifest(folder)
-        check_files(folder, manifest)
+        check_files(folder, manifest.files)
         recipient = mailbox.peers.get(peer).id
         if (manifest.made_by, manifest.made_for) != (mailbox.id, recipient):
             raise BundleError(
@@ -62,6 +65,7 @@ def push_(
                 f"{mailbox.id} for {recipient}"
             )
         job = mailbox.books.job(recipient, digest)
+        parent = manifest.facts.answers if isinstance(manifest.facts, AdapterFacts) else None
         sent = push(mailbox, Outgoing(folder, peer, job, parent), monitor)
         monitor.artifact(manifest.name, sent.digest, sent.uri, manifest.size)
 
@@ -91,7 +95,7 @@ def _check(folder: Path) -> Manifest:
     if manifest.facts.kind == "emulator":
         return check_emulator(folder)
     # what an adapter may hold is for plug-in to say, by the record of its emulator
-    check_files(folder, manifest)
+    check_files(folder, manifest.files)
     return manifest
 
 
@@ -133,10 +137,13 @@ def verify(
     ] = False,
     output: Format = Output.TEXT,
 ) -> None:
-    """Check signatures, and the digest of every shard. Needs public keys alone."""
+    """Check signatures, and the digest of every shard and file. Needs public keys alone."""
     with monitored(output) as monitor:
-        witness, digest = _watch(home, exchange), _digest(target)
+        witness = _watch(home, exchange)
+        digest, origin = _envelope_of(target, witness)
         links = [witness.verify(digest, monitor)]
+        if origin is not None and links[0].header.parent != origin.emulator:
+            raise BundleError(f"{target} names another emulator than the one that {digest} answers")
         if chain:
             # the shards of what was answered may be gone: a newer one took their place
             links = witness.chain(digest)
@@ -159,16 +166,16 @@ def rm(
     say(f"took {name} back; whoever fetched it before still has it ({sent.digest})")
 
 
-def _digest(target: str) -> str:
+def _envelope_of(target: str, witness: Witness) -> tuple[str, Origin | None]:
+    """Find the envelope that a command means: itself, or that of a checked model's adapter."""
     if target.startswith("sha256:"):
-        return target
-    path = Path(target) / "provenance.json"
-    try:
-        return str(json.loads(path.read_bytes())["adapter"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{target} is neither an envelope nor a plugged-in model: {error}"
-        ) from error
+        return target, None
+    folder = Path(target)
+    if not folder.is_dir():
+        raise InputError(f"{target} is neither an envelope (sha256:…) nor the folder of a model")
+    provenance = check_plugged_in(folder, witness.rings)
+    say(f"{target} is as {provenance.made_by} signed it, with alpha {provenance.origin.alpha:g}")
+    return provenance.origin.adapter, provenance.origin
 
 
 def _facts(envelope: Envelope) -> dict[str, object]:

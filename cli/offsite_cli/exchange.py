@@ -13,8 +13,8 @@ import typer
 
 from offsite.store.admin import Account, BucketFacts, ExchangeAdmin
 from offsite.store.admin_api import NoAdminError
+from offsite.store.open import s3_store
 from offsite.store.policies import policy_of
-from offsite.store.s3 import s3_store
 from offsite_cli.output import Output, say
 
 app = typer.Typer(
@@ -69,9 +69,15 @@ def grant(
 def revoke(bucket: Bucket, party: Party, peers: Peers) -> None:
     """Let a party read no more of what others send to it. What it read already it keeps."""
     admin = _admin(bucket)
-    for peer in peers:
-        if not admin.revoke(party, peer):
-            say(f"{party} was not granted to read from {peer}")
+    try:
+        for peer in peers:
+            if not admin.revoke(party, peer):
+                say(f"{party} was not granted to read from {peer}")
+    except NoAdminError as error:
+        raise NoAdminError(
+            f"{error}: take what begins with {' and '.join(f'{p}/{party}/' for p in peers)} out of "
+            f"the policy of {party}"
+        ) from error
     print(f"{party} may not read what {', '.join(peers)} sends to it")
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +14,7 @@ from offsite.errors import InputError
 from offsite.exchange.home import keep_ring, passphrase_of, ring_path
 from offsite.sealing import PublicRing, Ring, load_ring
 from offsite.sealing.parts import canonical
-from offsite.store import write_whole
+from offsite.store import locked, write_whole
 from offsite_cli.options import HOME, Format, Home
 from offsite_cli.output import Output, say, show_json
 
@@ -63,7 +64,7 @@ def rotate(
     ] = 30,
 ) -> None:
     """Make newer keys. What was sealed to the former ones still opens."""
-    _change(home, _load(home).rotated(timedelta(days=overlap_days)))
+    _change(home, lambda ring: ring.rotated(timedelta(days=overlap_days)))
 
 
 @app.command()
@@ -72,7 +73,7 @@ def revoke(
     home: Home = HOME,
 ) -> None:
     """Make a key count for nothing, from when your peers have your newest public file."""
-    _change(home, _load(home).revoked(entry))
+    _change(home, lambda ring: ring.revoked(entry))
 
 
 def dns_label(what: str, text: str) -> str:
@@ -90,8 +91,11 @@ def _load(home: Path) -> Ring:
     return load_ring(ring_path(home.expanduser()), passphrase_of(os.environ))
 
 
-def _change(home: Path, ring: Ring) -> None:
-    keep_ring(home.expanduser(), ring, passphrase_of(os.environ))
+def _change(home: Path, change: Callable[[Ring], Ring]) -> None:
+    lock = ring_path(home.expanduser()).with_suffix(".lock")
+    with locked(lock, "another process changes these keys"):
+        ring = change(_load(home))
+        keep_ring(home.expanduser(), ring, passphrase_of(os.environ))
     say("give your peers the newest public file: offsite keys export FILE")
     _show(ring.public(), Output.TEXT)
 

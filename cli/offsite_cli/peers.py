@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from offsite.errors import InputError
-from offsite.exchange.home import peers_of
+from offsite.exchange.home import peers_of, pin
 from offsite_cli.keys import dns_label
 from offsite_cli.options import HOME, Format, Home
 from offsite_cli.output import Output, say, show_json
@@ -29,7 +29,7 @@ def add(
     except OSError as error:
         raise InputError(f"cannot read {file}: {error}") from error
     name = dns_label("party", alias) if alias else None
-    ring = peers_of(home.expanduser()).add(content, str(file), name)
+    ring = pin(home.expanduser(), content, str(file), name)
     say(f"pinned {ring.id}; compare its fingerprint with your peer by telephone")
     print(f"{ring.id}: {ring.fingerprint}")
 

@@ -8,6 +8,7 @@ import typer
 
 from offsite.config import load_job
 from offsite.exchange.home import open_mailbox
+from offsite.store.library import Library
 from offsite_cli.options import HOME, Exchange, Format, Home
 from offsite_cli.output import Output, monitored
 
@@ -32,4 +33,6 @@ def run(
         # torch takes seconds to import, so only what needs it does so
         from offsite.stages import Party, run_job
 
-        run_job(job, Party(place, mailbox, file.resolve().parent, checkpoint_seconds), monitor)
+        library = Library(place / "copies", mailbox.store, os.environ)
+        base = file.resolve().parent
+        run_job(job, Party(place, mailbox, library, base, checkpoint_seconds), monitor)

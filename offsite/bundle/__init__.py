@@ -16,24 +16,29 @@ from offsite.bundle.manifest import (
     read_manifest,
     write_manifest,
 )
+from offsite.bundle.provenance import PROVENANCE, Origin, check_plugged_in, write_provenance
 from offsite.bundle.record import BlockRecord, EmulatorRecord
 from offsite.bundle.strip import strip_companions
 
 __all__ = [
     "ADAPTER",
     "MANIFEST",
+    "PROVENANCE",
     "AdapterFacts",
     "BlockRecord",
     "EmulatorFacts",
     "EmulatorRecord",
     "Manifest",
+    "Origin",
     "admit_adapter",
     "admit_emulator",
     "check_adapter",
     "check_contents",
     "check_emulator",
     "check_files",
+    "check_plugged_in",
     "read_manifest",
     "strip_companions",
     "write_manifest",
+    "write_provenance",
 ]

@@ -38,7 +38,7 @@ def check_adapter(folder: Path, record: EmulatorRecord) -> Manifest:
     """
     manifest, _ = read_manifest(folder)
     facts = _adapter_facts(manifest, record)
-    check_files(folder, manifest)
+    check_files(folder, manifest.files)
     expected = record.expected(facts.method, facts.scope, facts.rank)
     path = folder / ADAPTER
     found = {name: (shape, dtype) for name, shape, dtype in headers(path)}

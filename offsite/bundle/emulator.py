@@ -60,7 +60,7 @@ def check_emulator(folder: Path) -> Manifest:
     """
     manifest, _ = read_manifest(folder)
     _check_kind(manifest)
-    check_files(folder, manifest)
+    check_files(folder, manifest.files)
     return check_contents(folder)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from offsite.bundle.manifest import MANIFEST, Manifest, file_digest
+from offsite.bundle.manifest import MANIFEST, FileEntry, Manifest, file_digest
 from offsite.errors import BundleError
 
 Kind = tuple[tuple[int, ...], str]
@@ -25,24 +25,28 @@ def check_names(manifest: Manifest, allowed: Callable[[str], bool]) -> None:
             )
 
 
-def check_files(folder: Path, manifest: Manifest) -> None:
+def check_files(folder: Path, files: Mapping[str, FileEntry], listing: str = MANIFEST) -> None:
     """Check that a folder holds the files of its manifest, byte for byte, and nothing else.
+
+    Args:
+        files: what there should be.
+        listing: the file that says so, which is not among them.
 
     Raises:
         BundleError: a file is missing, damaged, unknown, or no regular file.
     """
-    present = {path.name: path for path in folder.iterdir() if path.name != MANIFEST}
+    present = {path.name: path for path in folder.iterdir() if path.name != listing}
     for name, path in present.items():
         if path.is_symlink() or not path.is_file():
-            raise BundleError(f"{str(path)!r} is not a regular file; a bundle holds nothing else")
-        if name not in manifest.files:
-            raise BundleError(f"{str(path)!r} is not in the manifest")
-    for name, entry in manifest.files.items():
+            raise BundleError(f"{str(path)!r} is not a regular file; there may be nothing else")
+        if name not in files:
+            raise BundleError(f"{str(path)!r} is not in {listing}")
+    for name, entry in files.items():
         if name not in present:
             raise BundleError(f"{folder} lacks the file {name!r}")
         path = present[name]
         if path.stat().st_size != entry.size or file_digest(path) != entry.sha256:
-            raise BundleError(f"{path} is not the file of the manifest: it was damaged or changed")
+            raise BundleError(f"{path} is not the file of {listing}: it was damaged or changed")
 
 
 def headers(path: Path) -> Iterator[tuple[str, tuple[int, ...], str]]:

@@ -5,14 +5,13 @@ Written last: a folder without a manifest is not a bundle.
 
 import hashlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
 from offsite.errors import BundleError
-from offsite.sealing.parts import Digest, Name, Part, canonical, digest_of
+from offsite.sealing.parts import Digest, Name, Part, digest_of
 
 MANIFEST = "manifest.json"
 _LARGEST_MANIFEST = 1 << 20
@@ -78,10 +77,10 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def folder_digest(folder: Path, names: Mapping[str, Any]) -> str:
-    """Compute one digest over named files of a folder, as `sha256:<hex>`."""
-    listing = {name: file_digest(folder / name) for name in names}
-    return digest_of(canonical(listing))
+def entries_of(folder: Path, but: str) -> dict[str, FileEntry]:
+    """Compute digest and size of every file in a folder but one, by name."""
+    paths = sorted(path for path in folder.iterdir() if path.name != but)
+    return {p.name: FileEntry(sha256=file_digest(p), size=p.stat().st_size) for p in paths}
 
 
 def write_manifest(folder: Path, **fields: Any) -> str:
@@ -90,9 +89,7 @@ def write_manifest(folder: Path, **fields: Any) -> str:
     Args:
         fields: the fields of `Manifest` but `files`.
     """
-    paths = sorted(path for path in folder.iterdir() if path.name != MANIFEST)
-    files = {p.name: FileEntry(sha256=file_digest(p), size=p.stat().st_size) for p in paths}
-    manifest = Manifest(files=files, **fields)
+    manifest = Manifest(files=entries_of(folder, but=MANIFEST), **fields)
     content = json.dumps(manifest.model_dump(by_alias=True), indent=2, sort_keys=True).encode()
     scratch = folder / f"{MANIFEST}.partial"
     scratch.write_bytes(content)

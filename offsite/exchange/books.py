@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from offsite.errors import BundleError
+from offsite.errors import BundleError, InputError
 from offsite.sealing.envelope import Grant
 from offsite.sealing.parts import now
 from offsite.store import disk_errors, locked, write_whole
@@ -94,7 +94,12 @@ class Books:
 
     def _read(self, path: Path) -> Page:
         with disk_errors(path):
-            page: Page = json.loads(path.read_bytes()) if path.is_file() else {}
+            content = path.read_bytes() if path.is_file() else b"{}"
+        try:
+            page: Page = json.loads(content)
+        except ValueError as error:
+            # to go on without it would accept what was accepted before, and count uses anew
+            raise InputError(f"{path} is damaged ({error}); restore it from a backup") from error
         return page
 
     def _change(self, book: str, change: Callable[[Page], T]) -> T:

@@ -7,14 +7,13 @@ from offsite.errors import InputError
 from offsite.exchange.books import Books
 from offsite.exchange.chain import Witness
 from offsite.exchange.mailbox import Mailbox
-from offsite.sealing import Ring, load_ring, save_ring
+from offsite.sealing import PublicRing, Ring, load_ring, save_ring
 from offsite.sealing.identity import read_public
 from offsite.sealing.parts import canonical
 from offsite.sealing.peers import Peers
 from offsite.store import FolderStore, write_whole
-from offsite.store.open import open_store
+from offsite.store.open import open_store, refuse_same_place
 from offsite.store.private import read_private
-from offsite.store.s3 import refuse_same_place
 
 _PASSPHRASE = "OFFSITE_PASSPHRASE_FILE"
 
@@ -54,15 +53,34 @@ def peers_of(home: Path) -> Peers:
     return Peers(home / "peers")
 
 
+def pin(home: Path, content: bytes, source: str, alias: str | None) -> PublicRing:
+    """Pin the keys of a peer, as `Peers.add`, which is somebody else than the party itself.
+
+    Raises:
+        InputError: it has the party's own id; else as `Peers.add`.
+    """
+    own = public_path(home)
+    if (
+        own.is_file()
+        and read_public(content, source).id == read_public(own.read_bytes(), str(own)).id
+    ):
+        raise InputError(f"{source} has your own id; a peer of that id could not be told from you")
+    return peers_of(home).add(content, source, alias)
+
+
 def passphrase_of(environ: Mapping[str, str]) -> str | None:
     """Read the passphrase of the private keys, if the environment names a file of it.
 
     Raises:
-        InputError: there is no such file, or others may read it.
+        InputError: there is no such file, others may read it, or it holds no text.
     """
     if _PASSPHRASE not in environ:
         return None
-    return read_private(Path(environ[_PASSPHRASE]), "passphrase").decode().rstrip("\n")
+    path = Path(environ[_PASSPHRASE])
+    try:
+        return read_private(path, "passphrase").decode().rstrip("\n")
+    except UnicodeDecodeError:  # without its cause: it holds the passphrase
+        raise InputError(f"the passphrase in {path} is not UTF-8 text") from None
 
 
 def open_mailbox(home: Path, exchange: str, environ: Mapping[str, str]) -> Mailbox:

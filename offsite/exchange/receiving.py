@@ -1,4 +1,4 @@
-"""Receiving: fetch and open the shards, and check what came out; or leave nothing."""
+"""Receiving: fetch and open the shards, and check what came out."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from pathlib import Path
 from offsite.bundle import MANIFEST, Manifest, read_manifest
 from offsite.errors import BundleError, NotFoundError
 from offsite.events import Monitor
+from offsite.exchange.landing import Landing, landing
 from offsite.exchange.mailbox import Mailbox, prefix_of
 from offsite.exchange.sending import files_of
 from offsite.exchange.workers import in_workers
@@ -15,7 +16,7 @@ from offsite.sealing import SHARD_SIZE, Envelope, Shard, open_shard
 from offsite.sealing.parts import digest_of, now
 from offsite.sealing.primitives import Keyset
 from offsite.sealing.shards import place_of, shard_count
-from offsite.store import ObjectStore, whole_folder
+from offsite.store import ObjectStore
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ def pull(
 ) -> Manifest:
     """Open a bundle that a peer sent, into a folder of one's own.
 
+    Cut off and called again, it goes on where it was.
+
     Args:
         envelope: as `Mailbox.incoming` found it.
     Raises:
@@ -48,9 +51,9 @@ def pull(
     key = envelope.bundle_key(mailbox.ring)
     prefix = f"{prefix_of(header.sender, header.recipient, header.name)}{header.sequence}/"
     task = partial(_get_and_open, mailbox.store, prefix, key, header.bundle)
-    with whole_folder(target) as scratch:
-        _open_all(task, header.shards, scratch, checks.admit, monitor)
-        manifest = checks.check(scratch)
+    with landing(target, envelope, mailbox.scratch) as place:
+        _open_all(task, header.shards, place, checks.admit, monitor)
+        manifest = checks.check(place.folder)
         told = (manifest.name, manifest.made_by, manifest.made_for, manifest.facts.kind)
         if told != (header.name, header.sender, header.recipient, header.kind):
             raise BundleError(
@@ -67,27 +70,32 @@ Task = Callable[[tuple[Shard, Path]], Shard]
 def _open_all(
     task: Task,
     shards: Sequence[Shard],
-    folder: Path,
+    place: Landing,
     admit: Callable[[Manifest], None],
     monitor: Monitor,
 ) -> None:
-    tracker = monitor.track("fetch and open", len(shards))
+    tracker = monitor.track("fetch and open", len(shards), start=len(place.done))
+
+    def note(shard: Shard) -> None:
+        place.add(shard)
+        tracker.advance()
+        monitor.check()
+
     first = [shard for shard in shards if shard.file == 0]
     if [shard.number for shard in first] != [0]:
         raise BundleError("the envelope names no manifest, or one that is too large")
-    task((first[0], folder / MANIFEST))
-    tracker.advance()
-    manifest, _ = read_manifest(folder)
+    if first[0].sha256 not in place.done:
+        note(task((first[0], place.folder / MANIFEST)))
+    manifest, _ = read_manifest(place.folder)
     admit(manifest)
     rest = [shard for shard in shards if shard.file]
-    paths = _places(manifest, rest, folder)
-    for path, entry in {folder / name: entry for name, entry in manifest.files.items()}.items():
-        with path.open("xb") as file:
+    paths = _places(manifest, rest, place.folder)
+    for name, entry in manifest.files.items():
+        with (place.folder / name).open("ab") as file:
             file.truncate(entry.size)
-    jobs = [(shard, paths[shard.file]) for shard in rest]
-    for _ in in_workers(task, jobs, sum(shard.size for shard in rest)):
-        tracker.advance()
-        monitor.check()
+    jobs = [(shard, paths[shard.file]) for shard in rest if shard.sha256 not in place.done]
+    for shard in in_workers(task, jobs, sum(shard.size for shard, _ in jobs)):
+        note(shard)
 
 
 def _places(manifest: Manifest, shards: Sequence[Shard], folder: Path) -> dict[int, Path]:

@@ -6,8 +6,10 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
+from offsite.errors import OffsiteError
 from offsite.sealing import SHARD_SIZE
 
 Item = TypeVar("Item")
@@ -24,6 +26,9 @@ def in_workers(
     Args:
         task: can be pickled, as items and results can.
         size: bytes of all items together; few are done in this process.
+
+    Raises:
+        OffsiteError: a worker was killed; else what the task raises.
     """
     if size <= SHARD_SIZE:
         yield from map(task, items)
@@ -35,6 +40,10 @@ def in_workers(
     try:
         for done in as_completed([pool.submit(task, item) for item in items]):
             yield done.result()
+    except BrokenProcessPool as error:
+        raise OffsiteError(
+            "a worker process was killed; if memory was short, give the job more, and run it again"
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -14,9 +14,10 @@ from offsite.emulator import Layout, drop_layers, heal
 from offsite.errors import ModelError
 from offsite.events import Monitor
 from offsite.layers import Loaded, blocks, family, load
+from offsite.stages.places import model_digest, text_digest
 from offsite.stages.publish import already_published, finish_emulator, send, terms
 from offsite.stages.report import Yardstick, read_examples
-from offsite.stages.workspace import Party, Workspace, model_digest, text_digest, workspace
+from offsite.stages.workspace import Party, Workspace, workspace
 from offsite.store import disk_errors
 from offsite.train import Plan
 
@@ -35,7 +36,7 @@ def run_distill(name: str, spec: JobSpec, job: Distill, party: Party, monitor: M
     party.mailbox.peers.get(spec.peer)
     texts = _texts(job, party)
     inputs = {key: text_digest(path) for key, path in texts.items()}
-    folder = party.resolve(job.model)
+    folder = party.model(job.model)
     inputs["model"] = model_digest(folder)
     with workspace(party, name, spec, inputs) as space:
         if already_published(space, monitor):
@@ -62,7 +63,7 @@ def _texts(job: Distill, party: Party) -> dict[str, Path]:
         "calibration": job.emulator.calibration or (job.training and job.training.corpus),
         "evaluate": job.evaluate,
     }
-    return {key: party.resolve(location) for key, location in named.items() if location}
+    return {key: party.text(location) for key, location in named.items() if location}
 
 
 def _make(

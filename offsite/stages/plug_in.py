@@ -12,9 +12,11 @@ from offsite.bundle import (
     AdapterFacts,
     EmulatorRecord,
     Manifest,
+    Origin,
     admit_adapter,
     check_adapter,
     read_manifest,
+    write_provenance,
 )
 from offsite.errors import BundleError, InputError, ModelError
 from offsite.events import Monitor
@@ -22,19 +24,10 @@ from offsite.exchange import Checks, Reference, pull
 from offsite.layers import Loaded, load, save
 from offsite.plugin import plug_in
 from offsite.sealing import Envelope
-from offsite.sealing.parts import canonical
+from offsite.stages.export import Export, export_of
+from offsite.stages.places import COMPANIONS, model_digest, text_digest
 from offsite.stages.report import Yardstick
-from offsite.stages.workspace import (
-    COMPANIONS,
-    Party,
-    Workspace,
-    model_digest,
-    text_digest,
-    workspace,
-)
-from offsite.store import whole_folder, write_whole
-
-PROVENANCE = "provenance.json"
+from offsite.stages.workspace import Party, Workspace, workspace
 
 
 def run_plug_in(name: str, spec: JobSpec, job: PlugIn, party: Party, monitor: Monitor) -> None:
@@ -46,21 +39,21 @@ def run_plug_in(name: str, spec: JobSpec, job: PlugIn, party: Party, monitor: Mo
         ModelError: this is not the model that the emulator was made from.
         InputError: there is something else where the result should go.
     """
-    model = party.resolve(job.model)
-    target = party.resolve(job.export.to) if job.export else party.home / "models" / name
+    model = party.model(job.model)
     inputs = {"model": model_digest(model)}
     envelope = party.mailbox.incoming(spec.peer, Reference.parse(job.adapter))
     inputs["adapter"] = envelope.digest
-    if job.evaluate:
-        inputs["evaluate"] = text_digest(party.resolve(job.evaluate))
+    text = party.text(job.evaluate) if job.evaluate else None
+    if text:
+        inputs["evaluate"] = text_digest(text)
     with workspace(party, name, spec, inputs) as space:
-        if _finished(space, target, monitor):
+        export = export_of(space, job.export.to if job.export else None)
+        if _finished(space, export, monitor):
             return
         record = _record(party, envelope, inputs["model"], model)
         folder = _receive(space, envelope, record, monitor)
         manifest, _ = read_manifest(folder)
         loaded = load(model)
-        text = party.resolve(job.evaluate) if job.evaluate else None
         yard = Yardstick.read(text, loaded, monitor) if text else None
         if yard:
             yard.report(loaded, "full_zero_shot", monitor)
@@ -68,13 +61,13 @@ def run_plug_in(name: str, spec: JobSpec, job: PlugIn, party: Party, monitor: Mo
         if yard:
             yard.report(loaded, "plug_in", monitor)
         monitor.check()
-        with whole_folder(target) as scratch:
+        origin = Origin(emulator=record.digest, adapter=envelope.digest, alpha=job.alpha)
+        with export.filling() as scratch:
             save(loaded, scratch)
             _copy_companions(model, scratch)
-            write_whole(scratch / PROVENANCE, canonical(_provenance(envelope, job.alpha)))
-            digest = model_digest(scratch)
-            space.remember(digest, _size(scratch))
-        _tell(space, target, digest, monitor)
+            write_provenance(scratch, party.mailbox.ring, origin)
+            space.remember(model_digest(scratch), _size(scratch))
+        _deliver(space, export, monitor)
 
 
 def _plug_in(
@@ -92,36 +85,33 @@ def _copy_companions(model: Path, target: Path) -> None:
             shutil.copyfile(path, target / path.name)
 
 
-def _finished(space: Workspace, target: Path, monitor: Monitor) -> bool:
-    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
-        return False
+def _finished(space: Workspace, export: Export, monitor: Monitor) -> bool:
+    """Look whether this very job's model is made already; one that waits is delivered."""
     note = space.published()
-    if note is None or note.fingerprint != space.fingerprint:
-        raise InputError(f"{target} is there already; name another folder, or another job")
-    if not _is_sound(target, note.digest):
-        raise InputError(f"{target} is not what this job wrote; move it away to have it made again")
-    _tell(space, target, note.digest, monitor)
+    ours = note is not None and note.fingerprint == space.fingerprint
+    if not (ours and export.is_waiting()):
+        if not export.is_taken():
+            return False
+        if note is None or not ours:
+            raise InputError(f"{export.uri} is there already; name another place, or another job")
+        if not export.holds(note.digest):
+            raise InputError(
+                f"{export.uri} is not what this job wrote; move it away to have it made again"
+            )
+    _deliver(space, export, monitor)
     return True
 
 
-def _is_sound(target: Path, digest: str) -> bool:
-    try:
-        return model_digest(target) == digest
-    except ModelError:
-        return False
-
-
-def _tell(space: Workspace, target: Path, digest: str, monitor: Monitor) -> None:
-    monitor.artifact(space.job, digest, target.as_uri(), _size(target))
+def _deliver(space: Workspace, export: Export, monitor: Monitor) -> None:
+    if export.is_waiting():
+        export.deliver(monitor)
+    note = space.published()
+    assert note is not None
+    monitor.artifact(space.job, note.digest, export.uri, note.size)
 
 
 def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.iterdir())
-
-
-def _provenance(envelope: Envelope, alpha: float) -> dict[str, object]:
-    """Say what a plugged-in model was made of; `offsite bundles verify --chain` begins here."""
-    return {"adapter": envelope.digest, "alpha": alpha, "emulator": envelope.header.parent}
 
 
 def _record(party: Party, envelope: Envelope, digest: str, model: Path) -> EmulatorRecord:

@@ -17,9 +17,10 @@ from offsite.errors import BundleError, ModelError
 from offsite.events import Monitor
 from offsite.exchange import Checks, Reference, pull
 from offsite.layers import Loaded, blocks, load
+from offsite.stages.places import text_digest
 from offsite.stages.publish import already_published, finish_adapter, send
 from offsite.stages.report import Yardstick, read_examples
-from offsite.stages.workspace import Party, Workspace, text_digest, workspace
+from offsite.stages.workspace import Party, Workspace, workspace
 from offsite.train import Plan
 from offsite.tune import tune
 
@@ -36,8 +37,8 @@ def run_tune(name: str, spec: JobSpec, job: Tune, party: Party, monitor: Monitor
         DataError: the private data cannot be used.
         InterruptedStage: a signal came; training goes on from its checkpoint next time.
     """
-    train, validation = party.resolve(job.data.train), party.resolve(job.data.validation)
-    text = party.resolve(job.evaluate) if job.evaluate else validation
+    train, validation = party.text(job.data.train), party.text(job.data.validation)
+    text = party.text(job.evaluate) if job.evaluate else validation
     texts = {"train": train, "validation": validation, "evaluate": text}
     inputs = {key: text_digest(path) for key, path in texts.items()}
     envelope = party.mailbox.incoming(spec.peer, Reference.parse(job.bundle))

@@ -3,7 +3,7 @@
 A party's home holds `keys/` and `peers/` (who it is and whom it knows), `records/` (the emulators
 that it sent, by envelope), `published/` (which job published what to whom), `books/` (sequences,
 ledger, uses), `models/` (plugged-in models), and `work/` and `journals/`, which hold what is under
-way, are emptied when it is done, and may be deleted at any time.
+way, are emptied when it is done, and may be deleted at any time, as `copies/` of the private store.
 """
 
 import hashlib
@@ -14,26 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from pydantic import BaseModel
 
 from offsite.api import JobSpec
 from offsite.bundle import EmulatorRecord
-from offsite.bundle.manifest import file_digest, folder_digest
-from offsite.errors import BundleError, DataError, InputError, ModelError, StorageError
+from offsite.errors import BundleError, InputError
 from offsite.exchange import Mailbox
 from offsite.sealing.parts import canonical
-from offsite.store import disk_errors, local_path, locked, new_folder, write_whole
+from offsite.stages.places import MODEL_FILES, from_hub
+from offsite.store import local_path, locked, new_folder, write_whole
+from offsite.store.library import Library
 from offsite.train import Checkpoints
-
-COMPANIONS = ("*.json", "*.model", "*.txt", "*.jinja", "LICENSE*")
-"""The files that stand beside a model's weights, its config among them."""
-_DECISIVE = (
-    *("config.json", "generation_config.json"),
-    *("tokenizer.json", "tokenizer_config.json", "tokenizer.model"),
-)
-_MODEL_FILES = ["*.safetensors", *COMPANIONS]
 
 
 @dataclass(frozen=True)
@@ -42,6 +33,7 @@ class Party:
 
     home: Path
     mailbox: Mailbox
+    library: Library
     base: Path = Path()
     """What relative paths in a job are relative to."""
     checkpoint_seconds: float = 60.0
@@ -51,14 +43,29 @@ class Party:
         """The party's id."""
         return self.mailbox.id
 
-    def resolve(self, location: str) -> Path:
-        """Find what a location of a job names, on this machine.
+    def model(self, location: str) -> Path:
+        """Find the folder of a model that a job names; of one elsewhere, get a copy.
 
         Raises:
             ModelError: a hub did not give what was asked for.
+            InputError, StorageError: the private store did not.
         """
         if location.startswith("hf://"):
             return from_hub(location.removeprefix("hf://"))
+        if location.startswith("s3://"):
+            return self.library.folder(location, MODEL_FILES)
+        return self.path(location)
+
+    def text(self, location: str) -> Path:
+        """Find the file of a text that a job names; of one elsewhere, get a copy.
+
+        Raises:
+            InputError, StorageError: the private store did not give it.
+        """
+        return self.library.file(location) if location.startswith("s3://") else self.path(location)
+
+    def path(self, location: str) -> Path:
+        """Find a path that a job names; a relative one is relative to the job."""
         return (self.base / local_path(location)).resolve()
 
     def keep_record(self, record: EmulatorRecord) -> None:
@@ -79,22 +86,6 @@ class Party:
         if not path.is_file():
             raise BundleError(f"{self.id} has sent no emulator {digest}: {path} is not there")
         return EmulatorRecord.model_validate_json(path.read_bytes())
-
-
-def from_hub(name: str) -> Path:
-    """Get a model from the model hub, `org/name` or `org/name@revision`; gives its folder.
-
-    Raises:
-        ModelError: the hub did not give it.
-    """
-    repo, _, revision = name.partition("@")
-    try:
-        folder = snapshot_download(
-            repo, revision=revision or None, allow_patterns=_MODEL_FILES, ignore_patterns="*/*"
-        )
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelError(f"cannot get hf://{name} from the model hub: {error}") from error
-    return Path(folder)
 
 
 class Published(BaseModel):
@@ -175,34 +166,3 @@ def workspace(party: Party, job: str, spec: JobSpec, inputs: dict[str, str]) -> 
                 space.clear()
             raise
         space.clear()
-
-
-def model_digest(folder: Path) -> str:
-    """Compute one digest over everything of a model that decides what it computes.
-
-    Raises:
-        ModelError: there is no model in the folder, or it cannot be read.
-    """
-    try:
-        with disk_errors(folder):
-            names = [p.name for p in folder.glob("*.safetensors")] if folder.is_dir() else []
-            beside = [name for name in _DECISIVE if (folder / name).is_file()]
-            if not names or "config.json" not in beside:
-                raise ModelError(
-                    f"{folder} is not a model: it needs config.json, a tokenizer and *.safetensors"
-                )
-            return folder_digest(folder, dict.fromkeys(sorted([*names, *beside])))
-    except StorageError as error:
-        raise ModelError(f"cannot read the model {folder}: {error}") from error
-
-
-def text_digest(path: Path) -> str:
-    """Compute the digest of a data file, by which parties know that they mean the same text.
-
-    Raises:
-        DataError: there is no such file, or it cannot be read.
-    """
-    try:
-        return f"sha256:{file_digest(path)}"
-    except OSError as error:
-        raise DataError(f"cannot read the data {path}: {error}") from error

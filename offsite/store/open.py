@@ -1,12 +1,21 @@
-"""From a URI and the environment to a store."""
+"""From a URI and the environment to a store, and which two stores may not be one."""
 
+import re
+import ssl
 from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from offsite.errors import InputError
+from offsite.store.credentials import read_credentials
 from offsite.store.disk import local_path
 from offsite.store.folder import FolderStore
 from offsite.store.objects import ObjectStore
-from offsite.store.s3 import s3_store
+from offsite.store.s3 import S3Store
+
+_BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_STYLES = {"path": True, "virtual": False}
 
 
 def open_store(uri: str, prefix: str, environ: Mapping[str, str]) -> ObjectStore:
@@ -26,3 +35,86 @@ def open_store(uri: str, prefix: str, environ: Mapping[str, str]) -> ObjectStore
             f"the exchange {uri!r} is not known; use file:///path/of/a/folder or s3://bucket"
         )
     return FolderStore(local_path(uri).expanduser().resolve())
+
+
+def s3_store(uri: str, prefix: str, environ: Mapping[str, str]) -> S3Store:
+    """Open the store of `s3://bucket` by what the environment says of it.
+
+    Args:
+        prefix: of the variables: `_ENDPOINT` and `_CREDENTIALS` (a file), and if need be `_REGION`,
+            `_CA` (a file) and `_STYLE` (`path` or `virtual`).
+
+    Raises:
+        InputError: the URI, a variable or the credentials file is wrong, or one is missing.
+    """
+    found = re.fullmatch(f"s3://({_BUCKET})/?", uri)
+    if found is None:
+        raise InputError(f"{uri!r} names no bucket; use s3://bucket, without a path")
+    missing = [name for name in ("_ENDPOINT", "_CREDENTIALS") if not environ.get(prefix + name)]
+    if missing:
+        names = " and ".join(prefix + name for name in missing)
+        raise InputError(f"{uri} needs {names} in the environment")
+    style = environ.get(f"{prefix}_STYLE") or "path"
+    if style not in _STYLES:
+        raise InputError(f"{prefix}_STYLE is {style!r}; use path or virtual")
+    keys = read_credentials(Path(environ[f"{prefix}_CREDENTIALS"]).expanduser())
+    try:
+        store = S3Store(
+            _endpoint(environ[f"{prefix}_ENDPOINT"], f"{prefix}_ENDPOINT"),
+            found[1],
+            keys.access_key,
+            keys.secret_key,
+            region=environ.get(f"{prefix}_REGION") or "us-east-1",
+            ca_file=_authorities(environ.get(f"{prefix}_CA"), f"{prefix}_CA"),
+            path_style=_STYLES[style],
+            settings=prefix,
+        )
+        store.client()  # the SDK checks names when it is made
+    except ValueError as error:
+        raise InputError(f"{prefix}_ENDPOINT or {prefix}_REGION is wrong: {error}") from error
+    return store
+
+
+def _endpoint(url: str, setting: str) -> str:
+    parts = urlsplit(url)
+    plain = parts.path in ("", "/") and not parts.query and not parts.fragment
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or "@" in parts.netloc or not plain:
+        raise InputError(f"{setting} is no endpoint; use https://host:port, and nothing behind it")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _authorities(path: str | None, setting: str) -> str | None:
+    if not path:
+        return None
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:  # ssl's own errors are such, too
+        raise InputError(
+            f"{setting} names {path}, which holds no certificates in PEM ({error})"
+        ) from error
+    return path
+
+
+def refuse_same_place(exchange: ObjectStore, private: ObjectStore) -> None:
+    """Check that what is to stay private does not lie where others may read.
+
+    Raises:
+        InputError: both stores are one bucket, or one's folder lies in the other's.
+    """
+    if isinstance(exchange, S3Store) and isinstance(private, S3Store):
+        same = _where(exchange) == _where(private)
+    elif isinstance(exchange, FolderStore) and isinstance(private, FolderStore):
+        one, other = exchange.root.resolve(), private.root.resolve()
+        same = one.is_relative_to(other) or other.is_relative_to(one)
+    else:
+        same = False
+    if same:
+        raise InputError(
+            f"the exchange ({exchange.uri('')}) and the private store ({private.uri('')}) are one "
+            "place; give each a bucket or a folder of its own"
+        )
+
+
+def _where(store: S3Store) -> tuple[str, int | None, str]:
+    url = urlsplit(store.endpoint)
+    return url.hostname or "", url.port or _DEFAULT_PORTS[url.scheme], store.bucket

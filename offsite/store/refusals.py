@@ -20,7 +20,7 @@ from offsite.errors import (
     StorageError,
     UnreachableError,
 )
-from offsite.store.transport import tls_refused
+from offsite.store.transport import TooLargeError, tls_refused
 
 WRONG_KEYS = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidTokenId", "ExpiredToken")
 """What is said of credentials that are not right."""
@@ -37,6 +37,10 @@ class Place:
     bucket: str
     settings: str
     """The prefix of the environment's variables that say so."""
+
+    def how(self, command: str) -> str:
+        """Name the command of ours that helps, if this is an exchange."""
+        return f": offsite exchange {command}" if self.settings == "OFFSITE_EXCHANGE" else ""
 
 
 @contextmanager
@@ -55,7 +59,13 @@ def told_apart(place: Place, uri: str) -> Iterator[None]:
         yield
     except S3Error as error:
         raise _refusal(error, place, uri) from error
-    except (InvalidResponseError, ServerError, ParseError) as error:
+    except TooLargeError as error:
+        raise StorageError(f"{place.endpoint} answered for {uri}: {error}") from error
+    # nonsense in an answer (a size that is no number, a date of no calendar) the SDK does not catch
+    except (
+        *(InvalidResponseError, ServerError, ParseError),
+        *(ValueError, TypeError, OverflowError),
+    ) as error:
         raise InputError(
             f"what answers at {place.endpoint} is no S3 store; check {place.settings}_ENDPOINT "
             "(http or https, host and port)"
@@ -76,7 +86,7 @@ def _refusal(error: S3Error, place: Place, uri: str) -> OffsiteError:
     if code == "NoSuchBucket":
         return InputError(
             f"there is no bucket {place.bucket} at {place.endpoint}; check its name, or have it "
-            f"made: offsite exchange init s3://{place.bucket}"
+            f"made{place.how(f'init s3://{place.bucket}')}"
         )
     if code == "RequestTimeTooSkewed":
         return NotAllowedError(_clock(error, place))
@@ -91,14 +101,14 @@ def _refusal(error: S3Error, place: Place, uri: str) -> OffsiteError:
         )
     if code in _FULL:
         return DiskFullError(f"no space is left for {uri} ({code}); make room in the store")
-    return _other(error, uri)
+    return _other(error, place, uri)
 
 
-def _other(error: S3Error, uri: str) -> OffsiteError:
+def _other(error: S3Error, place: Place, uri: str) -> OffsiteError:
     if refused(error) or error.response.status == _REFUSED:
         return NotAllowedError(
-            f"this account may not use {uri} ({error.code}); ask who runs the store for the grant: "
-            "offsite exchange grant"
+            f"this account may not use {uri} ({error.code}); ask who runs the store for the grant"
+            f"{place.how('grant')}"
         )
     return StorageError(f"the store refused {uri}: {error.code}: {error.message}")
 

@@ -6,12 +6,11 @@ location, no versions, no multipart upload.
 
 import io
 import os
-import re
-import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields
-from pathlib import Path
+from functools import partial
+from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,17 +18,19 @@ from minio import Minio
 from minio.deleteobjects import DeleteError, DeleteObject
 from minio.error import S3Error
 
-from offsite.errors import BundleError, InputError, NotAllowedError, NotFoundError, StorageError
-from offsite.store.credentials import read_credentials
-from offsite.store.folder import FolderStore
-from offsite.store.objects import ObjectStore
+from offsite.errors import BundleError, NotAllowedError, NotFoundError, StorageError
 from offsite.store.refusals import Place, refused, told_apart
-from offsite.store.transport import Patience, connections, until_read
+from offsite.store.transport import (
+    Patience,
+    TooLargeError,
+    connections,
+    read_whole,
+    until_read,
+)
 
-_BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+_MOST_OBJECTS = 1_000_000
+"""Below one prefix: a store could go on listing until the memory is full."""
 _SMALLEST_PART = 5 * 1024 * 1024
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-_STYLES = {"path": True, "virtual": False}
 
 
 @dataclass(frozen=True)
@@ -79,16 +80,32 @@ class S3Store:
                     raise NotFoundError(f"there is no {self.uri(key)}") from error
                 raise
 
+    def get_piece(self, key: str, start: int, most: int, etag: str) -> bytes:
+        """Read at most so many bytes of an object from some place on.
+
+        Raises:
+            StorageError: it is another object than the one with this etag; else as `get`.
+        """
+        only = {"request_headers": {"If-Match": f'"{etag}"'}, "offset": start, "length": most}
+        with self._told_apart(key):
+            read = partial(self._read, key, most, **only)
+            return until_read(read, Patience.of(self.stall_seconds))
+
     def sizes(self, prefix: str) -> dict[str, int]:
         """List objects; see `ObjectStore.sizes`."""
         with self._told_apart(prefix):
             listed = self.client().list_objects(self.bucket, prefix=prefix, recursive=True)
-            found = {each.object_name: each.size for each in listed if not each.is_dir}
+            first = list(islice(listed, _MOST_OBJECTS + 1))
+        if len(first) > _MOST_OBJECTS:
+            raise StorageError(f"{self.uri(prefix)} lists more than {_MOST_OBJECTS} objects")
         # a store is not trusted to list what it was asked for
         return {
-            name: size
-            for name, size in found.items()
-            if name is not None and size is not None and name.startswith(prefix)
+            each.object_name: each.size
+            for each in first
+            if each.object_name is not None
+            and each.object_name.startswith(prefix)
+            and each.size is not None
+            and not each.is_dir
         }
 
     def delete(self, keys: Iterable[str]) -> None:
@@ -131,18 +148,13 @@ class S3Store:
     def _told_apart(self, key: str) -> AbstractContextManager[None]:
         return told_apart(self.place(), self.uri(key))
 
-    def _read(self, key: str, most: int) -> bytes:
-        response = self.client().get_object(self.bucket, key)
+    def _read(self, key: str, most: int, **only: Any) -> bytes:
+        response = self.client().get_object(self.bucket, key, **only)
         try:
             # the bytes as they were put: a store may not say that they are compressed
-            content = response.read(most + 1, decode_content=False)
-            if len(content) > most:
-                raise BundleError(f"{self.uri(key)} is larger than {most} bytes")
-            response.read(1)  # urllib3 tells only now that an answer broke off
-            response.release_conn()
-            return content
-        finally:
-            response.close()
+            return read_whole(response, most, decode=False)
+        except TooLargeError as error:
+            raise BundleError(f"{self.uri(key)} is larger than {most} bytes") from error
 
     def _missing(self, key: str) -> bool:
         try:
@@ -160,86 +172,3 @@ class S3Store:
             f"the store did not delete {self.uri(first.name or '')} ({first.code}) "
             f"and {len(failed) - 1} more; check what this account was granted"
         )
-
-
-def s3_store(uri: str, prefix: str, environ: Mapping[str, str]) -> S3Store:
-    """Open the store of `s3://bucket` by what the environment says of it.
-
-    Args:
-        prefix: of the variables: `_ENDPOINT` and `_CREDENTIALS` (a file), and if need be `_REGION`,
-            `_CA` (a file) and `_STYLE` (`path` or `virtual`).
-
-    Raises:
-        InputError: the URI, a variable or the credentials file is wrong, or one is missing.
-    """
-    found = re.fullmatch(f"s3://({_BUCKET})/?", uri)
-    if found is None:
-        raise InputError(f"{uri!r} names no bucket; use s3://bucket, without a path")
-    missing = [name for name in ("_ENDPOINT", "_CREDENTIALS") if not environ.get(prefix + name)]
-    if missing:
-        names = " and ".join(prefix + name for name in missing)
-        raise InputError(f"{uri} needs {names} in the environment")
-    style = environ.get(f"{prefix}_STYLE") or "path"
-    if style not in _STYLES:
-        raise InputError(f"{prefix}_STYLE is {style!r}; use path or virtual")
-    keys = read_credentials(Path(environ[f"{prefix}_CREDENTIALS"]).expanduser())
-    try:
-        store = S3Store(
-            _endpoint(environ[f"{prefix}_ENDPOINT"], f"{prefix}_ENDPOINT"),
-            found[1],
-            keys.access_key,
-            keys.secret_key,
-            region=environ.get(f"{prefix}_REGION") or "us-east-1",
-            ca_file=_authorities(environ.get(f"{prefix}_CA"), f"{prefix}_CA"),
-            path_style=_STYLES[style],
-            settings=prefix,
-        )
-        store.client()  # the SDK checks names when it is made
-    except ValueError as error:
-        raise InputError(f"{prefix}_ENDPOINT or {prefix}_REGION is wrong: {error}") from error
-    return store
-
-
-def _endpoint(url: str, setting: str) -> str:
-    parts = urlsplit(url)
-    plain = parts.path in ("", "/") and not parts.query and not parts.fragment
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or "@" in parts.netloc or not plain:
-        raise InputError(f"{setting} is no endpoint; use https://host:port, and nothing behind it")
-    return f"{parts.scheme}://{parts.netloc}"
-
-
-def _authorities(path: str | None, setting: str) -> str | None:
-    if not path:
-        return None
-    try:
-        ssl.create_default_context(cafile=path)
-    except OSError as error:  # ssl's own errors are such, too
-        raise InputError(
-            f"{setting} names {path}, which holds no certificates in PEM ({error})"
-        ) from error
-    return path
-
-
-def refuse_same_place(exchange: ObjectStore, private: ObjectStore) -> None:
-    """Check that what is to stay private does not lie where others may read.
-
-    Raises:
-        InputError: both stores are one bucket, or one's folder lies in the other's.
-    """
-    if isinstance(exchange, S3Store) and isinstance(private, S3Store):
-        same = _where(exchange) == _where(private)
-    elif isinstance(exchange, FolderStore) and isinstance(private, FolderStore):
-        one, other = exchange.root.resolve(), private.root.resolve()
-        same = one.is_relative_to(other) or other.is_relative_to(one)
-    else:
-        same = False
-    if same:
-        raise InputError(
-            f"the exchange ({exchange.uri('')}) and the private store ({private.uri('')}) are one "
-            "place; give each a bucket or a folder of its own"
-        )
-
-
-def _where(store: S3Store) -> tuple[str, int | None, str]:
-    url = urlsplit(store.endpoint)
-    return url.hostname or "", url.port or _DEFAULT_PORTS[url.scheme], store.bucket

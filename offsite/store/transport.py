@@ -4,19 +4,29 @@ A request is given up when it has got nowhere for a span of time, not after a nu
 not because the link is slow. Nothing here knows S3.
 """
 
+import io
 import os
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import certifi
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager, Retry
+from urllib3 import (
+    BaseHTTPResponse,
+    HTTPConnectionPool,
+    HTTPResponse,
+    HTTPSConnectionPool,
+    PoolManager,
+    ProxyManager,
+    Retry,
+)
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import (
     ConnectTimeoutError,
+    HTTPError,
     NewConnectionError,
     ProtocolError,
     ReadTimeoutError,
@@ -28,6 +38,17 @@ _BUSY = (429, 500, 502, 503, 504)
 _LONGEST_PAUSE = 8.0
 _PIECE = 64 * 1024
 _CONNECTIONS = 32
+_LARGEST_ANSWER = 16 << 20
+"""Of what is no object: a page of a listing, an error."""
+_OBJECT = (200, 206)
+_FRAME = ("content-encoding", "transfer-encoding")
+"""Headers that say how a body was sent, and nothing of one that was read."""
+
+Answer = TypeVar("Answer")
+
+
+class TooLargeError(HTTPError):
+    """An answer is larger than what was asked for can be."""
 
 
 class Patience(Retry):
@@ -92,7 +113,7 @@ def tls_refused(error: SSLError) -> bool:
     return isinstance(cause, ssl.SSLCertVerificationError) or "WRONG_VERSION_NUMBER" in str(cause)
 
 
-def until_read(read: Callable[[], bytes], patience: Patience) -> bytes:
+def until_read(read: Callable[[], Answer], patience: Patience) -> Answer:
     """Call what reads an answer again when the answer breaks off.
 
     urllib3 retries a request until its answer begins; what breaks off later is the reader's.
@@ -106,6 +127,26 @@ def until_read(read: Callable[[], bytes], patience: Patience) -> bytes:
         except (ReadTimeoutError, ProtocolError) as error:
             patience = patience.increment("GET", error=error)
             patience.sleep()
+
+
+def read_whole(answer: BaseHTTPResponse, most: int, decode: bool) -> bytes:
+    """Read an answer to its end.
+
+    Args:
+        decode: whether to undo a compression that the answer says it has.
+
+    Raises:
+        TooLargeError: it has more than `most` bytes; no more than that were read.
+    """
+    try:
+        content = answer.read(most + 1, decode_content=decode)
+        if len(content) > most:
+            raise TooLargeError(f"an answer is larger than {most} bytes")
+        answer.read(1)  # urllib3 tells only now that an answer broke off
+        answer.release_conn()
+        return content
+    finally:
+        answer.close()
 
 
 def connections(url: str, ca_file: str | None, patience: Patience) -> PoolManager:
@@ -123,9 +164,7 @@ def connections(url: str, ca_file: str | None, patience: Patience) -> PoolManage
     }
     proxy = _proxy(url)
     pool = (
-        ProxyManager(proxy, proxy_headers=_login(proxy), **options)
-        if proxy
-        else PoolManager(**options)
+        _CappedProxy(proxy, proxy_headers=_login(proxy), **options) if proxy else _Capped(**options)
     )
     pool.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}  # noqa: V101 - urllib3's
     return pool
@@ -144,6 +183,39 @@ def _login(proxy: str) -> dict[str, str]:
         return {}
     login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
     return dict(make_headers(proxy_basic_auth=login))
+
+
+class _Capped(PoolManager):
+    """What is not an object comes whole, as the SDK wants it, but is of no size it likes."""
+
+    def urlopen(  # type: ignore[override]
+        self, method: str, url: str, redirect: bool = True, **options: Any
+    ) -> BaseHTTPResponse:
+        streamed = options.pop("preload_content", True) is False
+
+        def ask() -> BaseHTTPResponse:
+            answer = super(_Capped, self).urlopen(
+                method, url, redirect, preload_content=False, **options
+            )
+            return answer if streamed and answer.status in _OBJECT else _in_memory(answer)
+
+        return until_read(ask, self.connection_pool_kw["retries"])
+
+
+def _in_memory(answer: BaseHTTPResponse) -> HTTPResponse:
+    content = read_whole(answer, _LARGEST_ANSWER, decode=True)
+    headers = {name: value for name, value in answer.headers.items() if name.lower() not in _FRAME}
+    return HTTPResponse(
+        io.BytesIO(content),
+        headers,
+        answer.status,
+        reason=answer.reason,
+        enforce_content_length=False,  # of a HEAD it tells the size of what was not sent
+    )
+
+
+class _CappedProxy(_Capped, ProxyManager):
+    pass
 
 
 # The socket's timeout is for one `sendall`. A whole shard in one, as urllib3 sends it, would fail

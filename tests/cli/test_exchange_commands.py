@@ -2,15 +2,21 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from offsite.bundle import AdapterFacts, read_manifest, write_manifest
-from offsite.errors import BundleError, InputError
+from offsite.bundle import AdapterFacts, Origin, read_manifest, write_manifest, write_provenance
+from offsite.errors import BundleError, InputError, OffsiteError
+from offsite.exchange.home import ring_path
+from offsite.sealing import load_ring
+from offsite.store import locked
 from offsite_cli.app import app
+
+NO_EMULATOR = "sha256:" + "0" * 64
 
 
 class People:
@@ -42,9 +48,18 @@ class People:
         folder = self.root / name
         folder.mkdir()
         (folder / "adapter.safetensors").write_bytes(b"weights")
-        facts = AdapterFacts(method="LoRA", scope="All", rank=1, answers="sha256:" + "0" * 64)
+        facts = AdapterFacts(method="LoRA", scope="All", rank=1, answers=NO_EMULATOR)
         fields: dict[str, Any] = {"architecture": "X", "dtype": "float32", "facts": facts}
         write_manifest(folder, name=name, made_by="hospital", made_for="lab", **fields)
+        return folder
+
+    def plugged(self, adapter: str, emulator: str = NO_EMULATOR) -> Path:
+        """Make what the lab says is a plugged-in model."""
+        folder = self.root / "plugged"
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(b"weights")
+        ring = load_ring(ring_path(self.root / "lab"))
+        write_provenance(folder, ring, Origin(emulator=emulator, adapter=adapter, alpha=1))
         return folder
 
 
@@ -89,12 +104,10 @@ def test_a_bundle_goes_from_one_to_the_other(people: People, tmp_path: Path) -> 
     # whoever has the public keys alone can verify, from the plugged-in model on
     for who in ("lab", "hospital"):
         people.ok("auditor", "peers", "add", people.public(who))
-    plugged = tmp_path / "plugged"
-    plugged.mkdir()
-    (plugged / "provenance.json").write_text(json.dumps({"adapter": digest}))
+    plugged = people.plugged(digest)
     assert digest in people.ok("auditor", "bundles", "verify", plugged)
-    endless = people.run("auditor", "bundles", "verify", plugged, "--chain")
-    assert "ends at the adapter answer, not at an emulator" in str(endless.exception)
+    broken = people.run("auditor", "bundles", "verify", plugged, "--chain")
+    assert f"there is no envelope {NO_EMULATOR}" in str(broken.exception)
     shown = people.said("lab", "bundles", "show", digest)
     _, manifest = read_manifest(folder)
     derived = hashlib.sha256(manifest.encode()).hexdigest()
@@ -170,6 +183,69 @@ def test_a_passphrase_is_needed_where_there_is_one(
     assert "chmod 600" in str(people.run("lab", "keys", "show").exception)
     monkeypatch.delenv("OFFSITE_PASSPHRASE_FILE")
     assert "OFFSITE_PASSPHRASE_FILE" in str(people.run("lab", "keys", "show").exception)
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "a file was changed": lambda folder: (folder / "model.safetensors").write_bytes(b"Weights"),
+    "a file is gone": lambda folder: (folder / "model.safetensors").unlink(),
+    "a file came later": lambda folder: (folder / "more.safetensors").touch(),
+    "no provenance": lambda folder: (folder / "provenance.json").unlink(),
+    "another alpha": lambda folder: _rewrite(folder, '"alpha":1.0', '"alpha":0.5'),
+    "another party": lambda folder: _rewrite(folder, '"madeBy":"lab"', '"madeBy":"hospital"'),
+    "a stranger": lambda folder: _rewrite(folder, '"madeBy":"lab"', '"madeBy":"clinic"'),
+    "no JSON": lambda folder: _rewrite(folder, "{", "["),
+}
+
+
+def _rewrite(folder: Path, old: str, new: str) -> None:
+    path = folder / "provenance.json"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_model_that_was_changed_is_told(people: People, change: str) -> None:
+    people.ok("hospital", "bundles", "push", people.bundle(), "--peer", "lab")
+    (listed,) = people.said("lab", "bundles", "list", "-o", "json")
+    plugged = people.plugged(listed["digest"])
+    people.ok("hospital", "bundles", "verify", plugged)
+    CHANGES[change](plugged)
+    told = people.run("hospital", "bundles", "verify", plugged)
+    assert isinstance(told.exception, BundleError)
+
+
+def test_a_model_of_another_emulator_is_told(people: People) -> None:
+    people.ok("hospital", "bundles", "push", people.bundle(), "--peer", "lab")
+    (listed,) = people.said("lab", "bundles", "list", "-o", "json")
+    plugged = people.plugged(listed["digest"], emulator="sha256:" + "1" * 64)
+    told = people.run("hospital", "bundles", "verify", plugged)
+    assert "names another emulator" in str(told.exception)
+
+
+def test_a_peer_is_somebody_else(people: People) -> None:
+    told = people.run("lab", "peers", "add", people.public("lab"), "--alias", "twin")
+    assert "has your own id" in str(told.exception)
+
+
+@pytest.mark.parametrize("command", [("rotate",), ("revoke", "0" * 16)])
+def test_keys_are_changed_by_one_process_at_a_time(people: People, command: tuple[str]) -> None:
+    with locked(people.root / "lab/keys/ring.lock"):
+        told = people.run("lab", "keys", *command)
+    assert isinstance(told.exception, OffsiteError)
+    assert "another process changes these keys" in str(told.exception)
+
+
+def test_a_passphrase_that_is_no_text_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = tmp_path / "passphrase"
+    secret.touch(mode=0o600)
+    secret.write_bytes(b"\xffhidden")
+    monkeypatch.setenv("OFFSITE_PASSPHRASE_FILE", str(secret))
+    told = People(tmp_path).run("lab", "keys", "init", "lab").exception
+    assert isinstance(told, InputError)
+    assert "is not UTF-8 text" in str(told)
+    assert told.__cause__ is None
 
 
 @pytest.mark.parametrize("target", ["nowhere", "sha256:" + "0" * 64])

@@ -106,7 +106,7 @@ ODD = (
 def test_file_that_is_not_on_the_list_is_refused(emulator: Path, name: str) -> None:
     (emulator / name).write_bytes(b"\x80\x04.")
     # first as a stowaway, then as one that the manifest names
-    refused(emulator, repr(str(emulator / name)), "is not in the manifest")
+    refused(emulator, repr(str(emulator / name)), "is not in manifest.json")
     seal(emulator)
     odd = any(not (c.isascii() and (c.isalnum() or c in "._-")) for c in name) or name[0] == "."
     refused(emulator, MANIFEST, *(["files"] if odd else ["not allowed", repr(name)]))
@@ -364,7 +364,7 @@ MANIFESTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "digest": (lambda m: m["files"]["config.json"].update(sha256="x"), "sha256"),
     "size": (lambda m: m["files"]["config.json"].update(size=-1), "size"),
     "size as text": (lambda m: m["files"]["config.json"].update(size="7"), "size"),
-    "no files": (lambda m: m.update(files={}), "is not in the manifest"),
+    "no files": (lambda m: m.update(files={}), "is not in manifest.json"),
 }
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -33,6 +34,7 @@ from offsite.exchange import (
     withdraw,
 )
 from offsite.exchange.home import open_mailbox
+from offsite.exchange.workers import in_workers
 from offsite.sealing.envelope import Grant
 from offsite.sealing.parts import canonical, now
 from offsite.store import FolderStore
@@ -108,7 +110,7 @@ def outgoing(folder: Path, job: str, **over: object) -> Outgoing:
 
 def _check(folder: Path) -> Manifest:
     manifest, _ = read_manifest(folder)
-    check_files(folder, manifest)
+    check_files(folder, manifest.files)
     return manifest
 
 
@@ -260,6 +262,69 @@ def test_attempts_that_race_spoil_nothing(world: World, tmp_path: Path) -> None:
     # what was accepted is what is taken again, though another one would be first
     last = max(sent.digest for sent in attempts)
     assert mailbox.incoming(HOSPITAL, Reference("answer")).digest == last
+
+
+@pytest.mark.parametrize("gets", range(SHARDS))
+def test_a_pull_that_failed_goes_on_where_it_was(world: World, tmp_path: Path, gets: int) -> None:
+    folder, target = world.bundle(), tmp_path / "out"
+    world.send(folder)
+    mailbox = world.mailbox(LAB)
+    envelope = mailbox.incoming(HOSPITAL, Reference("answer"))
+    failing = replace(mailbox, store=Counting(world.root / "exchange", [], gets))
+    with pytest.raises(StorageError, match="gone"):
+        pull(failing, envelope, target, CHECKS, silent())
+    assert not target.exists()
+    counting = Counting(world.root / "exchange", [], SHARDS)
+    pull(replace(mailbox, store=counting), envelope, target, CHECKS, silent())
+    assert len(counting.asked) == SHARDS - gets
+    assert read_manifest(target) == read_manifest(folder)
+    assert not list(mailbox.scratch.iterdir())
+
+
+def test_what_a_pull_left_is_checked_as_well(world: World, tmp_path: Path) -> None:
+    world.send(world.bundle())
+    mailbox = world.mailbox(LAB)
+    envelope = mailbox.incoming(HOSPITAL, Reference("answer"))
+    failing = replace(mailbox, store=Counting(world.root / "exchange", [], SHARDS - 1))
+    with pytest.raises(StorageError, match="gone"):
+        pull(failing, envelope, tmp_path / "out", CHECKS, silent())
+    (tmp_path / ".out.partial/even.bin").write_bytes(b"x" * 2 * SMALL)
+    with pytest.raises(BundleError, match="damaged or changed"):
+        pull(mailbox, envelope, tmp_path / "out", CHECKS, silent())
+    pull(mailbox, envelope, tmp_path / "out", CHECKS, silent())
+
+
+@dataclass(frozen=True)
+class Counting(FolderStore):
+    """A folder that gives so many objects, and no more."""
+
+    asked: list[str]
+    most: int
+
+    def get(self, key: str, most: int) -> bytes:
+        if len(self.asked) == self.most:
+            raise StorageError("the store is gone")
+        self.asked.append(key)
+        return super().get(key, most)
+
+
+def _die(item: int) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return item
+
+
+def test_a_worker_that_is_killed_is_told() -> None:
+    with pytest.raises(OffsiteError, match="a worker process was killed"):
+        list(in_workers(_die, [1, 2, 3], 1 << 40))
+
+
+def test_a_damaged_book_is_told(world: World, tmp_path: Path) -> None:
+    world.send(world.bundle())
+    world.take(tmp_path / "out")
+    (book,) = (world.root / LAB / "home/books/ledger").glob("*.json")
+    book.write_text("{")
+    with pytest.raises(InputError, match="restore it from a backup"):
+        world.take(tmp_path / "again")
 
 
 def test_pulls_that_race_both_succeed(world: World, tmp_path: Path) -> None:

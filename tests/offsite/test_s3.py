@@ -27,7 +27,8 @@ from offsite.errors import (
 from offsite.store import FolderStore, ObjectStore
 from offsite.store.admin import ExchangeAdmin
 from offsite.store.credentials import Credentials, read_credentials, write_credentials
-from offsite.store.s3 import S3Store, refuse_same_place, s3_store
+from offsite.store.open import refuse_same_place, s3_store
+from offsite.store.s3 import S3Store
 from offsite_testing.minio_server import MinioServer, free_port, running_minio
 from offsite_testing.relay import relayed
 

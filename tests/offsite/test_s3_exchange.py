@@ -1,26 +1,37 @@
 """Two parties over a real MinIO: the stages, and bundles of several shards that are cut off."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from offsite.bundle import AdapterFacts, Manifest, check_files, read_manifest, write_manifest
+from offsite.bundle import (
+    PROVENANCE,
+    AdapterFacts,
+    Manifest,
+    check_files,
+    check_plugged_in,
+    read_manifest,
+    write_manifest,
+)
 from offsite.config import load_job
-from offsite.errors import NotAllowedError
+from offsite.errors import InputError, InterruptedStage, NotAllowedError
 from offsite.events import Event, Monitor
 from offsite.exchange import Checks, Mailbox, Reference, pull
 from offsite.exchange.home import open_mailbox, open_witness
 from offsite.stages import Party, run_job
-from offsite.stages.plug_in import PROVENANCE
 from offsite.store.admin import ExchangeAdmin
+from offsite.store.credentials import Credentials, write_credentials
+from offsite.store.library import Library
+from offsite.store.s3 import S3Store
 from offsite_testing.core import silent
 from offsite_testing.minio_server import MinioServer, running_minio
 from offsite_testing.parties import (
@@ -34,6 +45,7 @@ from offsite_testing.parties import (
     introduce,
     lay_out,
     plug_in,
+    ring_of,
     tune,
 )
 
@@ -53,6 +65,16 @@ class Exchange:
         return {
             "OFFSITE_EXCHANGE_ENDPOINT": self.server.endpoint,
             "OFFSITE_EXCHANGE_CREDENTIALS": str(self.credentials / f"{party}.json"),
+        }
+
+    def own(self, folder: Path) -> dict[str, str]:
+        """The environment of a party's private store, on the same server."""
+        keys = folder / "private.json"
+        if not keys.exists():
+            write_credentials(keys, Credentials(self.server.user, self.server.password))
+        return {
+            "OFFSITE_PRIVATE_ENDPOINT": self.server.endpoint,
+            "OFFSITE_PRIVATE_CREDENTIALS": str(keys),
         }
 
     def mailbox(self, home: Path, party: str) -> Mailbox:
@@ -78,11 +100,25 @@ def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exchange]:
         yield Exchange(server, folder / "credentials")
 
 
-def run(parties: Parties, exchange: Exchange, name: str, spec: dict[str, Any]) -> list[Event]:
+def run(
+    parties: Parties,
+    exchange: Exchange,
+    name: str,
+    spec: dict[str, Any],
+    check: Callable[[], None] = lambda: None,
+) -> list[Event]:
+    """Run a job; `check` is called with every event."""
     path, events = parties.write(name, spec), list[Event]()
     home = path.parent / "home"
-    party = Party(home, exchange.mailbox(home, path.parent.name), path.parent)
-    run_job(load_job(path), party, Monitor(events.append))
+    mailbox = exchange.mailbox(home, path.parent.name)
+    library = Library(home / "copies", mailbox.store, exchange.own(path.parent))
+    party = Party(home, mailbox, library, path.parent)
+
+    def told(event: Event) -> None:
+        events.append(event)
+        check()
+
+    run_job(load_job(path), party, Monitor(told))
     return events
 
 
@@ -104,6 +140,59 @@ def test_the_three_stages_over_the_store(exchange: Exchange, tmp_path: Path) -> 
     for name, spec in jobs:
         again = run(parties, exchange, name, spec)
         assert [event["event"] for event in again] == ["artifact", "done"]
+
+
+def test_models_and_texts_may_lie_in_a_private_store(exchange: Exchange, tmp_path: Path) -> None:
+    parties = lay_out(tmp_path)
+    lab, private = parties.home(LAB), exchange.server.store("lab-models")
+    into_store(private, lab)
+    texts, model = "s3://lab-models/texts", {"model": "s3://lab-models/tiny"}
+    shared = {"evaluate": f"{texts}/shared.jsonl"}
+    emulator = {"blocks": 2, "calibration": f"{texts}/corpus.txt"}
+    run(parties, exchange, EMULATOR, distill(None, emulator=emulator, **model, **shared))
+    run(parties, exchange, ADAPTER, tune(4))
+    spec = plug_in(export={"to": "s3://lab-models/out/plugged/"}, **model, **shared)
+    work = lab / "home/work"
+
+    def cut_off() -> None:
+        if len(private.sizes("out/plugged/")) > 0:
+            raise InterruptedStage("as on a signal")
+
+    with pytest.raises(InterruptedStage):
+        run(parties, exchange, PLUGGED, spec, cut_off)
+    there = private.sizes("out/plugged/")
+    assert f"out/plugged/{PROVENANCE}" not in there
+    assert list(work.iterdir())
+    told = run(parties, exchange, PLUGGED, spec)
+    # made once: the second attempt only delivers
+    assert not [event for event in told if event["event"] == "metric"]
+    assert told[-2]["uri"] == "s3://lab-models/out/plugged"
+    assert not list(work.iterdir())
+    again = run(parties, exchange, PLUGGED, spec)
+    assert [event["event"] for event in again] == ["artifact", "done"]
+    check_plugged_in(copy_of(private, "out/plugged/", tmp_path / "copy"), [ring_of(LAB).public()])
+    private.put("out/plugged/config.json", b"{}")
+    with pytest.raises(InputError, match="is not what this job wrote"):
+        run(parties, exchange, PLUGGED, spec)
+
+
+def into_store(store: S3Store, lab: Path) -> None:
+    """Put the lab's model and texts into a bucket, and take them from the disk."""
+    store.client().make_bucket(store.bucket)
+    for path in (lab / "model").iterdir():
+        store.put(f"tiny/{path.name}", path.read_bytes())
+    for text in ("corpus.txt", "shared.jsonl"):
+        store.put(f"texts/{text}", (lab / text).read_bytes())
+        (lab / text).unlink()
+    shutil.rmtree(lab / "model")
+
+
+def copy_of(store: S3Store, prefix: str, folder: Path) -> Path:
+    """Copy what lies below a prefix."""
+    folder.mkdir()
+    for key, size in store.sizes(prefix).items():
+        (folder / key.removeprefix(prefix)).write_bytes(store.get(key, size))
+    return folder
 
 
 def test_nobody_reads_what_was_not_granted(exchange: Exchange, tmp_path: Path) -> None:
@@ -140,6 +229,14 @@ def pushing(exchange: Exchange, root: Path, folder: Path) -> subprocess.Popen[by
     return subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL)
 
 
+def pulling(exchange: Exchange, root: Path, target: Path) -> subprocess.Popen[bytes]:
+    """Start `offsite bundles pull` as the lab."""
+    command = [sys.executable, "-m", "offsite_cli", "bundles", "pull", "fetched", str(target)]
+    command += ["--peer", HOSPITAL, "--home", str(root / LAB / "home"), "--exchange", URI]
+    environ = {**os.environ, **exchange.environ(LAB)}
+    return subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL)
+
+
 def until_some_put(exchange: Exchange, prefix: str, push: subprocess.Popen[bytes]) -> None:
     """Wait until a push has put two objects, and is not done."""
     while exchange.puts(prefix) < 2:
@@ -172,7 +269,7 @@ def peak_of(pid: int) -> int:
 
 def _check(folder: Path) -> Manifest:
     manifest, _ = read_manifest(folder)
-    check_files(folder, manifest)
+    check_files(folder, manifest.files)
     return manifest
 
 
@@ -211,6 +308,33 @@ def test_a_killed_push_sends_little_again_at_constant_memory(
     assert exchange.puts(prefix) <= SHARDS + 2 + workers
     assert 0 < max(peaks.values()) < 512 * MIB
     take(exchange, tmp_path, "killed")
+
+
+def test_a_killed_pull_fetches_little_again(exchange: Exchange, tmp_path: Path) -> None:
+    introduce(tmp_path / LAB, tmp_path / HOSPITAL)
+    folder, target = large_bundle(tmp_path, "fetched"), tmp_path / "taken"
+    assert pushing(exchange, tmp_path, folder).wait() == 0
+    (journals := tmp_path / LAB / "home/journals").mkdir()
+    first = pulling(exchange, tmp_path, target)
+    while not (there := [path.read_text() for path in journals.glob("*.pull")]) or not (
+        1 < there[0].count("\n") < SHARDS
+    ):
+        assert first.poll() is None, "it ended before it could be killed"
+        time.sleep(0.005)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    time.sleep(0.5)  # its workers end, too
+    known = next(journals.glob("*.pull")).read_text().splitlines()
+    # what is there already the store need not give again
+    for sha256 in known:
+        (key,) = exchange.server.store("exchange").sizes(f"{HOSPITAL}/{LAB}/fetched/").keys() & {
+            f"{HOSPITAL}/{LAB}/fetched/1/{sha256}"
+        }
+        exchange.server.store("exchange").delete([key])
+    assert pulling(exchange, tmp_path, target).wait() == 0
+    assert read_manifest(target) == read_manifest(folder)
+    _check(target)
+    assert not list(journals.iterdir())
 
 
 def test_a_server_that_is_killed_meanwhile_loses_nothing(

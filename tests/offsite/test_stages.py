@@ -19,7 +19,8 @@ from offsite.data import Example, pair
 from offsite.errors import BundleError, DataError, DiskFullError, InputError, ModelError, SpecError
 from offsite.evaluate import mean_loss
 from offsite.events import Event, Monitor
-from offsite.stages.workspace import model_digest, text_digest, workspace
+from offsite.stages.places import model_digest, text_digest
+from offsite.stages.workspace import workspace
 from offsite.store import FolderStore, disk_errors
 from offsite_testing.models import tiny_tokenizer
 from offsite_testing.parties import (

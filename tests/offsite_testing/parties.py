@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from offsite.api import OffsiteJob
-from offsite.bundle import MANIFEST, read_manifest
+from offsite.bundle import MANIFEST, PROVENANCE, read_manifest
 from offsite.bundle.manifest import file_digest
 from offsite.config import load_job
 from offsite.events import Event, Monitor
@@ -20,7 +20,7 @@ from offsite.exchange.home import keep_ring, open_mailbox, peers_of
 from offsite.sealing import Envelope, Ring
 from offsite.sealing.parts import canonical
 from offsite.stages import Party, run_job
-from offsite.stages.plug_in import PROVENANCE
+from offsite.store.library import Library
 from offsite_testing.core import silent
 from offsite_testing.models import WORDS, save_tiny
 
@@ -100,7 +100,8 @@ class Parties:
         """Make a party as the command line does."""
         home = self.home(name)
         mailbox = open_mailbox(home / "home", self.exchange.as_uri(), {})
-        return Party(home / "home", mailbox, home)
+        library = Library(home / "home/copies", mailbox.store, {})
+        return Party(home / "home", mailbox, library, home)
 
     def run(self, name: str, spec: Mapping[str, Any]) -> list[Event]:
         """Run a job in this process; give its events."""

@@ -1,0 +1,126 @@
+"""What a plugged-in model was made of, and which files it has, signed by the party that made it.
+
+Whoever has that party's public keys can tell the model from any other, and walk on from the
+adapter's envelope to the emulator's (`offsite bundles verify --chain`).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from offsite.bundle.files import check_files
+from offsite.bundle.manifest import FileEntry, FileName, entries_of
+from offsite.errors import BundleError
+from offsite.sealing import PublicRing, Ring
+from offsite.sealing.parts import (
+    Base64,
+    Digest,
+    Instant,
+    Name,
+    Part,
+    bytes_of,
+    canonical,
+    now,
+    text_of,
+)
+from offsite.sealing.primitives import TinkError, sign, verify
+from offsite.store import write_whole
+
+PROVENANCE = "provenance.json"
+LARGEST_PROVENANCE = 4 << 20
+_DOMAIN = b"offsite provenance 1\n"
+
+
+class Origin(Part):
+    """What a plugged-in model was made of."""
+
+    emulator: Digest
+    """The envelope of the emulator that the adapter answers."""
+    adapter: Digest
+    """The envelope of the adapter."""
+    alpha: float = Field(ge=0, le=2)
+    """The scale that it was plugged in with."""
+
+
+class Provenance(Part):
+    """The content of `provenance.json`."""
+
+    format: Literal[1] = 1  # noqa: V107 - checked by its type
+    made_by: Name
+    created: Instant
+    origin: Origin
+    files: dict[FileName, FileEntry] = Field(max_length=10_000)
+    signed_by: str = Field(max_length=64)
+    signature: Base64
+
+    @property
+    def signed(self) -> bytes:
+        """What the signature covers: everything else."""
+        wire = self.wire()
+        del wire["signature"]
+        return _DOMAIN + canonical(wire)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files together, but for this one."""
+        return sum(entry.size for entry in self.files.values())
+
+
+def write_provenance(folder: Path, ring: Ring, origin: Origin) -> None:
+    """Sign what a folder holds; written last, so that a folder without it is not whole.
+
+    Raises:
+        InputError: the party has no key left to sign with.
+    """
+    signer = ring.newest("sign")
+    bare = Provenance(
+        made_by=ring.id,
+        created=now(),
+        origin=origin,
+        files=entries_of(folder, but=PROVENANCE),
+        signed_by=signer.id,
+        signature="",
+    )
+    signed = bare.model_copy(update={"signature": text_of(sign(signer.keyset, bare.signed))})
+    write_whole(folder / PROVENANCE, canonical(signed.wire()))
+
+
+def read_provenance(content: bytes, rings: Sequence[PublicRing], source: str) -> Provenance:
+    """Read a provenance, and check that its party signed it.
+
+    Raises:
+        BundleError: it is none, of a party whose keys are not among these, or was changed.
+    """
+    try:
+        provenance = Provenance.model_validate_json(content)
+    except (ValidationError, ValueError) as error:
+        problem = " ".join(str(error).splitlines()[:3])
+        raise BundleError(f"{source} is not a {PROVENANCE}: {problem}") from error
+    ring = next((ring for ring in rings if ring.id == provenance.made_by), None)
+    if ring is None:
+        raise BundleError(
+            f"{source} is by {provenance.made_by}, whose public keys are not here; add them with "
+            "offsite peers add"
+        )
+    signer = ring.signer(provenance.signed_by, provenance.created)
+    try:
+        verify(signer.keyset, bytes_of(provenance.signature), provenance.signed)
+    except TinkError as error:
+        raise BundleError(f"{source}: the signature is wrong; it was changed") from error
+    return provenance
+
+
+def check_plugged_in(folder: Path, rings: Sequence[PublicRing]) -> Provenance:
+    """Check that a folder is the model that a party made and signed, byte for byte.
+
+    Raises:
+        BundleError: it is not.
+    """
+    path = folder / PROVENANCE
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > LARGEST_PROVENANCE:
+        raise BundleError(f"{folder} is no plugged-in model: it has no {PROVENANCE}")
+    provenance = read_provenance(path.read_bytes(), rings, str(path))
+    check_files(folder, provenance.files, PROVENANCE)
+    return provenance

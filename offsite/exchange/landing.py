@@ -1,0 +1,69 @@
+"""Where a bundle comes to lie, shard by shard, until it is whole and checked.
+
+A hidden folder beside its target, and a journal in the party's own home of the shards that are in
+it: a later attempt fetches only what is missing. What the journal says is not trusted with more
+than that: every file is checked when all are there.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from offsite.errors import BundleError
+from offsite.sealing import Envelope, Shard
+from offsite.store import disk_errors, new_folder, write_whole
+
+
+@dataclass(frozen=True)
+class Landing:
+    """A folder that is being filled."""
+
+    folder: Path
+    journal: Path
+    done: frozenset[str]
+    """The shards that earlier attempts opened, by the digest of their ciphertext."""
+
+    def add(self, shard: Shard) -> None:
+        """Note that a shard is opened, and written where it belongs."""
+        with disk_errors(self.journal), self.journal.open("a", encoding="ascii") as file:
+            file.write(f"{shard.sha256}\n")
+
+
+@contextmanager
+def landing(target: Path, envelope: Envelope, journals: Path) -> Iterator[Landing]:
+    """Fill a folder that becomes `target` when the `with` block ends, and not before.
+
+    What a refused bundle left is deleted; what an interrupted attempt left is gone on with.
+    """
+    name = hashlib.sha256(f"{envelope.digest} {target}".encode()).hexdigest()
+    journal = journals / f"{name[:32]}.pull"
+    scratch = target.with_name(f".{target.name}.partial")
+    with disk_errors(target), new_folder(target.parent):
+        known = _known(journal, scratch)
+        if not known:
+            _clear(scratch, journal)
+            scratch.mkdir()
+            write_whole(journal, b"")
+        try:
+            yield Landing(scratch, journal, known)
+        except BundleError:
+            _clear(scratch, journal)
+            raise
+        shutil.rmtree(target, ignore_errors=True)
+        scratch.rename(target)
+        journal.unlink()
+
+
+def _known(journal: Path, scratch: Path) -> frozenset[str]:
+    if not journal.is_file() or not scratch.is_dir():
+        return frozenset()
+    # the last line may be torn
+    return frozenset(journal.read_text("ascii", "replace").split("\n")[:-1])
+
+
+def _clear(scratch: Path, journal: Path) -> None:
+    shutil.rmtree(scratch, ignore_errors=True)
+    journal.unlink(missing_ok=True)

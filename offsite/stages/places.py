@@ -1,0 +1,86 @@
+"""From what a job names to files on this disk, and the digests by which they are known."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+from offsite.bundle.manifest import file_digest
+from offsite.errors import DataError, ModelError, StorageError
+from offsite.sealing.parts import canonical, digest_of
+from offsite.store import disk_errors
+
+COMPANIONS = ("*.json", "*.model", "*.txt", "*.jinja", "LICENSE*")
+"""The files that stand beside a model's weights, its config among them."""
+MODEL_FILES = ("*.safetensors", *COMPANIONS)
+"""The files of a model that are read."""
+_BESIDE = (
+    *("config.json", "generation_config.json"),
+    *("tokenizer.json", "tokenizer_config.json", "tokenizer.model"),
+)
+"""What else of a model decides what it computes."""
+
+
+def from_hub(name: str) -> Path:
+    """Get a model from the model hub, `org/name` or `org/name@revision`; gives its folder.
+
+    Raises:
+        ModelError: the hub did not give it.
+    """
+    repo, _, revision = name.partition("@")
+    try:
+        folder = snapshot_download(
+            repo, revision=revision or None, allow_patterns=list(MODEL_FILES), ignore_patterns="*/*"
+        )
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelError(f"cannot get hf://{name} from the model hub: {error}") from error
+    return Path(folder)
+
+
+def model_digest(folder: Path) -> str:
+    """Compute one digest over everything of a model that decides what it computes.
+
+    Raises:
+        ModelError: there is no model in the folder, or it cannot be read.
+    """
+    try:
+        with disk_errors(folder):
+            names = [p.name for p in folder.iterdir() if p.is_file()] if folder.is_dir() else []
+            if "config.json" not in names or not any(map(_is_weights, names)):
+                raise ModelError(
+                    f"{folder} is not a model: it needs config.json, a tokenizer and *.safetensors"
+                )
+            decisive = [name for name in names if _is_decisive(name)]
+            return digest_of_model({name: file_digest(folder / name) for name in decisive})
+    except StorageError as error:
+        raise ModelError(f"cannot read the model {folder}: {error}") from error
+
+
+def digest_of_model(files: Mapping[str, str]) -> str:
+    """Compute that digest of files that are elsewhere.
+
+    Args:
+        files: the SHA-256 of each file, in hex, by name; also of those that decide nothing.
+    """
+    return digest_of(canonical({n: sha256 for n, sha256 in files.items() if _is_decisive(n)}))
+
+
+def _is_weights(name: str) -> bool:
+    return name.endswith(".safetensors")
+
+
+def _is_decisive(name: str) -> bool:
+    return name in _BESIDE or _is_weights(name)
+
+
+def text_digest(path: Path) -> str:
+    """Compute the digest of a data file, by which parties know that they mean the same text.
+
+    Raises:
+        DataError: there is no such file, or it cannot be read.
+    """
+    try:
+        return f"sha256:{file_digest(path)}"
+    except OSError as error:
+        raise DataError(f"cannot read the data {path}: {error}") from error

@@ -1,0 +1,157 @@
+"""A party's private S3 store: its models, texts and exports; and copies of them on this disk.
+
+Unlike an exchange it is trusted, and its files are large: they are read in pieces and written in
+parts, at constant memory. A copy is used again for as long as the store has the same file.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import NamedTuple
+
+from offsite.errors import InputError
+from offsite.store.disk import disk_errors, write_whole
+from offsite.store.locks import locked
+from offsite.store.objects import ObjectStore
+from offsite.store.open import refuse_same_place, s3_store
+from offsite.store.refusals import told_apart
+from offsite.store.s3 import S3Store
+
+SETTINGS = "OFFSITE_PRIVATE"
+"""The prefix of the environment's variables that describe the private store."""
+_PIECE = 64 << 20
+_URI = re.compile(r"s3://([^/]+)/(.+?)/?")
+
+
+class _Object(NamedTuple):
+    key: str
+    size: int
+    etag: str
+    """Another one is another content."""
+
+
+@dataclass(frozen=True)
+class Library:
+    """What a party keeps in S3, as `s3://bucket/key`."""
+
+    copies: Path
+    """The folder of copies; it may be deleted whenever no job runs."""
+    exchange: ObjectStore
+    """Where nothing of this may lie."""
+    environ: Mapping[str, str]
+
+    def file(self, uri: str) -> Path:
+        """Get a copy of one file.
+
+        Raises:
+            InputError: there is none, or the environment does not describe the private store.
+            NotAllowedError, UnreachableError, StorageError, DiskFullError: it was not given.
+        """
+        store, key = self._open(uri)
+        with self._alone(), _asking(store, key):
+            # the key itself comes before all that begin with it
+            first = next(_listed(store, key), None)
+            if first is None or first.key != key:
+                raise InputError(f"there is no {uri} at {store.endpoint}")
+            return self._copy(store, first)
+
+    def folder(self, uri: str, patterns: Sequence[str]) -> Path:
+        """Get copies of the files below a prefix whose names match a pattern, and of no others.
+
+        Raises:
+            InputError: there are none; else as `file`.
+        """
+        store, key = self._open(uri)
+        target = self.copies / store.bucket / key
+        with self._alone(), _asking(store, key):
+            objects = [o for o in _listed(store, f"{key}/") if _matches(o, patterns)]
+            if not objects:
+                raise InputError(f"there is nothing of use at {uri}")
+            paths = {self._copy(store, each) for each in objects}
+        for stale in {path for path in target.iterdir() if path.is_file()} - paths:
+            if not stale.name.startswith("."):
+                stale.unlink()
+        return target
+
+    def sizes(self, uri: str) -> dict[str, int]:
+        """List the files below a prefix, by name: sizes in bytes."""
+        store, key = self._open(uri)
+        with _asking(store, key):
+            return {o.key.removeprefix(f"{key}/"): o.size for o in _listed(store, f"{key}/")}
+
+    def read(self, uri: str, most: int) -> bytes:
+        """Read a small file.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        store, key = self._open(uri)
+        return store.get(key, most)
+
+    def put_folder(self, folder: Path, uri: str, last: str, done: Callable[[], object]) -> None:
+        """Write a folder's files below a prefix.
+
+        Args:
+            last: the file that is written last: where it is, all are.
+            done: called after each file.
+        """
+        store, key = self._open(uri)
+        for path in sorted(folder.iterdir(), key=lambda path: (path.name == last, path.name)):
+            with _asking(store, f"{key}/{path.name}"), disk_errors(path):
+                store.client().fput_object(
+                    store.bucket, f"{key}/{path.name}", str(path), part_size=_PIECE
+                )
+            done()
+
+    def _open(self, uri: str) -> tuple[S3Store, str]:
+        found = _URI.fullmatch(uri)
+        if found is None or not all(_plain(part) for part in found[2].split("/")):
+            raise InputError(f"{uri!r} names nothing in a bucket; use s3://bucket/path")
+        store = s3_store(f"s3://{found[1]}", SETTINGS, self.environ)
+        refuse_same_place(self.exchange, store)
+        return store, found[2]
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with locked(self.copies / ".lock"):
+            yield
+
+    def _copy(self, store: S3Store, found: _Object) -> Path:
+        target = self.copies.joinpath(store.bucket, *found.key.split("/"))
+        note = target.with_name(f".{target.name}.etag")
+        known = note.read_text() if note.is_file() and target.is_file() else None
+        if known == found.etag and target.stat().st_size == found.size:
+            return target
+        note.unlink(missing_ok=True)
+        scratch = target.with_name(f".{target.name}.partial")
+        with disk_errors(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with scratch.open("wb") as file:
+                for start in range(0, found.size, _PIECE):
+                    file.write(store.get_piece(found.key, start, _PIECE, found.etag))
+            scratch.replace(target)
+        write_whole(note, found.etag.encode())
+        return target
+
+
+def _listed(store: S3Store, prefix: str) -> Iterator[_Object]:
+    for each in store.client().list_objects(store.bucket, prefix=prefix):
+        if not each.is_dir and each.object_name and _plain(each.object_name.rpartition("/")[2]):
+            yield _Object(each.object_name, each.size or 0, each.etag or "")
+
+
+def _matches(found: _Object, patterns: Sequence[str]) -> bool:
+    name = found.key.rpartition("/")[2]
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _plain(part: str) -> bool:
+    """Whether a part of a key can be a file's name."""
+    return part not in ("", ".", "..") and "\0" not in part
+
+
+def _asking(store: S3Store, key: str) -> AbstractContextManager[None]:
+    return told_apart(store.place(), store.uri(key))

@@ -1,0 +1,146 @@
+"""A party's private store on a real MinIO: copies of what is there, and what is written to it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from offsite.errors import InputError, InterruptedStage, NotAllowedError, StorageError
+from offsite.store import FolderStore
+from offsite.store.credentials import Credentials, write_credentials
+from offsite.store.library import Library
+from offsite.store.s3 import S3Store
+from offsite_testing.minio_server import MinioServer, running_minio
+
+pytestmark = pytest.mark.timeout(900)  # the first run builds the server
+
+PIECE = 64 << 20
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioServer]:
+    """A server with a bucket of models."""
+    with running_minio(tmp_path_factory.mktemp("minio")) as made:
+        made.root().make_bucket("models")
+        yield made
+
+
+@pytest.fixture
+def store(server: MinioServer) -> S3Store:
+    return server.store("models")
+
+
+@pytest.fixture
+def environ(server: MinioServer, tmp_path: Path) -> dict[str, str]:
+    write_credentials(tmp_path / "keys.json", Credentials(server.user, server.password))
+    return {
+        "OFFSITE_PRIVATE_ENDPOINT": server.endpoint,
+        "OFFSITE_PRIVATE_CREDENTIALS": str(tmp_path / "keys.json"),
+    }
+
+
+@pytest.fixture
+def library(environ: dict[str, str], tmp_path: Path) -> Library:
+    return Library(tmp_path / "copies", FolderStore(tmp_path / "exchange"), environ)
+
+
+def test_a_copy_is_made_once_and_again_when_the_file_has_changed(
+    store: S3Store, library: Library
+) -> None:
+    store.put("texts/a b/train.jsonl", b"one")
+    path = library.file("s3://models/texts/a b/train.jsonl")
+    assert (path.name, path.read_bytes()) == ("train.jsonl", b"one")
+    path.write_bytes(b"own")  # as large as the copy was, so it is taken for it
+    assert library.file("s3://models/texts/a b/train.jsonl").read_bytes() == b"own"
+    store.put("texts/a b/train.jsonl", b"two")
+    assert library.file("s3://models/texts/a b/train.jsonl").read_bytes() == b"two"
+
+
+def test_what_is_larger_than_a_piece_comes_whole(server: MinioServer, library: Library) -> None:
+    content = bytes(range(256)) * (PIECE // 256) + b"and more"
+    path = library.copies.parent / "large"
+    path.write_bytes(content)
+    server.root().fput_object("models", "large/x", str(path), part_size=16 << 20)
+    assert library.file("s3://models/large/x").read_bytes() == content
+
+
+def test_a_file_that_changes_while_it_is_read_is_told(store: S3Store) -> None:
+    store.put("moving/x", b"one")
+    etag = store.client().stat_object("models", "moving/x").etag
+    assert etag is not None
+    assert store.get_piece("moving/x", 1, 9, etag) == b"ne"
+    store.put("moving/x", b"two")
+    with pytest.raises(StorageError, match="PreconditionFailed"):
+        store.get_piece("moving/x", 1, 9, etag)
+
+
+def test_a_model_is_the_files_that_match(store: S3Store, library: Library) -> None:
+    for name in ("config.json", "model.safetensors", "train.py", "deeper/config.json"):
+        store.put(f"tiny/{name}", name.encode())
+    patterns = ("*.json", "*.safetensors")
+    folder = library.folder("s3://models/tiny/", patterns)
+    shown = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    assert shown == {"config.json", "model.safetensors"}
+    store.delete(["tiny/model.safetensors"])
+    store.put("tiny/other.safetensors", b"")
+    assert library.folder("s3://models/tiny", patterns) == folder
+    assert not (folder / "model.safetensors").exists()
+    assert (folder / "other.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("uri", "problem"),
+    [
+        ("s3://models/nothing", "there is no s3://models/nothing"),
+        ("s3://nowhere/x", "there is no bucket nowhere"),
+        ("s3://models", "use s3://bucket/path"),
+        ("s3://models/../x", "use s3://bucket/path"),
+        ("s3://models/a//x", "use s3://bucket/path"),
+        ("s3://M/x", "names no bucket"),
+    ],
+)
+def test_what_is_not_there_is_told(library: Library, uri: str, problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        library.file(uri)
+
+
+def test_an_empty_prefix_is_told(library: Library) -> None:
+    with pytest.raises(InputError, match="there is nothing of use at s3://models/empty"):
+        library.folder("s3://models/empty", ("*",))
+
+
+def test_it_is_not_the_exchange(store: S3Store, environ: dict[str, str], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="are one place"):
+        Library(tmp_path, store, environ).file("s3://models/x")
+
+
+def test_what_is_missing_or_wrong_is_named(environ: dict[str, str], tmp_path: Path) -> None:
+    nowhere = FolderStore(tmp_path / "exchange")
+    with pytest.raises(InputError, match="OFFSITE_PRIVATE_ENDPOINT and OFFSITE_PRIVATE_CRED"):
+        Library(tmp_path, nowhere, {}).file("s3://models/x")
+    (tmp_path / "keys.json").write_text(json.dumps({"accessKey": "nobody", "secretKey": "x" * 9}))
+    with pytest.raises(NotAllowedError, match="OFFSITE_PRIVATE_CREDENTIALS"):
+        Library(tmp_path, nowhere, environ).sizes("s3://models/x")
+
+
+def test_a_folder_is_written_and_its_seal_last(
+    store: S3Store, library: Library, tmp_path: Path
+) -> None:
+    folder = tmp_path / "plugged"
+    folder.mkdir()
+    for name in ("a", "m", "z"):
+        (folder / name).write_bytes(name.encode())
+    told: list[dict[str, int]] = []
+
+    def done() -> None:
+        told.append(library.sizes("s3://models/out"))
+        if len(told) == 2:
+            raise InterruptedStage("as on a signal")
+
+    with pytest.raises(InterruptedStage):
+        library.put_folder(folder, "s3://models/out", "m", done)
+    assert [sorted(each) for each in told] == [["a"], ["a", "z"]]
+    library.put_folder(folder, "s3://models/out", "m", lambda: None)
+    assert library.sizes("s3://models/out") == {"a": 1, "m": 1, "z": 1}
+    assert store.get("out/m", 1) == b"m"
