@@ -1,6 +1,6 @@
 """Hostile bytes: everything that comes from the other party or the store, and ways to spoil it.
 
-Every reader gives a value or raises an `InputError`; anything else is a bug. No reader here needs
+Every reader gives a value or raises an `OffsiteError`; anything else is a bug. No reader here needs
 torch, and none may load it.
 """
 
@@ -17,14 +17,18 @@ from safetensors.numpy import save
 
 from offsite.bundle import (
     ADAPTER,
+    PROVENANCE,
     AdapterFacts,
     BlockRecord,
     EmulatorRecord,
+    Origin,
     check_adapter,
     check_contents,
     write_manifest,
+    write_provenance,
 )
-from offsite.errors import InputError
+from offsite.bundle.provenance import read_provenance
+from offsite.errors import OffsiteError
 from offsite.sealing import (
     Header,
     Ring,
@@ -37,6 +41,7 @@ from offsite.sealing import (
 )
 from offsite.sealing.identity import read_public
 from offsite.sealing.parts import canonical, now
+from offsite_testing.hostile_peer import HostilePeer
 
 Number = Callable[[int, int], int]
 """Draws a number between two, both included."""
@@ -127,7 +132,7 @@ class Target:
         """Let it read spoiled bytes; whether it refused them. Anything but a refusal is raised."""
         try:
             self.read(spoiled(self.sound, number))
-        except InputError:
+        except OffsiteError:
             return True
         return False
 
@@ -154,15 +159,21 @@ def targets() -> Mapping[str, Target]:
         "envelope": Target(envelope, lambda c: read_envelope(c, public).bundle_key(hospital)),
         "public file": Target(canonical(public.wire()), lambda c: read_public(c, "file")),
         "shard": Target(sealed, lambda c: open_shard(key, c, b"", io.BytesIO())),
-        **_bundle_targets(),
+        **_bundle_targets(lab, hospital),
     }
 
 
-def _bundle_targets() -> dict[str, Target]:
+def _bundle_targets(lab: Ring, hospital: Ring) -> dict[str, Target]:
     root = Path(tempfile.mkdtemp(prefix="hostile-"))
     record, adapter = _adapter(root / "adapter")
     emulator = _emulator(root / "emulator")
-    found: dict[str, Target] = {}
+    peer = HostilePeer.of(lab, hospital, adapter)
+    found = {
+        "signed header": Target(peer.sent.header.content, peer.pull_header),
+        "wrapped key": Target(canonical(peer.sent.bundle_key(lab)), peer.unwrap),
+        "listing": Target(peer.listing, peer.look),
+        PROVENANCE: _provenance(root / "plugged", lab),
+    }
     for name in (ADAPTER, "manifest.json"):
         path, sound = adapter / name, (adapter / name).read_bytes()
         found[f"adapter's {name}"] = Target(sound, _reading(path, sound, adapter, record))
@@ -170,6 +181,15 @@ def _bundle_targets() -> dict[str, Target]:
         sound = path.read_bytes()
         found[f"emulator's {path.name}"] = Target(sound, _writing(path, sound, emulator))
     return found
+
+
+def _provenance(folder: Path, ring: Ring) -> Target:
+    folder.mkdir()
+    digest = "sha256:" + "0" * 64
+    write_provenance(folder, ring, Origin(emulator=digest, adapter=digest, alpha=1))
+    rings = [ring.public()]
+    sound = (folder / PROVENANCE).read_bytes()
+    return Target(sound, lambda content: read_provenance(content, rings, "file"))
 
 
 def _reading(
