@@ -27,7 +27,7 @@ def play(cast: Cast, choices: Choices, monitor: Monitor) -> Result:
     Raises:
         OffsiteError: the first thing that went wrong, in the words of the stage that it was in.
     """
-    recipe = Recipe()
+    recipe = Recipe.for_task() if choices.task else Recipe()
     # what the user named is looked at before anything of an earlier demo is deleted
     private = _private_data(choices, cast.seed)
     model = _own_model(choices.model, recipe) if choices.model is not None else None

@@ -35,6 +35,16 @@ class Recipe:
     batch_size: int = 8
     block_size: int = 128
 
+    @classmethod
+    def for_task(cls) -> "Recipe":
+        """Keep more of the middle for a labelled task.
+
+        A task of few words is soon learnt by the emulator alone. Measured on SmolLM2-135M and the
+        shipped task: with 14 of 22 blocks .72 in the emulator and .54 plugged in; with 20, .80 and
+        .81.
+        """
+        return cls(share=0.91)
+
     def kept(self, model: Path) -> int:
         """Count the middle blocks that the emulator keeps of a model.
 
@@ -47,7 +57,7 @@ class Recipe:
         middle = block_count(model) - 2 * ENDS
         if middle < 2:
             raise ModelError(f"{model}: the demo needs a model of {2 * ENDS + 2} blocks or more")
-        return max(1, round(self.share * middle))
+        return max(1, min(middle - 1, round(self.share * middle)))
 
 
 @dataclass(frozen=True)
