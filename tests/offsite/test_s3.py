@@ -259,27 +259,6 @@ def test_the_secret_is_not_shown(store: S3Store) -> None:
     assert "hidden-word" not in repr(Credentials("known", "hidden-word"))
 
 
-def test_the_host_may_hold_the_bucket_and_a_proxy_stand_before_it(
-    server: MinioServer, store: S3Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # MinIO answers what is sent to it as to a proxy, and so plays one
-    monkeypatch.setenv("http_proxy", f"http://somebody:pass%20word@127.0.0.1:{server.port}")
-    virtual = replace(store, endpoint="http://s3.test", path_style=False)
-    virtual.put("virtual/x", b"at exchange.s3.test")
-    monkeypatch.delenv("http_proxy")
-    assert store.get("virtual/x", 99) == b"at exchange.s3.test"
-
-
-def test_hosts_that_need_no_proxy_are_reached_without(
-    store: S3Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
-    with pytest.raises(UnreachableError, match="proxy"):
-        replace(store, stall_seconds=0.5).put("proxied/x", b"")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    replace(store).put("proxied/x", b"")
-
-
 @pytest.fixture
 def environ(store: S3Store, tmp_path: Path) -> dict[str, str]:
     write_credentials(tmp_path / "keys.json", Credentials(store.access_key, store.secret_key))
