@@ -1,6 +1,7 @@
 """`offsite bundles`: what lies in the exchange between you and your peers."""
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -9,13 +10,11 @@ import typer
 from offsite.bundle import (
     AdapterFacts,
     Manifest,
-    Origin,
     check_emulator,
     check_files,
-    check_plugged_in,
     read_manifest,
 )
-from offsite.errors import BundleError, InputError
+from offsite.errors import BundleError, InputError, OffsiteError
 from offsite.exchange import (
     Checks,
     Mailbox,
@@ -104,7 +103,7 @@ def list_(exchange: Exchange, home: Home = HOME, output: Format = Output.TEXT) -
     """List what is between you and your peers."""
     found: list[Envelope] = []
     for each in _watch(home, exchange).envelopes():
-        if isinstance(each, BundleError):
+        if isinstance(each, OffsiteError):
             say(f"passed over: {each}")
         else:
             found.append(each)
@@ -122,8 +121,7 @@ def show(
     home: Home = HOME,
 ) -> None:
     """Show what an envelope says, as JSON."""
-    with monitored(Output.TEXT) as monitor:
-        envelope = _watch(home, exchange).verify(digest, monitor)
+    envelope = _watch(home, exchange).read(_envelope(digest))
     show_json(_facts(envelope) | {"header": envelope.header.wire()})
 
 
@@ -133,24 +131,24 @@ def verify(
     exchange: Exchange,
     home: Home = HOME,
     chain: Annotated[
-        bool, typer.Option("--chain", help="Walk on to the emulator that it all began with.")
+        bool, typer.Option("--chain", help="Show the way to the emulator that it began with.")
     ] = False,
     output: Format = Output.TEXT,
 ) -> None:
-    """Check signatures, and the digest of every shard and file. Needs public keys alone."""
+    """Check signatures, and the digest of every shard or file. Needs public keys alone."""
     with monitored(output) as monitor:
         witness = _watch(home, exchange)
-        digest, origin = _envelope_of(target, witness)
-        links = [witness.verify(digest, monitor)]
-        if origin is not None and links[0].header.parent != origin.emulator:
-            raise BundleError(f"{target} names another emulator than the one that {digest} answers")
-        if chain:
-            # the shards of what was answered may be gone: a newer one took their place
-            links = witness.chain(digest)
+        if Path(target).is_dir():
+            provenance, links = witness.model(Path(target))
+            say(f"{target} is as {provenance.made_by} signed it, alpha {provenance.origin.alpha:g}")
+        else:
+            envelope = witness.verify(_envelope(target), monitor)
+            links = witness.chain(envelope.digest) if chain else [envelope]
+    shown = links if chain else links[:1]
     if output is Output.JSON:
-        show_json([_facts(link) for link in links])
+        show_json([_facts(link) for link in shown])
         return
-    for link in links:
+    for link in shown:
         print(_line(link))
 
 
@@ -166,16 +164,12 @@ def rm(
     say(f"took {name} back; whoever fetched it before still has it ({sent.digest})")
 
 
-def _envelope_of(target: str, witness: Witness) -> tuple[str, Origin | None]:
-    """Find the envelope that a command means: itself, or that of a checked model's adapter."""
-    if target.startswith("sha256:"):
-        return target, None
-    folder = Path(target)
-    if not folder.is_dir():
-        raise InputError(f"{target} is neither an envelope (sha256:…) nor the folder of a model")
-    provenance = check_plugged_in(folder, witness.rings)
-    say(f"{target} is as {provenance.made_by} signed it, with alpha {provenance.origin.alpha:g}")
-    return provenance.origin.adapter, provenance.origin
+def _envelope(text: str) -> str:
+    if not re.fullmatch("sha256:[0-9a-f]{64}", text):
+        raise InputError(
+            f"{text!r} is neither an envelope (sha256: and 64 digits) nor the folder of a model"
+        )
+    return text
 
 
 def _facts(envelope: Envelope) -> dict[str, object]:

@@ -60,7 +60,10 @@ def export(
 def rotate(
     home: Home = HOME,
     overlap_days: Annotated[
-        int, typer.Option(min=0, help="How long the former keys count for what is on its way.")
+        int,
+        typer.Option(
+            min=0, max=3650, help="How long the former keys count for what is on its way."
+        ),
     ] = 30,
 ) -> None:
     """Make newer keys. What was sealed to the former ones still opens."""

@@ -1,5 +1,6 @@
 """`offsite peers`: whose keys you trust."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +30,7 @@ def add(
     except OSError as error:
         raise InputError(f"cannot read {file}: {error}") from error
     name = dns_label("party", alias) if alias else None
-    ring = pin(home.expanduser(), content, str(file), name)
+    ring = pin(home.expanduser(), content, str(file), name, os.environ)
     say(f"pinned {ring.id}; compare its fingerprint with your peer by telephone")
     print(f"{ring.id}: {ring.fingerprint}")
 

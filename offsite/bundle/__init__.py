@@ -13,6 +13,7 @@ from offsite.bundle.manifest import (
     AdapterFacts,
     EmulatorFacts,
     Manifest,
+    is_plain,
     read_manifest,
     write_manifest,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "check_emulator",
     "check_files",
     "check_plugged_in",
+    "is_plain",
     "read_manifest",
     "strip_companions",
     "write_manifest",

@@ -5,10 +5,11 @@ Written last: a folder without a manifest is not a bundle.
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from offsite.errors import BundleError
 from offsite.sealing.parts import Digest, Name, Part, digest_of
@@ -16,8 +17,22 @@ from offsite.sealing.parts import Digest, Name, Part, digest_of
 MANIFEST = "manifest.json"
 _LARGEST_MANIFEST = 1 << 20
 
-FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$")]
-"""A plain name: nothing that leads out of the folder."""
+_PLAIN = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$"
+
+
+def is_plain(name: str) -> bool:
+    """Whether a file may have that name: nothing that leads out of the folder."""
+    return re.fullmatch(_PLAIN.rstrip("$"), name) is not None
+
+
+def _not_the_manifest(name: str) -> str:
+    if name == MANIFEST:
+        raise ValueError("names itself")
+    return name
+
+
+FileName = Annotated[str, Field(pattern=_PLAIN), AfterValidator(_not_the_manifest)]
+"""A plain name, of another file than the manifest itself."""
 
 
 class FileEntry(Part):

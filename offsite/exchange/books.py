@@ -34,14 +34,14 @@ class Books:
         """Give a job its sequence for a bundle: the same one, until another job got a later one.
 
         Args:
-            spent: a sequence that has an envelope already, which cannot be opened any more.
+            spent: the latest sequence that has an envelope already, of another sending.
         """
 
         def change(page: Page) -> int:
             jobs: dict[str, int] = page.setdefault(name, {})
             latest = max(jobs.values(), default=0)
-            if jobs.get(job) != latest or latest == spent:
-                jobs[job] = latest + 1
+            if jobs.get(job) != latest or latest <= spent:
+                jobs[job] = max(latest, spent) + 1
             return jobs[job]
 
         return self._change(f"sequences/{peer}", change)

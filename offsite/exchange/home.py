@@ -40,12 +40,23 @@ def open_witness(home: Path, exchange: str, environ: Mapping[str, str]) -> Witne
     Raises:
         InputError: there are none, or an exchange that is not known.
     """
-    rings, own = list(peers_of(home).all().values()), public_path(home)
-    if own.is_file():
-        rings.append(read_public(own.read_bytes(), str(own)))
+    rings, own = list(peers_of(home).all().values()), own_public(home, environ)
+    if own is not None:
+        rings.append(own)
     if len(rings) < 2:
         raise InputError(f"{home} has not the public keys of two parties; see `offsite peers add`")
-    return Witness(open_store(exchange, "OFFSITE_EXCHANGE", environ), rings)
+    store = open_store(exchange, "OFFSITE_EXCHANGE", environ)
+    return Witness(store, rings, own.id if own else None)
+
+
+def own_public(home: Path, environ: Mapping[str, str]) -> PublicRing | None:
+    """Find a party's own public keys; None: this home has none, as an auditor's."""
+    path = public_path(home)
+    if path.is_file():
+        return read_public(path.read_bytes(), str(path))
+    if ring_path(home).is_file():  # mounted from a Secret, which holds the ring alone
+        return load_ring(ring_path(home), passphrase_of(environ)).public()
+    return None
 
 
 def peers_of(home: Path) -> Peers:
@@ -53,17 +64,16 @@ def peers_of(home: Path) -> Peers:
     return Peers(home / "peers")
 
 
-def pin(home: Path, content: bytes, source: str, alias: str | None) -> PublicRing:
+def pin(
+    home: Path, content: bytes, source: str, alias: str | None, environ: Mapping[str, str]
+) -> PublicRing:
     """Pin the keys of a peer, as `Peers.add`, which is somebody else than the party itself.
 
     Raises:
         InputError: it has the party's own id; else as `Peers.add`.
     """
-    own = public_path(home)
-    if (
-        own.is_file()
-        and read_public(content, source).id == read_public(own.read_bytes(), str(own)).id
-    ):
+    own = own_public(home, environ)
+    if own is not None and own.id == read_public(content, source).id:
         raise InputError(f"{source} has your own id; a peer of that id could not be told from you")
     return peers_of(home).add(content, source, alias)
 
@@ -78,9 +88,12 @@ def passphrase_of(environ: Mapping[str, str]) -> str | None:
         return None
     path = Path(environ[_PASSPHRASE])
     try:
-        return read_private(path, "passphrase").decode().rstrip("\n")
+        passphrase = read_private(path, "passphrase").decode().rstrip("\n")
     except UnicodeDecodeError:  # without its cause: it holds the passphrase
         raise InputError(f"the passphrase in {path} is not UTF-8 text") from None
+    if not passphrase:
+        raise InputError(f"there is no passphrase in {path}: its first line is empty")
+    return passphrase
 
 
 def open_mailbox(home: Path, exchange: str, environ: Mapping[str, str]) -> Mailbox:

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from offsite.errors import BundleError
+from offsite.errors import BundleError, InputError
 from offsite.sealing import Envelope, Shard
-from offsite.store import disk_errors, new_folder, write_whole
+from offsite.store import disk_errors, locked, new_folder, write_whole
 
 
 @dataclass(frozen=True)
@@ -36,23 +36,31 @@ class Landing:
 def landing(target: Path, envelope: Envelope, journals: Path) -> Iterator[Landing]:
     """Fill a folder that becomes `target` when the `with` block ends, and not before.
 
-    What a refused bundle left is deleted; what an interrupted attempt left is gone on with.
+    What a refused bundle left is deleted; what an interrupted attempt left is gone on with. Another
+    process that fills the same target is waited for.
+
+    Raises:
+        InputError: there is a target already; it is never replaced.
     """
-    name = hashlib.sha256(f"{envelope.digest} {target}".encode()).hexdigest()
-    journal = journals / f"{name[:32]}.pull"
+    place = hashlib.sha256(str(target).encode()).hexdigest()[:32]
+    journal = journals / f"{place}.{envelope.digest.removeprefix('sha256:')[:16]}.pull"
     scratch = target.with_name(f".{target.name}.partial")
-    with disk_errors(target), new_folder(target.parent):
+    with locked(journals / f"{place}.lock"), disk_errors(target), new_folder(target.parent):
+        _refuse_replacing(target)
         known = _known(journal, scratch)
         if not known:
-            _clear(scratch, journal)
+            for stale in journals.glob(f"{place}.*.pull"):
+                stale.unlink()
+            shutil.rmtree(scratch, ignore_errors=True)
             scratch.mkdir()
             write_whole(journal, b"")
         try:
             yield Landing(scratch, journal, known)
         except BundleError:
-            _clear(scratch, journal)
+            shutil.rmtree(scratch, ignore_errors=True)
+            journal.unlink()
             raise
-        shutil.rmtree(target, ignore_errors=True)
+        _refuse_replacing(target)
         scratch.rename(target)
         journal.unlink()
 
@@ -64,6 +72,6 @@ def _known(journal: Path, scratch: Path) -> frozenset[str]:
     return frozenset(journal.read_text("ascii", "replace").split("\n")[:-1])
 
 
-def _clear(scratch: Path, journal: Path) -> None:
-    shutil.rmtree(scratch, ignore_errors=True)
-    journal.unlink(missing_ok=True)
+def _refuse_replacing(target: Path) -> None:
+    if target.exists():
+        raise InputError(f"{target} is there already; name another folder")

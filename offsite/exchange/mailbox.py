@@ -5,7 +5,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from offsite.errors import BundleError
+from offsite.api import BUNDLE_PATTERN, PATTERN_MEANING
+from offsite.errors import BundleError, InputError
 from offsite.exchange.books import Books, check_fresh
 from offsite.sealing import Envelope, PublicRing, Ring, read_envelope
 from offsite.sealing.envelope import LARGEST_ENVELOPE
@@ -28,7 +29,13 @@ class Reference:
 
     @classmethod
     def parse(cls, text: str) -> "Reference":
-        """Read `name` or `name@sha256:<hex>`."""
+        """Read `name` or `name@sha256:<hex>`.
+
+        Raises:
+            InputError: it is neither.
+        """
+        if not re.fullmatch(BUNDLE_PATTERN, text):
+            raise InputError(f"{text!r} must be {PATTERN_MEANING[BUNDLE_PATTERN]}")
         name, _, digest = text.partition("@")
         return cls(name, digest or None)
 
@@ -122,6 +129,17 @@ class Mailbox:
                 if envelope.header.job == job and _is_whole(envelope, listing, peer):
                     return envelope
         return None
+
+    def newest(self, listing: Listing, prefix: str, least: int) -> int:
+        """Find the latest sequence, from some on, in which an envelope of ours is; 0: in none."""
+        for sequence in sorted(listing.envelopes, reverse=True):
+            if sequence < least:
+                break
+            for key in listing.envelopes[sequence]:
+                with suppress(BundleError):
+                    read_at(self.store, self.ring.public(), key, prefix, sequence)
+                    return sequence
+        return 0
 
     def is_whole(self, peer: str, name: str, digest: str) -> bool:
         """Whether a bundle that we sent is in the exchange with all its shards, and can be opened.

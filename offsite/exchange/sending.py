@@ -9,9 +9,17 @@ from pathlib import Path
 from typing import Literal
 
 from offsite.bundle import MANIFEST, Manifest, read_manifest
+from offsite.errors import InputError
 from offsite.events import Monitor
 from offsite.exchange.journal import Journal
-from offsite.exchange.mailbox import Mailbox, Sent, envelope_name, listing_of, prefix_of
+from offsite.exchange.mailbox import (
+    Listing,
+    Mailbox,
+    Sent,
+    envelope_name,
+    listing_of,
+    prefix_of,
+)
 from offsite.exchange.workers import in_workers
 from offsite.sealing import SHARD_SIZE, Envelope, Header, PublicRing, Shard, write_envelope
 from offsite.sealing.envelope import Grant
@@ -71,8 +79,7 @@ def push(
         sequence = mailbox.books.allot(peer.id, manifest.name, outgoing.job)
         if envelope := mailbox.sent(peer, listing, prefix, sequence, outgoing.job):
             return _sent(mailbox, envelope)
-        if sequence in listing.envelopes:  # of it a receiver would take either
-            sequence = mailbox.books.allot(peer.id, manifest.name, outgoing.job, sequence)
+        sequence = _free(mailbox, listing, prefix, sequence, outgoing.job)
         header = _header(mailbox, peer, outgoing, manifest, sequence)
         place, there = mailbox.store.uri(f"{prefix}{sequence}/"), listing.shards.get(sequence, {})
         journal = Journal.resume(path, mailbox.ring, place, digest, there)
@@ -90,12 +97,17 @@ def withdraw(mailbox: Mailbox, peer: str, name: str) -> Sent:
     """Take a bundle back: publish a signed tombstone, and delete every shard.
 
     Raises:
-        InputError: the peer is not pinned.
+        InputError: the peer is not pinned, or was sent no such bundle.
         StorageError: the store did not take it.
     """
     ring, job = mailbox.peers.get(peer), secrets.token_hex(16)
     with _alone(mailbox, ring, name) as journal:
+        prefix = prefix_of(mailbox.id, ring.id, name)
+        listing = listing_of(mailbox.store, prefix)
+        if not listing.envelopes:
+            raise InputError(f"{mailbox.id} has sent {ring.id} no {name}; see offsite bundles list")
         journal.unlink(missing_ok=True)
+        sequence = mailbox.books.allot(ring.id, name, job)
         header = Header(
             bundle=secrets.token_hex(16),
             name=name,
@@ -103,11 +115,23 @@ def withdraw(mailbox: Mailbox, peer: str, name: str) -> Sent:
             sender=mailbox.id,
             recipient=ring.id,
             job=job,
-            sequence=mailbox.books.allot(ring.id, name, job),
+            sequence=_free(mailbox, listing, prefix, sequence, job),
             created=now(),
             shards=(),
         )
         return _publish(mailbox, write_envelope(header, None, mailbox.ring, []))
+
+
+def _free(mailbox: Mailbox, listing: Listing, prefix: str, sequence: int, job: str) -> int:
+    """Take a later sequence if there is an envelope in an allotted one, or ours in one above it.
+
+    In the first a receiver would take either. The second is so when the books were lost.
+    """
+    _, peer, name, _ = prefix.split("/")
+    spent = max(mailbox.newest(listing, prefix, sequence), sequence - 1)
+    while spent + 1 in listing.envelopes:
+        spent += 1
+    return mailbox.books.allot(peer, name, job, spent) if spent >= sequence else sequence
 
 
 @contextmanager

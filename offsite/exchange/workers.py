@@ -5,8 +5,9 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 from typing import TypeVar
 
 from offsite.errors import OffsiteError
@@ -38,8 +39,13 @@ def in_workers(
     context = multiprocessing.get_context("forkserver")
     pool = ProcessPoolExecutor(count, context, initializer=_follow_parent)
     try:
-        for done in as_completed([pool.submit(task, item) for item in items]):
-            yield done.result()
+        # no more than are worked on: what is done when this is left is lost
+        waiting = iter(items)
+        running = {pool.submit(task, item) for item in islice(waiting, count)}
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            running |= {pool.submit(task, item) for item in islice(waiting, len(done))}
+            yield from [each.result() for each in done]
     except BrokenProcessPool as error:
         raise OffsiteError(
             "a worker process was killed; if memory was short, give the job more, and run it again"

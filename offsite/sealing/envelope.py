@@ -24,8 +24,9 @@ from offsite.sealing.parts import (
 )
 from offsite.sealing.primitives import Keyset, TinkError, decrypt, encrypt, is_stream, sign, verify
 
-LARGEST_ENVELOPE = 16 << 20
-MOST_SHARDS = 100_000
+LARGEST_ENVELOPE = 4 << 20
+MOST_SHARDS = 20_000
+"""1.2 TB of a bundle. What an envelope may hold a hostile peer may fill memory with."""
 _DOMAIN = b"offsite envelope 1\n"
 _Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 

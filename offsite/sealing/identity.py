@@ -32,6 +32,8 @@ Purpose = Literal["encrypt", "sign"]
 _TEMPLATES: dict[Purpose, Any] = {"encrypt": ENCRYPTION, "sign": SIGNATURE}
 _DOMAIN = b"offsite public ring 1\n"
 _MOST_KEYS = 64
+_SKEW = timedelta(minutes=5)
+"""How far two clocks may be apart without harm."""
 
 
 class Entry(Part):
@@ -48,8 +50,8 @@ class Entry(Part):
 
     def covers(self, instant: datetime) -> bool:
         """Whether it may be used for what was made at an instant."""
-        ends = self.not_after is None or instant <= self.not_after
-        return self.revoked_at is None and self.not_before <= instant and ends
+        ends = self.not_after is None or instant <= self.not_after + _SKEW
+        return self.revoked_at is None and self.not_before - _SKEW <= instant and ends
 
 
 class Endorsement(Part):
@@ -186,7 +188,13 @@ def _fresh() -> tuple[Entry, ...]:
 
 
 def _newest(party: str, entries: Sequence[Entry], purpose: Purpose) -> Entry:
-    usable = [e for e in entries if e.purpose == purpose and e.covers(now())]
+    fitting = [e for e in entries if e.purpose == purpose and e.revoked_at is None]
+    usable = [e for e in fitting if e.covers(now())]
+    if not usable and fitting and min(e.not_before for e in fitting) > now():
+        raise InputError(
+            f"the keys of {party} count from {min(e.not_before for e in fitting)} on, which is not "
+            f"yet: one of two clocks is wrong; it is {now()} here"
+        )
     if not usable:
         raise InputError(f"{party} has no key left to {purpose} with; rotate its keys")
     # of those made in the same second the last one
@@ -215,6 +223,11 @@ def read_public(content: bytes, source: str) -> PublicRing:
         raise InputError(
             f"{source} is not a public file of `offsite keys export`: {problem}"
         ) from error
+    if not ring.endorsements and not any(is_public(e.keyset, e.purpose) for e in ring.entries):
+        raise InputError(
+            f"{source} holds private keys; hand it to nobody: make the public file with "
+            "`offsite keys export`"
+        )
     if not sound:
         raise InputError(f"{source} was changed: none of its own keys signed it")
     for entry in ring.entries:

@@ -9,6 +9,7 @@ import secrets
 from pathlib import Path
 from typing import Literal
 
+from argon2.exceptions import HashingError
 from argon2.low_level import Type, hash_secret_raw
 from pydantic import Field, ValidationError
 
@@ -76,7 +77,7 @@ def _opened(path: Path, content: str, passphrase: str | None) -> bytes:
     try:
         ciphertext = bytes_of(protected.ciphertext)
         return bytes(aead_of(protected.key(passphrase)).decrypt(ciphertext, _ASSOCIATED))
-    except TinkError as error:
+    except (TinkError, HashingError) as error:
         raise InputError(f"the passphrase of {path} is wrong, or the file is damaged") from error
 
 

@@ -13,8 +13,9 @@ from offsite.events import Monitor
 from offsite.sealing import PublicRing
 from offsite.stages.places import digest_of_model, model_digest
 from offsite.stages.workspace import Workspace
-from offsite.store import whole_folder
+from offsite.store import FolderStore, whole_folder
 from offsite.store.library import Library
+from offsite.store.open import refuse_same_place
 
 
 class Export(Protocol):
@@ -47,13 +48,19 @@ class Export(Protocol):
 
 
 def export_of(space: Workspace, location: str | None) -> Export:
-    """Find where the model of a job goes; without a location, into the party's own home."""
+    """Find where the model of a job goes; without a location, into the party's own home.
+
+    Raises:
+        InputError: it is in the exchange, where the peer would read it.
+    """
     party = space.party
     if location is not None and location.startswith("s3://"):
         return BucketExport(
             location.rstrip("/"), party.library, party.mailbox.ring.public(), space.result
         )
-    return FolderExport(party.path(location) if location else party.home / "models" / space.job)
+    folder = party.path(location) if location else party.home / "models" / space.job
+    refuse_same_place(party.mailbox.store, FolderStore(folder))
+    return FolderExport(folder)
 
 
 @dataclass(frozen=True)

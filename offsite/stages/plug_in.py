@@ -15,6 +15,7 @@ from offsite.bundle import (
     Origin,
     admit_adapter,
     check_adapter,
+    is_plain,
     read_manifest,
     write_provenance,
 )
@@ -79,9 +80,13 @@ def _plug_in(
 
 
 def _copy_companions(model: Path, target: Path) -> None:
-    """Give the model what stood beside the original: tokenizer, chat template, licence."""
+    """Give the model what stood beside the original: tokenizer, chat template, licence.
+
+    Hidden files, and such as `LICENSE (copy)`, stay behind.
+    """
     for path in {found for pattern in COMPANIONS for found in model.glob(pattern)}:
-        if path.is_file() and path.name != "config.json" and not path.name.endswith(".index.json"):
+        made = path.name == "config.json" or path.name.endswith(".index.json")
+        if path.is_file() and is_plain(path.name) and not made:
             shutil.copyfile(path, target / path.name)
 
 
@@ -134,7 +139,7 @@ def _receive(
     space: Workspace, envelope: Envelope, record: EmulatorRecord, monitor: Monitor
 ) -> Path:
     """Open the adapter, if the grant of its emulator allows it, and count the use."""
-    folder, mailbox, grant = space.folder / "opened", space.party.mailbox, record.grant
+    folder, mailbox, grant = space.opened, space.party.mailbox, record.grant
 
     def check(opened: Path) -> Manifest:
         manifest = check_adapter(opened, record)

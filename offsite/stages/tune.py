@@ -46,7 +46,7 @@ def run_tune(name: str, spec: JobSpec, job: Tune, party: Party, monitor: Monitor
     with workspace(party, name, spec, inputs) as space:
         if already_published(space, monitor):
             return
-        folder = space.folder / "opened"
+        folder = space.opened
         checks = Checks(admit_emulator, check_emulator)
         manifest = pull(party.mailbox, envelope, folder, checks, monitor)
         loaded = _load(folder)

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from offsite.api import JobSpec
 from offsite.bundle import EmulatorRecord
@@ -22,9 +22,11 @@ from offsite.errors import BundleError, InputError
 from offsite.exchange import Mailbox
 from offsite.sealing.parts import canonical
 from offsite.stages.places import MODEL_FILES, from_hub
-from offsite.store import local_path, locked, new_folder, write_whole
+from offsite.store import disk_errors, local_path, locked, new_folder, write_whole
 from offsite.store.library import Library
 from offsite.train import Checkpoints
+
+Note = TypeVar("Note", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class Party:
         path = self.record_path(digest)
         if not path.is_file():
             raise BundleError(f"{self.id} has sent no emulator {digest}: {path} is not there")
-        return EmulatorRecord.model_validate_json(path.read_bytes())
+        return _read_note(EmulatorRecord, path)
 
 
 class Published(BaseModel):
@@ -119,6 +121,13 @@ class Workspace:
         return self.folder / "result"
 
     @property
+    def opened(self) -> Path:
+        """Where what the peer sent comes to lie; what an earlier attempt opened is opened anew."""
+        folder = self.folder / "opened"
+        shutil.rmtree(folder, ignore_errors=True)
+        return folder
+
+    @property
     def checkpoints(self) -> Checkpoints:
         """Where training keeps its checkpoint."""
         return Checkpoints(self.folder / "checkpoint.safetensors", self.party.checkpoint_seconds)
@@ -131,7 +140,7 @@ class Workspace:
         """Read what this job published, or was about to publish when it was cut off."""
         if not self._published.is_file():
             return None
-        return Published.model_validate_json(self._published.read_bytes())
+        return _read_note(Published, self._published)
 
     def remember(self, digest: str, size: int) -> None:
         """Note what is about to be published; `size` in bytes."""
@@ -141,6 +150,17 @@ class Workspace:
     def clear(self) -> None:
         """Delete what only a later attempt could have used."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _read_note(kind: type[Note], path: Path) -> Note:
+    with disk_errors(path):
+        content = path.read_bytes()
+    try:
+        return kind.model_validate_json(content)
+    except ValidationError as error:
+        raise InputError(
+            f"{path} is damaged, or of another version of offsite; restore it from a backup"
+        ) from error
 
 
 @contextmanager

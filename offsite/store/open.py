@@ -1,6 +1,7 @@
 """From a URI and the environment to a store, and which two stores may not be one."""
 
 import re
+import socket
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
@@ -102,7 +103,7 @@ def refuse_same_place(exchange: ObjectStore, private: ObjectStore) -> None:
         InputError: both stores are one bucket, or one's folder lies in the other's.
     """
     if isinstance(exchange, S3Store) and isinstance(private, S3Store):
-        same = _where(exchange) == _where(private)
+        same = _are_same(exchange, private)
     elif isinstance(exchange, FolderStore) and isinstance(private, FolderStore):
         one, other = exchange.root.resolve(), private.root.resolve()
         same = one.is_relative_to(other) or other.is_relative_to(one)
@@ -115,6 +116,17 @@ def refuse_same_place(exchange: ObjectStore, private: ObjectStore) -> None:
         )
 
 
-def _where(store: S3Store) -> tuple[str, int | None, str]:
+def _are_same(one: S3Store, other: S3Store) -> bool:
+    """Whether two stores are one bucket, under whichever of its server's names."""
+    hosts, ports = zip(*(_server(each) for each in (one, other)), strict=True)
+    return one.bucket == other.bucket and ports[0] == ports[1] and bool(hosts[0] & hosts[1])
+
+
+def _server(store: S3Store) -> tuple[set[str], int]:
     url = urlsplit(store.endpoint)
-    return url.hostname or "", url.port or _DEFAULT_PORTS[url.scheme], store.bucket
+    host, port = url.hostname or "", url.port or _DEFAULT_PORTS[url.scheme]
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError:  # behind a proxy, which knows more names
+        found = []
+    return {host, *(str(address[0]) for *_, address in found)}, port

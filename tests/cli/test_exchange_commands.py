@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from offsite.bundle import AdapterFacts, Origin, read_manifest, write_manifest, write_provenance
+from offsite.bundle import (
+    AdapterFacts,
+    EmulatorFacts,
+    Origin,
+    read_manifest,
+    write_manifest,
+    write_provenance,
+)
 from offsite.errors import BundleError, InputError, OffsiteError
 from offsite.exchange.home import ring_path
 from offsite.sealing import load_ring
@@ -44,21 +52,35 @@ class People:
         self.ok(who, "keys", "export", self.root / f"{who}.pub")
         return self.root / f"{who}.pub"
 
-    def bundle(self, name: str = "answer") -> Path:
+    def bundle(self, answers: str = NO_EMULATOR) -> Path:
+        """Make what the hospital may send as an adapter."""
+        facts = AdapterFacts(method="LoRA", scope="All", rank=1, answers=answers)
+        return self._bundle("answer", facts, made_by="hospital", made_for="lab")
+
+    def _bundle(self, name: str, facts: AdapterFacts | EmulatorFacts, **parties: str) -> Path:
         folder = self.root / name
         folder.mkdir()
         (folder / "adapter.safetensors").write_bytes(b"weights")
-        facts = AdapterFacts(method="LoRA", scope="All", rank=1, answers=NO_EMULATOR)
         fields: dict[str, Any] = {"architecture": "X", "dtype": "float32", "facts": facts}
-        write_manifest(folder, name=name, made_by="hospital", made_for="lab", **fields)
+        write_manifest(folder, name=name, **parties, **fields)
         return folder
 
-    def plugged(self, adapter: str, emulator: str = NO_EMULATOR) -> Path:
-        """Make what the lab says is a plugged-in model."""
+    def chain(self) -> dict[str, str]:
+        """Send an emulator one way and an adapter back; give their envelopes by kind."""
+        facts = EmulatorFacts(bottom=1, top=1, healed=False, distilled_steps=0)
+        first = self._bundle("question", facts, made_by="lab", made_for="hospital")
+        self.ok("lab", "bundles", "push", first, "--peer", "hospital")
+        (listed,) = self.said("lab", "bundles", "list", "-o", "json")
+        self.ok("hospital", "bundles", "push", self.bundle(listed["digest"]), "--peer", "lab")
+        every = self.said("lab", "bundles", "list", "-o", "json")
+        return {each["kind"]: each["digest"] for each in every}
+
+    def plugged(self, adapter: str, emulator: str, by: str = "lab") -> Path:
+        """Make what a party says is a plugged-in model."""
         folder = self.root / "plugged"
         folder.mkdir()
         (folder / "model.safetensors").write_bytes(b"weights")
-        ring = load_ring(ring_path(self.root / "lab"))
+        ring = load_ring(ring_path(self.root / by))
         write_provenance(folder, ring, Origin(emulator=emulator, adapter=adapter, alpha=1))
         return folder
 
@@ -101,12 +123,7 @@ def test_a_bundle_goes_from_one_to_the_other(people: People, tmp_path: Path) -> 
     assert (tmp_path / "got/adapter.safetensors").read_bytes() == b"weights"
     digest = listed["digest"]
     assert digest in people.ok("lab", "bundles", "verify", digest)
-    # whoever has the public keys alone can verify, from the plugged-in model on
-    for who in ("lab", "hospital"):
-        people.ok("auditor", "peers", "add", people.public(who))
-    plugged = people.plugged(digest)
-    assert digest in people.ok("auditor", "bundles", "verify", plugged)
-    broken = people.run("auditor", "bundles", "verify", plugged, "--chain")
+    broken = people.run("lab", "bundles", "verify", digest, "--chain")
     assert f"there is no envelope {NO_EMULATOR}" in str(broken.exception)
     shown = people.said("lab", "bundles", "show", digest)
     _, manifest = read_manifest(folder)
@@ -119,6 +136,33 @@ def test_a_bundle_goes_from_one_to_the_other(people: People, tmp_path: Path) -> 
     gone = people.run("lab", "bundles", "pull", "answer", tmp_path / "new", "--peer", "hospital")
     assert "hospital took back answer" in str(gone.exception)
     assert not (tmp_path / "new").exists()
+
+
+def test_whoever_has_the_public_keys_can_verify_a_model(people: People) -> None:
+    sent = people.chain()
+    for who in ("lab", "hospital"):
+        people.ok("auditor", "peers", "add", people.public(who))
+    plugged = people.plugged(**sent)
+    told = people.run("auditor", "bundles", "verify", plugged, "--chain")
+    assert f"{plugged} is as lab signed it, alpha 1" in told.stderr
+    shown = [line.split()[-1] for line in told.stdout.splitlines()]
+    assert shown == [sent["adapter"], sent["emulator"]]
+    # a newer adapter takes the place of the shards, and not of what was signed
+    shutil.rmtree(people.root / "answer")
+    people.ok("hospital", "bundles", "push", people.bundle(NO_EMULATOR), "--peer", "lab")
+    people.ok("auditor", "bundles", "verify", plugged, "--chain")
+    old = people.run("auditor", "bundles", "verify", sent["adapter"])
+    assert "sequence 2 took the place of it" in old.stderr
+    assert people.said("auditor", "bundles", "show", sent["adapter"])["sequence"] == 1
+
+
+@pytest.mark.parametrize("by", ["hospital", "mallory"])
+def test_a_model_that_another_party_signed_is_told(people: People, by: str) -> None:
+    people.ok("mallory", "keys", "init", "mallory")
+    people.ok("lab", "peers", "add", people.public("mallory"))
+    plugged = people.plugged(**people.chain(), by=by)
+    told = people.run("lab", "bundles", "verify", plugged)
+    assert f"was signed by {by}, but the adapter in it was sent to lab" in str(told.exception)
 
 
 def test_what_is_not_ours_is_not_sent(people: People) -> None:
@@ -205,9 +249,7 @@ def _rewrite(folder: Path, old: str, new: str) -> None:
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_model_that_was_changed_is_told(people: People, change: str) -> None:
-    people.ok("hospital", "bundles", "push", people.bundle(), "--peer", "lab")
-    (listed,) = people.said("lab", "bundles", "list", "-o", "json")
-    plugged = people.plugged(listed["digest"])
+    plugged = people.plugged(**people.chain())
     people.ok("hospital", "bundles", "verify", plugged)
     CHANGES[change](plugged)
     told = people.run("hospital", "bundles", "verify", plugged)
@@ -215,16 +257,35 @@ def test_a_model_that_was_changed_is_told(people: People, change: str) -> None:
 
 
 def test_a_model_of_another_emulator_is_told(people: People) -> None:
-    people.ok("hospital", "bundles", "push", people.bundle(), "--peer", "lab")
-    (listed,) = people.said("lab", "bundles", "list", "-o", "json")
-    plugged = people.plugged(listed["digest"], emulator="sha256:" + "1" * 64)
+    plugged = people.plugged(**people.chain() | {"emulator": "sha256:" + "1" * 64})
     told = people.run("hospital", "bundles", "verify", plugged)
     assert "names another emulator" in str(told.exception)
 
 
 def test_a_peer_is_somebody_else(people: People) -> None:
-    told = people.run("lab", "peers", "add", people.public("lab"), "--alias", "twin")
-    assert "has your own id" in str(told.exception)
+    own = people.public("lab")
+    for _ in range(2):
+        told = people.run("lab", "peers", "add", own, "--alias", "twin")
+        assert "has your own id" in str(told.exception)
+        (people.root / "lab/keys/public.json").unlink(missing_ok=True)
+
+
+def test_a_private_file_is_not_handed_out(people: People) -> None:
+    told = people.run("hospital", "peers", "add", people.root / "lab/keys/ring.json")
+    assert "holds private keys; hand it to nobody" in str(told.exception)
+
+
+def test_only_what_was_sent_is_taken_back(people: People) -> None:
+    told = people.run("lab", "bundles", "rm", "nothing", "--peer", "hospital")
+    assert isinstance(told.exception, InputError)
+    assert "has sent hospital no nothing" in str(told.exception)
+
+
+@pytest.mark.parametrize("name", ["../b", "b@foo", "B", "b@sha256:00"])
+def test_a_name_that_is_none_is_told(people: People, name: str) -> None:
+    told = people.run("lab", "bundles", "pull", name, people.root / "x", "--peer", "hospital")
+    assert isinstance(told.exception, InputError)
+    assert "must be the name of a bundle" in str(told.exception)
 
 
 @pytest.mark.parametrize("command", [("rotate",), ("revoke", "0" * 16)])
@@ -248,7 +309,7 @@ def test_a_passphrase_that_is_no_text_is_told(
     assert told.__cause__ is None
 
 
-@pytest.mark.parametrize("target", ["nowhere", "sha256:" + "0" * 64])
+@pytest.mark.parametrize("target", ["nowhere", "sha256:00", "sha256:" + "0" * 64])
 def test_verify_needs_something_to_verify(people: People, target: str) -> None:
     done = people.run("lab", "bundles", "verify", target)
     assert isinstance(done.exception, InputError)

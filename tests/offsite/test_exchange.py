@@ -294,6 +294,59 @@ def test_what_a_pull_left_is_checked_as_well(world: World, tmp_path: Path) -> No
     pull(mailbox, envelope, tmp_path / "out", CHECKS, silent())
 
 
+def test_two_pulls_to_one_place_do_not_meet(world: World, tmp_path: Path) -> None:
+    folder, target = world.bundle(), tmp_path / "out"
+    world.send(folder)
+    ended: list[object] = []
+
+    def take() -> None:
+        try:
+            ended.append(world.take(target))
+        except InputError as error:
+            ended.append(str(error))
+
+    threads = [threading.Thread(target=take) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(isinstance(each, Manifest) for each in ended) == 1
+    assert sum("is there already" in str(each) for each in ended) == 3
+    assert read_manifest(target) == read_manifest(folder)
+
+
+def test_what_came_to_lie_there_meanwhile_stays(world: World, tmp_path: Path) -> None:
+    world.send(world.bundle())
+    target, mailbox = tmp_path / "out", world.mailbox(LAB)
+
+    def check(folder: Path) -> Manifest:
+        target.mkdir()
+        (target / "thesis.txt").touch()
+        return _check(folder)
+
+    envelope = mailbox.incoming(HOSPITAL, Reference("answer"))
+    with pytest.raises(InputError, match="is there already"):
+        pull(mailbox, envelope, target, Checks(lambda manifest: None, check), silent())
+    assert (target / "thesis.txt").exists()
+
+
+@pytest.mark.parametrize("gone", ["books", "all but the keys"])
+def test_books_that_were_lost_harm_nothing(world: World, tmp_path: Path, gone: str) -> None:
+    folder = world.bundle()
+    for job in ("one", "two", "three"):
+        world.send(folder, job)
+    world.take(tmp_path / "third")
+    home = world.root / HOSPITAL / "home"
+    for name in ("books",) if gone == "books" else ("books", "journals", "published", "records"):
+        shutil.rmtree(home / name, ignore_errors=True)
+    assert world.send(folder, "four").sequence == 4
+    world.take(tmp_path / "fourth")
+    shutil.rmtree(home / "books")
+    withdraw(world.mailbox(HOSPITAL), LAB, "answer")
+    with pytest.raises(BundleError, match="took back"):
+        world.take(tmp_path / "fifth")
+
+
 @dataclass(frozen=True)
 class Counting(FolderStore):
     """A folder that gives so many objects, and no more."""
@@ -421,7 +474,7 @@ ATTACKS: dict[str, tuple[Callable[[World], object], str]] = {
     ),
     "a huge envelope": (
         lambda w: os.truncate(envelope_of(w), 17 << 20),
-        "is larger than 16777216 bytes",
+        "is larger than 4194304 bytes",
     ),
     "a folder in place of a shard": (
         folder_for_shard,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from offsite.errors import BundleError, InputError
-from offsite.sealing import PublicRing, Ring, load_ring, save_ring
+from offsite.sealing import PublicRing, Ring, identity, load_ring, save_ring
 from offsite.sealing.identity import Entry, read_public, successor_problem
 from offsite.sealing.parts import canonical, now
 from offsite.sealing.peers import Peers
@@ -96,6 +96,26 @@ def test_a_revoked_key_counts_for_nothing() -> None:
         revoked.public().signer(signer(LATER, 0), now())
     assert revoked.decrypting(LAB.newest("encrypt").id) is None
     assert revoked.newest("sign").id == signer(LATER, 1)
+
+
+def test_clocks_may_differ_a_little_and_more_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    ring, real = Ring.new("hospital"), now()
+    for minutes in (4, 6):
+        monkeypatch.setattr(identity, "now", lambda m=minutes: real - timedelta(minutes=m))
+        if minutes == 4:
+            assert ring.public().newest("encrypt").purpose == "encrypt"
+        else:
+            with pytest.raises(InputError, match="one of two clocks is wrong"):
+                ring.public().newest("encrypt")
+
+
+def test_a_salt_that_is_none_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "ring.json"
+    save_ring(Ring.new("lab"), path, "correct horse")
+    content = json.loads(path.read_bytes())
+    path.write_text(json.dumps({**content, "salt": "AA=="}))
+    with pytest.raises(InputError, match="is wrong, or the file is damaged"):
+        load_ring(path, "correct horse")
 
 
 def test_the_only_key_is_not_revoked() -> None:

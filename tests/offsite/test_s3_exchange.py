@@ -25,8 +25,9 @@ from offsite.bundle import (
 from offsite.config import load_job
 from offsite.errors import InputError, InterruptedStage, NotAllowedError
 from offsite.events import Event, Monitor
-from offsite.exchange import Checks, Mailbox, Reference, pull
+from offsite.exchange import Checks, Mailbox, Outgoing, Reference, pull, push
 from offsite.exchange.home import open_mailbox, open_witness
+from offsite.sealing import Envelope
 from offsite.stages import Party, run_job
 from offsite.store.admin import ExchangeAdmin
 from offsite.store.credentials import Credentials, write_credentials
@@ -140,6 +141,40 @@ def test_the_three_stages_over_the_store(exchange: Exchange, tmp_path: Path) -> 
     for name, spec in jobs:
         again = run(parties, exchange, name, spec)
         assert [event["event"] for event in again] == ["artifact", "done"]
+
+
+def test_each_of_three_sees_what_is_its_own(exchange: Exchange, tmp_path: Path) -> None:
+    clinic = "clinic"
+    admin = ExchangeAdmin(exchange.server.store("exchange"))
+    admin.grant(clinic, LAB, exchange.credentials)
+    admin.grant(LAB, clinic, exchange.credentials)
+    introduce(*(tmp_path / name for name in (LAB, HOSPITAL, clinic)))
+    for number, (sender, to) in enumerate([(clinic, LAB), (HOSPITAL, LAB)]):
+        folder = small_bundle(tmp_path, f"note-{number}", sender, to)
+        mailbox = exchange.mailbox(tmp_path / sender / "home", sender)
+        push(mailbox, Outgoing(folder, to, job="job"), silent())
+    witness = open_witness(tmp_path / LAB / "home", URI, exchange.environ(LAB))
+    found = [each.header.name for each in witness.envelopes() if isinstance(each, Envelope)]
+    assert {"note-0", "note-1"} <= set(found)
+    # the clinic was granted nothing of the hospital's, and goes on
+    other = open_witness(tmp_path / clinic / "home", URI, exchange.environ(clinic))
+    seen = list(other.envelopes())
+    assert [each.header.name for each in seen if isinstance(each, Envelope)] == ["note-0"]
+    assert [each for each in seen if isinstance(each, NotAllowedError)]
+    (sent,) = (each for each in seen if isinstance(each, Envelope))
+    assert other.verify(sent.digest, silent()) == sent
+    with pytest.raises(InputError, match="not to be seen: hospital to clinic"):
+        other.read("sha256:" + "0" * 64)
+
+
+def small_bundle(root: Path, name: str, sender: str, to: str) -> Path:
+    folder = root / name
+    folder.mkdir()
+    (folder / "adapter.safetensors").write_bytes(b"weights")
+    facts = AdapterFacts(method="LoRA", scope="All", rank=1, answers="sha256:" + "0" * 64)
+    fields: dict[str, Any] = {"architecture": "X", "dtype": "float32", "facts": facts}
+    write_manifest(folder, name=name, made_by=sender, made_for=to, **fields)
+    return folder
 
 
 def test_models_and_texts_may_lie_in_a_private_store(exchange: Exchange, tmp_path: Path) -> None:

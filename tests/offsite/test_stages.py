@@ -341,6 +341,30 @@ def test_export_never_replaces_what_is_there(finished: Parties) -> None:
         assert (listing(lab / "notes"), listing(lab / "model")) == before
 
 
+def test_export_never_goes_into_the_exchange(finished: Parties, tmp_path: Path) -> None:
+    parties = copy_of(finished, tmp_path / "copy")
+    inside = parties.exchange / LAB / HOSPITAL / "model-out"
+    with pytest.raises(InputError, match="are one place"):
+        parties.run("leaking", plug_in(export={"to": inside.as_uri()}))
+    assert not inside.exists()
+
+
+@pytest.mark.parametrize("name", ["._config.json", "LICENSE (copy).txt"])
+def test_odd_files_beside_a_model_stay_behind(finished: Parties, tmp_path: Path, name: str) -> None:
+    parties = copy_of(finished, tmp_path / "copy")
+    (parties.home(LAB) / "model" / name).touch()
+    parties.run("again", plug_in())
+    assert not (parties.home(LAB) / "home/models/again" / name).exists()
+
+
+def test_a_note_of_another_version_is_told(finished: Parties, tmp_path: Path) -> None:
+    parties = copy_of(finished, tmp_path / "copy")
+    (note,) = (parties.home(LAB) / "home/published/plugin").rglob("*.json")
+    note.write_text("{}")
+    with pytest.raises(InputError, match="of another version of offsite"):
+        parties.run(PLUGGED, plug_in())
+
+
 def test_adapter_fits_no_other_model(finished: Parties, tmp_path: Path) -> None:
     other = lay_out(tmp_path / "other", tie_word_embeddings=True)
     (other.home(LAB) / "model").rename(finished.home(LAB) / "other")
