@@ -28,9 +28,9 @@ from offsite.store.credentials import Credentials, read_credentials, write_crede
 from offsite.store.policies import (
     account_name,
     check_party,
+    minio_policy_of,
     party_of,
     peers_in,
-    policy_of,
     same_policy,
 )
 from offsite.store.refusals import told_apart
@@ -181,7 +181,7 @@ class ExchangeAdmin:
             name=name,
             reads_from=peers,
             status=status,
-            changed=not same_policy(policy, policy_of(self.store.bucket, party, peers)),
+            changed=not same_policy(policy, minio_policy_of(self.store.bucket, party, peers)),
             other_policies=tuple(each for each in attached if each != name),
         )
 
@@ -195,7 +195,7 @@ class ExchangeAdmin:
         return found
 
     def _write(self, party: str, peers: tuple[str, ...]) -> None:
-        policy = policy_of(self.store.bucket, party, peers)
+        policy = minio_policy_of(self.store.bucket, party, peers)
         name = account_name(self.store.bucket, party)
         self._api.run(lambda admin: admin.policy_add(name, policy=policy))
 

@@ -19,6 +19,7 @@ Policy = dict[str, Any]
 """A policy document, as JSON."""
 
 _OWN = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
+_ACCOUNTS = ["admin:CreateServiceAccount", "admin:UpdateServiceAccount"]
 
 
 def check_party(party: str) -> str:
@@ -65,6 +66,16 @@ def policy_of(bucket: str, party: str, peers: Iterable[str]) -> Policy:
         names = [f"{bucket_name}/{inbox}" for inbox in inboxes]
         statements.insert(1, _statement("Allow", ["s3:GetObject"], names))
     return {"Version": "2012-10-17", "Statement": statements}
+
+
+def minio_policy_of(bucket: str, party: str, peers: Iterable[str]) -> Policy:
+    """Write that policy for a MinIO, where an account may make others for itself, unless refused.
+
+    Such a one would outlive the change of a key that was stolen.
+    """
+    policy = policy_of(bucket, party, peers)
+    policy["Statement"].append(_statement("Deny", _ACCOUNTS, ["arn:aws:s3:::*"]))
+    return policy
 
 
 def _statement(effect: str, actions: list[str], resources: list[str]) -> Policy:

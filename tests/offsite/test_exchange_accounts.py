@@ -10,8 +10,12 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from minio.credentials.providers import StaticProvider
+from minio.error import MinioAdminException
+from minio.minioadmin import MinioAdmin
 from typer.testing import CliRunner, Result
 
 from offsite.errors import InputError, NotAllowedError
@@ -317,6 +321,14 @@ def test_names_that_a_forged_header_lists_cannot_be_read(exchange: Exchange) -> 
     listed = ask(lab, "GET", "", "list-type=2&prefix=clinic%2F", headers={"Prefix": "lab/"})
     assert not listed.done or "clinic/lab/b/forged" in listed.body
     assert not ask(lab, "GET", "/clinic/lab/b/forged", headers={"Prefix": "lab/"}).done
+
+
+def test_a_party_makes_no_account_that_outlives_its_key(exchange: Exchange) -> None:
+    lab = exchange.party("lab")
+    keys = StaticProvider(lab.access_key, lab.secret_key)
+    admin = MinioAdmin(endpoint=urlsplit(lab.endpoint).netloc, credentials=keys, secure=False)
+    with pytest.raises(MinioAdminException, match="AccessDenied"):
+        admin.add_service_account(name="later")
 
 
 def test_everything_can_be_done_again(exchange: Exchange) -> None:
