@@ -11,13 +11,16 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -33,6 +36,7 @@ from offsite.store.s3 import S3Store
 from offsite_testing.minio_server import running_minio
 
 _SHARD = 64 << 20
+_INTERVAL = 0.1
 _SHAPED = (
     "ip link set lo up && tc qdisc add dev lo root tbf rate 1gbit burst 512kb latency 100ms && "
     'exec "$@"'
@@ -45,13 +49,32 @@ class Cost:
 
     seconds: float
     cpu: float
+    memory: int
+    """Bytes that the largest of its processes had."""
 
 
 def measured(work: Callable[[], object]) -> Cost:
     """Measure a piece of work; on a machine that does nothing else."""
+    ended, sizes = threading.Event(), [0]
+    watch = threading.Thread(target=_watch, args=(ended, sizes))
     wall, cpu = time.perf_counter(), _cpu()
-    work()
-    return Cost(time.perf_counter() - wall, _cpu() - cpu)
+    watch.start()
+    try:
+        work()
+    finally:
+        ended.set()
+        watch.join()
+    return Cost(time.perf_counter() - wall, _cpu() - cpu, max(sizes))
+
+
+def _watch(ended: threading.Event, sizes: list[int]) -> None:
+    """Look at the resident memory of this process and its workers until the work has ended."""
+    own = psutil.Process()
+    while not ended.wait(_INTERVAL):
+        for process in (own, *own.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                if process.name() != "minio":
+                    sizes.append(process.memory_info().rss)
 
 
 def _cpu() -> float:
@@ -108,7 +131,12 @@ def _in_memory() -> Table:
     table = Table(title="one shard of 64 MiB, with both of its hashes")
     table.add_column("work")
     table.add_column("GB a CPU-second", justify="right")
-    for words, work in (("seal", seal), ("open", unseal)):
+    works = {
+        "seal": seal,
+        "open": unseal,
+        "beside it, the SDK's SHA-256 of what it puts": lambda: hashlib.sha256(sealed).digest(),
+    }
+    for words, work in works.items():
         best = min(measured(work).cpu for _ in range(5))
         table.add_row(words, f"{_SHARD / best / 1e9:.2f}")
     return table
@@ -118,7 +146,7 @@ def _over_the_store(root: Path, gigabytes: int, link: str) -> Table:
     folder = _bundle(root, gigabytes)
     size = read_manifest(folder)[0].size
     table = Table(title=f"{size / 1e9:.1f} GB, local MinIO, {os.cpu_count()} cores, {link}")
-    for column in ("work", "MB/s", "x plain", "CPU-seconds/GB"):
+    for column in ("work", "MB/s", "x plain", "CPU-seconds/GB", "largest process, MiB"):
         table.add_column(column, justify="left" if column == "work" else "right")
     with running_minio(root / "minio") as server:
         server.root().make_bucket("exchange")
@@ -150,6 +178,7 @@ def _rows(root: Path, folder: Path, store: S3Store, size: int) -> list[list[str]
             f"{size / cost.seconds / 1e6:.0f}",
             f"{plain.seconds / cost.seconds:.2f}",
             f"{cost.cpu / size * 1e9:.1f}",
+            f"{cost.memory / 2**20:.0f}",
         ]
         for words, (cost, plain) in work.items()
     ]
