@@ -3,10 +3,13 @@
 import shutil
 from pathlib import Path
 
+import pytest
+
 from offsite.bundle import read_manifest
-from offsite.exchange import Checks, Reference, Witness, pull
+from offsite.errors import BundleError
+from offsite.exchange import Checks, Mailbox, Reference, Witness, pull
 from offsite.exchange.home import open_mailbox, peers_of, ring_path
-from offsite.sealing import load_ring, save_ring
+from offsite.sealing import PublicRing, load_ring, save_ring
 from offsite_testing.core import silent
 
 VECTORS = Path(__file__).parents[1] / "vectors/v1"
@@ -33,3 +36,39 @@ def test_version_1_opens_for_ever(tmp_path: Path) -> None:
         assert (tmp_path / "opened" / path.name).read_bytes() == path.read_bytes()
     witness = Witness(mailbox.store, [mailbox.peers.get("hospital"), ring.public()])
     assert witness.verify(DIGEST, silent()) == envelope
+
+
+STORY = VECTORS / "story"
+EMULATOR = "sha256:a54f1f3c1dcfe19806fae879f6c3edbe659f9f4fa13ed7a20e4ace75d59d209e"
+ANSWER = "sha256:3a59993ed81acd5551000483cd4c05f96c1116c527fa49aeaa4eb55ed5bdba7e"
+
+
+def party(root: Path, name: str, *peers: Path) -> Mailbox:
+    """Make a party of the story, who has pinned these files of its peer in turn."""
+    home = root / name
+    plain = Path(shutil.copy(VECTORS / f"{name}.ring.json", root))
+    plain.chmod(0o600)
+    save_ring(load_ring(plain), ring_path(home))
+    for path in peers:
+        peers_of(home).add(path.read_bytes(), path.name)
+    return open_mailbox(home, (root / "exchange").as_uri(), {})
+
+
+def test_a_whole_story_of_version_1_holds_for_ever(tmp_path: Path) -> None:
+    shutil.copytree(STORY / "exchange", tmp_path / "exchange")
+    checks = Checks(lambda manifest: None, lambda folder: read_manifest(folder)[0])
+    # a grant; a rotation between the emulator and its answer
+    hospital = party(tmp_path, "hospital", VECTORS / "lab.pub")
+    question = hospital.incoming("lab", Reference("question"))
+    assert (question.digest, question.header.grant.max_uses) == (EMULATOR, 1)
+    pull(hospital, question, tmp_path / "question", checks, silent())
+    lab = party(tmp_path, "lab", VECTORS / "hospital.pub", STORY / "hospital.rotated.pub")
+    answer = lab.incoming("hospital", Reference("answer"))
+    assert (answer.digest, answer.header.parent) == (ANSWER, EMULATOR)
+    pull(lab, answer, tmp_path / "answer", checks, silent())
+    # a tombstone, and a signed model
+    with pytest.raises(BundleError, match="took back mistake"):
+        lab.incoming("hospital", Reference("mistake"))
+    rings: list[PublicRing] = [lab.ring.public(), lab.peers.get("hospital")]
+    provenance, links = Witness(lab.store, rings).model(STORY / "plugged")
+    assert (provenance.origin.alpha, [link.digest for link in links]) == (0.7, [ANSWER, EMULATOR])
