@@ -1,0 +1,46 @@
+"""`python -m cluster`: a node for a developer, who ends it when done."""
+
+import typer
+
+from cluster import binaries, debian
+from cluster.lifecycle import remove, remove_dead, start
+from cluster.node import Node, nodes
+
+_NAME = "dev"
+
+app = typer.Typer(help="A Kubernetes of one node on this machine.", no_args_is_help=True)
+
+
+@app.command()
+def build() -> None:
+    """Install and build every program that a node needs."""
+    debian.install()
+    for path in binaries.build_all():
+        typer.echo(path)
+
+
+@app.command()
+def up() -> None:
+    """Start the node, and leave it running."""
+    node = start(_NAME, detached=True)
+    typer.echo(f"export KUBECONFIG={node.kubeconfig}\nexport PATH={node.folder}/bin:$PATH")
+
+
+@app.command()
+def down() -> None:
+    """End the node; remove it, and all that killed runs of tests left behind."""
+    remove(_NAME)
+    remove_dead()
+
+
+@app.command()
+def status() -> None:
+    """List the nodes that are there."""
+    for folder in sorted(filter(lambda path: path.is_dir(), nodes().iterdir())):
+        node = Node(folder.name)
+        state = "runs" if node.first_process else "ended"
+        typer.echo(f"{node.name}\t{state}\t{node.kubeconfig}")
+
+
+if __name__ == "__main__":
+    app()
