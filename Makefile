@@ -26,7 +26,7 @@ test: check  ## check, then all tests
 
 e2e: setup  ## the tests on a real Kubernetes; as root, Linux with cgroup v1
 	PYTHONPATH=tests $(BIN)/python -m cluster build
-	$(BIN)/pytest -m e2e $(ARGS)
+	$(BIN)/pytest -m e2e tests/e2e $(ARGS)
 
 cluster: setup  ## such a Kubernetes to work with, until `make cluster-down`
 	PYTHONPATH=tests $(BIN)/python -m cluster up

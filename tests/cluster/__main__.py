@@ -1,5 +1,7 @@
 """`python -m cluster`: a node for a developer, who ends it when done."""
 
+import sys
+
 import typer
 
 from cluster import binaries, debian
@@ -21,8 +23,11 @@ def build() -> None:
 
 @app.command()
 def up() -> None:
-    """Start the node, and leave it running."""
-    node = start(_NAME, detached=True)
+    """Start the node, unless it runs, and leave it running."""
+    node = Node(_NAME)
+    if node.first_process is None:
+        remove(_NAME)
+        start(_NAME, detached=True)
     typer.echo(f"export KUBECONFIG={node.kubeconfig}\nexport PATH={node.folder}/bin:$PATH")
 
 
@@ -43,4 +48,7 @@ def status() -> None:
 
 
 if __name__ == "__main__":
-    app()
+    try:
+        app()
+    except RuntimeError as error:
+        sys.exit(f"cluster: {error}")

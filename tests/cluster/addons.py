@@ -18,7 +18,7 @@ IMAGES = {"localhost/pause:1": binaries.pause, "localhost/coredns:1": binaries.c
 """The images that every node has, and the program that each holds."""
 
 _MANIFESTS = Path("config", "manifests")
-_VOLUMES = 16
+_VOLUMES = 32
 _VOLUME_SIZE = "10Gi"
 _PATIENCE = "--timeout=60s"
 

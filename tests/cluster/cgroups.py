@@ -4,7 +4,10 @@ The node sees its folders as the roots (a cgroup namespace). They outlive its pr
 which processes are its own, whatever became of the one that started it.
 """
 
+import os
+import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
@@ -48,15 +51,18 @@ def processes(group: str) -> set[int]:
 
 
 def remove(group: str) -> None:
-    """Remove the groups of processes that have ended.
+    """Kill every process in a group and in those below it, and remove them.
 
     Raises:
-        RuntimeError: processes are still in them.
+        RuntimeError: a process does not end.
     """
     end = time.monotonic() + _PATIENCE
     while left := [folder for root in _folders(group) for folder in _tree(root)]:
+        for pid in processes(group):
+            _kill(pid)
         for folder in left:
-            _try_to_remove(folder)
+            with suppress(OSError):  # a process that was killed takes a moment to leave it
+                folder.rmdir()
         if time.monotonic() > end:
             raise RuntimeError(f"the control group {group} is still in use: {processes(group)}")
 
@@ -93,8 +99,8 @@ def _pids(pid: int) -> list[str]:
     return next(line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:"))
 
 
-def _try_to_remove(folder: Path) -> None:
-    try:
-        folder.rmdir()
-    except OSError:  # a process that was killed takes a moment to leave it
-        time.sleep(0.02)
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    with suppress(ChildProcessError):
+        os.waitpid(pid, 0)  # it may be our own child

@@ -44,6 +44,7 @@ def install() -> None:
     with FileLock(cache() / "debian.lock"):
         if lacking := missing():
             with _services_refused(lacking):
+                _apt_get("update")
                 _apt_get("install", "--yes", "--no-install-recommends", *lacking)
 
 
@@ -75,6 +76,6 @@ def _apt_get(*arguments: str) -> None:
     done = subprocess.run(["apt-get", *arguments], env=known, capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(
-            f"apt-get could not install {' '.join(arguments[3:])}; "
-            f"after `apt-get update` try it by hand:\n{done.stderr[-2000:]}"
+            f"the test cluster needs Debian packages, but `apt-get {' '.join(arguments)}` failed:\n"
+            f"{done.stderr[-2000:]}"
         )

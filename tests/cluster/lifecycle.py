@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -38,6 +37,8 @@ def start(name: str, *, detached: bool = False) -> Node:
     Raises:
         RuntimeError: one of that name is there already, or it cannot be started.
     """
+    if os.geteuid() != 0:
+        raise RuntimeError("a node of the test cluster needs root")
     debian.install()
     node = Node(name)
     with _locked(name):
@@ -105,17 +106,7 @@ def _enter(node: Node, fate: str) -> None:
 
 
 def _remove(node: Node) -> None:
-    _kill(node.group)
     cgroups.remove(node.group)
     network.remove(node.hardware)
     if node.folder.exists():
         shutil.rmtree(node.folder)
-
-
-def _kill(group: str) -> None:
-    while pids := cgroups.processes(group):
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            with suppress(ChildProcessError):
-                os.waitpid(pid, 0)  # the parent of the first process may be our child

@@ -88,8 +88,10 @@ class Node:
         Raises:
             RuntimeError: it failed, or the node does not run.
         """
+        if self.first_process is None:
+            raise RuntimeError(f"node {self.name} does not run")
+        enter = ["nsenter", "--target", str(self.first_process), "--all", "--", *command]
         with (given or Path(os.devnull)).open("rb") as stdin:
-            enter = ["nsenter", "--target", str(self.first_process), "--all", "--", *command]
             done = subprocess.run(
                 enter, env=ENVIRONMENT, stdin=stdin, capture_output=True, text=True
             )
