@@ -6,7 +6,7 @@ import typer
 
 from cluster import binaries, debian
 from cluster.lifecycle import remove, remove_dead, start
-from cluster.node import Node, nodes
+from cluster.node import Node, all_nodes
 
 _NAME = "dev"
 
@@ -35,14 +35,14 @@ def up() -> None:
 def down() -> None:
     """End the node; remove it, and all that killed runs of tests left behind."""
     remove(_NAME)
-    remove_dead()
+    for name in remove_dead():
+        typer.echo(f"removed what was left of node {name}")
 
 
 @app.command()
 def status() -> None:
     """List the nodes that are there."""
-    for folder in sorted(filter(lambda path: path.is_dir(), nodes().iterdir())):
-        node = Node(folder.name)
+    for node in all_nodes():
         state = "runs" if node.first_process else "ended"
         typer.echo(f"{node.name}\t{state}\t{node.kubeconfig}")
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from cluster import addons, binaries, certificates, cgroups, debian, network
-from cluster.node import Node, nodes
-from cluster.processes import spawn, wait_until
+from cluster.node import Node, all_nodes, nodes
+from cluster.processes import BOUND, spawn, wait_until
 from cluster.supervisor import LINK, STARTED
 
 _HERE = Path(__file__).parent
@@ -46,7 +46,7 @@ def start(name: str, *, detached: bool = False) -> Node:
             raise RuntimeError(f"there is a node {name} already: `make cluster-down` removes it")
         try:
             _fill(node)
-            _enter(node, "detached" if detached else "bound")
+            _enter(node, () if detached else BOUND)
             addons.install(node)
         except BaseException:
             _remove(node)
@@ -63,10 +63,10 @@ def remove(name: str) -> None:
 def remove_dead() -> list[str]:
     """Remove what is left of nodes that no longer run; name them."""
     dead = []
-    for folder in filter(Path.is_dir, nodes().iterdir()):
-        with suppress(Timeout), _locked(folder.name, seconds=0):  # else it is just being started
-            if Node(folder.name).first_process is None:
-                dead.append(folder.name)
+    for node in all_nodes():
+        with suppress(Timeout), _locked(node.name, seconds=0):  # else it is just being started
+            if node.first_process is None:
+                dead.append(node.name)
     for name in dead:
         remove(name)
     return dead
@@ -90,11 +90,11 @@ def _fill(node: Node) -> None:
         (programs / name).symlink_to("kube")
 
 
-def _enter(node: Node, fate: str) -> None:
+def _enter(node: Node, bound: tuple[str, ...]) -> None:
     """Start the first process, give it its link and wait for the components."""
     log = node.folder / "log" / "supervisor.log"
-    command = [sys.executable, "-m", "cluster.enter", str(node.folder), node.group, fate]
-    parent = spawn(command, {**os.environ, "PYTHONPATH": str(_HERE.parent)}, log)
+    command = [sys.executable, "-m", "cluster.enter", str(node.folder), node.group]
+    parent = spawn([*bound, *command], {**os.environ, "PYTHONPATH": str(_HERE.parent)}, log)
     wait_until(lambda: node.first_process is not None, parent, log)
     assert node.first_process is not None
     link = network.claim(node.first_process, node.hardware)

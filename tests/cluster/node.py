@@ -9,6 +9,7 @@ from pathlib import Path
 from cluster import cgroups
 from cluster.components import ADMIN, ENVIRONMENT, account_file
 from cluster.network import Link
+from cluster.processes import BOUND
 from cluster.supervisor import LINK
 from offsite_testing.gobuild import cache
 
@@ -71,7 +72,7 @@ class Node:
         Raises:
             RuntimeError: it failed; the message is its own.
         """
-        command = [str(self.folder / "bin" / "kubectl"), *arguments]
+        command = [*BOUND, str(self.folder / "bin" / "kubectl"), *arguments]
         # a bare environment: no proxy lies between us and the node
         known = {"PATH": os.defpath, "HOME": str(self.folder), "KUBECONFIG": str(self.kubeconfig)}
         done = subprocess.run(command, env=known, input=given, capture_output=True, text=True)
@@ -90,10 +91,14 @@ class Node:
         """
         if self.first_process is None:
             raise RuntimeError(f"node {self.name} does not run")
-        enter = ["nsenter", "--target", str(self.first_process), "--all", "--", *command]
+        enter = ["nsenter", "--target", str(self.first_process), "--all", "--"]
         with (given or Path(os.devnull)).open("rb") as stdin:
             done = subprocess.run(
-                enter, env=ENVIRONMENT, stdin=stdin, capture_output=True, text=True
+                [*BOUND, *enter, *command],
+                env=ENVIRONMENT,
+                stdin=stdin,
+                capture_output=True,
+                text=True,
             )
         if done.returncode != 0:
             raise RuntimeError(f"{' '.join(command)}: {done.stderr}")
@@ -107,3 +112,8 @@ class Node:
 def nodes() -> Path:
     """Name the folder that has the folders of all nodes."""
     return Path(os.environ.get("OFFSITE_NODES") or cache() / "nodes").absolute()
+
+
+def all_nodes() -> list[Node]:
+    """List the nodes that are there, dead ones too."""
+    return [Node(path.name) for path in sorted(nodes().glob("*")) if path.is_dir()]

@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+BOUND = ("setpriv", "--pdeathsig", "KILL")
+"""Put before a command, ends it with the thread that started it, however that ended."""
+
 _PATIENCE = 60.0
 
 

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,13 @@ from cluster.archive import image_of
 from cluster.binaries import pause
 from cluster.lifecycle import running_node
 from cluster.node import Node
+from offsite_testing.gobuild import cache
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 TESTS = Path(__file__).parents[1]
 PROGRAMS = ("containerd", "etcd", "kube", "program")
+GROUPS = re.compile(r"/(offsite-|kubepods|k8s\.io)[^/]*$")
 HELD = """
 import signal, sys
 from cluster.lifecycle import running_node
@@ -60,18 +64,29 @@ def other(node: Node) -> Iterator[Node]:
 def traces() -> dict[str, set[str]]:
     """Look at everything of this machine in which a node could leave something."""
     places = [cgroups.mount_point(name) for name in cgroups.hierarchies()]
-    groups = [path for place in places for path in place.rglob("*") if path.is_dir()]
-    known = {path.parent.name: path.read_text() for path in Path("/proc").glob("[0-9]*/comm")}
+    mounts = Path("/proc/self/mounts").read_text()  # those in the cache are of images being built
+    groups = [path for place in places for path in place.glob("**/*") if GROUPS.search(str(path))]
     return {
         "links": lines("ip", "-brief", "address"),
         "routes": lines("ip", "route", "show", "table", "all"),
         "rules": lines("iptables-save") | lines("ip6tables-save"),
         "listeners": lines("ss", "--listening", "--tcp", "--numeric", "--no-header"),
-        "mounts": set(Path("/proc/self/mounts").read_text().splitlines()),
-        "groups": {str(path) for path in groups},
-        "processes": {f"{pid} {name}" for pid, name in known.items() if name.startswith(PROGRAMS)},
+        "mounts": {mount for mount in mounts.splitlines() if str(cache()) not in mount},
+        "groups": {str(path) for path in groups if path.is_dir()},
+        "processes": processes(),
         "forwarding": {Path("/proc/sys/net/ipv4/ip_forward").read_text()},
     }
+
+
+def processes() -> set[str]:
+    """List the processes that could be of a node, but none that only waits to be reaped."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it ended meanwhile
+            program = path.read_text(errors="replace").partition("\0")[0].rpartition("/")[2]
+            if program.startswith(PROGRAMS):
+                found.add(f"{path.parent.name} {program}")
+    return found
 
 
 def lines(*command: str) -> set[str]:
@@ -132,10 +147,23 @@ def test_two_stand_beside_each_other(node: Node, other: Node) -> None:
     assert {node.link, node.group}.isdisjoint({other.link, other.group})
 
 
-def test_a_restricted_namespace_refuses_a_plain_pod(node: Node) -> None:
+def test_a_restricted_namespace_refuses_a_plain_pod_and_runs_another(node: Node) -> None:
     home = namespace(node, "strict", **{"pod-security.kubernetes.io/enforce": "restricted"})
     with pytest.raises(RuntimeError, match="violates PodSecurity"):
         apply(node, pod("plain", home))
+    strict = pod("strict", home)
+    strict["spec"]["securityContext"] = {
+        "runAsNonRoot": True,
+        "runAsUser": 1000,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    strict["spec"]["containers"][0]["securityContext"] = {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+    }
+    apply(node, strict)
+    node.kubectl("wait", f"--namespace={home}", "--for=condition=Ready", "pod/strict")
 
 
 def test_an_account_without_rights_is_refused(node: Node) -> None:
@@ -223,23 +251,29 @@ def test_a_second_of_the_same_name_is_refused(node: Node) -> None:
         pass
 
 
-def test_a_killed_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("component", ["containerd", "kubelet", None], ids=str)
+def test_a_killed_run_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, component: str | None
+) -> None:
+    """Kill it as soon as a component was started, or once all is ready."""
     before = traces()
     monkeypatch.setenv("OFFSITE_NODES", str(tmp_path / "nodes"))
+    doomed = Node("doomed")
     known = {**os.environ, "PYTHONPATH": str(TESTS)}
-    command = [sys.executable, "-c", HELD, "doomed"]
+    command = [sys.executable, "-c", HELD, doomed.name]
     with subprocess.Popen(command, env=known, stdout=subprocess.PIPE) as run:
-        assert run.stdout is not None
-        assert run.stdout.readline() == b"up\n"
-        doomed = Node("doomed")
-        doomed.kubectl("wait", "--for=condition=Ready", "--namespace=kube-system", "pod", "--all")
+        if component:
+            wait((doomed.folder / "log" / f"{component}.log").exists)
+        else:
+            assert run.stdout is not None
+            assert run.stdout.readline() == b"up\n"
         run.send_signal(signal.SIGKILL)
     wait(lambda: not cgroups.processes(doomed.group), seconds=20)
     # the kernel removes the link by itself, a minute or two later
     assert added(before).keys() <= {"groups", "links", "routes"}, "what namespaces cannot hold"
-    cluster("down")
+    assert "removed what was left of node doomed" in cluster("down")
     assert added(before) == {}
-    assert [path.name for path in (tmp_path / "nodes").iterdir() if path.is_dir()] == []
+    assert not doomed.folder.exists()
 
 
 def test_a_developers_node_outlives_its_starter(
