@@ -11,6 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
+PREFIX = "offsite-"
+"""That of the names of all nodes' groups."""
+
 _PATIENCE = 20.0
 
 
@@ -48,6 +51,13 @@ def first_process(group: str) -> int | None:
 def processes(group: str) -> set[int]:
     """List the processes in a group and in all below it."""
     return {pid for folder in _tree(_folders(group)[0]) for pid in _members(folder)}
+
+
+def empty_groups() -> list[str]:
+    """Name the groups of nodes that no process is in, even where nothing else is left of them."""
+    places = [mount_point(hierarchy) for hierarchy in hierarchies()]
+    names = {folder.name for place in places for folder in place.glob(f"{PREFIX}*")}
+    return [name for name in sorted(names) if not processes(name)]
 
 
 def remove(group: str) -> None:

@@ -69,6 +69,8 @@ def remove_dead() -> list[str]:
                 dead.append(node.name)
     for name in dead:
         remove(name)
+    for group in cgroups.empty_groups():  # of a node whose folder somebody else has removed
+        cgroups.remove(group)
     return dead
 
 

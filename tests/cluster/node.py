@@ -43,7 +43,7 @@ class Node:
     @property
     def group(self) -> str:
         """The name of its control groups, which no other has."""
-        return f"offsite-{self._identity}"
+        return f"{cgroups.PREFIX}{self._identity}"
 
     @property
     def hardware(self) -> str:

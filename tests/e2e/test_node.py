@@ -268,10 +268,12 @@ def test_a_killed_run_leaves_nothing(
             assert run.stdout is not None
             assert run.stdout.readline() == b"up\n"
         run.send_signal(signal.SIGKILL)
-    wait(lambda: not cgroups.processes(doomed.group), seconds=20)
-    # the kernel removes the link by itself, a minute or two later
-    assert added(before).keys() <= {"groups", "links", "routes"}, "what namespaces cannot hold"
-    assert "removed what was left of node doomed" in cluster("down")
+    try:
+        wait(lambda: not cgroups.processes(doomed.group), seconds=20)
+        # the kernel removes the link by itself, a minute or two later
+        assert added(before).keys() <= {"groups", "links", "routes"}, "what namespaces cannot hold"
+    finally:
+        assert "removed what was left of node doomed" in cluster("down")
     assert added(before) == {}
     assert not doomed.folder.exists()
 
