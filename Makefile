@@ -47,7 +47,7 @@ bench: setup  ## speed and memory as ratios to a plain loop
 
 lock: $(UV)  ## resolve requirements/*.txt again (LOCK=--upgrade takes newer versions)
 	$(COMPILE) $(LOCK) pyproject.toml --extra dev --output-file requirements/dev.txt
-	for extra in train:runtime operator:operator; do $(COMPILE) -c requirements/dev.txt pyproject.toml --extra $${extra%:*} -o requirements/$${extra#*:}.txt || exit 1; done
+	for extra in runtime operator; do $(COMPILE) -c requirements/dev.txt pyproject.toml --extra $$extra -o requirements/$$extra.txt || exit 1; done
 	for group in bootstrap:uv fuzz:fuzz; do $(COMPILE) -c requirements/dev.txt --group $${group%:*} -o requirements/$${group#*:}.txt || exit 1; done
 
 $(UV): requirements/uv.txt
