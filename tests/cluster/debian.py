@@ -24,6 +24,7 @@ _PACKAGES = {
     "iptables": "iptables",
     "openssl": "openssl",
     "runc": "runc",
+    "skopeo": "skopeo",
     "socat": "socat",
     "util-linux": "unshare",
 }
