@@ -5,10 +5,10 @@ UV := $(BIN)/uv
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check fix test fuzz demo bench lock
+.PHONY: help setup check fix test e2e cluster cluster-down fuzz demo bench lock
 
 help:  ## list the targets
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
 setup: .venv/.synced  ## make .venv from the locked requirements (PYTHON=python3.12 picks another Python)
 
@@ -24,6 +24,16 @@ fix: setup  ## repair what ruff can repair
 test: check  ## check, then all tests
 	$(BIN)/pytest $(ARGS)
 
+e2e: setup  ## the tests on a real Kubernetes; as root, Linux with cgroup v1
+	PYTHONPATH=tests $(BIN)/python -m cluster build
+	$(BIN)/pytest -m e2e tests/e2e $(ARGS)
+
+cluster: setup  ## such a Kubernetes to work with, until `make cluster-down`
+	PYTHONPATH=tests $(BIN)/python -m cluster up
+
+cluster-down: setup  ## end it, and remove what killed tests left behind
+	PYTHONPATH=tests $(BIN)/python -m cluster down
+
 fuzz: setup  ## a million hostile inputs (ARGS="--cases N" for another number); Python 3.11 to 3.13
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/fuzz.txt
 	PYTHONPATH=tests $(BIN)/python tests/fuzz.py $(ARGS)
@@ -37,7 +47,7 @@ bench: setup  ## speed and memory as ratios to a plain loop
 
 lock: $(UV)  ## resolve requirements/*.txt again (LOCK=--upgrade takes newer versions)
 	$(COMPILE) $(LOCK) pyproject.toml --extra dev --output-file requirements/dev.txt
-	for extra in train:runtime operator:operator; do $(COMPILE) -c requirements/dev.txt pyproject.toml --extra $${extra%:*} -o requirements/$${extra#*:}.txt || exit 1; done
+	for extra in runtime operator; do $(COMPILE) -c requirements/dev.txt pyproject.toml --extra $$extra -o requirements/$$extra.txt || exit 1; done
 	for group in bootstrap:uv fuzz:fuzz; do $(COMPILE) -c requirements/dev.txt --group $${group%:*} -o requirements/$${group#*:}.txt || exit 1; done
 
 $(UV): requirements/uv.txt

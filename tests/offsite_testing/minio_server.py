@@ -3,10 +3,8 @@
 `python -m offsite_testing.minio_server` builds it ahead of time.
 """
 
-import hashlib
 import os
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,20 +15,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from filelock import FileLock
 from minio import Minio
 from minio.credentials.providers import StaticProvider
 from minio.minioadmin import MinioAdmin
 
 from offsite.store.s3 import S3Store
+from offsite_testing.authority import Authority
+from offsite_testing.gobuild import GoProgram, find
 
-_MODULE = Path(__file__).parents[1] / "tools" / "minio"
-_PACKAGE = "github.com/minio/minio"
 _PATIENCE = 60.0
-_REMEDY = (
-    "install Go 1.25 or newer (the package golang, where it is new enough, or go.dev/dl), "
-    "or put a minio on PATH"
-)
 
 # The server ends with the thread that started it, however that ended. Then it becomes the server:
 # its pid is the one we know.
@@ -45,33 +38,7 @@ def minio_binary() -> Path:
     Raises:
         RuntimeError: it is not there and cannot be built.
     """
-    found = shutil.which("minio")
-    if found and subprocess.run([found, "--version"], capture_output=True).returncode == 0:
-        return Path(found)
-    digest = hashlib.sha256()
-    for name in ("go.mod", "go.sum"):
-        digest.update((_MODULE / name).read_bytes())
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    target = cache / "offsite-tuning" / "tools" / f"minio-{digest.hexdigest()[:16]}"
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{target}.lock"):
-            if not target.exists():  # another test process may have built it meanwhile
-                _build(target)
-    return target
-
-
-def _build(target: Path) -> None:
-    go = shutil.which("go")
-    if go is None:
-        raise RuntimeError(f"the tests need a MinIO server, and Go to build it: {_REMEDY}")
-    scratch = target.with_suffix(".partial")
-    command = [go, "build", "-trimpath", "-ldflags", "-s -w", "-o", str(scratch), _PACKAGE]
-    known = {**os.environ, "CGO_ENABLED": "0"}
-    done = subprocess.run(command, cwd=_MODULE, env=known, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise RuntimeError(f"MinIO could not be built; {_REMEDY}:\n{done.stderr[-2000:]}")
-    scratch.replace(target)
+    return find(GoProgram("minio", "github.com/minio/minio", version=("--version",)))
 
 
 @dataclass
@@ -95,13 +62,21 @@ class MinioServer:
     @property
     def authority(self) -> Path:
         """The certificate of the authority that signed its own."""
-        return self.folder / "authority" / "public.crt"
+        return self._signer.certificate
+
+    @property
+    def _signer(self) -> Authority:
+        return Authority(self.folder / "authority")
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
         certs = self.folder / "certs"
         if self.tls and not certs.exists():
-            _make_certificates(certs, self.authority.parent)
+            certs.mkdir(parents=True)
+            self._signer.make()
+            names = ["IP:127.0.0.1", "DNS:localhost"]
+            own = certs / "private.key", certs / "public.crt"
+            self._signer.issue(*own, "/CN=127.0.0.1", names)
         options = ["--address", f"127.0.0.1:{self.port}", "--certs-dir", str(certs), "--quiet"]
         command = [str(minio_binary()), "server", *options, str(self.folder / "data")]
         known = {"PATH": os.defpath, "HOME": str(self.folder), "MINIO_BROWSER": "off", **self.extra}
@@ -184,37 +159,6 @@ def free_port() -> int:
         tried.bind(("127.0.0.1", 0))
         port: int = tried.getsockname()[1]
         return port
-
-
-def _make_certificates(own: Path, authority: Path) -> None:
-    """Make an authority and a certificate of the loopback by it, where MinIO looks for its own."""
-    own.mkdir(parents=True)
-    authority.mkdir(parents=True)
-    signing = authority / "private.key"
-    _openssl(
-        *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
-        *("-days", "2", "-subj", "/CN=tests", "-addext", "keyUsage=critical,keyCertSign"),
-        *("-keyout", str(signing), "-out", str(authority / "public.crt")),
-    )
-    request, names = authority / "request", authority / "names"
-    _openssl(
-        *("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
-        *("-subj", "/CN=127.0.0.1", "-keyout", str(own / "private.key"), "-out", str(request)),
-    )
-    names.write_text(
-        "subjectAltName=IP:127.0.0.1,DNS:localhost\nbasicConstraints=CA:FALSE\n"
-        "authorityKeyIdentifier=keyid\nsubjectKeyIdentifier=hash\n",
-        encoding="ascii",
-    )
-    _openssl(
-        *("x509", "-req", "-in", str(request), "-CA", str(authority / "public.crt")),
-        *("-CAkey", str(signing), "-CAcreateserial", "-days", "2", "-extfile", str(names)),
-        *("-out", str(own / "public.crt")),
-    )
-
-
-def _openssl(*arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
 
 
 if __name__ == "__main__":

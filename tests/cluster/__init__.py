@@ -1,0 +1,1 @@
+"""A real Kubernetes on one bare machine, for tests: see README.md."""

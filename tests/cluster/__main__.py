@@ -1,0 +1,54 @@
+"""`python -m cluster`: a node for a developer, who ends it when done."""
+
+import sys
+
+import typer
+
+from cluster import binaries, debian
+from cluster.lifecycle import remove, remove_dead, start
+from cluster.node import Node, all_nodes
+
+_NAME = "dev"
+
+app = typer.Typer(help="A Kubernetes of one node on this machine.", no_args_is_help=True)
+
+
+@app.command()
+def build() -> None:
+    """Install and build every program that a node needs."""
+    debian.install()
+    for path in binaries.build_all():
+        typer.echo(path)
+
+
+@app.command()
+def up() -> None:
+    """Start the node, unless it runs, and leave it running."""
+    node = Node(_NAME)
+    if node.first_process is None:
+        remove(_NAME)
+        start(_NAME, detached=True)
+    typer.echo(f"export KUBECONFIG={node.kubeconfig}\nexport PATH={node.folder}/bin:$PATH")
+
+
+@app.command()
+def down() -> None:
+    """End the node; remove it, and all that killed runs of tests left behind."""
+    remove(_NAME)
+    for name in remove_dead():
+        typer.echo(f"removed what was left of node {name}")
+
+
+@app.command()
+def status() -> None:
+    """List the nodes that are there."""
+    for node in all_nodes():
+        state = "runs" if node.first_process else "ended"
+        typer.echo(f"{node.name}\t{state}\t{node.kubeconfig}")
+
+
+if __name__ == "__main__":
+    try:
+        app()
+    except RuntimeError as error:
+        sys.exit(f"cluster: {error}")

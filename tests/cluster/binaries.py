@@ -1,0 +1,86 @@
+"""The programs of the node that are built from Go modules, and KubeRay's custom resources."""
+
+import re
+import shutil
+from functools import partial
+from pathlib import Path
+
+from offsite_testing.gobuild import GoProgram, find, kept, module_folder
+
+_KUBERAY = "github.com/ray-project/kuberay/ray-operator"
+COMPONENTS = (
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-proxy",
+    "kube-scheduler",
+    "kubectl",
+    "kubelet",
+)
+"""The names that the binary of Kubernetes answers to."""
+
+
+def kube() -> Path:
+    """Find or build Kubernetes: one binary that looks at the name that it is called by."""
+    version = pinned("kube", "k8s.io/kubernetes")
+    major, minor, _ = version.removeprefix("v").split(".")
+    facts = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
+    stamps = tuple((f"k8s.io/component-base/version.{name}", fact) for name, fact in facts.items())
+    return find(GoProgram("kube", stamps=stamps))
+
+
+def coredns() -> Path:
+    """Find or build CoreDNS."""
+    known = ("-version",), r"CoreDNS-1\."
+    return find(GoProgram("coredns", "github.com/coredns/coredns", *known))
+
+
+def kube_router() -> Path:
+    """Find or build kube-router, which enforces NetworkPolicy."""
+    return find(
+        GoProgram("kube-router", "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router")
+    )
+
+
+def pause() -> Path:
+    """Find or build what holds the namespaces of a pod open."""
+    return find(GoProgram("pause"))
+
+
+def helm() -> Path:
+    """Find or build Helm."""
+    return find(GoProgram("helm", "helm.sh/helm/v4/cmd/helm", ("version", "--short"), r"v4\."))
+
+
+def kuberay() -> Path:
+    """Find or build the operator of KubeRay."""
+    return find(_kuberay())
+
+
+def kuberay_resources() -> Path:
+    """Give the folder with the CustomResourceDefinitions of KubeRay, as YAML."""
+    return kept(_kuberay(), "kuberay-crds", partial(_copy_resources, _kuberay()))
+
+
+def build_all() -> list[Path]:
+    """Find or build all of them, one after the other."""
+    programs = [pause, kube, coredns, kube_router, helm, kuberay, kuberay_resources]
+    return [program() for program in programs]
+
+
+def pinned(program: str, module: str) -> str:
+    """Read the version of a module in a program's `go.mod`."""
+    text = (GoProgram(program).folder / "go.mod").read_text(encoding="utf-8")
+    found = re.search(rf"^\s*(?:require )?{re.escape(module)} (v\S+)", text, re.MULTILINE)
+    assert found is not None, f"{module} is not in the go.mod of {program}"
+    return found[1]
+
+
+def _kuberay() -> GoProgram:
+    return GoProgram("kuberay", _KUBERAY)
+
+
+def _copy_resources(program: GoProgram, target: Path) -> None:
+    source = module_folder(program, _KUBERAY) / "config" / "crd" / "bases"
+    target.mkdir(exist_ok=True)
+    for path in source.glob("*.yaml"):
+        shutil.copyfile(path, target / path.name)  # the module's own cannot be written

@@ -1,0 +1,82 @@
+"""The programs of the node that come as Debian packages."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+
+from offsite_testing.gobuild import cache
+
+_PACKAGES = {
+    "buildah": "buildah",
+    "conntrack": "conntrack",
+    "containerd": "containerd",
+    "containernetworking-plugins": "/usr/lib/cni/bridge",
+    "debootstrap": "debootstrap",
+    "etcd-server": "etcd",
+    "ethtool": "ethtool",
+    "iproute2": "ip",
+    "ipset": "ipset",
+    "iptables": "iptables",
+    "openssl": "openssl",
+    "runc": "runc",
+    "skopeo": "skopeo",
+    "socat": "socat",
+    "util-linux": "unshare",
+}
+"""A program of each package, which shows that it is there, wherever it came from."""
+
+_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
+_POLICY = Path("/usr/sbin/policy-rc.d")
+_REFUSAL = "#!/bin/sh\n# while offsite's test cluster installs packages\nexit 101\n"
+
+
+def install() -> None:
+    """Install the packages that are missing; none of their services is started.
+
+    Raises:
+        RuntimeError: they cannot be installed.
+    """
+    cache().mkdir(parents=True, exist_ok=True)
+    with FileLock(cache() / "debian.lock"):
+        if lacking := missing():
+            with _services_refused(lacking):
+                _apt_get("update")
+                _apt_get("install", "--yes", "--no-install-recommends", *lacking)
+
+
+def missing() -> list[str]:
+    """List the packages of which the program is not there."""
+    return [name for name, program in _PACKAGES.items() if not shutil.which(program, path=_PATH)]
+
+
+@contextmanager
+def _services_refused(packages: list[str]) -> Iterator[None]:
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise RuntimeError(
+            f"the test cluster needs these packages; install them: {' '.join(packages)}"
+        )
+    # ours, where a kill left it behind
+    ours = not _POLICY.exists() or _POLICY.read_text(encoding="utf-8") == _REFUSAL
+    if ours:
+        _POLICY.write_text(_REFUSAL, encoding="utf-8")
+        _POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        if ours:
+            _POLICY.unlink()
+
+
+def _apt_get(*arguments: str) -> None:
+    known = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    done = subprocess.run(["apt-get", *arguments], env=known, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(
+            f"the test cluster needs Debian packages, but `apt-get {' '.join(arguments)}` failed:\n"
+            f"{done.stderr[-2000:]}"
+        )

@@ -1,0 +1,132 @@
+"""The images of this checkout: built with buildah when their inputs changed, given to a containerd.
+
+`python -m cluster.images` builds them all ahead of time.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from cluster.base_image import base_image, base_name
+from cluster.buildah import buildah, folder, keep_only, lock, names
+from cluster.layout import hand_over, layout
+from offsite_testing.minio_server import minio_binary
+
+ROOT = Path(__file__).parents[2]
+_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
+_INDEX_SETTINGS = {"pip.conf": "PIP_CONFIG_FILE", "uv.toml": "UV_CONFIG_FILE"}
+"""Secrets that the Dockerfiles mount, and the variables that name this machine's."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """A Dockerfile, and how it is built here."""
+
+    name: str
+    dockerfile: str
+    program: Callable[[], Path] | None = None
+    """Gives a program that this machine has built, in place of the Dockerfile's stage `built`."""
+    root: Path = ROOT
+    """The checkout."""
+
+
+RUNTIME = Image("runtime", "images/runtime/Dockerfile")
+OPERATOR = Image("operator", "images/operator/Dockerfile")
+MINIO = Image("minio", "images/minio/Dockerfile", minio_binary)
+IMAGES = (RUNTIME, OPERATOR, MINIO)
+
+
+def reference(image: Image) -> str:
+    """Name an image as pods do. The tag is the digest of all that it is built from."""
+    digest = hashlib.sha256()
+    for path in inputs(image):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        name = path.relative_to(image.root)
+        digest.update(f"{name} {path.stat().st_mode:o} {content}\n".encode())
+    digest.update(image.program().read_bytes() if image.program else base_name().encode())
+    return f"localhost/offsite-{image.name}:{digest.hexdigest()[:12]}"
+
+
+def inputs(image: Image) -> list[Path]:
+    """List the files of this checkout that an image is built from: what its Dockerfile copies."""
+    dockerfile = image.root / image.dockerfile
+    text = dockerfile.read_text(encoding="utf-8")
+    lines = re.findall(r"^COPY (?!--)(.+) \S+$", text, re.MULTILINE)
+    copied = [name for line in lines for name in line.split()]
+    sources = [path for name in copied for path in _files(image.root / name)]
+    return [dockerfile, image.root / ".dockerignore", *sources]
+
+
+def build(image: Image) -> str:
+    """Build an image, unless that was done; give its reference.
+
+    Raises:
+        RuntimeError: it cannot be built.
+    """
+    name = reference(image)
+    with lock():
+        if name not in names():
+            with _options(image) as options:
+                buildah("build", *options, "--tag", name, str(image.root))
+            keep_only(name)
+    return name
+
+
+def load(image: Image, ctr: Sequence[str]) -> str:
+    """Bring an image into a containerd, unless it is there; give its reference.
+
+    Args:
+        ctr: how the client of that containerd is called.
+
+    Raises:
+        RuntimeError: it cannot be built, or containerd does not take it.
+    """
+    with lock():
+        name = build(image)
+        hand_over(name, ctr)
+    return name
+
+
+def discard(image: Image) -> None:
+    """Remove what is kept of an image."""
+    with lock():
+        buildah("rmi", build(image))
+        shutil.rmtree(layout(reference(image)), ignore_errors=True)
+
+
+def _files(place: Path) -> list[Path]:
+    """List what a copy takes, as `.dockerignore` leaves it."""
+    if place.is_file():
+        return [place]
+    within = sorted(place.rglob("*"))
+    return [path for path in within if path.is_file() and "__pycache__" not in path.parts]
+
+
+@contextmanager
+def _options(image: Image) -> Iterator[list[str]]:
+    common = ["--isolation", "chroot", "--layers", "--file", str(image.root / image.dockerfile)]
+    if image.program is None:
+        yield [*common, "--build-arg", f"BASE={base_image()}", *_network()]
+        return
+    with TemporaryDirectory(dir=folder()) as built:
+        shutil.copy(image.program(), Path(built) / image.name)
+        yield [*common, "--build-context", f"built={built}"]
+
+
+def _network() -> list[str]:
+    """Let a build reach what this machine reaches; nothing of this remains in the image."""
+    authorities = os.environ.get("SSL_CERT_FILE", _AUTHORITIES)
+    found = {secret: os.environ.get(name) for secret, name in _INDEX_SETTINGS.items()}
+    secrets = [f"--secret=id={secret},src={path}" for secret, path in found.items() if path]
+    return ["--network=host", f"--volume={authorities}:{_AUTHORITIES}:ro", *secrets]
+
+
+if __name__ == "__main__":
+    for one in IMAGES:
+        print(build(one))

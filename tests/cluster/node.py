@@ -1,0 +1,119 @@
+"""A node that runs, or ran: where its files are and how to talk to it."""
+
+import hashlib
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster import cgroups
+from cluster.components import ADMIN, ENVIRONMENT, account_file
+from cluster.network import Link
+from cluster.processes import BOUND
+from cluster.supervisor import LINK
+from offsite_testing.gobuild import cache
+
+
+@dataclass(frozen=True)
+class Node:
+    """A Kubernetes cluster of one node, in a folder of its own."""
+
+    name: str
+
+    @property
+    def folder(self) -> Path:
+        """Where all of it is."""
+        return nodes() / self.name
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's way in, from this machine."""
+        return self.folder / account_file(ADMIN)
+
+    @property
+    def link(self) -> Link:
+        """Its link to this machine; at its host's address, pods reach what listens there."""
+        return Link(int((self.folder / LINK).read_text(encoding="ascii")))
+
+    @property
+    def audit_log(self) -> Path:
+        """What the API server was asked to write, a line of JSON each."""
+        return self.folder / "log" / "audit.log"
+
+    @property
+    def group(self) -> str:
+        """The name of its control groups, which no other has."""
+        return f"{cgroups.PREFIX}{self._identity}"
+
+    @property
+    def hardware(self) -> str:
+        """The hardware address of the host's end of its link, which no other has."""
+        return f"02:{bytes.fromhex(self._identity).hex(':')}"
+
+    @property
+    def _identity(self) -> str:
+        return hashlib.sha256(bytes(self.folder)).hexdigest()[:10]
+
+    @property
+    def first_process(self) -> int | None:
+        """The process that everything in it ends with, if it runs."""
+        return cgroups.first_process(self.group)
+
+    def log(self, component: str) -> str:
+        """Read what a component told so far, as in `kubelet` or `supervisor`."""
+        return (self.folder / "log" / f"{component}.log").read_text(encoding="utf-8")
+
+    def kubectl(self, *arguments: str, given: str | None = None) -> str:
+        """Run kubectl as the administrator.
+
+        Args:
+            given: what it reads on stdin.
+
+        Raises:
+            RuntimeError: it failed; the message is its own.
+        """
+        command = [*BOUND, str(self.folder / "bin" / "kubectl"), *arguments]
+        # a bare environment: no proxy lies between us and the node
+        known = {"PATH": os.defpath, "HOME": str(self.folder), "KUBECONFIG": str(self.kubeconfig)}
+        done = subprocess.run(command, env=known, input=given, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise RuntimeError(f"kubectl {' '.join(arguments)}: {done.stderr}")
+        return done.stdout
+
+    def run(self, *command: str, given: Path | None = None) -> str:
+        """Run a command inside the node, as its root.
+
+        Args:
+            given: the file that it reads on stdin; some paths are others inside.
+
+        Raises:
+            RuntimeError: it failed, or the node does not run.
+        """
+        if self.first_process is None:
+            raise RuntimeError(f"node {self.name} does not run")
+        enter = ["nsenter", "--target", str(self.first_process), "--all", "--"]
+        with (given or Path(os.devnull)).open("rb") as stdin:
+            done = subprocess.run(
+                [*BOUND, *enter, *command],
+                env=ENVIRONMENT,
+                stdin=stdin,
+                capture_output=True,
+                text=True,
+            )
+        if done.returncode != 0:
+            raise RuntimeError(f"{' '.join(command)}: {done.stderr}")
+        return done.stdout
+
+    def load_image(self, archive: Path) -> None:
+        """Load images from an archive of Docker or OCI."""
+        self.run("ctr", "--namespace", "k8s.io", "images", "import", "-", given=archive)
+
+
+def nodes() -> Path:
+    """Name the folder that has the folders of all nodes."""
+    return Path(os.environ.get("OFFSITE_NODES") or cache() / "nodes").absolute()
+
+
+def all_nodes() -> list[Node]:
+    """List the nodes that are there, dead ones too."""
+    return [Node(path.name) for path in sorted(nodes().glob("*")) if path.is_dir()]

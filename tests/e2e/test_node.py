@@ -1,0 +1,298 @@
+"""The test cluster itself: real, by itself, and gone without a trace."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster import cgroups
+from cluster.addons import GPU, GPUS
+from cluster.archive import image_of
+from cluster.binaries import pause
+from cluster.lifecycle import running_node
+from cluster.node import Node
+from offsite_testing.gobuild import cache
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+TESTS = Path(__file__).parents[1]
+PROGRAMS = ("containerd", "etcd", "kube", "program")
+GROUPS = re.compile(r"/(offsite-|kubepods|k8s\.io)[^/]*$")
+HELD = """
+import signal, sys
+from cluster.lifecycle import running_node
+with running_node(sys.argv[1]):
+    print("up", flush=True)
+    signal.pause()
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep these nodes apart from a developer's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OFFSITE_NODES", str(tmp_path_factory.mktemp("nodes")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def before() -> dict[str, set[str]]:
+    return traces()
+
+
+@pytest.fixture(scope="module")
+def node(before: dict[str, set[str]]) -> Iterator[Node]:
+    with running_node("first") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def other(node: Node) -> Iterator[Node]:
+    with running_node("second") as running:
+        yield running
+
+
+def traces() -> dict[str, set[str]]:
+    """Look at everything of this machine in which a node could leave something."""
+    places = [cgroups.mount_point(name) for name in cgroups.hierarchies()]
+    mounts = Path("/proc/self/mounts").read_text()  # those in the cache are of images being built
+    groups = [path for place in places for path in place.glob("**/*") if GROUPS.search(str(path))]
+    return {
+        "links": lines("ip", "-brief", "address"),
+        "routes": lines("ip", "route", "show", "table", "all"),
+        "rules": lines("iptables-save") | lines("ip6tables-save"),
+        "listeners": lines("ss", "--listening", "--tcp", "--numeric", "--no-header"),
+        "mounts": {mount for mount in mounts.splitlines() if str(cache()) not in mount},
+        "groups": {str(path) for path in groups if path.is_dir()},
+        "processes": processes(),
+        "forwarding": {Path("/proc/sys/net/ipv4/ip_forward").read_text()},
+    }
+
+
+def processes() -> set[str]:
+    """List the processes that could be of a node, but none that only waits to be reaped."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it ended meanwhile
+            program = path.read_text(errors="replace").partition("\0")[0].rpartition("/")[2]
+            if program.startswith(PROGRAMS):
+                found.add(f"{path.parent.name} {program}")
+    return found
+
+
+def lines(*command: str) -> set[str]:
+    """List the lines that a command prints, without comments and counters."""
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return {line.partition("[")[0] for line in done.stdout.splitlines() if line[:1] != "#"}
+
+
+def added(before: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Tell what is there now and was not before."""
+    return {name: more for name, now in traces().items() if (more := now - before[name])}
+
+
+def wait(happened: Callable[[], bool], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+def apply(node: Node, *items: dict[str, Any]) -> None:
+    listed = {"apiVersion": "v1", "kind": "List", "items": items}
+    node.kubectl("apply", "--filename", "-", given=json.dumps(listed))
+
+
+def pod(name: str, namespace: str, gpus: int = 0, **spec: Any) -> dict[str, Any]:
+    limits = {GPU: str(gpus)} if gpus else {}
+    container = {"name": "pause", "image": "localhost/pause:1", "resources": {"limits": limits}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"containers": [{"imagePullPolicy": "Never", **container}], **spec},
+    }
+
+
+def namespace(node: Node, name: str, **labels: str) -> str:
+    """Make a namespace in which pods can be made at once."""
+    metadata = {"name": name, "labels": labels}
+    apply(node, {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+    node.kubectl("wait", "--for=create", f"--namespace={name}", "serviceaccount/default")
+    return name
+
+
+def test_it_leaves_the_network_of_the_machine_alone(
+    before: dict[str, set[str]], node: Node
+) -> None:
+    new = added(before)
+    assert {line.split()[0].split("@")[0] for line in new.pop("links")} == {node.link.name}
+    assert all(node.link.name in route for route in new.pop("routes"))
+    assert new.keys() == {"groups", "processes"}
+
+
+def test_two_stand_beside_each_other(node: Node, other: Node) -> None:
+    namespace(node, "only-here")
+    assert "only-here" in node.kubectl("get", "namespaces")
+    assert "only-here" not in other.kubectl("get", "namespaces")
+    assert {node.link, node.group}.isdisjoint({other.link, other.group})
+
+
+def test_a_restricted_namespace_refuses_a_plain_pod_and_runs_another(node: Node) -> None:
+    home = namespace(node, "strict", **{"pod-security.kubernetes.io/enforce": "restricted"})
+    with pytest.raises(RuntimeError, match="violates PodSecurity"):
+        apply(node, pod("plain", home))
+    strict = pod("strict", home)
+    strict["spec"]["securityContext"] = {
+        "runAsNonRoot": True,
+        "runAsUser": 1000,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    strict["spec"]["containers"][0]["securityContext"] = {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+    }
+    apply(node, strict)
+    node.kubectl("wait", f"--namespace={home}", "--for=condition=Ready", "pod/strict")
+
+
+def test_an_account_without_rights_is_refused(node: Node) -> None:
+    account = "--as=system:serviceaccount:default:default"
+    with pytest.raises(RuntimeError, match="Forbidden"):
+        node.kubectl("get", "secrets", "--all-namespaces", account)
+
+
+def test_a_kubelet_may_not_take_a_protected_label(node: Node) -> None:
+    kubelet = f"--kubeconfig={node.folder / 'kubelet.kubeconfig'}"
+    inside = str(node.folder / "bin" / "kubectl")
+    label = "node-restriction.kubernetes.io/trusted=yes"
+    with pytest.raises(RuntimeError, match="is not allowed to modify labels"):
+        node.run(inside, kubelet, "label", "node", "node", label)
+
+
+def test_what_was_written_is_in_the_audit_log(node: Node) -> None:
+    namespace(node, "audited")
+    events = [json.loads(line) for line in node.audit_log.read_text().splitlines()]
+    made = [(event["verb"], event["objectRef"].get("name")) for event in events]
+    assert ("create", "audited") in made or ("patch", "audited") in made
+
+
+def test_gpus_outlast_an_update_of_the_nodes_status(node: Node, tmp_path: Path) -> None:
+    def images() -> str:
+        return node.kubectl("get", "node", "node", "--output=jsonpath={.status.images}")
+
+    # an image that is new makes the kubelet write its status
+    archive = image_of(pause(), "localhost/news:1", tmp_path / "news.tar")
+    node.load_image(archive)
+    wait(lambda: "localhost/news:1" in images())
+    told = json.loads(node.kubectl("get", "node", "node", "--output=json"))["status"]
+    assert told["capacity"][GPU] == told["allocatable"][GPU] == str(GPUS)
+
+
+def test_gpus_are_counted(node: Node) -> None:
+    home = namespace(node, "gpus")
+    apply(node, pod("most", home, gpus=GPUS - 1), pod("more", home, gpus=2))
+    node.kubectl("wait", f"--namespace={home}", "--for=condition=Ready", "pod/most")
+    wait(lambda: "Insufficient nvidia.com/gpu" in node.kubectl("get", "events", f"-n={home}"))
+    node.kubectl("delete", "namespace", home)
+
+
+def test_a_quota_refuses_a_pod(node: Node) -> None:
+    home = namespace(node, "quota")
+    hard = {f"requests.{GPU}": "1"}
+    metadata = {"name": "gpus", "namespace": home}
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata}
+    apply(node, {**quota, "spec": {"hard": hard}})
+    told = "--for=jsonpath={.status.hard}"
+    node.kubectl("wait", f"--namespace={home}", told, "resourcequota/gpus")
+    with pytest.raises(RuntimeError, match="exceeded quota: gpus"):
+        apply(node, pod("greedy", home, gpus=2))
+
+
+def test_a_claim_gets_a_volume(node: Node) -> None:
+    home = namespace(node, "volumes")
+    request = {"resources": {"requests": {"storage": "1Gi"}}, "accessModes": ["ReadWriteOnce"]}
+    metadata = {"name": "data", "namespace": home}
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata}
+    volume = {"name": "data", "persistentVolumeClaim": {"claimName": "data"}}
+    apply(node, {**claim, "spec": request}, pod("user", home, volumes=[volume]))
+    node.kubectl("wait", f"--namespace={home}", "--for=condition=Ready", "pod/user")
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [("kubernetes.default.svc.cluster.local", True), ("offsite.example", False)],
+    ids=["a service", "the world"],
+)
+def test_names_are_those_of_services(node: Node, name: str, found: bool) -> None:
+    (node.folder / "resolv.conf").write_text("nameserver 10.96.0.10\n", encoding="ascii")
+    script = "mount --bind /run/node/resolv.conf /etc/resolv.conf && getent hosts $0 || echo none"
+    answer = node.run("unshare", "--mount", "sh", "-c", script, name)
+    assert answer.startswith("10.96.0.1 " if found else "none")
+
+
+def test_a_component_that_ended_is_started_again(node: Node) -> None:
+    node.run("pkill", "--exact", "kube-scheduler")
+    wait(lambda: node.log("supervisor").count("kube-scheduler starts") == 2)
+
+
+def test_a_second_of_the_same_name_is_refused(node: Node) -> None:
+    with pytest.raises(RuntimeError, match="there is a node first already"), running_node("first"):
+        pass
+
+
+@pytest.mark.parametrize("component", ["containerd", "kubelet", None], ids=str)
+def test_a_killed_run_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, component: str | None
+) -> None:
+    """Kill it as soon as a component was started, or once all is ready."""
+    before = traces()
+    monkeypatch.setenv("OFFSITE_NODES", str(tmp_path / "nodes"))
+    doomed = Node("doomed")
+    known = {**os.environ, "PYTHONPATH": str(TESTS)}
+    command = [sys.executable, "-c", HELD, doomed.name]
+    with subprocess.Popen(command, env=known, stdout=subprocess.PIPE) as run:
+        if component:
+            wait((doomed.folder / "log" / f"{component}.log").exists)
+        else:
+            assert run.stdout is not None
+            assert run.stdout.readline() == b"up\n"
+        run.send_signal(signal.SIGKILL)
+    try:
+        wait(lambda: not cgroups.processes(doomed.group), seconds=20)
+        # the kernel removes the link by itself, a minute or two later
+        assert added(before).keys() <= {"groups", "links", "routes"}, "what namespaces cannot hold"
+    finally:
+        assert "removed what was left of node doomed" in cluster("down")
+    assert added(before) == {}
+    assert not doomed.folder.exists()
+
+
+def test_a_developers_node_outlives_its_starter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = traces()
+    monkeypatch.setenv("OFFSITE_NODES", str(tmp_path / "nodes"))
+    assert f"KUBECONFIG={Node('dev').kubeconfig}" in cluster("up")
+    try:
+        assert "dev\truns" in cluster("status")
+        assert "Ready" in Node("dev").kubectl("get", "nodes")
+    finally:
+        cluster("down")
+    assert added(before) == {}
+
+
+def cluster(command: str) -> str:
+    known = {**os.environ, "PYTHONPATH": str(TESTS)}
+    full = [sys.executable, "-m", "cluster", command]
+    return subprocess.run(full, env=known, check=True, capture_output=True, text=True).stdout
