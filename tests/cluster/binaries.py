@@ -1,4 +1,4 @@
-"""The programs of the node that are built from Go modules, and KubeRay's custom resources."""
+"""The programs of the node that are built from Go modules, and KubeRay's manifests."""
 
 import re
 import shutil
@@ -56,14 +56,14 @@ def kuberay() -> Path:
     return find(_kuberay())
 
 
-def kuberay_resources() -> Path:
-    """Give the folder with the CustomResourceDefinitions of KubeRay, as YAML."""
-    return kept(_kuberay(), "kuberay-crds", partial(_copy_resources, _kuberay()))
+def kuberay_manifests() -> Path:
+    """Give the folder of KubeRay's manifests, as its module has them for kustomize."""
+    return kept(_kuberay(), "kuberay-manifests", partial(_copy_manifests, _kuberay()))
 
 
 def build_all() -> list[Path]:
     """Find or build all of them, one after the other."""
-    programs = [pause, kube, coredns, kube_router, helm, kuberay, kuberay_resources]
+    programs = [pause, kube, coredns, kube_router, helm, kuberay, kuberay_manifests]
     return [program() for program in programs]
 
 
@@ -79,8 +79,7 @@ def _kuberay() -> GoProgram:
     return GoProgram("kuberay", _KUBERAY)
 
 
-def _copy_resources(program: GoProgram, target: Path) -> None:
-    source = module_folder(program, _KUBERAY) / "config" / "crd" / "bases"
-    target.mkdir(exist_ok=True)
-    for path in source.glob("*.yaml"):
-        shutil.copyfile(path, target / path.name)  # the module's own cannot be written
+def _copy_manifests(program: GoProgram, target: Path) -> None:
+    source = module_folder(program, _KUBERAY) / "config"
+    # its own files cannot be written, and so not be removed
+    shutil.copytree(source, target, copy_function=shutil.copyfile, dirs_exist_ok=True)

@@ -93,6 +93,18 @@ def load(image: Image, ctr: Sequence[str]) -> str:
     return name
 
 
+def push(name: str, registry: str) -> str:
+    """Push an image that was built to a registry; give its reference there.
+
+    Raises:
+        RuntimeError: the registry does not take it.
+    """
+    there = f"{registry}/{name.rpartition('/')[2]}"
+    with lock():
+        buildah("push", name, f"docker://{there}")
+    return there
+
+
 def discard(image: Image) -> None:
     """Remove what is kept of an image."""
     with lock():

@@ -55,6 +55,15 @@ class Node:
         return hashlib.sha256(bytes(self.folder)).hexdigest()[:10]
 
     @property
+    def ctr(self) -> list[str]:
+        """How the client of its containerd is called.
+
+        Raises:
+            RuntimeError: the node does not run.
+        """
+        return [*self._enter, "ctr"]
+
+    @property
     def first_process(self) -> int | None:
         """The process that everything in it ends with, if it runs."""
         return cgroups.first_process(self.group)
@@ -89,9 +98,7 @@ class Node:
         Raises:
             RuntimeError: it failed, or the node does not run.
         """
-        if self.first_process is None:
-            raise RuntimeError(f"node {self.name} does not run")
-        enter = ["nsenter", "--target", str(self.first_process), "--all", "--"]
+        enter = self._enter
         with (given or Path(os.devnull)).open("rb") as stdin:
             done = subprocess.run(
                 [*BOUND, *enter, *command],
@@ -103,6 +110,12 @@ class Node:
         if done.returncode != 0:
             raise RuntimeError(f"{' '.join(command)}: {done.stderr}")
         return done.stdout
+
+    @property
+    def _enter(self) -> list[str]:
+        if self.first_process is None:
+            raise RuntimeError(f"node {self.name} does not run")
+        return ["nsenter", "--target", str(self.first_process), "--all", "--"]
 
     def load_image(self, archive: Path) -> None:
         """Load images from an archive of Docker or OCI."""

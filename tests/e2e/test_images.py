@@ -1,5 +1,6 @@
 """The images hold what their pods need, run confined, and are built anew only where changed."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster.access import KUBECONFIG
 from cluster.buildah import buildah, call
 from cluster.container import layers, run
 from cluster.images import (
@@ -23,7 +25,11 @@ from cluster.images import (
     load,
 )
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(1800),
+    pytest.mark.skipif(KUBECONFIG in os.environ, reason=f"of this machine; {KUBECONFIG} is set"),
+]
 
 IMPORTABLE = "import importlib.util as u, sys; print([n for n in sys.argv[1:] if u.find_spec(n)])"
 WRITABLE = """

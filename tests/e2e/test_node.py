@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from cluster import cgroups
+from cluster.access import KUBECONFIG
 from cluster.addons import GPU, GPUS
 from cluster.archive import image_of
 from cluster.binaries import pause
@@ -22,7 +23,13 @@ from cluster.lifecycle import running_node
 from cluster.node import Node
 from offsite_testing.gobuild import cache
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(
+        KUBECONFIG in os.environ, reason=f"of own nodes; {KUBECONFIG} is set"
+    ),
+]
 
 TESTS = Path(__file__).parents[1]
 PROGRAMS = ("containerd", "etcd", "kube", "program")

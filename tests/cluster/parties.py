@@ -1,0 +1,60 @@
+"""An organization in a cluster: a namespace with its keys and its account at the exchange."""
+
+from base64 import b64encode
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.minio import MinioPod
+from cluster.namespaces import Namespace
+from offsite.exchange.home import keep_ring, peers_of, public_path, ring_path
+from offsite.sealing import Ring
+from offsite.sealing.parts import canonical
+from offsite.store.admin import ExchangeAdmin
+
+BUCKET = "exchange"
+IDENTITY, EXCHANGE = "offsite-identity", "offsite-exchange"
+"""The Secrets of a party: its keys with those of its peers, and its account."""
+
+
+@dataclass(frozen=True)
+class Party:
+    """An organization, as its administrator set it up."""
+
+    id: str
+    space: Namespace
+    ring: Ring
+
+
+def introduce(minio: MinioPod, spaces: dict[str, Namespace], folder: Path) -> list[Party]:
+    """Make parties who know each other, each with an account of its own at one exchange.
+
+    Args:
+        spaces: the namespace of each, by its id.
+        folder: for files that are handed over.
+    """
+    parties = [Party(name, space, Ring.new(name)) for name, space in spaces.items()]
+    admin = ExchangeAdmin(minio.store(BUCKET))
+    admin.prepare()
+    for party in parties:
+        others = [other for other in parties if other is not party]
+        for other in others:
+            admin.grant(party.id, other.id, folder / "credentials")
+        _keep_secrets(party, others, folder)
+    return parties
+
+
+def _keep_secrets(party: Party, others: list[Party], folder: Path) -> None:
+    home = folder / party.id
+    keep_ring(home, party.ring, None)
+    for other in others:
+        peers_of(home).add(canonical(other.ring.public().wire()), other.id)
+    peers = {f"peer-{path.name}": path for path in (home / "peers").iterdir()}
+    keys = {"ring.json": ring_path(home), "public.json": public_path(home), **peers}
+    _secret(party, IDENTITY, keys)
+    _secret(party, EXCHANGE, {"credentials.json": folder / "credentials" / f"{party.id}.json"})
+
+
+def _secret(party: Party, name: str, files: dict[str, Path]) -> None:
+    data = {key: b64encode(path.read_bytes()).decode() for key, path in files.items()}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}}
+    party.space.apply({**secret, "data": data})

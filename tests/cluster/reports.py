@@ -1,0 +1,50 @@
+"""What a cluster knows of a test that failed: events, pods, logs, what was asked of the API."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+
+from cluster.access import Cluster
+from cluster.kuberay import NAMESPACE as KUBERAY
+from cluster.namespaces import Namespace
+
+_TAIL = 80
+_AUDITED = 40
+
+
+def report(cluster: Cluster, spaces: Iterable[Namespace]) -> Iterator[tuple[str, str]]:
+    """Collect it, as titles and texts. What cannot be had says why, and hides nothing else."""
+    for space in spaces:
+        yield f"{space.name}: events", _told(_events, space)
+        yield f"{space.name}: pods", _told(space.kubectl, "describe", "pods")
+        for name in _told(space.kubectl, "get", "pods", "--output=name").split():
+            yield f"{space.name}: log of {name}", _told(_log, space, name)
+        yield f"{space.name}: audit log", _told(_audit, cluster, space)
+    operator = Namespace(cluster, KUBERAY), "deployment/kuberay-operator"
+    yield "log of the KubeRay operator", _told(_log, *operator)
+
+
+def _events(space: Namespace) -> str:
+    return space.kubectl("get", "events", "--sort-by=.lastTimestamp")
+
+
+def _log(space: Namespace, what: str) -> str:
+    return space.kubectl("logs", what, "--all-containers", "--prefix", f"--tail={_TAIL}")
+
+
+def _audit(cluster: Cluster, space: Namespace) -> str:
+    if cluster.node is None:
+        return "of another cluster its administrator has it"
+    found = [
+        f"{event['requestReceivedTimestamp']} {event['user']['username']} {event['verb']} "
+        f"{event['requestURI']} {event.get('responseStatus', {}).get('code')}"
+        for event in map(json.loads, cluster.node.audit_log.read_text("utf-8").splitlines())
+        if event.get("objectRef", {}).get("namespace") == space.name
+    ]
+    return "\n".join(found[-_AUDITED:])
+
+
+def _told(ask: Callable[..., str], *arguments: object) -> str:
+    try:
+        return ask(*arguments)
+    except RuntimeError as error:
+        return str(error)

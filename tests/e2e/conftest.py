@@ -1,0 +1,87 @@
+"""The cluster of the e2e tests, and what a failure reports of it."""
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from cluster import kuberay as ray
+from cluster.access import KUBECONFIG, Cluster, reached_cluster
+from cluster.minio import MinioPod, running_minio
+from cluster.namespaces import Namespace, new_namespace
+from cluster.parties import Party, introduce
+from cluster.reports import report
+
+_SPACES = pytest.StashKey[list[Namespace]]()
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A node of the tests' own, or the cluster that the environment names."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OFFSITE_NODES", str(tmp_path_factory.mktemp("nodes")))
+        with reached_cluster("e2e") as found:
+            yield found
+
+
+@pytest.fixture
+def own_cluster(cluster: Cluster) -> Cluster:
+    """The node of the tests' own."""
+    if cluster.node is None:
+        pytest.skip(f"{KUBECONFIG} names a cluster whose node is not ours to look into")
+    return cluster
+
+
+@pytest.fixture
+def new_space(
+    request: pytest.FixtureRequest, cluster: Cluster
+) -> Iterator[Callable[[str], Namespace]]:
+    """Make namespaces, each of a kind; all are gone when the test is done."""
+    with ExitStack() as stack:
+
+        def make(kind: str) -> Namespace:
+            space = stack.enter_context(new_namespace(cluster, kind))
+            request.node.stash.setdefault(_SPACES, []).append(space)
+            return space
+
+        yield make
+
+
+@pytest.fixture
+def namespace(new_space: Callable[[str], Namespace]) -> Namespace:
+    """A restricted namespace of the test's own."""
+    return new_space("test")
+
+
+@pytest.fixture(scope="session")
+def kuberay(cluster: Cluster) -> None:
+    """KubeRay, in the whole cluster."""
+    ray.install(cluster)
+
+
+@pytest.fixture
+def minio(new_space: Callable[[str], Namespace]) -> Iterator[MinioPod]:
+    """A MinIO in a namespace of its own."""
+    with running_minio(new_space("minio")) as running:
+        yield running
+
+
+@pytest.fixture
+def party(
+    minio: MinioPod, new_space: Callable[[str], Namespace], tmp_path: Path
+) -> Callable[..., list[Party]]:
+    """Make organizations that know each other, by their ids."""
+    return lambda *ids: introduce(minio, {name: new_space(name) for name in ids}, tmp_path)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add to the report of a failure what the cluster knows, while it still knows it."""
+    made = yield
+    spaces = item.stash.get(_SPACES, [])
+    if made.failed and call.when in ("setup", "call") and spaces:
+        made.sections += report(spaces[0].cluster, spaces)
+    return made
