@@ -26,9 +26,7 @@ from offsite_testing.gobuild import cache
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.timeout(900),
-    pytest.mark.skipif(
-        KUBECONFIG in os.environ, reason=f"of own nodes; {KUBECONFIG} is set"
-    ),
+    pytest.mark.skipif(KUBECONFIG in os.environ, reason=f"of own nodes; {KUBECONFIG} is set"),
 ]
 
 TESTS = Path(__file__).parents[1]
