@@ -23,7 +23,7 @@ def locked(path: Path, busy: str | None = None) -> Iterator[None]:
     lock = FileLock(path, timeout=-1 if busy is None else 0)
     with disk_errors(path), new_folder(path.parent):
         try:
-            lock.acquire()
+            _acquire(lock, path.parent)
         except Timeout as error:
             raise OffsiteError(f"{busy}: it holds {path}") from error
         try:
@@ -32,3 +32,14 @@ def locked(path: Path, busy: str | None = None) -> Iterator[None]:
             # before the release: filelock takes no lock on a file that was deleted meanwhile
             path.unlink(missing_ok=True)
             lock.release()
+
+
+def _acquire(lock: FileLock, folder: Path) -> None:
+    """Acquire a lock; whoever held it may just have taken its folder away, which was new to him."""
+    while True:
+        try:
+            lock.acquire()
+        except FileNotFoundError:
+            folder.mkdir(parents=True, exist_ok=True)
+        else:
+            return

@@ -470,7 +470,7 @@ BAD: dict[str, tuple[str, dict[str, Any], Callable[[Parties], object], list[str]
         PLUGGED,
         plug_in(export={"to": "model"}),
         nothing,
-        ["lab/model is there already", "name another folder"],
+        ["lab/model is there already", "name another place"],
     ),
     "bad peer": (EMULATOR, {**distill(), "peer": "Hospital!"}, nothing, ["spec.peer", "DNS label"]),
 }
