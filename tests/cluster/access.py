@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster.images import Image, build, load, push
+from cluster.images import Image, build, load, push, reference
 from cluster.lifecycle import running_node
 from cluster.node import Node
 from cluster.processes import BOUND
@@ -70,14 +70,14 @@ class Cluster:
     def image(self, image: Image) -> str:
         """Bring an image of this checkout to where the cluster finds it; give its reference.
 
+        Without a registry another cluster has it already, as `kind load` gives it one.
+
         Raises:
-            RuntimeError: it cannot be built, or there is no way for it.
+            RuntimeError: it cannot be built, or is not taken.
         """
         if self.node is not None:
             return load(image, self.node.ctr)
-        if self.registry is None:
-            raise RuntimeError(f"{REGISTRY} names no registry that the other cluster reaches")
-        return push(build(image), self.registry)
+        return reference(image) if self.registry is None else push(build(image), self.registry)
 
     def _command(self, *arguments: str) -> list[str]:
         return [self.kubectl_path, f"--kubeconfig={self.kubeconfig}", *arguments]
