@@ -17,8 +17,9 @@ app = typer.Typer(help="A Kubernetes of one node on this machine.", no_args_is_h
 def build() -> None:
     """Install and build every program that a node needs."""
     debian.install()
-    for path in binaries.build_all():
-        typer.echo(path)
+    for program in binaries.PROGRAMS:
+        typer.echo(f"{program.__name__}: ", nl=False)  # the first build of one takes minutes
+        typer.echo(program())
 
 
 @app.command()

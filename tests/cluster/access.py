@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from cluster.images import Image, build, load, push, reference
-from cluster.lifecycle import running_node
+from cluster.lifecycle import remove_dead, running_node
 from cluster.node import Node
 from cluster.processes import BOUND
 
@@ -52,10 +52,14 @@ class Cluster:
             raise RuntimeError(f"kubectl {' '.join(arguments)}: {done.stderr}")
         return done.stdout
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start a kubectl that goes on until it is ended, or this thread is."""
+    def start(self, *arguments: str, told: IO[str]) -> subprocess.Popen[bytes]:
+        """Start a kubectl that goes on until it is ended, or this thread is.
+
+        Args:
+            told: the file that it writes to; a pipe that nobody reads would stop it.
+        """
         command = [*BOUND, *self._command(*arguments)]
-        return subprocess.Popen(command, env=self._environ, stdout=subprocess.PIPE, text=True)
+        return subprocess.Popen(command, env=self._environ, stdout=told)
 
     def get(self, *arguments: str) -> Any:
         """Get an object, or a list of them, as JSON."""
@@ -93,11 +97,15 @@ class Cluster:
 def reached_cluster(name: str) -> Iterator[Cluster]:
     """Reach the cluster that the environment names, or run a node while the `with` block runs.
 
+    Args:
+        name: of the node; another run beside it needs another one.
+
     Raises:
         RuntimeError: no kubectl for the one, or the other cannot be started.
     """
     named = os.environ.get(KUBECONFIG)
-    if named is None:
+    if not named:
+        remove_dead()  # what an earlier run left that was killed
         with running_node(name) as node:
             yield Cluster(node.kubeconfig, str(node.folder / "bin" / "kubectl"), node)
         return

@@ -61,10 +61,8 @@ def kuberay_manifests() -> Path:
     return kept(_kuberay(), "kuberay-manifests", partial(_copy_manifests, _kuberay()))
 
 
-def build_all() -> list[Path]:
-    """Find or build all of them, one after the other."""
-    programs = [pause, kube, coredns, kube_router, helm, kuberay, kuberay_manifests]
-    return [program() for program in programs]
+PROGRAMS = (pause, kube, coredns, kube_router, helm, kuberay, kuberay_manifests)
+"""What finds or builds each of them."""
 
 
 def pinned(program: str, module: str) -> str:

@@ -13,9 +13,11 @@ from offsite_testing.gobuild import cache
 
 _PACKAGES = {
     "buildah": "buildah",
+    "ca-certificates": "update-ca-certificates",
     "conntrack": "conntrack",
     "containerd": "containerd",
     "containernetworking-plugins": "/usr/lib/cni/bridge",
+    "debian-archive-keyring": "/usr/share/keyrings/debian-archive-keyring.gpg",
     "debootstrap": "debootstrap",
     "etcd-server": "etcd",
     "ethtool": "ethtool",
@@ -23,12 +25,13 @@ _PACKAGES = {
     "ipset": "ipset",
     "iptables": "iptables",
     "openssl": "openssl",
+    "procps": "pkill",
     "runc": "runc",
     "skopeo": "skopeo",
     "socat": "socat",
     "util-linux": "unshare",
 }
-"""A program of each package, which shows that it is there, wherever it came from."""
+"""A program or a file of each package, which shows that it is there, wherever it came from."""
 
 _PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
 _POLICY = Path("/usr/sbin/policy-rc.d")
@@ -43,6 +46,8 @@ def install() -> None:
     """
     cache().mkdir(parents=True, exist_ok=True)
     with FileLock(cache() / "debian.lock"):
+        if _is_ours() and os.geteuid() == 0:  # a kill left it behind
+            _POLICY.unlink()
         if lacking := missing():
             with _services_refused(lacking):
                 _apt_get("update")
@@ -50,8 +55,12 @@ def install() -> None:
 
 
 def missing() -> list[str]:
-    """List the packages of which the program is not there."""
-    return [name for name, program in _PACKAGES.items() if not shutil.which(program, path=_PATH)]
+    """List the packages of which the program, or the file, is not there."""
+    return [name for name, program in _PACKAGES.items() if not _is_there(program)]
+
+
+def _is_there(program: str) -> bool:
+    return Path(program).is_file() if program[0] == "/" else bool(shutil.which(program, path=_PATH))
 
 
 @contextmanager
@@ -60,8 +69,7 @@ def _services_refused(packages: list[str]) -> Iterator[None]:
         raise RuntimeError(
             f"the test cluster needs these packages; install them: {' '.join(packages)}"
         )
-    # ours, where a kill left it behind
-    ours = not _POLICY.exists() or _POLICY.read_text(encoding="utf-8") == _REFUSAL
+    ours = not _POLICY.exists()
     if ours:
         _POLICY.write_text(_REFUSAL, encoding="utf-8")
         _POLICY.chmod(0o755)
@@ -70,6 +78,10 @@ def _services_refused(packages: list[str]) -> Iterator[None]:
     finally:
         if ours:
             _POLICY.unlink()
+
+
+def _is_ours() -> bool:
+    return _POLICY.is_file() and _POLICY.read_text(encoding="utf-8") == _REFUSAL
 
 
 def _apt_get(*arguments: str) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,7 +49,8 @@ def reference(image: Image) -> str:
     for path in inputs(image):
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         name = path.relative_to(image.root)
-        digest.update(f"{name} {path.stat().st_mode:o} {content}\n".encode())
+        runs = bool(path.stat().st_mode & stat.S_IXUSR)
+        digest.update(f"{name} {runs} {content}\n".encode())
     digest.update(image.program().read_bytes() if image.program else base_name().encode())
     return f"localhost/offsite-{image.name}:{digest.hexdigest()[:12]}"
 

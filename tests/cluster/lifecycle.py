@@ -16,6 +16,8 @@ from cluster.supervisor import LINK, STARTED
 
 _HERE = Path(__file__).parent
 _PATIENCE = 120.0
+_TOLD = 1500
+"""Characters of each log that a failure tells."""
 
 
 @contextmanager
@@ -48,6 +50,10 @@ def start(name: str, *, detached: bool = False) -> Node:
             _fill(node)
             _enter(node, () if detached else BOUND)
             addons.install(node)
+        except RuntimeError as error:
+            told = _told(node)
+            _remove(node)
+            raise RuntimeError(f"{error}\n{told}") from error
         except BaseException:
             _remove(node)
             raise
@@ -72,6 +78,13 @@ def remove_dead() -> list[str]:
     for group in cgroups.empty_groups():  # of a node whose folder somebody else has removed
         cgroups.remove(group)
     return dead
+
+
+def _told(node: Node) -> str:
+    """Collect the ends of the components' logs, which go with the node."""
+    logs = sorted((node.folder / "log").glob("*.log"))
+    ends = {path.stem: path.read_text("utf-8", "replace")[-_TOLD:] for path in logs}
+    return "\n".join(f"--- {name}\n{end}" for name, end in ends.items())
 
 
 def _locked(name: str, seconds: float = _PATIENCE) -> FileLock:

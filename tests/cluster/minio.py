@@ -2,9 +2,13 @@
 
 import re
 import secrets
+import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 from cluster.access import Manifest
@@ -51,16 +55,23 @@ def running_minio(space: Namespace) -> Iterator[MinioPod]:
 def forwarded(space: Namespace, what: str, port: int) -> Iterator[int]:
     """Reach a port of a pod on the loopback; gives the port there."""
     command = ("port-forward", f"--namespace={space.name}", what, f":{port}")
-    with space.cluster.start(*command) as process:
+    with (
+        NamedTemporaryFile("w+") as told,
+        space.cluster.start(*command, told=told) as process,
+    ):
         try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            found = re.search(r"127\.0\.0\.1:(\d+)", line)
-            if found is None:
-                raise RuntimeError(f"{what} of {space.name} cannot be reached: {line}")
-            yield int(found[1])
+            yield _port_in(Path(told.name), process)
         finally:
             process.terminate()
+
+
+def _port_in(told: Path, process: subprocess.Popen[bytes]) -> int:
+    """Wait until kubectl has told at which port it listens."""
+    while (found := re.search(r"127\.0\.0\.1:(\d+)", told.read_text())) is None:
+        if process.poll() is not None:
+            raise RuntimeError(f"the port cannot be forwarded: {told.read_text()}")
+        time.sleep(0.05)
+    return int(found[1])
 
 
 def _manifests(image: str, user: str, password: str) -> list[Manifest]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 from cluster.access import Cluster
 from cluster.kuberay import NAMESPACE as KUBERAY
@@ -9,6 +10,7 @@ from cluster.namespaces import Namespace
 
 _TAIL = 80
 _AUDITED = 40
+_COMPONENT_TAIL = 20
 
 
 def report(cluster: Cluster, spaces: Iterable[Namespace]) -> Iterator[tuple[str, str]]:
@@ -21,6 +23,7 @@ def report(cluster: Cluster, spaces: Iterable[Namespace]) -> Iterator[tuple[str,
         yield f"{space.name}: audit log", _told(_audit, cluster, space)
     operator = Namespace(cluster, KUBERAY), "deployment/kuberay-operator"
     yield "log of the KubeRay operator", _told(_log, *operator)
+    yield from _components(cluster)
 
 
 def _events(space: Namespace) -> str:
@@ -37,14 +40,27 @@ def _audit(cluster: Cluster, space: Namespace) -> str:
     found = [
         f"{event['requestReceivedTimestamp']} {event['user']['username']} {event['verb']} "
         f"{event['requestURI']} {event.get('responseStatus', {}).get('code')}"
-        for event in map(json.loads, cluster.node.audit_log.read_text("utf-8").splitlines())
+        for event in map(json.loads, _whole_lines(cluster.node.audit_log))
         if event.get("objectRef", {}).get("namespace") == space.name
     ]
     return "\n".join(found[-_AUDITED:])
 
 
+def _whole_lines(path: Path) -> list[str]:
+    """Read what is being written: the last line may be torn."""
+    return path.read_text("utf-8").split("\n")[:-1]
+
+
+def _components(cluster: Cluster) -> Iterator[tuple[str, str]]:
+    if cluster.node is None:
+        return
+    for path in sorted((cluster.node.folder / "log").glob("*.log")):
+        if path != cluster.node.audit_log:
+            yield f"log of {path.stem}", "\n".join(_whole_lines(path)[-_COMPONENT_TAIL:])
+
+
 def _told(ask: Callable[..., str], *arguments: object) -> str:
     try:
         return ask(*arguments)
-    except RuntimeError as error:
-        return str(error)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"

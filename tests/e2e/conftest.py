@@ -1,5 +1,6 @@
 """The cluster of the e2e tests, and what a failure reports of it."""
 
+import secrets
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,12 +18,10 @@ _SPACES = pytest.StashKey[list[Namespace]]()
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A node of the tests' own, or the cluster that the environment names."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OFFSITE_NODES", str(tmp_path_factory.mktemp("nodes")))
-        with reached_cluster("e2e") as found:
-            yield found
+def cluster() -> Iterator[Cluster]:
+    """A node of the tests' own, which `make cluster-down` finds, or the cluster that is named."""
+    with reached_cluster(f"e2e-{secrets.token_hex(3)}") as found:
+        yield found
 
 
 @pytest.fixture
