@@ -9,7 +9,7 @@ from typing import NamedTuple
 from offsite.bundle.provenance import Provenance, check_plugged_in
 from offsite.errors import BundleError, InputError, NotAllowedError
 from offsite.events import Monitor
-from offsite.exchange.mailbox import LEAF, envelope_name, prefix_of, read_at
+from offsite.exchange.mailbox import LEAF, envelope_name, listing_of, prefix_of, read_at
 from offsite.exchange.receiving import fetch_shard
 from offsite.sealing import Envelope, PublicRing
 from offsite.store import ObjectStore
@@ -69,7 +69,8 @@ class Witness:
         """
         place = self._find(digest)
         envelope = self._read(place)
-        if (newest := self._newest(place)) > place.sequence:
+        newest = max(listing_of(self.store, place.prefix).envelopes, default=place.sequence)
+        if newest > place.sequence:
             monitor.log(f"sequence {newest} took the place of it, so its shards are not looked at")
             return envelope
         tracker = monitor.track("verify", max(1, len(envelope.header.shards)))
@@ -140,13 +141,6 @@ class Witness:
                 prefix = prefix_of(sender.id, recipient.id, name)
                 found.append(_Place(prefix, int(leaf[1]), key, sender))
         return sorted(found, key=lambda place: place[:3])
-
-    def _newest(self, place: _Place) -> int:
-        leaves = (LEAF.fullmatch(key.removeprefix(place.prefix)) for key in self._keys(place))
-        return max(int(leaf[1]) for leaf in leaves if leaf and leaf[2])
-
-    def _keys(self, place: _Place) -> list[str]:
-        return [place.key, *self.store.sizes(place.prefix)]
 
     def _read(self, place: _Place) -> Envelope:
         return read_at(self.store, place.sender, place.key, place.prefix, place.sequence)
