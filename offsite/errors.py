@@ -13,6 +13,7 @@
         ├── ModelError            the model owner's model
         │   └── UnknownFamilyError    its architecture has no row in the table
         └── BundleError           what the other party sent
+            └── NotSentError          it sent nothing of that name yet
 
 Messages name the thing and the remedy, in lower case and without a full stop, since they stand
 behind `offsite: error:`. Anything that is not an `OffsiteError` is a bug and keeps its traceback.
@@ -95,3 +96,7 @@ class UnknownFamilyError(ModelError):
 
 class BundleError(InputError):
     """A bundle is damaged, not what it claims to be, or holds what it may not hold."""
+
+
+class NotSentError(BundleError):
+    """The other party sent no such bundle, or not yet."""

@@ -2,13 +2,14 @@
 
 from offsite.exchange.books import Books
 from offsite.exchange.chain import Witness
-from offsite.exchange.mailbox import Mailbox, Reference, Sent, prefix_of
+from offsite.exchange.mailbox import Inbox, Mailbox, Reference, Sent, prefix_of
 from offsite.exchange.receiving import Checks, pull
 from offsite.exchange.sending import Outgoing, push, withdraw
 
 __all__ = [
     "Books",
     "Checks",
+    "Inbox",
     "Mailbox",
     "Outgoing",
     "Reference",

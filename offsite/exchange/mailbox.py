@@ -4,9 +4,10 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 from offsite.api import BUNDLE_PATTERN, PATTERN_MEANING
-from offsite.errors import BundleError, InputError
+from offsite.errors import BundleError, InputError, NotSentError
 from offsite.exchange.books import Books, check_fresh
 from offsite.sealing import Envelope, PublicRing, Ring, read_envelope
 from offsite.sealing.envelope import LARGEST_ENVELOPE
@@ -58,28 +59,43 @@ class Listing:
     shards: dict[int, dict[str, int]] = field(default_factory=dict)
 
 
+class PublicKeys(Protocol):
+    """The pinned keys of peers, as `Peers` has them in a folder."""
+
+    def get(self, alias: str) -> PublicRing:
+        """Find the keys of a peer; raises InputError: nobody pinned them."""
+        ...
+
+
+class Ledger(Protocol):
+    """What was accepted of peers, as `Books` has it in a folder."""
+
+    def accepted(self, peer: str, name: str) -> list[list[Any]]:
+        """See `Books.accepted`."""
+        ...
+
+    def accept(self, peer: str, name: str, sequence: int, digest: str) -> None:
+        """See `Books.accept`."""
+        ...
+
+
 @dataclass(frozen=True)
-class Mailbox:
-    """One party's side of an exchange."""
+class Inbox:
+    """What peers sent to a party. Looking at it needs no private key."""
 
-    ring: Ring
-    peers: Peers
+    id: str
+    """The party's id."""
+    peers: PublicKeys
     store: ObjectStore
-    books: Books
-    scratch: Path
-    """Where journals of unfinished transfers lie."""
-
-    @property
-    def id(self) -> str:
-        """The party's id."""
-        return self.ring.id
+    books: Ledger
 
     def incoming(self, peer: str, reference: Reference) -> Envelope:
         """Find the envelope to open: the newest one, or the one that was named.
 
         Raises:
-            BundleError: the peer sent none, or it may not be opened: not signed by the peer, of
-                another place, a replay, or taken back.
+            NotSentError: the peer sent none.
+            BundleError: it may not be opened: not signed by the peer, of another place, a replay,
+                or taken back.
         """
         ring = self.peers.get(peer)
         prefix = prefix_of(ring.id, self.id, reference.name)
@@ -110,10 +126,36 @@ class Mailbox:
             if wanted:
                 return wanted[0]
         named = f" with the envelope {reference.digest}" if reference.digest else ""
-        raise BundleError(
+        raise NotSentError(
             f"{ring.id} has sent {self.id} no bundle named {reference.name}{named}: there is none "
             f"at {self.store.uri(prefix)}"
         )
+
+
+@dataclass(frozen=True)
+class Mailbox:
+    """One party's side of an exchange."""
+
+    ring: Ring
+    peers: Peers
+    store: ObjectStore
+    books: Books
+    scratch: Path
+    """Where journals of unfinished transfers lie."""
+
+    @property
+    def id(self) -> str:
+        """The party's id."""
+        return self.ring.id
+
+    @property
+    def inbox(self) -> Inbox:
+        """What peers sent."""
+        return Inbox(self.id, self.peers, self.store, self.books)
+
+    def incoming(self, peer: str, reference: Reference) -> Envelope:
+        """See `Inbox.incoming`."""
+        return self.inbox.incoming(peer, reference)
 
     def sent(
         self, peer: PublicRing, listing: Listing, prefix: str, sequence: int, job: str

@@ -1,0 +1,89 @@
+"""What one pod of a stage is to do: the operator writes it, `python -m offsite run --task` reads it.
+
+A stage on a cluster has three steps, and only two of them hold keys: `Open` fetches, verifies and
+decrypts what the peer sent; `Work` trains; `Publish` seals, signs and sends. They hand things on
+through the party's private store.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.alias_generators import to_camel
+
+from offsite.api import Name, OffsiteJob
+from offsite.errors import InputError
+
+Step = Literal["Open", "Work", "Publish"]
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+PRIVATE_PATTERN = r"^(file:///.+|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+)$"
+
+
+class Task(BaseModel):
+    """One attempt at one step of one job."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="forbid",
+        frozen=True,
+        strict=True,
+    )
+
+    step: Step
+    uid: str = Field(pattern=r"^[A-Za-z0-9-]{1,64}$")
+    """Of the OffsiteJob: what is handed on, and what is sent, is known by it."""
+    attempt: int = Field(ge=1)
+    party: Name
+    """The id of the party whose job this is."""
+    peer_id: Name
+    """The id of the party that `job.spec.peer` is an alias of."""
+    public: str | None = None
+    """The peer's public file, as text; of the steps that hold keys."""
+    private: str = Field(pattern=PRIVATE_PATTERN)
+    """Where the party keeps its own: `s3://bucket/prefix`, or the folder of a mounted claim."""
+    exchange: str | None = None
+    """`s3://bucket`; of the steps that hold keys."""
+    envelope: Digest | None = None
+    """The one envelope that may be opened, and is answered."""
+    sequence: int | None = Field(None, ge=1)
+    """Under which the result is sent."""
+    max_kept_blocks: float = Field(1.0, gt=0, le=1)
+    """The largest share of the middle blocks that an emulator may keep."""
+    checkpoint_seconds: float = Field(60.0, ge=0)
+    job: OffsiteJob
+
+    @model_validator(mode="after")
+    def _step_has_what_it_needs(self) -> "Task":
+        spec = self.job.spec
+        needed: dict[str, object] = {}
+        if self.step != "Work":
+            needed |= {"public": self.public, "exchange": self.exchange}
+        if spec.distill is None:
+            needed["envelope"] = self.envelope
+        if self.step == "Publish" and spec.plug_in is None:
+            needed["sequence"] = self.sequence
+        if missing := [name for name, value in needed.items() if value is None]:
+            raise ValueError(f"step {self.step} of {spec.stage} needs {', '.join(missing)}")
+        return self
+
+    def wire(self) -> str:
+        """Write it as it is mounted into a pod."""
+        return self.model_dump_json(by_alias=True, exclude_none=True)
+
+
+def read_task(path: Path) -> Task:
+    """Read the task of this pod.
+
+    Raises:
+        InputError: it is not there, or an operator of another version wrote it.
+    """
+    try:
+        return Task.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"the task {path} cannot be read: {error}") from error
+    except ValidationError as error:
+        raise InputError(
+            f"{path} is no task of this version of offsite; the operator's image and the "
+            f"runtime's must be of one version: {error}"
+        ) from error
