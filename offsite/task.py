@@ -1,4 +1,4 @@
-"""What one pod of a stage is to do: the operator writes it, `python -m offsite run --task` reads it.
+"""What one pod of a stage is to do: the operator writes it, `python -m offsite run` reads it.
 
 A stage on a cluster has three steps, and only two of them hold keys: `Open` fetches, verifies and
 decrypts what the peer sent; `Work` trains; `Publish` seals, signs and sends. They hand things on

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from offsite.events import Event, Monitor, failure
-from offsite_cli.signals import stopping
+from offsite.signals import stopping
 
 _SECONDS_BETWEEN_LINES = 5.0
 

@@ -5,6 +5,7 @@ parts, at constant memory. A copy is used again for as long as the store has the
 """
 
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -39,8 +40,8 @@ class Library:
 
     copies: Path
     """The folder of copies; it may be deleted whenever no job runs."""
-    exchange: ObjectStore
-    """Where nothing of this may lie."""
+    exchange: ObjectStore | None
+    """Where nothing of this may lie; None: who uses it reaches no exchange."""
     environ: Mapping[str, str]
 
     def file(self, uri: str) -> Path:
@@ -91,6 +92,18 @@ class Library:
         store, key = self._open(uri)
         return store.get(key, most)
 
+    def write(self, uri: str, content: bytes) -> None:
+        """Write a small file."""
+        store, key = self._open(uri)
+        store.put(key, content)
+
+    def remove(self, uri: str) -> None:
+        """Delete the files below a prefix, and their copies."""
+        store, key = self._open(uri)
+        with self._alone():
+            store.delete(store.sizes(f"{key}/"))
+            shutil.rmtree(self.copies / store.bucket / key, ignore_errors=True)
+
     def put_folder(self, folder: Path, uri: str, last: str, done: Callable[[], object]) -> None:
         """Write a folder's files below a prefix.
 
@@ -111,7 +124,8 @@ class Library:
         if found is None or not all(_plain(part) for part in found[2].split("/")):
             raise InputError(f"{uri!r} names nothing in a bucket; use s3://bucket/path")
         store = s3_store(f"s3://{found[1]}", SETTINGS, self.environ)
-        refuse_same_place(self.exchange, store)
+        if self.exchange is not None:
+            refuse_same_place(self.exchange, store)
         return store, found[2]
 
     @contextmanager

@@ -8,7 +8,7 @@ from offsite.api import MODEL_PATTERN
 from offsite.data import read_rows
 from offsite.errors import DataError
 from offsite.events import Monitor
-from offsite.stages.places import from_hub, model_digest
+from offsite.steps.places import from_hub, model_digest
 from offsite_cli.demo import both
 from offsite_cli.demo.icd import questions, texts
 from offsite_cli.demo.model import packaged_model
