@@ -6,16 +6,14 @@ through the party's private store.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from offsite.api import Name, OffsiteJob
 from offsite.errors import InputError
+from offsite.resources import Digest, Step
 
-Step = Literal["Open", "Work", "Publish"]
-Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 PRIVATE_PATTERN = r"^(file:///.+|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+)$"
 
 

@@ -22,7 +22,8 @@ from offsite.exchange.home import ring_path
 from offsite.sealing.parts import canonical
 from offsite.stages.pod import run_work
 from offsite.steps.pod import Pod, run_open, run_publish
-from offsite.task import Step, Task
+from offsite.resources import Step
+from offsite.task import Task
 from offsite_testing.parties import (
     ADAPTER,
     EMULATOR,
@@ -206,9 +207,7 @@ def test_nothing_is_published_that_was_not_made(pods: Pods) -> None:
 def test_keys_of_somebody_else_are_told(pods: Pods) -> None:
     task = pods.task("Open", ADAPTER, tune(), party="clinic")
     task = task.model_copy(update={"party": HOSPITAL, "peer_id": "clinic"})
-    with pytest.raises(
-        InputError, match="the OffsitePeer lab holds the keys of lab, not"
-    ):
+    with pytest.raises(InputError, match="the OffsitePeer lab holds the keys of lab, not"):
         run_open(pods.pod(task), Monitor(lambda event: None))
 
 
