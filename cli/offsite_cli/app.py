@@ -8,7 +8,7 @@ import typer
 
 import offsite
 from offsite.errors import OffsiteError
-from offsite_cli import bundles, demo, exchange, keys, peers, run
+from offsite_cli import bundles, demo, exchange, keys, peers, private, run
 from offsite_cli.output import complain
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(peers.app, name="peers")
 app.add_typer(bundles.app, name="bundles")
 app.add_typer(exchange.app, name="exchange")
+app.add_typer(private.app, name="private")
 
 
 def _version(wanted: bool) -> None:
