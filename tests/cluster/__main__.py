@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cluster import binaries, debian
+from cluster import binaries, debian, images
 from cluster.lifecycle import remove, remove_dead, start
 from cluster.node import Node, all_nodes
 
@@ -38,6 +38,8 @@ def down() -> None:
     remove(_NAME)
     for name in remove_dead():
         typer.echo(f"removed what was left of node {name}")
+    for name in images.sweep():
+        typer.echo(f"removed image {name}")
 
 
 @app.command()

@@ -13,7 +13,7 @@ from typing import IO, Any
 from cluster.images import Image, build, load, push, reference
 from cluster.lifecycle import remove_dead, running_node
 from cluster.node import Node
-from cluster.processes import BOUND
+from cluster.processes import BOUND, run
 
 KUBECONFIG, REGISTRY = "OFFSITE_E2E_KUBECONFIG", "OFFSITE_E2E_REGISTRY"
 """The variables that name another cluster, and a registry that it and we reach."""
@@ -41,16 +41,7 @@ class Cluster:
         Raises:
             RuntimeError: it failed; the message is its own.
         """
-        done = subprocess.run(
-            self._command(*arguments),
-            env=self._environ,
-            input=given,
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode != 0:
-            raise RuntimeError(f"kubectl {' '.join(arguments)}: {done.stderr}")
-        return done.stdout
+        return run(self._command(*arguments), environment=self._environ, given=given)
 
     def start(self, *arguments: str, told: IO[str]) -> subprocess.Popen[bytes]:
         """Start a kubectl that goes on until it is ended, or this thread is.
@@ -88,9 +79,8 @@ class Cluster:
 
     @property
     def _environ(self) -> dict[str, str]:
-        home = str(self.kubeconfig.parent)
-        # no proxy may stand before our own node; before another cluster one may have to
-        return dict(os.environ) if self.node is None else {"PATH": os.defpath, "HOME": home}
+        # before another cluster a proxy may have to stand
+        return dict(os.environ) if self.node is None else self.node.client_environment
 
 
 @contextmanager

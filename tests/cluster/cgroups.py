@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
 PREFIX = "offsite-"
-"""That of the names of all nodes' groups."""
+"""That of the names of all nodes' groups, and of containers that run without a node."""
 
 _PATIENCE = 20.0
 

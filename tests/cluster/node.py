@@ -2,14 +2,13 @@
 
 import hashlib
 import os
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from cluster import cgroups
 from cluster.components import ADMIN, ENVIRONMENT, account_file
 from cluster.network import Link
-from cluster.processes import BOUND
+from cluster.processes import run
 from cluster.supervisor import LINK
 from offsite_testing.gobuild import cache
 
@@ -81,13 +80,13 @@ class Node:
         Raises:
             RuntimeError: it failed; the message is its own.
         """
-        command = [*BOUND, str(self.folder / "bin" / "kubectl"), *arguments]
-        # a bare environment: no proxy lies between us and the node
-        known = {"PATH": os.defpath, "HOME": str(self.folder), "KUBECONFIG": str(self.kubeconfig)}
-        done = subprocess.run(command, env=known, input=given, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise RuntimeError(f"kubectl {' '.join(arguments)}: {done.stderr}")
-        return done.stdout
+        command = [str(self.folder / "bin" / "kubectl"), *arguments]
+        return run(command, environment=self.client_environment, given=given)
+
+    @property
+    def client_environment(self) -> dict[str, str]:
+        """That of its clients: a bare one, so that no proxy stands between them and the node."""
+        return {"PATH": os.defpath, "HOME": str(self.folder), "KUBECONFIG": str(self.kubeconfig)}
 
     def run(self, *command: str, given: Path | None = None) -> str:
         """Run a command inside the node, as its root.
@@ -98,18 +97,7 @@ class Node:
         Raises:
             RuntimeError: it failed, or the node does not run.
         """
-        enter = self._enter
-        with (given or Path(os.devnull)).open("rb") as stdin:
-            done = subprocess.run(
-                [*BOUND, *enter, *command],
-                env=ENVIRONMENT,
-                stdin=stdin,
-                capture_output=True,
-                text=True,
-            )
-        if done.returncode != 0:
-            raise RuntimeError(f"{' '.join(command)}: {done.stderr}")
-        return done.stdout
+        return run([*self._enter, *command], environment=ENVIRONMENT, given=given)
 
     @property
     def _enter(self) -> list[str]:

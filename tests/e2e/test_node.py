@@ -6,8 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from cluster.archive import image_of
 from cluster.binaries import pause
 from cluster.lifecycle import running_node
 from cluster.node import Node
+from cluster.processes import wait_for
 from offsite_testing.gobuild import cache
 
 ANOTHER = bool(os.environ.get(KUBECONFIG))
@@ -105,13 +105,6 @@ def lines(*command: str) -> set[str]:
 def added(before: dict[str, set[str]]) -> dict[str, set[str]]:
     """Tell what is there now and was not before."""
     return {name: more for name, now in traces().items() if (more := now - before[name])}
-
-
-def wait(happened: Callable[[], bool], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
 
 
 def apply(node: Node, *items: dict[str, Any]) -> None:
@@ -201,7 +194,7 @@ def test_gpus_outlast_an_update_of_the_nodes_status(node: Node, tmp_path: Path) 
     # an image that is new makes the kubelet write its status
     archive = image_of(pause(), "localhost/news:1", tmp_path / "news.tar")
     node.load_image(archive)
-    wait(lambda: "localhost/news:1" in images())
+    wait_for(lambda: "localhost/news:1" in images())
     told = json.loads(node.kubectl("get", "node", "node", "--output=json"))["status"]
     assert told["capacity"][GPU] == told["allocatable"][GPU] == str(GPUS)
 
@@ -210,7 +203,7 @@ def test_gpus_are_counted(node: Node) -> None:
     home = namespace(node, "gpus")
     apply(node, pod("most", home, gpus=GPUS - 1), pod("more", home, gpus=2))
     node.kubectl("wait", f"--namespace={home}", "--for=condition=Ready", "pod/most")
-    wait(lambda: "Insufficient nvidia.com/gpu" in node.kubectl("get", "events", f"-n={home}"))
+    wait_for(lambda: "Insufficient nvidia.com/gpu" in node.kubectl("get", "events", f"-n={home}"))
     node.kubectl("delete", "namespace", home)
 
 
@@ -250,7 +243,7 @@ def test_names_are_those_of_services(node: Node, name: str, found: bool) -> None
 
 def test_a_component_that_ended_is_started_again(node: Node) -> None:
     node.run("pkill", "--exact", "kube-scheduler")
-    wait(lambda: node.log("supervisor").count("kube-scheduler starts") == 2)
+    wait_for(lambda: node.log("supervisor").count("kube-scheduler starts") == 2)
 
 
 def test_a_second_of_the_same_name_is_refused(node: Node) -> None:
@@ -270,13 +263,13 @@ def test_a_killed_run_leaves_nothing(
     command = [sys.executable, "-c", HELD, doomed.name]
     with subprocess.Popen(command, env=known, stdout=subprocess.PIPE) as run:
         if component:
-            wait((doomed.folder / "log" / f"{component}.log").exists)
+            wait_for((doomed.folder / "log" / f"{component}.log").exists)
         else:
             assert run.stdout is not None
             assert run.stdout.readline() == b"up\n"
         run.send_signal(signal.SIGKILL)
     try:
-        wait(lambda: not cgroups.processes(doomed.group), seconds=20)
+        wait_for(lambda: not cgroups.processes(doomed.group), seconds=20)
         # the kernel removes the link by itself, a minute or two later
         assert added(before).keys() <= {"groups", "links", "routes"}, "what namespaces cannot hold"
     finally:

@@ -1,6 +1,5 @@
 """That the cluster is a real one: what it refuses, runs, blocks, counts and keeps."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from cluster.minio import MinioPod, forwarded
 from cluster.namespaces import Namespace
 from cluster.parties import BUCKET, EXCHANGE, IDENTITY, Party
 from cluster.pods import container, job, pod, pod_spec
+from cluster.processes import wait_for
 from cluster.reports import report
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -33,13 +33,6 @@ except OSError:
 def image(cluster: Cluster) -> str:
     """The operator's image: Python without torch."""
     return cluster.image(OPERATOR)
-
-
-def wait(happened: Callable[[], bool], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.2)
 
 
 def test_a_restricted_namespace_refuses_one_pod_and_runs_another(
@@ -72,14 +65,14 @@ def test_a_network_policy_blocks_and_opens(namespace: Namespace, image: str) -> 
         assert told in ("there\n", "not there\n")
         return told == "there\n"
 
-    wait(reaches)
+    wait_for(reaches)
     namespace.apply(policy("closed", {}, ingress=[]))
-    wait(lambda: not reaches())
+    wait_for(lambda: not reaches())
     client = {"podSelector": {"matchLabels": {"app": "client"}}}
     namespace.apply(
         policy("open", {"matchLabels": {"app": "server"}}, ingress=[{"from": [client]}])
     )
-    wait(reaches)
+    wait_for(reaches)
 
 
 def policy(name: str, selected: dict[str, object], **rules: object) -> dict[str, object]:
@@ -95,7 +88,7 @@ def test_a_quota_stops_a_second_gpu_pod_and_says_why(namespace: Namespace, image
     main = container(image, "sleep", "3600", gpus=1)
     namespace.apply(job("training", main, parallelism=2, completions=2))
     namespace.wait("condition=Ready", "pod", "--selector=app=training")
-    wait(lambda: "exceeded quota: gpus" in namespace.events("training"))
+    wait_for(lambda: "exceeded quota: gpus" in namespace.events("training"))
     assert len(namespace.get("pods", "--selector=app=training")["items"]) == 1
 
 
@@ -162,7 +155,7 @@ def test_a_ray_job_trains(kuberay: None, namespace: Namespace, cluster: Cluster)
         status = namespace.get("rayjob/train").get("status", {})
         return status.get("jobDeploymentStatus", ""), status.get("jobStatus", "")
 
-    wait(lambda: state()[0] in ("Complete", "Failed"), seconds=400)
+    wait_for(lambda: state()[0] in ("Complete", "Failed"), seconds=400)
     assert state() == ("Complete", "SUCCEEDED")
     told = namespace.kubectl("logs", "--selector=app=submitter", "--tail=-1")
     assert "the loss fell" in told
