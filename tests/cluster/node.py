@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cluster import cgroups
@@ -12,17 +12,27 @@ from cluster.processes import run
 from cluster.supervisor import LINK
 from offsite_testing.gobuild import cache
 
+READY = "ready"
+"""The file that says that pods can run in it, below its folder."""
+
 
 @dataclass(frozen=True)
 class Node:
     """A Kubernetes cluster of one node, in a folder of its own."""
 
     name: str
+    home: Path = field(default_factory=lambda: nodes())
+    """The folder that has its own."""
 
     @property
     def folder(self) -> Path:
         """Where all of it is."""
-        return nodes() / self.name
+        return self.home / self.name
+
+    @property
+    def registration(self) -> Path:
+        """The link by which it is found, wherever it is; there before anything else of it is."""
+        return whereabouts() / self.group
 
     @property
     def kubeconfig(self) -> Path:
@@ -66,6 +76,11 @@ class Node:
     def first_process(self) -> int | None:
         """The process that everything in it ends with, if it runs."""
         return cgroups.first_process(self.group)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it runs, and was started to the end."""
+        return (self.folder / READY).exists() and self.first_process is not None
 
     def log(self, component: str) -> str:
         """Read what a component told so far, as in `kubelet` or `supervisor`."""
@@ -111,10 +126,16 @@ class Node:
 
 
 def nodes() -> Path:
-    """Name the folder that has the folders of all nodes."""
+    """Name the folder in which new nodes get theirs."""
     return Path(os.environ.get("OFFSITE_NODES") or cache() / "nodes").absolute()
 
 
+def whereabouts() -> Path:
+    """Name the folder that has a link to each node's."""
+    return cache() / "whereabouts"
+
+
 def all_nodes() -> list[Node]:
-    """List the nodes that are there, dead ones too."""
-    return [Node(path.name) for path in sorted(nodes().glob("*")) if path.is_dir()]
+    """List the nodes that are there, dead ones too, in whatever folders."""
+    links = sorted(path for path in whereabouts().glob(f"{cgroups.PREFIX}*") if path.is_symlink())
+    return [Node(link.readlink().name, link.readlink().parent) for link in links]

@@ -273,7 +273,8 @@ def test_a_killed_run_leaves_nothing(
         # the kernel removes the link by itself, a minute or two later
         assert added(before).keys() <= {"groups", "links", "routes"}, "what namespaces cannot hold"
     finally:
-        assert "removed what was left of node doomed" in cluster("down")
+        monkeypatch.setenv("OFFSITE_NODES", str(tmp_path / "elsewhere"))  # it is found all the same
+        assert f"node doomed in {tmp_path / 'nodes'}\n" in cluster("down")
     assert added(before) == {}
     assert not doomed.folder.exists()
 
@@ -283,16 +284,31 @@ def test_a_developers_node_outlives_its_starter(
 ) -> None:
     before = traces()
     monkeypatch.setenv("OFFSITE_NODES", str(tmp_path / "nodes"))
-    assert f"KUBECONFIG={Node('dev').kubeconfig}" in cluster("up")
+    dev = Node("dev")
     try:
-        assert "dev\truns" in cluster("status")
-        assert "Ready" in Node("dev").kubectl("get", "nodes")
+        with calling("up") as killed:
+            wait_for((dev.folder / "log" / "kubelet.log").exists)
+            killed.kill()
+        assert f"dev\tstarts\t{dev.kubeconfig}\n" in cluster("status")
+        with calling("up") as one, calling("up") as other:  # each replaces it, or waits for that
+            said = [each.communicate()[0] for each in (one, other)]
+        assert all(f"KUBECONFIG={dev.kubeconfig}\n" in each for each in said)
+        assert f"dev\truns\t{dev.kubeconfig}\n" in cluster("status")
+        assert "coredns" in dev.kubectl("get", "pods", "--all-namespaces")
     finally:
         cluster("down")
     assert added(before) == {}
+    assert not dev.registration.is_symlink()
+
+
+def calling(command: str) -> subprocess.Popen[str]:
+    known = {**os.environ, "PYTHONPATH": str(TESTS)}
+    full = [sys.executable, "-m", "cluster", command]
+    return subprocess.Popen(full, env=known, stdout=subprocess.PIPE, text=True)
 
 
 def cluster(command: str) -> str:
-    known = {**os.environ, "PYTHONPATH": str(TESTS)}
-    full = [sys.executable, "-m", "cluster", command]
-    return subprocess.run(full, env=known, check=True, capture_output=True, text=True).stdout
+    with calling(command) as called:
+        said, _ = called.communicate()
+    assert called.returncode == 0
+    return said
