@@ -6,7 +6,7 @@ import time
 import typer
 from filelock import Timeout
 
-from cluster import binaries, debian, images
+from cluster import binaries, debian, images, machine
 from cluster.lifecycle import ensure, remove, remove_dead
 from cluster.node import Node, all_nodes
 
@@ -18,6 +18,7 @@ app = typer.Typer(help="A Kubernetes of one node on this machine.", no_args_is_h
 @app.command()
 def build() -> None:
     """Install and build every program that a node needs."""
+    machine.check()
     debian.install()
     for program in binaries.PROGRAMS:
         typer.echo(f"{program.__name__}: ", nl=False)  # the first build of one takes minutes

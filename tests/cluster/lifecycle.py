@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from cluster import addons, binaries, certificates, cgroups, debian, network
+from cluster import addons, binaries, certificates, cgroups, debian, machine, network
 from cluster.node import READY, Node, all_nodes, whereabouts
 from cluster.processes import BOUND, spawn, wait_until
 from cluster.supervisor import LINK, STARTED
@@ -23,7 +23,7 @@ _TOLD = 1500
 @contextmanager
 def running_node(name: str) -> Iterator[Node]:
     """Run a node while the `with` block runs; it ends with the thread that started it."""
-    debian.install()
+    _prepare()
     node = Node(name)
     with _locked(node):
         if node.folder.exists():
@@ -42,7 +42,7 @@ def ensure(name: str) -> Node:
         RuntimeError: it cannot be started.
         Timeout: somebody else is just starting or ending it, and not done in time.
     """
-    debian.install()
+    _prepare()
     node = Node(name)
     with _locked(node):
         if not node.is_ready:
@@ -67,6 +67,11 @@ def remove_dead() -> list[Node]:
     dead = [node for node in all_nodes() if _is_removed(node)]
     cgroups.sweep(node.group for node in all_nodes())
     return dead
+
+
+def _prepare() -> None:
+    machine.check()
+    debian.install()
 
 
 def _is_removed(node: Node) -> bool:

@@ -34,6 +34,7 @@ pytestmark = [
 TESTS = Path(__file__).parents[1]
 PROGRAMS = ("containerd", "etcd", "kube", "program")
 GROUPS = re.compile(r"/(offsite-|kubepods|k8s\.io)[^/]*$")
+UNIFIED = 'mount --bind cgroup /proc/$$/cgroup && exec "$0" "$@"'
 HELD = """
 import signal, sys
 from cluster.lifecycle import running_node
@@ -244,6 +245,35 @@ def test_names_are_those_of_services(node: Node, name: str, found: bool) -> None
 def test_a_component_that_ended_is_started_again(node: Node) -> None:
     node.run("pkill", "--exact", "kube-scheduler")
     wait_for(lambda: node.log("supervisor").count("kube-scheduler starts") == 2)
+
+
+def test_one_that_does_not_come_back_ends_the_node_and_is_named(other: Node) -> None:
+    (other.folder / "bin" / "kube-scheduler").unlink()
+    other.run("pkill", "--exact", "kube-scheduler")
+    wait_for(lambda: other.first_process is None)
+    end = "kube-scheduler does not come back, and the node ends: kube-scheduler is not on the PATH"
+    assert end in other.log("supervisor")
+
+
+@pytest.mark.parametrize(
+    ("shown", "why"),
+    [
+        (("unshare", "--user", "--map-user=1000"), "needs Linux, and root: run this as root"),
+        (("unshare", "--mount", "sh", "-c", UNIFIED), "needs cgroup v1, which this machine lacks"),
+    ],
+    ids=["no root", "cgroup v2"],
+)
+def test_a_machine_that_cannot_run_one_is_refused_before_the_builds(
+    tmp_path: Path, shown: tuple[str, ...], why: str
+) -> None:
+    known = {**os.environ, "PYTHONPATH": str(TESTS), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    (tmp_path / "cgroup").write_text("0::/\n", encoding="ascii")
+    command = [*shown, sys.executable, "-m", "cluster", "build"]
+    refused = subprocess.run(command, env=known, cwd=tmp_path, capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("cluster: ")
+    assert why in refused.stderr
+    assert not (tmp_path / "cache").exists()
 
 
 def test_a_second_of_the_same_name_is_refused(node: Node) -> None:
