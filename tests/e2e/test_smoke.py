@@ -13,7 +13,6 @@ from cluster.namespaces import Namespace
 from cluster.parties import BUCKET, EXCHANGE, IDENTITY, Party
 from cluster.pods import container, job, pod, pod_spec
 from cluster.processes import wait_for
-from cluster.reports import report
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -189,15 +188,3 @@ def ray_job(name: str, image: str) -> dict[str, object]:
     }
     del spec["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["restartPolicy"]  # type: ignore[index]
     return {"apiVersion": "ray.io/v1", "kind": "RayJob", "metadata": {"name": name}, "spec": spec}
-
-
-def test_a_failure_reports_what_the_cluster_knows(
-    own_cluster: Cluster, namespace: Namespace, image: str
-) -> None:
-    namespace.apply(pod("broken", container(image, "python", "-c", "print(1 / 0)")))
-    namespace.wait("jsonpath={.status.phase}=Failed", "pod/broken")
-    told = dict(report(own_cluster, [namespace]))
-    assert "ZeroDivisionError" in told[f"{namespace.name}: log of pod/broken"]
-    assert "Started" in told[f"{namespace.name}: events"]
-    assert "Exit Code:    1" in told[f"{namespace.name}: pods"]
-    assert "/pods/broken" in told[f"{namespace.name}: audit log"]
