@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from cluster.addons import GPU
 from cluster.images import Image, build, load, push, reference
 from cluster.lifecycle import remove_dead, running_node
 from cluster.node import Node
@@ -61,6 +62,11 @@ class Cluster:
         listed = {"apiVersion": "v1", "kind": "List", "items": manifests}
         options = ("--server-side", "--force-conflicts", "--filename=-")
         self.kubectl("apply", *options, given=json.dumps(listed))
+
+    def gpus(self) -> int:
+        """Count the GPUs that pods may ask for, on all nodes, taken ones too."""
+        nodes = self.get("nodes")["items"]
+        return sum(int(node["status"]["allocatable"].get(GPU, 0)) for node in nodes)
 
     def image(self, image: Image) -> str:
         """Bring an image of this checkout to where the cluster finds it; give its reference.

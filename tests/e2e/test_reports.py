@@ -40,6 +40,8 @@ def test_a_failure_shows_its_namespace(kuberay: None, cluster: Cluster, image: s
     assert re.search(r"^Name: +waiting$", told["rayjobs,rayclusters"], re.MULTILINE)
     assert "ZeroDivisionError" in next(text for name, text in told.items() if "log of pod" in name)
     assert "RayJob" in told["log of the KubeRay operator"]
+    [space] = set(re.findall(r"^-+ (test-\w+): events -+$", done.stdout, re.MULTILINE))
+    assert space not in cluster.kubectl("get", "namespaces", "--output=name")
 
 
 def sections(output: str) -> dict[str, str]:

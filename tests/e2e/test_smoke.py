@@ -80,7 +80,9 @@ def policy(name: str, selected: dict[str, object], **rules: object) -> dict[str,
     return {**kind, "metadata": {"name": name}, "spec": spec}
 
 
-def test_a_quota_stops_a_second_gpu_pod_and_says_why(namespace: Namespace, image: str) -> None:
+def test_a_quota_stops_a_second_gpu_pod_and_says_why(
+    gpus: None, namespace: Namespace, image: str
+) -> None:
     kind = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "gpus"}}
     namespace.apply({**kind, "spec": {"hard": {f"requests.{GPU}": "1"}}})
     namespace.wait("jsonpath={.status.hard}", "resourcequota/gpus")
