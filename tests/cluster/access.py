@@ -89,6 +89,11 @@ class Cluster:
         return dict(os.environ) if self.node is None else self.node.client_environment
 
 
+def own(node: Node) -> Cluster:
+    """Give the cluster that a node of ours is."""
+    return Cluster(node.kubeconfig, str(node.folder / "bin" / "kubectl"), node)
+
+
 @contextmanager
 def reached_cluster(name: str) -> Iterator[Cluster]:
     """Reach the cluster that the environment names, or run a node while the `with` block runs.
@@ -103,7 +108,7 @@ def reached_cluster(name: str) -> Iterator[Cluster]:
     if not named:
         remove_dead()  # what an earlier run left that was killed
         with running_node(name) as node:
-            yield Cluster(node.kubeconfig, str(node.folder / "bin" / "kubectl"), node)
+            yield own(node)
         return
     kubectl = shutil.which("kubectl")
     if kubectl is None:

@@ -140,11 +140,7 @@ def run_as(party: Party, minio: MinioPod, image: str, name: str) -> None:
             for each, secret in secrets.items()
         ),
     ]
-    described = job(name, main)
-    described["spec"]["template"]["spec"] = pod_spec(
-        main, volumes=volumes, securityContext={"fsGroup": 10001}
-    )
-    space.apply(described)
+    space.apply(job(name, main, pod={"volumes": volumes, "securityContext": {"fsGroup": 10001}}))
     space.wait("condition=Complete", f"job/{name}")
 
 
@@ -164,8 +160,10 @@ def test_a_ray_job_trains(kuberay: None, namespace: Namespace, cluster: Cluster)
 
 def ray_job(name: str, image: str) -> dict[str, object]:
     """Describe a RayJob of one head, which trains, and a submitter."""
-    shared = {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "512Mi"}}
-    program = {"name": "program", "configMap": {"name": name}}
+    volumes = [
+        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "512Mi"}},
+        {"name": "program", "configMap": {"name": name}},
+    ]
     mounts = [
         {"name": "shm", "mountPath": "/dev/shm"},
         {"name": "program", "mountPath": "/program"},
@@ -184,9 +182,8 @@ def ray_job(name: str, image: str) -> dict[str, object]:
         "rayClusterSpec": {
             "headGroupSpec": {
                 "rayStartParams": start,
-                "template": {"spec": pod_spec(head, volumes=[shared, program])},
+                "template": {"spec": pod_spec(head, volumes=volumes, restartPolicy="Always")},
             }
         },
     }
-    del spec["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["restartPolicy"]  # type: ignore[index]
     return {"apiVersion": "ray.io/v1", "kind": "RayJob", "metadata": {"name": name}, "spec": spec}
