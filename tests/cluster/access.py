@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from cluster.addons import GPU
 from cluster.images import Image, build, load, push, reference
 from cluster.lifecycle import remove_dead, running_node
 from cluster.node import Node
-from cluster.processes import BOUND
+from cluster.processes import BOUND, run
 
 KUBECONFIG, REGISTRY = "OFFSITE_E2E_KUBECONFIG", "OFFSITE_E2E_REGISTRY"
 """The variables that name another cluster, and a registry that it and we reach."""
@@ -41,16 +42,7 @@ class Cluster:
         Raises:
             RuntimeError: it failed; the message is its own.
         """
-        done = subprocess.run(
-            self._command(*arguments),
-            env=self._environ,
-            input=given,
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode != 0:
-            raise RuntimeError(f"kubectl {' '.join(arguments)}: {done.stderr}")
-        return done.stdout
+        return run(self._command(*arguments), environment=self._environ, given=given)
 
     def start(self, *arguments: str, told: IO[str]) -> subprocess.Popen[bytes]:
         """Start a kubectl that goes on until it is ended, or this thread is.
@@ -71,6 +63,11 @@ class Cluster:
         options = ("--server-side", "--force-conflicts", "--filename=-")
         self.kubectl("apply", *options, given=json.dumps(listed))
 
+    def gpus(self) -> int:
+        """Count the GPUs that pods may ask for, on all nodes, taken ones too."""
+        nodes = self.get("nodes")["items"]
+        return sum(int(node["status"]["allocatable"].get(GPU, 0)) for node in nodes)
+
     def image(self, image: Image) -> str:
         """Bring an image of this checkout to where the cluster finds it; give its reference.
 
@@ -88,9 +85,13 @@ class Cluster:
 
     @property
     def _environ(self) -> dict[str, str]:
-        home = str(self.kubeconfig.parent)
-        # no proxy may stand before our own node; before another cluster one may have to
-        return dict(os.environ) if self.node is None else {"PATH": os.defpath, "HOME": home}
+        # before another cluster a proxy may have to stand
+        return dict(os.environ) if self.node is None else self.node.client_environment
+
+
+def own(node: Node) -> Cluster:
+    """Give the cluster that a node of ours is."""
+    return Cluster(node.kubeconfig, str(node.folder / "bin" / "kubectl"), node)
 
 
 @contextmanager
@@ -107,7 +108,7 @@ def reached_cluster(name: str) -> Iterator[Cluster]:
     if not named:
         remove_dead()  # what an earlier run left that was killed
         with running_node(name) as node:
-            yield Cluster(node.kubeconfig, str(node.folder / "bin" / "kubectl"), node)
+            yield own(node)
         return
     kubectl = shutil.which("kubectl")
     if kubectl is None:
