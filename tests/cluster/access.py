@@ -43,7 +43,7 @@ class Cluster:
         """
         done = subprocess.run(
             self._command(*arguments),
-            env=self._environ,
+            env=self.environ,
             input=given,
             capture_output=True,
             text=True,
@@ -59,7 +59,7 @@ class Cluster:
             told: the file that it writes to; a pipe that nobody reads would stop it.
         """
         command = [*BOUND, *self._command(*arguments)]
-        return subprocess.Popen(command, env=self._environ, stdout=told)
+        return subprocess.Popen(command, env=self.environ, stdout=told)
 
     def get(self, *arguments: str) -> Any:
         """Get an object, or a list of them, as JSON."""
@@ -87,7 +87,8 @@ class Cluster:
         return [self.kubectl_path, f"--kubeconfig={self.kubeconfig}", *arguments]
 
     @property
-    def _environ(self) -> dict[str, str]:
+    def environ(self) -> dict[str, str]:
+        """What its programs see of ours."""
         home = str(self.kubeconfig.parent)
         # no proxy may stand before our own node; before another cluster one may have to
         return dict(os.environ) if self.node is None else {"PATH": os.defpath, "HOME": home}
