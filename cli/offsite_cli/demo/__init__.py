@@ -13,7 +13,7 @@ from offsite_cli.demo.table import show
 from offsite_cli.output import Output, monitored
 
 
-def demo(
+def demo(  # noqa: V103 - the app finds it by name
     folder: Annotated[
         Path, typer.Option(help="Where the two parties' folders go; made anew each time.")
     ] = Path("demo-output"),
