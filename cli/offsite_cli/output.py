@@ -80,6 +80,16 @@ def show_json(value: object) -> None:
     print(json.dumps(value, indent=2, allow_nan=False))
 
 
+def show_yaml(value: object) -> None:
+    """Write a result as YAML."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.width = 4096  # no text is folded
+    yaml.dump(value, sys.stdout)
+
+
 def tell(event: Event) -> None:
     """Write an event as one line of JSON."""
     print(json.dumps(event, allow_nan=False), flush=True)

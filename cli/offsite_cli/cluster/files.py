@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from offsite.api import OffsiteJob
-from offsite.config import parse_job
+from offsite.config import parse_job, reading
 from offsite.errors import InputError, SpecError
 
 STDIN = Path("-")
@@ -29,8 +28,8 @@ class Document(NamedTuple):
         Raises:
             InputError: it does.
         """
-        given = self.content["metadata"].get("namespace", namespace)
-        if given != namespace:
+        given = self.job.metadata.namespace
+        if given and given != namespace:
             raise InputError(
                 f"{self.source} is for namespace {given}, not {namespace}; say --namespace {given}"
             )
@@ -55,15 +54,9 @@ def checked(content: Any, source: str) -> Document:
 
 
 def _read(path: Path) -> list[Document]:
-    try:
+    with reading(str(path)):
         text = sys.stdin.read() if path == STDIN else path.read_text(encoding="utf-8")
         contents = list(YAML(typ="safe", pure=True).load_all(text))
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(str(path), [f"cannot be read: {error}"]) from error
-    except RecursionError as error:
-        raise SpecError(str(path), ["is nested too deeply"]) from error
-    except (YAMLError, ValueError) as error:
-        raise SpecError(str(path), [f"is not YAML: {' '.join(str(error).split())}"]) from error
     found = [each for each in contents if each is not None]
     if not found:
         raise SpecError(str(path), ["is empty"])

@@ -104,7 +104,9 @@ def _created(api: "Api", document: "Document") -> tuple[Resource, bool]:
         return api.create(path_of(api), document.content, **query), True
     except AlreadyThere:
         found = get_job(api, name)
-    wanted: dict[str, Any] = document.job.spec.model_dump(mode="json", by_alias=True)
+    wanted: dict[str, Any] = document.job.spec.model_dump(
+        mode="json", by_alias=True, exclude_none=True
+    )
     if problems := differences(wanted, found["spec"]):
         raise InputError(
             f"a job {name} is there already, and differs; choose another name, or `offsite delete "

@@ -1,6 +1,5 @@
 """How resources are written, by kubectl's names."""
 
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -10,7 +9,7 @@ import typer
 
 from offsite_cli.cluster.facts import Resource, name_of
 from offsite_cli.cluster.rows import HEAD, WIDE, aligned, row, wide_row
-from offsite_cli.output import show_json
+from offsite_cli.output import show_json, show_yaml
 
 
 class View(StrEnum):
@@ -40,15 +39,7 @@ def show(view: View, resource: Resource) -> None:
 
 def write(view: View, content: Any) -> None:
     """Write plain content as JSON, or as YAML."""
-    if view is View.JSON:
-        show_json(content)
-        return
-    from ruamel.yaml import YAML
-
-    yaml = YAML()
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.width = 4096  # no text is folded
-    yaml.dump(content, sys.stdout)
+    (show_json if view is View.JSON else show_yaml)(content)
 
 
 def _rows(items: Sequence[Resource], view: View, *, everywhere: bool) -> list[list[str]]:
