@@ -72,7 +72,11 @@ def _run(
 ) -> str:
     known = environ or {"PATH": os.defpath, "HOME": _NOWHERE}
     done = subprocess.run(
-        [str(helm()), *arguments], env=known, input=json.dumps(given or {}), capture_output=True, text=True
+        [str(helm()), *arguments],
+        env=known,
+        input=json.dumps(given or {}),
+        capture_output=True,
+        text=True,
     )
     if done.returncode != 0:
         raise RuntimeError(f"helm {' '.join(arguments)}: {done.stderr}{done.stdout}")
