@@ -173,7 +173,7 @@ def workspace(party: Party, job: str, spec: JobSpec, inputs: dict[str, str]) -> 
     Raises:
         OffsiteError: another process runs the same job.
     """
-    facts: dict[str, Any] = {"spec": spec.model_dump(mode="json"), "inputs": inputs}
+    facts: dict[str, Any] = {"spec": spec.decides(), "inputs": inputs}
     fingerprint = hashlib.sha256(canonical(facts)).hexdigest()
     space = Workspace(party, spec.stage.lower(), spec.peer, job, fingerprint)
     lock = party.home / "work" / f"{spec.peer}.{job}.lock"

@@ -1,0 +1,67 @@
+"""The OffsiteJob contract: the one source of the job file's types and of the CRD's schema.
+
+A field stands here when the code behind it does; anything else is an unknown field and an error.
+Python names are snake_case, the wire is camelCase. The docstring of a field is what `kubectl
+explain` says of it.
+"""
+
+from offsite.api.cluster import Resources, Runtime, Toleration
+from offsite.api.job import JobSpec, Metadata, OffsiteJob
+from offsite.api.stages import (
+    Adapter,
+    Data,
+    Distill,
+    DistillTraining,
+    Emulator,
+    Ends,
+    Export,
+    Grant,
+    PlugIn,
+    Tune,
+    TuneTraining,
+)
+from offsite.api.values import (
+    BUNDLE_PATTERN,
+    MODEL_PATTERN,
+    NAME_PATTERN,
+    PATTERN_MEANING,
+    RULES,
+    Bundle,
+    Name,
+    Section,
+    cel,
+)
+
+GROUP = "offsite-tuning.dev"
+VERSION = "v1alpha1"
+
+__all__ = [
+    "BUNDLE_PATTERN",
+    "GROUP",
+    "MODEL_PATTERN",
+    "NAME_PATTERN",
+    "PATTERN_MEANING",
+    "RULES",
+    "VERSION",
+    "Adapter",
+    "Bundle",
+    "Data",
+    "Distill",
+    "DistillTraining",
+    "Emulator",
+    "Ends",
+    "Export",
+    "Grant",
+    "JobSpec",
+    "Metadata",
+    "Name",
+    "OffsiteJob",
+    "PlugIn",
+    "Resources",
+    "Runtime",
+    "Section",
+    "Toleration",
+    "Tune",
+    "TuneTraining",
+    "cel",
+]

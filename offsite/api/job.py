@@ -1,0 +1,105 @@
+"""The job itself: one stage of one exchange, and how it is run."""
+
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from offsite.api.cluster import Resources, Runtime
+from offsite.api.stages import Distill, PlugIn, Tune
+from offsite.api.values import RULES, Name, Section, cel
+
+_SECTIONS = {"Distill": "distill", "Tune": "tune", "PlugIn": "plugIn"}
+_DECISIVE = frozenset({"stage", "peer", "seed", "distill", "tune", "plug_in"})
+_CHANGEABLE = frozenset({"suspend", "cancel", "retries", "ttlSecondsAfterFinished"})
+
+
+def _rules(schema: dict[str, Any]) -> None:
+    """Say of a job's schema which section it has, and that it does not change."""
+    right = (f"has(self.{name}) == (self.stage == '{s}')" for s, name in _SECTIONS.items())
+    wanted = "{" + ", ".join(f"'{s}': '{name}'" for s, name in _SECTIONS.items()) + "}"
+    told = f"'stage ' + self.stage + ' needs section ' + {wanted}[self.stage] + ' alone'"
+    section = cel(" && ".join(right), "exactly the stage's own section is set")
+    fixed = [name for name in schema["properties"] if name not in _CHANGEABLE]
+    schema[RULES] = [{**section, "messageExpression": told}, *map(_unchanged, fixed)]
+
+
+def _unchanged(name: str) -> dict[str, Any]:
+    return cel(
+        f"self.?{name} == oldSelf.?{name}",
+        f"{name} cannot be changed; make another job, of another name",
+        fieldPath=f".{name}",
+    )
+
+
+class JobSpec(Section):
+    """One stage of one exchange between two parties."""
+
+    model_config = ConfigDict(json_schema_extra=_rules)
+
+    stage: Literal["Distill", "Tune", "PlugIn"]
+    """Which stage; exactly the section of that name is set."""
+    peer: Name
+    """The other organization: on a cluster its OffsitePeer, else the name its keys are pinned as."""
+    seed: int = Field(0, ge=0, lt=2**31)
+    """The same seed, machine and thread count give the same bytes."""
+    distill: Distill | None = None
+    """What the model owner does first: make an emulator and send it."""
+    tune: Tune | None = None
+    """What the data owner does: tune the adapter in the peer's bundle, on private data."""
+    plug_in: PlugIn | None = None
+    """What the model owner does last: put the returned adapter into the full model."""
+    resources: Resources = Resources()
+    """What the pod that trains is given, as request and as limit."""
+    runtime: Runtime = Runtime()
+    """Where and with what the stage runs; the administrator bounds what may be asked for."""
+    suspend: bool = False
+    """Stop, and go on from the last checkpoint when it is false again."""
+    cancel: bool = False
+    """Stop for good, and keep the record."""
+    retries: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        json_schema_extra={
+            RULES: [cel("self >= oldSelf", "retries may only grow: each is one more attempt")]
+        },
+    )
+    """May only grow: one more attempt of a job that has ended without success."""
+    backoff_limit: int = Field(2, ge=0, le=100)
+    """How often a failed attempt is repeated by itself."""
+    active_deadline_seconds: int | None = Field(None, ge=1, le=2**31 - 1)
+    """How long the job may run, in all its attempts; absent: as long as it takes."""
+    ttl_seconds_after_finished: int | None = Field(None, ge=0, le=2**31 - 1)
+    """How long the resource is kept after it has ended; absent: until it is deleted."""
+
+    @model_validator(mode="after")
+    def _one_section(self) -> "JobSpec":
+        sections = {"distill": self.distill, "tune": self.tune, "plugIn": self.plug_in}
+        present = {name for name, section in sections.items() if section is not None}
+        wanted = _SECTIONS[self.stage]
+        if present != {wanted}:
+            found = ", ".join(sorted(present)) or "none"
+            raise ValueError(f"stage {self.stage} needs section {wanted} alone; found {found}")
+        return self
+
+    def decides(self) -> dict[str, Any]:
+        """Give what decides the result, as JSON: another machine or attempt is the same job."""
+        return self.model_dump(mode="json", include=set(_DECISIVE))
+
+
+class Metadata(Section):
+    """The job's name, which what it publishes has too, and what else `kubectl apply` reads."""
+
+    name: Name
+    namespace: Name | None = None
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+
+
+class OffsiteJob(Section):
+    """One stage of one exchange between two organizations, as `kubectl` and `offsite run` read it."""
+
+    api_version: Literal["offsite-tuning.dev/v1alpha1"]  # noqa: V107 - it only has to be there
+    kind: Literal["OffsiteJob"]
+    metadata: Metadata
+    spec: JobSpec

@@ -1,0 +1,84 @@
+"""What the fields of a job hold, such as names and locations; and how Kubernetes is told a rule.
+
+Every string has a longest length: the API server refuses rules on strings that may be endless.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+_OWN = r"file:///.+|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+"
+# no part of the path is `.` or `..`: it stays in the claim
+_CLAIM = r"pvc://[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?(/([^./][^/]*|\.[^./][^/]*|\.\.[^/]+))+/?"
+_HUB = r"hf://[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_][A-Za-z0-9_.-]*(@[A-Za-z0-9_.-]+)?"
+PATH_PATTERN = rf"^({_OWN}|{_CLAIM}|[^:]+)$"
+MODEL_PATTERN = rf"^({_OWN}|{_CLAIM}|{_HUB}|[^:]+)$"
+BUNDLE_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(@sha256:[0-9a-f]{64})?$"
+DURATION_PATTERN = r"^[1-9][0-9]{0,6}[hms]$"
+MEMORY_PATTERN = r"^[1-9][0-9]{0,5}(\.[0-9]{1,3})?[MGT]i?$"
+IMAGE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._/:@-]*$"
+LABEL_PATTERN = r"^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$"
+CLASS_PATTERN = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
+
+PATTERN_MEANING = {
+    NAME_PATTERN: "a DNS label: lower-case letters, digits and hyphens, 63 at most",
+    BUNDLE_PATTERN: "the name of a bundle, or name@sha256:digest for one envelope of it",
+    DURATION_PATTERN: "a duration, such as 720h, 30m or 10s",
+    MEMORY_PATTERN: "an amount of memory, such as 4Gi or 512Mi",
+    IMAGE_PATTERN: "a container image, such as registry.example/offsite-runtime:1.0",
+    LABEL_PATTERN: "the value of a label: letters, digits, '-', '_' and '.', 63 at most",
+    CLASS_PATTERN: "a DNS name: lower-case letters, digits, '-' and '.'",
+    PATH_PATTERN: (
+        "a path (relative to the job file), file:///path, s3://bucket/path, or pvc://claim/path"
+    ),
+    MODEL_PATTERN: (
+        "a path (relative to the job file), file:///path, s3://bucket/path, pvc://claim/path, or "
+        "hf://org/name@revision"
+    ),
+}
+"""What to tell a user whose value does not match."""
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=63)]
+"""It becomes a path in the exchange and a name in Kubernetes."""
+
+Bundle = Annotated[str, Field(pattern=BUNDLE_PATTERN, max_length=63 + 72)]
+"""A bundle that the peer sent."""
+
+Duration = Annotated[str, Field(pattern=DURATION_PATTERN, max_length=8)]
+
+Memory = Annotated[str, Field(pattern=MEMORY_PATTERN, max_length=12)]
+"""A quantity of Kubernetes, in mega- or mebibytes at least."""
+
+Location = Annotated[str, Field(pattern=PATH_PATTERN, max_length=1024)]
+"""Where a text or a data set lies, or a model is to be written; `s3://` is the private store."""
+
+ModelLocation = Annotated[str, Field(pattern=MODEL_PATTERN, max_length=1024)]
+"""Where a model lies; a hub has no other thing that a job reads."""
+
+RULES = "x-kubernetes-validations"
+"""Under this key of a schema the API server finds its rules."""
+
+
+def cel(rule: str, message: str, **more: str) -> dict[str, Any]:
+    """Say to the API server, in CEL, what a validator here says in Python.
+
+    Args:
+        more: other fields of a validation rule, such as `fieldPath`.
+    """
+    return {"rule": rule, "message": message, **more}
+
+
+class Section(BaseModel):
+    """A part of a resource: unknown fields are errors, and nothing is converted."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=False,
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        strict=True,
+        use_attribute_docstrings=True,
+    )
