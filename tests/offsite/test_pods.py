@@ -19,10 +19,10 @@ from offsite.config import load_job
 from offsite.errors import BundleError, InputError
 from offsite.events import LINE, Event, Monitor
 from offsite.exchange.home import ring_path
+from offsite.resources import Step
 from offsite.sealing.parts import canonical
 from offsite.stages.pod import run_work
 from offsite.steps.pod import Pod, run_open, run_publish
-from offsite.resources import Step
 from offsite.task import Task
 from offsite_testing.parties import (
     ADAPTER,
