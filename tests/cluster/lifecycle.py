@@ -125,9 +125,12 @@ def _fill(node: Node) -> None:
         folder.mkdir()
     shutil.copytree(_HERE / "config", node.folder / "config")
     shutil.copy(binaries.kube_router(), programs / "kube-router")
-    shutil.copy(binaries.kube(), programs / "kube")
     for name in binaries.COMPONENTS:
-        (programs / name).symlink_to("kube")
+        source = binaries.component(name).resolve()  # most names are of one binary
+        if not (programs / source.name).exists():
+            shutil.copy(source, programs)
+        if source.name != name:
+            (programs / name).symlink_to(source.name)
 
 
 def _enter(node: Node, bound: tuple[str, ...]) -> None:

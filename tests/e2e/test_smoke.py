@@ -1,6 +1,7 @@
 """That the cluster is a real one: what it refuses, runs, blocks, counts and keeps."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,15 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 HERE = Path(__file__).parent
 SERVE = "import http.server as h; h.test(h.SimpleHTTPRequestHandler, port=8080)"
+CHART = {
+    "Chart.yaml": "{apiVersion: v2, name: trivial, version: 0.1.0}\n",
+    "templates/word.yaml": """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: "{{ .Release.Name }}"}
+data: {word: "{{ .Values.word }}"}
+""",
+}
 FETCH = """
 import socket, sys
 try:
@@ -91,6 +101,19 @@ def test_a_quota_stops_a_second_gpu_pod_and_says_why(
     namespace.wait("condition=Ready", "pod", "--selector=app=training")
     wait_for(lambda: "exceeded quota: gpus" in namespace.events("training"))
     assert len(namespace.get("pods", "--selector=app=training")["items"]) == 1
+
+
+def test_a_chart_is_installed_upgraded_and_gone(namespace: Namespace, tmp_path: Path) -> None:
+    for name, text in CHART.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    helm = partial(namespace.cluster.helm, f"--namespace={namespace.name}")
+    for action in ("install", "upgrade"):
+        helm(action, "trivial", str(tmp_path), f"--set=word={action}", "--wait")
+        assert namespace.get("configmap/trivial")["data"] == {"word": action}
+    assert "trivial-0.1.0" in helm("list")
+    helm("uninstall", "trivial", "--wait")
+    assert "trivial" not in namespace.kubectl("get", "configmaps,secrets", "--output=name")
 
 
 def test_minio_keeps_what_it_has_when_its_pod_is_deleted(minio: MinioPod) -> None:
