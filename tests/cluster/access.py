@@ -52,7 +52,7 @@ class Cluster:
             RuntimeError: it failed, or is not there and cannot be built.
         """
         command = [str(helm()), f"--kubeconfig={self.kubeconfig}", *arguments]
-        return run(command, environment=self._environ)
+        return run(command, environment=self.environ)
 
     def start(self, *arguments: str, told: IO[str]) -> subprocess.Popen[bytes]:
         """Start a kubectl that goes on until it is ended, or this thread is.
