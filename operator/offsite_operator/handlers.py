@@ -21,18 +21,18 @@ def registered(queue: WorkQueue[Key], connection: Configuration) -> kopf.Operato
     """Say what is watched, and that whoever it concerns is then looked at."""
     registry = kopf.OperatorRegistry()
 
-    def job_changed(type: str | None, body: kopf.Body, **_: Any) -> None:
+    async def job_changed(type: str | None, body: kopf.Body, **_: Any) -> None:
         if type is not None and not _is_echo(body):  # None: it was listed, as a resync does
             queue.add(Key("job", str(body["metadata"]["name"])))
 
-    def peer_changed(body: kopf.Body, **_: Any) -> None:
+    async def peer_changed(body: kopf.Body, **_: Any) -> None:
         queue.add(Key("peer", str(body["metadata"]["name"])))
 
-    def child_changed(type: str | None, labels: Mapping[str, str], **_: Any) -> None:
+    async def child_changed(type: str | None, labels: Mapping[str, str], **_: Any) -> None:
         if type is not None and JOB in labels:
             queue.add(Key("job", labels[JOB]))
 
-    def login(**_: Any) -> kopf.ConnectionInfo:
+    async def login(**_: Any) -> kopf.ConnectionInfo:
         return _connection(connection)
 
     kopf.on.login(registry=registry)(login)
