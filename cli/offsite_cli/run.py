@@ -35,7 +35,7 @@ def run(
         place = home.expanduser().resolve()
         mailbox = open_mailbox(place, exchange, os.environ)
         # torch takes seconds to import, so only what needs it does so
-        from offsite.stages import run_job
+        from offsite.stages.run import run_job
         from offsite.steps import Party
 
         library = Library(place / "copies", mailbox.store, os.environ)

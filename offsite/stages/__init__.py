@@ -4,7 +4,3 @@ One module a stage; `run` puts its steps together in one process. What a stage n
 surroundings is a `Party`; what it tells goes to a `Monitor`. Opening and publishing, which need
 keys and no torch, are in `steps`.
 """
-
-from offsite.stages.run import run_job
-
-__all__ = ["run_job"]

@@ -15,7 +15,6 @@ from ray.util.queue import Empty, Queue
 from offsite.api import Resources
 from offsite.errors import OffsiteError
 from offsite.events import Event, Monitor, failure
-from offsite.stages.pod import run_work
 from offsite.steps.pod import Pod
 from offsite.task import Task
 from offsite.usage import peak_memory
@@ -64,6 +63,9 @@ def _scaling(wanted: Resources) -> ScalingConfig:
 
 def _step(config: dict[str, Any]) -> None:
     """Run in the worker: the step, whose events go to the driver."""
+    # the driver, which shares the pod's memory, needs no torch
+    from offsite.stages.pod import run_work
+
     queue: Queue = config["queue"]
     pod = Pod(Task.model_validate_json(config["task"]), config["environ"])
     try:

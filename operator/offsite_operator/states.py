@@ -40,7 +40,9 @@ def instant(text: str | None) -> datetime | None:
 def rayjob_state(rayjob: Mapping[str, Any], now: datetime) -> State:
     """Map a RayJob. Success is not known from it: the last event of its driver decides."""
     status = rayjob.get("status") or {}
-    if status.get("observedGeneration", 0) < rayjob["metadata"].get("generation", 0):
+    generation = rayjob["metadata"].get("generation", 0)
+    # KubeRay up to 1.6 does not say which generation it observed
+    if status.get("observedGeneration", generation) < generation:
         status = {}
     deployment, ray = status.get("jobDeploymentStatus", ""), status.get("jobStatus", "")
     phase = _RAY.get(deployment, Phase.PENDING)

@@ -28,7 +28,7 @@ from offsite.events import Event, Monitor
 from offsite.exchange import Checks, Mailbox, Outgoing, Reference, pull, push
 from offsite.exchange.home import open_mailbox, open_witness
 from offsite.sealing import Envelope
-from offsite.stages import run_job
+from offsite.stages.run import run_job
 from offsite.steps import Party
 from offsite.store.admin import ExchangeAdmin
 from offsite.store.credentials import Credentials, write_credentials

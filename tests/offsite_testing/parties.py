@@ -19,7 +19,7 @@ from offsite.exchange import Books, Checks, Mailbox, Outgoing, Reference, pull, 
 from offsite.exchange.home import keep_ring, open_mailbox, peers_of
 from offsite.sealing import Envelope, Ring
 from offsite.sealing.parts import canonical
-from offsite.stages import run_job
+from offsite.stages.run import run_job
 from offsite.steps import Party
 from offsite.store.library import Library
 from offsite_testing.core import silent
