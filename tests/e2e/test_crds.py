@@ -44,7 +44,9 @@ PEER: dict[str, Any] = {
 def space(cluster: Cluster) -> Iterator[Namespace]:
     """A namespace of a cluster that has the resources; they go if they were not there before."""
     before = cluster.kubectl("get", "crd", "--ignore-not-found", "--output=name", *CRDS)
-    cluster.apply(*(read(path) for path in (ROOT / "charts/offsite-crds/templates").glob("*.yaml")))
+    if not before:
+        templates = (ROOT / "charts/offsite-crds/templates").glob("*.yaml")
+        cluster.apply(*map(read, templates))
     cluster.kubectl("wait", "--for=condition=Established", "crd", *CRDS)
     with new_namespace(cluster, "crds") as made:
         yield made
