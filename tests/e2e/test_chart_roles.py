@@ -27,6 +27,7 @@ MAY = [
     ("engineer", "deletecollection", GROUP, "offsitejobs"),
     ("engineer", "get", GROUP, "offsitepeers"),
     ("engineer", "get", "", "pods/log"),
+    ("engineer", "get", "", "namespaces"),
     ("auditor", "watch", GROUP, "offsitejobs"),
 ]
 MAY_NOT = [
@@ -34,6 +35,7 @@ MAY_NOT = [
     (OPERATOR_ACCOUNT, "list", "", "secrets"),
     (OPERATOR_ACCOUNT, "create", GROUP, "offsitejobs"),
     (OPERATOR_ACCOUNT, "create", GROUP, "offsitepeers"),
+    (OPERATOR_ACCOUNT, "list", "", "configmaps"),
     (OPERATOR_ACCOUNT, "create", "", "pods"),
     (OPERATOR_ACCOUNT, "create", "", "pods/exec"),
     (OPERATOR_ACCOUNT, "create", "rbac.authorization.k8s.io", "rolebindings"),
@@ -45,6 +47,7 @@ MAY_NOT = [
     ("engineer", "create", "batch", "jobs"),
     ("engineer", "create", "", "pods"),
     ("engineer", "create", "", "pods/exec"),
+    ("engineer", "get", "", "configmaps"),
     ("auditor", "create", GROUP, "offsitejobs"),
     ("auditor", "delete", GROUP, "offsitejobs"),
 ]
