@@ -40,13 +40,16 @@ def instant(text: str | None) -> datetime | None:
 def rayjob_state(rayjob: Mapping[str, Any], now: datetime) -> State:
     """Map a RayJob. Success is not known from it: the last event of its driver decides."""
     status = rayjob.get("status") or {}
-    if status.get("observedGeneration", 0) < rayjob["metadata"].get("generation", 0):
+    generation = rayjob["metadata"].get("generation", 0)
+    # KubeRay until 1.6, at least, does not say which one it looked at
+    if status.get("observedGeneration", generation) < generation:
         status = {}
     deployment, ray = status.get("jobDeploymentStatus", ""), status.get("jobStatus", "")
     phase = _RAY.get(deployment, Phase.PENDING)
     ended = instant(status.get("endTime"))
     if deployment == "Running" and ray in _RAY_ENDED:
-        late = ended is not None and (now - ended).total_seconds() > _GRACE_SECONDS
+        stopped = instant((status.get("rayJobInfo") or {}).get("endTime"))
+        late = stopped is not None and (now - stopped).total_seconds() > _GRACE_SECONDS
         phase = _RAY_ENDED[ray] if late else Phase.FINISHING
     elif phase is Phase.SUCCEEDED:
         phase = _RAY_ENDED.get(ray, Phase.FAILED)
