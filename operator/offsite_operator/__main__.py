@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from kubernetes.client import ApiClient
@@ -13,7 +14,7 @@ from kubernetes.config import ConfigException, load_config
 from offsite.errors import InputError, OffsiteError
 from offsite.sealing.identity import read_public
 from offsite.store import disk_errors
-from offsite.store.open import open_store
+from offsite.store.open import s3_store
 from offsite_operator.api import Api
 from offsite_operator.incoming import Desk
 from offsite_operator.jsonlogs import log_as_json
@@ -24,6 +25,8 @@ from offsite_operator.settings import Settings, read_settings
 
 _SETTINGS, _PUBLIC = "/etc/offsite/settings.json", "/etc/offsite/public/public.json"
 _PORT = 8080
+_STALL_SECONDS = 5.0
+"""How long the exchange may keep a worker waiting: it is asked again anyway."""
 
 
 def main() -> int:
@@ -57,7 +60,8 @@ def _desk(settings: Settings, environ: Mapping[str, str]) -> Desk:
         own = read_public(path.read_bytes(), str(path))
     if own.id != settings.party:
         raise InputError(f"{path} is of {own.id}, but the chart's party is {settings.party}")
-    return Desk(own, open_store(settings.exchange.uri, "OFFSITE_EXCHANGE", environ))
+    store = s3_store(settings.exchange.uri, "OFFSITE_EXCHANGE", environ)
+    return Desk(own, replace(store, stall_seconds=_STALL_SECONDS))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,9 @@ from offsite_operator.observed import (
 )
 from offsite_operator.verdicts import changed, finish, wait
 
+_ASK_AGAIN = 15.0
+"""Seconds until an exchange that did not answer is asked again."""
+
 
 def awaits_bundle(seen: Observed) -> bool:
     """Whether what the peer sent decides next; then, and only then, the exchange is asked."""
@@ -61,7 +64,7 @@ def _incoming(seen: Observed) -> Decision:
         case NotYet(message):
             return wait(seen, "WaitingForBundle", message)
         case Unreachable(message):
-            return wait(seen, "ExchangeUnreachable", message)
+            return wait(seen, "ExchangeUnreachable", message, _ASK_AGAIN)
         case Refused(message, tombstone):
             refused = finish(seen, "Failed", "BundleError", message)
             return _entered(seen, tombstone, refused) if tombstone else refused

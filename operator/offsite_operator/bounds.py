@@ -84,14 +84,14 @@ def _place(field: str, place: str, settings: Settings) -> Iterator[str]:
         return
     if not place.startswith(("s3://", "pvc://")):
         yield (
-            f"{field} is {place!r}, which no pod can see; use s3://bucket/path of the private store"
-            " or pvc://claim/path"
+            f"spec.{field} is {place!r}, which no pod can see; use s3://bucket/path of the private "
+            "store, or pvc://claim/path"
         )
     elif any(part in ("", ".", "..") for part in place.partition("://")[2].rstrip("/").split("/")):
-        yield f"{field} is {place!r}; a path has no empty parts, no . and no .. in it"
+        yield f"spec.{field} is {place!r}; a path has no empty parts, no . and no .. in it"
     home = settings.private.uri.rstrip("/") + "/"
     if any(f"{place}/".startswith(home + reserved) for reserved in RESERVED):
-        yield f"{field} is {place!r}, where offsite keeps its own; use another folder"
+        yield f"spec.{field} is {place!r}, where offsite keeps its own; use another folder"
 
 
 def _readable(place: str, settings: Settings) -> bool:
@@ -116,4 +116,4 @@ def _matches(value: str, allowed: tuple[str, ...]) -> bool:
 
 def _refusal(field: str, value: str, setting: str, allowed: tuple[str, ...]) -> str:
     known = ", ".join(allowed) or "none"
-    return f"{field} is {value!r}, which {setting} in the chart's values do not allow: {known}"
+    return f"spec.{field} is {value!r}, which {setting} in the chart's values do not allow: {known}"

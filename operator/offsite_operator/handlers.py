@@ -21,15 +21,15 @@ def registered(queue: WorkQueue[Key], connection: Configuration) -> kopf.Operato
     """Say what is watched, and that whoever it concerns is then looked at."""
     registry = kopf.OperatorRegistry()
 
-    async def job_changed(type: str | None, body: kopf.Body, **_: Any) -> None:
-        if type is not None and not _is_echo(body):  # None: it was listed, as a resync does
+    async def job_changed(body: kopf.Body, **_: Any) -> None:
+        if not _is_echo(body):
             queue.add(Key("job", str(body["metadata"]["name"])))
 
     async def peer_changed(body: kopf.Body, **_: Any) -> None:
         queue.add(Key("peer", str(body["metadata"]["name"])))
 
     async def child_changed(type: str | None, labels: Mapping[str, str], **_: Any) -> None:
-        if type is not None and JOB in labels:
+        if type is not None and JOB in labels:  # None: it was listed, as a resync does
             queue.add(Key("job", labels[JOB]))
 
     async def login(**_: Any) -> kopf.ConnectionInfo:

@@ -1,5 +1,6 @@
 """What a peer sent, verified with public keys alone: the operator has no others."""
 
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,9 @@ from offsite.sealing.parts import now
 from offsite.store import ObjectStore
 from offsite_operator.observed import Found, Incoming, NotYet, Peer, Refused, Unreachable
 from offsite_operator.peers import ring_of
+
+_PAUSE = 10.0
+"""Seconds for which a store that is away is not asked again."""
 
 
 @dataclass
@@ -34,15 +38,24 @@ class _PeerBook:
         self.entered.append((name, sequence, digest))
 
 
-@dataclass(frozen=True)
+@dataclass
 class Desk:
     """Where the party looks at what peers sent."""
 
     own: PublicRing
     store: ObjectStore
+    _away: tuple[float, Unreachable] | None = None
+    """Since when the store is away, and what it said: jobs that wait must not all wait for it."""
 
     def look(self, spec: JobSpec, peer: Peer) -> Incoming:
         """Find the envelope that a job may open."""
+        if self._away is not None and time.monotonic() - self._away[0] < _PAUSE:
+            return self._away[1]
+        found = self._look(spec, peer)
+        self._away = (time.monotonic(), found) if isinstance(found, Unreachable) else None
+        return found
+
+    def _look(self, spec: JobSpec, peer: Peer) -> Incoming:
         book = _PeerBook(peer)
         try:
             inbox = Inbox(self.own.id, book, self.store, book)

@@ -48,7 +48,8 @@ def rayjob_state(rayjob: Mapping[str, Any], now: datetime) -> State:
     phase = _RAY.get(deployment, Phase.PENDING)
     ended = instant(status.get("endTime"))
     if deployment == "Running" and ray in _RAY_ENDED:
-        late = ended is not None and (now - ended).total_seconds() > _GRACE_SECONDS
+        stopped = instant((status.get("rayJobInfo") or {}).get("endTime"))
+        late = stopped is not None and (now - stopped).total_seconds() > _GRACE_SECONDS
         phase = _RAY_ENDED[ray] if late else Phase.FINISHING
     elif phase is Phase.SUCCEEDED:
         phase = _RAY_ENDED.get(ray, Phase.FAILED)

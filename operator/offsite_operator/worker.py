@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from offsite.api import JobSpec
 from offsite.sealing.parts import now
 from offsite_operator.admission import awaits_bundle
-from offsite_operator.api import OFFSITE_PEERS, Api, ApiError, Object
+from offsite_operator.api import OFFSITE_JOBS, OFFSITE_PEERS, Api, ApiError, Object
 from offsite_operator.applying import RejectedChild, carry_out, write_peer
 from offsite_operator.logbook import LogBook
 from offsite_operator.metrics import Metrics
@@ -108,7 +108,7 @@ class Worker:
             self._wake_jobs_of(alias)
 
     def _wake_jobs_of(self, alias: str) -> None:
-        for found in read_all(self.api).jobs:
+        for found in self.api.list(OFFSITE_JOBS):
             if found.get("spec", {}).get("peer") == alias:
                 self.queue.add(Key("job", found["metadata"]["name"]))
 

@@ -86,27 +86,26 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def crds(cluster: Cluster) -> None:
-    """The kinds OffsiteJob and OffsitePeer."""
+def crds(cluster: Cluster) -> Cluster:
+    """A cluster that has the kinds OffsiteJob and OffsitePeer."""
     cluster.kubectl("apply", "--server-side", "--force-conflicts", f"--filename={CRDS}")
     for kind in ("offsitejobs", "offsitepeers"):
         cluster.kubectl("wait", "--for=condition=Established", f"crd/{kind}.offsite-tuning.dev")
+    return cluster
 
 
 @pytest.fixture
-def site(
-    crds: None, cluster: Cluster, namespace: Namespace, tmp_path: Path
-) -> Iterator[Callable[..., Site]]:
+def site(crds: Cluster, namespace: Namespace, tmp_path: Path) -> Iterator[Callable[..., Site]]:
     """Start an operator in a namespace, by what its settings have otherwise."""
     stop, threads = threading.Event(), list[threading.Thread]()
     own, lab = Ring.new("hospital"), Ring.new("lab")
 
     def start(**changes: Any) -> Site:
-        settings = _settings(cluster.image(OPERATOR), **changes)
+        settings = _settings(crds.image(OPERATOR), **changes)
         desk = Desk(own.public(), FolderStore(tmp_path))
         if not threads:
             _prepare(namespace, lab)
-        api = Api(_account(cluster, namespace, tmp_path), namespace.name)
+        api = Api(_account(namespace, tmp_path), namespace.name)
         arguments = (api, settings, desk, Metrics(), stop)
         threads.append(threading.Thread(target=operate, args=arguments))
         threads[-1].start()
@@ -146,9 +145,9 @@ def _prepare(space: Namespace, lab: Ring) -> None:
     space.apply(kind | {"metadata": {"name": "lab"}, "spec": {"id": "lab", "public": public}})
 
 
-def _account(cluster: Cluster, space: Namespace, folder: Path) -> ApiClient:
+def _account(space: Namespace, folder: Path) -> ApiClient:
     """Reach the cluster as the operator does, with the token of its ServiceAccount."""
-    view = cluster.kubectl("config", "view", "--raw", "--minify", "--output=json")
+    view = space.cluster.kubectl("config", "view", "--raw", "--minify", "--output=json")
     reached = json.loads(view)["clusters"][0]["cluster"]
     authority = folder / "authority.crt"
     authority.write_bytes(b64decode(reached["certificate-authority-data"]))
@@ -156,8 +155,8 @@ def _account(cluster: Cluster, space: Namespace, folder: Path) -> ApiClient:
     configuration.host = reached["server"]
     configuration.ssl_ca_cert = str(authority)
     token = space.kubectl("create", "token", "offsite-operator", "--duration=1h").strip()
-    configuration.api_key = {"authorization": token}
-    configuration.api_key_prefix = {"authorization": "Bearer"}
+    configuration.api_key["authorization"] = token
+    configuration.api_key_prefix["authorization"] = "Bearer"
     return ApiClient(configuration)
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from offsite.resources import Accepted
@@ -499,6 +499,7 @@ WHAT = st.sampled_from([*SPEC_CHANGES, *CHILD_CHANGES, "retry", "sweep"])
 HAPPENINGS = st.lists(st.tuples(WHAT, st.integers(0, 5), st.integers(0, 400)), max_size=30)
 
 
+@settings(deadline=None)  # of a machine that is busy
 @given(HAPPENINGS)
 def test_whatever_happens_one_child_runs_at_most_and_the_end_is_an_end(
     happenings: list[tuple[str, int, int]],

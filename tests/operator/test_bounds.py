@@ -1,0 +1,82 @@
+"""What a job's author may ask for."""
+
+from typing import Any
+
+import pytest
+
+from offsite_operator.bounds import violation
+from offsite_testing.world import DISTILL, PLUG_IN, SETTINGS, TUNE, spec_of
+
+
+def model(place: str) -> dict[str, Any]:
+    return {"distill": DISTILL["distill"] | {"model": place}}
+
+
+def export(place: str) -> dict[str, Any]:
+    return {"plugIn": PLUG_IN["plugIn"] | {"export": {"to": place}}}
+
+
+@pytest.mark.parametrize(
+    ("content", "changes"),
+    [
+        (TUNE, {}),
+        (PLUG_IN, {}),
+        (DISTILL, model("s3://private/models/deep/er")),
+        (DISTILL, model("pvc://datasets/any/where")),
+        (PLUG_IN, export("s3://private/exports/mine")),
+        (TUNE, {"runtime": {"image": "r/runtime:1"}}),
+    ],
+)
+def test_what_is_allowed(content: dict[str, Any], changes: dict[str, Any]) -> None:
+    assert violation(spec_of(content, **changes), SETTINGS) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "changes", "said"),
+    [
+        (TUNE, {"peer": "rival"}, "spec.peer is 'rival'"),
+        (TUNE, {"runtime": {"image": "r/runtime:2"}}, "spec.runtime.image"),
+        (DISTILL, model("s3://private/other"), "spec.distill.model"),
+        (DISTILL, model("s3://private/models2/x"), "bounds.readPrefixes"),
+        (DISTILL, model("s3://private/models/../hospital/records"), "no . and no .."),
+        (DISTILL, model("s3://private/models//x"), "no empty parts"),
+        (DISTILL, model("pvc://secrets/x"), "bounds.claims"),
+        (DISTILL, model("/home/me/model"), "which no pod can see"),
+        (DISTILL, model("file:///home/me/model"), "which no pod can see"),
+        (PLUG_IN, export("s3://private/models/mine"), "bounds.exportPrefixes"),
+        (PLUG_IN, export("pvc://datasets/mine"), "bounds.exportPrefixes"),
+    ],
+)
+def test_what_is_not(content: dict[str, Any], changes: dict[str, Any], said: str) -> None:
+    found = violation(spec_of(content, **changes), SETTINGS)
+    assert found is not None
+    assert found[0] == "NotAllowed"
+    assert said in found[1]
+
+
+@pytest.mark.parametrize("folder", ["records", "work", "checkpoints", "published"])
+def test_what_is_offsites_own_can_never_be_allowed(folder: str) -> None:
+    bounds = SETTINGS.bounds.model_copy(
+        update={"read_prefixes": ("s3://private/*",), "export_prefixes": ("s3://private/",)}
+    )
+    settings = SETTINGS.model_copy(update={"bounds": bounds})
+    place = f"s3://private/hospital/{folder}/x"
+    for content, changes in ((DISTILL, model(place)), (PLUG_IN, export(place))):
+        found = violation(spec_of(content, **changes), settings)
+        assert found is not None
+        assert "keeps its own" in found[1]
+
+
+def test_the_hub_is_open_only_where_the_chart_says_so() -> None:
+    spec = spec_of(DISTILL, **model("hf://org/model@main"))
+    found = violation(spec, SETTINGS)
+    assert found is not None
+    assert found[0] == "EgressDisabled"
+    assert violation(spec, SETTINGS.model_copy(update={"model_hub": True})) is None
+
+
+def test_a_star_stands_for_anything() -> None:
+    bounds = SETTINGS.bounds.model_copy(update={"peers": ("*",), "images": ("r/mine-*",)})
+    settings = SETTINGS.model_copy(update={"bounds": bounds})
+    assert violation(spec_of(TUNE, peer="x", runtime={"image": "r/mine-2"}), settings) is None
+    assert violation(spec_of(TUNE, runtime={"image": "r/min"}), settings) is not None

@@ -1,0 +1,74 @@
+"""Why a pod does not start, and how one ended."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from offsite_operator.diagnosis import ended_because, trouble
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+GPU = "nvidia.com/gpu"
+
+
+def pod(waiting: str = "", *, at: str = "2026-01-01T11:59:50Z", **status: Any) -> dict[str, Any]:
+    container = {"name": "step", "image": "r/i:1", "state": {"waiting": {"reason": waiting}}}
+    told = {"containerStatuses": [container]} if waiting else {}
+    return {"metadata": {"creationTimestamp": at}, "status": told | status}
+
+
+def unschedulable(message: str) -> dict[str, Any]:
+    condition = {"type": "PodScheduled", "status": "False", "message": message}
+    return pod(conditions=[condition])
+
+
+def event(reason: str, message: str) -> dict[str, str]:
+    return {"reason": reason, "message": message}
+
+
+@pytest.mark.parametrize(
+    ("pods", "events", "reason", "fatal", "said"),
+    [
+        ([pod("ErrImagePull")], [], "ImagePullFailed", False, "r/i:1 cannot be pulled"),
+        ([pod("ImagePullBackOff", at="2026-01-01T11:58:00Z")], [], "ImagePullFailed", True, "r/i"),
+        ([pod("InvalidImageName")], [], "ImagePullFailed", True, "r/i:1"),
+        ([pod("CreateContainerConfigError")], [], "InvalidPod", True, "cannot start"),
+        ([unschedulable("0/1: 1 Insufficient nvidia.com/gpu")], [], "Unschedulable", False, GPU),
+        ([pod()], [event("FailedMount", 'secret "keys" not found')], "FailedMount", False, "keys"),
+        ([], [event("FailedCreate", "exceeded quota: q")], "QuotaExceeded", False, "quota: q"),
+        ([], [event("FailedToCreateHeadPod", "exceeded quota: q")], "QuotaExceeded", False, "q"),
+        ([], [event("FailedCreate", "violates PodSecurity")], "InvalidPod", True, "not let in"),
+        ([], [event("FailedCreate", "the server is busy")], "InvalidPod", False, "not let in"),
+    ],
+)
+def test_trouble(pods: list[Any], events: list[Any], reason: str, fatal: bool, said: str) -> None:
+    found = trouble(pods, events, GPU, NOW)
+    assert found is not None
+    assert (found.reason, found.fatal) == (reason, fatal)
+    assert said in found.message
+
+
+@pytest.mark.parametrize("waiting", ["", "ContainerCreating", "PodInitializing"])
+def test_no_trouble(waiting: str) -> None:
+    assert trouble([pod(waiting)], [event("Unhealthy", "slow")], GPU, NOW) is None
+
+
+def test_the_newest_event_is_told_and_the_fatal_one_first() -> None:
+    old, new = event("FailedMount", "old"), event("FailedMount", "new")
+    found = trouble([], [old, new], GPU, NOW)
+    assert found is not None
+    assert "new" in found.message
+    found = trouble([unschedulable("full")], [event("FailedCreate", "is invalid")], GPU, NOW)
+    assert found is not None
+    assert found.fatal
+
+
+def test_how_a_pod_ended() -> None:
+    def ended(**how: Any) -> dict[str, Any]:
+        return pod(containerStatuses=[{"name": "step", "state": {"terminated": how}}])
+
+    assert "spec.resources.memoryPerWorker" in ended_because([ended(reason="OOMKilled")], "4Gi")
+    assert ended_because([ended(exitCode=3)], "") == "step ended with exit code 3"
+    assert ended_because([pod(reason="Evicted", message="disk")], "") == "Evicted: disk"
+    assert ended_because([ended(exitCode=0)], "") == ""
+    assert ended_because([], "") == ""

@@ -1,0 +1,92 @@
+"""What a log tells, and how it is read on."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from offsite_operator.api import ApiError
+from offsite_operator.logbook import LogBook
+from offsite_operator.logs import Told, event_of, heard
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def told(*lines: str) -> Told:
+    return heard(Told(), ((START + timedelta(seconds=n), line) for n, line in enumerate(lines)))
+
+
+def test_the_last_event_decides() -> None:
+    failed = 'offsite-event {"event": "failed", "reason": "X"}'
+    done = 'offsite-event {"event": "done"}'
+    progress = 'offsite-event {"event": "progress", "step": 1}'
+    assert told(failed, "a log", done).last == {"event": "done"}
+    assert told(done, failed).last == {"event": "failed", "reason": "X"}
+    assert told(done, progress).last is None
+
+
+def test_progress_has_the_time_of_its_line() -> None:
+    found = told("a log", 'offsite-event {"event": "progress", "step": 1}')
+    assert (found.progress_at, found.progress) == (
+        START + timedelta(seconds=1),
+        {"event": "progress", "step": 1},
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["", "text", "offsite-event", "offsite-event {", "offsite-event []", 'offsite-event {"a": 1}'],
+)
+def test_what_is_no_event(line: str) -> None:
+    assert event_of(line) is None
+
+
+def test_ray_may_put_something_before_it() -> None:
+    assert event_of('(driver pid=7) offsite-event {"event": "done"}') == {"event": "done"}
+
+
+class Lines:
+    """The log of one pod, as the API server gives it."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.error: ApiError | None = None
+
+    def log(self, pod: str, since: str, most: int) -> bytes:
+        if self.error is not None:
+            raise self.error
+        whole_second = since[:19]  # it knows no smaller part of a time
+        told = (f"{line}\n" for line in self.lines if line[:19] >= whole_second)
+        return "".join(told).encode()[:most]
+
+
+def pod(phase: str) -> dict[str, Any]:
+    return {"metadata": {"uid": "u", "name": "p"}, "status": {"phase": phase}}
+
+
+def test_a_log_is_read_on_where_it_was_left() -> None:
+    log = Lines()
+    book = LogBook(log)  # type: ignore[arg-type]
+    log.lines.append('2026-01-01T00:00:01.000000001Z offsite-event {"event": "progress"}')
+    first = book.told([pod("Running")], False)
+    assert first is not None
+    assert (first.last, first.ended) == (None, False)
+    log.lines.append('2026-01-01T00:00:01.000000002Z offsite-event {"event": "done"}')
+    second = book.told([pod("Succeeded")], True)
+    assert second is not None
+    assert (second.last, second.ended) == ({"event": "done"}, True)
+
+
+def test_a_log_that_cannot_be_read_is_read_later() -> None:
+    log = Lines()
+    book = LogBook(log)  # type: ignore[arg-type]
+    log.error = ApiError(500, "busy")
+    assert book.told([pod("Succeeded")], True) is None
+    log.error = ApiError(404, "gone")
+    assert book.told([pod("Succeeded")], True) == Told(ended=True)
+
+
+def test_without_a_pod_there_is_nothing_to_wait_for() -> None:
+    book = LogBook(Lines())  # type: ignore[arg-type]
+    assert book.told([], False) is None
+    assert book.told([], True) == Told(ended=True)

@@ -1,0 +1,239 @@
+"""What is created: pods that `restricted` lets through, and that see no Secret but their step's."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from offsite.task import Task
+from offsite_operator.children import new_child
+from offsite_operator.names import child_name
+from offsite_operator.observed import Engine
+from offsite_operator.plan import Plan
+from offsite_operator.settings import Private
+from offsite_testing.world import (
+    DIGEST,
+    DISTILL,
+    PLUG_IN,
+    SETTINGS,
+    TUNE,
+    UID,
+    ready_peer,
+    spec_of,
+)
+
+STEPS: list[tuple[Any, Engine]] = [
+    ("Open", "Job"),
+    ("Work", "Job"),
+    ("Work", "RayJob"),
+    ("Publish", "Job"),
+]
+ON_CLAIM = SETTINGS.model_copy(update={"private": Private(uri="pvc://home/offsite")})
+
+
+def plan(step: Any = "Work", engine: Engine = "Job", **changes: Any) -> Plan:
+    content = changes.pop("content", TUNE)
+    made = Plan(
+        job="tune-1",
+        uid=UID,
+        spec=spec_of(content, **changes.pop("spec", {})),
+        settings=SETTINGS,
+        peer=ready_peer(),
+        step=step,
+        attempt=1,
+        round=0,
+        engine=engine,
+        envelope=DIGEST,
+        sequence=3,
+    )
+    return replace(made, **changes)
+
+
+def templates(described: Plan) -> list[dict[str, Any]]:
+    spec = new_child(described).child["spec"]
+    if described.engine == "Job":
+        return [spec["template"]]
+    return [spec["submitterPodTemplate"], spec["rayClusterSpec"]["headGroupSpec"]["template"]]
+
+
+@pytest.mark.parametrize(("step", "engine"), STEPS)
+@pytest.mark.parametrize("settings", [SETTINGS, ON_CLAIM], ids=["s3", "claim"])
+def test_pods_are_restricted_and_have_no_token(step: Any, engine: Engine, settings: Any) -> None:
+    for template in templates(plan(step, engine, settings=settings)):
+        pod = template["spec"]
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
+        allowed = {"emptyDir", "secret", "configMap", "persistentVolumeClaim"}
+        assert all(set(volume) - {"name"} <= allowed for volume in pod["volumes"])
+        for each in pod["containers"]:
+            assert each["securityContext"]["allowPrivilegeEscalation"] is False
+            assert each["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+            assert each["securityContext"]["readOnlyRootFilesystem"] is True
+            for kind in ("requests", "limits"):
+                assert {"cpu", "memory"} <= set(each["resources"][kind])
+            assert len({v["mountPath"] for v in each["volumeMounts"]}) == len(each["volumeMounts"])
+
+
+def secrets(described: Plan) -> dict[str, list[str]]:
+    found = {}
+    for template in templates(described):
+        for volume in template["spec"]["volumes"]:
+            if "secret" in volume:
+                keys = [item["key"] for item in volume["secret"]["items"]]
+                found[volume["secret"]["secretName"]] = keys
+                assert volume["secret"]["defaultMode"] == 0o440
+    return found
+
+
+@pytest.mark.parametrize("engine", ["Job", "RayJob"])
+def test_pods_that_train_see_no_keys_and_no_exchange(engine: Engine) -> None:
+    assert secrets(plan("Work", engine)) == {"store": ["credentials.json", "ca.crt"]}
+    assert secrets(plan("Work", engine, settings=ON_CLAIM)) == {}
+    text = json.dumps(new_child(plan("Work", engine)).child)
+    assert "OFFSITE_EXCHANGE" not in text
+    assert "OFFSITE_PASSPHRASE_FILE" not in text
+    assert "reach-exchange" not in text
+
+
+@pytest.mark.parametrize("step", ["Open", "Publish"])
+def test_small_steps_see_keys_and_exchange(step: str) -> None:
+    assert secrets(plan(step)) == {
+        "keys": ["ring.json", "passphrase"],
+        "account": ["credentials.json"],
+        "store": ["credentials.json", "ca.crt"],
+    }
+    (template,) = templates(plan(step))
+    labels = template["metadata"]["labels"]
+    assert labels["offsite-tuning.dev/reach-exchange"] == "true"
+    assert template["spec"]["containers"][0]["image"] == SETTINGS.images.operator
+
+
+@pytest.mark.parametrize(("step", "engine"), STEPS)
+def test_the_log_of_one_pod_tells(step: Any, engine: Engine) -> None:
+    drivers = [
+        template
+        for template in templates(plan(step, engine))
+        if "offsite-tuning.dev/driver" in template["metadata"]["labels"]
+    ]
+    assert len(drivers) == 1
+
+
+@pytest.mark.parametrize("step", ["Open", "Work", "Publish"])
+def test_the_task_says_what_the_step_may_know(step: Any) -> None:
+    child = new_child(plan(step))
+    task = Task.model_validate_json(child.task["data"]["task.json"])
+    assert child.task["metadata"]["name"] == child.child["metadata"]["name"] == task_name(child)
+    assert (task.step, task.uid, task.envelope) == (step, UID, DIGEST)
+    assert (task.public is None, task.exchange is None) == (step == "Work", step == "Work")
+    assert task.sequence == (3 if step == "Publish" else None)
+    assert task.max_kept_blocks == 0.8
+
+
+def task_name(child: Any) -> str:
+    volumes = child.child["spec"]["template"]["spec"]["volumes"]
+    (name,) = (v["configMap"]["name"] for v in volumes if "configMap" in v)
+    return str(name)
+
+
+def test_everything_belongs_to_its_job() -> None:
+    child = new_child(plan())
+    for body in (child.task, child.child):
+        (owner,) = body["metadata"]["ownerReferences"]
+        assert (owner["kind"], owner["uid"], owner["controller"]) == ("OffsiteJob", UID, True)
+
+
+def mounts(described: Plan) -> dict[str, bool]:
+    (template,) = templates(described)
+    container, volumes = template["spec"]["containers"][0], template["spec"]["volumes"]
+    claims = {v["name"]: v for v in volumes if "persistentVolumeClaim" in v}
+    return {
+        mount["mountPath"]: mount.get("readOnly", False)
+        for mount in container["volumeMounts"]
+        if mount["name"] in claims
+    }
+
+
+def test_claims_are_mounted_where_they_are_needed() -> None:
+    section = PLUG_IN["plugIn"] | {
+        "model": "pvc://models/tiny",
+        "export": {"to": "pvc://out/model"},
+    }
+    described = plan(content=PLUG_IN, spec={"plugIn": section}, settings=ON_CLAIM)
+    assert mounts(described) == {"/private": False, "/mnt/claims/models": True}
+    publishes = replace(described, step="Publish")
+    assert mounts(publishes) == {"/private": False, "/mnt/claims/out": False}
+
+
+def test_an_author_places_what_trains() -> None:
+    wanted = {
+        "nodeSelector": {"gpu": "big"},
+        "tolerations": [{"key": "gpu", "operator": "Exists", "tolerationSeconds": 5}],
+        "priorityClassName": "high",
+        "queue": "team",
+    }
+    described = plan(spec={"runtime": wanted, "resources": {"gpusPerWorker": 2}})
+    (template,) = templates(described)
+    pod, asked = template["spec"], template["spec"]["containers"][0]["resources"]
+    assert pod["nodeSelector"] == {"gpu": "big"}
+    assert pod["tolerations"] == wanted["tolerations"]
+    assert pod["priorityClassName"] == "high"
+    assert asked["limits"]["nvidia.com/gpu"] == asked["requests"]["nvidia.com/gpu"] == "2"
+    labels = new_child(described).child["metadata"]["labels"]
+    assert labels["kueue.x-k8s.io/queue-name"] == "team"
+    small = new_child(replace(described, step="Open")).child
+    assert "kueue.x-k8s.io/queue-name" not in small["metadata"]["labels"]
+    assert "suspend" not in new_child(replace(described, engine="RayJob")).child["spec"]
+
+
+def test_a_rayjob_leaves_attempts_to_us() -> None:
+    spec = new_child(plan("Work", "RayJob")).child["spec"]
+    assert (spec["submissionMode"], spec["backoffLimit"]) == ("K8sJobMode", 0)
+    assert spec["shutdownAfterJobFinishes"] is True
+    assert spec["entrypoint"].endswith("run --task /etc/offsite/task/task.json --ray")
+    head = spec["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["containers"][0]
+    assert {"readinessProbe", "livenessProbe"} <= set(head)
+    assert "command" not in head
+
+
+def test_only_what_reads_a_model_reaches_the_hub() -> None:
+    open_hub = SETTINGS.model_copy(update={"model_hub": True})
+    described = plan(content=DISTILL, settings=open_hub)
+    for each, reaches in (
+        (described, True),
+        (replace(described, step="Publish"), False),
+        (plan(settings=open_hub), False),
+        (plan(content=DISTILL), False),
+    ):
+        (template,) = templates(each)
+        assert ("offsite-tuning.dev/reach-hub" in template["metadata"]["labels"]) is reaches
+        environ = {e["name"] for e in template["spec"]["containers"][0]["env"]}
+        assert ("HF_HUB_OFFLINE" in environ) is not reaches
+
+
+@pytest.mark.parametrize("job", ["a", "7-days", "x" * 63, "a" + "-b" * 31])
+def test_names_are_short_and_say_whose_they_are(job: str) -> None:
+    name = child_name(job, UID, 1234, "Publish")
+    assert len(name) <= 47
+    assert name.endswith("-0f3c5a-1234-p")
+    assert name[0].isalpha()
+    assert "--" not in name
+
+
+def variables(described: Plan) -> Iterator[str]:
+    (template,) = templates(described)
+    yield from (e["name"] for e in template["spec"]["containers"][0]["env"])
+
+
+def test_stores_are_told_as_the_cli_reads_them() -> None:
+    assert {name for name in variables(plan("Open")) if name.startswith("OFFSITE_")} == {
+        "OFFSITE_EXCHANGE_ENDPOINT",
+        "OFFSITE_EXCHANGE_CREDENTIALS",
+        "OFFSITE_PRIVATE_ENDPOINT",
+        "OFFSITE_PRIVATE_CREDENTIALS",
+        "OFFSITE_PRIVATE_CA",
+        "OFFSITE_PASSPHRASE_FILE",
+    }
