@@ -2,10 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv
+CRDS := charts/offsite-crds/templates
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check fix test e2e cluster cluster-down fuzz demo bench lock
+.PHONY: help setup check fix generate test e2e cluster cluster-down fuzz demo bench lock
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -13,13 +14,17 @@ help:  ## list the targets
 setup: .venv/.synced  ## make .venv from the locked requirements (PYTHON=python3.12 picks another Python)
 
 # vulture runs twice: without the tests it finds what only they use, with them their own dead code
-check: setup  ## lint, format, types, layers, dead code
+check: setup  ## lint, format, types, layers, dead code, what is generated
 	$(BIN)/ruff check && $(BIN)/ruff format --check
 	$(BIN)/mypy && $(BIN)/lint-imports
 	$(BIN)/vulture && $(BIN)/vulture offsite operator cli bench tests
+	$(BIN)/python -m offsite_operator.crd --check $(CRDS)
 
 fix: setup  ## repair what ruff can repair
 	$(BIN)/ruff check --fix && $(BIN)/ruff format
+
+generate: setup  ## write the CRDs anew, from the types in offsite/api and offsite/resources.py
+	$(BIN)/python -m offsite_operator.crd $(CRDS)
 
 test: check  ## check, then all tests
 	$(BIN)/pytest $(ARGS)

@@ -7,7 +7,7 @@ without nulls: `wire()`.
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, computed_field
 from pydantic.alias_generators import to_camel
 
 from offsite.api import RULES, Metadata, Name, Section, cel
@@ -17,7 +17,13 @@ State = Literal["Pending", "Queued", "Running", "Suspended", "Complete", "Failed
 Step = Literal["Open", "Work", "Publish"]
 Engine = Literal["RayJob", "Job"]
 
-Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)]
+_DECIDING: tuple[tuple[ConditionType, str], ...] = (
+    *(("Failed", "True"), ("Complete", "True"), ("Accepted", "False"), ("Suspended", "True")),
+    *(("Running", "True"), ("Running", "False"), ("Accepted", "True")),
+)
+"""Which condition people want to hear of first."""
+
+Digest = Annotated[str, Field(max_length=71)]
 """Of an envelope, if nothing else is said."""
 
 
@@ -142,6 +148,12 @@ class JobStatus(_Told):
     """When the first attempt began."""
     completion_time: AwareDatetime | None = None
     """When the job ended, well or not."""
+
+    @computed_field(description="The reason of the condition that decides the state.")
+    def reason(self) -> str | None:
+        """The reason of the condition that decides the state."""
+        found = {(each.type, each.status): each.reason for each in self.conditions}
+        return next((found[key] for key in _DECIDING if key in found), None)
 
 
 class PeerSpec(Section):

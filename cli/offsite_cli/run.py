@@ -9,6 +9,7 @@ import typer
 from offsite.config import load_job
 from offsite.exchange.home import open_mailbox
 from offsite.store.library import Library
+from offsite_cli.local import check_local, unheeded
 from offsite_cli.options import HOME, Exchange, Format, Home
 from offsite_cli.output import Output, monitored
 
@@ -28,6 +29,9 @@ def run(
     """
     with monitored(output) as monitor:
         job = load_job(file)
+        check_local(job.spec, str(file))
+        if (told := unheeded(job.spec)) is not None:
+            monitor.log(told)
         place = home.expanduser().resolve()
         mailbox = open_mailbox(place, exchange, os.environ)
         # torch takes seconds to import, so only what needs it does so

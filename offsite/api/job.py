@@ -25,21 +25,23 @@ def _rules(schema: dict[str, Any]) -> None:
 
 def _unchanged(name: str) -> dict[str, Any]:
     return cel(
-        f"self.?{name} == oldSelf.?{name}",
+        # not `self.?x == oldSelf.?x`: its cost cannot be estimated
+        f"has(self.{name}) ? has(oldSelf.{name}) && self.{name} == oldSelf.{name} : "
+        f"!has(oldSelf.{name})",
         f"{name} cannot be changed; make another job, of another name",
         fieldPath=f".{name}",
     )
 
 
 class JobSpec(Section):
-    """One stage of one exchange between two parties."""
+    """What is to be done, and how."""
 
     model_config = ConfigDict(json_schema_extra=_rules)
 
     stage: Literal["Distill", "Tune", "PlugIn"]
     """Which stage; exactly the section of that name is set."""
     peer: Name
-    """The other organization: on a cluster its OffsitePeer, else the name its keys are pinned as."""
+    """The other organization: its OffsitePeer on a cluster, else the alias of its pinned keys."""
     seed: int = Field(0, ge=0, lt=2**31)
     """The same seed, machine and thread count give the same bytes."""
     distill: Distill | None = None
@@ -92,14 +94,14 @@ class Metadata(Section):
 
     name: Name
     namespace: Name | None = None
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
+    labels: dict[str, str] = Field(default={})
+    annotations: dict[str, str] = Field(default={})
 
 
 class OffsiteJob(Section):
-    """One stage of one exchange between two organizations, as `kubectl` and `offsite run` read it."""
+    """One stage of one exchange between two organizations."""
 
-    api_version: Literal["offsite-tuning.dev/v1alpha1"]  # noqa: V107 - it only has to be there
+    api_version: Literal["offsite-tuning.dev/v1alpha1"]
     kind: Literal["OffsiteJob"]
     metadata: Metadata
     spec: JobSpec

@@ -111,13 +111,15 @@ class Library:
             last: the file that is written last: where it is, all are.
             done: called after each file.
         """
-        store, key = self._open(uri)
         for path in sorted(folder.iterdir(), key=lambda path: (path.name == last, path.name)):
-            with _asking(store, f"{key}/{path.name}"), disk_errors(path):
-                store.client().fput_object(
-                    store.bucket, f"{key}/{path.name}", str(path), part_size=_PIECE
-                )
+            self.put(path, f"{uri.rstrip('/')}/{path.name}")
             done()
+
+    def put(self, path: Path, uri: str) -> None:
+        """Write one file, of any size."""
+        store, key = self._open(uri)
+        with _asking(store, key), disk_errors(path):
+            store.client().fput_object(store.bucket, key, str(path), part_size=_PIECE)
 
     def _open(self, uri: str) -> tuple[S3Store, str]:
         found = _URI.fullmatch(uri)

@@ -1,5 +1,5 @@
-"""The place of the Kubernetes operator: OffsiteJob in, RayJob or Job out, status back.
+"""The Kubernetes operator: an OffsiteJob in, Jobs and RayJobs out, their story back as its status.
 
-Not written yet. It will stand on `offsite.api` and `offsite.errors` alone, so that its image needs
-no torch, and it will never import `offsite_cli`.
+`reconcile` decides, purely, from what was `observed`; `applying` does it; `handlers` and `resync`
+say when. It never imports `offsite_cli`, and needs no torch.
 """

@@ -43,7 +43,7 @@ class Cluster:
         Raises:
             RuntimeError: it failed; the message is its own.
         """
-        return run(self._command(*arguments), environment=self._environ, given=given)
+        return run(self._command(*arguments), environment=self.environ, given=given)
 
     def helm(self, *arguments: str) -> str:
         """Run Helm as the administrator.
@@ -52,7 +52,7 @@ class Cluster:
             RuntimeError: it failed, or is not there and cannot be built.
         """
         command = [str(helm()), f"--kubeconfig={self.kubeconfig}", *arguments]
-        return run(command, environment=self._environ)
+        return run(command, environment=self.environ)
 
     def start(self, *arguments: str, told: IO[str]) -> subprocess.Popen[bytes]:
         """Start a kubectl that goes on until it is ended, or this thread is.
@@ -61,7 +61,7 @@ class Cluster:
             told: the file that it writes to; a pipe that nobody reads would stop it.
         """
         command = [*BOUND, *self._command(*arguments)]
-        return subprocess.Popen(command, env=self._environ, stdout=told)
+        return subprocess.Popen(command, env=self.environ, stdout=told)
 
     def get(self, *arguments: str) -> Any:
         """Get an object, or a list of them, as JSON."""
@@ -94,7 +94,8 @@ class Cluster:
         return [self.kubectl_path, f"--kubeconfig={self.kubeconfig}", *arguments]
 
     @property
-    def _environ(self) -> dict[str, str]:
+    def environ(self) -> dict[str, str]:
+        """What its programs see of ours."""
         # before another cluster a proxy may have to stand
         return dict(os.environ) if self.node is None else self.node.client_environment
 

@@ -1,0 +1,64 @@
+"""`python -m offsite_operator`: operates the namespace that the environment names."""
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from kubernetes.client import ApiClient
+from kubernetes.config import ConfigException, load_config
+
+from offsite.errors import InputError, OffsiteError
+from offsite.sealing.identity import read_public
+from offsite.store import disk_errors
+from offsite.store.open import open_store
+from offsite_operator.api import Api
+from offsite_operator.incoming import Desk
+from offsite_operator.jsonlogs import log_as_json
+from offsite_operator.metrics import Metrics
+from offsite_operator.operating import operate
+from offsite_operator.serving import serve
+from offsite_operator.settings import Settings, read_settings
+
+_SETTINGS, _PUBLIC = "/etc/offsite/settings.json", "/etc/offsite/public/public.json"
+_PORT = 8080
+
+
+def main() -> int:
+    """Run until signalled; gives the exit code."""
+    log_as_json()
+    try:
+        _run(os.environ)
+    except (OffsiteError, ConfigException) as error:
+        logging.getLogger(__name__).error("%s", error)
+        return error.exit_code if isinstance(error, OffsiteError) else 4
+    return 0
+
+
+def _run(environ: Mapping[str, str]) -> None:
+    settings = read_settings(Path(environ.get("OFFSITE_SETTINGS", _SETTINGS)))
+    if not (namespace := environ.get("OFFSITE_NAMESPACE")):
+        raise InputError("OFFSITE_NAMESPACE must name the namespace to operate")
+    desk = _desk(settings, environ)
+    load_config()
+    metrics = Metrics()
+    server = serve(metrics, settings.resync_seconds, _PORT)
+    try:
+        operate(Api(ApiClient(), namespace), settings, desk, metrics, threading.Event())
+    finally:
+        server.shutdown()
+
+
+def _desk(settings: Settings, environ: Mapping[str, str]) -> Desk:
+    path = Path(environ.get("OFFSITE_PUBLIC", _PUBLIC))
+    with disk_errors(path):
+        own = read_public(path.read_bytes(), str(path))
+    if own.id != settings.party:
+        raise InputError(f"{path} is of {own.id}, but the chart's party is {settings.party}")
+    return Desk(own, open_store(settings.exchange.uri, "OFFSITE_EXCHANGE", environ))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""Whether a job may begin a step now: its bounds, its peer, and what the peer sent."""
+
+from offsite_operator.bounds import violation
+from offsite_operator.conditions import Says
+from offsite_operator.decision import Decision
+from offsite_operator.ledger import accepting
+from offsite_operator.observed import (
+    Found,
+    NotYet,
+    Observed,
+    Peer,
+    Refused,
+    Unreachable,
+)
+from offsite_operator.verdicts import changed, finish, wait
+
+
+def awaits_bundle(seen: Observed) -> bool:
+    """Whether what the peer sent decides next; then, and only then, the exchange is asked."""
+    job = seen.job
+    if job.spec is None or job.spec.stage == "Distill" or job.status.envelope is not None:
+        return False
+    idle = job.finished or job.deleting or job.spec.suspend or job.spec.cancel
+    return not idle and seen.peer is not None and seen.peer.ready
+
+
+def objection(seen: Observed) -> Decision | None:
+    """Find what is to be done, or waited for, before a step may begin; None: nothing."""
+    spec, settings = seen.job.spec, seen.settings
+    assert spec is not None, "a job without a spec begins nothing"
+    if (found := violation(spec, settings)) is not None:
+        return finish(seen, "Failed", *found)
+    if seen.peer is None:
+        return wait(
+            seen,
+            "PeerNotFound",
+            f"there is no OffsitePeer {spec.peer} here; make it from the peer's public file, or "
+            "correct spec.peer",
+        )
+    if not seen.peer.ready:
+        return wait(seen, "PeerNotReady", _unready(seen.peer))
+    if spec.runtime.engine == "RayJob" and not seen.ray:
+        return wait(
+            seen,
+            "NoKubeRay",
+            "spec.runtime.engine is RayJob, but this cluster serves no rayjobs.ray.io; have "
+            "KubeRay installed, or use engine: Job",
+        )
+    return _incoming(seen) if awaits_bundle(seen) else None
+
+
+def _unready(peer: Peer) -> str:
+    said = next((c.message for c in peer.status.conditions if c.type == "Ready"), "")
+    return f"the OffsitePeer {peer.alias} is not ready: {said or 'its keys are being checked'}"
+
+
+def _incoming(seen: Observed) -> Decision:
+    match seen.incoming:
+        case None:
+            return Decision(again=0)
+        case NotYet(message):
+            return wait(seen, "WaitingForBundle", message)
+        case Unreachable(message):
+            return wait(seen, "ExchangeUnreachable", message)
+        case Refused(message, tombstone):
+            refused = finish(seen, "Failed", "BundleError", message)
+            return _entered(seen, tombstone, refused) if tombstone else refused
+        case Found() as found:
+            says = Says("True", "Accepted", f"{found.bundle}, sequence {found.sequence}")
+            status = changed(seen, "Pending", {"Accepted": says}, envelope=found.envelope)
+            return _entered(seen, found, Decision(status=status, again=0))
+
+
+def _entered(seen: Observed, found: Found, decision: Decision) -> Decision:
+    """Remember an envelope before anything else is done about it."""
+    assert seen.peer is not None, "its envelope was found"
+    return Decision(
+        ledger=accepting(seen.peer.status, found),
+        status=decision.status,
+        delete=decision.delete,
+        again=decision.again,
+    )

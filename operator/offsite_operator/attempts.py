@@ -1,0 +1,117 @@
+"""Which attempt a job is at, how it ended, and when the next one may begin."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from offsite.api import JobSpec
+from offsite.resources import Step
+from offsite_operator.logs import Event
+from offsite_operator.observed import ENDED, Child, Observed, Phase
+
+_STEPS: dict[str, tuple[Step, ...]] = {
+    "Distill": ("Work", "Publish"),
+    "Tune": ("Open", "Work", "Publish"),
+    "PlugIn": ("Open", "Work", "Publish"),
+}
+_FIRST_DELAY, _LONGEST_DELAY = 10.0, 300.0
+_REASON = re.compile(r"[A-Z][A-Za-z0-9]{0,127}")
+
+
+@dataclass(frozen=True)
+class Succeeded:
+    """The step is done."""
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """Somebody stopped it, on purpose."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The step is not done."""
+
+    reason: str
+    message: str
+    retryable: bool = True
+
+
+Outcome = Succeeded | Stopped | Failure
+
+
+def steps_of(spec: JobSpec) -> tuple[Step, ...]:
+    """List the steps of a stage. Distill has nothing to open."""
+    return _STEPS[spec.stage]
+
+
+def step_after(spec: JobSpec, step: Step) -> Step | None:
+    """Find the step that follows; None: it was the last one."""
+    steps = steps_of(spec)
+    return next(iter(steps[steps.index(step) + 1 :]), None)
+
+
+def round_of(seen: Observed) -> int:
+    """Get the value of `spec.retries` that is heeded now."""
+    job = seen.job
+    fresh = not job.status.conditions and job.spec is not None
+    return job.spec.retries if fresh and job.spec is not None else job.status.retries or 0
+
+
+def current(seen: Observed) -> Child | None:
+    """Find the newest child of this round: at most this one may be active."""
+    if seen.job.spec is None:
+        return None
+    steps, round_ = steps_of(seen.job.spec), round_of(seen)
+    own = [c for c in seen.children if c.round == round_ and c.step in steps]
+    return max(own, key=lambda c: (c.attempt, steps.index(c.step)), default=None)
+
+
+def is_lost(seen: Observed) -> bool:
+    """Whether the child that ran is gone although nobody here deleted it."""
+    job = seen.job
+    name = job.status.job_name
+    there = any(child.name == name for child in seen.children)
+    return name is not None and not there and not job.has("Suspended")
+
+
+def outcome(child: Child) -> Outcome | None:
+    """Say how a child ended; None: it has not, or its log was not read to the end yet."""
+    if child.state.phase not in ENDED or child.told is None or not child.told.ended:
+        return None
+    if child.state.phase is Phase.STOPPED:
+        return Stopped(f"the Ray job of {child.name} was stopped")
+    last = child.told.last
+    if last is not None:
+        return Succeeded() if last["event"] == "done" else _failure(last)
+    state = child.state
+    if state.permanent:
+        return Failure("InvalidPod", f"{child.name} is not valid: {state.message}", False)
+    if state.phase is Phase.SUCCEEDED:
+        return Failure("NoResult", f"{child.name} ended without telling that it is done")
+    return Failure(_reason(state.reason), state.message or f"{child.name} failed, and said nothing")
+
+
+def _failure(event: Event) -> Failure:
+    reason, message = str(event.get("reason")), str(event.get("message"))
+    return Failure(_reason(reason), message, bool(event.get("retryable")))
+
+
+def _reason(text: str) -> str:
+    """Make a condition's reason of what a log says, which may be anything."""
+    return text if _REASON.fullmatch(text) else "StepFailed"
+
+
+def failures(seen: Observed, step: Step, attempt: int) -> int:
+    """Count the attempts at a step in this round, this one included."""
+    round_ = round_of(seen)
+    tried = [c.attempt for c in seen.children if c.round == round_ and c.step == step]
+    return attempt - min((*tried, attempt)) + 1
+
+
+def next_attempt_at(failed: int, ended: datetime) -> datetime:
+    """Say when to try again: after 10 s, then twice as long each time, five minutes at most."""
+    delay = min(_FIRST_DELAY * 2.0 ** min(failed - 1, 16), _LONGEST_DELAY)
+    return ended + timedelta(seconds=delay)

@@ -1,0 +1,95 @@
+"""How an attempt at a step begins: its child, when everything is there that it needs."""
+
+from typing import Any
+
+from offsite.resources import Step
+from offsite_operator.admission import objection
+from offsite_operator.attempts import round_of
+from offsite_operator.children import new_child
+from offsite_operator.conditions import Kind, Says
+from offsite_operator.decision import Decision
+from offsite_operator.ledger import allotting
+from offsite_operator.observed import Engine, Observed
+from offsite_operator.plan import Plan
+from offsite_operator.verdicts import changed, finish, hold
+
+
+def begin(seen: Observed, step: Step, attempt: int, told: dict[str, Any]) -> Decision:
+    """Create the child of an attempt at a step, or say what keeps it.
+
+    Args:
+        told: updates of the status by what the attempt before it told.
+    """
+    objected = objection(seen) or _rejected(seen)
+    if objected is not None:
+        return objected
+    if step == "Publish" and _sends(seen) and seen.job.status.sequence is None:
+        return _allot(seen, told)
+    plan = _plan(seen, step, attempt)
+    says: dict[Kind, Says] = {
+        "Running": Says("False", "WaitingForPod", f"{plan.name} is starting"),
+    }
+    if not seen.job.has("Accepted"):
+        says["Accepted"] = Says("True", "Accepted")
+    status = changed(seen, "Pending", says, **told, **_updates(seen, plan))
+    return Decision(create=new_child(plan), status=status)
+
+
+def _sends(seen: Observed) -> bool:
+    return seen.job.spec is not None and seen.job.spec.stage != "PlugIn"
+
+
+def _rejected(seen: Observed) -> Decision | None:
+    """Say what the API server has against a child that was decided on."""
+    if seen.rejection is None:
+        return None
+    code, message = seen.rejection.code, seen.rejection.message
+    if code in (400, 422):
+        return finish(seen, "Failed", "InvalidPod", f"the cluster does not take it: {message}")
+    return hold(seen, "NameTaken" if code == 409 else "WaitingForPod", message)
+
+
+def _allot(seen: Observed, told: dict[str, Any]) -> Decision:
+    """Enter a sequence into the books before a child may use it."""
+    assert seen.peer is not None, "there was no objection"
+    ledger, sequence = allotting(seen.peer.status, seen.job.name, seen.job.uid)
+    status = changed(seen, "Pending", {}, sequence=sequence, **told)
+    return Decision(ledger=ledger, status=status, again=0)
+
+
+def _plan(seen: Observed, step: Step, attempt: int) -> Plan:
+    job = seen.job
+    assert job.spec is not None, "there was no objection"
+    assert seen.peer is not None, "there was no objection"
+    return Plan(
+        job=job.name,
+        uid=job.uid,
+        spec=job.spec,
+        settings=seen.settings,
+        peer=seen.peer,
+        step=step,
+        attempt=attempt,
+        round=round_of(seen),
+        engine=_engine(seen, step),
+        envelope=job.status.envelope,
+        sequence=job.status.sequence,
+    )
+
+
+def _engine(seen: Observed, step: Step) -> Engine:
+    assert seen.job.spec is not None, "there was no objection"
+    wanted = seen.job.spec.runtime.engine
+    if step != "Work" or wanted == "Job" or not seen.ray:
+        return "Job"
+    return "RayJob"
+
+
+def _updates(seen: Observed, plan: Plan) -> dict[str, Any]:
+    status = seen.job.status
+    return {
+        "step": plan.step,
+        "attempts": plan.attempt,
+        "job_name": plan.name,
+        "engine": plan.engine if plan.step == "Work" else status.engine,
+        "start_time": status.start_time or seen.now,
+    }

@@ -1,0 +1,119 @@
+"""What the author of a job may ask for, by the chart's values. Anything else is `NotAllowed`."""
+
+from collections.abc import Iterator
+
+from offsite.api import JobSpec
+from offsite_operator.settings import Settings
+
+RESERVED = ("records/", "work/", "checkpoints/", "published/")
+"""What no job reads or writes by its own choice in the private store."""
+
+
+def violation(spec: JobSpec, settings: Settings) -> tuple[str, str] | None:
+    """Find what a job asks for that it may not have: reason and message; None: nothing."""
+    for problem in _problems(spec, settings):
+        return ("NotAllowed", problem)
+    model = _model(spec)
+    if model is not None and model.startswith("hf://") and not settings.model_hub:
+        return (
+            "EgressDisabled",
+            f"{model} is on the model hub, which pods here may not reach; copy the model to the "
+            "private store, or have egress.modelHub set in the values of the chart",
+        )
+    return None
+
+
+def _problems(spec: JobSpec, settings: Settings) -> Iterator[str]:
+    bounds, image = settings.bounds, spec.runtime.image
+    if not _matches(spec.peer, bounds.peers):
+        yield _refusal("peer", spec.peer, "bounds.peers", bounds.peers)
+    allowed = (settings.images.runtime, *bounds.images)
+    if image is not None and not _matches(image, allowed):
+        yield _refusal("runtime.image", image, "bounds.images", allowed)
+    for field, place in reads(spec):
+        yield from _place(field, place, settings)
+        if not _readable(place, settings):
+            allowed = (*bounds.read_prefixes, *(f"pvc://{claim}/" for claim in bounds.claims))
+            yield _refusal(field, place, "bounds.readPrefixes and bounds.claims", allowed)
+    if (target := export_of(spec)) is not None:
+        field = "plugIn.export.to"
+        yield from _place(field, target, settings)
+        if not _begins(target, bounds.export_prefixes):
+            yield _refusal(field, target, "bounds.exportPrefixes", bounds.export_prefixes)
+
+
+def reads(spec: JobSpec) -> Iterator[tuple[str, str]]:
+    """List what a job reads: the field, and the location in it."""
+    found: dict[str, str | None] = {}
+    if spec.distill is not None:
+        found["distill.model"] = spec.distill.model
+        found["distill.emulator.calibration"] = spec.distill.emulator.calibration
+        found["distill.evaluate"] = spec.distill.evaluate
+        if spec.distill.training is not None:
+            found["distill.training.corpus"] = spec.distill.training.corpus
+    if spec.tune is not None:
+        found["tune.data.train"] = spec.tune.data.train
+        found["tune.data.validation"] = spec.tune.data.validation
+        found["tune.evaluate"] = spec.tune.evaluate
+    if spec.plug_in is not None:
+        found["plugIn.model"] = spec.plug_in.model
+        found["plugIn.evaluate"] = spec.plug_in.evaluate
+    return ((field, place) for field, place in found.items() if place is not None)
+
+
+def export_of(spec: JobSpec) -> str | None:
+    """Get where a job writes its plugged-in model; None: where the party keeps its own."""
+    export = spec.plug_in.export if spec.plug_in is not None else None
+    return export.to if export is not None else None
+
+
+def claims_of(*places: str | None) -> tuple[str, ...]:
+    """List the claims that locations lie on, each once."""
+    on_claims = (p.removeprefix("pvc://") for p in places if p and p.startswith("pvc://"))
+    return tuple(dict.fromkeys(place.partition("/")[0] for place in on_claims))
+
+
+def _model(spec: JobSpec) -> str | None:
+    section = spec.distill or spec.plug_in
+    return section.model if section is not None else None
+
+
+def _place(field: str, place: str, settings: Settings) -> Iterator[str]:
+    """Check what no chart can allow."""
+    if place.startswith("hf://"):
+        return
+    if not place.startswith(("s3://", "pvc://")):
+        yield (
+            f"{field} is {place!r}, which no pod can see; use s3://bucket/path of the private store"
+            " or pvc://claim/path"
+        )
+    elif any(part in ("", ".", "..") for part in place.partition("://")[2].rstrip("/").split("/")):
+        yield f"{field} is {place!r}; a path has no empty parts, no . and no .. in it"
+    home = settings.private.uri.rstrip("/") + "/"
+    if any(f"{place}/".startswith(home + reserved) for reserved in RESERVED):
+        yield f"{field} is {place!r}, where offsite keeps its own; use another folder"
+
+
+def _readable(place: str, settings: Settings) -> bool:
+    bounds = settings.bounds
+    if place.startswith("hf://"):  # `EgressDisabled` is another reason
+        return True
+    on_claim = all(_matches(claim, bounds.claims) for claim in claims_of(place))
+    whole_claim = place.startswith("pvc://") and on_claim
+    return whole_claim or _begins(place, bounds.read_prefixes)
+
+
+def _begins(place: str, prefixes: tuple[str, ...]) -> bool:
+    """Whether a location is, or lies below, one of some places."""
+    return any(f"{place}/".startswith(p.removesuffix("*").rstrip("/") + "/") for p in prefixes)
+
+
+def _matches(value: str, allowed: tuple[str, ...]) -> bool:
+    return any(
+        value.startswith(each[:-1]) if each.endswith("*") else value == each for each in allowed
+    )
+
+
+def _refusal(field: str, value: str, setting: str, allowed: tuple[str, ...]) -> str:
+    known = ", ".join(allowed) or "none"
+    return f"{field} is {value!r}, which {setting} in the chart's values do not allow: {known}"

@@ -1,0 +1,113 @@
+"""Why a child does not start: what its pods, and the Warning events of all that it made, say.
+
+A wrong image or spec fails at once; a shortage waits, and says so.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from offsite_operator.observed import Trouble
+from offsite_operator.states import instant
+
+Pod = Mapping[str, Any]
+Warned = Mapping[str, Any]
+"""A core/v1 Event."""
+
+_PULL_SECONDS = 60.0
+"""For how long a registry may be away."""
+_NEVER = {
+    "InvalidImageName": "ImagePullFailed",
+    "ErrImageNeverPull": "ImagePullFailed",
+    "CreateContainerConfigError": "InvalidPod",
+    "CreateContainerError": "InvalidPod",
+    "RunContainerError": "InvalidPod",
+}
+"""Reasons for which a container waits in vain, and what we call them."""
+_PULLING = ("ErrImagePull", "ImagePullBackOff", "RegistryUnavailable")
+_FORBIDDEN = ("violates PodSecurity", "is invalid", "per Container", "per Pod", "must specify")
+"""In the message of a FailedCreate: no pod of this kind is ever let in."""
+
+
+def trouble(
+    pods: Sequence[Pod], warnings: Sequence[Warned], gpu: str, now: datetime
+) -> Trouble | None:
+    """Find what keeps a child from starting; the worst first.
+
+    Args:
+        pods: of the child.
+        warnings: of the child, its pods and what else it made; the newest last.
+        gpu: the name of the GPU resource.
+    """
+    found = [*_in_containers(pods, now), *_in_scheduling(pods, gpu), *_in_warnings(warnings)]
+    return next((t for t in found if t.fatal), found[0] if found else None)
+
+
+def _in_containers(pods: Sequence[Pod], now: datetime) -> Iterator[Trouble]:
+    for pod in pods:
+        status = pod.get("status", {})
+        for container in (
+            *status.get("initContainerStatuses", ()),
+            *status.get("containerStatuses", ()),
+        ):
+            waiting = container.get("state", {}).get("waiting")
+            if waiting:
+                yield from _waiting(pod, container, waiting, now)
+
+
+def _waiting(
+    pod: Pod, container: Mapping[str, Any], waiting: Mapping[str, str], now: datetime
+) -> Iterator[Trouble]:
+    reason, said = waiting.get("reason", ""), waiting.get("message", "")
+    image = container.get("image", "")
+    if reason in _PULLING:
+        began = instant(pod["metadata"].get("creationTimestamp")) or now
+        fatal = (now - began).total_seconds() >= _PULL_SECONDS
+        message = f"the image {image} cannot be pulled: {said or reason}; check its name, and the "
+        yield Trouble("ImagePullFailed", f"{message}pull secrets of the chart", fatal)
+    elif reason in _NEVER:
+        message = f"the container {container.get('name')} of {image} cannot start: {said or reason}"
+        yield Trouble(_NEVER[reason], message, fatal=True)
+
+
+def _in_scheduling(pods: Sequence[Pod], gpu: str) -> Iterator[Trouble]:
+    for pod in pods:
+        for condition in pod.get("status", {}).get("conditions", ()):
+            if condition["type"] == "PodScheduled" and condition["status"] == "False":
+                said = condition.get("message", "")
+                short = f"not enough {gpu}: " if f"Insufficient {gpu}" in said else ""
+                yield Trouble("Unschedulable", f"no node has room for its pod: {short}{said}")
+
+
+def _in_warnings(warnings: Sequence[Warned]) -> Iterator[Trouble]:
+    for event in reversed(warnings):
+        reason, said = str(event.get("reason", "")), str(event.get("message", ""))
+        if reason.startswith("FailedMount") or reason == "FailedAttachVolume":
+            yield Trouble("FailedMount", f"a volume of its pod cannot be mounted: {said}")
+        elif "exceeded quota" in said:
+            yield Trouble("QuotaExceeded", f"the namespace's quota leaves no room for it: {said}")
+        elif reason.startswith(("FailedCreate", "FailedToCreate")):
+            fatal = any(each in said for each in _FORBIDDEN)
+            yield Trouble("InvalidPod", f"its pod is not let in: {said}", fatal)
+
+
+def ended_because(pods: Sequence[Pod], memory: str) -> str:
+    """Say how the containers of a failed child ended, when they could not say so themselves.
+
+    Args:
+        memory: what they were given, as the job asks for it.
+    """
+    for pod in reversed(pods):
+        status = pod.get("status", {})
+        for container in status.get("containerStatuses", ()):
+            ended = container.get("state", {}).get("terminated")
+            if ended and ended.get("reason") == "OOMKilled":
+                return (
+                    f"{container['name']} ran out of memory ({memory}); ask for more in "
+                    "spec.resources.memoryPerWorker, or make the batches smaller"
+                )
+            if ended and ended.get("exitCode"):
+                return f"{container['name']} ended with exit code {ended['exitCode']}"
+        if status.get("reason"):
+            return f"{status['reason']}: {status.get('message', '')}"
+    return ""

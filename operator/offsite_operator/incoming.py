@@ -1,0 +1,98 @@
+"""What a peer sent, verified with public keys alone: the operator has no others."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from offsite.api import JobSpec
+from offsite.errors import BundleError, InputError, NotSentError, StorageError
+from offsite.exchange.chain import Witness
+from offsite.exchange.mailbox import Inbox, Reference
+from offsite.sealing import Envelope, PublicRing
+from offsite.sealing.envelope import Grant, Header
+from offsite.sealing.parts import now
+from offsite.store import ObjectStore
+from offsite_operator.observed import Found, Incoming, NotYet, Peer, Refused, Unreachable
+from offsite_operator.peers import ring_of
+
+
+@dataclass
+class _PeerBook:
+    """The ledger in an OffsitePeer, and the one peer in it, as an inbox asks for them."""
+
+    peer: Peer
+    entered: list[tuple[str, int, str]] = field(default_factory=list)
+    """What is to be remembered although it is refused."""
+
+    def get(self, alias: str) -> PublicRing:
+        return ring_of(self.peer)
+
+    def accepted(self, peer: str, name: str) -> list[list[Any]]:
+        known = self.peer.status.accepted
+        return [[each.sequence, each.envelope] for each in known if each.bundle == name]
+
+    def accept(self, peer: str, name: str, sequence: int, digest: str) -> None:
+        self.entered.append((name, sequence, digest))
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where the party looks at what peers sent."""
+
+    own: PublicRing
+    store: ObjectStore
+
+    def look(self, spec: JobSpec, peer: Peer) -> Incoming:
+        """Find the envelope that a job may open."""
+        book = _PeerBook(peer)
+        try:
+            inbox = Inbox(self.own.id, book, self.store, book)
+            envelope = inbox.incoming(peer.alias, _reference(spec))
+            self._check(spec, peer, envelope)
+        except NotSentError as error:
+            return NotYet(f"{error}; the job begins when it has come")
+        except InputError as error:
+            entered = (Found(digest, name, seq, None) for name, seq, digest in book.entered)
+            return Refused(str(error), next(entered, None))
+        except StorageError as error:
+            return Unreachable(str(error))
+        header = envelope.header
+        return Found(envelope.digest, header.name, header.sequence, header.parent)
+
+    def _check(self, spec: JobSpec, peer: Peer, envelope: Envelope) -> None:
+        header = envelope.header
+        kind = "emulator" if spec.stage == "Tune" else "adapter"
+        if header.kind != kind:
+            raise BundleError(f"{header.name} is an {header.kind}, and {spec.stage} needs {kind}")
+        known = {each.envelope for each in peer.status.accepted}
+        if envelope.digest in known:
+            return  # it was accepted before, and counts once
+        if kind == "emulator":
+            _check_time(header, header.grant)
+        else:
+            self._check_use(peer, header)
+
+    def _check_use(self, peer: Peer, header: Header) -> None:
+        """Enforce our own grant: one use is one adapter's envelope."""
+        if header.parent is None:
+            raise BundleError(f"{header.name} does not say which emulator it was tuned from")
+        parties = [self.own, ring_of(peer)]
+        grant = Witness(self.store, parties, self.own.id).read(header.parent).header.grant
+        _check_time(header, grant)
+        used = {each.envelope for each in peer.status.accepted if each.parent == header.parent}
+        if grant.max_uses is not None and len(used) >= grant.max_uses:
+            raise BundleError(
+                f"the grant of the emulator {header.parent} is used up: {len(used)} adapters were "
+                "accepted"
+            )
+
+
+def _check_time(header: Header, grant: Grant) -> None:
+    if grant.expires is not None and grant.expires < now():
+        raise BundleError(f"the grant of {header.name} ended on {grant.expires}")
+
+
+def _reference(spec: JobSpec) -> Reference:
+    if spec.tune is not None:
+        return Reference.parse(spec.tune.bundle)
+    assert spec.plug_in is not None, "Distill opens nothing"
+    return Reference.parse(spec.plug_in.adapter)

@@ -1,0 +1,29 @@
+"""Logs as JSON, a line each, with the name of the job that they are about."""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+        }
+        if (job := getattr(record, "job", None)) is not None:
+            line["job"] = job
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def log_as_json() -> None:
+    """Write all logs to stdout, as JSON."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_Formatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    for noisy in ("kopf.objects", "urllib3"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

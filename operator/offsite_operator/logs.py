@@ -1,0 +1,63 @@
+"""What a step tells in its log: lines that start with `offsite-event `; the last one decides."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+MARK = "offsite-event "
+_FINAL = ("done", "failed")
+_LONGEST = 64 << 10
+"""Characters of a line that are looked at; an event has far fewer."""
+
+Event = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What one attempt has told until now."""
+
+    progress: Event | None = None
+    progress_at: datetime | None = None
+    metrics: dict[tuple[str, str], Event] = field(default_factory=dict)
+    artifact: Event | None = None
+    last: Event | None = None
+    """`done` or `failed`, if nothing was told after it."""
+    ended: bool = False
+    """Whether the log was read to its end."""
+
+
+def heard(told: Told, lines: Iterable[tuple[datetime, str]]) -> Told:
+    """Take in more lines of a log, each with the time at which it was written."""
+    for at, line in lines:
+        event = event_of(line)
+        if event is not None:
+            told = _with(told, event, at)
+    return told
+
+
+def event_of(line: str) -> Event | None:
+    """Read an event from a line of a log; None: it is a log line."""
+    # Ray may prefix what a process prints
+    _, mark, content = line[:_LONGEST].partition(MARK)
+    if not mark:
+        return None
+    try:
+        event = json.loads(content)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
+
+
+def _with(told: Told, event: Event, at: datetime) -> Told:
+    kind = event["event"]
+    told = replace(told, last=event if kind in _FINAL else None)
+    if kind == "progress":
+        return replace(told, progress=event, progress_at=at)
+    if kind == "artifact":
+        return replace(told, artifact=event)
+    if kind == "metric":
+        key = (str(event.get("name")), str(event.get("setting")))
+        return replace(told, metrics={**told.metrics, key: event})
+    return told

@@ -1,0 +1,39 @@
+"""Names, labels and annotations of everything that the operator makes."""
+
+from offsite.resources import Step
+
+GROUP = "offsite-tuning.dev"
+MANAGER = "offsite-operator"
+"""As field manager, and in `app.kubernetes.io/managed-by`."""
+MANAGED_BY = "app.kubernetes.io/managed-by"
+JOB, JOB_UID = f"{GROUP}/job", f"{GROUP}/job-uid"
+STEP, ATTEMPT, ROUND = f"{GROUP}/step", f"{GROUP}/attempt", f"{GROUP}/round"
+DRIVER = f"{GROUP}/driver"
+"""Of the pod whose log tells how the step goes."""
+RAY = f"{GROUP}/ray"
+REACH_EXCHANGE, REACH_PRIVATE = f"{GROUP}/reach-exchange", f"{GROUP}/reach-private"
+REACH_HUB = f"{GROUP}/reach-hub"
+QUEUE = "kueue.x-k8s.io/queue-name"
+
+_LONGEST = 47
+"""KubeRay adds to the names of RayJobs."""
+
+
+def child_name(job: str, uid: str, attempt: int, step: Step) -> str:
+    """Name the child of one attempt at one step. Whoever computes it, it is the same."""
+    tail = f"-{uid[:6]}-{attempt}-{step[0].lower()}"
+    # a RayJob becomes a Service, whose name starts with a letter
+    head = job if job[0].isalpha() else f"j{job}"
+    return head[: _LONGEST - len(tail)].rstrip("-") + tail
+
+
+def child_labels(job: str, uid: str, attempt: int, round_: int, step: Step) -> dict[str, str]:
+    """Give the labels of a child and of its pods."""
+    return {
+        MANAGED_BY: MANAGER,
+        JOB: job,
+        JOB_UID: uid,
+        STEP: step.lower(),
+        ATTEMPT: str(attempt),
+        ROUND: str(round_),
+    }

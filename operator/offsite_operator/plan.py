@@ -1,0 +1,76 @@
+"""What one child is to be: everything that its manifests are made from."""
+
+from dataclasses import dataclass
+
+from offsite.api import JobSpec, Metadata, OffsiteJob
+from offsite.resources import Step
+from offsite.task import Task
+from offsite_operator.names import child_labels, child_name
+from offsite_operator.observed import Engine, Peer
+from offsite_operator.settings import Settings
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One attempt at one step."""
+
+    job: str
+    uid: str
+    spec: JobSpec
+    settings: Settings
+    peer: Peer
+    step: Step
+    attempt: int
+    round: int
+    engine: Engine
+    envelope: str | None = None
+    sequence: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the child, and of the ConfigMap with its task."""
+        return child_name(self.job, self.uid, self.attempt, self.step)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Of the child, and of its pods."""
+        return child_labels(self.job, self.uid, self.attempt, self.round, self.step)
+
+    @property
+    def keyed(self) -> bool:
+        """Whether it holds keys: the identity, and the account at the exchange."""
+        return self.step != "Work"
+
+    @property
+    def image(self) -> str:
+        """What its pods run."""
+        images = self.settings.images
+        return images.operator if self.keyed else self.spec.runtime.image or images.runtime
+
+    @property
+    def reaches_hub(self) -> bool:
+        """Whether it may get a model from the model hub."""
+        return self.settings.model_hub and not self.keyed and self.spec.stage != "Tune"
+
+    def task(self) -> Task:
+        """Say what its pod does."""
+        return Task(
+            step=self.step,
+            uid=self.uid,
+            attempt=self.attempt,
+            party=self.settings.party,
+            peer_id=self.peer.id,
+            public=self.peer.status.pinned if self.keyed else None,
+            private=self.settings.private.inside,
+            exchange=self.settings.exchange.uri if self.keyed else None,
+            envelope=self.envelope,
+            sequence=self.sequence if self.step == "Publish" else None,
+            max_kept_blocks=self.settings.bounds.max_kept_blocks,
+            checkpoint_seconds=self.settings.checkpoint_seconds,
+            job=OffsiteJob(
+                apiVersion="offsite-tuning.dev/v1alpha1",
+                kind="OffsiteJob",
+                metadata=Metadata(name=self.job),
+                spec=self.spec,
+            ),
+        )

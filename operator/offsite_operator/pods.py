@@ -1,0 +1,125 @@
+"""Pods that PodSecurity's `restricted` lets through, without any right on the API."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from offsite_operator.names import DRIVER, REACH_EXCHANGE, REACH_HUB, REACH_PRIVATE
+from offsite_operator.plan import Plan
+from offsite_operator.volumes import TASK, Volume, environment, volumes
+
+Manifest = dict[str, Any]
+
+USER = 10001
+SECURITY: Manifest = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+    "runAsNonRoot": True,
+    "runAsUser": USER,
+    "runAsGroup": USER,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+_GRACE_SECONDS = 60
+"""From SIGTERM on: a checkpoint is written in it."""
+COMMAND = ("python", "-m", "offsite", "run", "--task", TASK)
+
+
+def step_pod(plan: Plan) -> Manifest:
+    """Describe the one pod of a step that runs as a Job."""
+    return {
+        "metadata": {"labels": pod_labels(plan) | {DRIVER: "true"}},
+        "spec": pod_spec(plan, step_container(plan), volumes(plan)) | {"restartPolicy": "Never"},
+    }
+
+
+def step_container(plan: Plan, *command: str, name: str = "step") -> Manifest:
+    """Describe the container that does what a step is for.
+
+    Args:
+        command: absent: the step, in process.
+    """
+    made = container(plan, name, resources(plan), volumes(plan))
+    return {**made, "command": [*(command or COMMAND)], "env": environment(plan)}
+
+
+def container(plan: Plan, name: str, needs: Manifest, seen: Sequence[Volume]) -> Manifest:
+    """Describe a container without any right."""
+    return {
+        "name": name,
+        "image": plan.image,
+        "imagePullPolicy": plan.settings.pull_policy,
+        "securityContext": SECURITY,
+        "resources": needs,
+        "volumeMounts": [volume.mount for volume in seen],
+    }
+
+
+def pod_spec(plan: Plan, main: Manifest, seen: Sequence[Volume]) -> Manifest:
+    """Describe what a pod of a step runs, and where."""
+    runtime, settings = plan.spec.runtime, plan.settings
+    spec: Manifest = {
+        "automountServiceAccountToken": False,
+        "serviceAccountName": settings.service_account,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": _GRACE_SECONDS,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [main],
+        "volumes": [volume.volume for volume in seen],
+    }
+    if settings.pull_secrets:
+        spec["imagePullSecrets"] = [{"name": name} for name in settings.pull_secrets]
+    if not plan.keyed:
+        spec |= _placement(plan)
+    if runtime.priority_class_name:
+        spec["priorityClassName"] = runtime.priority_class_name
+    return spec
+
+
+def _placement(plan: Plan) -> Manifest:
+    """Where the author wants pods that train; the small steps go anywhere."""
+    runtime = plan.spec.runtime
+    wire = (each.model_dump(by_alias=True, exclude_none=True) for each in runtime.tolerations)
+    found: Manifest = {"nodeSelector": dict(runtime.node_selector), "tolerations": list(wire)}
+    return {key: value for key, value in found.items() if value}
+
+
+def resources(plan: Plan) -> Manifest:
+    """Say what the pod of a step gets. What it asks for is what it may use, but for the CPU."""
+    if plan.keyed:
+        return _resources("100m", "1Gi", "2")
+    asked = plan.spec.resources
+    gpus = {plan.settings.gpu_resource: str(asked.gpus_per_worker)}
+    cpus = str(asked.cpus_per_worker)
+    needs = _resources(cpus, asked.memory_per_worker, cpus)
+    if asked.gpus_per_worker:
+        needs = {kind: given | gpus for kind, given in needs.items()}
+    return needs
+
+
+def small() -> Manifest:
+    """Say what a pod gets that only waits."""
+    return _resources("50m", "512Mi", "1")
+
+
+def _resources(cpu: str, memory: str, most_cpu: str) -> Manifest:
+    return {
+        "requests": {"cpu": cpu, "memory": memory},
+        "limits": {"cpu": most_cpu, "memory": memory},
+    }
+
+
+def pod_labels(plan: Plan) -> dict[str, str]:
+    """Give the labels by which NetworkPolicies let a pod reach what it needs."""
+    reach = {
+        REACH_EXCHANGE: plan.keyed,
+        REACH_PRIVATE: plan.settings.private.claim is None,
+        REACH_HUB: plan.reaches_hub,
+    }
+    return plan.labels | {label: "true" for label, reaches in reach.items() if reaches}

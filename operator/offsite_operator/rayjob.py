@@ -1,0 +1,79 @@
+"""The RayJob of a Work step: one head that trains, and a submitter whose log is the driver's.
+
+K8sJobMode with a submitter of our own, since what KubeRay makes in its other modes is not let in by
+PodSecurity's `restricted`, or loses the driver's log. It retries nothing: attempts are ours.
+"""
+
+from typing import Any
+
+from offsite_operator.names import DRIVER, RAY
+from offsite_operator.plan import Plan
+from offsite_operator.pods import (
+    COMMAND,
+    Manifest,
+    container,
+    pod_labels,
+    pod_spec,
+    small,
+    step_container,
+)
+from offsite_operator.volumes import SCRATCH, volumes
+
+_HEALTHY = (
+    "wget --tries 1 --timeout 5 --quiet --output-document - http://127.0.0.1:{} | grep -q success"
+)
+_HEALTH = " && ".join(
+    _HEALTHY.format(path) for path in ("52365/api/local_raylet_healthz", "8265/api/gcs_healthz")
+)
+_OBJECT_STORE_BYTES = 256 << 20
+"""What workers hand to the driver is small: events, and references to checkpoints."""
+_SUBMITTER_RETRIES = 3
+"""The submitter may come before the dashboard serves."""
+
+
+def ray_spec(plan: Plan) -> Manifest:
+    """Describe what a RayJob does."""
+    return {
+        "submissionMode": "K8sJobMode",
+        "entrypoint": " ".join((*COMMAND, "--ray")),
+        "shutdownAfterJobFinishes": True,
+        "backoffLimit": 0,
+        "submitterConfig": {"backoffLimit": _SUBMITTER_RETRIES},
+        "submitterPodTemplate": _submitter(plan),
+        "rayClusterSpec": {"headGroupSpec": _head(plan)},
+    }
+
+
+def _submitter(plan: Plan) -> Manifest:
+    # KubeRay gives it its command
+    main = container(plan, "ray-job-submitter", small(), [SCRATCH])
+    main["env"] = [{"name": "HOME", "value": "/tmp"}, {"name": "PYTHONUNBUFFERED", "value": "1"}]
+    labels = plan.labels | {DRIVER: "true", RAY: "submitter"}
+    spec = pod_spec(plan, main, [SCRATCH]) | {"restartPolicy": "Never"}
+    return {"metadata": {"labels": labels}, "spec": spec}
+
+
+def _head(plan: Plan) -> Manifest:
+    main = step_container(plan, name="ray-head")
+    del main["command"]  # KubeRay starts Ray, and Ray starts the entrypoint
+    main |= {"readinessProbe": _probe(10), "livenessProbe": _probe(120)}
+    spec = pod_spec(plan, main, volumes(plan))
+    return {
+        "rayStartParams": {
+            "dashboard-host": "0.0.0.0",
+            "num-cpus": str(plan.spec.resources.cpus_per_worker),
+            "object-store-memory": str(_OBJECT_STORE_BYTES),
+        },
+        "template": {"metadata": {"labels": pod_labels(plan) | {RAY: "head"}}, "spec": spec},
+    }
+
+
+def _probe(failures: int) -> dict[str, Any]:
+    """Look at raylet and GCS. A step of the training may keep both from answering for a while."""
+    return {
+        "exec": {"command": ["sh", "-c", _HEALTH]},
+        "initialDelaySeconds": 10,
+        "periodSeconds": 5,
+        "timeoutSeconds": 15,
+        "failureThreshold": failures,
+    }

@@ -1,0 +1,125 @@
+"""What the API server has, of one job or of all, before any of it is understood."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from offsite_operator.api import (
+    EVENTS,
+    JOBS,
+    OFFSITE_JOBS,
+    OFFSITE_PEERS,
+    PODS,
+    RAY_JOBS,
+    Api,
+    Object,
+)
+from offsite_operator.names import JOB_UID, MANAGED_BY, MANAGER
+from offsite_operator.observed import Engine
+
+_WARNING = "type=Warning"
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Objects as the API server gives them. Children were read after their jobs."""
+
+    jobs: tuple[Object, ...]
+    peers: Mapping[str, Object]
+    ray: bool
+    children: Mapping[str, list[tuple[Engine, Object]]] = field(default_factory=dict)
+    """By the UID of their job."""
+    pods: Mapping[str, list[Object]] = field(default_factory=dict)
+    """By the UID of their job, the oldest first."""
+    warnings: Mapping[str, list[Object]] = field(default_factory=dict)
+    """By the name of what they are about, the newest last."""
+
+
+def read_all(api: Api) -> Raw:
+    """Read everything, in few calls.
+
+    Raises:
+        ApiError: the server refused, or does not answer.
+    """
+    jobs = tuple(api.list(OFFSITE_JOBS))
+    peers = {peer["metadata"]["name"]: peer for peer in api.list(OFFSITE_PEERS)}
+    ray, labels = api.serves(RAY_JOBS), f"{MANAGED_BY}={MANAGER}"
+    children = _by_job(_children(api, ray, labels), lambda pair: pair[1])
+    pods = _by_job(_by_age(api.list(PODS, labels=labels)), lambda pod: pod)
+    return Raw(jobs, peers, ray, children, pods, _warnings(api.list(EVENTS, fields=_WARNING)))
+
+
+def read_one(api: Api, name: str) -> Raw | None:
+    """Read what concerns one job; None: there is no such job.
+
+    Raises:
+        ApiError: as `read_all`.
+    """
+    job = api.get(OFFSITE_JOBS, name)
+    if job is None:
+        return None
+    uid = job["metadata"]["uid"]
+    alias = str(job.get("spec", {}).get("peer", ""))
+    peer = api.get(OFFSITE_PEERS, alias) if alias else None
+    ray, labels = api.serves(RAY_JOBS), f"{JOB_UID}={uid}"
+    children = list(_children(api, ray, labels))
+    pods = _by_age(api.list(PODS, labels=labels)) if children else []
+    told = [event for name in _starting(children, pods) for event in _told_of(api, name)]
+    peers = {alias: peer} if peer is not None else {}
+    return Raw((job,), peers, ray, {uid: children}, {uid: pods}, _warnings(told))
+
+
+def names_of(child: Object, pods: list[Object]) -> list[str]:
+    """List the names of a child and of all that was made for it."""
+    cluster = child.get("status", {}).get("rayClusterName")
+    names = [child["metadata"]["name"], *([cluster] if cluster else [])]
+    return [*names, *(pod["metadata"]["name"] for pod in pods)]
+
+
+def _children(api: Api, ray: bool, labels: str) -> Iterator[tuple[Engine, Object]]:
+    yield from (("Job", each) for each in api.list(JOBS, labels=labels))
+    if ray:
+        yield from (("RayJob", each) for each in api.list(RAY_JOBS, labels=labels))
+
+
+def _starting(children: list[tuple[Engine, Object]], pods: list[Object]) -> Iterator[str]:
+    """Name what may have something to warn of: all of a child, unless its pods run or ended."""
+    for _, child in children:
+        status = child.get("status") or {}
+        ended = status.get("completionTime") or status.get("endTime") or status.get("failed")
+        if not ended and not any(_runs(pod) for pod in pods):
+            yield from names_of(child, pods)
+
+
+def _runs(pod: Object) -> bool:
+    return bool(pod.get("status", {}).get("phase") == "Running")
+
+
+def _told_of(api: Api, name: str) -> list[Object]:
+    return api.list(EVENTS, fields=f"{_WARNING},involvedObject.name={name}")
+
+
+def _warnings(events: list[Object]) -> dict[str, list[Object]]:
+    found: dict[str, list[Object]] = {}
+    for event in sorted(events, key=told_at):
+        found.setdefault(event["involvedObject"].get("name", ""), []).append(event)
+    return found
+
+
+def told_at(event: Object) -> str:
+    """Say when an Event was told last."""
+    series = (event.get("series") or {}).get("lastObservedTime")
+    times = (series, event.get("lastTimestamp"), event.get("eventTime"))
+    return str(next((at for at in times if at), event["metadata"]["creationTimestamp"]))
+
+
+def _by_age(pods: list[Object]) -> list[Object]:
+    return sorted(pods, key=lambda pod: pod["metadata"]["creationTimestamp"])
+
+
+def _by_job(objects: Any, object_of: Any) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for each in objects:
+        labels = object_of(each)["metadata"].get("labels", {})
+        found.setdefault(labels.get(JOB_UID, ""), []).append(each)
+    return found

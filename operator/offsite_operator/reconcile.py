@@ -1,0 +1,173 @@
+"""What is to be done about a job, as a pure function of what is there.
+
+Levels, not edges: however often it is called, and whatever happened in between, from the same
+things it draws the same conclusion. What it asks for may be done twice without harm.
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from offsite.api import JobSpec
+from offsite.resources import Artifact, Step
+from offsite_operator.attempts import (
+    Failure,
+    Stopped,
+    Succeeded,
+    current,
+    failures,
+    is_lost,
+    next_attempt_at,
+    outcome,
+    step_after,
+    steps_of,
+)
+from offsite_operator.beginning import begin
+from offsite_operator.conditions import Says
+from offsite_operator.decision import Decision
+from offsite_operator.observed import ENDED, Child, Observed, Phase
+from offsite_operator.settled import settle
+from offsite_operator.verdicts import changed, finish, heard_from, hold, wait
+
+_DOING: dict[Step, str] = {"Open": "Opening", "Work": "Training", "Publish": "Publishing"}
+_LOOK_AGAIN = 15.0
+"""Seconds until a child that does not start is looked at again."""
+_READ_AGAIN = 5.0
+"""Seconds until the log of a child that ended, and could not be read, is read again."""
+
+
+def reconcile(seen: Observed) -> Decision:
+    """Decide what is to be done about a job now."""
+    job = seen.job
+    if job.deleting:
+        return Decision()
+    if job.finished:
+        return settle(seen)
+    if job.spec is None:
+        return wait(seen, "InvalidSpec", job.problem)
+    decision, newest = _unfinished(seen, job.spec), current(seen)
+    strays = (c for c in seen.children if c.active and c != newest and c not in decision.delete)
+    decision = replace(decision, delete=(*decision.delete, *strays))
+    return _awake(decision, _deadline(seen, job.spec), seen.now)
+
+
+def _unfinished(seen: Observed, spec: JobSpec) -> Decision:
+    deadline, child = _deadline(seen, spec), current(seen)
+    if spec.cancel:
+        return finish(seen, "Cancelled", "Cancelled", "spec.cancel was set")
+    if deadline is not None and seen.now >= deadline:
+        said = f"it was not done after spec.activeDeadlineSeconds: {spec.active_deadline_seconds}"
+        return finish(seen, "Failed", "DeadlineExceeded", said)
+    if spec.suspend:
+        return _suspend(seen, child)
+    if any(each.deleting for each in seen.children):
+        return Decision()  # when it is gone, we are told
+    if is_lost(seen):
+        return _lost(seen)
+    if child is None:
+        return begin(seen, *_first(seen, spec), {})
+    return _at(seen, spec, child)
+
+
+def _deadline(seen: Observed, spec: JobSpec) -> datetime | None:
+    began, seconds = seen.job.status.start_time, spec.active_deadline_seconds
+    return began + timedelta(seconds=seconds) if began and seconds is not None else None
+
+
+def _awake(decision: Decision, deadline: datetime | None, now: datetime) -> Decision:
+    """See that a deadline is not slept through."""
+    if deadline is None or now >= deadline:
+        return decision
+    left = (deadline - now).total_seconds()
+    return replace(decision, again=left if decision.again is None else min(left, decision.again))
+
+
+def _suspend(seen: Observed, child: Child | None) -> Decision:
+    """Stop what runs. That is no attempt, and its time does not count."""
+    stopping = child is not None and child.state.phase not in ENDED
+    said = f"{child.name} is being stopped" if stopping and child is not None else ""
+    suspended = Says("True", "Suspended", said)
+    status = changed(
+        seen,
+        "Suspended",
+        {"Suspended": suspended, "Running": Says("False", "Suspended")},
+        start_time=None,
+    )
+    return Decision(status=status, delete=tuple(c for c in seen.children if c.active))
+
+
+def _first(seen: Observed, spec: JobSpec) -> tuple[Step, int]:
+    """Say where a round begins, or goes on when a suspension took away its only child."""
+    status = seen.job.status
+    attempts = status.attempts or 0
+    return status.step or steps_of(spec)[0], attempts if status.job_name else attempts + 1
+
+
+def _lost(seen: Observed) -> Decision:
+    status = seen.job.status
+    assert status.step is not None, "it was written when the child was made"
+    kind = status.engine if status.step == "Work" else "Job"
+    failure = Failure(f"{kind}Lost", f"{status.job_name} is gone, and it was not the operator")
+    return _failed(seen, status.step, status.attempts or 1, failure, None)
+
+
+def _at(seen: Observed, spec: JobSpec, child: Child) -> Decision:
+    """Go on from the newest child."""
+    told = heard_from(seen.job.status, child)
+    match outcome(child):
+        case None:
+            return _under_way(seen, child)
+        case Stopped(message):
+            return finish(seen, "Cancelled", "Cancelled", message, **told)
+        case Failure() as failure:
+            return _failed(seen, child.step, child.attempt, failure, child)
+        case Succeeded():
+            following = step_after(spec, child.step)
+            if following is not None:
+                return begin(seen, following, child.attempt, told)
+            said = _published(told.get("artifact"))
+            # a retry that was asked for while it was not known whether it is needed is not
+            return finish(seen, "Complete", "Published", said, **told, retries=spec.retries)
+
+
+def _published(artifact: Artifact | None) -> str:
+    return f"{artifact.name} is at {artifact.uri}" if artifact is not None else ""
+
+
+def _under_way(seen: Observed, child: Child) -> Decision:
+    phase, found = child.state.phase, child.trouble
+    if phase is Phase.QUEUED:
+        says = Says("False", "WaitingForPod", f"{child.name} is suspended, as by a queue of Kueue")
+        return Decision(status=changed(seen, "Queued", {"Running": says}))
+    if phase is not Phase.PENDING:
+        says = Says("True", _DOING[child.step], f"{child.kind} {child.name}")
+        told = heard_from(seen.job.status, child)
+        again = _READ_AGAIN if phase in ENDED else None
+        return Decision(status=changed(seen, "Running", {"Running": says}, **told), again=again)
+    if found is not None and found.fatal:
+        return finish(seen, "Failed", found.reason, found.message)
+    message = found.message if found else child.state.message
+    return hold(seen, "WaitingForPod", message or f"{child.name} is starting", _LOOK_AGAIN)
+
+
+def _failed(
+    seen: Observed, step: Step, attempt: int, failure: Failure, child: Child | None
+) -> Decision:
+    """Try again, now or later, or give up.
+
+    Args:
+        child: that failed; None: it is gone.
+    """
+    spec, failed = seen.job.spec, failures(seen, step, attempt)
+    assert spec is not None, "it has children"
+    told = heard_from(seen.job.status, child) if child else {}
+    if not failure.retryable:
+        return finish(seen, "Failed", failure.reason, failure.message, **told)
+    said = f"{failure.reason}: {failure.message}"
+    if failed > spec.backoff_limit:
+        message = f"{step} failed {failed} times (spec.backoffLimit: {spec.backoff_limit}); {said}"
+        return finish(seen, "Failed", "BackoffLimitExceeded", message, **told)
+    due = next_attempt_at(failed, child.state.ended or child.created) if child else seen.now
+    if due <= seen.now:
+        return begin(seen, step, attempt + 1, told)
+    message = f"attempt {attempt} failed ({said}); the next one begins at {due:%H:%M:%S} UTC"
+    return hold(seen, "BackOff", message, (due - seen.now).total_seconds())

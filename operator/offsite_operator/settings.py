@@ -1,0 +1,134 @@
+"""What the chart says of an organization: one file, read once.
+
+Secrets are named here, never held.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.alias_generators import to_camel
+
+from offsite.api import Name
+from offsite.errors import InputError
+
+_BUCKET = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+_CLAIM = r"pvc://[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, strict=True
+    )
+
+
+class Images(_Part):
+    """What pods run, unless a job names another image that is allowed."""
+
+    runtime: str
+    operator: str
+
+
+class Store(_Part):
+    """How an S3 store is reached."""
+
+    endpoint: str | None = None
+    region: str | None = None
+    style: Literal["path", "virtual"] | None = None
+    secret: str | None = None
+    """Name of the Secret with `credentials.json`."""
+    ca: bool = False
+    """Whether it has `ca.crt` too."""
+
+    @model_validator(mode="after")
+    def _s3_is_reachable(self) -> "Store":
+        if getattr(self, "uri", "").startswith("s3://") and not (self.endpoint and self.secret):
+            raise ValueError("an s3:// store needs endpoint and secret")
+        return self
+
+
+class Private(Store):
+    """The party's own store: `s3://bucket/prefix`, or a folder of a claim, `pvc://claim/prefix`."""
+
+    uri: str = Field(pattern=rf"^({_BUCKET}|{_CLAIM})/.+$")
+
+    @property
+    def claim(self) -> str | None:
+        """The claim that it lies on; None: it is S3."""
+        return self.uri.removeprefix("pvc://").split("/")[0] if self._on_claim else None
+
+    @property
+    def inside(self) -> str:
+        """How a pod names it: the claim is mounted at `/private`."""
+        if not self._on_claim:
+            return self.uri
+        return f"file:///private/{self.uri.removeprefix('pvc://').partition('/')[2]}"
+
+    @property
+    def _on_claim(self) -> bool:
+        return self.uri.startswith("pvc://")
+
+
+class Exchange(Store):
+    """The store that both parties reach."""
+
+    uri: str = Field(pattern=rf"^{_BUCKET}/?$")
+
+
+class Identity(_Part):
+    """The Secret of the party's keys: `ring.json`, and `passphrase` if it has one."""
+
+    secret: str
+    passphrase: bool = False
+
+
+class Bounds(_Part):
+    """What the author of a job may ask for. `*` at the end of an entry stands for anything."""
+
+    images: tuple[str, ...] = ()
+    """Beside the default runtime image."""
+    claims: tuple[str, ...] = ()
+    """Claims that may be read as a whole."""
+    read_prefixes: tuple[str, ...] = ()
+    """Where models and data may be read: `s3://bucket/models/`, `pvc://claim/data/`."""
+    export_prefixes: tuple[str, ...] = ()
+    """Where plugged-in models may be written."""
+    peers: tuple[str, ...] = ()
+    max_kept_blocks: float = Field(0.8, gt=0, le=1)
+    """The largest share of a model's middle blocks that an emulator may keep."""
+
+
+class Settings(_Part):
+    """Everything that the operator is told."""
+
+    party: Name
+    images: Images
+    pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    pull_secrets: tuple[str, ...] = ()
+    private: Private
+    exchange: Exchange
+    identity: Identity
+    bounds: Bounds = Bounds()
+    model_hub: bool = False
+    """Whether pods that read a model may reach the model hub."""
+    checkpoint_seconds: float = Field(60.0, ge=0)
+    resync_seconds: Annotated[float, Field(gt=0)] = 30.0
+    gpu_resource: str = "nvidia.com/gpu"
+    service_account: str = "offsite-step"
+
+
+def read_settings(path: Path) -> Settings:
+    """Read the file that the chart renders.
+
+    Raises:
+        InputError: it is not there, or not what this version understands.
+    """
+    try:
+        return Settings.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"the settings {path} cannot be read: {error}") from error
+    except ValidationError as error:
+        raise InputError(
+            f"{path} is not what this version of the operator understands; upgrade the chart "
+            f"`offsite` and the operator's image together: {error}"
+        ) from error

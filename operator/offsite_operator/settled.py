@@ -1,0 +1,53 @@
+"""What is left to do about a job that has ended: clean up, forget it in time, or try once more."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from offsite.resources import JobStatus
+from offsite_operator.conditions import FIRST, Kind, Says
+from offsite_operator.decision import Decision
+from offsite_operator.observed import Observed
+from offsite_operator.verdicts import changed
+
+
+def settle(seen: Observed) -> Decision:
+    """Decide what is to be done about a job that is Complete or Failed."""
+    spec, status = seen.job.spec, seen.job.status
+    active = tuple(child for child in seen.children if child.active)
+    if active or spec is None:
+        return Decision(delete=active)
+    if spec.retries > (status.retries or 0) and not (spec.cancel or seen.job.has("Complete")):
+        if any(child.deleting for child in seen.children):
+            return Decision()  # its end is told to us
+        return Decision(status=_once_more(seen, spec.retries), again=0)
+    left = _seconds_left(seen, spec.ttl_seconds_after_finished)
+    if left is not None and left <= 0:
+        return Decision(delete_job=True)
+    return Decision(status=_observed(seen), again=left)
+
+
+def _once_more(seen: Observed, retries: int) -> JobStatus | None:
+    """Begin another round. What only could not be published is not made again."""
+    status = seen.job.status
+    says: dict[Kind, Says] = {**FIRST, "Failed": Says("False", "Retried")}
+    kept: Mapping[str, Any] = {}
+    if status.step != "Publish":
+        kept = {"step": None, "envelope": None, "sequence": None}
+    cleared = {"job_name": None, "start_time": None, "completion_time": None, "progress": None}
+    return changed(seen, "Pending", says, retries=retries, **cleared, **kept)
+
+
+def _seconds_left(seen: Observed, ttl: int | None) -> float | None:
+    ended = seen.job.status.completion_time
+    if ttl is None or ended is None:
+        return None
+    return (ended + timedelta(seconds=ttl) - seen.now).total_seconds()
+
+
+def _observed(seen: Observed) -> JobStatus | None:
+    """Say that a change of the spec was seen, which changes nothing."""
+    status = seen.job.status
+    if status.observed_generation == seen.job.generation:
+        return None
+    return status.model_copy(update={"observed_generation": seen.job.generation})

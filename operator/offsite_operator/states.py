@@ -1,0 +1,77 @@
+"""From the status of a RayJob or a Job to what it means to us.
+
+KubeRay's states are as of 1.7; each line of the tables has its trap, which the tests name.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from offsite_operator.observed import Phase, State
+
+_WAITING = {"": "KubeRay has not looked at it yet; is its operator running?"}
+_RAY: Mapping[str, Phase] = {
+    "": Phase.PENDING,
+    "New": Phase.PENDING,
+    "Initializing": Phase.PENDING,
+    "Waiting": Phase.PENDING,
+    "Suspending": Phase.QUEUED,
+    "Suspended": Phase.QUEUED,
+    "Running": Phase.RUNNING,
+    "Retrying": Phase.RUNNING,
+    "Complete": Phase.SUCCEEDED,
+    "Failed": Phase.FAILED,
+    "ValidationFailed": Phase.FAILED,
+}
+_RAY_ENDED = {
+    "SUCCEEDED": Phase.SUCCEEDED,
+    "STOPPED": Phase.STOPPED,
+    "FAILED": Phase.FAILED,
+}
+_GRACE_SECONDS = 300.0
+"""For how long the submitter may hang when what it submitted has ended."""
+
+
+def instant(text: str | None) -> datetime | None:
+    """Read a time as the API server writes it."""
+    return datetime.fromisoformat(text) if text else None
+
+
+def rayjob_state(rayjob: Mapping[str, Any], now: datetime) -> State:
+    """Map a RayJob. Success is not known from it: the last event of its driver decides."""
+    status = rayjob.get("status") or {}
+    if status.get("observedGeneration", 0) < rayjob["metadata"].get("generation", 0):
+        status = {}
+    deployment, ray = status.get("jobDeploymentStatus", ""), status.get("jobStatus", "")
+    phase = _RAY.get(deployment, Phase.PENDING)
+    ended = instant(status.get("endTime"))
+    if deployment == "Running" and ray in _RAY_ENDED:
+        late = ended is not None and (now - ended).total_seconds() > _GRACE_SECONDS
+        phase = _RAY_ENDED[ray] if late else Phase.FINISHING
+    elif phase is Phase.SUCCEEDED:
+        phase = _RAY_ENDED.get(ray, Phase.FAILED)
+    # Failed wins: jobStatus may say RUNNING for ever
+    reason = str(status.get("reason") or deployment)
+    message = str(status.get("message") or _WAITING.get(deployment, ""))[-1024:]
+    return State(phase, reason, message, deployment == "ValidationFailed", ended)
+
+
+def job_state(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> State:
+    """Map a batch/v1 Job."""
+    conditions = {c["type"]: c for c in (job.get("status") or {}).get("conditions", ())}
+    true = {kind: c for kind, c in conditions.items() if c.get("status") == "True"}
+    for kind, phase in (
+        ("Failed", Phase.FAILED),
+        ("Complete", Phase.SUCCEEDED),
+        ("FailureTarget", Phase.FINISHING),
+        ("SuccessCriteriaMet", Phase.FINISHING),
+        ("Suspended", Phase.QUEUED),
+    ):
+        if kind in true:
+            found = true[kind]
+            at = instant(found.get("lastTransitionTime"))
+            return State(phase, found.get("reason", kind), found.get("message", ""), ended=at)
+    if job.get("spec", {}).get("suspend"):
+        return State(Phase.QUEUED)
+    running = any(pod.get("status", {}).get("phase") == "Running" for pod in pods)
+    return State(Phase.RUNNING if running else Phase.PENDING)

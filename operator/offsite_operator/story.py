@@ -1,0 +1,52 @@
+"""The Events of a job: what `kubectl describe` tells of it, from one status to the next."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from offsite.resources import Condition, JobStatus
+
+_NORMAL = frozenset({"Cancelled"})
+"""Reasons of a Failed that somebody wished for."""
+_SILENT = frozenset({"NotChecked", "NotStarted", "NotSuspended", "NotFinished", "Finished"})
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One Event."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+    def name(self, job: str, uid: str) -> str:
+        """Name it by what it says: told twice, by whomever, it is one Event."""
+        said = "\n".join((uid, self.type, self.reason, self.message))
+        return f"{job[:200]}.{hashlib.sha256(said.encode()).hexdigest()[:16]}"
+
+
+def story(before: JobStatus, after: JobStatus) -> list[Chapter]:
+    """Tell what is new."""
+    known = {(c.type, c.status, c.reason, c.message) for c in before.conditions}
+    fresh = (c for c in after.conditions if (c.type, c.status, c.reason, c.message) not in known)
+    return [chapter for condition in fresh for chapter in _told(condition)]
+
+
+def _told(condition: Condition) -> Iterator[Chapter]:
+    reason, message = condition.reason, condition.message
+    if reason in _SILENT or (condition.type, reason) == ("Running", "Suspended"):
+        return
+    if condition.status == "True":
+        bad = condition.type == "Failed" and reason not in _NORMAL
+        yield Chapter("Warning" if bad else "Normal", reason, message or _words(condition))
+    elif message:
+        starting = message.endswith(" is starting")
+        yield Chapter("Normal" if starting else "Warning", reason, message)
+
+
+def _words(condition: Condition) -> str:
+    return {
+        "Accepted": "the job may run",
+        "Suspended": "spec.suspend is set; nothing of it runs",
+    }.get(condition.type, f"the job is {condition.type.lower()}")

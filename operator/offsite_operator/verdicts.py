@@ -1,0 +1,88 @@
+"""What a decision says of a job: the one place where its status is put together."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from offsite.resources import Artifact, JobStatus, Metric, Progress
+from offsite.resources import State as JobState
+from offsite_operator.attempts import round_of
+from offsite_operator.conditions import Kind, Says, updated
+from offsite_operator.decision import Decision
+from offsite_operator.logs import Event
+from offsite_operator.observed import Child, Observed
+
+T = TypeVar("T", bound=BaseModel)
+_GATES = ("NotAllowed", "EgressDisabled")
+"""Reasons for which a job is not even accepted, and never will be."""
+
+
+def wait(seen: Observed, reason: str, message: str, again: float | None = None) -> Decision:
+    """Do not accept a job yet, and say what it waits for."""
+    says: dict[Kind, Says] = {"Accepted": Says("False", reason, message)}
+    return Decision(status=changed(seen, "Pending", says), again=again)
+
+
+def hold(seen: Observed, reason: str, message: str, again: float | None = None) -> Decision:
+    """Say why an accepted job does not run."""
+    says: dict[Kind, Says] = {"Running": Says("False", reason, message)}
+    return Decision(status=changed(seen, "Pending", says), again=again)
+
+
+def finish(seen: Observed, state: JobState, reason: str, message: str, **updates: Any) -> Decision:
+    """End a job, one way or the other; whatever still runs of it is stopped."""
+    says: dict[Kind, Says] = {
+        "Running": Says("False", "Finished"),
+        "Complete" if state == "Complete" else "Failed": Says("True", reason, message),
+    }
+    if reason in _GATES:
+        says["Accepted"] = Says("False", reason, message)
+    status = changed(seen, state, says, completion_time=seen.now, **updates)
+    return Decision(status=status, delete=tuple(c for c in seen.children if c.active))
+
+
+def changed(
+    seen: Observed, state: JobState, says: Mapping[Kind, Says], **updates: Any
+) -> JobStatus | None:
+    """Make the status that a job is to have; None: it has it."""
+    job = seen.job
+    says = {"Suspended": Says("False", "NotSuspended"), **says}
+    fresh = {
+        "state": state,
+        "conditions": updated(job.status.conditions, says, job.generation, seen.now),
+        "observed_generation": job.generation,
+        "retries": round_of(seen),
+        **updates,
+    }
+    status = job.status.model_copy(update=fresh)
+    return None if status == job.status else status
+
+
+def heard_from(status: JobStatus, child: Child) -> dict[str, Any]:
+    """Say what a child has told: the updates of a job's status by it."""
+    told = child.told
+    if told is None:
+        return {}
+    merged = {(m.name, m.setting): m for m in status.metrics}
+    merged |= {(m.name, m.setting): m for m in map(_metric, told.metrics.values()) if m}
+    at = {"updatedAt": told.progress_at}
+    return {
+        "metrics": list(merged.values()),
+        "progress": _read(Progress, told.progress, at) or status.progress,
+        "artifact": _read(Artifact, told.artifact, {}) or status.artifact,
+    }
+
+
+def _metric(event: Event) -> Metric | None:
+    value = event.get("value")
+    number = {"value": repr(value) if isinstance(value, int | float) else None}
+    return _read(Metric, event, number)
+
+
+def _read(kind: type[T], event: Event | None, more: Event) -> T | None:
+    """Read an event; None: what a log says is not what it should be."""
+    try:
+        return kind.model_validate({**event, **more}) if event is not None else None
+    except ValidationError:
+        return None

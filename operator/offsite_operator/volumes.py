@@ -1,0 +1,119 @@
+"""What the pods of a step see: their task, and of Secrets and claims only what the step needs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from offsite_operator.bounds import claims_of, export_of, reads
+from offsite_operator.plan import Plan
+from offsite_operator.settings import Store
+
+ETC = "/etc/offsite"
+TASK = f"{ETC}/task/task.json"
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A volume, and where it is mounted."""
+
+    name: str
+    path: str
+    source: dict[str, Any]
+    read_only: bool = True
+
+    @property
+    def volume(self) -> dict[str, Any]:
+        """Its entry in the pod."""
+        return {"name": self.name, **self.source}
+
+    @property
+    def mount(self) -> dict[str, Any]:
+        """Its entry in the container."""
+        mount = {"name": self.name, "mountPath": self.path}
+        return {**mount, "readOnly": True} if self.read_only else mount
+
+
+SCRATCH = Volume("tmp", "/tmp", {"emptyDir": {}}, read_only=False)
+
+
+def volumes(plan: Plan) -> list[Volume]:
+    """List what the container of a step sees."""
+    return [
+        SCRATCH,
+        Volume("task", f"{ETC}/task", {"configMap": {"name": plan.name}}),
+        *_secrets(plan),
+        *_claims(plan),
+        *([] if plan.keyed else [_shared_memory(plan)]),
+    ]
+
+
+def environment(plan: Plan) -> list[dict[str, str]]:
+    """List the variables of the container of a step, as the CLI reads them."""
+    settings = plan.settings
+    found = {"HOME": "/tmp", "PYTHONUNBUFFERED": "1"}
+    if not plan.reaches_hub:
+        found |= {"HF_HUB_OFFLINE": "1"}
+    if settings.private.claim is None:
+        found |= dict(_store("private", settings.private))
+    if plan.keyed:
+        found |= dict(_store("exchange", settings.exchange))
+        if settings.identity.passphrase:
+            found["OFFSITE_PASSPHRASE_FILE"] = f"{ETC}/identity/passphrase"
+    return [{"name": name, "value": value} for name, value in sorted(found.items())]
+
+
+def _store(name: str, store: Store) -> Iterator[tuple[str, str]]:
+    prefix = f"OFFSITE_{name.upper()}"
+    for variable, value in (
+        ("ENDPOINT", store.endpoint),
+        ("REGION", store.region),
+        ("STYLE", store.style),
+        ("CREDENTIALS", f"{ETC}/{name}/credentials.json"),
+        ("CA", f"{ETC}/{name}/ca.crt" if store.ca else None),
+    ):
+        if value is not None:
+            yield f"{prefix}_{variable}", value
+
+
+def _secrets(plan: Plan) -> Iterator[Volume]:
+    settings = plan.settings
+    if plan.keyed:
+        keys = ["ring.json", *(["passphrase"] if settings.identity.passphrase else [])]
+        yield _secret("identity", settings.identity.secret, keys)
+        yield _account("exchange", settings.exchange)
+    if settings.private.claim is None:
+        yield _account("private", settings.private)
+
+
+def _account(name: str, store: Store) -> Volume:
+    assert store.secret is not None, "an S3 store has one"
+    return _secret(name, store.secret, ["credentials.json", *(["ca.crt"] if store.ca else [])])
+
+
+def _secret(name: str, secret: str, keys: list[str]) -> Volume:
+    items = [{"key": key, "path": key} for key in keys]
+    source = {"secretName": secret, "defaultMode": 0o440, "items": items}
+    return Volume(name, f"{ETC}/{name}", {"secret": source})
+
+
+def _claims(plan: Plan) -> Iterator[Volume]:
+    private, target = plan.settings.private.claim, export_of(plan.spec)
+    if private is not None:
+        yield _claim("private", "/private", private, read_only=False)
+    exported = claims_of(target) if plan.step == "Publish" else ()
+    places = () if plan.keyed else (place for _, place in reads(plan.spec))
+    for number, claim in enumerate(dict.fromkeys((*claims_of(*places), *exported))):
+        path, read_only = f"/mnt/claims/{claim}", claim not in exported
+        yield _claim(f"claim-{number}", path, claim, read_only=read_only)
+
+
+def _claim(name: str, path: str, claim: str, *, read_only: bool) -> Volume:
+    # read-only at the mount alone: a claim that is read-only as a volume cannot be written beside
+    source = {"persistentVolumeClaim": {"claimName": claim}}
+    return Volume(name, path, source, read_only)
+
+
+def _shared_memory(plan: Plan) -> Volume:
+    limit = plan.spec.resources.memory_per_worker
+    source = {"emptyDir": {"medium": "Memory", "sizeLimit": limit}}
+    return Volume("shm", "/dev/shm", source, read_only=False)

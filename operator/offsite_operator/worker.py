@@ -1,0 +1,170 @@
+"""Looking at jobs and peers, one at a time: read, decide, do."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal, NamedTuple, Protocol
+
+from pydantic import ValidationError
+
+from offsite.api import JobSpec
+from offsite.sealing.parts import now
+from offsite_operator.admission import awaits_bundle
+from offsite_operator.api import OFFSITE_PEERS, Api, ApiError, Object
+from offsite_operator.applying import RejectedChild, carry_out, write_peer
+from offsite_operator.logbook import LogBook
+from offsite_operator.metrics import Metrics
+from offsite_operator.observed import Incoming, Observed, Peer, Rejection
+from offsite_operator.peers import review
+from offsite_operator.reading import Raw, read_all, read_one
+from offsite_operator.reconcile import reconcile
+from offsite_operator.settings import Settings
+from offsite_operator.understanding import Tell, peer_of, understood
+from offsite_operator.workqueue import WorkQueue
+
+log = logging.getLogger(__name__)
+_MOST_STEPS = 8
+"""Decisions about a job in one go; a job has fewer steps than that."""
+_AFTER_ERROR = 10.0
+
+
+class Key(NamedTuple):
+    """Something to look at."""
+
+    kind: Literal["job", "peer"]
+    name: str
+
+
+class Inquiry(Protocol):
+    """Who knows what peers sent."""
+
+    def look(self, spec: JobSpec, peer: Peer) -> Incoming:
+        """See `Desk.look`."""
+        ...
+
+
+@dataclass
+class Worker:
+    """Does the operator's work, when and in the order that the queue says."""
+
+    api: Api
+    settings: Settings
+    desk: Inquiry
+    metrics: Metrics
+    queue: WorkQueue[Key]
+    book: LogBook
+    clock: Callable[[], datetime] = now
+
+    def run(self) -> None:
+        """Work until the queue is closed."""
+        while (key := self.queue.take()) is not None:
+            try:
+                with self.metrics.seconds.time():
+                    self._look(key)
+            except (ApiError, RejectedChild, ValidationError) as error:
+                self._give_up(key, str(error))
+            except Exception:  # a bug in the view of one job must not end the work on the others
+                log.exception("a bug", extra={"job": key.name})
+                self._give_up(key, "see the log before")
+            finally:
+                self.queue.done(key)
+
+    def resync(self) -> None:
+        """List everything, and have looked at whatever is not as it should be.
+
+        Raises:
+            ApiError: the server refused, or does not answer.
+        """
+        raw = read_all(self.api)
+        self.book.forget([pod for pods in raw.pods.values() for pod in pods])
+        for alias in raw.peers:
+            self.queue.add(Key("peer", alias))
+        states: Counter[str] = Counter()
+        for found in raw.jobs:
+            seen = self._see(raw, found, lambda pods, ended: None)
+            states[seen.job.status.state or "Pending"] += 1
+            if _needs_a_look(seen):
+                self.queue.add(Key("job", seen.job.name))
+        self._count(states)
+        self.metrics.resynced()
+
+    def _look(self, key: Key) -> None:
+        if key.kind == "peer":
+            self._look_at_peer(key.name)
+        else:
+            self._look_at_job(key)
+
+    def _look_at_peer(self, alias: str) -> None:
+        found = self.api.get(OFFSITE_PEERS, alias)
+        if found is None:
+            return
+        peer = peer_of(found)
+        status = review(peer, self.settings.party, self.clock())
+        if status is not None:
+            write_peer(self.api, peer, status)
+            log.info("the peer %s: %s", alias, status.conditions[0].reason)
+            self._wake_jobs_of(alias)
+
+    def _wake_jobs_of(self, alias: str) -> None:
+        for found in read_all(self.api).jobs:
+            if found.get("spec", {}).get("peer") == alias:
+                self.queue.add(Key("job", found["metadata"]["name"]))
+
+    def _look_at_job(self, key: Key) -> None:
+        rejection: Rejection | None = None
+        for _ in range(_MOST_STEPS):
+            raw = read_one(self.api, key.name)
+            if raw is None:
+                return
+            seen = self._asked(self._see(raw, raw.jobs[0], self.book.told))
+            decision = reconcile(replace(seen, rejection=rejection))
+            self.metrics.reconciles.inc()
+            try:
+                carry_out(self.api, seen, decision)
+            except RejectedChild as error:
+                log.warning("%s", error, extra={"job": key.name})
+                rejection = Rejection(error.code, str(error))
+                continue
+            rejection = None
+            if decision.status is not None:
+                _log(seen, decision.status.state)
+            if decision.again is None:
+                return
+            if decision.again > 0:
+                self.queue.add_later(key, decision.again)
+                return
+        self.queue.add_later(key, _AFTER_ERROR)
+
+    def _see(self, raw: Raw, found: Object, tell: Tell) -> Observed:
+        return understood(raw, found, self.settings, self.clock(), tell)
+
+    def _asked(self, seen: Observed) -> Observed:
+        """Ask the exchange, if what the peer sent decides next."""
+        if not awaits_bundle(seen) or seen.job.spec is None or seen.peer is None:
+            return seen
+        return replace(seen, incoming=self.desk.look(seen.job.spec, seen.peer))
+
+    def _give_up(self, key: Key, said: str) -> None:
+        """Try again later."""
+        self.metrics.errors.inc()
+        log.warning("cannot go on now: %s", said, extra={"job": key.name})
+        self.queue.add_later(key, _AFTER_ERROR)
+
+    def _count(self, states: Counter[str]) -> None:
+        self.metrics.jobs.clear()
+        for state, count in states.items():
+            self.metrics.jobs.labels(state).set(count)
+
+
+def _needs_a_look(seen: Observed) -> bool:
+    """Whether a job is not as it should be, as far as can be told without logs and exchange."""
+    under_way = not seen.job.finished and bool(seen.children)
+    return under_way or not reconcile(seen).idle
+
+
+def _log(seen: Observed, state: str | None) -> None:
+    before = seen.job.status.state
+    if state != before:
+        log.info("%s, was %s", state, before, extra={"job": seen.job.name})

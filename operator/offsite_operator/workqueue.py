@@ -1,0 +1,80 @@
+"""Keys of what is to be looked at: each once, and by one worker at a time."""
+
+import heapq
+import threading
+import time
+from collections import deque
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
+
+
+class WorkQueue(Generic[K]):
+    """What somebody pointed at, now or later. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._ready = threading.Condition()
+        self._waiting: deque[K] = deque()
+        self._wanted: set[K] = set()
+        self._taken: set[K] = set()
+        self._due: dict[K, float] = {}
+        self._clock: list[tuple[float, int, K]] = []
+        self._count = 0
+        self._closed = False
+
+    def add(self, key: K) -> None:
+        """Have it looked at; if somebody looks at it just now, then once more."""
+        with self._ready:
+            self._want(key)
+            self._ready.notify()
+
+    def add_later(self, key: K, seconds: float) -> None:
+        """Have it looked at in a while, in place of what was said about it before."""
+        with self._ready:
+            self._count += 1  # keys need no order
+            self._due[key] = time.monotonic() + seconds
+            heapq.heappush(self._clock, (self._due[key], self._count, key))
+            self._ready.notify()
+
+    def take(self) -> K | None:
+        """Wait for something to look at, which is one's own until `done`; None: closed."""
+        with self._ready:
+            while not self._closed:
+                seconds = self._wake()
+                if self._waiting:
+                    key = self._waiting.popleft()
+                    self._wanted.discard(key)
+                    self._taken.add(key)
+                    return key
+                self._ready.wait(seconds)
+            return None
+
+    def done(self, key: K) -> None:
+        """Give back what was taken."""
+        with self._ready:
+            self._taken.discard(key)
+            if key in self._wanted:
+                self._waiting.append(key)
+                self._ready.notify()
+
+    def close(self) -> None:
+        """Let nobody wait any more."""
+        with self._ready:
+            self._closed = True
+            self._ready.notify_all()
+
+    def _want(self, key: K) -> None:
+        if key not in self._wanted:
+            self._wanted.add(key)
+            if key not in self._taken:
+                self._waiting.append(key)
+
+    def _wake(self) -> float | None:
+        """Want what is due; gives the seconds until the next is."""
+        now = time.monotonic()
+        while self._clock and self._clock[0][0] <= now:
+            due, _, key = heapq.heappop(self._clock)
+            if self._due.get(key) == due:
+                del self._due[key]
+                self._want(key)
+        return self._clock[0][0] - now if self._clock else None

@@ -1,0 +1,540 @@
+"""What is decided about a job, through its whole life."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from offsite.resources import Accepted
+from offsite_operator.logs import Told
+from offsite_operator.observed import (
+    Found,
+    NotYet,
+    Phase,
+    Refused,
+    Rejection,
+    State,
+    Trouble,
+    Unreachable,
+)
+from offsite_operator.reconcile import reconcile
+from offsite_testing.world import DIGEST, DISTILL, PLUG_IN, START, TUNE, World, spec_of
+
+
+def tune(**changes: object) -> World:
+    return World(spec_of(TUNE, **changes))
+
+
+def names(world: World) -> list[str]:
+    return [child.name for child in world.children]
+
+
+def steps(world: World) -> list[str]:
+    return [f"{child.attempt}-{child.step}" for child in world.children]
+
+
+def through(world: World, *, to: str = "Publish") -> World:
+    """Let steps succeed, until one has begun."""
+    world.go()
+    while world.newest.step != to:
+        world.succeeds()
+        world.go()
+    return world
+
+
+def test_tune_opens_works_and_publishes() -> None:
+    world = through(tune())
+    assert names(world) == [f"tune-1-0f3c5a-1-{step}" for step in "owp"]
+    artifact = {"name": "tune-1", "digest": DIGEST, "uri": "s3://exchange/x", "sizeBytes": 5}
+    world.succeeds(artifact=artifact)
+    world.go()
+    assert (world.status.state, world.reason("Complete")) == ("Complete", "Published")
+    assert world.status.artifact is not None
+    assert world.status.artifact.size_bytes == 5
+    assert world.status.completion_time == world.now
+
+
+def test_distill_has_nothing_to_open() -> None:
+    world = through(World(spec_of(DISTILL), incoming=None))
+    assert steps(world) == ["1-Work", "1-Publish"]
+    assert world.status.envelope is None
+
+
+def test_plug_in_sends_nothing_and_gets_no_sequence() -> None:
+    world = through(World(spec_of(PLUG_IN)))
+    assert world.status.sequence is None
+    assert world.peer is not None
+    assert world.peer.status.allotted == []
+
+
+def test_an_envelope_is_recorded_before_anything_may_open_it() -> None:
+    world = tune()
+    decision = world.decide()
+    assert decision.ledger is not None
+    assert decision.ledger.accepted == [Accepted(bundle="question", sequence=1, envelope=DIGEST)]
+    assert decision.create is None
+    world.do(decision)
+    assert world.status.envelope == DIGEST
+    created = world.decide().create
+    assert created is not None
+    assert f'"envelope":"{DIGEST}"' in created.task["data"]["task.json"]
+
+
+def test_a_sequence_is_recorded_before_anything_may_use_it() -> None:
+    world = through(tune(), to="Work")
+    world.succeeds()
+    decision = world.decide()
+    assert decision.ledger is not None
+    assert [entry.sequence for entry in decision.ledger.allotted] == [1]
+    assert decision.create is None
+    world.go()
+    assert world.status.sequence == 1
+    assert world.newest.step == "Publish"
+
+
+@pytest.mark.parametrize(
+    ("incoming", "reason"),
+    [
+        (NotYet("none there"), "WaitingForBundle"),
+        (Unreachable("no answer"), "ExchangeUnreachable"),
+    ],
+)
+def test_waits_for_the_peer(incoming: NotYet | Unreachable, reason: str) -> None:
+    world = tune()
+    world.incoming = incoming
+    world.go()
+    assert (world.status.state, world.reason("Accepted")) == ("Pending", reason)
+    assert world.children == []
+    world.incoming = Found(DIGEST, "question", 1, None)
+    world.go()
+    assert world.reason("Accepted") == "Accepted"
+    assert steps(world) == ["1-Open"]
+
+
+def test_what_is_refused_fails_and_a_tombstone_is_remembered() -> None:
+    world = tune()
+    world.incoming = Refused("taken back", Found(DIGEST, "question", 2, None))
+    world.go()
+    assert (world.status.state, world.reason("Failed")) == ("Failed", "BundleError")
+    assert world.peer is not None
+    assert [entry.sequence for entry in world.peer.status.accepted] == [2]
+
+
+def test_waits_for_an_offsite_peer() -> None:
+    world = tune()
+    world.peer = None
+    world.go()
+    assert world.reason("Accepted") == "PeerNotFound"
+    assert "there is no OffsitePeer lab" in world.message("Accepted")
+
+
+def test_what_is_not_allowed_fails_at_once() -> None:
+    world = tune(peer="somebody")
+    world.go()
+    assert (world.status.state, world.reason("Failed")) == ("Failed", "NotAllowed")
+    assert world.reason("Accepted") == "NotAllowed"
+
+
+def test_auto_takes_what_the_cluster_has() -> None:
+    plain, ray = tune(), tune()
+    plain.ray = False
+    assert through(plain, to="Work").newest.kind == "Job"
+    assert through(ray, to="Work").newest.kind == "RayJob"
+    assert through(ray).newest.kind == "Job"
+
+
+def test_rayjob_waits_where_there_is_no_kuberay() -> None:
+    world = tune(runtime={"engine": "RayJob"})
+    world.ray = False
+    world.go()
+    assert world.reason("Accepted") == "NoKubeRay"
+
+
+@pytest.mark.parametrize(
+    ("phase", "state", "reason"),
+    [
+        (Phase.PENDING, "Pending", "WaitingForPod"),
+        (Phase.QUEUED, "Queued", "WaitingForPod"),
+        (Phase.RUNNING, "Running", "Training"),
+        (Phase.FINISHING, "Running", "Training"),
+    ],
+)
+def test_a_child_under_way(phase: Phase, state: str, reason: str) -> None:
+    world = through(tune(), to="Work")
+    world.becomes(phase)
+    world.go()
+    assert (world.status.state, world.reason("Running")) == (state, reason)
+
+
+def test_a_shortage_waits_and_says_why() -> None:
+    world = through(tune(), to="Work")
+    world.becomes(Phase.PENDING, trouble=Trouble("Unschedulable", "no GPU"))
+    decision = world.go()
+    assert world.message("Running") == "no GPU"
+    assert decision.again == 15
+    world.wait(100_000)
+    world.go()
+    assert world.status.state == "Pending"
+
+
+def test_a_wrong_image_fails_and_its_pod_is_stopped() -> None:
+    world = through(tune(), to="Work")
+    world.becomes(Phase.PENDING, trouble=Trouble("ImagePullFailed", "no such image", fatal=True))
+    world.go()
+    assert (world.status.state, world.reason("Failed")) == ("Failed", "ImagePullFailed")
+    assert world.newest.deleting
+
+
+def test_progress_and_figures_are_told() -> None:
+    world = through(tune(), to="Work")
+    metric = {
+        "event": "metric",
+        "name": "perplexity",
+        "setting": "tuned",
+        "value": 9.5,
+        "text": "t",
+    }
+    progress = {"event": "progress", "phase": "tune", "step": 3, "totalSteps": 9, "percent": 33.3}
+    told = Told(progress, START, {("perplexity", "tuned"): metric})
+    world.becomes(Phase.RUNNING, told=told)
+    world.go()
+    assert world.status.progress is not None
+    assert (world.status.progress.step, world.status.progress.updated_at) == (3, START)
+    assert [(m.name, m.value, m.text) for m in world.status.metrics] == [("perplexity", "9.5", "t")]
+
+
+def test_nonsense_in_a_log_is_passed_over() -> None:
+    world = through(tune(), to="Work")
+    told = Told({"event": "progress", "percent": "all"}, START, {}, {"event": "artifact"})
+    world.becomes(Phase.RUNNING, told=told)
+    world.go()
+    assert world.status.progress is None
+    assert world.status.artifact is None
+
+
+def test_a_failure_is_tried_again_after_a_while() -> None:
+    world = through(tune(), to="Work")
+    world.fails()
+    decision = world.go()
+    assert (world.status.state, world.reason("Running")) == ("Pending", "BackOff")
+    assert decision.again == 10
+    assert "StorageError: so it is" in world.message("Running")
+    world.wait(10)
+    world.go()
+    assert steps(world) == ["1-Open", "1-Work", "2-Work"]
+    world.fails()
+    assert world.go().again == 20
+    world.wait(20)
+    world.go()
+    world.fails()
+    world.go()
+    assert world.reason("Failed") == "BackoffLimitExceeded"
+    assert world.status.attempts == 3
+
+
+def test_what_no_retry_mends_is_not_tried_again() -> None:
+    world = through(tune(), to="Work")
+    world.fails("DataError", retryable=False)
+    world.go()
+    assert (world.status.state, world.reason("Failed")) == ("Failed", "DataError")
+    assert world.message("Failed") == "so it is"
+
+
+def test_a_failed_publish_trains_nothing_again() -> None:
+    world = through(tune())
+    world.fails()
+    world.wait(0)
+    world.go()
+    world.wait(10)
+    world.go()
+    assert steps(world) == ["1-Open", "1-Work", "1-Publish", "2-Publish"]
+    assert world.status.sequence == 1
+
+
+def test_the_last_event_decides_not_the_child() -> None:
+    world = through(tune(), to="Work")
+    world.becomes(Phase.FAILED, told=Told(last={"event": "done"}, ended=True))
+    world.go()
+    assert world.newest.step == "Publish"
+    again = through(tune(), to="Work")
+    last = {"event": "failed", "reason": "DataError", "retryable": False, "message": "bad"}
+    again.becomes(Phase.SUCCEEDED, told=Told(last=last, ended=True))
+    again.go()
+    assert again.reason("Failed") == "DataError"
+
+
+def test_success_without_a_word_is_none() -> None:
+    world = through(tune(), to="Work")
+    world.becomes(Phase.SUCCEEDED, told=Told(ended=True))
+    world.go()
+    assert "NoResult" in world.message("Running")
+
+
+def test_an_unread_log_is_waited_for() -> None:
+    world = through(tune(), to="Work")
+    world.becomes(Phase.SUCCEEDED)
+    decision = world.go()
+    assert decision.again == 5
+    assert world.newest.step == "Work"
+
+
+def test_a_ray_job_that_somebody_stopped_is_cancelled() -> None:
+    world = through(tune(), to="Work")
+    world.becomes(Phase.STOPPED, told=Told(ended=True))
+    world.go()
+    assert (world.status.state, world.reason("Failed")) == ("Cancelled", "Cancelled")
+
+
+def test_an_invalid_rayjob_is_not_tried_again() -> None:
+    world = through(tune(), to="Work")
+    world.becomes(Phase.FAILED, told=Told(ended=True), permanent=True, message="name too long")
+    world.go()
+    assert world.reason("Failed") == "InvalidPod"
+
+
+def test_a_child_that_is_gone_is_a_failed_attempt() -> None:
+    world = through(tune(), to="Work")
+    world.children.pop()
+    world.go()
+    assert steps(world) == ["1-Open", "2-Work"]
+
+
+@pytest.mark.parametrize("to", ["Open", "Work", "Publish"])
+def test_cancel_stops_what_runs_and_keeps_the_record(to: str) -> None:
+    world = through(tune(), to=to)
+    world.becomes(Phase.RUNNING)
+    world.go()
+    world.change(cancel=True)
+    world.go()
+    assert world.newest.deleting
+    assert (world.status.state, world.reason("Failed")) == ("Cancelled", "Cancelled")
+    world.sweep()
+    world.wait(1000)
+    assert world.go().idle
+
+
+@pytest.mark.parametrize("to", ["Open", "Work", "Publish"])
+def test_a_suspension_is_no_attempt_and_its_time_does_not_count(to: str) -> None:
+    world = through(tune(activeDeadlineSeconds=100), to=to)
+    world.becomes(Phase.RUNNING)
+    world.go()
+    name = world.newest.name
+    world.change(suspend=True)
+    world.go()
+    assert world.newest.deleting
+    assert (world.status.state, world.status.start_time) == ("Suspended", None)
+    world.wait(1000)
+    world.change(suspend=False)
+    world.go()
+    assert world.status.state == "Suspended"  # until what ran is gone
+    world.sweep()
+    world.go()
+    assert world.newest.name == name
+    assert (world.status.attempts, world.status.start_time) == (1, world.now)
+    assert world.reason("Suspended") == "NotSuspended"
+
+
+def test_a_suspended_job_begins_nothing() -> None:
+    world = tune(suspend=True)
+    world.go()
+    assert world.status.state == "Suspended"
+    assert world.children == []
+
+
+def test_a_deadline_ends_a_job_on_time() -> None:
+    world = through(tune(activeDeadlineSeconds=100), to="Work")
+    world.becomes(Phase.RUNNING)
+    world.wait(60)
+    assert (world.go().again or 0) <= 40
+    world.wait(40)
+    world.go()
+    assert world.reason("Failed") == "DeadlineExceeded"
+    assert world.newest.deleting
+
+
+def test_waiting_for_a_bundle_takes_no_time() -> None:
+    world = tune(activeDeadlineSeconds=100)
+    world.incoming = NotYet("none")
+    world.go()
+    world.wait(1000)
+    world.go()
+    assert world.reason("Accepted") == "WaitingForBundle"
+
+
+def test_a_finished_job_is_deleted_in_time() -> None:
+    world = through(tune(ttlSecondsAfterFinished=60))
+    world.succeeds()
+    assert world.go().again == 60
+    assert not world.deleted
+    world.wait(60)
+    world.do(world.decide())
+    assert world.deleted
+
+
+def test_a_retry_of_what_could_not_be_published_publishes_alone() -> None:
+    world = through(tune(backoffLimit=0))
+    world.fails()
+    world.go()
+    assert world.reason("Failed") == "BackoffLimitExceeded"
+    world.change(retries=1)
+    world.go()
+    assert steps(world)[3:] == ["2-Publish"]
+    assert (world.status.retries, world.status.sequence) == (1, 1)
+    assert world.reason("Failed") == "Retried"
+    world.succeeds()
+    world.go()
+    assert world.status.state == "Complete"
+
+
+def test_a_retry_of_what_failed_before_opens_what_the_peer_sent_since() -> None:
+    world = through(tune(), to="Work")
+    world.fails("BundleError", retryable=False)
+    world.go()
+    newer = "sha256:" + "b" * 64
+    world.incoming = Found(newer, "question", 2, None)
+    world.change(retries=1)
+    world.go()
+    assert steps(world) == ["1-Open", "1-Work", "2-Open"]
+    assert world.status.envelope == newer
+
+
+def test_a_retry_has_all_its_attempts() -> None:
+    world = through(tune(backoffLimit=1), to="Work")
+    for _ in range(2):
+        world.fails()
+        world.go()
+        world.wait(300)
+        world.go()
+    assert world.status.state == "Failed"
+    world.change(retries=1)
+    through(world, to="Work")
+    world.fails()
+    world.go()
+    assert world.reason("Running") == "BackOff"
+
+
+def test_a_retry_that_was_asked_for_too_early_is_not_needed_when_the_job_is_complete() -> None:
+    world = through(tune())
+    world.change(retries=1)
+    world.succeeds()
+    assert world.go().idle
+    assert (world.status.state, world.status.retries) == ("Complete", 1)
+
+
+def test_a_cancelled_job_is_not_tried_again_while_it_is_cancelled() -> None:
+    world = through(tune(), to="Work")
+    world.change(cancel=True)
+    world.go()
+    world.sweep()
+    world.change(retries=1)
+    world.go()
+    assert world.status.state == "Cancelled"
+    world.change(cancel=False)
+    world.go()
+    assert world.newest.round == 1
+
+
+def test_nothing_is_done_about_a_job_that_is_being_deleted() -> None:
+    world = through(tune(), to="Work")
+    seen = replace(world.seen, job=replace(world.seen.job, deleting=True))
+    assert reconcile(seen).idle
+
+
+def test_a_name_that_is_taken_is_left_alone() -> None:
+    world = tune()
+    world.do(world.decide())
+    world.rejection = Rejection(409, "a Job of that name is not this job's")
+    world.do(world.decide())
+    assert world.reason("Running") == "NameTaken"
+    assert world.children == []
+
+
+def test_what_the_cluster_never_takes_fails() -> None:
+    world = tune()
+    world.do(world.decide())
+    world.rejection = Rejection(422, "no such priority class")
+    world.do(world.decide())
+    assert world.reason("Failed") == "InvalidPod"
+
+
+def test_a_child_that_should_not_run_is_stopped() -> None:
+    world = through(tune(), to="Work")
+    world.children[0] = replace(world.children[0], state=State(Phase.RUNNING))
+    world.becomes(Phase.RUNNING)
+    assert [child.step for child in world.decide().delete] == ["Open"]
+
+
+def test_all_conditions_are_told_on_the_first_visit() -> None:
+    world = tune()
+    world.peer = None
+    world.go()
+    told = {c.type: c.status for c in world.status.conditions}
+    assert told == {
+        "Accepted": "False",
+        "Running": "False",
+        "Suspended": "False",
+        "Complete": "False",
+        "Failed": "False",
+    }
+    assert {c.observed_generation for c in world.status.conditions} == {1}
+
+
+SPEC_CHANGES = {
+    "suspend": {"suspend": True},
+    "resume": {"suspend": False},
+    "cancel": {"cancel": True},
+}
+CHILD_CHANGES: dict[str, Callable[[World], object]] = {
+    "runs": lambda world: world.becomes(Phase.RUNNING),
+    "succeeds": World.succeeds,
+    "fails": World.fails,
+    "dies": lambda world: world.becomes(Phase.FAILED, told=Told(ended=True)),
+    "vanishes": lambda world: world.children.pop(),
+    "nothing": lambda world: None,
+}
+WHAT = st.sampled_from([*SPEC_CHANGES, *CHILD_CHANGES, "retry", "sweep"])
+HAPPENINGS = st.lists(st.tuples(WHAT, st.integers(0, 5), st.integers(0, 400)), max_size=30)
+
+
+@given(HAPPENINGS)
+def test_whatever_happens_one_child_runs_at_most_and_the_end_is_an_end(
+    happenings: list[tuple[str, int, int]],
+) -> None:
+    world = tune()
+    for what, parts, seconds in happenings:
+        happen(world, what)
+        world.do(world.decide(), up_to=parts)  # it may be cut off anywhere
+        world.go()
+        assert sum(child.active for child in world.children) <= 1
+        if world.status.state in ("Complete", "Failed", "Cancelled", "Suspended"):
+            assert not any(child.active for child in world.children)
+        recorded = [] if world.peer is None else [e.envelope for e in world.peer.status.accepted]
+        assert all(recorded for child in world.children if child.step == "Open")
+        world.wait(seconds)
+
+
+def happen(world: World, what: str) -> None:
+    live = bool(world.children) and world.newest.active
+    if what in SPEC_CHANGES:
+        world.change(**SPEC_CHANGES[what])
+    elif what == "retry":
+        world.change(retries=world.spec.retries + 1, cancel=False)
+    elif what == "sweep":
+        world.sweep()
+    elif live:
+        CHILD_CHANGES[what](world)
+
+
+def test_backoff_grows_to_five_minutes() -> None:
+    world = through(tune(backoffLimit=20), to="Work")
+    delays = []
+    for _ in range(8):
+        world.fails()
+        delays.append(world.go().again)
+        world.wait(300)
+        world.go()
+    assert delays == [10, 20, 40, 80, 160, 300, 300, 300]
+    assert world.now - START == timedelta(seconds=8 * 300)
