@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,12 +10,14 @@ import pytest
 from cluster import kuberay as ray
 from cluster.access import KUBECONFIG, Cluster, reached_cluster
 from cluster.addons import GPU
+from cluster.helm import install
 from cluster.minio import MinioPod, running_minio
 from cluster.namespaces import Namespace, new_namespace
 from cluster.parties import Party, introduce
 from cluster.reports import report
 
 _SPACES = pytest.StashKey[list[Namespace]]()
+_ADOPTING = ("--wait", "--take-ownership", "--force-conflicts")
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +25,14 @@ def cluster() -> Iterator[Cluster]:
     """A node of the tests' own, which `make cluster-down` finds, or the cluster that is named."""
     with reached_cluster(f"e2e-{secrets.token_hex(3)}") as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def crds(cluster: Cluster) -> Cluster:
+    """A cluster that has the kinds OffsiteJob and OffsitePeer, as the tutorial installs them."""
+    # what another run left there without Helm is Helm's from now on
+    install(Namespace(cluster, "default"), "offsite-crds", "offsite-crds", {}, *_ADOPTING)
+    return cluster
 
 
 @pytest.fixture
@@ -45,11 +55,26 @@ def new_space(
     request: pytest.FixtureRequest, cluster: Cluster
 ) -> Iterator[Callable[[str], Namespace]]:
     """Make namespaces, each of a kind; all are gone when the test is done."""
+    with _spaces_of(request.node, cluster) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def new_module_space(
+    request: pytest.FixtureRequest, cluster: Cluster
+) -> Iterator[Callable[[str], Namespace]]:
+    """Make namespaces that stay until all tests of the module are done."""
+    with _spaces_of(request.node, cluster) as make:
+        yield make
+
+
+@contextmanager
+def _spaces_of(node: pytest.Item, cluster: Cluster) -> Iterator[Callable[[str], Namespace]]:
     with ExitStack() as stack:
 
         def make(kind: str) -> Namespace:
             space = stack.enter_context(new_namespace(cluster, kind))
-            request.node.stash.setdefault(_SPACES, []).append(space)
+            node.stash.setdefault(_SPACES, []).append(space)
             return space
 
         yield make
@@ -88,7 +113,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add to the report of a failure what the cluster knows, while it still knows it."""
     made = yield
-    spaces = item.stash.get(_SPACES, [])
+    spaces = [space for node in item.listchain() for space in node.stash.get(_SPACES, [])]
     if made.failed and call.when in ("setup", "call") and spaces:
         made.sections += report(spaces[0].cluster, spaces)  # noqa: V101 - pytest prints them
     return made

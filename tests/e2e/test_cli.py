@@ -25,7 +25,6 @@ from offsite_cli.cluster.events import concerns
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
-CRDS = ROOT / "charts/offsite-crds/templates"
 TUNE = ROOT / "examples/tune.yaml"
 NAME = "coding-adapter"
 DIGEST = f"sha256:{'0' * 64}"
@@ -70,17 +69,8 @@ class Cli:
         return [f"--kubeconfig={self.kubeconfig}", f"--namespace={self.namespace}"]
 
 
-@pytest.fixture(scope="module")
-def crds(cluster: Cluster) -> None:
-    """The CRDs, in the whole cluster."""
-    files = [f"--filename={path}" for path in sorted(CRDS.glob("*.yaml"))]
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", *files)
-    for kind in ("offsitejobs", "offsitepeers"):
-        cluster.kubectl("wait", "--for=condition=Established", f"crd/{kind}.offsite-tuning.dev")
-
-
 @pytest.fixture
-def cli(cluster: Cluster, namespace: Namespace, crds: None) -> Cli:
+def cli(cluster: Cluster, namespace: Namespace, crds: Cluster) -> Cli:
     """The command, as the administrator."""
     own = cluster.node is not None  # then no proxy stands before it
     environ = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}

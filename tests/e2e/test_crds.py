@@ -41,17 +41,10 @@ PEER: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def space(cluster: Cluster) -> Iterator[Namespace]:
-    """A namespace of a cluster that has the resources; they go if they were not there before."""
-    before = cluster.kubectl("get", "crd", "--ignore-not-found", "--output=name", *CRDS)
-    if not before:
-        templates = (ROOT / "charts/offsite-crds/templates").glob("*.yaml")
-        cluster.apply(*map(read, templates))
-    cluster.kubectl("wait", "--for=condition=Established", "crd", *CRDS)
-    with new_namespace(cluster, "crds") as made:
+def space(crds: Cluster) -> Iterator[Namespace]:
+    """A namespace of a cluster that has the resources."""
+    with new_namespace(crds, "crds") as made:
         yield made
-    if not before:
-        cluster.kubectl("delete", "crd", *CRDS)
 
 
 @pytest.fixture

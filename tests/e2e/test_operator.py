@@ -31,7 +31,6 @@ from offsite_testing.world import DISTILL, SETTINGS, TUNE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
-CRDS = Path(__file__).parents[2] / "charts/offsite-crds/templates"
 EVERYTHING = ["get", "list", "watch", "create", "patch", "delete"]
 RULES = [
     {
@@ -83,15 +82,6 @@ class Site:
         """List the Jobs of an OffsiteJob."""
         found: list[Any] = self.space.get("jobs", f"-l=offsite-tuning.dev/job={name}")["items"]
         return found
-
-
-@pytest.fixture(scope="module")
-def crds(cluster: Cluster) -> Cluster:
-    """A cluster that has the kinds OffsiteJob and OffsitePeer."""
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", f"--filename={CRDS}")
-    for kind in ("offsitejobs", "offsitepeers"):
-        cluster.kubectl("wait", "--for=condition=Established", f"crd/{kind}.offsite-tuning.dev")
-    return cluster
 
 
 @pytest.fixture

@@ -1,0 +1,133 @@
+"""An organization on a cluster as its administrators set it up: keys, store, chart, model, text."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cluster.helm import install
+from cluster.images import OPERATOR, RUNTIME
+from cluster.minio import MinioPod
+from cluster.namespaces import Namespace
+from cluster.parties import BUCKET, EXCHANGE, IDENTITY, Party
+from cluster.pods import container, pod
+from cluster.processes import wait_for
+from offsite.resources import JobStatus
+from offsite.sealing.parts import canonical
+from offsite_testing.charts import Values, organization
+from offsite_testing.models import WORDS, save_tiny
+
+CLAIM = "given"
+MODEL, TEXT = f"pvc://{CLAIM}/own/model", f"pvc://{CLAIM}/own/text.txt"
+"""What it has: a tiny model, and a text."""
+_KIND = {"apiVersion": "offsite-tuning.dev/v1alpha1", "kind": "OffsiteJob"}
+_CHILDREN = ("jobs", "rayjobs.ray.io", "rayclusters.ray.io", "pods", "configmaps", "services")
+
+
+@dataclass(frozen=True)
+class Organization:
+    """A party whose operator takes jobs in its namespace."""
+
+    party: Party
+
+    @property
+    def space(self) -> Namespace:
+        """Where its jobs run."""
+        return self.party.space
+
+    def submit(self, name: str, spec: dict[str, Any]) -> None:
+        """Create an OffsiteJob."""
+        self.space.apply(_KIND | {"metadata": {"name": name}, "spec": spec})
+
+    def change(self, name: str, **spec: Any) -> None:
+        """Change the spec of an OffsiteJob."""
+        patch = json.dumps({"spec": spec})
+        self.space.kubectl("patch", "offsitejob", name, "--type=merge", f"--patch={patch}")
+
+    def status(self, name: str) -> JobStatus:
+        """Read what became of an OffsiteJob."""
+        return JobStatus.model_validate(self.space.get(f"offsitejob/{name}").get("status", {}))
+
+    def reaches(
+        self, name: str, happened: Callable[[JobStatus], bool], seconds: float = 300.0
+    ) -> JobStatus:
+        """Wait for a status of an OffsiteJob; give it.
+
+        Raises:
+            RuntimeError: it takes too long; the message has the status.
+        """
+        seen = [self.status(name)]
+
+        def look() -> bool:
+            seen.append(self.status(name))
+            return happened(seen[-1])
+
+        try:
+            wait_for(look, seconds)
+        except RuntimeError as error:
+            raise RuntimeError(f"{name}: {error}: {seen[-1].wire()}") from error
+        return seen[-1]
+
+    def pods(self, name: str, step: str) -> list[Any]:
+        """List the pods of a step of a job, the oldest first."""
+        labels = f"-l=offsite-tuning.dev/job={name},offsite-tuning.dev/step={step}"
+        found: list[Any] = self.space.get("pods", labels, "--sort-by=.metadata.creationTimestamp")[
+            "items"
+        ]
+        return found
+
+    def left(self, name: str) -> list[str]:
+        """Name what there is of a job, beside itself."""
+        told = self.space.kubectl("get", ",".join(_CHILDREN), "--output=name")
+        return [line for line in told.split() if line.partition("/")[2].startswith(f"{name}-")]
+
+
+def settle(party: Party, peer: Party, minio: MinioPod, folder: Path, **more: Values) -> None:
+    """Set an organization up: its claim with a model and a text, its operator, its peer.
+
+    Args:
+        folder: for what is copied to the claim.
+        more: of the values of its chart.
+    """
+    save_tiny(folder / "own/model")
+    (folder / "own/text.txt").write_text(f"{WORDS}\n" * 200, encoding="utf-8")
+    _fill(party.space, folder / "own")
+    install(party.space, "offsite", "offsite", _values(party, peer, minio) | more, "--wait")
+    public = canonical(peer.ring.public().wire()).decode()
+    kind = {"apiVersion": "offsite-tuning.dev/v1alpha1", "kind": "OffsitePeer"}
+    spec = {"id": peer.id, "public": public}
+    party.space.apply(kind | {"metadata": {"name": peer.id}, "spec": spec})
+    party.space.wait("condition=Ready", f"offsitepeer/{peer.id}")
+
+
+def _values(party: Party, peer: Party, minio: MinioPod) -> Values:
+    cluster, exchange = party.space.cluster, minio.space.name
+    namespace = {"matchLabels": {"kubernetes.io/metadata.name": exchange}}
+    known = organization(
+        images={"operator": cluster.image(OPERATOR), "runtime": cluster.image(RUNTIME)},
+        identity={"secret": IDENTITY},
+        exchange={
+            "uri": f"s3://{BUCKET}",
+            "endpoint": minio.inside,
+            "secret": EXCHANGE,
+            "to": [{"namespaceSelector": namespace}],
+        },
+        bounds={"peers": [peer.id], "readPrefixes": [f"pvc://{CLAIM}/own/"]},
+    )
+    known["private"] = {"uri": f"pvc://{CLAIM}/offsite"}
+    return known | {"party": party.id, "checkpointSeconds": 1}
+
+
+def _fill(space: Namespace, content: Path) -> None:
+    """Copy a folder to a new claim, as whoever looks after the data does."""
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": CLAIM}}
+    storage = {"resources": {"requests": {"storage": "1Gi"}}}
+    mount = {"name": CLAIM, "mountPath": "/given"}
+    main = container(space.cluster.image(OPERATOR), "sleep", "600", mounts=[mount])
+    volume = {"name": CLAIM, "persistentVolumeClaim": {"claimName": CLAIM}}
+    fill = pod("fill", main, volumes=[volume], securityContext={"fsGroup": 10001})
+    space.apply({**claim, "spec": {"accessModes": ["ReadWriteOnce"], **storage}}, fill)
+    space.wait("condition=Ready", "pod/fill")
+    space.kubectl("cp", str(content), f"fill:/given/{content.name}")
+    space.kubectl("delete", "pod", "fill")
