@@ -1,7 +1,7 @@
 """Sending: seal the shards, put them, and put the envelope last. No envelope, nothing was sent."""
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,7 +24,6 @@ from offsite.exchange.workers import in_workers
 from offsite.sealing import SHARD_SIZE, Envelope, Header, PublicRing, Shard, write_envelope
 from offsite.sealing.envelope import Grant
 from offsite.sealing.parts import digest_of, now
-from offsite.sealing.primitives import Keyset
 from offsite.sealing.shards import place_of, seal_shard, shard_count
 from offsite.store import ObjectStore, locked
 
@@ -81,14 +80,15 @@ def push(
             return _sent(mailbox, envelope)
         sequence = _free(mailbox, listing, prefix, sequence, outgoing.job)
         header = _header(mailbox, peer, outgoing, manifest, sequence)
-        place, there = mailbox.store.uri(f"{prefix}{sequence}/"), listing.shards.get(sequence, {})
-        journal = Journal.resume(path, mailbox.ring, place, digest, there)
+        place, there = f"{prefix}{sequence}/", listing.shards.get(sequence, {})
+        journal, noted = Journal.resume(path, mailbox.ring, mailbox.store.uri(place), digest)
+        arrived = [shard for shard in noted if there.get(shard.sha256) == shard.size]
         pieces = _pieces(outgoing.folder, manifest)
-        shards = _send(mailbox.store, f"{prefix}{sequence}/", journal, pieces, monitor)
+        shards = _send(mailbox.store, place, journal, arrived, pieces, monitor)
         full = header.model_copy(update={"bundle": journal.start.bundle, "shards": tuple(shards)})
         envelope = write_envelope(full, journal.key, mailbox.ring, [peer])
         approve(envelope.digest)
-        sent = _publish(mailbox, envelope)
+        sent = _publish(mailbox, envelope, noted)
         journal.end()
     return sent
 
@@ -181,46 +181,60 @@ def _pieces(folder: Path, manifest: Manifest) -> list[Piece]:
 
 
 def _send(
-    store: ObjectStore, prefix: str, journal: Journal, pieces: Sequence[Piece], monitor: Monitor
+    store: ObjectStore,
+    prefix: str,
+    journal: Journal,
+    arrived: Iterable[Shard],
+    pieces: Sequence[Piece],
+    monitor: Monitor,
 ) -> list[Shard]:
-    done = {(shard.file, shard.number): shard for shard in journal.done}
+    done = {(shard.file, shard.number): shard for shard in arrived}
     left = [piece for piece in pieces if (piece.file, piece.number) not in done]
     tracker = monitor.track("seal and send", len(pieces), start=len(done))
-    task = partial(_seal_and_put, store, prefix, journal.key, journal.start.bundle)
+    task = partial(_seal_and_put, store, prefix, journal)
     for shard in in_workers(task, left, sum(piece.size for piece in left)):
-        journal.add(shard)
         done[shard.file, shard.number] = shard
         tracker.advance()
         monitor.check()
     return [done[piece.file, piece.number] for piece in pieces]
 
 
-def _seal_and_put(store: ObjectStore, prefix: str, key: Keyset, bundle: str, piece: Piece) -> Shard:
-    place = place_of(bundle, piece.file, piece.number, piece.count)
+def _seal_and_put(store: ObjectStore, prefix: str, journal: Journal, piece: Piece) -> Shard:
+    place = place_of(journal.start.bundle, piece.file, piece.number, piece.count)
     with piece.path.open("rb") as file:
         file.seek(piece.number * SHARD_SIZE)
-        sealed = seal_shard(key, file, piece.size, place)
-    digest = digest_of(sealed).removeprefix("sha256:")
-    store.put(prefix + digest, sealed)
-    return Shard(
+        sealed = seal_shard(journal.key, file, piece.size, place)
+    shard = Shard(
         file=piece.file,
         number=piece.number,
         count=piece.count,
-        sha256=digest,
+        sha256=digest_of(sealed).removeprefix("sha256:"),
         size=len(sealed),
     )
+    journal.add(shard)
+    store.put(prefix + shard.sha256, sealed)
+    return shard
 
 
-def _publish(mailbox: Mailbox, envelope: Envelope) -> Sent:
-    """Put the envelope, and delete the shards of what it takes the place of."""
+def _publish(mailbox: Mailbox, envelope: Envelope, noted: Iterable[Shard] = ()) -> Sent:
+    """Put the envelope, and delete the shards of what it takes the place of.
+
+    Args:
+        noted: what earlier attempts of ours may have sent in this sequence.
+    """
     header = envelope.header
     prefix = prefix_of(header.sender, header.recipient, header.name)
     key = f"{prefix}{header.sequence}/{envelope_name(envelope.digest)}"
     mailbox.store.put(key, envelope.content)
     listing = listing_of(mailbox.store, prefix)
-    # another attempt of this job may have published in this sequence: its shards stay
-    older = [number for number in listing.shards if number < header.sequence]
-    mailbox.store.delete(f"{prefix}{n}/{shard}" for n in older for shard in listing.shards[n])
+    stale = [
+        (n, each) for n, there in listing.shards.items() for each in there if n < header.sequence
+    ]
+    # of this sequence only what is ours: another attempt of this job may publish in it, too
+    strays = {shard.sha256 for shard in noted} - {shard.sha256 for shard in header.shards}
+    arrived = listing.shards.get(header.sequence, {})
+    stale += [(header.sequence, each) for each in strays if each in arrived]
+    mailbox.store.delete(f"{prefix}{number}/{each}" for number, each in stale)
     return _sent(mailbox, envelope)
 
 
