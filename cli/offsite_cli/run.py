@@ -11,6 +11,7 @@ from offsite.exchange.home import open_mailbox
 from offsite.store.library import Library
 from offsite_cli.options import HOME, Exchange, Format, Home
 from offsite_cli.output import Output, monitored
+from offsite_cli.passphrase import asked
 
 
 def run(
@@ -26,10 +27,11 @@ def run(
 
     Stopped by a signal, or killed, it goes on from its last checkpoint when run again.
     """
+    secret = asked(home)
     with monitored(output) as monitor:
         job = load_job(file)
         place = home.expanduser().resolve()
-        mailbox = open_mailbox(place, exchange, os.environ)
+        mailbox = open_mailbox(place, exchange, os.environ, secret)
         # torch takes seconds to import, so only what needs it does so
         from offsite.stages import Party, run_job
 
