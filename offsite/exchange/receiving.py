@@ -9,8 +9,9 @@ from offsite.bundle import MANIFEST, Manifest, read_manifest
 from offsite.errors import BundleError, NotFoundError
 from offsite.events import Monitor
 from offsite.exchange.landing import Landing, landing
-from offsite.exchange.mailbox import Mailbox, prefix_of
+from offsite.exchange.mailbox import Mailbox
 from offsite.exchange.sending import files_of
+from offsite.exchange.shelf import prefix_of
 from offsite.exchange.workers import in_workers
 from offsite.sealing import SHARD_SIZE, Envelope, Shard, open_shard
 from offsite.sealing.parts import digest_of, now

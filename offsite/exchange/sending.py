@@ -12,14 +12,8 @@ from offsite.bundle import MANIFEST, Manifest, read_manifest
 from offsite.errors import InputError
 from offsite.events import Monitor
 from offsite.exchange.journal import Journal
-from offsite.exchange.mailbox import (
-    Listing,
-    Mailbox,
-    Sent,
-    envelope_name,
-    listing_of,
-    prefix_of,
-)
+from offsite.exchange.mailbox import Mailbox, Sent
+from offsite.exchange.shelf import Shelf, envelope_name, prefix_of
 from offsite.exchange.workers import in_workers
 from offsite.sealing import SHARD_SIZE, Envelope, Header, PublicRing, Shard, write_envelope
 from offsite.sealing.envelope import Grant
@@ -73,14 +67,14 @@ def push(
     peer = mailbox.peers.get(outgoing.peer)
     manifest, digest = read_manifest(outgoing.folder)
     with _alone(mailbox, peer, manifest.name) as path:
-        prefix = prefix_of(mailbox.id, peer.id, manifest.name)
-        listing = listing_of(mailbox.store, prefix)
+        shelf = mailbox.outgoing(peer, manifest.name)
         sequence = mailbox.books.allot(peer.id, manifest.name, outgoing.job)
-        if envelope := mailbox.sent(peer, listing, prefix, sequence, outgoing.job):
-            return _sent(mailbox, envelope)
-        sequence = _free(mailbox, listing, prefix, sequence, outgoing.job)
+        for envelope in shelf.readable(sequence):
+            if envelope.header.job == outgoing.job and shelf.is_whole(envelope, peer):
+                return _sent(shelf, envelope)
+        sequence = _free(mailbox, shelf, peer.id, manifest.name, sequence, outgoing.job)
         header = _header(mailbox, peer, outgoing, manifest, sequence)
-        place, there = f"{prefix}{sequence}/", listing.shards.get(sequence, {})
+        place, there = f"{shelf.prefix}{sequence}/", shelf.shards.get(sequence, {})
         journal, noted = Journal.resume(path, mailbox.ring, mailbox.store.uri(place), digest)
         arrived = [shard for shard in noted if there.get(shard.sha256) == shard.size]
         pieces = _pieces(outgoing.folder, manifest)
@@ -88,7 +82,7 @@ def push(
         full = header.model_copy(update={"bundle": journal.start.bundle, "shards": tuple(shards)})
         envelope = write_envelope(full, journal.key, mailbox.ring, [peer])
         approve(envelope.digest)
-        sent = _publish(mailbox, envelope, noted)
+        sent = _publish(mailbox, peer, envelope, noted)
         journal.end()
     return sent
 
@@ -102,9 +96,8 @@ def withdraw(mailbox: Mailbox, peer: str, name: str) -> Sent:
     """
     ring, job = mailbox.peers.get(peer), secrets.token_hex(16)
     with _alone(mailbox, ring, name) as journal:
-        prefix = prefix_of(mailbox.id, ring.id, name)
-        listing = listing_of(mailbox.store, prefix)
-        if not listing.envelopes:
+        shelf = mailbox.outgoing(ring, name)
+        if not shelf.envelopes:
             raise InputError(f"{mailbox.id} has sent {ring.id} no {name}; see offsite bundles list")
         journal.unlink(missing_ok=True)
         sequence = mailbox.books.allot(ring.id, name, job)
@@ -115,21 +108,21 @@ def withdraw(mailbox: Mailbox, peer: str, name: str) -> Sent:
             sender=mailbox.id,
             recipient=ring.id,
             job=job,
-            sequence=_free(mailbox, listing, prefix, sequence, job),
+            sequence=_free(mailbox, shelf, ring.id, name, sequence, job),
             created=now(),
             shards=(),
         )
-        return _publish(mailbox, write_envelope(header, None, mailbox.ring, []))
+        return _publish(mailbox, ring, write_envelope(header, None, mailbox.ring, []))
 
 
-def _free(mailbox: Mailbox, listing: Listing, prefix: str, sequence: int, job: str) -> int:
+def _free(mailbox: Mailbox, shelf: Shelf, peer: str, name: str, sequence: int, job: str) -> int:
     """Take a later sequence if there is an envelope in an allotted one, or ours in one above it.
 
     In the first a receiver would take either. The second is so when the books were lost.
     """
-    _, peer, name, _ = prefix.split("/")
-    spent = max(mailbox.newest(listing, prefix, sequence), sequence - 1)
-    while spent + 1 in listing.envelopes:
+    later = (n for n in shelf.newest_first if n >= sequence and any(shelf.readable(n)))
+    spent = next(later, sequence - 1)
+    while spent + 1 in shelf.envelopes:
         spent += 1
     return mailbox.books.allot(peer, name, job, spent) if spent >= sequence else sequence
 
@@ -216,29 +209,29 @@ def _seal_and_put(store: ObjectStore, prefix: str, journal: Journal, piece: Piec
     return shard
 
 
-def _publish(mailbox: Mailbox, envelope: Envelope, noted: Iterable[Shard] = ()) -> Sent:
+def _publish(
+    mailbox: Mailbox, peer: PublicRing, envelope: Envelope, noted: Iterable[Shard] = ()
+) -> Sent:
     """Put the envelope, and delete the shards of what it takes the place of.
 
     Args:
         noted: what earlier attempts of ours may have sent in this sequence.
     """
     header = envelope.header
-    prefix = prefix_of(header.sender, header.recipient, header.name)
-    key = f"{prefix}{header.sequence}/{envelope_name(envelope.digest)}"
+    place = prefix_of(header.sender, header.recipient, header.name)
+    key = f"{place}{header.sequence}/{envelope_name(envelope.digest)}"
     mailbox.store.put(key, envelope.content)
-    listing = listing_of(mailbox.store, prefix)
-    stale = [
-        (n, each) for n, there in listing.shards.items() for each in there if n < header.sequence
-    ]
+    shelf = mailbox.outgoing(peer, header.name)
     # of this sequence only what is ours: another attempt of this job may publish in it, too
     strays = {shard.sha256 for shard in noted} - {shard.sha256 for shard in header.shards}
-    arrived = listing.shards.get(header.sequence, {})
-    stale += [(header.sequence, each) for each in strays if each in arrived]
-    mailbox.store.delete(f"{prefix}{number}/{each}" for number, each in stale)
-    return _sent(mailbox, envelope)
+    mailbox.store.delete(
+        f"{shelf.prefix}{number}/{each}"
+        for number, there in shelf.shards.items()
+        for each in there
+        if number < header.sequence or (number == header.sequence and each in strays)
+    )
+    return _sent(shelf, envelope)
 
 
-def _sent(mailbox: Mailbox, envelope: Envelope) -> Sent:
-    header = envelope.header
-    prefix = prefix_of(header.sender, header.recipient, header.name)
-    return Sent(envelope.digest, header.sequence, mailbox.store.uri(prefix))
+def _sent(shelf: Shelf, envelope: Envelope) -> Sent:
+    return Sent(envelope.digest, envelope.header.sequence, shelf.store.uri(shelf.prefix))
