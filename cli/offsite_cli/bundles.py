@@ -63,7 +63,7 @@ def push_(
         if (manifest.made_by, manifest.made_for) != (mailbox.id, recipient):
             raise BundleError(
                 f"{folder} was made by {manifest.made_by} for {manifest.made_for}, not by "
-                f"{mailbox.id} for {recipient}"
+                f"{mailbox.id} for {recipient}; name the one that it was made for: --peer"
             )
         job = mailbox.books.job(recipient, digest)
         parent = manifest.facts.answers if isinstance(manifest.facts, AdapterFacts) else None

@@ -75,7 +75,10 @@ class Mailbox:
         if header.kind == "tombstone":
             # remembered, so that a store that hides it later is found out
             self.books.accept(ring.id, reference.name, header.sequence, envelope.digest)
-            raise BundleError(f"{ring.id} took back {reference.name} on {header.created}")
+            raise BundleError(
+                f"{ring.id} took back {reference.name} on {header.created}; ask "
+                f"{ring.id} for another one"
+            )
         accepted = self.books.accepted(ring.id, reference.name)
         check_fresh(accepted, reference.name, header.sequence, envelope.digest)
         return envelope
@@ -99,7 +102,7 @@ class Mailbox:
         named = f" with the envelope {reference.digest}" if reference.digest else ""
         raise BundleError(
             f"{sender} has sent {self.id} no bundle named {reference.name}{named}: there is none "
-            f"at {self.store.uri(shelf.prefix)}"
+            f"at {self.store.uri(shelf.prefix)}; check the name, or ask {sender} to send it"
         )
 
     def outgoing(self, peer: PublicRing, name: str) -> Shelf:

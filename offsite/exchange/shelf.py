@@ -29,6 +29,10 @@ class Shelf:
     """The digests of a sequence's shards, and their sizes."""
 
     @property
+    def _remedy(self) -> str:
+        return f"ask {self.sender.id} to send it again"
+
+    @property
     def newest_first(self) -> list[int]:
         """The sequences in which there is an envelope."""
         return sorted(self.envelopes, reverse=True)
@@ -42,13 +46,16 @@ class Shelf:
         key = f"{self.prefix}{sequence}/{envelope_name(digest)}"
         content = self.store.get(key, LARGEST_ENVELOPE)
         if digest_of(content) != digest:
-            raise BundleError(f"{self.store.uri(key)} was changed: its name is not its digest")
+            raise BundleError(
+                f"{self.store.uri(key)} was changed: its name is not its digest; {self._remedy}"
+            )
         envelope = read_envelope(content, self.sender)
         header = envelope.header
         told = (prefix_of(header.sender, header.recipient, header.name), header.sequence)
         if told != (self.prefix, sequence):
             raise BundleError(
-                f"{self.store.uri(key)} is the envelope of {told[0]}{told[1]}, not of this place"
+                f"{self.store.uri(key)} is the envelope of {told[0]}{told[1]}, not of this "
+                f"place; {self._remedy}"
             )
         return envelope
 
