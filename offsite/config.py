@@ -1,5 +1,7 @@
 """Reading job files: YAML 1.2 in, typed jobs out, every problem reported at once."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +21,27 @@ def load_job(path: Path) -> OffsiteJob:
         SpecError: no such file, no YAML, or a job with unknown, missing or wrong fields; the error
             lists all of them, each with its path.
     """
-    try:
+    with reading(str(path)):
         content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    return parse_job(content, source=str(path))
+
+
+@contextmanager
+def reading(source: str) -> Iterator[None]:
+    """Turn what goes wrong while YAML is read into an error that names its source.
+
+    Raises:
+        SpecError: it cannot be read, or is no YAML.
+    """
+    try:
+        yield
     except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(str(path), [f"cannot be read: {error}"]) from error
+        raise SpecError(source, [f"cannot be read: {error}"]) from error
     except RecursionError as error:
-        raise SpecError(str(path), ["is nested too deeply"]) from error
+        raise SpecError(source, ["is nested too deeply"]) from error
     # ValueError: a date or a number that YAML knows, but Python does not
     except (YAMLError, ValueError) as error:
-        raise SpecError(str(path), [f"is not YAML: {' '.join(str(error).split())}"]) from error
-    return parse_job(content, source=str(path))
+        raise SpecError(source, [f"is not YAML: {' '.join(str(error).split())}"]) from error
 
 
 def parse_job(content: Any, *, source: str) -> OffsiteJob:

@@ -195,7 +195,7 @@ class Shuffled:
     """
 
     def __init__(self, examples: Sequence[Example], batch_size: int, seed: int) -> None:
-        self._examples, self._size, self._seed = examples, batch_size, seed
+        self._examples, self._size, self.seed = examples, batch_size, seed
         self.steps_per_epoch = -(-len(examples) // batch_size)
         self._epoch = lru_cache(maxsize=1)(self._shuffle)
 
@@ -205,7 +205,7 @@ class Shuffled:
         return batch_of([self._examples[i] for i in self._epoch(epoch)[index]])
 
     def _shuffle(self, epoch: int) -> list[list[int]]:
-        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + epoch)
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         order: list[int] = torch.randperm(len(self._examples), generator=generator).tolist()
         bucket, batches = self._size * _BUCKET_BATCHES, []
         for i in range(0, len(order), bucket):

@@ -12,6 +12,7 @@ operator, `offsite logs` and the progress bar read these and nothing else; the c
 the terminal itself.
 """
 
+import json
 import math
 import threading
 import time
@@ -23,7 +24,14 @@ from offsite.errors import InterruptedStage, OffsiteError
 Event = dict[str, Any]
 Emit = Callable[[Event], None]
 
+LINE = "offsite-event "
+"""What a line of a pod's log begins with that is an event; every other one is a log."""
 _SECONDS_BETWEEN_PROGRESS = 0.5
+
+
+def as_line(event: Event) -> str:
+    """Write an event as a line of a pod's log."""
+    return LINE + json.dumps(event, allow_nan=False)
 
 
 def failure(error: BaseException) -> Event:

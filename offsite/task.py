@@ -1,4 +1,4 @@
-"""What one pod of a stage is to do: the operator writes it, `python -m offsite run --task` reads it.
+"""What one pod of a stage is to do: the operator writes it, `python -m offsite run` reads it.
 
 A stage on a cluster has three steps, and only two of them hold keys: `Open` fetches, verifies and
 decrypts what the peer sent; `Work` trains; `Publish` seals, signs and sends. They hand things on
@@ -6,16 +6,14 @@ through the party's private store.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from offsite.api import Name, OffsiteJob
 from offsite.errors import InputError
+from offsite.resources import Digest, Step
 
-Step = Literal["Open", "Work", "Publish"]
-Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 PRIVATE_PATTERN = r"^(file:///.+|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+)$"
 
 

@@ -68,6 +68,8 @@ class Checkpoints:
 
     path: Path
     seconds: float = 60.0
+    kept: Callable[[], object] = lambda: None
+    """Called after each: a file of this machine does not outlive its pod."""
 
     def save(
         self, state: State, trained: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
@@ -82,8 +84,10 @@ class Checkpoints:
         facts["due"] = str(int(state.due))
         scratch = self.path.with_suffix(".partial")
         with disk_errors(self.path):
+            self.path.parent.mkdir(exist_ok=True)
             save_file({name: value.contiguous() for name, value in tensors.items()}, scratch, facts)
             scratch.replace(self.path)
+        self.kept()
 
     def restore(
         self, trained: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer

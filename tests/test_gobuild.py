@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from offsite_testing import gobuild
+from cluster import binaries
+from offsite_testing import gobuild, minio_server
 from offsite_testing.gobuild import GoProgram, find, kept
 
 PAUSE = GoProgram("pause")
@@ -36,6 +37,41 @@ def test_the_right_version_on_the_path_is_taken(
 ) -> None:
     program = on_path(tmp_path / "bin", "helm", "v4.9.9+built", monkeypatch)
     assert find(GoProgram("helm", version=("version",), expected=r"^v4\.")) == program
+
+
+@pytest.mark.parametrize("told", ["Kubernetes v1.34.9", "Kubernetes v1.34.9 >&2"])
+def test_a_component_of_the_right_version_on_the_path_is_taken(
+    told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = on_path(tmp_path / "bin", "kubelet", told, monkeypatch)
+    assert binaries.component("kubelet") == program
+    monkeypatch.setenv("OFFSITE_KUBE", "/opt/kube")
+    assert binaries.component("kubelet") == Path("/opt/kube")
+
+
+def test_a_component_of_another_version_is_built(
+    tmp_path: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_path(tmp_path / "bin", "kubelet", "Kubernetes v1.33.4", monkeypatch)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    with pytest.raises(RuntimeError, match="the tests need kube, and Go to build it"):
+        binaries.component("kubelet")
+
+
+@pytest.mark.parametrize(
+    ("told", "taken"),
+    [
+        ("minio version RELEASE.2025-09-07T16-13-09Z (commit-id=07c3a429)", True),
+        ("minio version DEVELOPMENT.GOGET (commit-id=DEVELOPMENT.GOGET)", True),
+        ("minio version RELEASE.2025-04-22T22-12-26Z", False),
+    ],
+)
+def test_a_server_that_writes_on_condition_is_taken(
+    told: str, taken: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_path(tmp_path / "bin", "minio", f"'{told}'", monkeypatch)
+    found = gobuild.on_path("minio", ("--version",), minio_server.VERSIONS)
+    assert (found is not None) == taken
 
 
 @pytest.mark.parametrize("version", [(), ("version",)], ids=["never asked", "another version"])

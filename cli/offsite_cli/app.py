@@ -2,29 +2,67 @@
 
 import logging
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, ClassVar
 
 import typer
 
 import offsite
 from offsite.errors import OffsiteError
-from offsite_cli import bundles, demo, exchange, keys, peers, run
+from offsite_cli.lazy import LazyGroup
 from offsite_cli.output import complain
+
+
+class Commands(LazyGroup):
+    """The commands, in the order of the help; a test compares each line with the command's own."""
+
+    table: ClassVar = {
+        "run": ("run:run", "Run the stage of a job file here and publish its result."),
+        "demo": (
+            "demo:demo",
+            "Play both parties on this machine, with a real model and real text.",
+        ),
+        "submit": ("cluster.submit:app", "Submit a job, from flags or from a file: -f FILE."),
+        "list": ("cluster.looking:list_", "List jobs."),
+        "get": ("cluster.looking:get", "Show where jobs stand, why, and what they have brought."),
+        "watch": ("cluster.watching:watch", "Watch a job until it ends; the exit code says how."),
+        "logs": ("cluster.logs:logs", "Show what a job's pods say."),
+        "events": (
+            "cluster.events:events",
+            "Show the events of a job and its pods, the last one last.",
+        ),
+        "cancel": ("cluster.changes:cancel", "Stop jobs, and keep their records."),
+        "suspend": ("cluster.changes:suspend", "Stop jobs for a while."),
+        "resume": ("cluster.changes:resume", "Let jobs go on that were suspended."),
+        "retry": ("cluster.changes:retry", "Run jobs that failed or were cancelled once more."),
+        "delete": ("cluster.changes:delete", "Delete jobs with all that they run."),
+        "doctor": (
+            "cluster.doctor:doctor",
+            "Check that cluster and namespace have what jobs need.",
+        ),
+        "keys": ("keys:app", "Your own keys."),
+        "peers": ("peers:app", "The keys of others."),
+        "bundles": ("bundles:app", "Sealed bundles in the exchange."),
+        "exchange": (
+            "exchange:app",
+            "Set up an exchange: its bucket, an account for each party, who may read from whom.",
+        ),
+        "private": (
+            "private:app",
+            "Your own store in S3: put models and data there, and see what is in it.",
+        ),
+    }
+
 
 app = typer.Typer(
     name="offsite",
+    cls=Commands,
     help="Tune a model that you may not see, on data that nobody else may see.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("run")(run.run)
-app.command("demo")(demo.demo)
-app.add_typer(keys.app, name="keys")
-app.add_typer(peers.app, name="peers")
-app.add_typer(bundles.app, name="bundles")
-app.add_typer(exchange.app, name="exchange")
 
 
 def _version(wanted: bool) -> None:
@@ -44,10 +82,11 @@ def _options(
 
 def main() -> None:
     """Run the command line; exit codes are those of `offsite.errors`."""
+    plugin = Path(sys.argv[0]).name == "kubectl-offsite"
     # it tells of each retry in words of its own
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     try:
-        app()
+        app(prog_name="kubectl offsite" if plugin else None)
     except OffsiteError as error:
         complain(str(error))
         sys.exit(error.exit_code)

@@ -25,7 +25,7 @@ from offsite.exchange import (
     push,
     withdraw,
 )
-from offsite.exchange.home import open_mailbox, open_witness
+from offsite.exchange.home import books_of, open_mailbox, open_witness
 from offsite.sealing import Envelope
 from offsite_cli.keys import dns_label
 from offsite_cli.options import HOME, Exchange, Format, Home
@@ -63,7 +63,7 @@ def push_(
                 f"{folder} was made by {manifest.made_by} for {manifest.made_for}, not by "
                 f"{mailbox.id} for {recipient}"
             )
-        job = mailbox.books.job(recipient, digest)
+        job = books_of(home.expanduser()).job(recipient, digest)
         parent = manifest.facts.answers if isinstance(manifest.facts, AdapterFacts) else None
         sent = push(mailbox, Outgoing(folder, peer, job, parent), monitor)
         monitor.artifact(manifest.name, sent.digest, sent.uri, manifest.size)

@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from typing import TYPE_CHECKING
 
 from offsite.events import Event, Monitor, failure
-from offsite_cli.signals import stopping
+from offsite.signals import stopping
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -44,10 +45,12 @@ def showing(output: Output) -> Iterator[Callable[[Event], None]]:
     if output is Output.JSON:
         yield tell
         return
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    if not sys.stderr.isatty():
         yield _Lines().show
         return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (
         "{task.description}",
         BarColumn(),
@@ -55,7 +58,7 @@ def showing(output: Output) -> Iterator[Callable[[Event], None]]:
         "{task.fields[facts]}",
     )
     shown = [TextColumn(c) if isinstance(c, str) else c for c in columns]
-    with Progress(*shown, TimeRemainingColumn(), console=console) as bars:
+    with Progress(*shown, TimeRemainingColumn(), console=Console(stderr=True)) as bars:
         yield _Bars(bars).show
 
 
@@ -77,9 +80,31 @@ def show_json(value: object) -> None:
     print(json.dumps(value, indent=2, allow_nan=False))
 
 
+def show_yaml(value: object) -> None:
+    """Write a result as YAML."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.width = 4096  # no text is folded
+    yaml.dump(value, sys.stdout)
+
+
 def tell(event: Event) -> None:
     """Write an event as one line of JSON."""
     print(json.dumps(event, allow_nan=False), flush=True)
+
+
+def described(event: Event) -> str:
+    """Say an event in a line."""
+    kind = event["event"]
+    if kind == "progress":
+        steps = f"{event.get('step')}/{event.get('totalSteps')}"
+        left = f"{event.get('etaSeconds') or 0:.0f} s to go"
+        return "  ".join(filter(None, [f"{event.get('phase')}: {steps}", _facts(event), left]))
+    if kind == "failed":
+        return f"failed ({event.get('reason')}): {event.get('message')}"
+    return _result(event) or str(event.get("message") or kind)
 
 
 def _result(event: Event) -> str | None:
@@ -103,7 +128,7 @@ def _facts(event: Event) -> str:
 class _Bars:
     """A live bar for each phase, on a terminal."""
 
-    def __init__(self, bars: Progress) -> None:
+    def __init__(self, bars: "Progress") -> None:
         self._bars = bars
         self._tasks: dict[str, TaskID] = {}
 
@@ -140,5 +165,4 @@ class _Lines:
         now = time.monotonic()
         if now - self._told >= _SECONDS_BETWEEN_LINES:
             self._told = now
-            steps = f"{event['step']}/{event['totalSteps']}"
-            say(f"{event['phase']}: {steps}  {_facts(event)}  {event['etaSeconds']:.0f} s to go")
+            say(described(event))

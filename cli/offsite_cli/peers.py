@@ -8,9 +8,10 @@ import typer
 
 from offsite.errors import InputError
 from offsite.exchange.home import peers_of, pin
+from offsite.sealing.identity import read_public
 from offsite_cli.keys import dns_label
 from offsite_cli.options import HOME, Format, Home
-from offsite_cli.output import Output, say, show_json
+from offsite_cli.output import Output, say, show_json, show_yaml
 
 app = typer.Typer(no_args_is_help=True, help="The keys of others.")
 
@@ -25,14 +26,38 @@ def add(
 
     Compare the fingerprint with your peer over another channel.
     """
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {file}: {error}") from error
     name = dns_label("party", alias) if alias else None
-    ring = pin(home.expanduser(), content, str(file), name, os.environ)
+    ring = pin(home.expanduser(), _read(file), str(file), name, os.environ)
     say(f"pinned {ring.id}; compare its fingerprint with your peer by telephone")
     print(f"{ring.id}: {ring.fingerprint}")
+
+
+@app.command()
+def manifest(
+    file: Annotated[Path, typer.Argument(help="The public file of `offsite keys export`.")],
+    name: Annotated[str | None, typer.Option(help="Your own name for the peer.")] = None,
+) -> None:
+    """Print a peer as an OffsitePeer, for a cluster: … | kubectl apply -f -.
+
+    Compare the fingerprint with your peer over another channel.
+    """
+    text = _read(file)
+    ring = read_public(text, str(file))
+    say(f"{ring.id}: {ring.fingerprint}; compare it with your peer by telephone")
+    content = {
+        "apiVersion": "offsite-tuning.dev/v1alpha1",
+        "kind": "OffsitePeer",
+        "metadata": {"name": dns_label("party", name) if name else ring.id},
+        "spec": {"id": ring.id, "public": text.decode()},
+    }
+    show_yaml(content)
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {file}: {error}") from error
 
 
 @app.command("list")

@@ -35,8 +35,10 @@ def run(
         place = home.expanduser().resolve()
         mailbox = open_mailbox(place, exchange, os.environ)
         # torch takes seconds to import, so only what needs it does so
-        from offsite.stages import Party, run_job
+        from offsite.stages.run import run_job
+        from offsite.steps import Party
 
         library = Library(place / "copies", mailbox.store, os.environ)
         base = file.resolve().parent
-        run_job(job, Party(place, mailbox, library, base, checkpoint_seconds), monitor)
+        party = Party.on_this_machine(mailbox.id, place, library, base, checkpoint_seconds)
+        run_job(job, party, mailbox, monitor)

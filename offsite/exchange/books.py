@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from offsite.errors import BundleError, InputError
 from offsite.sealing.envelope import Grant
@@ -17,6 +17,30 @@ from offsite.store import disk_errors, locked, write_whole
 
 Page = dict[str, Any]
 T = TypeVar("T")
+
+
+class Ledger(Protocol):
+    """What was accepted of peers."""
+
+    def accepted(self, peer: str, name: str) -> list[list[Any]]:
+        """See `Books.accepted`."""
+        ...
+
+    def accept(self, peer: str, name: str, sequence: int, digest: str) -> None:
+        """See `Books.accept`."""
+        ...
+
+
+class Accounts(Ledger, Protocol):
+    """All that whoever opens and sends bundles has to remember."""
+
+    def allot(self, peer: str, name: str, job: str, spent: int = 0) -> int:
+        """See `Books.allot`."""
+        ...
+
+    def use(self, emulator: str, adapter: str, grant: Grant) -> None:
+        """See `Books.use`."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,11 @@ def peers_of(home: Path) -> Peers:
     return Peers(home / "peers")
 
 
+def books_of(home: Path) -> Books:
+    """Get the books of a party that are on this machine."""
+    return Books(home / "books")
+
+
 def pin(
     home: Path, content: bytes, source: str, alias: str | None, environ: Mapping[str, str]
 ) -> PublicRing:
@@ -113,6 +118,6 @@ def open_mailbox(home: Path, exchange: str, environ: Mapping[str, str]) -> Mailb
         ring=load_ring(ring_path(home), passphrase_of(environ)),
         peers=peers_of(home),
         store=store,
-        books=Books(home / "books"),
+        books=books_of(home),
         scratch=home / "journals",
     )

@@ -4,11 +4,11 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from offsite.api import BUNDLE_PATTERN, PATTERN_MEANING
 from offsite.errors import BundleError, InputError, NotSentError
-from offsite.exchange.books import Books, check_fresh
+from offsite.exchange.books import Accounts, Ledger, check_fresh
 from offsite.sealing import Envelope, PublicRing, Ring, read_envelope
 from offsite.sealing.envelope import LARGEST_ENVELOPE
 from offsite.sealing.parts import digest_of
@@ -64,18 +64,6 @@ class PublicKeys(Protocol):
 
     def get(self, alias: str) -> PublicRing:
         """Find the keys of a peer; raises InputError: nobody pinned them."""
-        ...
-
-
-class Ledger(Protocol):
-    """What was accepted of peers, as `Books` has it in a folder."""
-
-    def accepted(self, peer: str, name: str) -> list[list[Any]]:
-        """See `Books.accepted`."""
-        ...
-
-    def accept(self, peer: str, name: str, sequence: int, digest: str) -> None:
-        """See `Books.accept`."""
         ...
 
 
@@ -139,7 +127,7 @@ class Mailbox:
     ring: Ring
     peers: Peers
     store: ObjectStore
-    books: Books
+    books: Accounts
     scratch: Path
     """Where journals of unfinished transfers lie."""
 

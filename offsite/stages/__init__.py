@@ -1,10 +1,6 @@
-"""The stages of an exchange, each from its job to what it publishes.
+"""The stages of an exchange: what each makes of its inputs, and how it reports on the way.
 
-One module a stage; the only place where the parts are put together. What a stage needs of its
-surroundings is a `Party`; what it tells goes to a `Monitor`.
+One module a stage; `run` puts its steps together in one process. What a stage needs of its
+surroundings is a `Party`; what it tells goes to a `Monitor`. Opening and publishing, which need
+keys and no torch, are in `steps`.
 """
-
-from offsite.stages.run import run_job
-from offsite.stages.workspace import Party
-
-__all__ = ["Party", "run_job"]

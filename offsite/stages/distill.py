@@ -1,4 +1,4 @@
-"""The stage of the model owner that comes first: make an emulator, and send it."""
+"""The stage of the model owner that comes first: make an emulator."""
 
 import shutil
 from dataclasses import replace
@@ -6,64 +6,71 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from offsite.api import Distill, DistillTraining, Grant, JobSpec
+from offsite.api import Distill, DistillTraining
 from offsite.bundle import BlockRecord, EmulatorFacts, EmulatorRecord
 from offsite.data import Example, Shuffled, batches
 from offsite.distill import Weights, distill
 from offsite.emulator import Layout, drop_layers, heal
-from offsite.errors import ModelError
+from offsite.errors import InputError, ModelError
 from offsite.events import Monitor
 from offsite.layers import Loaded, blocks, family, load
-from offsite.stages.places import model_digest, text_digest
-from offsite.stages.publish import already_published, finish_emulator, send, terms
+from offsite.stages.finish import finish_emulator
 from offsite.stages.report import Yardstick, read_examples
-from offsite.stages.workspace import Party, Workspace, workspace
+from offsite.steps.inputs import Inputs
+from offsite.steps.publishing import terms
+from offsite.steps.workspace import Workspace
 from offsite.store import disk_errors
-from offsite.train import Plan
+from offsite.train import Checkpoints, Plan
 
 _CALIBRATION_TOKENS = 32_768
 _CALIBRATION_LENGTH = 256
 _CALIBRATION_BATCH = 8
 
 
-def run_distill(name: str, spec: JobSpec, job: Distill, party: Party, monitor: Monitor) -> None:
-    """Make the emulator bundle of a job and publish it to the peer.
+def make_emulator(
+    space: Workspace,
+    job: Distill,
+    inputs: Inputs,
+    digest: str,
+    checkpoints: Checkpoints,
+    monitor: Monitor,
+) -> None:
+    """Make the emulator bundle of a job.
+
+    Args:
+        digest: of the model.
 
     Raises:
         ModelError, DataError: the model or a text cannot be used.
+        InputError: the emulator would keep more of the model than the party allows.
         InterruptedStage: a signal came; training goes on from its checkpoint next time.
     """
-    party.mailbox.peers.get(spec.peer)
-    texts = _texts(job, party)
-    inputs = {key: text_digest(path) for key, path in texts.items()}
-    folder = party.model(job.model)
-    inputs["model"] = model_digest(folder)
-    with workspace(party, name, spec, inputs) as space:
-        if already_published(space, monitor):
-            return
-        loaded = load(folder)
-        layout = Layout.uniform(
-            len(blocks(loaded.model)), job.ends.bottom, job.ends.top, job.emulator.blocks
+    assert inputs.model is not None
+    texts = inputs.texts
+    loaded = load(inputs.model)
+    layout = Layout.uniform(
+        len(blocks(loaded.model)), job.ends.bottom, job.ends.top, job.emulator.blocks
+    )
+    _check_kept(layout, len(blocks(loaded.model)), space.party.max_kept_blocks, monitor)
+    yard = Yardstick.read(text, loaded, monitor) if (text := texts.get("evaluate")) else None
+    made, facts = _make(loaded, layout, job, texts, space, checkpoints, monitor)
+    if yard:
+        yard.report(loaded, "full_zero_shot", monitor)
+        yard.report(made, "emulator_zero_shot", monitor)
+    finish_emulator(space, made, facts, _draft(space, loaded, layout, digest, job))
+
+
+def _check_kept(layout: Layout, every: int, most: float, monitor: Monitor) -> None:
+    """Check that the middle is compressed as much as the party wants it."""
+    middle = every - layout.bottom - layout.top
+    kept = len(layout.kept) - layout.bottom - layout.top
+    if kept > most * middle:
+        raise InputError(
+            f"emulator.blocks: {kept} of {middle} middle blocks is more than the share that this "
+            f"organization allows ({most:g}); keep at most {int(most * middle)}"
         )
-        if len(layout.kept) == len(blocks(loaded.model)):
-            monitor.log("the emulator keeps every block: the peer gets the whole model")
-        yard = Yardstick.read(text, loaded, monitor) if (text := texts.get("evaluate")) else None
-        made, facts = _make(loaded, layout, job, texts, spec.seed, space, monitor)
-        if yard:
-            yard.report(loaded, "full_zero_shot", monitor)
-            yard.report(made, "emulator_zero_shot", monitor)
-        draft = _draft(space, loaded, layout, inputs["model"], job.grant)
-        finish_emulator(space, made, facts, draft)
-        send(space, monitor)
-
-
-def _texts(job: Distill, party: Party) -> dict[str, Path]:
-    named = {
-        "corpus": job.training and job.training.corpus,
-        "calibration": job.emulator.calibration or (job.training and job.training.corpus),
-        "evaluate": job.evaluate,
-    }
-    return {key: party.text(location) for key, location in named.items() if location}
+    if kept == middle:
+        monitor.log("the emulator keeps every block: the peer gets the whole model")
 
 
 def _make(
@@ -71,8 +78,8 @@ def _make(
     layout: Layout,
     job: Distill,
     texts: dict[str, Path],
-    seed: int,
     space: Workspace,
+    checkpoints: Checkpoints,
     monitor: Monitor,
 ) -> tuple[Loaded, EmulatorFacts]:
     emulator = drop_layers(loaded.model, layout)
@@ -82,10 +89,11 @@ def _make(
     if training:
         corpus = read_examples(texts["corpus"], loaded, training.block_size, monitor)
     # what healing did lies in the checkpoint of the training that came after it
-    if wants_heal and not space.checkpoints.path.exists():
+    if wants_heal and not checkpoints.path.exists():
         _heal(loaded, emulator, layout, texts["calibration"], space, monitor)
     if training:
-        _train(loaded, emulator, layout, training, corpus, seed, space, monitor)
+        batches = Shuffled(corpus, training.batch_size, space.spec.seed)
+        _train(loaded, emulator, layout, training, batches, checkpoints, monitor)
     return replace(loaded, model=emulator), EmulatorFacts(
         bottom=layout.bottom,
         top=layout.top,
@@ -133,34 +141,33 @@ def _train(
     emulator: PreTrainedModel,
     layout: Layout,
     training: DistillTraining,
-    corpus: tuple[Example, ...],
-    seed: int,
-    space: Workspace,
+    batches: Shuffled,
+    checkpoints: Checkpoints,
     monitor: Monitor,
 ) -> None:
     distill(
         loaded.model,
         emulator,
         layout,
-        Shuffled(corpus, training.batch_size, seed),
-        Plan(steps=training.steps, learning_rate=training.learning_rate, seed=seed),
+        batches,
+        Plan(steps=training.steps, learning_rate=training.learning_rate, seed=batches.seed),
         Weights(training.lm_weight, training.kd_weight),
-        checkpoints=space.checkpoints,
+        checkpoints=checkpoints,
         monitor=monitor,
         gradient_checkpointing=training.gradient_checkpointing,
     )
 
 
 def _draft(
-    space: Workspace, loaded: Loaded, layout: Layout, model: str, grant: Grant
+    space: Workspace, loaded: Loaded, layout: Layout, model: str, job: Distill
 ) -> EmulatorRecord:
     """Write down what is to be remembered of the emulator, as soon as it has an envelope."""
     row, config = family(loaded.model), loaded.model.config.to_dict()
     return EmulatorRecord(
-        bundle=space.job,
+        bundle=space.name,
         digest="sha256:" + "0" * 64,
-        grant=terms(grant),
-        recipient=space.party.mailbox.peers.get(space.peer).id,
+        grant=terms(job.grant),
+        recipient=space.peer_id,
         architecture=row.architecture,
         model_digest=model,
         blocks=tuple(

@@ -10,7 +10,7 @@ from offsite.errors import DataError, ModelError
 from offsite.evaluate import Benchmark, benchmark
 from offsite.events import Monitor
 from offsite.layers import Loaded, context, is_panic
-from offsite.stages.places import text_digest
+from offsite.steps.places import text_digest
 
 
 def read_examples(path: Path, loaded: Loaded, length: int, monitor: Monitor) -> tuple[Example, ...]:

@@ -1,15 +1,20 @@
-"""Running one job in this process."""
+"""Running one job in this process: its three steps, one after another."""
 
 from offsite.api import OffsiteJob
 from offsite.events import Monitor
-from offsite.stages.distill import run_distill
-from offsite.stages.plug_in import run_plug_in
-from offsite.stages.tune import run_tune
-from offsite.stages.workspace import Party
+from offsite.exchange import Mailbox
+from offsite.stages.work import work
+from offsite.steps.export import already_delivered, deliver
+from offsite.steps.inputs import inputs_of
+from offsite.steps.opening import find_bundle, open_bundle
+from offsite.steps.party import Party
+from offsite.steps.publishing import already_published, send
+from offsite.steps.workspace import Workspace, workspace
+from offsite.train import Checkpoints
 from offsite.usage import peak_memory
 
 
-def run_job(job: OffsiteJob, party: Party, monitor: Monitor) -> None:
+def run_job(job: OffsiteJob, party: Party, mailbox: Mailbox, monitor: Monitor) -> None:
     """Run the stage of a job, from the last checkpoint if there is one, and publish its result.
 
     A job whose result is published already, from the same inputs, is done at once.
@@ -18,10 +23,21 @@ def run_job(job: OffsiteJob, party: Party, monitor: Monitor) -> None:
         OffsiteError: what went wrong; nothing half-made was published.
     """
     name, spec = job.metadata.name, job.spec
-    if spec.distill is not None:
-        run_distill(name, spec, spec.distill, party, monitor)
-    elif spec.tune is not None:
-        run_tune(name, spec, spec.tune, party, monitor)
-    elif spec.plug_in is not None:
-        run_plug_in(name, spec, spec.plug_in, party, monitor)
+    peer = mailbox.peers.get(spec.peer)
+    inputs = inputs_of(spec, party)
+    digests, envelope = inputs.digests(), find_bundle(spec, mailbox)
+    if envelope:
+        digests["bundle"] = envelope.digest
+    with workspace(party, name, spec, peer.id, digests) as space:
+        if not _is_done(space, mailbox, monitor):
+            if envelope:
+                open_bundle(space, envelope, mailbox, monitor)
+            checkpoints = Checkpoints(space.checkpoint, party.checkpoint_seconds)
+            work(space, inputs, digests, checkpoints, monitor)
+            (send if spec.plug_in is None else deliver)(space, mailbox, monitor)
     monitor.emit({"event": "done", "peakMemoryBytes": peak_memory()})
+
+
+def _is_done(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> bool:
+    look = already_published if space.spec.plug_in is None else already_delivered
+    return look(space, mailbox, monitor)

@@ -1,27 +1,20 @@
-"""The stage of the data owner: tune an adapter in the bundle, and send the adapter alone."""
+"""The stage of the data owner: tune an adapter in the bundle that the peer sent."""
 
 from pathlib import Path
 
 from torch import Tensor
 
-from offsite.api import JobSpec, Tune
-from offsite.bundle import (
-    AdapterFacts,
-    EmulatorFacts,
-    Manifest,
-    admit_emulator,
-    check_emulator,
-)
+from offsite.api import Tune
+from offsite.bundle import AdapterFacts, EmulatorFacts, Manifest, read_manifest
 from offsite.data import Example, Shuffled
 from offsite.errors import BundleError, ModelError
 from offsite.events import Monitor
-from offsite.exchange import Checks, Reference, pull
 from offsite.layers import Loaded, blocks, load
-from offsite.stages.places import text_digest
-from offsite.stages.publish import already_published, finish_adapter, send
+from offsite.stages.finish import finish_adapter
 from offsite.stages.report import Yardstick, read_examples
-from offsite.stages.workspace import Party, Workspace, workspace
-from offsite.train import Plan
+from offsite.steps.inputs import Inputs
+from offsite.steps.workspace import Workspace
+from offsite.train import Checkpoints, Plan
 from offsite.tune import tune
 
 _RANK = 16
@@ -29,38 +22,36 @@ _VALIDATIONS = 4
 """How often the validation loss is looked at during a run."""
 
 
-def run_tune(name: str, spec: JobSpec, job: Tune, party: Party, monitor: Monitor) -> None:
-    """Tune the adapter of a job and publish it to the peer. Opens no full model.
+def make_adapter(
+    space: Workspace,
+    job: Tune,
+    inputs: Inputs,
+    envelope: str,
+    checkpoints: Checkpoints,
+    monitor: Monitor,
+) -> None:
+    """Tune the adapter of a job, in the bundle that was opened. Opens no full model.
+
+    Args:
+        envelope: the digest of the bundle's envelope.
 
     Raises:
-        BundleError: the peer sent no such bundle, or one that may not be opened.
+        BundleError: transformers cannot load what the checks let through.
         DataError: the private data cannot be used.
         InterruptedStage: a signal came; training goes on from its checkpoint next time.
     """
-    train, validation = party.text(job.data.train), party.text(job.data.validation)
-    text = party.text(job.evaluate) if job.evaluate else validation
-    texts = {"train": train, "validation": validation, "evaluate": text}
-    inputs = {key: text_digest(path) for key, path in texts.items()}
-    envelope = party.mailbox.incoming(spec.peer, Reference.parse(job.bundle))
-    inputs["bundle"] = envelope.digest
-    with workspace(party, name, spec, inputs) as space:
-        if already_published(space, monitor):
-            return
-        folder = space.opened
-        checks = Checks(admit_emulator, check_emulator)
-        manifest = pull(party.mailbox, envelope, folder, checks, monitor)
-        loaded = _load(folder)
-        yard = Yardstick.read(text, loaded, monitor)
-        length = job.training.block_size
-        fit_to = read_examples(train, loaded, length, monitor)
-        held_out = read_examples(validation, loaded, length, monitor)
-        yard.report(loaded, "emulator_zero_shot", monitor)
-        facts = _facts(job, envelope.digest)
-        batches = Shuffled(fit_to, job.training.batch_size, spec.seed)
-        changes = _train(loaded, manifest, facts, job, batches, held_out, space, spec.seed, monitor)
-        yard.report(loaded, "emulator_tuned", monitor)
-        finish_adapter(space, changes, facts, manifest.architecture)
-        send(space, monitor)
+    manifest, _ = read_manifest(space.opened)
+    loaded = _load(space.opened)
+    yard = Yardstick.read(inputs.texts["evaluate"], loaded, monitor)
+    length, seed = job.training.block_size, space.spec.seed
+    fit_to = read_examples(inputs.texts["train"], loaded, length, monitor)
+    held_out = read_examples(inputs.texts["validation"], loaded, length, monitor)
+    yard.report(loaded, "emulator_zero_shot", monitor)
+    facts = _facts(job, envelope)
+    batches = Shuffled(fit_to, job.training.batch_size, seed)
+    changes = _train(loaded, manifest, facts, job, batches, held_out, checkpoints, monitor)
+    yard.report(loaded, "emulator_tuned", monitor)
+    finish_adapter(space, changes, facts, manifest.architecture)
 
 
 def _load(folder: Path) -> Loaded:
@@ -91,8 +82,7 @@ def _train(
     job: Tune,
     batches: Shuffled,
     validation: tuple[Example, ...],
-    space: Workspace,
-    seed: int,
+    checkpoints: Checkpoints,
     monitor: Monitor,
 ) -> dict[str, Tensor]:
     training = job.training
@@ -104,13 +94,13 @@ def _train(
         Plan(
             steps=steps,
             learning_rate=training.learning_rate,
-            seed=seed,
+            seed=batches.seed,
             validate_every=max(1, steps // _VALIDATIONS),
         ),
         method=facts.method,
         rank=facts.rank,
         validation=validation,
-        checkpoints=space.checkpoints,
+        checkpoints=checkpoints,
         monitor=monitor,
         gradient_checkpointing=training.gradient_checkpointing,
     )

@@ -1,6 +1,13 @@
 """Where bytes lie: the disk, and the exchange point between the parties."""
 
-from offsite.store.disk import disk_errors, local_path, new_folder, whole_folder, write_whole
+from offsite.store.disk import (
+    disk_errors,
+    link_or_copy,
+    local_path,
+    new_folder,
+    whole_folder,
+    write_whole,
+)
 from offsite.store.folder import FolderStore
 from offsite.store.locks import locked
 from offsite.store.objects import ObjectStore
@@ -9,6 +16,7 @@ __all__ = [
     "FolderStore",
     "ObjectStore",
     "disk_errors",
+    "link_or_copy",
     "local_path",
     "locked",
     "new_folder",

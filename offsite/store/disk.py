@@ -87,6 +87,14 @@ def whole_folder(target: Path) -> Iterator[Path]:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file that nobody changes any more a second place; on another disk, copy it."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 @contextmanager
 def new_folder(path: Path) -> Iterator[None]:
     """Make a folder and those above it; take those that are new away again on failure."""

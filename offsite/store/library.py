@@ -5,6 +5,7 @@ parts, at constant memory. A copy is used again for as long as the store has the
 """
 
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -39,8 +40,8 @@ class Library:
 
     copies: Path
     """The folder of copies; it may be deleted whenever no job runs."""
-    exchange: ObjectStore
-    """Where nothing of this may lie."""
+    exchange: ObjectStore | None
+    """Where nothing of this may lie; None: who uses it reaches no exchange."""
     environ: Mapping[str, str]
 
     def file(self, uri: str) -> Path:
@@ -91,6 +92,18 @@ class Library:
         store, key = self._open(uri)
         return store.get(key, most)
 
+    def write(self, uri: str, content: bytes) -> None:
+        """Write a small file."""
+        store, key = self._open(uri)
+        store.put(key, content)
+
+    def remove(self, uri: str) -> None:
+        """Delete the files below a prefix, and their copies."""
+        store, key = self._open(uri)
+        with self._alone():
+            store.delete(store.sizes(f"{key}/"))
+            shutil.rmtree(self.copies / store.bucket / key, ignore_errors=True)
+
     def put_folder(self, folder: Path, uri: str, last: str, done: Callable[[], object]) -> None:
         """Write a folder's files below a prefix.
 
@@ -98,20 +111,23 @@ class Library:
             last: the file that is written last: where it is, all are.
             done: called after each file.
         """
-        store, key = self._open(uri)
         for path in sorted(folder.iterdir(), key=lambda path: (path.name == last, path.name)):
-            with _asking(store, f"{key}/{path.name}"), disk_errors(path):
-                store.client().fput_object(
-                    store.bucket, f"{key}/{path.name}", str(path), part_size=_PIECE
-                )
+            self.put(path, f"{uri.rstrip('/')}/{path.name}")
             done()
+
+    def put(self, path: Path, uri: str) -> None:
+        """Write one file, of any size."""
+        store, key = self._open(uri)
+        with _asking(store, key), disk_errors(path):
+            store.client().fput_object(store.bucket, key, str(path), part_size=_PIECE)
 
     def _open(self, uri: str) -> tuple[S3Store, str]:
         found = _URI.fullmatch(uri)
         if found is None or not all(_plain(part) for part in found[2].split("/")):
             raise InputError(f"{uri!r} names nothing in a bucket; use s3://bucket/path")
         store = s3_store(f"s3://{found[1]}", SETTINGS, self.environ)
-        refuse_same_place(self.exchange, store)
+        if self.exchange is not None:
+            refuse_same_place(self.exchange, store)
         return store, found[2]
 
     @contextmanager

@@ -45,7 +45,7 @@ def _run(environ: Mapping[str, str]) -> None:
     if not (namespace := environ.get("OFFSITE_NAMESPACE")):
         raise InputError("OFFSITE_NAMESPACE must name the namespace to operate")
     desk = _desk(settings, environ)
-    load_config()  # type: ignore[no-untyped-call]
+    load_config()
     metrics = Metrics()
     server = serve(metrics, settings.resync_seconds, _PORT)
     try:

@@ -168,7 +168,7 @@ class Api:
         )
         try:
             answer = self.client.call_api(*request, _request_timeout=_TIMEOUT)
-            content: bytes = answer.read()  # type: ignore[no-untyped-call]
+            content: bytes = answer.read()
         except ApiException as error:
             raise ApiError(error.status or 0, str(error)) from error
         except HTTPError as error:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from offsite.api import JobSpec
-from offsite.task import Step
+from offsite.resources import Step
 from offsite_operator.logs import Event
 from offsite_operator.observed import ENDED, Child, Observed, Phase
 

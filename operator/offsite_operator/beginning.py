@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from offsite.task import Step
+from offsite.resources import Step
 from offsite_operator.admission import objection
 from offsite_operator.attempts import round_of
 from offsite_operator.children import new_child

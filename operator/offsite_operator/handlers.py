@@ -66,7 +66,7 @@ def _is_echo(body: Mapping[str, Any]) -> bool:
 
 
 def _connection(client: Configuration) -> kopf.ConnectionInfo:
-    header = client.get_api_key_with_prefix("authorization") or ""
+    header = client.get_api_key_with_prefix("BearerToken", alias="authorization") or ""
     scheme, _, token = header.rpartition(" ")
     return kopf.ConnectionInfo(
         server=client.host,

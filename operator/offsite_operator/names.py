@@ -1,6 +1,6 @@
 """Names, labels and annotations of everything that the operator makes."""
 
-from offsite.task import Step
+from offsite.resources import Step
 
 GROUP = "offsite-tuning.dev"
 MANAGER = "offsite-operator"

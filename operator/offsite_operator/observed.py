@@ -6,8 +6,7 @@ from enum import StrEnum
 from typing import Literal
 
 from offsite.api import JobSpec
-from offsite.resources import JobStatus, PeerStatus
-from offsite.task import Step
+from offsite.resources import JobStatus, PeerStatus, Step
 from offsite_operator.logs import Told
 from offsite_operator.settings import Settings
 

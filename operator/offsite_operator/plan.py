@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from offsite.api import JobSpec, Metadata, OffsiteJob
-from offsite.task import Step, Task
+from offsite.resources import Step
+from offsite.task import Task
 from offsite_operator.names import child_labels, child_name
 from offsite_operator.observed import Engine, Peer
 from offsite_operator.settings import Settings

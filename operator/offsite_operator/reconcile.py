@@ -8,8 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from offsite.api import JobSpec
-from offsite.resources import Artifact
-from offsite.task import Step
+from offsite.resources import Artifact, Step
 from offsite_operator.attempts import (
     Failure,
     Stopped,

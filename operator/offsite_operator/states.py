@@ -41,7 +41,7 @@ def rayjob_state(rayjob: Mapping[str, Any], now: datetime) -> State:
     """Map a RayJob. Success is not known from it: the last event of its driver decides."""
     status = rayjob.get("status") or {}
     generation = rayjob["metadata"].get("generation", 0)
-    # KubeRay until 1.6, at least, does not say which one it looked at
+    # KubeRay up to 1.6 does not say which generation it observed
     if status.get("observedGeneration", generation) < generation:
         status = {}
     deployment, ray = status.get("jobDeploymentStatus", ""), status.get("jobStatus", "")

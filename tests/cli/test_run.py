@@ -100,7 +100,7 @@ def test_interrupted_training_goes_on_to_the_same_bytes(
     first = start(parties, job, *EAGER)
     first.reach(TRAINING[name])
     if number == signal.SIGKILL:
-        first.keep(f"{name}-*/checkpoint.safetensors", job.parent / "home/work")
+        first.keep(f"{name}-*/checkpoint/checkpoint.safetensors", job.parent / "home/work")
     assert_ended_by(first, number)
     assert not is_there(parties, name)
     again = finish(start(parties, job))

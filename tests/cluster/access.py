@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from cluster.addons import GPU
+from cluster.binaries import helm
 from cluster.images import Image, build, load, push, reference
 from cluster.lifecycle import remove_dead, running_node
 from cluster.node import Node
-from cluster.processes import BOUND
+from cluster.processes import BOUND, run
 
 KUBECONFIG, REGISTRY = "OFFSITE_E2E_KUBECONFIG", "OFFSITE_E2E_REGISTRY"
 """The variables that name another cluster, and a registry that it and we reach."""
@@ -41,16 +43,16 @@ class Cluster:
         Raises:
             RuntimeError: it failed; the message is its own.
         """
-        done = subprocess.run(
-            self._command(*arguments),
-            env=self._environ,
-            input=given,
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode != 0:
-            raise RuntimeError(f"kubectl {' '.join(arguments)}: {done.stderr}")
-        return done.stdout
+        return run(self._command(*arguments), environment=self.environ, given=given)
+
+    def helm(self, *arguments: str) -> str:
+        """Run Helm as the administrator.
+
+        Raises:
+            RuntimeError: it failed, or is not there and cannot be built.
+        """
+        command = [str(helm()), f"--kubeconfig={self.kubeconfig}", *arguments]
+        return run(command, environment=self.environ)
 
     def start(self, *arguments: str, told: IO[str]) -> subprocess.Popen[bytes]:
         """Start a kubectl that goes on until it is ended, or this thread is.
@@ -59,7 +61,7 @@ class Cluster:
             told: the file that it writes to; a pipe that nobody reads would stop it.
         """
         command = [*BOUND, *self._command(*arguments)]
-        return subprocess.Popen(command, env=self._environ, stdout=told)
+        return subprocess.Popen(command, env=self.environ, stdout=told)
 
     def get(self, *arguments: str) -> Any:
         """Get an object, or a list of them, as JSON."""
@@ -70,6 +72,11 @@ class Cluster:
         listed = {"apiVersion": "v1", "kind": "List", "items": manifests}
         options = ("--server-side", "--force-conflicts", "--filename=-")
         self.kubectl("apply", *options, given=json.dumps(listed))
+
+    def gpus(self) -> int:
+        """Count the GPUs that pods may ask for, on all nodes, taken ones too."""
+        nodes = self.get("nodes")["items"]
+        return sum(int(node["status"]["allocatable"].get(GPU, 0)) for node in nodes)
 
     def image(self, image: Image) -> str:
         """Bring an image of this checkout to where the cluster finds it; give its reference.
@@ -87,10 +94,15 @@ class Cluster:
         return [self.kubectl_path, f"--kubeconfig={self.kubeconfig}", *arguments]
 
     @property
-    def _environ(self) -> dict[str, str]:
-        home = str(self.kubeconfig.parent)
-        # no proxy may stand before our own node; before another cluster one may have to
-        return dict(os.environ) if self.node is None else {"PATH": os.defpath, "HOME": home}
+    def environ(self) -> dict[str, str]:
+        """What its programs see of ours."""
+        # before another cluster a proxy may have to stand
+        return dict(os.environ) if self.node is None else self.node.client_environment
+
+
+def own(node: Node) -> Cluster:
+    """Give the cluster that a node of ours is."""
+    return Cluster(node.kubeconfig, str(node.folder / "bin" / "kubectl"), node)
 
 
 @contextmanager
@@ -107,7 +119,7 @@ def reached_cluster(name: str) -> Iterator[Cluster]:
     if not named:
         remove_dead()  # what an earlier run left that was killed
         with running_node(name) as node:
-            yield Cluster(node.kubeconfig, str(node.folder / "bin" / "kubectl"), node)
+            yield own(node)
         return
     kubectl = shutil.which("kubectl")
     if kubectl is None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from cluster.buildah import buildah, call, folder, keep_only, lock, names
+from cluster.processes import BOUND_TREE
 
 _SUITE = "bookworm"
 _PACKAGES = ("ca-certificates", "python3", "python3-venv")
@@ -37,7 +38,7 @@ def _make(name: str) -> None:
     with TemporaryDirectory(dir=folder()) as scratch:
         root = Path(scratch) / "root"  # a folder in there has the mode that a root needs
         options = ("--variant=minbase", f"--include={','.join(_PACKAGES)}")
-        call("debootstrap", *options, _SUITE, str(root))
+        call("debootstrap", *options, _SUITE, str(root), bound=BOUND_TREE)
         for unneeded in _WITHOUT:
             _empty(root / unneeded)
         container = buildah("from", "scratch").strip()

@@ -1,11 +1,12 @@
 """The programs of the node that are built from Go modules, and KubeRay's manifests."""
 
+import os
 import re
 import shutil
 from functools import partial
 from pathlib import Path
 
-from offsite_testing.gobuild import GoProgram, find, kept, module_folder
+from offsite_testing.gobuild import GoProgram, find, kept, module_folder, on_path
 
 _KUBERAY = "github.com/ray-project/kuberay/ray-operator"
 COMPONENTS = (
@@ -28,6 +29,15 @@ def kube() -> Path:
     return find(GoProgram("kube", stamps=stamps))
 
 
+def component(name: str) -> Path:
+    """Find a component of Kubernetes on the PATH, or give the binary that answers to its name."""
+    version = ("version", "--client") if name == "kubectl" else ("--version",)
+    minor = pinned("kube", "k8s.io/kubernetes").rpartition(".")[0]
+    named = GoProgram("kube").variable in os.environ
+    found = None if named else on_path(name, version, rf"{minor}\.")
+    return found or kube()
+
+
 def coredns() -> Path:
     """Find or build CoreDNS."""
     known = ("-version",), r"CoreDNS-1\."
@@ -36,9 +46,8 @@ def coredns() -> Path:
 
 def kube_router() -> Path:
     """Find or build kube-router, which enforces NetworkPolicy."""
-    return find(
-        GoProgram("kube-router", "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router")
-    )
+    package = "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"
+    return find(GoProgram("kube-router", package, ("--version",), r"version v2\."))
 
 
 def pause() -> Path:
@@ -52,7 +61,7 @@ def helm() -> Path:
 
 
 def kuberay() -> Path:
-    """Find or build the operator of KubeRay."""
+    """Find or build the operator of KubeRay, which tells no version: never that on the PATH."""
     return find(_kuberay())
 
 

@@ -5,11 +5,12 @@ Whoever changes something holds `lock()`: two test runs then build nothing twice
 
 import os
 import shutil
-import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from filelock import FileLock
 
+from cluster.processes import BOUND, BOUND_TREE, run
 from offsite_testing.gobuild import cache
 
 
@@ -31,7 +32,7 @@ def buildah(*arguments: str) -> str:
         RuntimeError: it is not installed, or it failed.
     """
     where = ("--root", str(folder() / "storage"), "--runroot", str(folder() / "run"))
-    return call("buildah", *where, "--storage-driver", "overlay", *arguments)
+    return call("buildah", *where, "--storage-driver", "overlay", *arguments, bound=BOUND_TREE)
 
 
 def stored(name: str) -> str:
@@ -51,11 +52,16 @@ def keep_only(name: str) -> None:
     old = [other for other in names() if other.rpartition(":")[0] == repository and other != name]
     if old:
         buildah("rmi", *old)
-    buildah("rm", "--all")  # what a build that was killed left, and its layers with it
+    prune()
+
+
+def prune() -> None:
+    """Remove what a build that was killed left: containers, their mounts and their layers."""
+    buildah("rm", "--all")
     buildah("rmi", "--prune")
 
 
-def call(program: str, *arguments: str) -> str:
+def call(program: str, *arguments: str, bound: Sequence[str] = BOUND) -> str:
     """Call a program that makes images, and give what it printed.
 
     Raises:
@@ -64,8 +70,4 @@ def call(program: str, *arguments: str) -> str:
     found = shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
     if found is None:
         raise RuntimeError(f"{program} is not there: install the Debian package of that name")
-    done = subprocess.run([found, *arguments], capture_output=True, text=True)
-    if done.returncode != 0:
-        said = (done.stdout + done.stderr)[-3000:]
-        raise RuntimeError(f"{program} {' '.join(arguments)} failed:\n{said}")
-    return done.stdout
+    return run([found, *arguments], bound=bound)

@@ -7,14 +7,16 @@ which processes are its own, whatever became of the one that started it.
 import os
 import signal
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
 PREFIX = "offsite-"
-"""That of the names of all nodes' groups."""
+"""That of the names of all nodes' groups, and of containers that run without a node."""
 
 _PATIENCE = 20.0
+_PAUSE = 0.02
 
 
 def hierarchies() -> list[str]:
@@ -53,11 +55,13 @@ def processes(group: str) -> set[int]:
     return {pid for folder in _tree(_folders(group)[0]) for pid in _members(folder)}
 
 
-def empty_groups() -> list[str]:
-    """Name the groups of nodes that no process is in, even where nothing else is left of them."""
+def sweep(known: Iterable[str]) -> None:
+    """Remove the groups that nobody knows and no process is in."""
     places = [mount_point(hierarchy) for hierarchy in hierarchies()]
     names = {folder.name for place in places for folder in place.glob(f"{PREFIX}*")}
-    return [name for name in sorted(names) if not processes(name)]
+    for folder in (folder for name in names - {*known} for folder in _groups(name)):
+        with suppress(OSError):  # somebody is in there
+            folder.rmdir()
 
 
 def remove(group: str) -> None:
@@ -67,7 +71,7 @@ def remove(group: str) -> None:
         RuntimeError: a process does not end.
     """
     end = time.monotonic() + _PATIENCE
-    while left := [folder for root in _folders(group) for folder in _tree(root)]:
+    while left := _groups(group):
         for pid in processes(group):
             _kill(pid)
         for folder in left:
@@ -75,6 +79,7 @@ def remove(group: str) -> None:
                 folder.rmdir()
         if time.monotonic() > end:
             raise RuntimeError(f"the control group {group} is still in use: {processes(group)}")
+        time.sleep(_PAUSE)
 
 
 def mount_point(hierarchy: str) -> Path:
@@ -84,6 +89,11 @@ def mount_point(hierarchy: str) -> Path:
 
 def _folders(group: str) -> list[Path]:
     return [mount_point(hierarchy) / group for hierarchy in hierarchies()]
+
+
+def _groups(group: str) -> list[Path]:
+    """List the folders of a group and of those below it, in every hierarchy."""
+    return [folder for root in _folders(group) for folder in _tree(root)]
 
 
 def _tree(root: Path) -> list[Path]:
@@ -113,4 +123,4 @@ def _kill(pid: int) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     with suppress(ChildProcessError):
-        os.waitpid(pid, 0)  # it may be our own child
+        os.waitpid(pid, os.WNOHANG)  # it may be our own child

@@ -104,6 +104,8 @@ def _controller_manager() -> tuple[str, ...]:
         *_as("kube-controller-manager"),
         f"--cluster-cidr={POD_RANGE}",
         "--flex-volume-plugin-dir=/var/lib/kubelet/volume-plugins",  # by default below /usr
+        "--kube-api-burst=400",  # a namespace that goes is a hundred requests
+        "--kube-api-qps=200",
         _ALONE,
         f"--root-ca-file={_PKI}/authority/public.crt",
         f"--service-account-private-key-file={_PKI}/service-accounts.key",

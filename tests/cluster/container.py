@@ -7,6 +7,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from cluster.buildah import buildah, call, folder, lock
+from cluster.cgroups import PREFIX
+from cluster.processes import BOUND_TREE
 
 _SCRATCH = {"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["mode=1777"]}
 
@@ -28,7 +30,8 @@ def run(name: str, *command: str) -> str:
             confined["root"] = {"path": buildah("mount", container).strip(), "readonly": True}
             spec.write_text(json.dumps(confined), encoding="utf-8")
             state = str(Path(bundle) / "state")
-            return call("runc", "--root", state, "run", "--bundle", bundle, secrets.token_hex(8))
+            started = ("run", "--bundle", bundle, f"{PREFIX}{secrets.token_hex(8)}")
+            return call("runc", "--root", state, *started, bound=(*BOUND_TREE, "--mount-proc"))
         finally:
             buildah("rm", container)
 

@@ -2,13 +2,13 @@
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock
 
+from cluster.processes import run
 from offsite_testing.gobuild import cache
 
 _PACKAGES = {
@@ -86,9 +86,8 @@ def _is_ours() -> bool:
 
 def _apt_get(*arguments: str) -> None:
     known = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    done = subprocess.run(["apt-get", *arguments], env=known, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise RuntimeError(
-            f"the test cluster needs Debian packages, but `apt-get {' '.join(arguments)}` failed:\n"
-            f"{done.stderr[-2000:]}"
-        )
+    try:
+        # not bound to us: a dpkg that is killed leaves packages half-configured
+        run(["apt-get", *arguments], environment=known, bound=())
+    except RuntimeError as error:
+        raise RuntimeError(f"the test cluster needs Debian packages: {error}") from error

@@ -9,13 +9,15 @@ import re
 import shutil
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from filelock import Timeout
+
 from cluster.base_image import base_image, base_name
-from cluster.buildah import buildah, folder, keep_only, lock, names
+from cluster.buildah import buildah, folder, keep_only, lock, names, prune
 from cluster.layout import hand_over, layout
 from offsite_testing.minio_server import minio_binary
 
@@ -36,6 +38,9 @@ class Image:
     root: Path = ROOT
     """The checkout."""
 
+
+CHANGED = "-changed"
+"""What the names of images end with that a test builds for itself."""
 
 RUNTIME = Image("runtime", "images/runtime/Dockerfile")
 OPERATOR = Image("operator", "images/operator/Dockerfile")
@@ -112,6 +117,24 @@ def discard(image: Image) -> None:
     with lock():
         buildah("rmi", build(image))
         shutil.rmtree(layout(reference(image)), ignore_errors=True)
+
+
+def sweep() -> list[str]:
+    """Remove what killed runs left of their work, unless somebody is at work; name the images.
+
+    Raises:
+        RuntimeError: buildah failed.
+    """
+    if not folder().exists():
+        return []
+    with suppress(Timeout), lock().acquire(timeout=0):
+        prune()
+        left = [name for name in names() if name.rpartition(":")[0].endswith(CHANGED)]
+        for name in left:
+            buildah("rmi", name)
+            shutil.rmtree(layout(name), ignore_errors=True)
+        return left
+    return []
 
 
 def _files(place: Path) -> list[Path]:

@@ -29,7 +29,8 @@ def install(cluster: Cluster) -> None:
         RuntimeError: the cluster does not take it, or has none.
     """
     if cluster.node is None:
-        cluster.kubectl("get", "crd", "rayjobs.ray.io")
+        if not cluster.kubectl("get", "crd", "rayjobs.ray.io", "--ignore-not-found"):
+            raise RuntimeError("the cluster has no KubeRay: install it, or deselect what needs it")
         return
     with TemporaryDirectory() as folder:
         archive = Path(folder) / "image.tar"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from cluster.buildah import call, folder, stored
+from cluster.processes import BOUND, BOUND_TREE
 
 _NAMESPACE = ("--namespace", "k8s.io")
 """The one that the kubelet looks into."""
@@ -30,7 +31,7 @@ def export(name: str) -> Path:
     if not (index.exists() and name in index.read_text(encoding="utf-8")):
         index.unlink(missing_ok=True)  # of the generation before
         options = ("--quiet", "--dest-oci-accept-uncompressed-layers")
-        call("skopeo", "copy", *options, stored(name), f"oci:{place}:{name}")
+        call("skopeo", "copy", *options, stored(name), f"oci:{place}:{name}", bound=BOUND_TREE)
         _sweep(place)
     return place
 
@@ -59,7 +60,7 @@ def hand_over(name: str, ctr: Sequence[str]) -> None:
 
 
 def _import(place: Path, held: set[str], ctr: Sequence[str]) -> None:
-    command = [*ctr, *_NAMESPACE, "image", "import", "-"]
+    command = [*BOUND, *ctr, *_NAMESPACE, "image", "import", "-"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT) as importing:
         assert importing.stdin is not None

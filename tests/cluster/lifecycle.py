@@ -9,8 +9,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from cluster import addons, binaries, certificates, cgroups, debian, network
-from cluster.node import Node, all_nodes, nodes
+from cluster import addons, binaries, certificates, cgroups, debian, machine, network
+from cluster.node import READY, Node, all_nodes, whereabouts
 from cluster.processes import BOUND, spawn, wait_until
 from cluster.supervisor import LINK, STARTED
 
@@ -23,61 +23,82 @@ _TOLD = 1500
 @contextmanager
 def running_node(name: str) -> Iterator[Node]:
     """Run a node while the `with` block runs; it ends with the thread that started it."""
-    node = start(name)
+    _prepare()
+    node = Node(name)
+    with _locked(node):
+        if node.folder.exists():
+            raise RuntimeError(f"there is a node {name} already: `make cluster-down` removes it")
+        _start(node, BOUND)
     try:
         yield node
     finally:
-        remove(name)
+        remove(node)
 
 
-def start(name: str, *, detached: bool = False) -> Node:
-    """Start a node and wait until pods can run in it.
-
-    Args:
-        detached: whether it outlives the process that started it.
+def ensure(name: str) -> Node:
+    """Start a node that outlives us, unless it runs. One that was left half-started is replaced.
 
     Raises:
-        RuntimeError: one of that name is there already, or it cannot be started.
+        RuntimeError: it cannot be started.
+        Timeout: somebody else is just starting or ending it, and not done in time.
     """
-    if os.geteuid() != 0:
-        raise RuntimeError("a node of the test cluster needs root")
-    debian.install()
+    _prepare()
     node = Node(name)
-    with _locked(name):
-        if node.folder.exists():
-            raise RuntimeError(f"there is a node {name} already: `make cluster-down` removes it")
-        try:
-            _fill(node)
-            _enter(node, () if detached else BOUND)
-            addons.install(node)
-        except RuntimeError as error:
-            told = _told(node)
+    with _locked(node):
+        if not node.is_ready:
             _remove(node)
-            raise RuntimeError(f"{error}\n{told}") from error
-        except BaseException:
-            _remove(node)
-            raise
+            _start(node, ())
     return node
 
 
-def remove(name: str) -> None:
-    """End a node, if it runs, and remove all that is left of it."""
-    with _locked(name):
-        _remove(Node(name))
+def remove(node: Node) -> None:
+    """End a node, if it runs, and remove all that is left of it.
+
+    Raises:
+        Timeout: somebody else is just starting or ending it, and not done in time.
+    """
+    with _locked(node):
+        _remove(node)
+        _forget(node)
 
 
-def remove_dead() -> list[str]:
-    """Remove what is left of nodes that no longer run; name them."""
-    dead = []
-    for node in all_nodes():
-        with suppress(Timeout), _locked(node.name, seconds=0):  # else it is just being started
-            if node.first_process is None:
-                dead.append(node.name)
-    for name in dead:
-        remove(name)
-    for group in cgroups.empty_groups():  # of a node whose folder somebody else has removed
-        cgroups.remove(group)
+def remove_dead() -> list[Node]:
+    """Remove what is left of nodes that no longer run, in whatever folder; tell which."""
+    dead = [node for node in all_nodes() if _is_removed(node)]
+    cgroups.sweep(node.group for node in all_nodes())
     return dead
+
+
+def _prepare() -> None:
+    machine.check()
+    debian.install()
+
+
+def _is_removed(node: Node) -> bool:
+    with suppress(Timeout), _locked(node, seconds=0):  # else it is just being started, or ended
+        if node.first_process is None:
+            _remove(node)
+            _forget(node)
+            return True
+    return False
+
+
+def _start(node: Node, bound: tuple[str, ...]) -> None:
+    """Start a node and wait until pods can run in it."""
+    try:
+        node.registration.unlink(missing_ok=True)
+        node.registration.symlink_to(node.folder)
+        _fill(node)
+        _enter(node, bound)
+        addons.install(node)
+        (node.folder / READY).touch()
+    except BaseException as error:
+        told = _told(node)
+        _remove(node)
+        _forget(node)
+        if isinstance(error, RuntimeError):
+            raise RuntimeError(f"{error}\n{told}") from error
+        raise
 
 
 def _told(node: Node) -> str:
@@ -87,22 +108,29 @@ def _told(node: Node) -> str:
     return "\n".join(f"--- {name}\n{end}" for name, end in ends.items())
 
 
-def _locked(name: str, seconds: float = _PATIENCE) -> FileLock:
-    nodes().mkdir(parents=True, exist_ok=True)
-    return FileLock(nodes() / f"{name}.lock", timeout=seconds)
+def _locked(node: Node, seconds: float = _PATIENCE) -> FileLock:
+    whereabouts().mkdir(parents=True, exist_ok=True)
+    return FileLock(_lock(node), timeout=seconds)
+
+
+def _lock(node: Node) -> Path:
+    return node.registration.with_suffix(".lock")
 
 
 def _fill(node: Node) -> None:
     """Make the folder with what the node reads."""
-    node.folder.mkdir(mode=0o700)
+    node.folder.mkdir(mode=0o700, parents=True)
     programs = node.folder / "bin"
     for folder in (programs, node.folder / "log"):
         folder.mkdir()
     shutil.copytree(_HERE / "config", node.folder / "config")
     shutil.copy(binaries.kube_router(), programs / "kube-router")
-    shutil.copy(binaries.kube(), programs / "kube")
     for name in binaries.COMPONENTS:
-        (programs / name).symlink_to("kube")
+        source = binaries.component(name).resolve()  # most names are of one binary
+        if not (programs / source.name).exists():
+            shutil.copy(source, programs)
+        if source.name != name:
+            (programs / name).symlink_to(source.name)
 
 
 def _enter(node: Node, bound: tuple[str, ...]) -> None:
@@ -125,3 +153,9 @@ def _remove(node: Node) -> None:
     network.remove(node.hardware)
     if node.folder.exists():
         shutil.rmtree(node.folder)
+
+
+def _forget(node: Node) -> None:
+    """Remove what a node was found by; last, and by who holds its lock."""
+    node.registration.unlink(missing_ok=True)
+    _lock(node).unlink(missing_ok=True)  # whoever waits for it takes another one

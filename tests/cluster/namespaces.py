@@ -8,6 +8,9 @@ from typing import Any
 
 from cluster.access import Cluster, Manifest
 
+OURS = {"app.kubernetes.io/managed-by": "offsite-e2e"}
+"""What tells our namespaces from others' in a cluster that is not our own."""
+
 RESTRICTED = {
     "pod-security.kubernetes.io/enforce": "restricted",
     "pod-security.kubernetes.io/warn": "restricted",
@@ -54,7 +57,7 @@ class Namespace:
 def new_namespace(cluster: Cluster, kind: str, **labels: str) -> Iterator[Namespace]:
     """Make a namespace in which pods may be made at once; delete it, and wait until it is gone."""
     name = f"{kind}-{secrets.token_hex(3)}"
-    metadata = {"name": name, "labels": RESTRICTED | labels}
+    metadata = {"name": name, "labels": OURS | RESTRICTED | labels}
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
     try:
         space = Namespace(cluster, name)

@@ -2,16 +2,18 @@
 
 import hashlib
 import os
-import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cluster import cgroups
 from cluster.components import ADMIN, ENVIRONMENT, account_file
 from cluster.network import Link
-from cluster.processes import BOUND
+from cluster.processes import run
 from cluster.supervisor import LINK
 from offsite_testing.gobuild import cache
+
+READY = "ready"
+"""The file that says that pods can run in it, below its folder."""
 
 
 @dataclass(frozen=True)
@@ -19,11 +21,18 @@ class Node:
     """A Kubernetes cluster of one node, in a folder of its own."""
 
     name: str
+    home: Path = field(default_factory=lambda: nodes())
+    """The folder that has its own."""
 
     @property
     def folder(self) -> Path:
         """Where all of it is."""
-        return nodes() / self.name
+        return self.home / self.name
+
+    @property
+    def registration(self) -> Path:
+        """The link by which it is found, wherever it is; there before anything else of it is."""
+        return whereabouts() / self.group
 
     @property
     def kubeconfig(self) -> Path:
@@ -68,6 +77,11 @@ class Node:
         """The process that everything in it ends with, if it runs."""
         return cgroups.first_process(self.group)
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether it runs, and was started to the end."""
+        return (self.folder / READY).exists() and self.first_process is not None
+
     def log(self, component: str) -> str:
         """Read what a component told so far, as in `kubelet` or `supervisor`."""
         return (self.folder / "log" / f"{component}.log").read_text(encoding="utf-8")
@@ -81,13 +95,13 @@ class Node:
         Raises:
             RuntimeError: it failed; the message is its own.
         """
-        command = [*BOUND, str(self.folder / "bin" / "kubectl"), *arguments]
-        # a bare environment: no proxy lies between us and the node
-        known = {"PATH": os.defpath, "HOME": str(self.folder), "KUBECONFIG": str(self.kubeconfig)}
-        done = subprocess.run(command, env=known, input=given, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise RuntimeError(f"kubectl {' '.join(arguments)}: {done.stderr}")
-        return done.stdout
+        command = [str(self.folder / "bin" / "kubectl"), *arguments]
+        return run(command, environment=self.client_environment, given=given)
+
+    @property
+    def client_environment(self) -> dict[str, str]:
+        """That of its clients: a bare one, so that no proxy stands between them and the node."""
+        return {"PATH": os.defpath, "HOME": str(self.folder), "KUBECONFIG": str(self.kubeconfig)}
 
     def run(self, *command: str, given: Path | None = None) -> str:
         """Run a command inside the node, as its root.
@@ -98,18 +112,7 @@ class Node:
         Raises:
             RuntimeError: it failed, or the node does not run.
         """
-        enter = self._enter
-        with (given or Path(os.devnull)).open("rb") as stdin:
-            done = subprocess.run(
-                [*BOUND, *enter, *command],
-                env=ENVIRONMENT,
-                stdin=stdin,
-                capture_output=True,
-                text=True,
-            )
-        if done.returncode != 0:
-            raise RuntimeError(f"{' '.join(command)}: {done.stderr}")
-        return done.stdout
+        return run([*self._enter, *command], environment=ENVIRONMENT, given=given)
 
     @property
     def _enter(self) -> list[str]:
@@ -123,10 +126,16 @@ class Node:
 
 
 def nodes() -> Path:
-    """Name the folder that has the folders of all nodes."""
+    """Name the folder in which new nodes get theirs."""
     return Path(os.environ.get("OFFSITE_NODES") or cache() / "nodes").absolute()
 
 
+def whereabouts() -> Path:
+    """Name the folder that has a link to each node's."""
+    return cache() / "whereabouts"
+
+
 def all_nodes() -> list[Node]:
-    """List the nodes that are there, dead ones too."""
-    return [Node(path.name) for path in sorted(nodes().glob("*")) if path.is_dir()]
+    """List the nodes that are there, dead ones too, in whatever folders."""
+    links = sorted(path for path in whereabouts().glob(f"{cgroups.PREFIX}*") if path.is_symlink())
+    return [Node(link.readlink().name, link.readlink().parent) for link in links]

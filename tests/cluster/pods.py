@@ -1,5 +1,6 @@
 """Pods that PodSecurity's `restricted` lets through, as manifests."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from cluster.addons import GPU
@@ -53,8 +54,15 @@ def pod(name: str, *containers: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
-def job(name: str, *containers: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """Describe a Job that runs a pod to its end, once for each of its completions."""
-    template = {"metadata": {"labels": {"app": name}}, "spec": pod_spec(*containers)}
-    spec = {"backoffLimit": 0, "template": template, **more}
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": spec}
+def job(
+    name: str, *containers: dict[str, Any], pod: Mapping[str, Any] | None = None, **more: Any
+) -> dict[str, Any]:
+    """Describe a Job that runs a pod to its end, once for each of its completions.
+
+    Args:
+        pod: more of what the pod is; `more` is of the Job.
+    """
+    spec = pod_spec(*containers, **(pod or {}))
+    template = {"metadata": {"labels": {"app": name}}, "spec": spec}
+    described = {"backoffLimit": 0, "template": template, **more}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": described}

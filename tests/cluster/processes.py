@@ -1,15 +1,48 @@
-"""Starting processes that log to a file, and waiting for what they are to do."""
+"""Processes that end with us: run to their end, or started with a log and waited for."""
 
 import os
 import shutil
+import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
 BOUND = ("setpriv", "--pdeathsig", "KILL")
 """Put before a command, ends it with the thread that started it, however that ended."""
 
+BOUND_TREE = (*BOUND, "unshare", "--pid", "--fork", "--kill-child")
+"""The same, with all that it starts (as root). What it starts can enter no other PID namespace."""
+
 _PATIENCE = 60.0
+_TOLD = 3000
+
+
+def run(
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    given: str | Path | None = None,
+    bound: Sequence[str] = BOUND,
+) -> str:
+    """Run a command to its end, which is ours at the latest; give what it printed.
+
+    Args:
+        environment: all of it; none: our own.
+        given: what it reads on stdin, or the file with it.
+        bound: what binds it to us.
+
+    Raises:
+        RuntimeError: it failed; the message has what it said last.
+    """
+    with _source(given) as stdin:
+        done = subprocess.run([*bound, *command], env=environment, stdin=stdin, capture_output=True)
+    if done.returncode != 0:
+        said = (done.stdout + done.stderr).decode(errors="replace")
+        raise RuntimeError(f"`{' '.join(command)}` failed:\n{said[-_TOLD:]}")
+    return done.stdout.decode()
 
 
 def spawn(command: Sequence[str], environment: Mapping[str, str], log: Path) -> int:
@@ -48,3 +81,25 @@ def wait_until(happened: Callable[[], bool], pid: int, log: Path) -> None:
             told = log.read_text(encoding="utf-8", errors="replace")[-2000:]
             raise RuntimeError(f"{log.stem} {what}:\n{told}")
         time.sleep(0.05)
+
+
+def wait_for(happened: Callable[[], bool], seconds: float = _PATIENCE) -> None:
+    """Wait for what somebody else is to do.
+
+    Raises:
+        RuntimeError: it takes too long.
+    """
+    end = time.monotonic() + seconds
+    while not happened():
+        if time.monotonic() > end:
+            raise RuntimeError(f"waited {seconds:.0f} s in vain")
+        time.sleep(0.1)
+
+
+@contextmanager
+def _source(given: str | Path | None) -> Iterator[IO[bytes]]:
+    with given.open("rb") if isinstance(given, Path) else TemporaryFile() as file:
+        if isinstance(given, str):
+            file.write(given.encode())
+            file.seek(0)
+        yield file

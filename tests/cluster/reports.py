@@ -8,6 +8,7 @@ from cluster.access import Cluster
 from cluster.kuberay import NAMESPACE as KUBERAY
 from cluster.namespaces import Namespace
 
+_DESCRIBED = ("pods", "jobs", "persistentvolumeclaims", "rayjobs,rayclusters")
 _TAIL = 80
 _AUDITED = 40
 _COMPONENT_TAIL = 20
@@ -17,9 +18,9 @@ def report(cluster: Cluster, spaces: Iterable[Namespace]) -> Iterator[tuple[str,
     """Collect it, as titles and texts. What cannot be had says why, and hides nothing else."""
     for space in spaces:
         yield f"{space.name}: events", _told(_events, space)
-        yield f"{space.name}: pods", _told(space.kubectl, "describe", "pods")
-        for name in _told(space.kubectl, "get", "pods", "--output=name").split():
-            yield f"{space.name}: log of {name}", _told(_log, space, name)
+        for kinds in _DESCRIBED:
+            yield f"{space.name}: {kinds}", _told(_ask, space, "describe", kinds)
+        yield from _logs(space)
         yield f"{space.name}: audit log", _told(_audit, cluster, space)
     operator = Namespace(cluster, KUBERAY), "deployment/kuberay-operator"
     yield "log of the KubeRay operator", _told(_log, *operator)
@@ -27,11 +28,22 @@ def report(cluster: Cluster, spaces: Iterable[Namespace]) -> Iterator[tuple[str,
 
 
 def _events(space: Namespace) -> str:
-    return space.kubectl("get", "events", "--sort-by=.lastTimestamp")
+    return _ask(space, "get", "events", "--sort-by=.lastTimestamp")
+
+
+def _logs(space: Namespace) -> Iterator[tuple[str, str]]:
+    listed = _told(_ask, space, "get", "pods", "--output=name")
+    for name in (line for line in listed.splitlines() if line.startswith("pod/")):
+        yield f"{space.name}: log of {name}", _told(_log, space, name)
 
 
 def _log(space: Namespace, what: str) -> str:
-    return space.kubectl("logs", what, "--all-containers", "--prefix", f"--tail={_TAIL}")
+    return _ask(space, "logs", what, "--all-containers", "--prefix", f"--tail={_TAIL}")
+
+
+def _ask(space: Namespace, *arguments: str) -> str:
+    # the cluster may be what failed
+    return space.kubectl("--request-timeout=10s", *arguments)
 
 
 def _audit(cluster: Cluster, space: Namespace) -> str:
@@ -56,7 +68,11 @@ def _components(cluster: Cluster) -> Iterator[tuple[str, str]]:
         return
     for path in sorted((cluster.node.folder / "log").glob("*.log")):
         if path != cluster.node.audit_log:
-            yield f"log of {path.stem}", "\n".join(_whole_lines(path)[-_COMPONENT_TAIL:])
+            yield f"log of {path.stem}", _told(_end, path)
+
+
+def _end(path: Path) -> str:
+    return "\n".join(_whole_lines(path)[-_COMPONENT_TAIL:])
 
 
 def _told(ask: Callable[..., str], *arguments: object) -> str:

@@ -47,7 +47,15 @@ def _reap(running: dict[int, Component]) -> None:
     if ended := running.pop(pid, None):
         print(f"{ended.name} ended ({status=})", flush=True)
         time.sleep(_PAUSE)  # one that cannot run does not take the machine
-        running[_start(ended)] = ended
+        running[_start_again(ended)] = ended
+
+
+def _start_again(component: Component) -> int:
+    try:
+        return _start(component)
+    except RuntimeError as error:
+        print(f"{component.name} does not come back, and the node ends: {error}", flush=True)
+        raise SystemExit(1) from error
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import pytest
 
 from cluster import kuberay as ray
 from cluster.access import KUBECONFIG, Cluster, reached_cluster
+from cluster.addons import GPU
 from cluster.minio import MinioPod, running_minio
 from cluster.namespaces import Namespace, new_namespace
 from cluster.parties import Party, introduce
@@ -30,6 +31,13 @@ def own_cluster(cluster: Cluster) -> Cluster:
     if cluster.node is None:
         pytest.skip(f"{KUBECONFIG} names a cluster whose node is not ours to look into")
     return cluster
+
+
+@pytest.fixture
+def gpus(cluster: Cluster) -> None:
+    """GPUs that pods may ask for."""
+    if not cluster.gpus():
+        pytest.skip(f"{KUBECONFIG} names a cluster of which no node has {GPU}")
 
 
 @pytest.fixture

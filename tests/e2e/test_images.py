@@ -1,8 +1,10 @@
 """The images hold what their pods need, run confined, and are built anew only where changed."""
 
 import os
+import secrets
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from cluster.access import KUBECONFIG
-from cluster.buildah import buildah, call
+from cluster.buildah import buildah, call, folder, lock, names
 from cluster.container import layers, run
 from cluster.images import (
+    CHANGED,
     IMAGES,
     MINIO,
     OPERATOR,
@@ -23,7 +26,10 @@ from cluster.images import (
     discard,
     inputs,
     load,
+    sweep,
 )
+from cluster.layout import layout
+from cluster.processes import BOUND, wait_for
 
 ANOTHER = bool(os.environ.get(KUBECONFIG))
 
@@ -40,6 +46,23 @@ for folder in "/", "/opt/offsite", "/home", "/var/tmp", "/tmp":
     if os.access(folder, os.W_OK):
         print(os.getuid(), folder)
 """
+WORK = {
+    "build": """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from cluster.images import CHANGED, OPERATOR, build
+build(replace(OPERATOR, name=f"operator{CHANGED}", root=Path(sys.argv[1])))
+""",
+    "container": """
+import sys
+from cluster.container import run
+from cluster.images import OPERATOR, build
+run(build(OPERATOR), "sh", "-c", sys.argv[2])
+""",
+}
+TESTS = Path(__file__).parents[1]
+MOUNTED = f"{folder()}/storage/overlay/"
 HEAD = """
 ray start --head --num-cpus 1 > /tmp/head.log 2>&1 || cat /tmp/head.log
 for path in 52365/api/local_raylet_healthz 8265/api/gcs_healthz; do
@@ -59,7 +82,7 @@ def ctr(tmp_path: Path) -> Iterator[list[str]]:
         f'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n[grpc]\naddress = "{socket}"\n',
         encoding="utf-8",
     )
-    command = ["containerd", "--config", str(settings), "--log-level", "error"]
+    command = [*BOUND, "containerd", "--config", str(settings), "--log-level", "error"]
     with subprocess.Popen(command) as running:
         try:
             client = ["ctr", "--address", str(socket)]
@@ -71,20 +94,30 @@ def ctr(tmp_path: Path) -> Iterator[list[str]]:
             shutil.rmtree(tmp_path / "root")
 
 
-@contextmanager
-def changed(image: Image, folder: Path) -> Iterator[Image]:
+def changed_checkout(image: Image, folder: Path) -> Image:
     """Give an image of a copy of the checkout, in which a line of our code is another."""
     for path in inputs(image):
         copy = folder / path.relative_to(image.root)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, copy)
-    with (folder / "offsite/errors.py").open("a", encoding="utf-8") as code:
-        code.write("# changed\n")
-    other = replace(image, name=f"{image.name}-changed", root=folder)
+    other = replace(image, name=f"{image.name}{CHANGED}", root=folder)
+    change(other)
+    return other
+
+
+@contextmanager
+def changed(image: Image, folder: Path) -> Iterator[Image]:
+    """Give such an image, and keep nothing of it."""
+    other = changed_checkout(image, folder)
     try:
         yield other
     finally:
         discard(other)
+
+
+def change(image: Image) -> None:
+    with (image.root / "offsite/errors.py").open("a", encoding="utf-8") as code:
+        code.write("# changed\n")
 
 
 def test_operator_holds_no_training_stack() -> None:
@@ -151,6 +184,33 @@ def test_containerd_takes_what_it_lacks(ctr: list[str], tmp_path: Path) -> None:
     assert listed("image") == [name]
     assert set(listed("content")) == before
     with changed(OPERATOR, tmp_path / "checkout") as other:
-        other_name = load(other, ctr)
-    assert sorted(listed("image")) == sorted([name, other_name])
-    assert len(set(listed("content")) - before) == 5  # manifest, configuration and three layers
+        load(other, ctr)
+        assert len(set(listed("content")) - before) == 5  # manifest, configuration, three layers
+        change(other)
+        newer = load(other, ctr)  # takes the place of the generation before, of that name alone
+    assert sorted(listed("image")) == sorted([name, newer])
+
+
+@pytest.mark.parametrize("work", ["build", "container"])
+def test_killed_work_leaves_nothing(work: str, tmp_path: Path) -> None:
+    """Kill a build, or a container that runs, in the middle of what it does."""
+    other = changed_checkout(OPERATOR, tmp_path)
+    built = build(other)
+    mark = f"sleep 6{secrets.randbelow(10**6):06}"
+    with (tmp_path / other.dockerfile).open("a", encoding="utf-8") as file:
+        file.write(f"RUN {mark}\n")
+    command = [sys.executable, "-c", WORK[work], str(tmp_path), mark]
+    with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(TESTS)}) as doomed:
+        wait_for(lambda: bool(running(mark)), seconds=120)
+        doomed.kill()
+    wait_for(lambda: not running(mark))
+    with lock():
+        assert sweep() == [built]
+    assert not layout(built).exists()
+    assert not [name for name in names() if CHANGED in name]
+    assert not [line for line in Path("/proc/mounts").read_text().splitlines() if MOUNTED in line]
+
+
+def running(command: str) -> list[str]:
+    listed = subprocess.run(["pgrep", "--full", f"^{command}"], capture_output=True, text=True)
+    return listed.stdout.split()

@@ -1,7 +1,7 @@
 """That the cluster is a real one: what it refuses, runs, blocks, counts and keeps."""
 
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,12 +13,21 @@ from cluster.minio import MinioPod, forwarded
 from cluster.namespaces import Namespace
 from cluster.parties import BUCKET, EXCHANGE, IDENTITY, Party
 from cluster.pods import container, job, pod, pod_spec
-from cluster.reports import report
+from cluster.processes import wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 HERE = Path(__file__).parent
 SERVE = "import http.server as h; h.test(h.SimpleHTTPRequestHandler, port=8080)"
+CHART = {
+    "Chart.yaml": "{apiVersion: v2, name: trivial, version: 0.1.0}\n",
+    "templates/word.yaml": """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: "{{ .Release.Name }}"}
+data: {word: "{{ .Values.word }}"}
+""",
+}
 FETCH = """
 import socket, sys
 try:
@@ -33,13 +42,6 @@ except OSError:
 def image(cluster: Cluster) -> str:
     """The operator's image: Python without torch."""
     return cluster.image(OPERATOR)
-
-
-def wait(happened: Callable[[], bool], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.2)
 
 
 def test_a_restricted_namespace_refuses_one_pod_and_runs_another(
@@ -72,14 +74,14 @@ def test_a_network_policy_blocks_and_opens(namespace: Namespace, image: str) -> 
         assert told in ("there\n", "not there\n")
         return told == "there\n"
 
-    wait(reaches)
+    wait_for(reaches)
     namespace.apply(policy("closed", {}, ingress=[]))
-    wait(lambda: not reaches())
+    wait_for(lambda: not reaches())
     client = {"podSelector": {"matchLabels": {"app": "client"}}}
     namespace.apply(
         policy("open", {"matchLabels": {"app": "server"}}, ingress=[{"from": [client]}])
     )
-    wait(reaches)
+    wait_for(reaches)
 
 
 def policy(name: str, selected: dict[str, object], **rules: object) -> dict[str, object]:
@@ -88,15 +90,30 @@ def policy(name: str, selected: dict[str, object], **rules: object) -> dict[str,
     return {**kind, "metadata": {"name": name}, "spec": spec}
 
 
-def test_a_quota_stops_a_second_gpu_pod_and_says_why(namespace: Namespace, image: str) -> None:
+def test_a_quota_stops_a_second_gpu_pod_and_says_why(
+    gpus: None, namespace: Namespace, image: str
+) -> None:
     kind = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "gpus"}}
     namespace.apply({**kind, "spec": {"hard": {f"requests.{GPU}": "1"}}})
     namespace.wait("jsonpath={.status.hard}", "resourcequota/gpus")
     main = container(image, "sleep", "3600", gpus=1)
     namespace.apply(job("training", main, parallelism=2, completions=2))
     namespace.wait("condition=Ready", "pod", "--selector=app=training")
-    wait(lambda: "exceeded quota: gpus" in namespace.events("training"))
+    wait_for(lambda: "exceeded quota: gpus" in namespace.events("training"))
     assert len(namespace.get("pods", "--selector=app=training")["items"]) == 1
+
+
+def test_a_chart_is_installed_upgraded_and_gone(namespace: Namespace, tmp_path: Path) -> None:
+    for name, text in CHART.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    helm = partial(namespace.cluster.helm, f"--namespace={namespace.name}")
+    for action in ("install", "upgrade"):
+        helm(action, "trivial", str(tmp_path), f"--set=word={action}", "--wait")
+        assert namespace.get("configmap/trivial")["data"] == {"word": action}
+    assert "trivial-0.1.0" in helm("list")
+    helm("uninstall", "trivial", "--wait")
+    assert "trivial" not in namespace.kubectl("get", "configmaps,secrets", "--output=name")
 
 
 def test_minio_keeps_what_it_has_when_its_pod_is_deleted(minio: MinioPod) -> None:
@@ -146,11 +163,7 @@ def run_as(party: Party, minio: MinioPod, image: str, name: str) -> None:
             for each, secret in secrets.items()
         ),
     ]
-    described = job(name, main)
-    described["spec"]["template"]["spec"] = pod_spec(
-        main, volumes=volumes, securityContext={"fsGroup": 10001}
-    )
-    space.apply(described)
+    space.apply(job(name, main, pod={"volumes": volumes, "securityContext": {"fsGroup": 10001}}))
     space.wait("condition=Complete", f"job/{name}")
 
 
@@ -162,7 +175,7 @@ def test_a_ray_job_trains(kuberay: None, namespace: Namespace, cluster: Cluster)
         status = namespace.get("rayjob/train").get("status", {})
         return status.get("jobDeploymentStatus", ""), status.get("jobStatus", "")
 
-    wait(lambda: state()[0] in ("Complete", "Failed"), seconds=400)
+    wait_for(lambda: state()[0] in ("Complete", "Failed"), seconds=400)
     assert state() == ("Complete", "SUCCEEDED")
     told = namespace.kubectl("logs", "--selector=app=submitter", "--tail=-1")
     assert "the loss fell" in told
@@ -170,8 +183,10 @@ def test_a_ray_job_trains(kuberay: None, namespace: Namespace, cluster: Cluster)
 
 def ray_job(name: str, image: str) -> dict[str, object]:
     """Describe a RayJob of one head, which trains, and a submitter."""
-    shared = {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "512Mi"}}
-    program = {"name": "program", "configMap": {"name": name}}
+    volumes = [
+        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "512Mi"}},
+        {"name": "program", "configMap": {"name": name}},
+    ]
     mounts = [
         {"name": "shm", "mountPath": "/dev/shm"},
         {"name": "program", "mountPath": "/program"},
@@ -190,21 +205,8 @@ def ray_job(name: str, image: str) -> dict[str, object]:
         "rayClusterSpec": {
             "headGroupSpec": {
                 "rayStartParams": start,
-                "template": {"spec": pod_spec(head, volumes=[shared, program])},
+                "template": {"spec": pod_spec(head, volumes=volumes, restartPolicy="Always")},
             }
         },
     }
-    del spec["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["restartPolicy"]  # type: ignore[index]
     return {"apiVersion": "ray.io/v1", "kind": "RayJob", "metadata": {"name": name}, "spec": spec}
-
-
-def test_a_failure_reports_what_the_cluster_knows(
-    own_cluster: Cluster, namespace: Namespace, image: str
-) -> None:
-    namespace.apply(pod("broken", container(image, "python", "-c", "print(1 / 0)")))
-    namespace.wait("jsonpath={.status.phase}=Failed", "pod/broken")
-    told = dict(report(own_cluster, [namespace]))
-    assert "ZeroDivisionError" in told[f"{namespace.name}: log of pod/broken"]
-    assert "Started" in told[f"{namespace.name}: events"]
-    assert "Exit Code:    1" in told[f"{namespace.name}: pods"]
-    assert "/pods/broken" in told[f"{namespace.name}: audit log"]

@@ -28,7 +28,8 @@ from offsite.events import Event, Monitor
 from offsite.exchange import Checks, Mailbox, Outgoing, Reference, pull, push
 from offsite.exchange.home import open_mailbox, open_witness
 from offsite.sealing import Envelope
-from offsite.stages import Party, run_job
+from offsite.stages.run import run_job
+from offsite.steps import Party
 from offsite.store.admin import ExchangeAdmin
 from offsite.store.credentials import Credentials, write_credentials
 from offsite.store.library import Library
@@ -113,13 +114,13 @@ def run(
     home = path.parent / "home"
     mailbox = exchange.mailbox(home, path.parent.name)
     library = Library(home / "copies", mailbox.store, exchange.own(path.parent))
-    party = Party(home, mailbox, library, path.parent)
+    party = Party.on_this_machine(mailbox.id, home, library, path.parent, 60.0)
 
     def told(event: Event) -> None:
         events.append(event)
         check()
 
-    run_job(load_job(path), party, Monitor(told))
+    run_job(load_job(path), party, mailbox, Monitor(told))
     return events
 
 

@@ -19,8 +19,8 @@ from offsite.data import Example, pair
 from offsite.errors import BundleError, DataError, DiskFullError, InputError, ModelError, SpecError
 from offsite.evaluate import mean_loss
 from offsite.events import Event, Monitor
-from offsite.stages.places import model_digest, text_digest
-from offsite.stages.workspace import workspace
+from offsite.steps.places import model_digest, text_digest
+from offsite.steps.workspace import workspace
 from offsite.store import FolderStore, disk_errors
 from offsite_testing.models import tiny_tokenizer
 from offsite_testing.parties import (
@@ -386,9 +386,9 @@ def test_damaged_checkpoint_is_told(finished: Parties, tmp_path: Path) -> None:
     texts = {"corpus": "corpus.txt", "calibration": "corpus.txt", "evaluate": "shared.jsonl"}
     digests = {name: text_digest(inputs / text) for name, text in texts.items()}
     digests["model"] = model_digest(inputs / "model")
-    with workspace(parties.party(LAB), EMULATOR, job.spec, digests) as space:
-        path = space.checkpoints.path
-    path.parent.mkdir()
+    with workspace(parties.party(LAB), EMULATOR, job.spec, HOSPITAL, digests) as space:
+        path = space.checkpoint
+    path.parent.mkdir(parents=True)
     path.write_bytes(b"half a checkpoint")
     with pytest.raises(InputError, match=f"{re.escape(str(path))} is damaged; delete it"):
         parties.run(EMULATOR, distill())

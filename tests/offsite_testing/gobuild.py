@@ -52,10 +52,23 @@ def find(program: GoProgram) -> Path:
     """
     if named := os.environ.get(program.variable):
         return Path(named).absolute()
-    found = shutil.which(program.name) if program.version else None
-    if found and _is_expected(program, found):
-        return Path(found)
-    return kept(program, program.name, partial(_build, program))
+    found = on_path(program.name, program.version, program.expected) if program.version else None
+    return found or kept(program, program.name, partial(_build, program))
+
+
+def on_path(command: str, version: tuple[str, ...], expected: str) -> Path | None:
+    """Find a command on the PATH that tells the version that is expected.
+
+    Args:
+        version: arguments that make it tell.
+        expected: a pattern in what it tells.
+    """
+    found = shutil.which(command)
+    if found is None:
+        return None
+    answer = subprocess.run([found, *version], capture_output=True, text=True)
+    told = answer.stdout + answer.stderr  # some tell it there
+    return Path(found) if answer.returncode == 0 and re.search(expected, told) else None
 
 
 def kept(program: GoProgram, name: str, make: Callable[[Path], None]) -> Path:
@@ -91,13 +104,8 @@ def cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "offsite-tuning"
 
 
-def _is_expected(program: GoProgram, found: str) -> bool:
-    answer = subprocess.run([found, *program.version], capture_output=True, text=True)
-    return answer.returncode == 0 and bool(re.search(program.expected, answer.stdout))
-
-
 def _digest(program: GoProgram) -> str:
-    digest = hashlib.sha256(repr(program).encode())
+    digest = hashlib.sha256(repr((program.package, program.stamps)).encode())
     for path in sorted(program.folder.iterdir()):
         content = path.read_bytes()
         digest.update(f"{path.name} {len(content)}\n".encode() + content)

@@ -24,6 +24,8 @@ from offsite_testing.authority import Authority
 from offsite_testing.gobuild import GoProgram, find
 
 _PATIENCE = 60.0
+VERSIONS = r"version (DEVELOPMENT|RELEASE\.2025-(09|1)|RELEASE\.202[6-9])"
+"""Those of which a write on condition is one: of September 2025 and later."""
 
 # The server ends with the thread that started it, however that ended. Then it becomes the server:
 # its pid is the one we know.
@@ -38,7 +40,7 @@ def minio_binary() -> Path:
     Raises:
         RuntimeError: it is not there and cannot be built.
     """
-    return find(GoProgram("minio", "github.com/minio/minio", version=("--version",)))
+    return find(GoProgram("minio", "github.com/minio/minio", ("--version",), VERSIONS))
 
 
 @dataclass

@@ -15,11 +15,12 @@ from offsite.bundle import MANIFEST, PROVENANCE, read_manifest
 from offsite.bundle.manifest import file_digest
 from offsite.config import load_job
 from offsite.events import Event, Monitor
-from offsite.exchange import Books, Checks, Outgoing, Reference, pull, push
+from offsite.exchange import Books, Checks, Mailbox, Outgoing, Reference, pull, push
 from offsite.exchange.home import keep_ring, open_mailbox, peers_of
 from offsite.sealing import Envelope, Ring
 from offsite.sealing.parts import canonical
-from offsite.stages import Party, run_job
+from offsite.stages.run import run_job
+from offsite.steps import Party
 from offsite.store.library import Library
 from offsite_testing.core import silent
 from offsite_testing.models import WORDS, save_tiny
@@ -57,13 +58,13 @@ class Parties:
     def envelope(self, name: str) -> Envelope:
         """The envelope that the recipient of a bundle would open."""
         sender, recipient = _way(name)
-        return self.party(recipient).mailbox.incoming(sender, Reference(name))
+        return self.mailbox(recipient).incoming(sender, Reference(name))
 
     def opened(self, name: str) -> Path:
         """What is in a bundle, as its recipient sees it; its books stay as they are."""
         _, recipient = _way(name)
         folder = Path(mkdtemp(prefix="opened-", dir=self.root.parent))
-        mailbox = replace(self.party(recipient).mailbox, books=Books(folder / "books"))
+        mailbox = replace(self.mailbox(recipient), books=Books(folder / "books"))
         target = folder / name
         checks = Checks(lambda manifest: None, lambda folder: read_manifest(folder)[0])
         pull(mailbox, self.envelope(name), target, checks, silent())
@@ -77,7 +78,7 @@ class Parties:
         seal(folder)
         job = f"again-{header.sequence}"
         outgoing = Outgoing(folder, recipient, job, header.parent, header.grant)
-        push(self.party(sender).mailbox, outgoing, silent())
+        push(self.mailbox(sender), outgoing, silent())
 
     def digest(self, name: str) -> str:
         """Of what is in a bundle, or of a plugged-in model's files.
@@ -99,15 +100,20 @@ class Parties:
     def party(self, name: str) -> Party:
         """Make a party as the command line does."""
         home = self.home(name)
-        mailbox = open_mailbox(home / "home", self.exchange.as_uri(), {})
+        mailbox = self.mailbox(name)
         library = Library(home / "home/copies", mailbox.store, {})
-        return Party(home / "home", mailbox, library, home)
+        return Party.on_this_machine(mailbox.id, home / "home", library, home, 60.0)
+
+    def mailbox(self, name: str) -> Mailbox:
+        """Open a party's side of the exchange as the command line does."""
+        return open_mailbox(self.home(name) / "home", self.exchange.as_uri(), {})
 
     def run(self, name: str, spec: Mapping[str, Any]) -> list[Event]:
         """Run a job in this process; give its events."""
         path, events = self.write(name, spec), list[Event]()
         job: OffsiteJob = load_job(path)
-        run_job(job, self.party(path.parent.name), Monitor(events.append))
+        owner = path.parent.name
+        run_job(job, self.party(owner), self.mailbox(owner), Monitor(events.append))
         return events
 
     def run_all(self) -> None:

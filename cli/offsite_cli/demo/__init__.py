@@ -8,12 +8,12 @@ import typer
 from rich.console import Console
 
 from offsite.errors import InputError
-from offsite_cli.demo.story import Cast, Choices
+from offsite_cli.demo.story import Cast, Choices, Recipe
 from offsite_cli.demo.table import show
 from offsite_cli.output import Output, monitored
 
 
-def demo(
+def demo(  # noqa: V103 - the app finds it by name
     folder: Annotated[
         Path, typer.Option(help="Where the two parties' folders go; made anew each time.")
     ] = Path("demo-output"),
@@ -37,6 +37,10 @@ def demo(
         Path | None,
         typer.Option(help="Of that: a folder with lab.json and hospital.json, each party's own."),
     ] = None,
+    prepare: Annotated[
+        bool,
+        typer.Option("--prepare", help="Write keys, model, data and job files, and run nothing."),
+    ] = False,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     output: Annotated[Output, typer.Option("--output", "-o")] = Output.TEXT,
 ) -> None:
@@ -50,12 +54,15 @@ def demo(
         raise InputError("--data and --task exclude each other; name one of them")
     with monitored(output) as monitor:
         # torch takes seconds to import, so only what needs it does so
-        from offsite_cli.demo.play import play
+        from offsite_cli.demo import play
 
         choices = Choices(model=model, data=data, task=task, upper_bound=upper_bound)
         tag = f"-{secrets.token_hex(3)}" if exchange else ""
         cast = Cast(folder.resolve(), seed, exchange, credentials, tag)
-        result = play(cast, choices, monitor)
+        if prepare:
+            play.prepare(cast, choices, Recipe.of(choices), monitor)
+            return
+        result = play.play(cast, choices, monitor)
         if output is Output.JSON:
             monitor.emit(result.event())
     if output is Output.TEXT:

@@ -12,7 +12,7 @@ from tempfile import TemporaryFile
 
 from offsite.errors import InputError, OffsiteError
 from offsite.events import Event
-from offsite_cli.signals import forwarding
+from offsite.signals import forwarding
 
 
 @dataclass

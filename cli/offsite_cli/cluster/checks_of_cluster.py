@@ -1,0 +1,120 @@
+"""What the cluster has to have: the API server, the CRDs, KubeRay, GPUs."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+import offsite
+from offsite.errors import InputError
+from offsite_cli.cluster.errors import ClusterRefusal
+from offsite_cli.cluster.findings import Finding
+from offsite_cli.cluster.jobs import GROUP
+
+if TYPE_CHECKING:
+    from offsite_cli.cluster.api import Api
+
+_CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+_VERSION = f"{GROUP}/version"
+_INSTALL = "ask the cluster's administrator for `helm upgrade --install offsite-crds`"
+_GPU = "nvidia.com/gpu"
+_SKEW_THAT_WARNS, _SKEW_THAT_FAILS = 30, 300
+
+
+def server(api: "Api") -> Iterator[Finding]:
+    """Check that the API server answers, and that its clock agrees with ours."""
+    answer = api.answer("/version")
+    yield Finding("api", "ok", f"Kubernetes {answer.content.get('gitVersion')} at {api.host}")
+    if answer.date:
+        away = (datetime.now(UTC) - parsedate_to_datetime(answer.date)).total_seconds()
+        yield clock(away)
+
+
+def clock(away: float) -> Finding:
+    """Judge how far our clock is from the cluster's, in seconds."""
+    if abs(away) < _SKEW_THAT_WARNS:
+        return Finding("clock", "ok", "agrees with the API server's")
+    verdict: Any = "fail" if abs(away) >= _SKEW_THAT_FAILS else "warn"
+    told = f"{abs(away):.0f} s {'ahead of' if away > 0 else 'behind'} the API server's"
+    return Finding("clock", verdict, told, "set it by NTP: keys and envelopes have dates")
+
+
+def crds(api: "Api") -> Iterator[Finding]:
+    """Check that the cluster knows our kinds, in this version."""
+    for kind in ("offsitejobs", "offsitepeers"):
+        try:
+            metadata = api.metadata(f"{_CRDS}/{kind}.{GROUP}")["metadata"]
+        except InputError:
+            yield Finding("crds", "fail", f"{kind}.{GROUP} is not installed", _INSTALL)
+        except ClusterRefusal:
+            yield _served(api, kind)
+        else:
+            marks = {**(metadata.get("annotations") or {}), **(metadata.get("labels") or {})}
+            yield version_of_crd(kind, marks.get(_VERSION))
+
+
+def version_of_crd(kind: str, version: str | None) -> Finding:
+    """Compare the version of a CRD with our own."""
+    if version == offsite.__version__:
+        return Finding("crds", "ok", f"{kind}, version {version}")
+    told = f"{kind} is of version {version or 'unknown'}, this command of {offsite.__version__}"
+    return Finding("crds", "warn", told, f"{_INSTALL}, or take the command of that version")
+
+
+def kuberay(api: "Api") -> Iterator[Finding]:
+    """Check for KubeRay; without it, jobs run in one plain pod each."""
+    try:
+        served = {each["name"] for each in api.get("/apis/ray.io/v1")["resources"]}
+    except InputError:
+        served = set()
+    if "rayjobs" not in served:
+        told = "is not installed: jobs run in one pod each, and `engine: RayJob` cannot"
+        yield Finding("kuberay", "warn", told, "install KubeRay if jobs need more than one worker")
+        return
+    try:
+        selector = "app.kubernetes.io/name=kuberay-operator"
+        operators = api.get("/apis/apps/v1/deployments", labelSelector=selector)["items"]
+    except ClusterRefusal:
+        yield Finding("kuberay", "ok", "is installed; you may not see its version")
+        return
+    yield kuberay_operator(operators)
+
+
+def kuberay_operator(operators: list[dict[str, Any]]) -> Finding:
+    """Judge KubeRay's own operator, by its Deployments."""
+    if not operators:
+        remedy = "look for its operator: without one, RayJobs stay as they are"
+        return Finding("kuberay", "warn", "its CRDs are there, its Deployment is not", remedy)
+    image = operators[0]["spec"]["template"]["spec"]["containers"][0]["image"]
+    if not any((each.get("status") or {}).get("readyReplicas") for each in operators):
+        remedy = "see its Deployment and its pods' logs"
+        return Finding("kuberay", "fail", f"its operator ({image}) is not ready", remedy)
+    return Finding("kuberay", "ok", f"operator {image.rpartition('/')[2]}")
+
+
+def gpus(api: "Api") -> Iterator[Finding]:
+    """Check for GPUs that nodes can give."""
+    yield gpus_of(api.get("/api/v1/nodes")["items"])
+
+
+def gpus_of(nodes: list[dict[str, Any]]) -> Finding:
+    """Count the GPUs that nodes can give, whoever has them now."""
+    counts = [int((node.get("status") or {}).get("allocatable", {}).get(_GPU, 0)) for node in nodes]
+    if not sum(counts):
+        told = f"no node of {len(nodes)} has {_GPU}: jobs train on CPUs"
+        return Finding("gpus", "warn", told, "install the device plugin where there are GPUs")
+    return Finding("gpus", "ok", f"{sum(counts)} on {sum(map(bool, counts))} nodes ({_GPU})")
+
+
+def _served(api: "Api", kind: str) -> Finding:
+    """Look whether a kind is served, as anybody may."""
+    try:
+        found = {each["name"] for each in api.get(f"/apis/{GROUP}/v1alpha1")["resources"]}
+    except InputError:
+        found = set()
+    if kind in found:
+        return Finding("crds", "ok", f"{kind} is served; you may not see its version")
+    return Finding("crds", "fail", f"{kind}.{GROUP} is not installed", _INSTALL)
+
+
+CHECKS = {"api": server, "crds": crds, "kuberay": kuberay, "gpus": gpus}

@@ -1,0 +1,57 @@
+"""`offsite events`: what Kubernetes tells of a job, its children and their pods."""
+
+import re
+from datetime import UTC, datetime
+
+from offsite_cli.cluster.access import Target, connect
+from offsite_cli.cluster.facts import Resource, duration, moment
+from offsite_cli.cluster.jobs import get_job
+from offsite_cli.cluster.names import JobName
+from offsite_cli.cluster.rows import aligned
+from offsite_cli.cluster.view import View, Viewed, write
+from offsite_cli.groups import grouped
+from offsite_cli.output import say
+
+_HEAD = ["LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"]
+
+
+@grouped
+def events(name: JobName, target: Target, view: Viewed = View.TABLE) -> None:
+    """Show the events of a job and its pods, the last one last."""
+    api = connect(target)
+    job = get_job(api, name)
+    listed = api.get(api.path("api/v1", "events"))["items"]
+    found = sorted((each for each in listed if concerns(each, job)), key=last_seen)
+    if view in (View.JSON, View.YAML):
+        write(view, {"apiVersion": "v1", "kind": "List", "items": found})
+    elif view is View.NAME:
+        print("\n".join(f"event/{each['metadata']['name']}" for each in found))
+    elif found:
+        now = datetime.now(UTC)
+        print("\n".join(aligned([_HEAD, *(_row(each, now) for each in found)])))
+    else:
+        say(f"no events of {name}; Kubernetes keeps them for an hour, as a rule")
+
+
+def concerns(event: Resource, job: Resource) -> bool:
+    """Tell whether an event is of a job or of what was made for it, which its names say."""
+    about, uid = event.get("involvedObject") or {}, job["metadata"]["uid"]
+    child = rf"(^|-){re.escape(uid[:6])}-\d+-[owp](-|$)"
+    return about.get("uid") == uid or bool(re.search(child, about.get("name") or ""))
+
+
+def last_seen(event: Resource) -> datetime:
+    """Read when an event happened last."""
+    series = (event.get("series") or {}).get("lastObservedTime")
+    times = [series, event.get("lastTimestamp"), event.get("eventTime")]
+    return moment(next(filter(None, times), event["metadata"]["creationTimestamp"]))
+
+
+def _row(event: Resource, now: datetime) -> list[str]:
+    about = event.get("involvedObject") or {}
+    count = (event.get("series") or event).get("count") or 1
+    ago = duration((now - last_seen(event)).total_seconds())
+    seen = f"{ago} (x{count})" if count > 1 else ago
+    thing = f"{str(about.get('kind')).lower()}/{about.get('name')}"
+    message = " ".join((event.get("message") or "").split())
+    return [seen, event.get("type") or "", event.get("reason") or "", thing, message]

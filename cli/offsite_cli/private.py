@@ -1,0 +1,62 @@
+"""`offsite private`: a party's own store in S3, where jobs on a cluster find models and data.
+
+`OFFSITE_PRIVATE_ENDPOINT`, `_CREDENTIALS` (a file), `_REGION`, `_CA` and `_STYLE` describe it.
+"""
+
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+
+from offsite.errors import InputError
+from offsite.events import Monitor
+from offsite.store.library import Library
+from offsite_cli.output import Output, monitored
+
+app = typer.Typer(
+    name="private",
+    help="Your own store in S3: put models and data there, and see what is in it.",
+    no_args_is_help=True,
+)
+
+Place = Annotated[str, typer.Argument(help="s3://bucket/path")]
+
+
+@app.command("put")
+def put(
+    source: Annotated[Path, typer.Argument(help="A file, or a folder: the files in it.")],
+    place: Place,
+) -> None:
+    """Write a file, or a folder's files, below a place in the store."""
+    with monitored(Output.TEXT) as monitor:
+        files = sorted(source.iterdir()) if source.is_dir() else [source]
+        files = [path for path in files if path.is_file()]
+        if not files:
+            raise InputError(f"there is no file at {source}")
+        _put(files, place.rstrip("/"), monitor)
+    print(f"{place}: {len(files)} files")
+
+
+def _put(files: list[Path], place: str, monitor: Monitor) -> None:
+    tracker = monitor.track("put", len(files))
+
+    def done() -> None:
+        tracker.advance()
+        monitor.check()
+
+    with TemporaryDirectory() as scratch:
+        library = Library(Path(scratch), None, os.environ)
+        for path in files:
+            library.put(path, f"{place}/{path.name}")
+            done()
+
+
+@app.command("list")
+def list_(place: Place) -> None:
+    """List the files at a place: bytes and name."""
+    with TemporaryDirectory() as scratch:
+        found = Library(Path(scratch), None, os.environ).sizes(place.rstrip("/"))
+    for name, size in sorted(found.items()):
+        print(f"{size:>12}  {name}")

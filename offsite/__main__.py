@@ -1,0 +1,66 @@
+"""`python -m offsite run --task FILE`: one step of a stage, in a pod.
+
+Each event is a line on stdout that begins with `offsite-event `; every other line is a log. The
+last event decides: `done`, or `failed`. Exit codes are those of `offsite.errors`.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from offsite.errors import OffsiteError
+from offsite.events import Event, Monitor, as_line, failure
+from offsite.signals import stopping
+from offsite.steps.pod import Pod, run_open, run_publish
+from offsite.task import read_task
+from offsite.usage import peak_memory
+
+
+def main() -> int:
+    """Run the step of a task; gives the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m offsite", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="run")
+    run = commands.add_parser("run", help="run one step of a stage")
+    run.add_argument("--task", type=Path, required=True, help="what the operator wrote down")
+    run.add_argument("--ray", action="store_true", help="run the training as a Ray Train job")
+    options = parser.parse_args()
+    try:
+        with stopping() as stop:
+            pod = Pod(read_task(options.task), os.environ)
+            ending = _run(pod, Monitor(_tell, stop), on_ray=options.ray)
+    except OffsiteError as error:
+        _tell(failure(error))
+        print(f"offsite: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except BaseException as error:
+        _tell(failure(error))
+        raise
+    _tell(ending)
+    return 0 if ending["event"] == "done" else 1 if ending["retryable"] else 2
+
+
+def _tell(event: Event) -> None:
+    print(as_line(event), flush=True)
+
+
+def _run(pod: Pod, monitor: Monitor, *, on_ray: bool) -> Event:
+    """Run the step; gives the event that it ended with."""
+    if pod.task.step == "Open":
+        run_open(pod, monitor)
+    elif pod.task.step == "Publish":
+        run_publish(pod, monitor)
+    elif on_ray:
+        # the other two steps run where there is neither Ray nor torch
+        from offsite.stages.on_ray import run_on_ray
+
+        return run_on_ray(pod, monitor)
+    else:
+        from offsite.stages.pod import run_work
+
+        run_work(pod, monitor)
+    return {"event": "done", "peakMemoryBytes": peak_memory()}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""From what a stage made to a finished result, which waits in the workspace until it is sent."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from offsite.bundle import (
+    ADAPTER,
+    AdapterFacts,
+    EmulatorFacts,
+    EmulatorRecord,
+    Origin,
+    check_contents,
+    is_plain,
+    read_manifest,
+    strip_companions,
+    write_manifest,
+)
+from offsite.layers import Loaded, family, save
+from offsite.sealing.parts import canonical
+from offsite.steps.export import ORIGIN
+from offsite.steps.places import COMPANIONS
+from offsite.steps.publishing import DRAFT
+from offsite.steps.workspace import Workspace
+from offsite.store import whole_folder, write_whole
+
+
+def finish_emulator(
+    space: Workspace, made: Loaded, facts: EmulatorFacts, draft: EmulatorRecord
+) -> None:
+    """Write an emulator bundle.
+
+    Raises:
+        BundleError: the receiver's own check would refuse it.
+    """
+
+    def fill(folder: Path) -> None:
+        save(made, folder)
+        strip_companions(folder)
+
+    write_whole(space.folder / DRAFT, canonical(draft.wire()))
+    fields = {"architecture": family(made.model).architecture, "dtype": str(made.dtype)[6:]}
+    _finish(space, fill, {**fields, "facts": facts}, check_contents)
+
+
+def finish_adapter(
+    space: Workspace, changes: Mapping[str, Tensor], facts: AdapterFacts, architecture: str
+) -> None:
+    """Write an adapter bundle. Its changes are float32."""
+
+    def fill(folder: Path) -> None:
+        tensors = {name: value.cpu().contiguous() for name, value in changes.items()}
+        save_file(tensors, folder / ADAPTER)
+
+    fields = {"architecture": architecture, "dtype": "float32", "facts": facts}
+    _finish(space, fill, fields, read_manifest)
+
+
+def finish_model(space: Workspace, made: Loaded, original: Path, origin: Origin) -> None:
+    """Write a plugged-in model, with what stood beside the original: tokenizer, licence, template.
+
+    Hidden files, and such as `LICENSE (copy)`, stay behind. It is signed when it is delivered.
+    """
+    space.begin_result()
+    write_whole(space.folder / ORIGIN, canonical(origin.wire()))
+    with whole_folder(space.result) as folder:
+        save(made, folder)
+        for path in {found for pattern in COMPANIONS for found in original.glob(pattern)}:
+            made_anew = path.name == "config.json" or path.name.endswith(".index.json")
+            if path.is_file() and is_plain(path.name) and not made_anew:
+                shutil.copyfile(path, folder / path.name)
+
+
+def _finish(
+    space: Workspace,
+    fill: Callable[[Path], None],
+    fields: Mapping[str, object],
+    check: Callable[[Path], object],
+) -> None:
+    space.begin_result()
+    parties = {"made_by": space.party.id, "made_for": space.peer_id}
+    with whole_folder(space.result) as folder:
+        fill(folder)
+        write_manifest(folder, name=space.name, **parties, **fields)
+        check(folder)

@@ -1,0 +1,108 @@
+"""The step that trains, as a Ray job: the same step, in a worker of Ray Train.
+
+Only the driver, which is this process, writes events: Ray prefixes and deduplicates what workers
+print. The worker sends its own through a queue; the last of them is what the step ended with.
+"""
+
+import threading
+from typing import Any
+
+import ray
+from ray.train import RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+from ray.util.queue import Empty, Queue
+
+from offsite.api import Resources
+from offsite.errors import OffsiteError
+from offsite.events import Event, Monitor, failure
+from offsite.steps.pod import Pod
+from offsite.task import Task
+from offsite.usage import peak_memory
+
+_ENDS = ("done", "failed")
+
+
+def run_on_ray(pod: Pod, monitor: Monitor) -> Event:
+    """Run the step in a worker of Ray Train, and tell its events here.
+
+    Returns:
+        the event that it ended with: `done`, or `failed`.
+
+    Raises:
+        OffsiteError: the worker, or Ray, ended without a word.
+    """
+    ray.init()
+    events = _Events(Queue(actor_options={"num_cpus": 0}), monitor)
+    told = {name: value for name, value in pod.environ.items() if name.startswith("OFFSITE_")}
+    trainer = TorchTrainer(
+        _step,
+        train_loop_config={"task": pod.task.wire(), "environ": told, "queue": events.queue},
+        scaling_config=_scaling(pod.task.job.spec.resources),
+        run_config=RunConfig(storage_path=str(pod.scratch / "ray")),
+    )
+    events.start()
+    try:
+        trainer.fit()
+    except Exception as error:
+        # what the worker said of itself says more than what Ray says of the worker
+        if (last := events.stop()) is None:
+            raise OffsiteError(f"the worker of Ray Train is gone: {error}") from error
+        return last
+    if (last := events.stop()) is None:
+        raise OffsiteError("the worker of Ray Train ended without a word")
+    return last
+
+
+def _scaling(wanted: Resources) -> ScalingConfig:
+    resources = {"CPU": float(wanted.cpus_per_worker)}
+    if wanted.gpus_per_worker:
+        resources["GPU"] = float(wanted.gpus_per_worker)
+    use_gpu = wanted.gpus_per_worker > 0
+    return ScalingConfig(num_workers=1, use_gpu=use_gpu, resources_per_worker=resources)
+
+
+def _step(config: dict[str, Any]) -> None:
+    """Run in the worker: the step, whose events go to the driver."""
+    # the driver, which shares the pod's memory, needs no torch
+    from offsite.stages.pod import run_work
+
+    queue: Queue = config["queue"]
+    pod = Pod(Task.model_validate_json(config["task"]), config["environ"])
+    try:
+        run_work(pod, Monitor(queue.put))
+    except BaseException as error:
+        queue.put(failure(error))
+        raise
+    queue.put({"event": "done", "peakMemoryBytes": peak_memory()})
+
+
+class _Events(threading.Thread):
+    """Passes the worker's events on, but for the one that it ended with."""
+
+    def __init__(self, queue: Queue, monitor: Monitor) -> None:
+        super().__init__(daemon=True)
+        self.queue = queue
+        self._monitor = monitor
+        self._over = threading.Event()
+        self._last: Event | None = None
+
+    def run(self) -> None:
+        """Pass on what comes, until the worker is over and all was passed on."""
+        while True:
+            over = self._over.is_set()
+            try:
+                event: Event = self.queue.get(timeout=0.5)
+            except Empty:
+                if over:
+                    return
+                continue
+            if event["event"] in _ENDS:
+                self._last = event
+            else:
+                self._monitor.emit(event)
+
+    def stop(self) -> Event | None:
+        """Wait for what is still to come; give what the worker ended with."""
+        self._over.set()
+        self.join()
+        return self._last

@@ -1,0 +1,36 @@
+"""The step in the middle: what a stage makes of its inputs, whichever stage it is."""
+
+from collections.abc import Mapping
+
+from offsite.events import Monitor
+from offsite.stages.distill import make_emulator
+from offsite.stages.plug_in import make_model
+from offsite.stages.tune import make_adapter
+from offsite.steps.inputs import Inputs
+from offsite.steps.workspace import Workspace
+from offsite.train import Checkpoints
+
+
+def work(
+    space: Workspace,
+    inputs: Inputs,
+    digests: Mapping[str, str],
+    checkpoints: Checkpoints,
+    monitor: Monitor,
+) -> None:
+    """Make the result of a job; what the peer sent was opened into its workspace.
+
+    Args:
+        digests: of the inputs by name; `bundle` is that of the envelope that was opened.
+
+    Raises:
+        OffsiteError: what went wrong; there is no result.
+    """
+    spec = space.spec
+    if spec.distill is not None:
+        make_emulator(space, spec.distill, inputs, digests["model"], checkpoints, monitor)
+    elif spec.tune is not None:
+        make_adapter(space, spec.tune, inputs, digests["bundle"], checkpoints, monitor)
+    elif spec.plug_in is not None:
+        model, bundle = digests["model"], digests["bundle"]
+        make_model(space, spec.plug_in, inputs, model, bundle, monitor)

@@ -1,0 +1,169 @@
+"""The last step of plug-in: sign the model, and bring it to a folder or into the private store."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from offsite.bundle import PROVENANCE, Origin, write_provenance
+from offsite.bundle.provenance import LARGEST_PROVENANCE, read_provenance
+from offsite.errors import BundleError, InputError, ModelError, NotFoundError
+from offsite.events import Monitor
+from offsite.exchange import Mailbox
+from offsite.sealing import PublicRing
+from offsite.steps.places import digest_of_model, model_digest
+from offsite.steps.workspace import Workspace
+from offsite.store import FolderStore, link_or_copy, whole_folder
+from offsite.store.library import Library
+from offsite.store.open import refuse_same_place
+
+ORIGIN = "origin.json"
+"""What a plugged-in model that is not signed yet was made of."""
+
+
+class Export(Protocol):
+    """A place for a finished model."""
+
+    @property
+    def uri(self) -> str:
+        """The place, for people and programs."""
+        ...
+
+    def is_taken(self) -> bool:
+        """Whether something is there."""
+        ...
+
+    def holds(self, digest: str) -> bool:
+        """Whether the model of this digest is there, whole."""
+        ...
+
+    def deliver(self, model: Path, monitor: Monitor) -> None:
+        """Bring a finished model to its place."""
+        ...
+
+
+def export_of(space: Workspace, mailbox: Mailbox) -> Export:
+    """Find where the model of a job goes; without a location, into the party's own home.
+
+    Raises:
+        InputError: it is in the exchange, where the peer would read it.
+    """
+    assert space.spec.plug_in is not None
+    party, export = space.party, space.spec.plug_in.export
+    if export is not None and export.to.startswith("s3://"):
+        return BucketExport(export.to.rstrip("/"), party.library, mailbox.ring.public())
+    folder = party.path(export.to) if export else party.home / "models" / space.name
+    refuse_same_place(mailbox.store, FolderStore(folder))
+    return FolderExport(folder)
+
+
+def already_delivered(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> bool:
+    """Look whether this very job's model is at its place, and tell so; one that waits goes there.
+
+    Raises:
+        InputError: there is something else.
+    """
+    export, note = export_of(space, mailbox), space.published()
+    ours = note is not None and note.fingerprint == space.fingerprint
+    if space.result.exists():
+        deliver(space, mailbox, monitor)
+        return True
+    if not export.is_taken():
+        return False
+    if note is None or not ours:
+        raise InputError(f"{export.uri} is there already; name another place, or another job")
+    if not export.holds(note.digest):
+        raise InputError(
+            f"{export.uri} is not what this job wrote; move it away to have it made again"
+        )
+    monitor.artifact(space.name, note.digest, export.uri, note.size)
+    return True
+
+
+def deliver(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
+    """Sign the model that was made, and bring it to its place, if it is not there yet.
+
+    Raises:
+        InputError: there is something else.
+    """
+    export = export_of(space, mailbox)
+    origin = Origin.model_validate_json((space.folder / ORIGIN).read_bytes())
+    digest, note = model_digest(space.result), space.published()
+    ours = note is not None and (note.fingerprint, note.digest) == (space.fingerprint, digest)
+    if export.is_taken() and not ours:
+        raise InputError(f"{export.uri} is there already; name another place, or another job")
+    size = sum(path.stat().st_size for path in space.result.iterdir())
+    if not (ours and export.holds(digest)):
+        write_provenance(space.result, mailbox.ring, origin)
+        space.remember(digest, size)
+        export.deliver(space.result, monitor)
+    monitor.artifact(space.name, digest, export.uri, size)
+
+
+@dataclass(frozen=True)
+class FolderExport:
+    """A folder; it appears whole."""
+
+    folder: Path
+
+    @property
+    def uri(self) -> str:
+        """See `Export.uri`."""
+        return self.folder.as_uri()
+
+    def is_taken(self) -> bool:
+        """See `Export.is_taken`. An empty folder is a place to fill."""
+        return self.folder.exists() and not (self.folder.is_dir() and _is_empty(self.folder))
+
+    def holds(self, digest: str) -> bool:
+        """See `Export.holds`."""
+        try:
+            return model_digest(self.folder) == digest
+        except ModelError:
+            return False
+
+    def deliver(self, model: Path, monitor: Monitor) -> None:
+        """See `Export.deliver`."""
+        with whole_folder(self.folder) as scratch:
+            for path in model.iterdir():
+                link_or_copy(path, scratch / path.name)
+                monitor.check()
+
+
+@dataclass(frozen=True)
+class BucketExport:
+    """A prefix of the private store. What says what the model is, is written last."""
+
+    uri: str
+    library: Library
+    own: PublicRing
+
+    def is_taken(self) -> bool:
+        """See `Export.is_taken`."""
+        return bool(self.library.sizes(self.uri))
+
+    def holds(self, digest: str) -> bool:
+        """See `Export.holds`. The store is trusted, so that sizes suffice."""
+        try:
+            content = self.library.read(f"{self.uri}/{PROVENANCE}", LARGEST_PROVENANCE)
+            files = read_provenance(content, [self.own], self.uri).files
+        except (NotFoundError, BundleError):
+            return False
+        there = self.library.sizes(self.uri)
+        told = digest_of_model({name: entry.sha256 for name, entry in files.items()})
+        return told == digest and all(there.get(n) == e.size for n, e in files.items())
+
+    def deliver(self, model: Path, monitor: Monitor) -> None:
+        """See `Export.deliver`."""
+        tracker = monitor.track("export", sum(1 for _ in model.iterdir()))
+
+        def done() -> None:
+            tracker.advance()
+            monitor.check()
+
+        self.library.put_folder(model, self.uri, PROVENANCE, done)
+
+
+def _is_empty(folder: Path) -> bool:
+    found: Iterator[Path] = folder.iterdir()
+    return next(found, None) is None

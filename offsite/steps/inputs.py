@@ -1,0 +1,48 @@
+"""What a job reads of its own party: found, or copied, to this disk, and known by digests."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from offsite.api import JobSpec
+from offsite.steps.party import Party
+from offsite.steps.places import model_digest, text_digest
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The texts of a job by what they are for, and the model of a model owner's."""
+
+    texts: dict[str, Path]
+    model: Path | None
+
+    def digests(self) -> dict[str, str]:
+        """Compute the digest of each.
+
+        Raises:
+            DataError, ModelError: one is not there, or is not what it should be.
+        """
+        found = {key: text_digest(path) for key, path in self.texts.items()}
+        return found | ({"model": model_digest(self.model)} if self.model else {})
+
+
+def inputs_of(spec: JobSpec, party: Party) -> Inputs:
+    """Find what a job reads.
+
+    Raises:
+        InputError, ModelError, StorageError: a store or a hub did not give it.
+    """
+    texts = {key: party.text(location) for key, location in _texts(spec).items() if location}
+    models = [section.model for section in (spec.distill, spec.plug_in) if section]
+    return Inputs(texts, party.model(models[0]) if models else None)
+
+
+def _texts(spec: JobSpec) -> dict[str, str | None]:
+    if job := spec.distill:
+        corpus = job.training.corpus if job.training else None
+        calibration = job.emulator.calibration or corpus
+        return {"corpus": corpus, "calibration": calibration, "evaluate": job.evaluate}
+    if tune := spec.tune:
+        data = tune.data
+        evaluate = tune.evaluate or data.validation
+        return {"train": data.train, "validation": data.validation, "evaluate": evaluate}
+    return {"evaluate": spec.plug_in.evaluate if spec.plug_in else None}

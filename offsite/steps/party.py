@@ -1,0 +1,130 @@
+"""One organization, as a step of a stage sees it on the machine that it runs on.
+
+A party's home holds `keys/` and `peers/` (who it is and whom it knows), `records/` (the emulators
+that it sent, by envelope), `published/` (which job published what to whom), `books/` (sequences,
+ledger, uses), `models/` (plugged-in models), and `work/` and `journals/`, which hold what is under
+way, are emptied when it is done, and may be deleted at any time, as `copies/` of the private store.
+On a cluster records and notes are in the private store, and a home lasts as long as its pod.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from offsite.bundle import EmulatorRecord
+from offsite.errors import BundleError, InputError
+from offsite.sealing.parts import canonical
+from offsite.steps.places import MODEL_FILES, from_hub
+from offsite.store import local_path
+from offsite.store.library import Library
+from offsite.store.shelf import FolderShelf, Shelf
+
+Note = TypeVar("Note", bound=BaseModel)
+_CLAIM = "pvc://"
+
+
+@dataclass(frozen=True)
+class Party:
+    """One organization."""
+
+    id: str
+    home: Path
+    """The folder for what is under way."""
+    library: Library
+    shelf: Shelf
+    """What is kept: records of emulators, and what was published."""
+    base: Path = Path()
+    """What relative paths in a job are relative to."""
+    checkpoint_seconds: float = 60.0
+    claims: Path | None = None
+    """Where volume claims are mounted; None: this is no cluster."""
+    max_kept_blocks: float = 1.0
+    """The largest share of the middle blocks that an emulator may keep."""
+
+    @classmethod
+    def on_this_machine(
+        cls, party: str, home: Path, library: Library, base: Path, checkpoint_seconds: float
+    ) -> "Party":
+        """Describe a party all of whose things are in its home."""
+        shelf = FolderShelf(home)
+        return cls(party, home, library, shelf, base, checkpoint_seconds=checkpoint_seconds)
+
+    def model(self, location: str) -> Path:
+        """Find the folder of a model that a job names; of one elsewhere, get a copy.
+
+        Raises:
+            ModelError: a hub did not give what was asked for.
+            InputError, StorageError: the private store did not.
+        """
+        if location.startswith("hf://"):
+            return from_hub(location.removeprefix("hf://"))
+        if location.startswith("s3://"):
+            return self.library.folder(location, MODEL_FILES)
+        return self.path(location)
+
+    def text(self, location: str) -> Path:
+        """Find the file of a text that a job names; of one elsewhere, get a copy.
+
+        Raises:
+            InputError, StorageError: the private store did not give it.
+        """
+        return self.library.file(location) if location.startswith("s3://") else self.path(location)
+
+    def path(self, location: str) -> Path:
+        """Find a path that a job names; a relative one is relative to the job.
+
+        Raises:
+            InputError: it is on a volume claim, and this is no cluster; or it leads out of it.
+        """
+        if not location.startswith(_CLAIM):
+            return (self.base / local_path(location)).resolve()
+        if self.claims is None:
+            raise InputError(
+                f"{location} is a volume of a cluster; name a path or s3://bucket/path"
+            )
+        claim, _, rest = location.removeprefix(_CLAIM).partition("/")
+        path = (self.claims / claim / rest).resolve()
+        if not path.is_relative_to((self.claims / claim).resolve()):
+            raise InputError(f"{location} leads out of its volume")
+        return path
+
+    def keep_record(self, record: EmulatorRecord) -> None:
+        """Keep what is to be remembered of an emulator, before it is sent."""
+        self.shelf.write(_record_name(record.digest), canonical(record.wire()))
+
+    def record(self, digest: str) -> EmulatorRecord:
+        """Read what is remembered of an emulator that was sent.
+
+        Raises:
+            BundleError: this party sent no such emulator.
+        """
+        name = _record_name(digest)
+        found = self.note(name, EmulatorRecord)
+        if found is None:
+            raise BundleError(
+                f"{self.id} has sent no emulator {digest}: {self.shelf.uri(name)} is not there"
+            )
+        return found
+
+    def note(self, name: str, kind: type[Note]) -> Note | None:
+        """Read a note; None: there is none.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        content = self.shelf.read(name)
+        if content is None:
+            return None
+        try:
+            return kind.model_validate_json(content)
+        except ValidationError as error:
+            raise InputError(
+                f"{self.shelf.uri(name)} is damaged, or of another version of offsite; restore it "
+                "from a backup"
+            ) from error
+
+
+def _record_name(digest: str) -> str:
+    return f"records/{digest.removeprefix('sha256:')}.json"

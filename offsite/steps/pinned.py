@@ -1,0 +1,44 @@
+"""The books of a step on a cluster: its operator decided, and wrote down, what this pod may do."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from offsite.errors import BundleError, InputError
+from offsite.sealing.envelope import Grant
+
+
+@dataclass(frozen=True)
+class PinnedBooks:
+    """The one envelope that may be opened, and the one sequence that is sent in."""
+
+    envelope: str | None
+    sequence: int | None
+
+    def accepted(self, peer: str, name: str) -> list[list[Any]]:
+        """See `Books.accepted`: the ledger is in the OffsitePeer's status."""
+        return []
+
+    def accept(self, peer: str, name: str, sequence: int, digest: str) -> None:
+        """See `Books.accept`.
+
+        Raises:
+            BundleError: it is not the envelope that the operator has entered.
+        """
+        if digest != self.envelope:
+            raise BundleError(f"{name} of {peer} ({digest}) was not accepted by the operator")
+
+    def allot(self, peer: str, name: str, job: str, spent: int = 0) -> int:
+        """See `Books.allot`.
+
+        Raises:
+            InputError: an envelope lies in that sequence, or in a later one, already.
+        """
+        if self.sequence is None or spent >= self.sequence:
+            raise InputError(
+                f"sequence {self.sequence} of {name} for {peer} is taken in the exchange: the "
+                "OffsitePeer's status was lost; restore it, or submit the job under another name"
+            )
+        return self.sequence
+
+    def use(self, emulator: str, adapter: str, grant: Grant) -> None:
+        """See `Books.use`: the operator counted it when it entered the envelope."""

@@ -1,0 +1,165 @@
+"""A step in a pod: what its task and its mounted files say, and what it hands to the next step.
+
+Steps hand things on below `work/<uid of the job>/` in the party's private store: `opened`, `result`
+with the notes beside it, and checkpoints. None does again what an earlier attempt of it did.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from offsite.bundle import MANIFEST
+from offsite.errors import BundleError, InputError
+from offsite.events import Monitor
+from offsite.exchange import Mailbox, Reference
+from offsite.exchange.home import passphrase_of
+from offsite.sealing import load_ring
+from offsite.sealing.peers import Peers
+from offsite.steps.export import ORIGIN, deliver
+from offsite.steps.opening import open_bundle
+from offsite.steps.party import Party
+from offsite.steps.pinned import PinnedBooks
+from offsite.steps.publishing import DRAFT, send
+from offsite.steps.workspace import ATTEMPT, Workspace
+from offsite.store import write_whole
+from offsite.store.library import Library
+from offsite.store.open import open_store
+from offsite.store.shelf import Shelf, shelf_of
+from offsite.task import Task
+
+_NOTES = (DRAFT, ORIGIN, ATTEMPT)
+"""What goes with a result. The last one is handed on last: where it is, the result is."""
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A task, and where the files are that it needs: as the operator mounts them, by default."""
+
+    task: Task
+    environ: Mapping[str, str]
+
+    @property
+    def scratch(self) -> Path:
+        """Where the pod may write; it goes with it."""
+        return Path(self.environ.get("OFFSITE_SCRATCH", "/tmp/offsite"))
+
+    def party(self, mailbox: Mailbox | None = None) -> Party:
+        """Describe the party whose pod this is."""
+        exchange = mailbox.store if mailbox else None
+        library = Library(self.scratch / "copies", exchange, self.environ)
+        return Party(
+            id=self.task.party,
+            home=self.scratch,
+            library=library,
+            shelf=shelf_of(self.task.private, library),
+            checkpoint_seconds=self.task.checkpoint_seconds,
+            claims=Path(self.environ.get("OFFSITE_CLAIMS", "/mnt/claims")),
+            max_kept_blocks=self.task.max_kept_blocks,
+        )
+
+    def mailbox(self) -> Mailbox:
+        """Open the exchange, for a step that holds keys.
+
+        Raises:
+            InputError: the keys are of another party, or the peer's public file is not the peer's.
+        """
+        task, alias = self.task, self.task.job.spec.peer
+        assert task.exchange is not None
+        assert task.public is not None
+        keys = Path(self.environ.get("OFFSITE_RING", "/etc/offsite/identity/ring.json"))
+        ring, peers = load_ring(keys, passphrase_of(self.environ)), Peers(self.scratch / "peers")
+        peer = peers.add(task.public.encode(), f"OffsitePeer {alias}", alias)
+        for found, wanted, what in (
+            (ring.id, task.party, "the identity"),
+            (peer.id, task.peer_id, f"the OffsitePeer {alias}"),
+        ):
+            if found != wanted:
+                raise InputError(f"{what} holds the keys of {found}, not of {wanted}")
+        store = open_store(task.exchange, "OFFSITE_EXCHANGE", self.environ)
+        books = PinnedBooks(task.envelope, task.sequence)
+        return Mailbox(ring, peers, store, books, scratch=self.scratch / "journals")
+
+    def space(self, party: Party) -> Workspace:
+        """Make the workspace: the job's uid stands for everything that decides its result."""
+        task, folder = self.task, self.scratch / "work"
+        folder.mkdir(parents=True, exist_ok=True)
+        name, spec = task.job.metadata.name, task.job.spec
+        return Workspace(party, name, spec, task.peer_id, task.uid, folder, uid=task.uid)
+
+
+def run_open(pod: Pod, monitor: Monitor) -> None:
+    """Open the envelope that the operator entered, and hand on what was in it.
+
+    Raises:
+        BundleError: it may not be used.
+        StorageError: a store did not give or take it.
+    """
+    task, mailbox = pod.task, pod.mailbox()
+    party = pod.party(mailbox)
+    space, name = pod.space(party), f"work/{task.uid}/opened"
+    envelope = mailbox.incoming(task.job.spec.peer, _pinned(task))
+    open_bundle(space, envelope, mailbox, monitor)
+    tracker = monitor.track("hand on", sum(1 for _ in space.opened.iterdir()))
+    party.shelf.put(space.opened, name, MANIFEST, tracker.advance)
+
+
+def _pinned(task: Task) -> Reference:
+    spec = task.job.spec
+    named = spec.tune.bundle if spec.tune else spec.plug_in.adapter if spec.plug_in else ""
+    return Reference(Reference.parse(named).name, task.envelope)
+
+
+def run_publish(pod: Pod, monitor: Monitor) -> None:
+    """Publish the result that was handed on: to the peer, or to where the plugged-in model goes.
+
+    Raises:
+        BundleError: there is none.
+        StorageError: a store did not give or take it.
+    """
+    task, mailbox = pod.task, pod.mailbox()
+    party = pod.party(mailbox)
+    space = pod.space(party)
+    _fetch_result(task, space)
+    (send if task.job.spec.plug_in is None else deliver)(space, mailbox, monitor)
+    party.shelf.remove(f"work/{task.uid}")
+
+
+def has_result(task: Task, shelf: Shelf) -> bool:
+    """Whether an earlier attempt handed on its result, whole."""
+    return shelf.read(f"work/{task.uid}/notes/{_NOTES[-1]}") is not None
+
+
+def keep_result(task: Task, space: Workspace, monitor: Monitor) -> None:
+    """Hand on a result and the notes beside it."""
+    shelf, last = space.party.shelf, _last(space)
+    tracker = monitor.track("hand on", sum(1 for _ in space.result.iterdir()))
+    shelf.put(space.result, f"work/{task.uid}/result", last, tracker.advance)
+    for note in _NOTES:
+        with suppress(FileNotFoundError):
+            shelf.write(f"work/{task.uid}/notes/{note}", (space.folder / note).read_bytes())
+
+
+def _fetch_result(task: Task, space: Workspace) -> None:
+    """Get a result that was handed on.
+
+    Raises:
+        BundleError: there is none.
+    """
+    shelf = space.party.shelf
+    folder = shelf.folder(f"work/{task.uid}/result", _last(space))
+    if folder is None or not has_result(task, shelf):
+        raise BundleError(f"there is no result at {shelf.uri(f'work/{task.uid}')}")
+    for note in _NOTES:
+        if (content := shelf.read(f"work/{task.uid}/notes/{note}")) is not None:
+            write_whole(space.folder / note, content)
+    lay_out(folder, space.result)
+
+
+def lay_out(folder: Path, place: Path) -> None:
+    """Give a workspace what lies on a shelf: it may be large, and is on this disk already."""
+    place.symlink_to(folder, target_is_directory=True)
+
+
+def _last(space: Workspace) -> str:
+    return MANIFEST if space.spec.plug_in is None else "config.json"

@@ -1,0 +1,120 @@
+"""Where one job does its work, what it hands from step to step, and what it published."""
+
+import hashlib
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from offsite.api import JobSpec
+from offsite.errors import InputError
+from offsite.sealing.parts import canonical
+from offsite.steps.party import Party
+from offsite.store import locked, new_folder, write_whole
+
+ATTEMPT = "attempt"
+"""The id under which a result is sent; one that is made anew takes a sequence of its own."""
+
+
+class Published(BaseModel):
+    """What a job published, and of which inputs it was made."""
+
+    fingerprint: str
+    digest: str
+    """Of the envelope, or of the plugged-in model."""
+    size: int
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folder in which one job, with given inputs, does its work."""
+
+    party: Party
+    name: str
+    """The job's, and that of what it publishes."""
+    spec: JobSpec
+    peer_id: str
+    """The id of the party that `spec.peer` is an alias of."""
+    fingerprint: str
+    """Of everything that decides the result: another one is another job."""
+    folder: Path
+    """Where it keeps what a later attempt can use."""
+    uid: str | None = None
+    """Of the job on a cluster, under which its result is sent; None: one is drawn."""
+
+    @property
+    def result(self) -> Path:
+        """Where its finished result lies until it is sent."""
+        return self.folder / "result"
+
+    @property
+    def opened(self) -> Path:
+        """Where what the peer sent comes to lie."""
+        return self.folder / "opened"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where training keeps its checkpoint."""
+        return self.folder / "checkpoint" / "checkpoint.safetensors"
+
+    @property
+    def _published(self) -> str:
+        return f"published/{self.spec.stage.lower()}/{self.spec.peer}/{self.name}.json"
+
+    def published(self) -> Published | None:
+        """Read what this job published, or was about to publish when it was cut off."""
+        return self.party.note(self._published, Published)
+
+    def remember(self, digest: str, size: int) -> None:
+        """Note what is about to be published; `size` in bytes."""
+        note = Published(fingerprint=self.fingerprint, digest=digest, size=size)
+        self.party.shelf.write(self._published, note.model_dump_json().encode())
+
+    def begin_result(self) -> None:
+        """Give the result that is about to be made an id to be sent under."""
+        write_whole(self.folder / ATTEMPT, (self.uid or secrets.token_hex(16)).encode())
+
+    def clear(self) -> None:
+        """Delete what only a later attempt could have used."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def fingerprint_of(spec: JobSpec, inputs: Mapping[str, str]) -> str:
+    """Compute one digest over everything that decides a job's result.
+
+    Args:
+        inputs: the digest of each input, by its name.
+    """
+    facts = {"spec": spec.decides(), "inputs": dict(inputs)}
+    return hashlib.sha256(canonical(facts)).hexdigest()
+
+
+@contextmanager
+def workspace(
+    party: Party, name: str, spec: JobSpec, peer_id: str, inputs: Mapping[str, str]
+) -> Iterator[Workspace]:
+    """Open the folder of one job, and keep every other process out of it.
+
+    Args:
+        inputs: what else decides the result: the digest of each input, by its name.
+
+    Raises:
+        OffsiteError: another process runs the same job.
+    """
+    fingerprint = fingerprint_of(spec, inputs)
+    folder = party.home / "work" / f"{name}-{fingerprint[:12]}"
+    space = Workspace(party, name, spec, peer_id, fingerprint, folder)
+    lock = party.home / "work" / f"{spec.peer}.{name}.lock"
+    with locked(lock, f"another process runs the job {name}"), new_folder(folder):
+        try:
+            yield space
+        except InputError:
+            # the same job would fail again: only a checkpoint or a result is worth its place
+            if not space.checkpoint.exists() and not space.result.exists():
+                space.clear()
+            raise
+        space.clear()

@@ -1,0 +1,139 @@
+"""Where a party keeps what outlives a process: a folder, or a prefix of its private store."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from offsite.errors import NotFoundError
+from offsite.store.disk import disk_errors, link_or_copy, whole_folder, write_whole
+from offsite.store.library import Library
+
+LARGEST_NOTE = 64 << 20
+
+
+class Shelf(Protocol):
+    """Notes and folders by name. What is written appears whole or not at all."""
+
+    def uri(self, name: str) -> str:
+        """Name a note or a folder, for people."""
+        ...
+
+    def read(self, name: str) -> bytes | None:
+        """Read a note; None: there is none.
+
+        Raises:
+            StorageError: it was not given.
+        """
+        ...
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a note.
+
+        Raises:
+            StorageError: it was not taken.
+        """
+        ...
+
+    def folder(self, name: str, last: str) -> Path | None:
+        """Get a folder on this disk, to be read only; None: there is none that is whole.
+
+        Args:
+            last: the file that was written last.
+        """
+        ...
+
+    def put(self, folder: Path, name: str, last: str, done: Callable[[], object]) -> None:
+        """Keep a copy of a folder's files.
+
+        Args:
+            last: the file that is written last: where it is, all are.
+            done: called after each file.
+        """
+        ...
+
+    def remove(self, name: str) -> None:
+        """Delete a folder and all that is in it."""
+        ...
+
+
+@dataclass(frozen=True)
+class FolderShelf:
+    """A shelf on this machine's disk, or on a volume."""
+
+    root: Path
+
+    def uri(self, name: str) -> str:
+        """See `Shelf.uri`."""
+        return str(self.root / name)
+
+    def read(self, name: str) -> bytes | None:
+        """See `Shelf.read`."""
+        path = self.root / name
+        with disk_errors(path):
+            return path.read_bytes() if path.is_file() else None
+
+    def write(self, name: str, content: bytes) -> None:
+        """See `Shelf.write`."""
+        write_whole(self.root / name, content)
+
+    def folder(self, name: str, last: str) -> Path | None:
+        """See `Shelf.folder`."""
+        path = self.root / name
+        return path if (path / last).is_file() else None
+
+    def put(self, folder: Path, name: str, last: str, done: Callable[[], object]) -> None:
+        """See `Shelf.put`: the folder is renamed when it is whole."""
+        with whole_folder(self.root / name) as scratch:
+            for path in sorted(folder.iterdir()):
+                link_or_copy(path, scratch / path.name)
+                done()
+
+    def remove(self, name: str) -> None:
+        """See `Shelf.remove`."""
+        shutil.rmtree(self.root / name, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class BucketShelf:
+    """A shelf in the party's private S3 store."""
+
+    library: Library
+    root: str
+    """`s3://bucket/prefix`."""
+
+    def uri(self, name: str) -> str:
+        """See `Shelf.uri`."""
+        return f"{self.root}/{name}"
+
+    def read(self, name: str) -> bytes | None:
+        """See `Shelf.read`."""
+        try:
+            return self.library.read(self.uri(name), LARGEST_NOTE)
+        except NotFoundError:
+            return None
+
+    def write(self, name: str, content: bytes) -> None:
+        """See `Shelf.write`."""
+        self.library.write(self.uri(name), content)
+
+    def folder(self, name: str, last: str) -> Path | None:
+        """See `Shelf.folder`."""
+        whole = last in self.library.sizes(self.uri(name))
+        return self.library.folder(self.uri(name), ("*",)) if whole else None
+
+    def put(self, folder: Path, name: str, last: str, done: Callable[[], object]) -> None:
+        """See `Shelf.put`."""
+        self.library.put_folder(folder, self.uri(name), last, done)
+
+    def remove(self, name: str) -> None:
+        """See `Shelf.remove`."""
+        self.library.remove(self.uri(name))
+
+
+def shelf_of(location: str, library: Library) -> Shelf:
+    """Open the shelf at `file:///folder` or `s3://bucket/prefix`."""
+    if location.startswith("s3://"):
+        return BucketShelf(library, location.rstrip("/"))
+    return FolderShelf(Path(location.removeprefix("file://")))

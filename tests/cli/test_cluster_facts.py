@@ -1,0 +1,162 @@
+"""What the CLI makes of a job's resource: state, reason, exit code, rows."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from offsite_cli.cluster.facts import duration as said
+from offsite_cli.cluster.facts import exit_code, settled, why
+from offsite_cli.cluster.rows import aligned, page, row, wide_row
+from offsite_cli.cluster.telling import told
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+TRAINING = {"type": "Running", "status": "True", "reason": "Training", "message": "step 3"}
+ACCEPTED = {"type": "Accepted", "status": "True", "reason": "Accepted", "message": "taken up"}
+
+
+def job(**status: Any) -> dict[str, Any]:
+    """Make a job's resource with a status."""
+    metadata = {"name": "adapter", "generation": 1, "creationTimestamp": "2026-01-01T23:00:00Z"}
+    spec = {"stage": "Tune", "peer": "lab"}
+    return {"metadata": metadata, "spec": spec, "status": {"observedGeneration": 1, **status}}
+
+
+def failed(reason: str, state: str = "Failed") -> dict[str, Any]:
+    """Make a job that failed for a reason."""
+    condition = {"type": "Failed", "status": "True", "reason": reason, "message": "so it is"}
+    return job(state=state, conditions=[ACCEPTED, condition])
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        ({}, "NotSeen"),
+        ({"state": "Pending", "conditions": [ACCEPTED]}, "Accepted"),
+        ({"state": "Running", "conditions": [ACCEPTED, TRAINING]}, "Training"),
+        (
+            {
+                "state": "Pending",
+                "conditions": [{**ACCEPTED, "status": "False", "reason": "PeerNotFound"}],
+            },
+            "PeerNotFound",
+        ),
+        (
+            {
+                "state": "Pending",
+                "conditions": [
+                    ACCEPTED,
+                    {**TRAINING, "status": "False", "reason": "WaitingForPod"},
+                ],
+            },
+            "WaitingForPod",
+        ),
+        (
+            {
+                "state": "Suspended",
+                "conditions": [
+                    ACCEPTED,
+                    {**TRAINING, "status": "False"},
+                    {"type": "Suspended", "status": "True", "reason": "Asked"},
+                ],
+            },
+            "Asked",
+        ),
+        ({"state": "Ahead", "conditions": [{"type": "New", "reason": "Newer"}]}, "Newer"),
+    ],
+)
+def test_a_state_is_explained_by_its_condition(status: dict[str, Any], reason: str) -> None:
+    assert why(job(**status)).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        ("DataError", 2),
+        ("BundleError", 2),
+        ("ImagePullFailed", 2),
+        ("InvalidPod", 2),
+        ("NotAllowed", 4),
+        ("EgressDisabled", 4),
+        ("UnreachableError", 4),
+        ("BackoffLimitExceeded", 1),
+        ("DeadlineExceeded", 1),
+        ("StorageError", 1),
+        ("ZeroDivisionError", 1),
+    ],
+)
+def test_a_failure_has_the_exit_code_of_its_reason(reason: str, code: int) -> None:
+    assert exit_code(failed(reason)) == code
+
+
+def test_a_complete_job_is_no_failure_and_a_cancelled_one_is() -> None:
+    assert exit_code(job(state="Complete", conditions=[ACCEPTED])) == 0
+    assert exit_code(failed("Cancelled", "Cancelled")) == 1
+
+
+def test_a_job_has_ended_only_when_its_newest_spec_was_heeded() -> None:
+    ended = failed("StorageError")
+    assert settled(ended)
+    newer = {**ended, "metadata": {**ended["metadata"], "generation": 2}}
+    assert not settled(newer)
+    retried = {**ended, "spec": {**ended["spec"], "retries": 1}}
+    assert not settled(retried)
+    heeded = {**retried, "status": {**ended["status"], "retries": 1}}
+    assert settled(heeded)
+    assert not settled(job(state="Running", conditions=[TRAINING]))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-5, "0s"),
+        (59, "59s"),
+        (60, "1m"),
+        (125, "2m5s"),
+        (600, "10m"),
+        (3725, "1h2m"),
+        (86400, "1d"),
+        (90000, "1d1h"),
+        (1e6, "11d"),
+    ],
+)
+def test_a_span_is_said_as_kubectl_does(seconds: float, text: str) -> None:
+    assert said(seconds) == text
+
+
+def test_rows_say_progress_and_why() -> None:
+    progress = {"phase": "tune", "step": 3, "totalSteps": 10, "percent": 30.0, "etaSeconds": 70}
+    running = job(state="Running", conditions=[TRAINING], progress=progress, attempts=2)
+    assert row(running, NOW) == ["adapter", "Tune", "Running", "30%", "lab", "1h"]
+    assert wide_row(running, NOW)[6:] == ["2", "-", "-", "Training", "step 3"]
+    text = "\n".join(page(running, NOW))
+    assert "tune 3/10, 30%, 1m10s to go" in text
+    assert "Running (Training)" in text
+
+
+def test_a_job_that_nobody_has_seen_has_a_row() -> None:
+    unseen = {key: value for key, value in job().items() if key != "status"}
+    assert row(unseen, NOW)[2:4] == ["Pending", "-"]
+    assert "doctor" in wide_row(unseen, NOW)[-1]
+
+
+def test_columns_are_aligned() -> None:
+    assert aligned([["A", "B", "C"], ["long", "x", ""]]) == ["A      B   C", "long   x"]
+
+
+def test_only_what_is_new_is_told() -> None:
+    metric = {"name": "perplexity", "setting": "emulator_tuned", "value": "6.9", "text": None}
+    progress = {"phase": "tune", "step": 1, "totalSteps": 2, "etaSeconds": 1.0}
+    first = job(state="Running", conditions=[TRAINING], progress=progress)
+    second = job(state="Running", conditions=[TRAINING], progress=progress, metrics=[metric])
+    assert [event["event"] for event in told(None, first)] == ["log", "progress"]
+    (event,) = told(first, second)
+    assert (event["event"], event["value"]) == ("metric", 6.9)
+    assert list(told(second, second)) == []
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", None, "much"])
+def test_a_figure_that_no_number_holds_is_none(value: str | None) -> None:
+    metric = {"name": "perplexity", "setting": "plug_in", "value": value}
+    (event,) = told(job(), job(metrics=[metric]))
+    assert event["value"] is None

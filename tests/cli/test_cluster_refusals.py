@@ -1,0 +1,73 @@
+"""Each refusal of the API server says what and what to do, and has its exit code."""
+
+import json
+from typing import Any
+
+import pytest
+import urllib3
+
+from offsite_cli.cluster.errors import AlreadyThere
+from offsite_cli.cluster.refusals import refusal, unreachable
+
+PATH = "/apis/offsite-tuning.dev/v1alpha1/namespaces/lab/offsitejobs"
+
+
+def status(message: str, **more: Any) -> bytes:
+    """Make the body that Kubernetes answers with."""
+    return json.dumps({"kind": "Status", "message": message, **more}).encode()
+
+
+@pytest.mark.parametrize(
+    ("code", "body", "exit_code", "words"),
+    [
+        (401, status("Unauthorized"), 4, "credentials"),
+        (403, status('User "system:anonymous" cannot get'), 4, "credentials"),
+        (403, status('User "ann" cannot create'), 4, "offsite-edit"),
+        (403, status("exceeded quota: few"), 4, "ResourceQuota"),
+        (
+            403,
+            status("being terminated", details={"causes": [{"reason": "NamespaceTerminating"}]}),
+            4,
+            "gone",
+        ),
+        (404, status('offsitejobs "x" not found'), 2, '"x" not found'),
+        (404, b"404 page not found\n", 2, "offsite-crds"),
+        (409, status("the object has been modified", reason="Conflict"), 1, "run it again"),
+        (
+            422,
+            status(
+                "invalid",
+                details={
+                    "kind": "OffsiteJob",
+                    "name": "x",
+                    "causes": [{"field": "spec.peer", "message": "Invalid value: no label"}],
+                },
+            ),
+            2,
+            "spec.peer: Invalid value: no label",
+        ),
+        (400, status("strict decoding error: unknown field"), 2, "unknown field"),
+        (500, status("etcdserver: timeout"), 1, "try again"),
+        (502, b"<html>Bad Gateway</html>", 1, "Bad Gateway"),
+        (503, b"\xff", 1, "503"),
+    ],
+)
+def test_a_refusal_names_the_remedy(code: int, body: bytes, exit_code: int, words: str) -> None:
+    error = refusal(code, body, PATH)
+    assert error.exit_code == exit_code
+    assert words in str(error)
+
+
+def test_what_is_there_already_is_told_apart() -> None:
+    assert isinstance(refusal(409, status("is there", reason="AlreadyExists"), PATH), AlreadyThere)
+
+
+def test_nobody_answering_is_no_traceback() -> None:
+    pool = urllib3.PoolManager(retries=urllib3.Retry(0))
+    with pytest.raises(urllib3.exceptions.HTTPError) as caught:
+        pool.request("GET", "http://127.0.0.1:9/")
+    error = unreachable("https://cluster", caught.value)
+    assert error.exit_code == 4
+    assert "https://cluster: " in str(error)
+    assert "refused" in str(error)
+    assert "object at 0x" not in str(error)

@@ -1,0 +1,148 @@
+"""Flags become the job that a file would have been; what differs is named."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from offsite.config import load_job
+from offsite.errors import InputError, SpecError
+from offsite_cli.app import app
+from offsite_cli.cluster.differences import differences
+from offsite_cli.cluster.files import read_jobs
+from offsite_cli.cluster.spans import seconds
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+FLAGS = {
+    "distill": (
+        "coding-emulator --peer hospital --model hf://HuggingFaceTB/SmolLM2-135M-Instruct@main"
+        " --bottom 2 --top 2 --blocks 18 --heal --calibration data/documentation.jsonl"
+        " --corpus data/documentation.jsonl --steps 2000 --learning-rate 1e-4 --batch-size 16"
+        " --block-size 512 --evaluate data/shared.jsonl"
+    ),
+    "tune": (
+        "coding-adapter --peer lab --seed 1 --bundle coding-emulator"
+        " --train data/private-train.jsonl --validation data/private-validation.jsonl"
+        " --method LoRA --scope All --rank 16 --epochs 3 --steps 600 --learning-rate 1e-3"
+        " --batch-size 8 --block-size 512 --evaluate data/shared.jsonl"
+    ),
+    "plug-in": (
+        "coding-model --peer hospital --model hf://HuggingFaceTB/SmolLM2-135M-Instruct@main"
+        " --adapter coding-adapter --alpha 0.7 --evaluate data/shared.jsonl"
+        " --export models/smollm2-coding"
+    ),
+}
+
+
+def submitted(*arguments: str) -> str:
+    """Run `offsite submit --dry-run`; give what it printed."""
+    done = CliRunner().invoke(app, ["submit", *arguments, "--dry-run"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+@pytest.mark.parametrize("stage", FLAGS)
+def test_flags_make_the_job_of_the_example(stage: str, tmp_path: Path) -> None:
+    printed = tmp_path / "job.yaml"
+    printed.write_text(submitted(stage, *FLAGS[stage].split()), encoding="utf-8")
+    assert load_job(printed) == load_job(EXAMPLES / f"{stage}.yaml")
+
+
+def test_flags_for_the_cluster_have_their_places(tmp_path: Path) -> None:
+    printed = tmp_path / "job.yaml"
+    extra = (
+        "--gpus 1 --cpus 8 --memory 64Gi --engine Job --image registry.example/runtime:1"
+        " --queue fast --priority-class high --node-selector disk=ssd --node-selector a/b=c"
+        " --backoff-limit 4 --deadline 2h --ttl 60"
+    )
+    text = submitted("tune", *FLAGS["tune"].split(), *extra.split())
+    printed.write_text(text, encoding="utf-8")
+    spec = load_job(printed).spec.model_dump(mode="json", by_alias=True)
+    wanted: dict[str, Any] = {
+        "gpusPerWorker": 1,
+        "cpusPerWorker": 8,
+        "memoryPerWorker": "64Gi",
+    }
+    assert spec["resources"] == wanted
+    assert spec["runtime"]["nodeSelector"] == {"disk": "ssd", "a/b": "c"}
+    assert spec["runtime"]["priorityClassName"] == "high"
+    assert (spec["backoffLimit"], spec["activeDeadlineSeconds"]) == (4, 7200)
+    assert spec["ttlSecondsAfterFinished"] == 60
+
+
+def test_what_was_not_given_is_not_sent() -> None:
+    text = submitted("plug-in", "m", "--peer", "p", "--model", "s3://bucket/m", "--adapter", "a")
+    assert "null" not in text
+    assert "runtime" not in text
+    assert "export" not in text
+
+
+def test_several_files_are_several_jobs(tmp_path: Path) -> None:
+    both = "---\n".join((EXAMPLES / f"{stage}.yaml").read_text() for stage in ("distill", "tune"))
+    (tmp_path / "both.yaml").write_text(both, encoding="utf-8")
+    files = ["-f", str(tmp_path / "both.yaml"), "-f", str(EXAMPLES / "plug-in.yaml")]
+    printed = submitted(*files)
+    (tmp_path / "printed.yaml").write_text(printed, encoding="utf-8")
+    names = [each.job.metadata.name for each in read_jobs([tmp_path / "printed.yaml"])]
+    assert names == ["coding-emulator", "coding-adapter", "coding-model"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["tune"], "NAME, --peer, --bundle, --train, --validation"),
+        (["tune", "x", "-f", str(EXAMPLES / "tune.yaml")], "leave out"),
+        (["tune", "--rank", "3", "-f", str(EXAMPLES / "tune.yaml")], "leave out"),
+        (["tune", "-f", str(EXAMPLES / "distill.yaml")], "of stage Distill"),
+        ([], "-f FILE"),
+        (["-f", "/nowhere.yaml"], "/nowhere.yaml"),
+        (["-n", "x", "tune"], "behind the stage"),
+        (["distill", *FLAGS["distill"].split(), "--node-selector", "x"], "KEY=VALUE"),
+        (["distill", *FLAGS["distill"].split(), "--blocks", "0"], "spec.distill.emulator.blocks"),
+    ],
+)
+def test_what_cannot_be_sent_is_said(arguments: list[str], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        CliRunner().invoke(app, ["submit", *arguments], catch_exceptions=False)
+
+
+@pytest.mark.parametrize("text", ["", "a: [", "- 1", "{}", "a: 2026-99-99"])
+def test_a_file_that_is_no_job_is_named(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SpecError, match=r"job\.yaml"):
+        read_jobs([path])
+
+
+def test_only_fields_that_differ_are_told() -> None:
+    spec: dict[str, Any] = load_job(EXAMPLES / "tune.yaml").spec.model_dump(
+        mode="json", by_alias=True
+    )
+    assert differences(spec, {**spec, "suspend": True, "retries": 2, "cancel": True}) == []
+    other = {**spec, "tune": {**spec["tune"], "adapter": {"method": "LoRA", "scope": "All"}}}
+    assert differences(spec, other) == ["tune.adapter.rank: absent there, 16 here"]
+    assert differences({"alpha": 1.0, "grant": {}}, {"alpha": 1}) == []
+
+
+def test_a_job_for_another_namespace_is_refused(tmp_path: Path) -> None:
+    content = (
+        (EXAMPLES / "tune.yaml")
+        .read_text()
+        .replace("name: coding-adapter", "name: coding-adapter\n  namespace: lab")
+    )
+    path = tmp_path / "job.yaml"
+    path.write_text(content, encoding="utf-8")
+    (document,) = read_jobs([path])
+    document.check_namespace("lab")
+    with pytest.raises(InputError, match="--namespace lab"):
+        document.check_namespace("hospital")
+
+
+def test_spans() -> None:
+    assert [seconds(text) for text in ("30", "1.5s", "2m", "1h")] == [30, 1.5, 120, 3600]
+    for text in ("", "-1", "1d", "s"):
+        with pytest.raises(typer.BadParameter):
+            seconds(text)

@@ -1,0 +1,176 @@
+"""What the charts render, and what they refuse. Helm alone answers: no cluster is asked."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from cluster.access import Manifest
+from cluster.helm import CHARTS, lint, rendered
+from offsite import __version__
+from offsite_testing.charts import EXCHANGE, on_claim, organization
+
+pytestmark = pytest.mark.e2e
+
+
+def of_kind(manifests: list[Manifest], kind: str) -> list[Manifest]:
+    return [each for each in manifests if each["kind"] == kind]
+
+
+def settings(manifests: list[Manifest]) -> dict[str, Any]:
+    (found,) = of_kind(manifests, "ConfigMap")
+    known: dict[str, Any] = json.loads(found["data"]["settings.json"])
+    return known
+
+
+def pod_of(manifests: list[Manifest]) -> dict[str, Any]:
+    (found,) = of_kind(manifests, "Deployment") + of_kind(manifests, "StatefulSet")
+    spec: dict[str, Any] = found["spec"]["template"]["spec"]
+    return spec
+
+
+@pytest.mark.parametrize(
+    ("chart", "known"),
+    [("offsite", organization()), ("offsite", on_claim()), ("exchange", EXCHANGE)],
+    ids=["a bucket", "a claim", "exchange"],
+)
+def test_helm_finds_no_mistake(chart: str, known: dict[str, Any]) -> None:
+    assert "0 chart(s) failed" in lint(chart, known)
+
+
+@pytest.mark.parametrize("chart", ["offsite", "exchange"])
+def test_a_chart_has_the_products_version(chart: str) -> None:
+    text = (CHARTS / chart / "Chart.yaml").read_text(encoding="utf-8")
+    assert re.findall(r"^(?:appV|v)ersion: (.+)$", text, re.MULTILINE) == [__version__] * 2
+
+
+@pytest.mark.parametrize(
+    ("chart", "known", "told"),
+    [
+        ("offsite", {}, ["missing property 'party'", "/identity': missing property 'secret'"]),
+        ("offsite", {}, ["/images': missing properties 'operator', 'runtime'"]),
+        ("offsite", {}, ["/exchange': missing properties 'uri', 'endpoint', 'secret', 'to'"]),
+        ("offsite", {}, ["/private': missing property 'uri'"]),
+        (
+            "offsite",
+            organization() | {"private": {"uri": "s3://models/lab"}},
+            ["/private': missing properties 'endpoint', 'secret', 'to'"],
+        ),
+        ("offsite", organization(exchange={"to": []}), ["/exchange/to': minItems: got 0, want 1"]),
+        ("offsite", organization(exchange={"to": [{}]}), ["/exchange/to/0': minProperties"]),
+        ("offsite", organization(exchange={"endpont": "x"}), ["properties 'endpont' not allowed"]),
+        ("offsite", organization(bounds={"maxKeptBlocks": 2}), ["maximum: got 2, want 1"]),
+        ("offsite", organization() | {"party": "The Lab"}, ["/party': 'The Lab' does not match"]),
+        ("offsite", organization(identity={"ring": "{}"}), ["properties 'ring' not allowed"]),
+        (
+            "offsite",
+            organization(
+                private={"uri": "s3://exchange/lab", "endpoint": "https://exchange.example:9000/"}
+            ),
+            ["private.uri and exchange.uri are one bucket", "give each a bucket of its own"],
+        ),
+        ("exchange", {}, ["/images': missing property 'minio'"]),
+        ("exchange", {"root": {"password": "secret"}}, ["properties 'password' not allowed"]),
+        ("exchange", {"external": {"endpoint": "s3.example"}}, ["/external/endpoint'"]),
+    ],
+)
+def test_what_is_missing_or_wrong_is_said(
+    chart: str, known: dict[str, Any], told: list[str]
+) -> None:
+    with pytest.raises(RuntimeError) as refused:
+        rendered(chart, known)
+    for each in told:
+        assert each in str(refused.value)
+
+
+def test_the_operator_gets_its_settings_as_it_reads_them() -> None:
+    known = settings(
+        rendered("offsite", organization(exchange={"ca": True, "region": "eu-1", "ports": [1]}))
+    )
+    assert known["exchange"] == {
+        "uri": "s3://exchange",
+        "endpoint": "https://exchange.example:9000",
+        "region": "eu-1",
+        "secret": "offsite-exchange",
+        "ca": True,
+    }
+    assert known["images"] == organization()["images"]
+    assert known["bounds"]["peers"] == []
+    assert (known["modelHub"], known["serviceAccount"]) == (False, "offsite-step")
+
+
+def test_other_settings_make_another_pod() -> None:
+    def annotations(**more: Any) -> dict[str, str]:
+        (found,) = of_kind(rendered("offsite", organization(**more)), "Deployment")
+        noted: dict[str, str] = found["spec"]["template"]["metadata"]["annotations"]
+        return noted
+
+    assert annotations() == annotations()
+    assert annotations() != annotations(bounds={"peers": ["hospital"]})
+
+
+@pytest.mark.parametrize(("chart", "known"), [("offsite", organization()), ("exchange", EXCHANGE)])
+def test_pods_are_restricted(chart: str, known: dict[str, Any]) -> None:
+    spec = pod_of(rendered(chart, known))
+    context = spec["securityContext"]
+    assert (context["runAsNonRoot"], context["runAsUser"]) == (True, 10001)
+    assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+    (only,) = spec["containers"]
+    assert only["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+    }
+    assert {"requests", "limits"} == only["resources"].keys()
+    assert {"startupProbe", "livenessProbe", "readinessProbe"} <= only.keys()
+
+
+def test_the_operator_gets_no_private_key_and_the_readers_account_alone() -> None:
+    known = organization(exchange={"readerSecret": "reader", "ca": True})
+    spec = pod_of(rendered("offsite", known))
+    sources = spec["volumes"][0]["projected"]["sources"]
+    secrets = [each["secret"] for each in sources if "secret" in each]
+    items = {each["name"]: [item["key"] for item in each["items"]] for each in secrets}
+    assert items == {
+        "offsite-identity": ["public.json"],
+        "reader": ["credentials.json", "ca.crt"],
+    }
+    assert not [each for each in spec["volumes"] if "secret" in each]
+
+
+def test_no_chart_holds_what_is_secret() -> None:
+    assert of_kind(rendered("offsite", organization()), "Secret") == []
+    named = {**EXCHANGE, "root": {"secret": "mine"}, "tls": {"secret": "ours"}}
+    assert of_kind(rendered("exchange", named), "Secret") == []
+
+
+def test_nothing_is_of_the_whole_cluster() -> None:
+    made = [*rendered("offsite", organization()), *rendered("exchange", EXCHANGE)]
+    assert {each["metadata"]["namespace"] for each in made} == {"lab"}
+    assert not [each for each in made if each["kind"].startswith("Cluster")]
+
+
+def test_an_external_exchange_makes_no_server() -> None:
+    (only,) = rendered("exchange", {"external": {"endpoint": "https://s3.example"}})
+    assert (only["kind"], only["data"]) == ("ConfigMap", {"endpoint": "https://s3.example"})
+
+
+@pytest.mark.parametrize(("release", "name"), [("exchange", "exchange"), ("x", "x-exchange")])
+def test_the_exchange_is_named_as_its_release(release: str, name: str) -> None:
+    made = rendered("exchange", EXCHANGE, release=release, namespace="ours")
+    (stated,) = of_kind(made, "ConfigMap")
+    assert stated["data"]["endpoint"] == f"https://{name}.ours.svc.cluster.local:9000"
+    assert of_kind(made, "Service")[0]["metadata"]["name"] == name
+
+
+def test_quota_limits_and_bindings_are_made_when_asked_for() -> None:
+    kinds = {"ResourceQuota", "LimitRange"}
+    assert kinds.isdisjoint(each["kind"] for each in rendered("offsite", organization()))
+    group = {"kind": "Group", "name": "engineers", "apiGroup": "rbac.authorization.k8s.io"}
+    asked = {"resourceQuota": {"pods": "5"}, "limitRange": [{"type": "Container"}]}
+    made = rendered("offsite", {**organization(access={"edit": [group]}), **asked})
+    assert kinds <= {each["kind"] for each in made}
+    bound = {each["roleRef"]["name"]: each["subjects"] for each in of_kind(made, "RoleBinding")}
+    assert bound["offsite-edit"] == [group]
+    assert "offsite-view" not in bound

@@ -1,0 +1,92 @@
+"""The whole way of two organizations: the commands of docs/tutorial.md, word for word."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.access import Cluster
+from cluster.binaries import helm
+from cluster.images import MINIO, OPERATOR, ROOT, RUNTIME
+from cluster.namespaces import Namespace
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
+
+SPACES = ("exchange", "lab", "hospital")
+PAGE = ROOT / "docs/tutorial.md"
+
+
+@pytest.fixture(scope="module")
+def spaces(cluster: Cluster) -> Iterator[dict[str, Namespace]]:
+    """The namespaces of the tutorial, which are gone when the tests are done."""
+    remove(cluster)
+    yield {name: Namespace(cluster, name) for name in SPACES}
+    remove(cluster)
+
+
+def remove(cluster: Cluster) -> None:
+    cluster.kubectl("delete", "namespace", *SPACES, "--ignore-not-found", "--timeout=180s")
+
+
+@pytest.fixture(scope="module")
+def done(
+    cluster: Cluster,
+    kuberay: None,
+    spaces: dict[str, Namespace],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, Any]:
+    """The jobs when the commands have been run; gives each with its status, by name."""
+    folder = tmp_path_factory.mktemp("tutorial")
+    (folder / "charts").symlink_to(ROOT / "charts")
+    script = "\n".join(re.findall(r"^```sh\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL))
+    run(f"set -euo pipefail\ntrap 'kill $(jobs -p) || true' EXIT\n{script}", folder, cluster)
+    owners = {"coding-emulator": "lab", "coding-adapter": "hospital", "coding-model": "lab"}
+    return {name: spaces[owner].get(f"offsitejob/{name}") for name, owner in owners.items()}
+
+
+def run(script: str, folder: Path, cluster: Cluster) -> None:
+    """Run a script as a user would who has the three programs on the PATH."""
+    programs = folder / "bin"
+    programs.mkdir()
+    kubectl = shutil.which(cluster.kubectl_path) or cluster.kubectl_path
+    offsite = ROOT / ".venv/bin/offsite"
+    for name, path in (("helm", helm()), ("kubectl", kubectl), ("offsite", offsite)):
+        (programs / name).symlink_to(path)
+    images = {"OPERATOR_IMAGE": OPERATOR, "RUNTIME_IMAGE": RUNTIME, "MINIO_IMAGE": MINIO}
+    environ = {
+        **cluster.environ,
+        **{name: cluster.image(image) for name, image in images.items()},
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "HOME": str(folder),
+        "KUBECONFIG": str(cluster.kubeconfig),
+    }
+    told = folder / "told.txt"
+    with told.open("w") as file:
+        ended = subprocess.run(
+            ["bash", "-x", "-c", script], cwd=folder, env=environ, stdout=file, stderr=file
+        )
+    assert ended.returncode == 0, told.read_text()[-20_000:]
+
+
+def figures(job: dict[str, Any]) -> dict[str, float]:
+    return {m["setting"]: float(m["value"]) for m in job["status"]["metrics"]}
+
+
+def test_every_job_is_complete(done: dict[str, Any]) -> None:
+    for name, job in done.items():
+        assert job["status"]["state"] == "Complete", name
+        assert job["status"]["artifact"]["digest"].startswith("sha256:")
+        assert job["status"]["engine"] == "RayJob"
+
+
+def test_the_figures_are_what_offsite_tuning_promises(done: dict[str, Any]) -> None:
+    lab, hospital = figures(done["coding-model"]), figures(done["coding-adapter"])
+    assert lab["plug_in"] < lab["full_zero_shot"]
+    assert lab["plug_in"] < hospital["emulator_tuned"]
+    texts = {m["text"] for job in done.values() for m in job["status"]["metrics"]}
+    assert len(texts) == 1

@@ -1,0 +1,268 @@
+"""The steps of a stage as pods run them, which share the private store and nothing else."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from offsite.bundle import PROVENANCE
+from offsite.bundle.provenance import check_plugged_in
+from offsite.config import load_job
+from offsite.errors import BundleError, InputError
+from offsite.events import LINE, Event, Monitor
+from offsite.exchange.home import ring_path
+from offsite.resources import Step
+from offsite.sealing.parts import canonical
+from offsite.stages.pod import run_work
+from offsite.steps.pod import Pod, run_open, run_publish
+from offsite.task import Task
+from offsite_testing.parties import (
+    ADAPTER,
+    EMULATOR,
+    HOSPITAL,
+    LAB,
+    PLUGGED,
+    Parties,
+    distill,
+    lay_out,
+    plug_in,
+    ring_of,
+    tune,
+)
+
+UID = {EMULATOR: "uid-e", ADAPTER: "uid-a", PLUGGED: "uid-p"}
+
+
+@dataclass
+class Pods:
+    """Runs steps, each with a scratch folder of its own, as an operator would start them."""
+
+    parties: Parties
+    events: list[Event] = field(default_factory=list)
+
+    def private(self, party: str) -> Path:
+        """Where a party keeps what outlives its pods."""
+        return self.parties.home(party) / "private"
+
+    def task(self, step: Step, name: str, spec: Mapping[str, Any], **over: Any) -> Task:
+        """Write down what a step is to do."""
+        path = self.parties.write(name, located(spec, self.parties))
+        own = path.parent.name
+        peer = HOSPITAL if own == LAB else LAB
+        keys = step != "Work"
+        answers = spec["stage"] != "Distill"
+        given = {
+            "step": step,
+            "uid": UID[name],
+            "attempt": 1,
+            "party": own,
+            "peer_id": peer,
+            "public": canonical(ring_of(peer).public().wire()).decode() if keys else None,
+            "private": self.private(own).as_uri(),
+            "exchange": self.parties.exchange.as_uri() if keys else None,
+            "envelope": self.envelope(spec) if answers else None,
+            "sequence": 1 if step == "Publish" and name != PLUGGED else None,
+            "checkpoint_seconds": 0.0,
+            "job": load_job(path),
+        }
+        return Task(**{**given, **over})
+
+    def envelope(self, spec: Mapping[str, Any]) -> str:
+        """Find the envelope that an operator would enter."""
+        return self.parties.envelope(EMULATOR if spec["stage"] == "Tune" else ADAPTER).digest
+
+    def pod(self, task: Task) -> Pod:
+        """Mount what the step of a task may have; its scratch is empty."""
+        scratch = self.parties.root / "scratch"
+        shutil.rmtree(scratch, ignore_errors=True)
+        environ = {"OFFSITE_SCRATCH": str(scratch)}
+        if task.step != "Work":
+            ring = ring_path(self.parties.home(task.party) / "home")
+            environ["OFFSITE_RING"] = str(ring)
+        return Pod(task, environ)
+
+    def run(self, step: Step, name: str, spec: Mapping[str, Any], **over: Any) -> None:
+        """Run one step."""
+        pod = self.pod(self.task(step, name, spec, **over))
+        steps = {"Open": run_open, "Work": run_work, "Publish": run_publish}
+        steps[step](pod, Monitor(self.events.append))
+
+    def run_all(self, name: str, spec: Mapping[str, Any]) -> None:
+        """Run the steps of a stage."""
+        for step in ("Open", "Work", "Publish"):
+            if step != "Open" or spec["stage"] != "Distill":
+                self.run(step, name, spec)
+
+
+def located(spec: Mapping[str, Any], parties: Parties) -> dict[str, Any]:
+    """Name everything by where it lies: a pod has no folder that paths are relative to."""
+    home = parties.home(HOSPITAL if spec["stage"] == "Tune" else LAB)
+    text = json.dumps(spec)
+    for name in ("corpus.txt", "shared.jsonl", "private.jsonl", "export"):
+        text = text.replace(f'"{name}"}}', f"{json.dumps((home / name).as_uri())}}}")
+        text = text.replace(f'"{name}",', f"{json.dumps((home / name).as_uri())},")
+    model = json.dumps({"model": (home / "model").as_uri()})[1:-1]
+    found: dict[str, Any] = json.loads(text.replace('"model": "model"', model))
+    return found
+
+
+JOBS = {EMULATOR: distill(), ADAPTER: tune(), PLUGGED: plug_in(export={"to": "export"})}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Pods:
+    """All three stages, each step in a pod of its own."""
+    pods = Pods(lay_out(tmp_path_factory.mktemp("pods")))
+    for name, spec in JOBS.items():
+        pods.run_all(name, spec)
+    return pods
+
+
+def test_pods_make_what_one_process_makes(done: Pods, tmp_path: Path) -> None:
+    alone = lay_out(tmp_path / "alone")
+    alone.run_all()
+    for name in (EMULATOR, ADAPTER):
+        assert done.parties.digest(name) == alone.digest(name)
+    plugged, wanted = done.parties.home(LAB) / "export", alone.home(LAB) / "home/models" / PLUGGED
+    provenance = check_plugged_in(plugged, [ring_of(LAB).public()])
+    assert provenance.origin.adapter == done.parties.envelope(ADAPTER).digest
+    assert listing_of(plugged) == listing_of(wanted)
+
+
+def listing_of(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.name != PROVENANCE}
+
+
+def test_what_was_handed_on_is_taken_away_when_it_is_published(done: Pods) -> None:
+    assert not any((done.private(LAB) / "work").iterdir())
+    assert not any((done.private(HOSPITAL) / "work").iterdir())
+    [record] = (done.private(LAB) / "records").iterdir()
+    emulator = done.parties.envelope(EMULATOR)
+    assert f"sha256:{record.stem}" == emulator.digest
+    assert emulator.header.job == UID[EMULATOR]
+
+
+@pytest.fixture
+def pods(done: Pods, tmp_path: Path) -> Pods:
+    """The parties when all is done, for one test to go on with."""
+    shutil.copytree(done.parties.root, tmp_path / "copy", ignore=lambda *_: ["scratch"])
+    return Pods(Parties(tmp_path / "copy"))
+
+
+def test_a_step_that_is_run_again_does_no_harm(pods: Pods) -> None:
+    before = pods.parties.envelope(EMULATOR).digest
+    pods.run("Work", EMULATOR, distill())
+    pods.run("Publish", EMULATOR, distill())
+    assert pods.parties.envelope(EMULATOR).digest == before
+    artifacts = [e["digest"] for e in pods.events if e["event"] == "artifact"]
+    assert artifacts == [before]
+
+
+def test_an_attempt_goes_on_from_the_last_checkpoint(pods: Pods) -> None:
+    """The pod is gone, and its scratch with it; what it kept in the private store is not."""
+
+    class Killed(BaseException):
+        pass
+
+    def kill_when_trained(event: Event) -> None:
+        if event.get("phase") == "evaluate emulator_tuned":
+            raise Killed
+
+    spec = tune(steps=6)
+    task = pods.task("Work", ADAPTER, spec, uid="another")
+    pods.run("Open", ADAPTER, spec, uid="another")
+    with pytest.raises(Killed):
+        run_work(pods.pod(task), Monitor(kill_when_trained))
+    pods.run("Work", ADAPTER, spec, uid="another", attempt=2)
+    assert not [e for e in pods.events if e.get("phase") == "tune"]
+    made = pods.private(HOSPITAL) / "work/another/result/adapter.safetensors"
+    assert made.read_bytes() == (pods.parties.opened(ADAPTER) / made.name).read_bytes()
+
+
+def test_only_the_envelope_that_was_entered_is_opened(pods: Pods) -> None:
+    with pytest.raises(BundleError, match="has sent hospital no bundle"):
+        pods.run("Open", ADAPTER, tune(), envelope="sha256:" + "1" * 64)
+
+
+def test_a_sequence_that_is_taken_is_told(pods: Pods) -> None:
+    pods.run("Open", ADAPTER, tune(), uid="another")
+    pods.run("Work", ADAPTER, tune(), uid="another")
+    with pytest.raises(InputError, match="sequence 1 of adapter for lab is taken"):
+        pods.run("Publish", ADAPTER, tune(), uid="another")
+
+
+def test_nothing_is_published_that_was_not_made(pods: Pods) -> None:
+    with pytest.raises(BundleError, match="there is no result at"):
+        pods.run("Publish", EMULATOR, distill(), uid="another", sequence=2)
+
+
+def test_keys_of_somebody_else_are_told(pods: Pods) -> None:
+    task = pods.task("Open", ADAPTER, tune(), party="clinic")
+    task = task.model_copy(update={"party": HOSPITAL, "peer_id": "clinic"})
+    with pytest.raises(InputError, match="the OffsitePeer lab holds the keys of lab, not"):
+        run_open(pods.pod(task), Monitor(lambda event: None))
+
+
+def test_an_emulator_may_not_keep_more_than_its_owner_allows(pods: Pods) -> None:
+    with pytest.raises(InputError, match=r"2 of 4 middle blocks is more than .* keep at most 1"):
+        pods.run("Work", EMULATOR, distill(), uid="another", max_kept_blocks=0.4)
+
+
+def program(pods: Pods, task: Task, *options: str) -> tuple[int, list[Event], str]:
+    """Run a pod's program; gives its exit code, its events, and what it wrote to stderr."""
+    pod, path = pods.pod(task), pods.parties.root / "task.json"
+    path.write_text(task.wire(), encoding="utf-8")
+    command = [sys.executable, "-m", "offsite", "run", "--task", str(path), *options]
+    environ = {**os.environ, **pod.environ}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=240)
+    lines = [line for line in done.stdout.splitlines() if line.startswith(LINE)]
+    return done.returncode, [json.loads(line.removeprefix(LINE)) for line in lines], done.stderr
+
+
+def test_the_program_tells_events_and_ends_with_one(pods: Pods) -> None:
+    code, events, _ = program(pods, pods.task("Open", ADAPTER, tune(), uid="another"))
+    assert code == 0
+    assert [event["event"] for event in events][-1] == "done"
+    task = pods.task("Open", ADAPTER, tune(), envelope="sha256:" + "1" * 64)
+    code, events, complaint = program(pods, task)
+    assert code == 2
+    assert (events[-1]["event"], events[-1]["reason"]) == ("failed", "NotSentError")
+    assert not events[-1]["retryable"]
+    assert "Traceback" not in complaint
+
+
+def test_the_steps_that_hold_keys_need_no_torch() -> None:
+    program = (
+        "import sys, offsite.__main__; sys.exit('torch' in sys.modules or 'ray' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
+def test_ray_makes_the_same_bytes(pods: Pods) -> None:
+    pods.run("Open", ADAPTER, tune(), uid="ray")
+    task = pods.task("Work", ADAPTER, tune(), uid="ray")
+    code, events, complaint = program(pods, task, "--ray")
+    assert code == 0, complaint
+    assert events[-1]["event"] == "done"
+    assert {e["setting"] for e in events if e["event"] == "metric"} >= {"emulator_tuned"}
+    made = load_file(pods.private(HOSPITAL) / "work/ray/result/adapter.safetensors")
+    wanted = load_file(pods.parties.opened(ADAPTER) / "adapter.safetensors")
+    assert {n: t.numpy().tobytes() for n, t in made.items()} == {
+        n: t.numpy().tobytes() for n, t in wanted.items()
+    }
+
+
+def test_what_fails_in_a_worker_of_ray_is_told_as_it_is(pods: Pods) -> None:
+    task = pods.task("Work", ADAPTER, tune(), uid="nothing-opened")
+    code, events, _ = program(pods, task, "--ray")
+    assert code == 2
+    assert (events[-1]["event"], events[-1]["reason"]) == ("failed", "BundleError")
+    assert "there is no opened bundle" in events[-1]["message"]
