@@ -5,7 +5,7 @@ Kubernetes nor the terminal. A tour, low to high:
 
 * `errors`, `events`: what can go wrong, and what a running stage tells.
 * `families`: how each model architecture is built, as data.
-* `config`, `api`: the job file and its types.
+* `config`, `api`, `resources`: the job file, its types, and those of a cluster's resources.
 * `store`, `bundle`: the exchange point, and the folders that travel through it.
 * `layers`: a model as embeddings, blocks and head. From here upward torch is imported.
 * `data`, `train`, `adapter`, `emulator`: the bricks of a stage.

@@ -13,6 +13,8 @@ from ruamel.yaml.error import YAMLError
 from offsite.api import PATTERN_MEANING, OffsiteJob
 from offsite.errors import SpecError
 
+_LONGEST_SHOWN = 100
+
 
 def load_job(path: Path) -> OffsiteJob:
     """Read one job from a YAML or JSON file.
@@ -64,8 +66,13 @@ def _problem(detail: ErrorDetails) -> str:
         return f"{path}: unknown field; remove it"
     if kind == "missing":
         return f"{path}: required, but missing"
-    message = detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    message = detail["msg"].removeprefix("Value error, ")
+    message = message.replace("Input should be", "must be").replace("String should", "must")
     if kind == "string_pattern_mismatch":
         message = f"must be {PATTERN_MEANING[str(detail['ctx']['pattern'])]}"
-    shown = "" if isinstance(given, dict | list) else f" (it is {given!r})"
+    shown = "" if isinstance(given, dict | list) else f" (it is {_cut(repr(given))})"
     return f"{path}: {message}{shown}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"

@@ -10,6 +10,7 @@ import pytest
 from cluster.images import IMAGES, MINIO, OPERATOR, RUNTIME, Image, inputs, reference
 
 ROOT = Path(__file__).parent.parent
+README = ROOT / "images" / "README.md"
 DOCKERFILES = sorted(ROOT.glob("images/*/Dockerfile"))
 
 
@@ -47,6 +48,37 @@ def test_every_dockerfile_is_an_image() -> None:
     assert {image.dockerfile for image in IMAGES} == {
         str(path.relative_to(ROOT)) for path in DOCKERFILES
     }
+
+
+def test_readme_builds_every_dockerfile() -> None:
+    built = re.findall(r"^docker build -f (\S+)", README.read_text(encoding="utf-8"), re.MULTILINE)
+    assert built
+    assert {ROOT / name for name in built} == set(DOCKERFILES)
+
+
+@pytest.mark.parametrize(
+    ("documented", "there"),
+    [
+        (r"--build-arg (\w+)=", r"^ARG (\w+)=\S+$"),
+        (r"--build-context (\w+)=", r"^FROM \S+ AS (\w+)$"),
+        (r"--secret id=([\w.]+)", r"--mount=type=secret,id=([\w.]+)"),
+    ],
+    ids=["arguments", "stages", "secrets"],
+)
+def test_readme_names_what_a_builder_may_be_given(documented: str, there: str) -> None:
+    texts = [path.read_text(encoding="utf-8") for path in DOCKERFILES]
+    taken = {name for text in texts for name in re.findall(there, text, re.MULTILINE)}
+    assert set(re.findall(documented, README.read_text(encoding="utf-8"))) == taken
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=named)
+def test_every_argument_has_a_default_and_names_the_base(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    arguments = re.findall(r"^ARG (.+)$", text, re.MULTILINE)
+    assert arguments
+    assert all(re.fullmatch(r"\w+=\S+", argument) for argument in arguments)
+    named_bases = set(re.findall(r"^FROM \$\{(\w+)\}", text, re.MULTILINE))
+    assert named_bases == {argument.partition("=")[0] for argument in arguments}
 
 
 def test_images_are_built_from_the_locks_and_the_code() -> None:

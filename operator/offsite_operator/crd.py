@@ -106,12 +106,6 @@ KINDS = (
 
 def definition(kind: Kind) -> dict[str, Any]:
     """Make the CRD of a kind."""
-    names: dict[str, Any] = {
-        "kind": kind.name,
-        "listKind": f"{kind.name}List",
-        "plural": kind.plural,
-    }
-    names |= {"singular": kind.name.lower(), "shortNames": [kind.short]}
     version = {
         "name": VERSION,
         "served": True,
@@ -131,10 +125,21 @@ def definition(kind: Kind) -> dict[str, Any]:
         },
         "spec": {
             "group": GROUP,
-            "names": {**names, "categories": ["offsite"]},
+            "names": _names(kind),
             "scope": "Namespaced",
             "versions": [version],
         },
+    }
+
+
+def _names(kind: Kind) -> dict[str, Any]:
+    return {
+        "kind": kind.name,
+        "listKind": f"{kind.name}List",
+        "plural": kind.plural,
+        "singular": kind.name.lower(),
+        "shortNames": [kind.short],
+        "categories": ["offsite"],
     }
 
 

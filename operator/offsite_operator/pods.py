@@ -71,7 +71,7 @@ def pod_spec(plan: Plan, main: Manifest, seen: Sequence[Volume]) -> Manifest:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [main],
-        "volumes": [volume.volume for volume in seen],
+        "volumes": list({volume.name: volume.volume for volume in seen}.values()),
     }
     if settings.pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in settings.pull_secrets]

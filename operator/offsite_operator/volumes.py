@@ -97,14 +97,18 @@ def _secret(name: str, secret: str, keys: list[str]) -> Volume:
 
 
 def _claims(plan: Plan) -> Iterator[Volume]:
+    """Mount claims; one that is mounted twice is one volume, for two the kubelet waits for ever."""
     private, target = plan.settings.private.claim, export_of(plan.spec)
-    if private is not None:
-        yield _claim("private", "/private", private, read_only=False)
     exported = claims_of(target) if plan.step == "Publish" else ()
     places = () if plan.keyed else (place for _, place in reads(plan.spec))
-    for number, claim in enumerate(dict.fromkeys((*claims_of(*places), *exported))):
+    named = tuple(dict.fromkeys((*claims_of(*places), *exported)))
+    every = dict.fromkeys((*([private] if private else []), *named))
+    names = {claim: f"claim-{number}" for number, claim in enumerate(every)}
+    if private is not None:
+        yield _claim(names[private], "/private", private, read_only=False)
+    for claim in named:
         path, read_only = f"/mnt/claims/{claim}", claim not in exported
-        yield _claim(f"claim-{number}", path, claim, read_only=read_only)
+        yield _claim(names[claim], path, claim, read_only=read_only)
 
 
 def _claim(name: str, path: str, claim: str, *, read_only: bool) -> Volume:

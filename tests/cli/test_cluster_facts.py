@@ -16,7 +16,9 @@ ACCEPTED = {"type": "Accepted", "status": "True", "reason": "Accepted", "message
 
 
 def job(**status: Any) -> dict[str, Any]:
-    """Make a job's resource with a status."""
+    """Make a job's resource with a status, whose last condition is the one that decides."""
+    if status.get("conditions"):
+        status = {"reason": status["conditions"][-1]["reason"], **status}
     metadata = {"name": "adapter", "generation": 1, "creationTimestamp": "2026-01-01T23:00:00Z"}
     spec = {"stage": "Tune", "peer": "lab"}
     return {"metadata": metadata, "spec": spec, "status": {"observedGeneration": 1, **status}}

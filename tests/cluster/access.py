@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from cluster.addons import GPU
-from cluster.binaries import helm
 from cluster.images import Image, build, load, push, reference
 from cluster.lifecycle import remove_dead, running_node
 from cluster.node import Node
@@ -44,15 +43,6 @@ class Cluster:
             RuntimeError: it failed; the message is its own.
         """
         return run(self._command(*arguments), environment=self.environ, given=given)
-
-    def helm(self, *arguments: str) -> str:
-        """Run Helm as the administrator.
-
-        Raises:
-            RuntimeError: it failed, or is not there and cannot be built.
-        """
-        command = [str(helm()), f"--kubeconfig={self.kubeconfig}", *arguments]
-        return run(command, environment=self.environ)
 
     def start(self, *arguments: str, told: IO[str]) -> subprocess.Popen[bytes]:
         """Start a kubectl that goes on until it is ended, or this thread is.

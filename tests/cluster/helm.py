@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from cluster.access import Manifest
 from cluster.binaries import helm
 from cluster.images import ROOT
 from cluster.namespaces import Namespace
+from cluster.processes import run
 
 CHARTS = ROOT / "charts"
 _NOWHERE = "/nonexistent"
@@ -71,13 +71,4 @@ def _run(
     environ: Mapping[str, str] | None = None,
 ) -> str:
     known = environ or {"PATH": os.defpath, "HOME": _NOWHERE}
-    done = subprocess.run(
-        [str(helm()), *arguments],
-        env=known,
-        input=json.dumps(given or {}),
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode != 0:
-        raise RuntimeError(f"helm {' '.join(arguments)}: {done.stderr}{done.stdout}")
-    return done.stdout
+    return run([str(helm()), *arguments], environment=known, given=json.dumps(given or {}))

@@ -90,5 +90,5 @@ def pytest_runtest_makereport(
     made = yield
     spaces = item.stash.get(_SPACES, [])
     if made.failed and call.when in ("setup", "call") and spaces:
-        made.sections += report(spaces[0].cluster, spaces)
+        made.sections += report(spaces[0].cluster, spaces)  # noqa: V101 - pytest prints them
     return made

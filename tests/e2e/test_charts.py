@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from cluster.access import Manifest
 from cluster.helm import CHARTS, lint, rendered
@@ -37,6 +38,13 @@ def pod_of(manifests: list[Manifest]) -> dict[str, Any]:
 )
 def test_helm_finds_no_mistake(chart: str, known: dict[str, Any]) -> None:
     assert "0 chart(s) failed" in lint(chart, known)
+
+
+def test_the_readmes_values_are_enough() -> None:
+    text = (CHARTS / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    known = settings(rendered("offsite", YAML(typ="safe").load(example)))
+    assert (known["party"], known["bounds"]["peers"]) == ("lab", ["hospital"])
 
 
 @pytest.mark.parametrize("chart", ["offsite", "exchange"])

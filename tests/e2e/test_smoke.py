@@ -8,6 +8,7 @@ import pytest
 
 from cluster.access import Cluster
 from cluster.addons import GPU
+from cluster.helm import in_space
 from cluster.images import OPERATOR, RUNTIME
 from cluster.minio import MinioPod, forwarded
 from cluster.namespaces import Namespace
@@ -107,7 +108,7 @@ def test_a_chart_is_installed_upgraded_and_gone(namespace: Namespace, tmp_path: 
     for name, text in CHART.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
-    helm = partial(namespace.cluster.helm, f"--namespace={namespace.name}")
+    helm = partial(in_space, namespace)
     for action in ("install", "upgrade"):
         helm(action, "trivial", str(tmp_path), f"--set=word={action}", "--wait")
         assert namespace.get("configmap/trivial")["data"] == {"word": action}

@@ -150,6 +150,9 @@ def mounts(described: Plan) -> dict[str, bool]:
     (template,) = templates(described)
     container, volumes = template["spec"]["containers"][0], template["spec"]["volumes"]
     claims = {v["name"]: v for v in volumes if "persistentVolumeClaim" in v}
+    # for two volumes of one claim in a pod, the kubelet waits for ever
+    named = [v["persistentVolumeClaim"]["claimName"] for v in claims.values()]
+    assert len(named) == len(set(named))
     return {
         mount["mountPath"]: mount.get("readOnly", False)
         for mount in container["volumeMounts"]
@@ -164,6 +167,9 @@ def test_claims_are_mounted_where_they_are_needed() -> None:
     }
     described = plan(content=PLUG_IN, spec={"plugIn": section}, settings=ON_CLAIM)
     assert mounts(described) == {"/private": False, "/mnt/claims/models": True}
+    same = PLUG_IN["plugIn"] | {"model": "pvc://home/tiny"}
+    described_same = plan(content=PLUG_IN, spec={"plugIn": same}, settings=ON_CLAIM)
+    assert mounts(described_same) == {"/private": False, "/mnt/claims/home": True}
     publishes = replace(described, step="Publish")
     assert mounts(publishes) == {"/private": False, "/mnt/claims/out": False}
 

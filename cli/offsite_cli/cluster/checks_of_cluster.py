@@ -10,6 +10,7 @@ from offsite.errors import InputError
 from offsite_cli.cluster.errors import ClusterRefusal
 from offsite_cli.cluster.findings import Finding
 from offsite_cli.cluster.jobs import GROUP
+from offsite_cli.cluster.release import settings_of
 
 if TYPE_CHECKING:
     from offsite_cli.cluster.api import Api
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _VERSION = f"{GROUP}/version"
 _INSTALL = "ask the cluster's administrator for `helm upgrade --install offsite-crds`"
-_GPU = "nvidia.com/gpu"
 _SKEW_THAT_WARNS, _SKEW_THAT_FAILS = 30, 300
 
 
@@ -94,16 +94,21 @@ def kuberay_operator(operators: list[dict[str, Any]]) -> Finding:
 
 def gpus(api: "Api") -> Iterator[Finding]:
     """Check for GPUs that nodes can give."""
-    yield gpus_of(api.get("/api/v1/nodes")["items"])
+    name = (settings_of(api) or {}).get("gpuResource") or "nvidia.com/gpu"
+    yield gpus_of(api.get("/api/v1/nodes")["items"], name)
 
 
-def gpus_of(nodes: list[dict[str, Any]]) -> Finding:
-    """Count the GPUs that nodes can give, whoever has them now."""
-    counts = [int((node.get("status") or {}).get("allocatable", {}).get(_GPU, 0)) for node in nodes]
+def gpus_of(nodes: list[dict[str, Any]], name: str) -> Finding:
+    """Count the GPUs that nodes can give, whoever has them now.
+
+    Args:
+        name: of the resource.
+    """
+    counts = [int((node.get("status") or {}).get("allocatable", {}).get(name, 0)) for node in nodes]
     if not sum(counts):
-        told = f"no node of {len(nodes)} has {_GPU}: jobs train on CPUs"
+        told = f"no node of {len(nodes)} has {name}: jobs train on CPUs"
         return Finding("gpus", "warn", told, "install the device plugin where there are GPUs")
-    return Finding("gpus", "ok", f"{sum(counts)} on {sum(map(bool, counts))} nodes ({_GPU})")
+    return Finding("gpus", "ok", f"{sum(counts)} on {sum(map(bool, counts))} nodes ({name})")
 
 
 def _served(api: "Api", kind: str) -> Finding:

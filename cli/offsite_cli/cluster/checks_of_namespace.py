@@ -1,6 +1,5 @@
 """What the namespace has to have: rights, the release with its operator and Secrets, peers."""
 
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +8,7 @@ from offsite_cli.cluster.errors import ClusterRefusal
 from offsite_cli.cluster.facts import Resource, name_of
 from offsite_cli.cluster.findings import Finding
 from offsite_cli.cluster.jobs import GROUP, list_peers
+from offsite_cli.cluster.release import settings_of
 
 if TYPE_CHECKING:
     from offsite_cli.cluster.api import Api
@@ -75,10 +75,8 @@ def operator_of(deployment: Resource) -> Finding:
 
 def secrets(api: "Api") -> Iterator[Finding]:
     """Check that the Secrets are there which the release names. Their content stays unread."""
-    try:
-        found = api.get(api.path("api/v1", "configmaps", "offsite-settings"))
-        settings = json.loads(found["data"]["settings.json"])
-    except (InputError, KeyError, ValueError):
+    settings = settings_of(api)
+    if settings is None:
         told = "ConfigMap offsite-settings is missing, or not of this release"
         yield Finding("secrets", "fail", told, f"install the release: {_RELEASE}")
         return

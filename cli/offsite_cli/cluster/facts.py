@@ -15,15 +15,6 @@ Resource = dict[str, Any]
 
 FINAL = ("Complete", "Failed", "Cancelled")
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
-_EXPLAINING = {
-    "Complete": ["Complete"],
-    "Failed": ["Failed"],
-    "Cancelled": ["Failed"],
-    "Suspended": ["Suspended"],
-    "Running": ["Running"],
-}
-"""By state, the condition that says why; else the first that is False, then `Running`."""
-
 _EXIT_CODES = {"NotAllowed": 4, "EgressDisabled": 4, "ImagePullFailed": 2, "InvalidPod": 2}
 _EXIT_CODES |= {
     name: each.exit_code
@@ -59,9 +50,8 @@ def why(job: Resource) -> Why:
     told = {each["type"]: each for each in status_of(job).get("conditions") or []}
     if not told:
         return Why("NotSeen", "no operator has taken it up yet; if that stays, `offsite doctor`")
-    refused = [kind for kind in ("Accepted",) if told.get(kind, {}).get("status") == "False"]
-    order = [*_EXPLAINING.get(state_of(job), refused), "Suspended", "Running", "Accepted"]
-    found = next(told[kind] for kind in [*order, *told] if kind in told)
+    reason = status_of(job).get("reason")
+    found = next((c for c in told.values() if c.get("reason") == reason), {"reason": reason})
     return Why(found.get("reason") or "", found.get("message") or "")
 
 

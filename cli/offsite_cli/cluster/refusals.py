@@ -36,7 +36,7 @@ def refusal(status: int, body: bytes, path: str) -> OffsiteError:
     if status == 403:
         return ClusterRefusal(f"{message}; {_remedy(told, message)}")
     if status == 404:
-        return InputError(message if told else _UNINSTALLED.format(path=path))
+        return InputError(_absent(told, message) if told else _UNINSTALLED.format(path=path))
     if status in (400, 413, 422):
         return InputError("\n  ".join([_invalid(told, message), *_causes(told)]))
     if status == 409:
@@ -64,6 +64,15 @@ def _status(body: bytes) -> dict[str, Any]:
     except ValueError:
         return {}
     return told if isinstance(told, dict) and told.get("kind") == "Status" else {}
+
+
+def _absent(told: dict[str, Any], message: str) -> str:
+    kind = (told.get("details") or {}).get("kind")
+    if kind == "offsitejobs":
+        return f"{message} in this namespace; `offsite list -A` shows those of all"
+    if kind == "namespaces":
+        return f"{message}; name another with --namespace"
+    return message
 
 
 def _remedy(told: dict[str, Any], message: str) -> str:

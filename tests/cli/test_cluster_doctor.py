@@ -1,0 +1,90 @@
+"""What doctor makes of what it sees."""
+
+from typing import Any
+
+import pytest
+
+import offsite
+from offsite_cli.cluster.checks_of_cluster import clock, gpus_of, kuberay_operator, version_of_crd
+from offsite_cli.cluster.checks_of_namespace import operator_of, peer_of, secrets_of
+from offsite_cli.cluster.findings import Finding, exit_code
+
+
+def deployment(image: str, ready: int) -> dict[str, Any]:
+    """Make a Deployment."""
+    spec = {"template": {"spec": {"containers": [{"image": image}]}}}
+    return {"spec": spec, "status": {"readyReplicas": ready} if ready else {}}
+
+
+def node(gpus: str | None) -> dict[str, Any]:
+    """Make a node."""
+    return {"status": {"allocatable": {"cpu": "4", **({"nvidia.com/gpu": gpus} if gpus else {})}}}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "verdict"), [(0, "ok"), (-29, "ok"), (30, "warn"), (-299, "warn"), (301, "fail")]
+)
+def test_a_clock_that_is_off(seconds: float, verdict: str) -> None:
+    assert clock(seconds).verdict == verdict
+
+
+def test_which_clock_is_ahead() -> None:
+    assert "40 s ahead of" in clock(40).message
+    assert "40 s behind" in clock(-40).message
+
+
+@pytest.mark.parametrize(
+    ("version", "verdict"), [(offsite.__version__, "ok"), ("9.9.9", "warn"), (None, "warn")]
+)
+def test_crds_of_another_version(version: str | None, verdict: str) -> None:
+    assert version_of_crd("offsitejobs", version).verdict == verdict
+
+
+def test_gpus_are_counted() -> None:
+    found = gpus_of([node("4"), node(None), node("2")], "nvidia.com/gpu")
+    assert (found.verdict, found.message) == ("ok", "6 on 2 nodes (nvidia.com/gpu)")
+    assert gpus_of([node(None)], "nvidia.com/gpu").verdict == "warn"
+    assert gpus_of([node("4")], "amd.com/gpu").verdict == "warn"
+
+
+def test_operators_are_ready_or_not() -> None:
+    assert operator_of(deployment("offsite-operator:1", 1)).verdict == "ok"
+    assert operator_of(deployment("offsite-operator:1", 0)).verdict == "fail"
+    assert kuberay_operator([deployment("registry/kuberay:v1.7.0", 1)]).message.endswith(":v1.7.0")
+    assert kuberay_operator([deployment("kuberay:v1", 0)]).verdict == "fail"
+    assert kuberay_operator([]).verdict == "warn"
+
+
+def test_secrets_are_those_that_the_settings_name() -> None:
+    settings = {
+        "identity": {"secret": "keys", "passphrase": True},
+        "exchange": {"secret": "account", "uri": "s3://exchange"},
+        "private": {"uri": "pvc://data/models"},
+    }
+    assert secrets_of(settings) == [("identity", "keys"), ("exchange", "account")]
+
+
+@pytest.mark.parametrize(
+    ("conditions", "verdict", "words"),
+    [
+        ([], "fail", "no operator has looked"),
+        ([{"type": "Ready", "status": "True"}], "ok", "abcd efgh"),
+        (
+            [{"type": "Ready", "status": "False", "reason": "Changed", "message": "not signed"}],
+            "fail",
+            "(Changed): not signed",
+        ),
+    ],
+)
+def test_peers_are_ready_or_not(conditions: list[Any], verdict: str, words: str) -> None:
+    status = {"conditions": conditions, "fingerprint": "abcd efgh"}
+    found = peer_of({"metadata": {"name": "lab"}, "status": status})
+    assert found.verdict == verdict
+    assert words in found.message
+
+
+def test_only_a_failure_fails() -> None:
+    fine = [Finding("a", "ok", "x"), Finding("b", "warn", "x", "y"), Finding("c", "skip", "x")]
+    assert exit_code(fine) == 0
+    assert exit_code([*fine, Finding("d", "fail", "x")]) == 1
+    assert fine[1].line == "warn  b: x → y"

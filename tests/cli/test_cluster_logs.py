@@ -1,0 +1,96 @@
+"""Lines of logs as events, events of Kubernetes as those of a job, decisions on a spec."""
+
+import json
+from typing import Any
+
+import pytest
+
+from offsite.errors import InputError
+from offsite_cli.cluster.decisions import cancelled, resumed, retried, suspended
+from offsite_cli.cluster.events import concerns, last_seen
+from offsite_cli.cluster.facts import moment
+from offsite_cli.cluster.logs import event_of
+from offsite_cli.output import described
+
+UID = "0a1b2c3d-0000-0000-0000-000000000000"
+
+
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        ({"event": "done"}, "done"),
+        ({"event": "log", "message": "x"}, "x"),
+        ({"event": "failed", "reason": "DataError", "message": "x"}, "failed (DataError): x"),
+        (
+            {"event": "progress", "phase": "tune", "step": 1, "totalSteps": 2, "loss": 1.5},
+            "tune: 1/2  loss 1.500  0 s to go",
+        ),
+        (
+            {"event": "metric", "setting": "plug_in", "name": "perplexity", "value": None},
+            "plug_in: perplexity beyond all numbers",
+        ),
+    ],
+)
+def test_an_event_is_said_in_a_line(event: dict[str, Any], said: str) -> None:
+    assert described(event_of(f"offsite-event {json.dumps(event)}")) == said
+
+
+@pytest.mark.parametrize("line", ["a line", "offsite-event {torn", "offsite-event []", ""])
+def test_every_other_line_is_a_log(line: str) -> None:
+    assert event_of(line) == {"event": "log", "message": line}
+
+
+@pytest.mark.parametrize(
+    ("about", "concerned"),
+    [
+        ({"uid": UID, "name": "adapter"}, True),
+        ({"uid": "else", "name": "adapter-0a1b2c-1-w"}, True),
+        ({"uid": "else", "name": "adapter-0a1b2c-12-p-x7k2p"}, True),
+        ({"uid": "else", "name": "er-0a1b2c-1-w-abcde-head-fghij"}, True),
+        ({"uid": "else", "name": "adapter"}, False),
+        ({"uid": "else", "name": "adapter-ffffff-1-w"}, False),
+        ({"uid": "else", "name": "adapter-0a1b2c3-1-w"}, False),
+        ({}, False),
+    ],
+)
+def test_an_event_is_of_the_job_or_of_its_children(about: dict[str, str], concerned: bool) -> None:
+    job = {"metadata": {"name": "adapter", "uid": UID}}
+    assert concerns({"involvedObject": about}, job) is concerned
+
+
+def test_an_event_is_as_old_as_its_last_time() -> None:
+    first, last = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
+    metadata = {"creationTimestamp": first}
+    assert last_seen({"metadata": metadata, "lastTimestamp": None, "eventTime": last}) == moment(
+        last
+    )
+    assert last_seen({"metadata": metadata, "series": {"lastObservedTime": last}}) == moment(last)
+    assert last_seen({"metadata": metadata}) == moment(first)
+
+
+def job(state: str, *, heeded: int = 0, **spec: Any) -> dict[str, Any]:
+    """Make a job in a state."""
+    status = {"state": state, "observedGeneration": 1, "retries": heeded}
+    return {"metadata": {"name": "x", "generation": 1}, "spec": spec, "status": status}
+
+
+def test_a_job_is_retried_when_it_has_ended_badly() -> None:
+    assert retried(job("Failed")) == {"retries": 1}
+    assert retried(job("Failed", retries=2, heeded=2)) == {"retries": 3}
+    assert retried(job("Cancelled", cancel=True)) == {"retries": 1, "cancel": False}
+    assert isinstance(retried(job("Failed", retries=1)), str)
+    for state in ("Complete", "Running", "Pending"):
+        with pytest.raises(InputError, match="x is"):
+            retried(job(state))
+
+
+def test_what_has_ended_is_left_alone() -> None:
+    assert cancelled(job("Running")) == {"cancel": True}
+    assert isinstance(cancelled(job("Complete")), str)
+    assert isinstance(cancelled(job("Running", cancel=True)), str)
+    assert suspended(job("Pending")) == {"suspend": True}
+    assert isinstance(suspended(job("Suspended", suspend=True)), str)
+    with pytest.raises(InputError, match="has ended"):
+        suspended(job("Failed"))
+    assert resumed(job("Suspended", suspend=True)) == {"suspend": False}
+    assert isinstance(resumed(job("Running")), str)

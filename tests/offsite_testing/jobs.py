@@ -1,0 +1,112 @@
+"""The examples, and jobs that are wrong in one thing, with what is said of it."""
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ruamel.yaml import YAML
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+FILES = sorted(EXAMPLES.rglob("*.yaml"))
+ABSENT = object()
+_LABEL = "must be a DNS label: lower-case letters, digits and hyphens, 63 at most"
+_PATH = "must be a path (relative to the job file), file:///path, s3://bucket/path"
+_DISTILLED: dict[str, Any] = {"model": "m", "emulator": {"blocks": 1}}
+
+
+class Bad(NamedTuple):
+    """One change to an example that makes it wrong."""
+
+    example: str
+    path: str
+    value: Any
+    message: str
+    """What is said of it."""
+    server: str | None = None
+    """What the API server says, where it has words of its own."""
+
+    @property
+    def id(self) -> str:
+        """Name the case."""
+        return f"{self.path}={str(self.value)[:20] if self.value is not ABSENT else 'absent'}"
+
+    def job(self) -> dict[str, Any]:
+        """Make the job."""
+        job = deepcopy(read(EXAMPLES / f"{self.example}.yaml"))
+        *way, last = self.path.split(".")
+        section = job
+        for name in way:
+            section = section.setdefault(name, {})
+        section.pop(last, None)
+        if self.value is not ABSENT:
+            section[last] = self.value
+        return job
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a manifest, as YAML 1.2 has it."""
+    content: dict[str, Any] = YAML(typ="safe").load(path)
+    return content
+
+
+def _unknown(path: str) -> Bad:
+    return Bad("tune", path, 8, "unknown field; remove it", f'unknown field "{path}"')
+
+
+def _range(example: str, path: str, value: float, limit: str) -> Bad:
+    return Bad(example, path, value, f"must be {limit}", f"should be {limit}")
+
+
+BAD = (
+    Bad("tune", "spec.tune", ABSENT, "stage Tune needs section tune alone"),
+    Bad("tune", "spec.distill", _DISTILLED, "stage Tune needs section tune alone"),
+    Bad("tune", "spec.stage", "Distill", "stage Distill needs section distill alone"),
+    Bad("tune", "spec.stage", "Tuning", "must be 'Distill', 'Tune' or 'PlugIn'", "Unsupported"),
+    Bad("tune", "spec.peer", ABSENT, "required, but missing", "Required value"),
+    Bad("tune", "spec.peer", "Lab", _LABEL),
+    Bad("tune", "spec.peer", "a" * 64, "must have at most 63 characters", "Too long"),
+    Bad("tune", "metadata.name", "a.b", _LABEL),
+    _unknown("spec.privacy"),
+    _unknown("spec.resources.workers"),
+    _range("tune", "spec.seed", -1, "greater than or equal to 0"),
+    _range("tune", "spec.seed", 2**31, "less than 2147483648"),
+    Bad("tune", "spec.seed", "1", "must be a valid integer", "must be of type integer"),
+    Bad("tune", "spec.tune.adapter", {"method": "Blocks"}, "method Blocks needs scope: Ends"),
+    Bad(
+        "tune",
+        "spec.tune.adapter",
+        {"method": "Blocks", "scope": "Ends", "rank": 8},
+        "rank is of method LoRA only",
+    ),
+    _range("tune", "spec.tune.adapter.rank", 65, "less than or equal to 64"),
+    _range("tune", "spec.tune.training.learningRate", 0, "greater than 0"),
+    Bad("tune", "spec.tune.bundle", "a@sha256:12", "must be the name of a bundle, or name@sha256"),
+    Bad("tune", "spec.tune.data.train", "ftp://host/file", _PATH),
+    Bad("tune", "spec.tune.data.train", "hf://org/name", _PATH),
+    Bad("tune", "spec.tune.data.train", "s3://bucket", _PATH),
+    Bad("tune", "spec.tune.data.train", "pvc://claim", _PATH),
+    Bad("tune", "spec.tune.data.train", "pvc://claim/", _PATH),
+    Bad("tune", "spec.tune.data.train", "pvc://claim/../other", _PATH),
+    Bad("tune", "spec.tune.data.train", "pvc://claim/a/./b", _PATH),
+    Bad("tune", "spec.tune.data.train", "pvc://claim/a//b", _PATH),
+    Bad("tune", "spec.tune.data.train", "pvc://Claim/a", _PATH),
+    Bad("tune", "spec.tune.data.train", "a" * 1025, "must have at most 1024 char", "Too long"),
+    Bad(
+        "distill",
+        "spec.distill",
+        {"model": "m", "emulator": {"blocks": 1, "heal": True}},
+        "emulator.heal: true needs emulator.calibration or training.corpus",
+    ),
+    Bad("distill", "spec.distill.model", "hf://name", "or hf://org/name@revision"),
+    Bad("distill", "spec.distill.grant.expiresAfter", "3d", "must be a duration, such as 720h"),
+    _range("distill", "spec.distill.emulator.blocks", 0, "greater than or equal to 1"),
+    _range("plug-in", "spec.plugIn.alpha", 2.5, "less than or equal to 2"),
+    _range("plug-in", "spec.resources.gpusPerWorker", 65, "less than or equal to 64"),
+    Bad("plug-in", "spec.resources.memoryPerWorker", "lots", "must be an amount of memory, such"),
+    Bad("plug-in", "spec.runtime.image", "a b", "must be a container image"),
+    Bad("plug-in", "spec.runtime.nodeSelector.zone", "b c", "must be the value of a label"),
+    Bad("plug-in", "spec.runtime.queue", "a_b", _LABEL),
+    Bad("plug-in", "spec.suspend", "yes", "must be a valid boolean", "must be of type boolean"),
+    _range("plug-in", "spec.retries", -1, "greater than or equal to 0"),
+    _range("plug-in", "spec.activeDeadlineSeconds", 0, "greater than or equal to 1"),
+)
