@@ -4,6 +4,7 @@
 """
 
 import os
+import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -12,6 +13,7 @@ import typer
 
 from offsite.errors import InputError
 from offsite.events import Monitor
+from offsite.store import whole_folder
 from offsite.store.library import Library
 from offsite_cli.output import Output, monitored
 
@@ -51,6 +53,22 @@ def _put(files: list[Path], place: str, monitor: Monitor) -> None:
         for path in files:
             library.put(path, f"{place}/{path.name}")
             done()
+
+
+@app.command("get")
+def get(
+    place: Place,
+    folder: Annotated[Path, typer.Argument(help="Where to put the files; must not be there yet.")],
+) -> None:
+    """Copy the files at a place in the store to a folder."""
+    if folder.exists():
+        raise InputError(f"{folder} is there already; name another folder")
+    with TemporaryDirectory() as scratch:
+        found = Library(Path(scratch), None, os.environ).folder(place.rstrip("/"), ("*",))
+        with whole_folder(folder) as target:
+            for path in found.iterdir():
+                shutil.move(path, target / path.name)
+    print(f"{folder}: {sum(1 for _ in folder.iterdir())} files")
 
 
 @app.command("list")

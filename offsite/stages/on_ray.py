@@ -46,11 +46,18 @@ def run_on_ray(pod: Pod, monitor: Monitor) -> Event:
     except Exception as error:
         # what the worker said of itself says more than what Ray says of the worker
         if (last := events.stop()) is None:
-            raise OffsiteError(f"the worker of Ray Train is gone: {error}") from error
+            raise OffsiteError(_gone(str(error))) from error
         return last
     if (last := events.stop()) is None:
         raise OffsiteError("the worker of Ray Train ended without a word")
     return last
+
+
+def _gone(told: str) -> str:
+    """Say in a line why a worker is gone; what Ray tells of it, in a hundred, is in the log."""
+    if "low on memory" in told or "OutOfMemory" in told or "OOM" in told:
+        return "the worker of Ray Train was killed: the pod has too little memory; ask for more"
+    return f"the worker of Ray Train is gone: {' '.join(told.split())[:200]}; see its log"
 
 
 def _scaling(wanted: Resources) -> ScalingConfig:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from kubernetes.utils.quantity import parse_quantity
+
 from offsite_operator.names import DRIVER, REACH_EXCHANGE, REACH_HUB, REACH_PRIVATE
 from offsite_operator.plan import Plan
 from offsite_operator.volumes import TASK, Volume, environment, volumes
@@ -19,6 +21,8 @@ SECURITY: Manifest = {
     "runAsGroup": USER,
     "seccompProfile": {"type": "RuntimeDefault"},
 }
+_RAY_MEMORY = 2 << 30
+"""Bytes that Ray's own processes and the driver take in the head, beside what trains there."""
 _GRACE_SECONDS = 60
 """From SIGTERM on: a checkpoint is written in it."""
 COMMAND = ("python", "-m", "offsite", "run", "--task", TASK)
@@ -91,13 +95,17 @@ def _placement(plan: Plan) -> Manifest:
 
 
 def resources(plan: Plan) -> Manifest:
-    """Say what the pod of a step gets. What it asks for is what it may use, but for the CPU."""
+    """Say what the pod of a step gets: what its job asks for, and what Ray itself takes."""
     if plan.keyed:
         return _resources("100m", "1Gi", "2")
     asked = plan.spec.resources
     gpus = {plan.settings.gpu_resource: str(asked.gpus_per_worker)}
     cpus = str(asked.cpus_per_worker)
-    needs = _resources(cpus, asked.memory_per_worker, cpus)
+    memory, most_cpus = asked.memory_per_worker, cpus
+    if plan.engine == "RayJob":
+        memory = str(int(parse_quantity(memory)) + _RAY_MEMORY)
+        most_cpus = str(asked.cpus_per_worker + 1)
+    needs = _resources(cpus, memory, most_cpus)
     if asked.gpus_per_worker:
         needs = {kind: given | gpus for kind, given in needs.items()}
     return needs

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,15 +52,13 @@ def run(script: str, folder: Path, cluster: Cluster) -> None:
     """Run a script as a user would who has the three programs on the PATH."""
     programs = folder / "bin"
     programs.mkdir()
-    kubectl = shutil.which(cluster.kubectl_path) or cluster.kubectl_path
-    offsite = ROOT / ".venv/bin/offsite"
-    for name, path in (("helm", helm()), ("kubectl", kubectl), ("offsite", offsite)):
-        (programs / name).symlink_to(path)
+    (programs / "helm").symlink_to(helm())
+    (programs / "kubectl").symlink_to(cluster.kubectl_path)
     images = {"OPERATOR_IMAGE": OPERATOR, "RUNTIME_IMAGE": RUNTIME, "MINIO_IMAGE": MINIO}
     environ = {
         **cluster.environ,
         **{name: cluster.image(image) for name, image in images.items()},
-        "PATH": f"{programs}:{os.environ['PATH']}",
+        "PATH": f"{programs}:{ROOT / '.venv/bin'}:{os.environ['PATH']}",
         "HOME": str(folder),
         "KUBECONFIG": str(cluster.kubeconfig),
     }
@@ -90,3 +87,26 @@ def test_the_figures_are_what_offsite_tuning_promises(done: dict[str, Any]) -> N
     assert lab["plug_in"] < hospital["emulator_tuned"]
     texts = {m["text"] for job in done.values() for m in job["status"]["metrics"]}
     assert len(texts) == 1
+
+
+def test_what_trains_holds_no_keys(done: dict[str, Any], spaces: dict[str, Namespace]) -> None:
+    for name, job in done.items():
+        space = spaces[job["metadata"]["namespace"]]
+        ray = space.get(f"rayjob/{job['metadata']['name']}-{job['metadata']['uid'][:6]}-1-w")
+        head = ray["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]
+        secrets = {v["secret"]["secretName"] for v in head["volumes"] if "secret" in v}
+        assert secrets <= {"offsite-private"}, name
+        assert head["automountServiceAccountToken"] is False
+
+
+def test_a_job_is_tuned_without_ray(done: dict[str, Any], spaces: dict[str, Namespace]) -> None:
+    """The same stage as a Job of Kubernetes, submitted with kubectl."""
+    space, made = spaces["hospital"], done["coding-adapter"]
+    spec = {**made["spec"], "runtime": {"engine": "Job"}}
+    kind = {key: made[key] for key in ("apiVersion", "kind")}
+    space.apply({**kind, "metadata": {"name": "without-ray"}, "spec": spec})
+    space.wait("condition=Complete", "offsitejob/without-ray", seconds=900)
+    again = space.get("offsitejob/without-ray")
+    assert again["status"]["engine"] == "Job"
+    # one worker makes the same bytes on both engines, so the figures are the same
+    assert again["status"]["metrics"] == made["status"]["metrics"]

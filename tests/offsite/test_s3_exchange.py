@@ -342,6 +342,7 @@ def test_a_killed_push_sends_little_again_at_constant_memory(
     workers = min(4, os.cpu_count() or 1)
     # four shards, the manifest and the envelope, and at most one shard a worker once more
     assert exchange.puts(prefix) <= SHARDS + 2 + workers
+    assert len(exchange.server.store("exchange").sizes(prefix)) == SHARDS + 2, "some lie about"
     assert 0 < max(peaks.values()) < 512 * MIB
     take(exchange, tmp_path, "killed")
 

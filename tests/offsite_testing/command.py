@@ -23,7 +23,12 @@ from offsite_testing.parties import LAB, Parties
 _PATIENCE = 60.0
 _START = multiprocessing.get_context("forkserver")
 _START.set_forkserver_preload(
-    ["offsite_cli.app", "offsite.stages.run", "transformers.models.llama.modeling_llama"]
+    [
+        "offsite_cli.app",
+        "offsite_cli.run",
+        "offsite.stages.run",
+        "transformers.models.llama.modeling_llama",
+    ]
 )
 
 
