@@ -26,14 +26,16 @@ class Witness:
     """The party that looks; it may not look at what others send to each other."""
 
     def envelopes(self) -> Iterator[Envelope | BundleError | NotAllowedError]:
-        """List every envelope that there is to see; in the place of a bad one, what is wrong."""
-        for sender, recipient in self._pairs():
-            try:
-                shelves = shelves_of(self.store, sender, recipient.id)
-            except NotAllowedError as error:
-                yield error
+        """List every envelope that there is to see; in the place of a bad one, what is wrong.
+
+        Raises:
+            NotAllowedError: nothing is to be seen, as with wrong credentials.
+        """
+        for _, found in self._look():
+            if isinstance(found, NotAllowedError):
+                yield found
                 continue
-            for shelf, sequence, digest in _places(shelves):
+            for shelf, sequence, digest in _places(found):
                 try:
                     yield shelf.read(sequence, digest)
                 except BundleError as error:
@@ -122,15 +124,30 @@ class Witness:
             if self.own is None or self.own in (ring.id for ring in pair):
                 yield pair
 
+    def _look(self) -> Iterator[tuple[str, list[Shelf] | NotAllowedError]]:
+        """List what each has sent to each, or why that is not to be seen.
+
+        Raises:
+            NotAllowedError: nothing is to be seen, as with wrong credentials.
+        """
+        hidden, pairs = 0, list(self._pairs())
+        for sender, recipient in pairs:
+            found: list[Shelf] | NotAllowedError
+            try:
+                found = shelves_of(self.store, sender, recipient.id)
+            except NotAllowedError as error:
+                found, hidden = error, hidden + 1
+                if hidden == len(pairs):
+                    raise
+            yield f"{sender.id} to {recipient.id}", found
+
     def _find(self, digest: str) -> tuple[Shelf, int]:
         hidden: list[str] = []
-        for sender, recipient in self._pairs():
-            try:
-                shelves = shelves_of(self.store, sender, recipient.id)
-            except NotAllowedError:
-                hidden.append(f"{sender.id} to {recipient.id}")
+        for pair, found in self._look():
+            if isinstance(found, NotAllowedError):
+                hidden.append(pair)
                 continue
-            for shelf, sequence, each in _places(shelves):
+            for shelf, sequence, each in _places(found):
                 if each == digest:
                     return shelf, sequence
         parties = ", ".join(sorted(ring.id for ring in self.rings))

@@ -24,7 +24,7 @@ Policy = dict[str, Any]
 
 _OWN = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
 _GRANT = "offsite-reads"
-_ACCOUNTS = ["admin:CreateServiceAccount", "admin:UpdateServiceAccount"]
+_ACCOUNTS = ["admin:CreateServiceAccount", "admin:CreateUser", "admin:UpdateServiceAccount"]
 
 
 def check_party(party: str) -> str:
@@ -78,7 +78,7 @@ def account_policy(bucket: str, party: str) -> Policy:
     """Write the policy of a party's own folder on a MinIO.
 
     There an account may make others for itself, unless refused: they would outlive the change of a
-    key that was stolen.
+    key that was stolen. It may change its own secret, too: a thief would lock the party out.
     """
     policy = policy_of(bucket, party, ())
     policy["Statement"].append(_statement("Deny", _ACCOUNTS, ["arn:aws:s3:::*"]))

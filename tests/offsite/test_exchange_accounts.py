@@ -324,12 +324,17 @@ def test_names_that_a_forged_header_lists_cannot_be_read(exchange: Exchange) -> 
     assert not ask(lab, "GET", "/clinic/lab/b/forged", headers={"Prefix": "lab/"}).done
 
 
-def test_a_party_makes_no_account_that_outlives_its_key(exchange: Exchange) -> None:
+def test_a_party_makes_no_account_that_outlives_its_key_and_changes_none(
+    exchange: Exchange,
+) -> None:
     lab = exchange.party("lab")
     keys = StaticProvider(lab.access_key, lab.secret_key)
     admin = MinioAdmin(endpoint=urlsplit(lab.endpoint).netloc, credentials=keys, secure=False)
     with pytest.raises(MinioAdminException, match="AccessDenied"):
         admin.add_service_account(name="later")
+    with pytest.raises(MinioAdminException, match="AccessDenied"):
+        admin.user_add(lab.access_key, "a-secret-of-the-thief")
+    lab.sizes("lab/")
 
 
 def test_everything_can_be_done_again(exchange: Exchange) -> None:
