@@ -166,7 +166,7 @@ class PeerSpec(Section):
     )
     """The id that the organization chose, as it stands in everything that it signs."""
     public: str = Field(min_length=1, max_length=131_072)
-    """The organization's public file, word for word, as its `offsite keys show` prints it."""
+    """The organization's public file, word for word, as its `offsite keys export` wrote it."""
 
 
 class PeerCondition(_Condition):

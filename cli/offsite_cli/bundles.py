@@ -30,14 +30,15 @@ from offsite.sealing import Envelope
 from offsite_cli.keys import dns_label
 from offsite_cli.options import HOME, Exchange, Format, Home
 from offsite_cli.output import Output, monitored, say, show_json
+from offsite_cli.passphrase import asked
 
 app = typer.Typer(no_args_is_help=True, help="Sealed bundles in the exchange.")
 
 Peer = Annotated[str, typer.Option(help="The other party.")]
 
 
-def _open(home: Path, exchange: str) -> Mailbox:
-    return open_mailbox(home.expanduser().resolve(), exchange, os.environ)
+def _open(home: Path, exchange: str, secret: str | None) -> Mailbox:
+    return open_mailbox(home.expanduser().resolve(), exchange, os.environ, secret)
 
 
 def _watch(home: Path, exchange: str) -> Witness:
@@ -53,15 +54,16 @@ def push_(
     output: Format = Output.TEXT,
 ) -> None:
     """Seal a bundle and send it. Cut off and run again, it goes on where it was."""
+    secret = asked(home)
     with monitored(output) as monitor:
-        mailbox = _open(home, exchange)
+        mailbox = _open(home, exchange, secret)
         manifest, digest = read_manifest(folder)
         check_files(folder, manifest.files)
         recipient = mailbox.peers.get(peer).id
         if (manifest.made_by, manifest.made_for) != (mailbox.id, recipient):
             raise BundleError(
                 f"{folder} was made by {manifest.made_by} for {manifest.made_for}, not by "
-                f"{mailbox.id} for {recipient}"
+                f"{mailbox.id} for {recipient}; name the one that it was made for: --peer"
             )
         job = books_of(home.expanduser()).job(recipient, digest)
         parent = manifest.facts.answers if isinstance(manifest.facts, AdapterFacts) else None
@@ -79,10 +81,11 @@ def pull_(
     output: Format = Output.TEXT,
 ) -> None:
     """Fetch a bundle that a peer sent, check it and open it."""
+    secret = asked(home)
     with monitored(output) as monitor:
         if folder.exists():
             raise InputError(f"{folder} is there already; name another folder")
-        mailbox = _open(home, exchange)
+        mailbox = _open(home, exchange, secret)
         envelope = mailbox.incoming(peer, Reference.parse(name))
         checks = Checks(lambda manifest: None, _check)
         manifest = pull(mailbox, envelope, folder.resolve(), checks, monitor)
@@ -160,7 +163,7 @@ def rm(
     home: Home = HOME,
 ) -> None:
     """Take a bundle back: delete its shards, and publish a signed notice that it is gone."""
-    sent = withdraw(_open(home, exchange), peer, dns_label("bundle", name))
+    sent = withdraw(_open(home, exchange, asked(home)), peer, dns_label("bundle", name))
     say(f"took {name} back; whoever fetched it before still has it ({sent.digest})")
 
 

@@ -11,8 +11,10 @@ from typing import Annotated
 
 import typer
 
-from offsite.store.admin import Account, BucketFacts, ExchangeAdmin
+from offsite.errors import InputError
+from offsite.store.admin import Account, ExchangeAdmin
 from offsite.store.admin_api import NoAdminError
+from offsite.store.bucket import BucketFacts
 from offsite.store.open import s3_store
 from offsite.store.policies import policy_of
 from offsite_cli.output import Output, say
@@ -25,7 +27,9 @@ app = typer.Typer(
 
 Bucket = Annotated[str, typer.Argument(help="The exchange: s3://bucket.")]
 Party = Annotated[str, typer.Argument(help="The party that reads: its id.")]
-Peers = Annotated[list[str], typer.Option("--from", help="A party that sends. Can be repeated.")]
+Peers = Annotated[
+    list[str] | None, typer.Option("--from", help="A party that sends. Can be repeated.")
+]
 
 
 @app.command("init")
@@ -42,18 +46,33 @@ def init(bucket: Bucket) -> None:
 def grant(
     bucket: Bucket,
     party: Party,
-    peers: Peers,
+    peers: Peers = None,
     credentials: Annotated[
         Path | None,
         typer.Option(help="A folder for the credentials of new accounts: PARTY.json each."),
     ] = None,
+    reissue: Annotated[
+        bool,
+        typer.Option("--reissue", help="Give PARTY's account a new secret key; the old one ends."),
+    ] = False,
 ) -> None:
     """Let a party read what others send to it. An account that is missing is made.
 
     A grant is one way: for both, grant twice. Where the store has no admin API of MinIO, the
     policy is printed, for its administrator to set.
     """
+    _refuse_nothing(peers, reissue, "--reissue")
     admin = _admin(bucket)
+    if reissue:
+        if credentials is None:
+            raise InputError("name a folder for the new credentials: --credentials")
+        written = admin.reissue(party, credentials)
+        print(f"{written} holds the new credentials of {party}; hand it over in private")
+    if peers:
+        _grant(admin, party, peers, credentials)
+
+
+def _grant(admin: ExchangeAdmin, party: str, peers: list[str], credentials: Path | None) -> None:
     try:
         written = [path for peer in peers for path in admin.grant(party, peer, credentials)]
     except NoAdminError as error:
@@ -66,9 +85,27 @@ def grant(
 
 
 @app.command("revoke")
-def revoke(bucket: Bucket, party: Party, peers: Peers) -> None:
+def revoke(
+    bucket: Bucket,
+    party: Party,
+    peers: Peers = None,
+    remove: Annotated[
+        bool,
+        typer.Option("--remove", help="Remove PARTY's account, and all that it was granted."),
+    ] = False,
+) -> None:
     """Let a party read no more of what others send to it. What it read already it keeps."""
+    _refuse_nothing(peers, remove, "--remove")
     admin = _admin(bucket)
+    if peers:
+        _revoke(admin, party, peers)
+    if remove:
+        if not admin.remove(party):
+            say(f"{party} had no account")
+        print(f"{party} has no account; what it sent stays in {bucket}")
+
+
+def _revoke(admin: ExchangeAdmin, party: str, peers: list[str]) -> None:
     try:
         for peer in peers:
             if not admin.revoke(party, peer):
@@ -79,6 +116,11 @@ def revoke(bucket: Bucket, party: Party, peers: Peers) -> None:
             f"the policy of {party}"
         ) from error
     print(f"{party} may not read what {', '.join(peers)} sends to it")
+
+
+def _refuse_nothing(peers: list[str] | None, other: bool, option: str) -> None:
+    if not peers and not other:
+        raise InputError(f"name a party that sends (--from), or say {option}")
 
 
 @app.command("show")

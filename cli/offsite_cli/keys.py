@@ -17,6 +17,7 @@ from offsite.sealing.parts import canonical
 from offsite.store import locked, write_whole
 from offsite_cli.options import HOME, Format, Home
 from offsite_cli.output import Output, say, show_json
+from offsite_cli.passphrase import asked, new_passphrase
 
 app = typer.Typer(no_args_is_help=True, help="Your own keys.")
 
@@ -25,16 +26,20 @@ app = typer.Typer(no_args_is_help=True, help="Your own keys.")
 def init(
     party: Annotated[str, typer.Argument(help="Your id: a DNS label, chosen once.")],
     home: Home = HOME,
+    ask: Annotated[
+        bool, typer.Option("--passphrase", help="Ask for a passphrase to keep them under.")
+    ] = False,
 ) -> None:
     """Make the keys of a new party.
 
-    OFFSITE_PASSPHRASE_FILE names a file with a passphrase to keep them under.
+    OFFSITE_PASSPHRASE_FILE names a file with a passphrase to keep them under. Where it is not set,
+    a terminal is asked whenever keys that are under one are used.
     """
     path = ring_path(home.expanduser())
     if path.exists():
         raise InputError(f"{path} is there already; `offsite keys rotate` makes newer keys")
     ring = Ring.new(dns_label("party", party))
-    keep_ring(home.expanduser(), ring, passphrase_of(os.environ))
+    keep_ring(home.expanduser(), ring, new_passphrase() if ask else passphrase_of(os.environ))
     say(f"made the keys of {ring.id} in {path}")
     _show(ring.public(), Output.TEXT)
 
@@ -91,14 +96,15 @@ def dns_label(what: str, text: str) -> str:
 
 
 def _load(home: Path) -> Ring:
-    return load_ring(ring_path(home.expanduser()), passphrase_of(os.environ))
+    return load_ring(ring_path(home.expanduser()), passphrase_of(os.environ) or asked(home))
 
 
 def _change(home: Path, change: Callable[[Ring], Ring]) -> None:
     lock = ring_path(home.expanduser()).with_suffix(".lock")
+    secret = passphrase_of(os.environ) or asked(home)
     with locked(lock, "another process changes these keys"):
-        ring = change(_load(home))
-        keep_ring(home.expanduser(), ring, passphrase_of(os.environ))
+        ring = change(load_ring(ring_path(home.expanduser()), secret))
+        keep_ring(home.expanduser(), ring, secret)
     say("give your peers the newest public file: offsite keys export FILE")
     _show(ring.public(), Output.TEXT)
 

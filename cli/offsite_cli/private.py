@@ -67,8 +67,7 @@ def get(
         found = Library(Path(scratch), None, os.environ).folder(place.rstrip("/"), ("*",))
         with whole_folder(folder) as target:
             for path in found.iterdir():
-                if not path.name.startswith("."):  # what the copies know of the store
-                    shutil.move(path, target / path.name)
+                shutil.move(path, target / path.name)
     print(f"{folder}: {sum(1 for _ in folder.iterdir())} files")
 
 

@@ -12,6 +12,7 @@ from offsite.store.library import Library
 from offsite_cli.local import check_local, unheeded
 from offsite_cli.options import HOME, Exchange, Format, Home
 from offsite_cli.output import Output, monitored
+from offsite_cli.passphrase import asked
 
 
 def run(
@@ -27,13 +28,14 @@ def run(
 
     Stopped by a signal, or killed, it goes on from its last checkpoint when run again.
     """
+    secret = asked(home)
     with monitored(output) as monitor:
         job = load_job(file)
         check_local(job.spec, str(file))
         if (told := unheeded(job.spec)) is not None:
             monitor.log(told)
         place = home.expanduser().resolve()
-        mailbox = open_mailbox(place, exchange, os.environ)
+        mailbox = open_mailbox(place, exchange, os.environ, secret)
         # torch takes seconds to import, so only what needs it does so
         from offsite.stages.run import run_job
         from offsite.steps import Party

@@ -103,11 +103,14 @@ class Books:
             if adapter in used:
                 return
             if grant.expires is not None and grant.expires < now():
-                raise BundleError(f"the grant of the emulator {emulator} ended on {grant.expires}")
+                raise BundleError(
+                    f"the grant of the emulator {emulator} ended on {grant.expires}; "
+                    "send the emulator again, with a new grant"
+                )
             if grant.max_uses is not None and len(used) >= grant.max_uses:
                 raise BundleError(
                     f"the grant of the emulator {emulator} is used up: {len(used)} adapters were "
-                    "accepted"
+                    "accepted; send the emulator again, with a new grant"
                 )
             used.append(adapter)
 
@@ -147,5 +150,6 @@ def check_fresh(accepted: list[list[Any]], name: str, sequence: int, digest: str
     if [sequence, digest] not in accepted and sequence <= newest:
         raise BundleError(
             f"{name} in sequence {sequence} ({digest}) is not newer than sequence {newest}, which "
-            "was accepted already: a replay, or the store hides what is newer"
+            "was accepted already: a replay, or the store hides what is newer; ask its "
+            "sender to send it again"
         )

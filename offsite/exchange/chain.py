@@ -1,29 +1,19 @@
 """What anybody can check who has the public keys, and no private one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
-from typing import NamedTuple
 
 from offsite.bundle.provenance import Provenance, check_plugged_in
 from offsite.errors import BundleError, InputError, NotAllowedError
 from offsite.events import Monitor
-from offsite.exchange.mailbox import LEAF, envelope_name, listing_of, prefix_of, read_at
 from offsite.exchange.receiving import fetch_shard
+from offsite.exchange.shelf import Shelf, shelves_of
 from offsite.sealing import Envelope, PublicRing
 from offsite.store import ObjectStore
 
 _LONGEST = 8
-
-
-class _Place(NamedTuple):
-    """Where an envelope lies, and whose it should be."""
-
-    prefix: str
-    sequence: int
-    key: str
-    sender: PublicRing
 
 
 @dataclass(frozen=True)
@@ -36,16 +26,18 @@ class Witness:
     """The party that looks; it may not look at what others send to each other."""
 
     def envelopes(self) -> Iterator[Envelope | BundleError | NotAllowedError]:
-        """List every envelope that there is to see; in the place of a bad one, what is wrong."""
-        for sender, recipient in self._pairs():
-            try:
-                places = self._places(sender, recipient)
-            except NotAllowedError as error:
-                yield error
+        """List every envelope that there is to see; in the place of a bad one, what is wrong.
+
+        Raises:
+            NotAllowedError: nothing is to be seen, as with wrong credentials.
+        """
+        for _, found in self._look():
+            if isinstance(found, NotAllowedError):
+                yield found
                 continue
-            for place in places:
+            for shelf, sequence, digest in _places(found):
                 try:
-                    yield self._read(place)
+                    yield shelf.read(sequence, digest)
                 except BundleError as error:
                     yield error
 
@@ -56,7 +48,8 @@ class Witness:
             InputError: there is none.
             BundleError: it was changed.
         """
-        return self._read(self._find(digest))
+        shelf, sequence = self._find(digest)
+        return shelf.read(sequence, digest)
 
     def verify(self, digest: str, monitor: Monitor) -> Envelope:
         """Check an envelope: its signature, and the digest of every shard's ciphertext.
@@ -67,15 +60,14 @@ class Witness:
             InputError: there is none.
             BundleError: it was changed.
         """
-        place = self._find(digest)
-        envelope = self._read(place)
-        newest = max(listing_of(self.store, place.prefix).envelopes, default=place.sequence)
-        if newest > place.sequence:
+        shelf, sequence = self._find(digest)
+        envelope, newest = shelf.read(sequence, digest), max(shelf.envelopes)
+        if newest > sequence:
             monitor.log(f"sequence {newest} took the place of it, so its shards are not looked at")
             return envelope
         tracker = monitor.track("verify", max(1, len(envelope.header.shards)))
         for shard in envelope.header.shards:
-            fetch_shard(self.store, f"{place.prefix}{place.sequence}/", shard)
+            fetch_shard(self.store, f"{shelf.prefix}{sequence}/", shard)
             tracker.advance()
             monitor.check()
         return envelope
@@ -132,30 +124,40 @@ class Witness:
             if self.own is None or self.own in (ring.id for ring in pair):
                 yield pair
 
-    def _places(self, sender: PublicRing, recipient: PublicRing) -> list[_Place]:
-        """List where one's envelopes to another lie: by name and sequence."""
-        pair, found = f"{sender.id}/{recipient.id}/", list[_Place]()
-        for key in self.store.sizes(pair):
-            name, _, rest = key.removeprefix(pair).partition("/")
-            if (leaf := LEAF.fullmatch(rest)) and leaf[2]:
-                prefix = prefix_of(sender.id, recipient.id, name)
-                found.append(_Place(prefix, int(leaf[1]), key, sender))
-        return sorted(found, key=lambda place: place[:3])
+    def _look(self) -> Iterator[tuple[str, list[Shelf] | NotAllowedError]]:
+        """List what each has sent to each, or why that is not to be seen.
 
-    def _read(self, place: _Place) -> Envelope:
-        return read_at(self.store, place.sender, place.key, place.prefix, place.sequence)
-
-    def _find(self, digest: str) -> _Place:
-        leaf, hidden = envelope_name(digest), list[str]()
-        for sender, recipient in self._pairs():
+        Raises:
+            NotAllowedError: nothing is to be seen, as with wrong credentials.
+        """
+        hidden, pairs = 0, list(self._pairs())
+        for sender, recipient in pairs:
+            found: list[Shelf] | NotAllowedError
             try:
-                places = self._places(sender, recipient)
-            except NotAllowedError:
-                hidden.append(f"{sender.id} to {recipient.id}")
+                found = shelves_of(self.store, sender, recipient.id)
+            except NotAllowedError as error:
+                found, hidden = error, hidden + 1
+                if hidden == len(pairs):
+                    raise
+            yield f"{sender.id} to {recipient.id}", found
+
+    def _find(self, digest: str) -> tuple[Shelf, int]:
+        hidden: list[str] = []
+        for pair, found in self._look():
+            if isinstance(found, NotAllowedError):
+                hidden.append(pair)
                 continue
-            for place in places:
-                if place.key.endswith(f"/{leaf}"):
-                    return place
+            for shelf, sequence, each in _places(found):
+                if each == digest:
+                    return shelf, sequence
         parties = ", ".join(sorted(ring.id for ring in self.rings))
         unseen = f"; not to be seen: {', '.join(hidden)}" if hidden else ""
         raise InputError(f"there is no envelope {digest} between {parties}{unseen}")
+
+
+def _places(shelves: Iterable[Shelf]) -> Iterator[tuple[Shelf, int, str]]:
+    """List where envelopes lie: by name, sequence and digest."""
+    for shelf in shelves:
+        for sequence, digests in sorted(shelf.envelopes.items()):
+            for digest in sorted(digests):
+                yield shelf, sequence, digest

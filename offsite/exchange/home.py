@@ -15,7 +15,8 @@ from offsite.store import FolderStore, write_whole
 from offsite.store.open import open_store, refuse_same_place
 from offsite.store.private import read_private
 
-_PASSPHRASE = "OFFSITE_PASSPHRASE_FILE"
+PASSPHRASE_FILE = "OFFSITE_PASSPHRASE_FILE"
+"""The variable that names a file with the passphrase of the private keys."""
 
 
 def ring_path(home: Path) -> Path:
@@ -89,9 +90,9 @@ def passphrase_of(environ: Mapping[str, str]) -> str | None:
     Raises:
         InputError: there is no such file, others may read it, or it holds no text.
     """
-    if _PASSPHRASE not in environ:
+    if PASSPHRASE_FILE not in environ:
         return None
-    path = Path(environ[_PASSPHRASE])
+    path = Path(environ[PASSPHRASE_FILE])
     try:
         passphrase = read_private(path, "passphrase").decode().rstrip("\n")
     except UnicodeDecodeError:  # without its cause: it holds the passphrase
@@ -101,12 +102,15 @@ def passphrase_of(environ: Mapping[str, str]) -> str | None:
     return passphrase
 
 
-def open_mailbox(home: Path, exchange: str, environ: Mapping[str, str]) -> Mailbox:
+def open_mailbox(
+    home: Path, exchange: str, environ: Mapping[str, str], passphrase: str | None = None
+) -> Mailbox:
     """Open a party's side of an exchange.
 
     Args:
         exchange: `file:///path` or `s3://bucket`; of an S3 store, `OFFSITE_EXCHANGE_ENDPOINT` and
             the like say more.
+        passphrase: of the private keys, if the environment names no file of it.
 
     Raises:
         InputError: no keys, a wrong passphrase, an exchange that is not known, or one that is
@@ -115,7 +119,7 @@ def open_mailbox(home: Path, exchange: str, environ: Mapping[str, str]) -> Mailb
     store = open_store(exchange, "OFFSITE_EXCHANGE", environ)
     refuse_same_place(store, FolderStore(home))
     return Mailbox(
-        ring=load_ring(ring_path(home), passphrase_of(environ)),
+        ring=load_ring(ring_path(home), passphrase_of(environ) or passphrase),
         peers=peers_of(home),
         store=store,
         books=books_of(home),

@@ -5,8 +5,7 @@ The bundle's key stands in it wrapped to the sender itself; without the private 
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -31,30 +30,30 @@ class Start(Part):
 
 @dataclass(frozen=True)
 class Journal:
-    """The journal of one push. Its lines after the first are shards that are in the exchange."""
+    """The journal of one push. Its lines after the first are shards, each noted before it is sent.
+
+    So whatever this push has in the exchange is in a line; what of it arrived, the exchange says.
+    """
 
     path: Path
     start: Start
     key: Keyset
-    done: Sequence[Shard]
 
     @classmethod
     def resume(
-        cls, path: Path, ring: Ring, place: str, manifest: str, there: Mapping[str, int]
-    ) -> "Journal":
-        """Go on with the journal of the same push, or begin a new one.
+        cls, path: Path, ring: Ring, place: str, manifest: str
+    ) -> tuple["Journal", list[Shard]]:
+        """Go on with the journal of the same push, or begin a new one; gives it and its shards.
 
         Args:
             place: where it sends to: exchange, peer, name and sequence.
-            there: the shards that lie there, with their sizes.
         """
         found = cls._read(path, ring)
-        if found and (found.start.manifest, found.start.place) == (manifest, place):
-            done = [shard for shard in found.done if there.get(shard.sha256) == shard.size]
+        if found and (found[0].start.manifest, found[0].start.place) == (manifest, place):
             # written anew: its last line may have been torn
-            lines = [canonical(part.wire()) + b"\n" for part in (found.start, *done)]
+            lines = [canonical(part.wire()) + b"\n" for part in (found[0].start, *found[1])]
             write_whole(path, b"".join(lines), mode=0o600)
-            return replace(found, done=done)
+            return found
         key, entry = new_bundle_key(), ring.newest("encrypt")
         wrapped = encrypt(public_keyset(entry.keyset), canonical(key), _CONTEXT)
         start = Start(
@@ -65,10 +64,10 @@ class Journal:
             key=text_of(wrapped),
         )
         write_whole(path, canonical(start.wire()) + b"\n", mode=0o600)
-        return cls(path, start, key, ())
+        return cls(path, start, key), []
 
     @classmethod
-    def _read(cls, path: Path, ring: Ring) -> "Journal | None":
+    def _read(cls, path: Path, ring: Ring) -> tuple["Journal", list[Shard]] | None:
         """Read a journal; its last line may be torn, and what makes no sense is no journal."""
         if not path.is_file():
             return None
@@ -80,13 +79,13 @@ class Journal:
             if entry is None:
                 return None
             key: Keyset = json.loads(decrypt(entry.keyset, bytes_of(start.key), _CONTEXT))
-            done = [Shard.model_validate_json(line) for line in rest[:-1]]
+            noted = [Shard.model_validate_json(line) for line in rest[:-1]]
         except (ValidationError, TinkError, ValueError):
             return None
-        return cls(path, start, key, done)
+        return cls(path, start, key), noted
 
     def add(self, shard: Shard) -> None:
-        """Note that a shard is in the exchange."""
+        """Note that a shard is about to be sent; several processes may do so at once."""
         with disk_errors(self.path), self.path.open("ab") as file:
             file.write(canonical(shard.wire()) + b"\n")
 

@@ -1,24 +1,20 @@
-"""Who exchanges with whom, where: keys of objects, and which envelope is the one to take."""
+"""One party's side of an exchange, and which envelope is the one to take."""
 
 import re
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from offsite.api import BUNDLE_PATTERN, PATTERN_MEANING
 from offsite.errors import BundleError, InputError, NotSentError
 from offsite.exchange.books import Accounts, Ledger, check_fresh
-from offsite.sealing import Envelope, PublicRing, Ring, read_envelope
-from offsite.sealing.envelope import LARGEST_ENVELOPE
-from offsite.sealing.parts import digest_of
+from offsite.exchange.shelf import Shelf, shelf_of
+from offsite.sealing import Envelope, PublicRing, Ring
 from offsite.sealing.peers import Peers
 from offsite.store import ObjectStore
 
 _MOST_ATTEMPTS = 16
 """Envelopes of one sequence: attempts that raced. More are no accident."""
-LEAF = re.compile(r"([1-9][0-9]{0,15})/(envelope-)?([0-9a-f]{64})")
-"""The end of a key: sequence, whether it is an envelope, and digest."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +47,6 @@ class Sent:
     uri: str
 
 
-@dataclass
-class Listing:
-    """What lies in the exchange under one bundle's name: by sequence, keys and sizes."""
-
-    envelopes: dict[int, list[str]] = field(default_factory=dict)
-    shards: dict[int, dict[str, int]] = field(default_factory=dict)
-
-
 class PublicKeys(Protocol):
     """The pinned keys of peers, as `Peers` has them in a folder."""
 
@@ -86,27 +74,29 @@ class Inbox:
                 or taken back.
         """
         ring = self.peers.get(peer)
-        prefix = prefix_of(ring.id, self.id, reference.name)
-        envelope = self._chosen(ring, prefix, reference)
+        envelope = self._chosen(shelf_of(self.store, ring, self.id, reference.name), reference)
         header = envelope.header
         if header.kind == "tombstone":
             # remembered, so that a store that hides it later is found out
             self.books.accept(ring.id, reference.name, header.sequence, envelope.digest)
-            raise BundleError(f"{ring.id} took back {reference.name} on {header.created}")
+            raise BundleError(
+                f"{ring.id} took back {reference.name} on {header.created}; ask "
+                f"{ring.id} for another one"
+            )
         accepted = self.books.accepted(ring.id, reference.name)
         check_fresh(accepted, reference.name, header.sequence, envelope.digest)
         return envelope
 
-    def _chosen(self, ring: PublicRing, prefix: str, reference: Reference) -> Envelope:
-        accepted = {digest for _, digest in self.books.accepted(ring.id, reference.name)}
-        for sequence, keys in sorted(
-            listing_of(self.store, prefix).envelopes.items(), reverse=True
-        ):
+    def _chosen(self, shelf: Shelf, reference: Reference) -> Envelope:
+        sender = shelf.sender.id
+        accepted = {digest for _, digest in self.books.accepted(sender, reference.name)}
+        for sequence in shelf.newest_first:
             # attempts that raced: the one that was accepted before, else any, but always the same
-            if len(keys) > _MOST_ATTEMPTS:
-                raise BundleError(f"{self.store.uri(prefix)}{sequence} has {len(keys)} envelopes")
-            read = [read_at(self.store, ring, key, prefix, sequence) for key in keys]
-            found = sorted(read, key=lambda envelope: envelope.digest)
+            digests = sorted(shelf.envelopes[sequence])
+            if len(digests) > _MOST_ATTEMPTS:
+                place = self.store.uri(f"{shelf.prefix}{sequence}/")
+                raise BundleError(f"{place} has {len(digests)} envelopes")
+            found = [shelf.read(sequence, digest) for digest in digests]
             known = [e for e in found if e.digest in accepted]
             wanted = [e for e in found if e.digest == reference.digest]
             if reference.digest is None or found[0].header.kind == "tombstone":
@@ -115,8 +105,8 @@ class Inbox:
                 return wanted[0]
         named = f" with the envelope {reference.digest}" if reference.digest else ""
         raise NotSentError(
-            f"{ring.id} has sent {self.id} no bundle named {reference.name}{named}: there is none "
-            f"at {self.store.uri(prefix)}"
+            f"{sender} has sent {self.id} no bundle named {reference.name}{named}: there is none "
+            f"at {self.store.uri(shelf.prefix)}; check the name, or ask {sender} to send it"
         )
 
 
@@ -145,31 +135,9 @@ class Mailbox:
         """See `Inbox.incoming`."""
         return self.inbox.incoming(peer, reference)
 
-    def sent(
-        self, peer: PublicRing, listing: Listing, prefix: str, sequence: int, job: str
-    ) -> Envelope | None:
-        """Find what a job of ours sent already, if it is there whole, and the peer can open it.
-
-        Args:
-            listing: of the bundle's place, which is `prefix`.
-        """
-        for key in sorted(listing.envelopes.get(sequence, [])):
-            with suppress(BundleError):  # of a key of ours that was revoked since
-                envelope = read_at(self.store, self.ring.public(), key, prefix, sequence)
-                if envelope.header.job == job and _is_whole(envelope, listing, peer):
-                    return envelope
-        return None
-
-    def newest(self, listing: Listing, prefix: str, least: int) -> int:
-        """Find the latest sequence, from some on, in which an envelope of ours is; 0: in none."""
-        for sequence in sorted(listing.envelopes, reverse=True):
-            if sequence < least:
-                break
-            for key in listing.envelopes[sequence]:
-                with suppress(BundleError):
-                    read_at(self.store, self.ring.public(), key, prefix, sequence)
-                    return sequence
-        return 0
+    def outgoing(self, peer: PublicRing, name: str) -> Shelf:
+        """List what we have sent to a peer under a name."""
+        return shelf_of(self.store, self.ring.public(), peer.id, name)
 
     def is_whole(self, peer: str, name: str, digest: str) -> bool:
         """Whether a bundle that we sent is in the exchange with all its shards, and can be opened.
@@ -178,65 +146,6 @@ class Mailbox:
             BundleError: its envelope was changed.
         """
         ring = self.peers.get(peer)
-        prefix = prefix_of(self.id, ring.id, name)
-        listing = listing_of(self.store, prefix)
-        for sequence, keys in listing.envelopes.items():
-            key = f"{prefix}{sequence}/{envelope_name(digest)}"
-            if key in keys:
-                envelope = read_at(self.store, self.ring.public(), key, prefix, sequence)
-                return _is_whole(envelope, listing, ring)
-        return False
-
-
-def listing_of(store: ObjectStore, prefix: str) -> Listing:
-    """List a bundle; whatever else somebody put there is passed over."""
-    found = Listing()
-    for key, size in store.sizes(prefix).items():
-        leaf = LEAF.fullmatch(key.removeprefix(prefix))
-        if leaf is None:
-            continue
-        sequence = int(leaf[1])
-        if leaf[2]:
-            found.envelopes.setdefault(sequence, []).append(key)
-        else:
-            found.shards.setdefault(sequence, {})[leaf[3]] = size
-    return found
-
-
-def read_at(
-    store: ObjectStore, sender: PublicRing, key: str, prefix: str, sequence: int
-) -> Envelope:
-    """Read the envelope at a key, and check that it belongs there.
-
-    Raises:
-        BundleError: it does not, or is not its sender's.
-    """
-    content = store.get(key, LARGEST_ENVELOPE)
-    if f"{prefix}{sequence}/{envelope_name(digest_of(content))}" != key:
-        raise BundleError(f"{store.uri(key)} was changed: its name is not its digest")
-    envelope = read_envelope(content, sender)
-    header = envelope.header
-    told = (prefix_of(header.sender, header.recipient, header.name), header.sequence)
-    if told != (prefix, sequence):
-        raise BundleError(
-            f"{store.uri(key)} is the envelope of {told[0]}{told[1]}, not of this place"
-        )
-    return envelope
-
-
-def _is_whole(envelope: Envelope, listing: Listing, peer: PublicRing) -> bool:
-    there = listing.shards.get(envelope.header.sequence, {})
-    usable = {entry.id for entry in peer.entries if not entry.revoked_at}
-    return any(key.to in usable for key in envelope.keys) and all(
-        there.get(shard.sha256) == shard.size for shard in envelope.header.shards
-    )
-
-
-def prefix_of(sender: str, recipient: str, name: str) -> str:
-    """Name the place of a bundle."""
-    return f"{sender}/{recipient}/{name}/"
-
-
-def envelope_name(digest: str) -> str:
-    """Name the object of an envelope."""
-    return f"envelope-{digest.removeprefix('sha256:')}"
+        shelf = self.outgoing(ring, name)
+        envelope = shelf.find(digest)
+        return envelope is not None and shelf.is_whole(envelope, ring)

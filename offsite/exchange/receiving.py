@@ -9,8 +9,9 @@ from offsite.bundle import MANIFEST, Manifest, read_manifest
 from offsite.errors import BundleError, NotFoundError
 from offsite.events import Monitor
 from offsite.exchange.landing import Landing, landing
-from offsite.exchange.mailbox import Mailbox, prefix_of
+from offsite.exchange.mailbox import Mailbox
 from offsite.exchange.sending import files_of
+from offsite.exchange.shelf import prefix_of
 from offsite.exchange.workers import in_workers
 from offsite.sealing import SHARD_SIZE, Envelope, Shard, open_shard
 from offsite.sealing.parts import digest_of, now
@@ -137,10 +138,12 @@ def fetch_shard(store: ObjectStore, prefix: str, shard: Shard) -> bytes:
         sealed = store.get(key, shard.size)
     except NotFoundError as error:
         raise BundleError(
-            f"a shard is missing: {error}; if its sender just sent a newer one, run this again"
+            f"a shard is missing: {error}; run this again, as its sender may just have sent a "
+            "newer one; else ask for it again"
         ) from error
     if digest_of(sealed) != f"sha256:{shard.sha256}":
         raise BundleError(
-            f"{store.uri(key)} is not the shard that the envelope names: it was changed"
+            f"{store.uri(key)} is not the shard that the envelope names: it was changed; "
+            "ask its sender to send it again"
         )
     return sealed

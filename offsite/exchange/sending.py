@@ -1,7 +1,7 @@
 """Sending: seal the shards, put them, and put the envelope last. No envelope, nothing was sent."""
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,19 +12,12 @@ from offsite.bundle import MANIFEST, Manifest, read_manifest
 from offsite.errors import InputError
 from offsite.events import Monitor
 from offsite.exchange.journal import Journal
-from offsite.exchange.mailbox import (
-    Listing,
-    Mailbox,
-    Sent,
-    envelope_name,
-    listing_of,
-    prefix_of,
-)
+from offsite.exchange.mailbox import Mailbox, Sent
+from offsite.exchange.shelf import Shelf, envelope_name, prefix_of
 from offsite.exchange.workers import in_workers
 from offsite.sealing import SHARD_SIZE, Envelope, Header, PublicRing, Shard, write_envelope
 from offsite.sealing.envelope import Grant
 from offsite.sealing.parts import digest_of, now
-from offsite.sealing.primitives import Keyset
 from offsite.sealing.shards import place_of, seal_shard, shard_count
 from offsite.store import ObjectStore, locked
 
@@ -74,21 +67,22 @@ def push(
     peer = mailbox.peers.get(outgoing.peer)
     manifest, digest = read_manifest(outgoing.folder)
     with _alone(mailbox, peer, manifest.name) as path:
-        prefix = prefix_of(mailbox.id, peer.id, manifest.name)
-        listing = listing_of(mailbox.store, prefix)
+        shelf = mailbox.outgoing(peer, manifest.name)
         sequence = mailbox.books.allot(peer.id, manifest.name, outgoing.job)
-        if envelope := mailbox.sent(peer, listing, prefix, sequence, outgoing.job):
-            return _sent(mailbox, envelope)
-        sequence = _free(mailbox, listing, prefix, sequence, outgoing.job)
+        for envelope in shelf.readable(sequence):
+            if envelope.header.job == outgoing.job and shelf.is_whole(envelope, peer):
+                return _sent(shelf, envelope)
+        sequence = _free(mailbox, shelf, peer.id, manifest.name, sequence, outgoing.job)
         header = _header(mailbox, peer, outgoing, manifest, sequence)
-        place, there = mailbox.store.uri(f"{prefix}{sequence}/"), listing.shards.get(sequence, {})
-        journal = Journal.resume(path, mailbox.ring, place, digest, there)
+        place, there = f"{shelf.prefix}{sequence}/", shelf.shards.get(sequence, {})
+        journal, noted = Journal.resume(path, mailbox.ring, mailbox.store.uri(place), digest)
+        arrived = [shard for shard in noted if there.get(shard.sha256) == shard.size]
         pieces = _pieces(outgoing.folder, manifest)
-        shards = _send(mailbox.store, f"{prefix}{sequence}/", journal, pieces, monitor)
+        shards = _send(mailbox.store, place, journal, arrived, pieces, monitor)
         full = header.model_copy(update={"bundle": journal.start.bundle, "shards": tuple(shards)})
         envelope = write_envelope(full, journal.key, mailbox.ring, [peer])
         approve(envelope.digest)
-        sent = _publish(mailbox, envelope)
+        sent = _publish(mailbox, peer, envelope, noted)
         journal.end()
     return sent
 
@@ -102,9 +96,8 @@ def withdraw(mailbox: Mailbox, peer: str, name: str) -> Sent:
     """
     ring, job = mailbox.peers.get(peer), secrets.token_hex(16)
     with _alone(mailbox, ring, name) as journal:
-        prefix = prefix_of(mailbox.id, ring.id, name)
-        listing = listing_of(mailbox.store, prefix)
-        if not listing.envelopes:
+        shelf = mailbox.outgoing(ring, name)
+        if not shelf.envelopes:
             raise InputError(f"{mailbox.id} has sent {ring.id} no {name}; see offsite bundles list")
         journal.unlink(missing_ok=True)
         sequence = mailbox.books.allot(ring.id, name, job)
@@ -115,21 +108,21 @@ def withdraw(mailbox: Mailbox, peer: str, name: str) -> Sent:
             sender=mailbox.id,
             recipient=ring.id,
             job=job,
-            sequence=_free(mailbox, listing, prefix, sequence, job),
+            sequence=_free(mailbox, shelf, ring.id, name, sequence, job),
             created=now(),
             shards=(),
         )
-        return _publish(mailbox, write_envelope(header, None, mailbox.ring, []))
+        return _publish(mailbox, ring, write_envelope(header, None, mailbox.ring, []))
 
 
-def _free(mailbox: Mailbox, listing: Listing, prefix: str, sequence: int, job: str) -> int:
+def _free(mailbox: Mailbox, shelf: Shelf, peer: str, name: str, sequence: int, job: str) -> int:
     """Take a later sequence if there is an envelope in an allotted one, or ours in one above it.
 
     In the first a receiver would take either. The second is so when the books were lost.
     """
-    _, peer, name, _ = prefix.split("/")
-    spent = max(mailbox.newest(listing, prefix, sequence), sequence - 1)
-    while spent + 1 in listing.envelopes:
+    later = (n for n in shelf.newest_first if n >= sequence and any(shelf.readable(n)))
+    spent = next(later, sequence - 1)
+    while spent + 1 in shelf.envelopes:
         spent += 1
     return mailbox.books.allot(peer, name, job, spent) if spent >= sequence else sequence
 
@@ -181,50 +174,64 @@ def _pieces(folder: Path, manifest: Manifest) -> list[Piece]:
 
 
 def _send(
-    store: ObjectStore, prefix: str, journal: Journal, pieces: Sequence[Piece], monitor: Monitor
+    store: ObjectStore,
+    prefix: str,
+    journal: Journal,
+    arrived: Iterable[Shard],
+    pieces: Sequence[Piece],
+    monitor: Monitor,
 ) -> list[Shard]:
-    done = {(shard.file, shard.number): shard for shard in journal.done}
+    done = {(shard.file, shard.number): shard for shard in arrived}
     left = [piece for piece in pieces if (piece.file, piece.number) not in done]
     tracker = monitor.track("seal and send", len(pieces), start=len(done))
-    task = partial(_seal_and_put, store, prefix, journal.key, journal.start.bundle)
+    task = partial(_seal_and_put, store, prefix, journal)
     for shard in in_workers(task, left, sum(piece.size for piece in left)):
-        journal.add(shard)
         done[shard.file, shard.number] = shard
         tracker.advance()
         monitor.check()
     return [done[piece.file, piece.number] for piece in pieces]
 
 
-def _seal_and_put(store: ObjectStore, prefix: str, key: Keyset, bundle: str, piece: Piece) -> Shard:
-    place = place_of(bundle, piece.file, piece.number, piece.count)
+def _seal_and_put(store: ObjectStore, prefix: str, journal: Journal, piece: Piece) -> Shard:
+    place = place_of(journal.start.bundle, piece.file, piece.number, piece.count)
     with piece.path.open("rb") as file:
         file.seek(piece.number * SHARD_SIZE)
-        sealed = seal_shard(key, file, piece.size, place)
-    digest = digest_of(sealed).removeprefix("sha256:")
-    store.put(prefix + digest, sealed)
-    return Shard(
+        sealed = seal_shard(journal.key, file, piece.size, place)
+    shard = Shard(
         file=piece.file,
         number=piece.number,
         count=piece.count,
-        sha256=digest,
+        sha256=digest_of(sealed).removeprefix("sha256:"),
         size=len(sealed),
     )
+    journal.add(shard)
+    store.put(prefix + shard.sha256, sealed)
+    return shard
 
 
-def _publish(mailbox: Mailbox, envelope: Envelope) -> Sent:
-    """Put the envelope, and delete the shards of what it takes the place of."""
+def _publish(
+    mailbox: Mailbox, peer: PublicRing, envelope: Envelope, noted: Iterable[Shard] = ()
+) -> Sent:
+    """Put the envelope, and delete the shards of what it takes the place of.
+
+    Args:
+        noted: what earlier attempts of ours may have sent in this sequence.
+    """
     header = envelope.header
-    prefix = prefix_of(header.sender, header.recipient, header.name)
-    key = f"{prefix}{header.sequence}/{envelope_name(envelope.digest)}"
+    place = prefix_of(header.sender, header.recipient, header.name)
+    key = f"{place}{header.sequence}/{envelope_name(envelope.digest)}"
     mailbox.store.put(key, envelope.content)
-    listing = listing_of(mailbox.store, prefix)
-    # another attempt of this job may have published in this sequence: its shards stay
-    older = [number for number in listing.shards if number < header.sequence]
-    mailbox.store.delete(f"{prefix}{n}/{shard}" for n in older for shard in listing.shards[n])
-    return _sent(mailbox, envelope)
+    shelf = mailbox.outgoing(peer, header.name)
+    # of this sequence only what is ours: another attempt of this job may publish in it, too
+    strays = {shard.sha256 for shard in noted} - {shard.sha256 for shard in header.shards}
+    mailbox.store.delete(
+        f"{shelf.prefix}{number}/{each}"
+        for number, there in shelf.shards.items()
+        for each in there
+        if number < header.sequence or (number == header.sequence and each in strays)
+    )
+    return _sent(shelf, envelope)
 
 
-def _sent(mailbox: Mailbox, envelope: Envelope) -> Sent:
-    header = envelope.header
-    prefix = prefix_of(header.sender, header.recipient, header.name)
-    return Sent(envelope.digest, header.sequence, mailbox.store.uri(prefix))
+def _sent(shelf: Shelf, envelope: Envelope) -> Sent:
+    return Sent(envelope.digest, envelope.header.sequence, shelf.store.uri(shelf.prefix))

@@ -174,7 +174,7 @@ def read_envelope(content: bytes, sender: PublicRing) -> Envelope:
     except TinkError as error:
         raise BundleError(
             f"{header.name} of {header.sender}: the signature is wrong; it was changed, or "
-            "somebody else made it"
+            f"somebody else made it; ask {header.sender} to send it again"
         ) from error
     return envelope
 

@@ -107,11 +107,11 @@ class PublicRing(Part):
         found = next((e for e in self.entries if (e.id, e.purpose) == (entry, "sign")), None)
         if found is None:
             raise BundleError(f"{self.id} has no key {entry}; ask for its newest public file")
-        if found.revoked_at is not None:
-            raise BundleError(f"the key {entry} of {self.id} was revoked on {found.revoked_at}")
-        if not found.covers(instant):
-            raise BundleError(f"the key {entry} of {self.id} did not count on {instant}")
-        return found
+        if found.revoked_at is None and found.covers(instant):
+            return found
+        revoked = found.revoked_at
+        problem = f"was revoked on {revoked}" if revoked else f"did not count on {instant}"
+        raise BundleError(f"the key {entry} of {self.id} {problem}; ask {self.id} to send anew")
 
 
 class Ring(Part):

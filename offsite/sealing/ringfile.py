@@ -70,10 +70,21 @@ def load_ring(path: Path, passphrase: str | None = None) -> Ring:
         raise InputError(f"{path} is not a ring of `offsite keys init`") from error
 
 
+def is_protected(path: Path) -> bool:
+    """Tell whether a ring is under a passphrase; of what is no ring, `load_ring` tells."""
+    try:
+        return "kdf" in _content(path)
+    except InputError:
+        return False
+
+
 def _opened(path: Path, content: str, passphrase: str | None) -> bytes:
     protected = Protected.model_validate_json(content)
     if passphrase is None:
-        raise InputError(f"{path} is under a passphrase; name its file in OFFSITE_PASSPHRASE_FILE")
+        raise InputError(
+            f"{path} is under a passphrase; name its file in OFFSITE_PASSPHRASE_FILE, or run "
+            "this on a terminal"
+        )
     try:
         ciphertext = bytes_of(protected.ciphertext)
         return bytes(aead_of(protected.key(passphrase)).decrypt(ciphertext, _ASSOCIATED))

@@ -23,7 +23,7 @@ def run_work(pod: Pod, monitor: Monitor) -> None:
         OffsiteError: what went wrong; a later attempt goes on from the last checkpoint.
     """
     task, party = pod.task, pod.party()
-    if has_result(task, party.shelf):
+    if has_result(task, party.cabinet):
         monitor.log("an earlier attempt made the result already")
         return
     # so that an attempt elsewhere, and one on Ray, makes the same bytes
@@ -40,22 +40,22 @@ def run_work(pod: Pod, monitor: Monitor) -> None:
 
 def _fetch_opened(task: Task, space: Workspace) -> None:
     name = f"work/{task.uid}/opened"
-    folder = space.party.shelf.folder(name, MANIFEST)
+    folder = space.party.cabinet.folder(name, MANIFEST)
     if folder is None:
-        raise BundleError(f"there is no opened bundle at {space.party.shelf.uri(name)}")
+        raise BundleError(f"there is no opened bundle at {space.party.cabinet.uri(name)}")
     lay_out(folder, space.opened)
 
 
 def _checkpoints(task: Task, space: Workspace, digests: Mapping[str, str]) -> Checkpoints:
     """Keep checkpoints in the private store, each kind of inputs its own; fetch the last one."""
-    shelf, path = space.party.shelf, space.checkpoint
+    cabinet, path = space.party.cabinet, space.checkpoint
     fingerprint = fingerprint_of(task.job.spec, digests)
     name = f"work/{task.uid}/checkpoint-{fingerprint[:12]}"
-    if folder := shelf.folder(name, path.name):
+    if folder := cabinet.folder(name, path.name):
         path.parent.mkdir(exist_ok=True)
         link_or_copy(folder / path.name, path)
 
     def keep() -> None:
-        shelf.put(path.parent, name, path.name, lambda: None)
+        cabinet.put(path.parent, name, path.name, lambda: None)
 
     return Checkpoints(path, task.checkpoint_seconds, keep)

@@ -18,8 +18,8 @@ from offsite.errors import BundleError, InputError
 from offsite.sealing.parts import canonical
 from offsite.steps.places import MODEL_FILES, from_hub
 from offsite.store import local_path
+from offsite.store.cabinet import Cabinet, FolderCabinet
 from offsite.store.library import Library
-from offsite.store.shelf import FolderShelf, Shelf
 
 Note = TypeVar("Note", bound=BaseModel)
 _CLAIM = "pvc://"
@@ -33,7 +33,7 @@ class Party:
     home: Path
     """The folder for what is under way."""
     library: Library
-    shelf: Shelf
+    cabinet: Cabinet
     """What is kept: records of emulators, and what was published."""
     base: Path = Path()
     """What relative paths in a job are relative to."""
@@ -48,8 +48,8 @@ class Party:
         cls, party: str, home: Path, library: Library, base: Path, checkpoint_seconds: float
     ) -> "Party":
         """Describe a party all of whose things are in its home."""
-        shelf = FolderShelf(home)
-        return cls(party, home, library, shelf, base, checkpoint_seconds=checkpoint_seconds)
+        cabinet = FolderCabinet(home)
+        return cls(party, home, library, cabinet, base, checkpoint_seconds=checkpoint_seconds)
 
     def model(self, location: str) -> Path:
         """Find the folder of a model that a job names; of one elsewhere, get a copy.
@@ -92,7 +92,7 @@ class Party:
 
     def keep_record(self, record: EmulatorRecord) -> None:
         """Keep what is to be remembered of an emulator, before it is sent."""
-        self.shelf.write(_record_name(record.digest), canonical(record.wire()))
+        self.cabinet.write(_record_name(record.digest), canonical(record.wire()))
 
     def record(self, digest: str) -> EmulatorRecord:
         """Read what is remembered of an emulator that was sent.
@@ -104,7 +104,7 @@ class Party:
         found = self.note(name, EmulatorRecord)
         if found is None:
             raise BundleError(
-                f"{self.id} has sent no emulator {digest}: {self.shelf.uri(name)} is not there"
+                f"{self.id} has sent no emulator {digest}: {self.cabinet.uri(name)} is not there"
             )
         return found
 
@@ -114,15 +114,15 @@ class Party:
         Raises:
             InputError: it is damaged.
         """
-        content = self.shelf.read(name)
+        content = self.cabinet.read(name)
         if content is None:
             return None
         try:
             return kind.model_validate_json(content)
         except ValidationError as error:
             raise InputError(
-                f"{self.shelf.uri(name)} is damaged, or of another version of offsite; restore it "
-                "from a backup"
+                f"{self.cabinet.uri(name)} is damaged, or of another version of offsite; restore "
+                "it from a backup"
             ) from error
 
 

@@ -23,9 +23,9 @@ from offsite.steps.pinned import PinnedBooks
 from offsite.steps.publishing import DRAFT, send
 from offsite.steps.workspace import ATTEMPT, Workspace
 from offsite.store import write_whole
+from offsite.store.cabinet import Cabinet, cabinet_of
 from offsite.store.library import Library
 from offsite.store.open import open_store
-from offsite.store.shelf import Shelf, shelf_of
 from offsite.task import Task
 
 _NOTES = (DRAFT, ORIGIN, ATTEMPT)
@@ -52,7 +52,7 @@ class Pod:
             id=self.task.party,
             home=self.scratch,
             library=library,
-            shelf=shelf_of(self.task.private, library),
+            cabinet=cabinet_of(self.task.private, library),
             checkpoint_seconds=self.task.checkpoint_seconds,
             claims=Path(self.environ.get("OFFSITE_CLAIMS", "/mnt/claims")),
             max_kept_blocks=self.task.max_kept_blocks,
@@ -101,7 +101,7 @@ def run_open(pod: Pod, monitor: Monitor) -> None:
     envelope = mailbox.incoming(task.job.spec.peer, _pinned(task))
     open_bundle(space, envelope, mailbox, monitor)
     tracker = monitor.track("hand on", sum(1 for _ in space.opened.iterdir()))
-    party.shelf.put(space.opened, name, MANIFEST, tracker.advance)
+    party.cabinet.put(space.opened, name, MANIFEST, tracker.advance)
 
 
 def _pinned(task: Task) -> Reference:
@@ -122,22 +122,22 @@ def run_publish(pod: Pod, monitor: Monitor) -> None:
     space = pod.space(party)
     _fetch_result(task, space)
     (send if task.job.spec.plug_in is None else deliver)(space, mailbox, monitor)
-    party.shelf.remove(f"work/{task.uid}")
+    party.cabinet.remove(f"work/{task.uid}")
 
 
-def has_result(task: Task, shelf: Shelf) -> bool:
+def has_result(task: Task, cabinet: Cabinet) -> bool:
     """Whether an earlier attempt handed on its result, whole."""
-    return shelf.read(f"work/{task.uid}/notes/{_NOTES[-1]}") is not None
+    return cabinet.read(f"work/{task.uid}/notes/{_NOTES[-1]}") is not None
 
 
 def keep_result(task: Task, space: Workspace, monitor: Monitor) -> None:
     """Hand on a result and the notes beside it."""
-    shelf, last = space.party.shelf, _last(space)
+    cabinet, last = space.party.cabinet, _last(space)
     tracker = monitor.track("hand on", sum(1 for _ in space.result.iterdir()))
-    shelf.put(space.result, f"work/{task.uid}/result", last, tracker.advance)
+    cabinet.put(space.result, f"work/{task.uid}/result", last, tracker.advance)
     for note in _NOTES:
         with suppress(FileNotFoundError):
-            shelf.write(f"work/{task.uid}/notes/{note}", (space.folder / note).read_bytes())
+            cabinet.write(f"work/{task.uid}/notes/{note}", (space.folder / note).read_bytes())
 
 
 def _fetch_result(task: Task, space: Workspace) -> None:
@@ -146,18 +146,18 @@ def _fetch_result(task: Task, space: Workspace) -> None:
     Raises:
         BundleError: there is none.
     """
-    shelf = space.party.shelf
-    folder = shelf.folder(f"work/{task.uid}/result", _last(space))
-    if folder is None or not has_result(task, shelf):
-        raise BundleError(f"there is no result at {shelf.uri(f'work/{task.uid}')}")
+    cabinet = space.party.cabinet
+    folder = cabinet.folder(f"work/{task.uid}/result", _last(space))
+    if folder is None or not has_result(task, cabinet):
+        raise BundleError(f"there is no result at {cabinet.uri(f'work/{task.uid}')}")
     for note in _NOTES:
-        if (content := shelf.read(f"work/{task.uid}/notes/{note}")) is not None:
+        if (content := cabinet.read(f"work/{task.uid}/notes/{note}")) is not None:
             write_whole(space.folder / note, content)
     lay_out(folder, space.result)
 
 
 def lay_out(folder: Path, place: Path) -> None:
-    """Give a workspace what lies on a shelf: it may be large, and is on this disk already."""
+    """Give a workspace what lies in the cabinet: it may be large, and is on this disk already."""
     place.symlink_to(folder, target_is_directory=True)
 
 

@@ -1,45 +1,33 @@
 """Provisioning an exchange: its bucket, an account for each party, and who may read from whom.
 
-All of it can be done again. Nothing is remembered here: what was granted stands in the policies on
-the server. Two administrators who change one party's grants at once are theirs to avoid.
+All of it can be done again, and by two administrators at once. Nothing is remembered here: who may
+read from whom is which policies are attached to an account on the server. Of two who make one
+account, or change its secret, at the same moment, the credentials of the later one count.
 """
 
 import secrets
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minio.commonconfig import ENABLED, Filter
-from minio.error import S3Error
-from minio.lifecycleconfig import (
-    AbortIncompleteMultipartUpload,
-    Expiration,
-    LifecycleConfig,
-    NoncurrentVersionExpiration,
-    Rule,
-)
-from minio.versioningconfig import VersioningConfig
-
 from offsite.errors import InputError
 from offsite.store.admin_api import AdminApi
+from offsite.store.bucket import BucketFacts, bucket_facts, prepare_bucket
 from offsite.store.credentials import Credentials, read_credentials, write_credentials
 from offsite.store.policies import (
+    Policy,
     account_name,
+    account_policy,
     check_party,
-    minio_policy_of,
+    grant_name,
+    grant_policy,
     party_of,
     peers_in,
     same_policy,
 )
-from offsite.store.refusals import told_apart
 from offsite.store.s3 import S3Store
 
-_RULE = "offsite-old-versions"
-_DAYS = 7
-_NO_USER, _NO_POLICY = "XMinioAdminNoSuchUser", "XMinioAdminNoSuchPolicy"
-_ATTACHED = "XMinioAdminPolicyChangeAlreadyApplied"
+_NO_USER, _SO_ALREADY = "XMinioAdminNoSuchUser", "XMinioAdminPolicyChangeAlreadyApplied"
 
 
 @dataclass(frozen=True)
@@ -51,22 +39,11 @@ class Account:
     """Its access key."""
     reads_from: tuple[str, ...]
     status: str
-    """`enabled`, `disabled` or, of a policy without an account, `missing`."""
+    """`enabled` or `disabled`."""
     changed: bool
-    """Whether its policy is not what was written here: changed by hand, or by another version."""
+    """Whether a policy of it is not as written here: changed by hand, or another version's."""
     other_policies: tuple[str, ...]
     """What else was attached to it, by somebody else."""
-
-
-@dataclass(frozen=True)
-class BucketFacts:
-    """How an exchange's bucket stands."""
-
-    versioned: bool
-    expiring: bool
-    """Whether old versions expire."""
-    public: bool
-    """Whether a policy of the bucket itself lets in others, such as everybody."""
 
 
 @dataclass(frozen=True)
@@ -83,32 +60,13 @@ class ExchangeAdmin:
     def _api(self) -> AdminApi:
         return AdminApi(self.store)
 
-    def _told_apart(self) -> AbstractContextManager[None]:
-        return told_apart(self.store.place(), self.store.uri(""))
-
     def prepare(self) -> None:
         """Make the bucket; keep the old versions of its objects for some days."""
-        client, bucket = self.store.client(), self.store.bucket
-        with self._told_apart():
-            if not client.bucket_exists(bucket):
-                client.make_bucket(bucket)
-            client.set_bucket_versioning(bucket, VersioningConfig(ENABLED))
-            found = client.get_bucket_lifecycle(bucket)
-            others = [rule for rule in found.rules if rule.rule_id != _RULE] if found else []
-            client.set_bucket_lifecycle(bucket, LifecycleConfig([*others, _rule()]))
+        prepare_bucket(self.store)
 
     def bucket(self) -> BucketFacts:
         """Read how the bucket stands."""
-        client, name = self.store.client(), self.store.bucket
-        with self._told_apart():
-            versioning = client.get_bucket_versioning(name).status
-            lifecycle = client.get_bucket_lifecycle(name)
-            rules = lifecycle.rules if lifecycle else []
-            return BucketFacts(
-                versioned=versioning == ENABLED,
-                expiring=any(rule.rule_id == _RULE and rule.status == ENABLED for rule in rules),
-                public=_has_policy(lambda: client.get_bucket_policy(name)),
-            )
+        return bucket_facts(self.store)
 
     def grant(self, party: str, peer: str, folder: Path | None = None) -> list[Path]:
         """Let a party read what a peer sends to it; make the accounts that are new.
@@ -121,106 +79,132 @@ class ExchangeAdmin:
         """
         _check_pair(party, peer)
         written = [self._account(each, folder) for each in (party, peer)]
-        granted = {*(self._granted(party) or ()), peer}
-        self._write(party, tuple(granted))
+        bucket = self.store.bucket
+        self._attach(party, grant_name(bucket, party, peer), grant_policy(bucket, party, peer))
         return [path for path in written if path]
 
     def revoke(self, party: str, peer: str) -> bool:
         """Let a party read no more of what a peer sends to it; tell whether it could."""
         _check_pair(party, peer)
-        granted = self._granted(party) or ()
-        if peer not in granted:
-            return False
-        self._write(party, tuple(each for each in granted if each != peer))
-        return True
+        name, user = grant_name(self.store.bucket, party, peer), self._name(party)
+        done = self._api.run(
+            lambda admin: admin.detach_policy([name], user=user), _SO_ALREADY, _NO_USER
+        )
+        return done is not None
+
+    def reissue(self, party: str, folder: Path) -> Path:
+        """Give an account another secret key, in place of the one that it has.
+
+        Broken off and done again, it goes on: the new key is kept beside the file until it counts.
+
+        Args:
+            folder: where the file `<party>.json` goes, in place of an older one.
+
+        Raises:
+            InputError: there is no such account, or the file has the keys of another one.
+        """
+        name, path = self._name(check_party(party)), folder / f"{party}.json"
+        if self._user(name) is None:
+            raise InputError(
+                f"{party} has no account to reissue; `offsite exchange grant` makes it"
+            )
+        if path.exists():
+            _own_keys(path, name)
+        fresh = folder / f"{party}.new.json"
+        keys = _keys(fresh, name)
+        self._api.run(lambda admin: admin.user_add(name, keys.secret_key))
+        fresh.replace(path)
+        return path
+
+    def remove(self, party: str) -> bool:
+        """Remove an account with all that it was granted; tell whether there was one.
+
+        What it sent stays, and so does what others were granted to read from it.
+        """
+        name, bucket = self._name(check_party(party)), self.store.bucket
+        done = self._api.run(lambda admin: admin.user_remove(name), _NO_USER)
+        left = self._api.ask(lambda admin: admin.policy_list())
+        grants = [grant_name(bucket, party, peer) for peer in peers_in(bucket, party, left)]
+        for policy in (name, *grants):
+            self._drop(policy)
+        return done is not None
 
     def accounts(self) -> list[Account]:
         """Read who may do what."""
+        users = self._api.ask(lambda admin: admin.user_list())
         policies = self._api.ask(lambda admin: admin.policy_list())
-        parties = {party_of(self.store.bucket, name): name for name in sorted(policies)}
+        parties = {party_of(self.store.bucket, name): name for name in sorted(users)}
         return [
-            self._account_facts(party, policies[name]) for party, name in parties.items() if party
+            self._account_facts(party, users[name], policies)
+            for party, name in parties.items()
+            if party
         ]
 
     def _account(self, party: str, folder: Path | None) -> Path | None:
-        """Make an account if there is none, and attach its policy."""
-        name, written = account_name(self.store.bucket, party), None
+        """Make an account if there is none, and attach the policy of its own folder."""
+        name, written = self._name(party), None
         if self._user(name) is None:
-            written, keys = self._keys(name, party, folder)
-            self._write(party, self._granted(party) or ())
+            if folder is None:
+                raise InputError(
+                    f"{party} has no account yet; name a folder for its credentials: --credentials"
+                )
+            written = folder / f"{party}.json"
+            # before anything is made that needs them
+            keys = _keys(written, name)
             self._api.run(lambda admin: admin.user_add(name, keys.secret_key))
-        elif self._granted(party) is None:
-            self._write(party, ())
-        self._api.run(lambda admin: admin.attach_policy([name], user=name), _ATTACHED)
+        self._attach(party, name, account_policy(self.store.bucket, party))
         return written
 
-    def _keys(self, name: str, party: str, folder: Path | None) -> tuple[Path, Credentials]:
-        """Put the keys of a new account into a file, before anything is made that needs them."""
-        if folder is None:
-            raise InputError(
-                f"{party} has no account yet; name a folder for its credentials: --credentials"
-            )
-        path = folder / f"{party}.json"
-        if path.exists():  # of an attempt that was broken off
-            keys = read_credentials(path)
-            if keys.access_key != name:
-                raise InputError(f"{path} holds the keys of another account; move it away")
-            return path, keys
-        keys = Credentials(name, secrets.token_urlsafe(30))
-        write_credentials(path, keys)
-        return path, keys
-
-    def _account_facts(self, party: str, policy: dict[str, Any]) -> Account:
-        name = account_name(self.store.bucket, party)
-        user = self._user(name)
-        attached = [each for each in (user or {}).get("policyName", "").split(",") if each]
-        peers = peers_in(self.store.bucket, party, policy)
-        status = "missing" if user is None or name not in attached else user["status"]
+    def _account_facts(
+        self, party: str, user: dict[str, Any], policies: dict[str, Policy]
+    ) -> Account:
+        bucket, name = self.store.bucket, self._name(party)
+        attached = [each for each in user.get("policyName", "").split(",") if each]
+        peers = peers_in(bucket, party, attached)
+        due = {grant_name(bucket, party, peer): grant_policy(bucket, party, peer) for peer in peers}
+        due[name] = account_policy(bucket, party)
         return Account(
             party=party,
             name=name,
             reads_from=peers,
-            status=status,
-            changed=not same_policy(policy, minio_policy_of(self.store.bucket, party, peers)),
-            other_policies=tuple(each for each in attached if each != name),
+            status=user["status"],
+            changed=name not in attached
+            or not all(same_policy(policies.get(each, {}), due[each]) for each in due),
+            other_policies=tuple(each for each in attached if each not in due),
         )
-
-    def _granted(self, party: str) -> tuple[str, ...] | None:
-        name = account_name(self.store.bucket, party)
-        policy = self._api.ask(lambda admin: admin.policy_info(name), _NO_POLICY)
-        return None if policy is None else peers_in(self.store.bucket, party, policy)
 
     def _user(self, name: str) -> dict[str, Any] | None:
         found: dict[str, Any] | None = self._api.ask(lambda admin: admin.user_info(name), _NO_USER)
         return found
 
-    def _write(self, party: str, peers: tuple[str, ...]) -> None:
-        policy = minio_policy_of(self.store.bucket, party, peers)
-        name = account_name(self.store.bucket, party)
+    def _attach(self, party: str, name: str, policy: Policy) -> None:
         self._api.run(lambda admin: admin.policy_add(name, policy=policy))
+        user = self._name(party)
+        self._api.run(lambda admin: admin.attach_policy([name], user=user), _SO_ALREADY)
+
+    def _drop(self, name: str) -> None:
+        self._api.run(lambda admin: admin.policy_remove(name))
+
+    def _name(self, party: str) -> str:
+        return account_name(self.store.bucket, party)
+
+
+def _keys(path: Path, name: str) -> Credentials:
+    """Draw the keys of an account into a file; one of an attempt that was broken off holds them."""
+    if path.exists():
+        return _own_keys(path, name)
+    keys = Credentials(name, secrets.token_urlsafe(30))
+    write_credentials(path, keys)
+    return keys
+
+
+def _own_keys(path: Path, name: str) -> Credentials:
+    keys = read_credentials(path)
+    if keys.access_key != name:
+        raise InputError(f"{path} holds the keys of another account; move it away")
+    return keys
 
 
 def _check_pair(party: str, peer: str) -> None:
     if check_party(party) == check_party(peer):
         raise InputError(f"{party} reads its own bundles anyway; name another party")
-
-
-def _rule() -> Rule:
-    return Rule(
-        ENABLED,
-        rule_filter=Filter(prefix=""),
-        rule_id=_RULE,
-        noncurrent_version_expiration=NoncurrentVersionExpiration(noncurrent_days=_DAYS),
-        # what is left of a deleted object when its versions have expired
-        expiration=Expiration(expired_object_delete_marker=True),
-        abort_incomplete_multipart_upload=AbortIncompleteMultipartUpload(_DAYS),
-    )
-
-
-def _has_policy(read: Callable[[], str]) -> bool:
-    try:
-        return bool(read())
-    except S3Error as error:
-        if error.code == "NoSuchBucketPolicy":
-            return False
-        raise

@@ -29,20 +29,20 @@ class AdminApi:
 
     store: S3Store
 
-    def ask(self, question: Command, absent: str | None = None) -> Any:
+    def ask(self, question: Command, *absent: str) -> Any:
         """Ask for something; None: the server says `absent` of it.
 
         Raises:
             NoAdminError: there is no such API.
             NotAllowedError, UnreachableError, StorageError: it did not answer.
         """
-        told = self.run(question, absent)
+        told = self.run(question, *absent)
         try:
             return None if told is None else json.loads(told)
         except ValueError as error:
             raise self._no_admin() from error
 
-    def run(self, command: Command, fine: str | None = None) -> str | None:
+    def run(self, command: Command, *fine: str) -> str | None:
         """Run a command; None: the server refused it for a reason that is fine.
 
         Raises:
@@ -54,7 +54,7 @@ class AdminApi:
                 return command(self._client())
             except MinioAdminException as error:
                 code = _code(error)
-                if code == fine and code is not None:
+                if code in fine:
                     return None
                 raise self._refusal(code) from error
 

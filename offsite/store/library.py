@@ -73,8 +73,7 @@ class Library:
                 raise InputError(f"there is nothing of use at {uri}")
             paths = {self._copy(store, each) for each in objects}
         for stale in {path for path in target.iterdir() if path.is_file()} - paths:
-            if not stale.name.startswith("."):
-                stale.unlink()
+            stale.unlink()
         return target
 
     def sizes(self, uri: str) -> dict[str, int]:
@@ -136,15 +135,18 @@ class Library:
             yield
 
     def _copy(self, store: S3Store, found: _Object) -> Path:
-        target = self.copies.joinpath(store.bucket, *found.key.split("/"))
-        note = target.with_name(f".{target.name}.etag")
+        place = (store.bucket, *found.key.split("/"))
+        target = self.copies.joinpath(*place)
+        # apart from the copies: a folder of them holds what the store has, and nothing else
+        note = self.copies.joinpath(".etags", *place)
         known = note.read_text() if note.is_file() and target.is_file() else None
         if known == found.etag and target.stat().st_size == found.size:
             return target
         note.unlink(missing_ok=True)
-        scratch = target.with_name(f".{target.name}.partial")
+        scratch = note.with_name(f".{note.name}.partial")
         with disk_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
+            note.parent.mkdir(parents=True, exist_ok=True)
             with scratch.open("wb") as file:
                 for start in range(0, found.size, _PIECE):
                     file.write(store.get_piece(found.key, start, _PIECE, found.etag))

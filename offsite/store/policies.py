@@ -3,6 +3,10 @@
 A party writes below `<self>/` and reads there, and below `<peer>/<self>/` of each peer that it was
 granted. Patterns end in `/*`, so that `lab` is not the beginning of `lab2`.
 
+On a MinIO a grant is a policy of its own, attached to the account beside the one of its own folder.
+The server attaches and detaches each without a look at the others, so that two administrators at
+once take nothing from each other.
+
 Two things these policies do not hold on MinIO. A request that forges a header `Prefix` lists any
 name, as MinIO takes conditions from headers too; what it lists it still cannot read. And one with
 the header `x-minio-force-delete` deletes objects of its own party with all their versions.
@@ -19,7 +23,8 @@ Policy = dict[str, Any]
 """A policy document, as JSON."""
 
 _OWN = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
-_ACCOUNTS = ["admin:CreateServiceAccount", "admin:UpdateServiceAccount"]
+_GRANT = "offsite-reads"
+_ACCOUNTS = ["admin:CreateServiceAccount", "admin:CreateUser", "admin:UpdateServiceAccount"]
 
 
 def check_party(party: str) -> str:
@@ -41,55 +46,73 @@ def account_name(bucket: str, party: str) -> str:
     return f"offsite.{bucket}.{party}"
 
 
+def grant_name(bucket: str, party: str, peer: str) -> str:
+    """Name the policy by which a party reads what a peer sends to it."""
+    return f"{_GRANT}.{bucket}.{party}.{peer}"
+
+
 def party_of(bucket: str, name: str) -> str | None:
     """Tell whose account a name is; None: it is none of this bucket's."""
     found = re.fullmatch(rf"offsite\.{re.escape(bucket)}\.([a-z0-9-]+)", name)
     return found[1] if found else None
 
 
+def peers_in(bucket: str, party: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Read from the names of policies whose bundles a party may read."""
+    pattern = rf"{re.escape(grant_name(bucket, party, ''))}([a-z0-9-]+)"
+    found = (re.fullmatch(pattern, name) for name in names)
+    return tuple(sorted({match[1] for match in found if match}))
+
+
 def policy_of(bucket: str, party: str, peers: Iterable[str]) -> Policy:
-    """Write the policy of a party that may read what these peers sent to it."""
+    """Write the whole policy of a party that may read what these peers sent to it."""
     inboxes = [f"{peer}/{party}/*" for peer in sorted(set(peers))]
-    bucket_name = f"arn:aws:s3:::{bucket}"
-    mine = f"{party}/*"
-    # The first condition asks that there is a prefix. The second that there are no others: MinIO
-    # takes a request with two prefixes, and lists one and checks the other.
-    prefixes = {"s3:prefix": sorted([mine, *inboxes])}
-    lists = {"StringLike": prefixes, "ForAllValues:StringLike": prefixes}
-    statements: list[Policy] = [
-        _statement("Allow", _OWN, [f"{bucket_name}/{mine}"]),
-        _statement("Allow", ["s3:ListBucket"], [bucket_name]) | {"Condition": lists},
-        # to MinIO, who may delete may delete versions, unless told otherwise
-        _statement("Deny", ["s3:DeleteObjectVersion"], [f"{bucket_name}/*"]),
-    ]
-    if inboxes:
-        names = [f"{bucket_name}/{inbox}" for inbox in inboxes]
-        statements.insert(1, _statement("Allow", ["s3:GetObject"], names))
-    return {"Version": "2012-10-17", "Statement": statements}
+    own = _statement("Allow", _OWN, [_arn(bucket, f"/{party}/*")])
+    # to MinIO, who may delete may delete versions, unless told otherwise
+    versions = _statement("Deny", ["s3:DeleteObjectVersion"], [_arn(bucket, "/*")])
+    reads = [_reads(bucket, inboxes)] if inboxes else []
+    return _policy(own, *reads, _lists(bucket, [f"{party}/*", *inboxes]), versions)
 
 
-def minio_policy_of(bucket: str, party: str, peers: Iterable[str]) -> Policy:
-    """Write that policy for a MinIO, where an account may make others for itself, unless refused.
+def account_policy(bucket: str, party: str) -> Policy:
+    """Write the policy of a party's own folder on a MinIO.
 
-    Such a one would outlive the change of a key that was stolen.
+    There an account may make others for itself, unless refused: they would outlive the change of a
+    key that was stolen. It may change its own secret, too: a thief would lock the party out.
     """
-    policy = policy_of(bucket, party, peers)
+    policy = policy_of(bucket, party, ())
     policy["Statement"].append(_statement("Deny", _ACCOUNTS, ["arn:aws:s3:::*"]))
     return policy
+
+
+def grant_policy(bucket: str, party: str, peer: str) -> Policy:
+    """Write the policy by which a party reads what a peer sends to it."""
+    inboxes = [f"{peer}/{party}/*"]
+    return _policy(_reads(bucket, inboxes), _lists(bucket, inboxes))
+
+
+def _policy(*statements: Policy) -> Policy:
+    return {"Version": "2012-10-17", "Statement": list(statements)}
+
+
+def _reads(bucket: str, patterns: list[str]) -> Policy:
+    return _statement("Allow", ["s3:GetObject"], [_arn(bucket, f"/{each}") for each in patterns])
+
+
+def _lists(bucket: str, patterns: list[str]) -> Policy:
+    # The first condition asks that there is a prefix. The second that there are no others: MinIO
+    # takes a request with two prefixes, and lists one and checks the other.
+    prefixes = {"s3:prefix": sorted(patterns)}
+    lists = {"StringLike": prefixes, "ForAllValues:StringLike": prefixes}
+    return _statement("Allow", ["s3:ListBucket"], [_arn(bucket)]) | {"Condition": lists}
 
 
 def _statement(effect: str, actions: list[str], resources: list[str]) -> Policy:
     return {"Effect": effect, "Action": actions, "Resource": resources}
 
 
-def peers_in(bucket: str, party: str, policy: Policy) -> tuple[str, ...]:
-    """Read from a policy whose bundles its party may read."""
-    pattern = rf"arn:aws:s3:::{re.escape(bucket)}/([a-z0-9-]+)/{re.escape(party)}/\*"
-    resources = [
-        each for statement in policy["Statement"] for each in statement.get("Resource", [])
-    ]
-    found = (re.fullmatch(pattern, resource) for resource in resources)
-    return tuple(sorted({match[1] for match in found if match}))
+def _arn(bucket: str, keys: str = "") -> str:
+    return f"arn:aws:s3:::{bucket}{keys}"
 
 
 def same_policy(one: Policy, other: Policy) -> bool:

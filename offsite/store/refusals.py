@@ -107,7 +107,8 @@ def _refusal(error: S3Error, place: Place, uri: str) -> OffsiteError:
 def _other(error: S3Error, place: Place, uri: str) -> OffsiteError:
     if refused(error) or error.response.status == _REFUSED:
         return NotAllowedError(
-            f"this account may not use {uri} ({error.code}); ask who runs the store for the grant"
+            f"this account may not use {uri} ({error.code}); check the bucket's name, or ask who "
+            f"runs the store for the grant"
             f"{place.how('grant')}"
         )
     return StorageError(f"the store refused {uri}: {error.code}: {error.message}")

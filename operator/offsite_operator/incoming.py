@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from offsite.api import JobSpec
 from offsite.errors import BundleError, InputError, NotSentError, StorageError
@@ -59,7 +59,7 @@ class Desk:
         book = _PeerBook(peer)
         try:
             inbox = Inbox(self.own.id, book, self.store, book)
-            envelope = inbox.incoming(peer.alias, _reference(spec))
+            envelope = inbox.incoming(peer.alias, Reference.parse(wanted_of(spec)))
             self._check(spec, peer, envelope)
         except NotSentError as error:
             return NotYet(f"{error}; the job begins when it has come")
@@ -104,8 +104,32 @@ def _check_time(header: Header, grant: Grant) -> None:
         raise BundleError(f"the grant of {header.name} ended on {grant.expires}")
 
 
-def _reference(spec: JobSpec) -> Reference:
+def wanted_of(spec: JobSpec) -> str:
+    """Get the bundle that a job opens, as it names it."""
     if spec.tune is not None:
-        return Reference.parse(spec.tune.bundle)
+        return spec.tune.bundle
     assert spec.plug_in is not None, "Distill opens nothing"
-    return Reference.parse(spec.plug_in.adapter)
+    return spec.plug_in.adapter
+
+
+class Inquiry(Protocol):
+    """Who knows what peers sent."""
+
+    def look(self, spec: JobSpec, peer: Peer) -> Incoming:
+        """See `Desk.look`."""
+        ...
+
+
+@dataclass(frozen=True)
+class AskedOnce:
+    """Asks once for each bundle, however many jobs wait for it."""
+
+    desk: Inquiry
+    _answers: dict[tuple[str, str, str], Incoming] = field(default_factory=dict)
+
+    def look(self, spec: JobSpec, peer: Peer) -> Incoming:
+        """See `Desk.look`."""
+        key = (spec.stage, peer.alias, wanted_of(spec))
+        if key not in self._answers:
+            self._answers[key] = self.desk.look(spec, peer)
+        return self._answers[key]

@@ -8,10 +8,11 @@ import kopf
 
 from offsite_operator.api import Api, ApiError
 from offsite_operator.handlers import registered, settings
+from offsite_operator.incoming import Inquiry
 from offsite_operator.logbook import LogBook
 from offsite_operator.metrics import Metrics
 from offsite_operator.settings import Settings
-from offsite_operator.worker import Inquiry, Key, Worker
+from offsite_operator.worker import Key, Worker
 from offsite_operator.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)

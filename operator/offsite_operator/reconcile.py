@@ -31,8 +31,8 @@ from offsite_operator.verdicts import changed, finish, heard_from, hold, wait
 _DOING: dict[Step, str] = {"Open": "Opening", "Work": "Training", "Publish": "Publishing"}
 _LOOK_AGAIN = 15.0
 """Seconds until a child that does not start is looked at again."""
-_READ_AGAIN = 5.0
-"""Seconds until the log of a child that ended, and could not be read, is read again."""
+_READ_AGAIN = 4.0
+"""Seconds until the log of a child is read on."""
 
 
 def reconcile(seen: Observed) -> Decision:
@@ -141,8 +141,8 @@ def _under_way(seen: Observed, child: Child) -> Decision:
     if phase is not Phase.PENDING:
         says = Says("True", _DOING[child.step], f"{child.kind} {child.name}")
         told = heard_from(seen.job.status, child)
-        again = _READ_AGAIN if phase in ENDED else None
-        return Decision(status=changed(seen, "Running", {"Running": says}, **told), again=again)
+        status = changed(seen, "Running", {"Running": says}, **told)
+        return Decision(status=status, again=_READ_AGAIN)
     if found is not None and found.fatal:
         return finish(seen, "Failed", found.reason, found.message)
     message = found.message if found else child.state.message

@@ -5,18 +5,18 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 from pydantic import ValidationError
 
-from offsite.api import JobSpec
 from offsite.sealing.parts import now
 from offsite_operator.admission import awaits_bundle
 from offsite_operator.api import OFFSITE_JOBS, OFFSITE_PEERS, Api, ApiError, Object
 from offsite_operator.applying import RejectedChild, carry_out, write_peer
+from offsite_operator.incoming import AskedOnce, Inquiry
 from offsite_operator.logbook import LogBook
 from offsite_operator.metrics import Metrics
-from offsite_operator.observed import Incoming, Observed, Peer, Rejection
+from offsite_operator.observed import Observed, Rejection
 from offsite_operator.peers import review
 from offsite_operator.reading import Raw, read_all, read_one
 from offsite_operator.reconcile import reconcile
@@ -35,14 +35,6 @@ class Key(NamedTuple):
 
     kind: Literal["job", "peer"]
     name: str
-
-
-class Inquiry(Protocol):
-    """Who knows what peers sent."""
-
-    def look(self, spec: JobSpec, peer: Peer) -> Incoming:
-        """See `Desk.look`."""
-        ...
 
 
 @dataclass
@@ -82,11 +74,12 @@ class Worker:
         for alias in raw.peers:
             self.queue.add(Key("peer", alias))
         states: Counter[str] = Counter()
+        desk = AskedOnce(self.desk)
         for found in raw.jobs:
-            seen = self._see(raw, found, lambda pods, ended: None)
+            seen = _asked(self._see(raw, found, lambda pods, ended: None), desk)
             states[seen.job.status.state or "Pending"] += 1
             if _needs_a_look(seen):
-                self.queue.add(Key("job", seen.job.name))
+                self.queue.add(Key("job", seen.job.name), urgent=False)
         self._count(states)
         self.metrics.resynced()
 
@@ -118,7 +111,7 @@ class Worker:
             raw = read_one(self.api, key.name)
             if raw is None:
                 return
-            seen = self._asked(self._see(raw, raw.jobs[0], self.book.told))
+            seen = _asked(self._see(raw, raw.jobs[0], self.book.told), self.desk)
             decision = reconcile(replace(seen, rejection=rejection))
             self.metrics.reconciles.inc()
             try:
@@ -140,12 +133,6 @@ class Worker:
     def _see(self, raw: Raw, found: Object, tell: Tell) -> Observed:
         return understood(raw, found, self.settings, self.clock(), tell)
 
-    def _asked(self, seen: Observed) -> Observed:
-        """Ask the exchange, if what the peer sent decides next."""
-        if not awaits_bundle(seen) or seen.job.spec is None or seen.peer is None:
-            return seen
-        return replace(seen, incoming=self.desk.look(seen.job.spec, seen.peer))
-
     def _give_up(self, key: Key, said: str) -> None:
         """Try again later."""
         self.metrics.errors.inc()
@@ -158,8 +145,15 @@ class Worker:
             self.metrics.jobs.labels(state).set(count)
 
 
+def _asked(seen: Observed, desk: Inquiry) -> Observed:
+    """Ask the exchange, if what the peer sent decides next."""
+    if not awaits_bundle(seen) or seen.job.spec is None or seen.peer is None:
+        return seen
+    return replace(seen, incoming=desk.look(seen.job.spec, seen.peer))
+
+
 def _needs_a_look(seen: Observed) -> bool:
-    """Whether a job is not as it should be, as far as can be told without logs and exchange."""
+    """Whether a job is not as it should be, as far as can be told without logs."""
     under_way = not seen.job.finished and bool(seen.children)
     return under_way or not reconcile(seen).idle
 

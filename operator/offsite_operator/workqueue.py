@@ -14,7 +14,8 @@ class WorkQueue(Generic[K]):
 
     def __init__(self) -> None:
         self._ready = threading.Condition()
-        self._waiting: deque[K] = deque()
+        self._urgent: deque[K] = deque()
+        self._idle: deque[K] = deque()
         self._wanted: set[K] = set()
         self._taken: set[K] = set()
         self._due: dict[K, float] = {}
@@ -22,10 +23,14 @@ class WorkQueue(Generic[K]):
         self._count = 0
         self._closed = False
 
-    def add(self, key: K) -> None:
-        """Have it looked at; if somebody looks at it just now, then once more."""
+    def add(self, key: K, *, urgent: bool = True) -> None:
+        """Have it looked at; if somebody looks at it just now, then once more.
+
+        Args:
+            urgent: before what is not.
+        """
         with self._ready:
-            self._want(key)
+            self._want(key, urgent)
             self._ready.notify()
 
     def add_later(self, key: K, seconds: float) -> None:
@@ -41,10 +46,7 @@ class WorkQueue(Generic[K]):
         with self._ready:
             while not self._closed:
                 seconds = self._wake()
-                if self._waiting:
-                    key = self._waiting.popleft()
-                    self._wanted.discard(key)
-                    self._taken.add(key)
+                if (key := self._next()) is not None:
                     return key
                 self._ready.wait(seconds)
             return None
@@ -54,7 +56,7 @@ class WorkQueue(Generic[K]):
         with self._ready:
             self._taken.discard(key)
             if key in self._wanted:
-                self._waiting.append(key)
+                self._urgent.append(key)
                 self._ready.notify()
 
     def close(self) -> None:
@@ -63,11 +65,20 @@ class WorkQueue(Generic[K]):
             self._closed = True
             self._ready.notify_all()
 
-    def _want(self, key: K) -> None:
-        if key not in self._wanted:
-            self._wanted.add(key)
-            if key not in self._taken:
-                self._waiting.append(key)
+    def _want(self, key: K, urgent: bool) -> None:
+        # one that was not urgent, and now is, stands in both lines until it is taken
+        if key not in self._taken and (urgent or key not in self._wanted):
+            (self._urgent if urgent else self._idle).append(key)
+        self._wanted.add(key)
+
+    def _next(self) -> K | None:
+        while line := self._urgent or self._idle:
+            key = line.popleft()
+            if key in self._wanted and key not in self._taken:
+                self._wanted.discard(key)
+                self._taken.add(key)
+                return key
+        return None
 
     def _wake(self) -> float | None:
         """Want what is due; gives the seconds until the next is."""
@@ -76,5 +87,5 @@ class WorkQueue(Generic[K]):
             due, _, key = heapq.heappop(self._clock)
             if self._due.get(key) == due:
                 del self._due[key]
-                self._want(key)
+                self._want(key, urgent=True)
         return self._clock[0][0] - now if self._clock else None

@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,7 @@ from offsite.bundle import (
 )
 from offsite.errors import BundleError, InputError, OffsiteError
 from offsite.exchange.home import ring_path
-from offsite.sealing import load_ring
+from offsite.sealing import load_ring, save_ring
 from offsite.store import locked
 from offsite_cli.app import app
 
@@ -227,6 +230,65 @@ def test_a_passphrase_is_needed_where_there_is_one(
     assert "chmod 600" in str(people.run("lab", "keys", "show").exception)
     monkeypatch.delenv("OFFSITE_PASSPHRASE_FILE")
     assert "OFFSITE_PASSPHRASE_FILE" in str(people.run("lab", "keys", "show").exception)
+
+
+class Terminal:
+    """The command on a terminal of its own, at which somebody types."""
+
+    def __init__(self, home: Path, *arguments: str) -> None:
+        spawn = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+        command = [sys.executable, "-c", spawn, sys.executable, "-m", "offsite_cli", *arguments]
+        environ = {**os.environ, "OFFSITE_HOME": str(home)}
+        environ.pop("OFFSITE_PASSPHRASE_FILE", None)
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environ)
+        self.shown = ""
+
+    def answers(self, prompt: str, text: str) -> None:
+        """Wait for a prompt to its end: what is typed before that is thrown away."""
+        assert self.process.stdout is not None
+        assert self.process.stdin is not None
+        seen = ""
+        while prompt not in seen:
+            piece = self.process.stdout.read1(4096).decode()  # type: ignore[attr-defined]
+            assert piece, f"it ended: {self.shown}"
+            seen += piece
+            self.shown += piece
+        self.process.stdin.write(text.encode() + b"\n")
+        self.process.stdin.flush()
+
+    def end(self) -> int:
+        self.shown += self.process.communicate(timeout=60)[0].decode()
+        return self.process.returncode
+
+
+def test_a_passphrase_may_be_typed(tmp_path: Path) -> None:
+    made = Terminal(tmp_path, "keys", "init", "lab", "--passphrase")
+    made.answers("new passphrase: ", "correct horse")
+    made.answers("Repeat for confirmation: ", "correct horse")
+    assert made.end() == 0, made.shown
+    rotated = Terminal(tmp_path, "keys", "rotate")
+    rotated.answers("ring.json: ", "correct horse")
+    assert rotated.end() == 0, rotated.shown
+    assert len(load_ring(ring_path(tmp_path), "correct horse").entries) == 4
+    wrong = Terminal(tmp_path, "keys", "show")
+    wrong.answers("ring.json: ", "battery staple")
+    assert wrong.end() == 2
+    assert "is wrong" in wrong.shown
+    assert "Traceback" not in wrong.shown
+    for terminal in (made, rotated, wrong):
+        assert "horse" not in terminal.shown, "what was typed is shown"
+
+
+def test_nobody_is_asked_where_there_is_no_terminal(people: People) -> None:
+    told = people.run("new", "keys", "init", "new", "--passphrase").exception
+    assert isinstance(told, InputError)
+    assert "there is no terminal" in str(told)
+    save_ring(load_ring(ring_path(people.root / "lab")), ring_path(people.root / "lab"), "horse")
+    for command in (["keys", "show"], ["keys", "rotate"], ["bundles", "rm", "x", "--peer", "lab"]):
+        told = people.run("lab", *command).exception
+        assert isinstance(told, InputError)
+        assert "name its file in OFFSITE_PASSPHRASE_FILE, or run this on a terminal" in str(told)
 
 
 CHANGES: dict[str, Callable[[Path], object]] = {

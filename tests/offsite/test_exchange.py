@@ -179,6 +179,44 @@ def test_a_push_that_failed_goes_on_where_it_was(world: World, tmp_path: Path, p
     world.take(tmp_path / "out")
 
 
+class Forgetful(FolderStore):
+    """A store that takes one object, and is gone before it says so; it lists that one later."""
+
+    late: str
+
+    def put(self, key: str, content: bytes) -> None:
+        super().put(key, content)
+        if len(list(self.root.rglob("?" * 64))) == 3:
+            self.__dict__["late"] = key
+            raise StorageError("the store is gone")
+
+    def sizes(self, prefix: str) -> dict[str, int]:
+        late = self.__dict__.pop("late", None)
+        return {key: size for key, size in super().sizes(prefix).items() if key != late}
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_push_that_was_cut_off_leaves_nothing_but_what_its_envelope_names(
+    world: World, tmp_path: Path, late: bool
+) -> None:
+    folder, mailbox = world.bundle(), world.mailbox(HOSPITAL)
+    store = Forgetful(world.root / "exchange")
+    with pytest.raises(StorageError):
+        push(replace(mailbox, store=store), outgoing(folder, "job-1"), silent())
+    assert len(world.shards()) == 3
+    stranger = world.place / "1" / ("5" * 64)  # of another attempt, which is not ours to end
+    stranger.write_bytes(b"x")
+    counting = failing(mailbox, 99)
+    if not late:
+        push(counting, outgoing(folder, "job-1"), silent())
+        assert 99 - counting.store.__dict__["left"] == SHARDS - 3 + 1, "what arrived was sent again"
+    else:
+        push(replace(mailbox, store=store), outgoing(folder, "job-1"), silent())
+    assert stranger in world.shards()
+    assert len(world.shards()) == SHARDS + 1
+    world.take(tmp_path / "out")
+
+
 @pytest.mark.parametrize("damage", [lambda c: c[:-9], lambda c: b"", lambda c: b"{}\n" + c])
 def test_a_torn_journal_harms_nothing(
     world: World, tmp_path: Path, damage: Callable[[bytes], bytes]

@@ -8,6 +8,7 @@ import json
 import tarfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -22,7 +23,7 @@ from offsite.errors import InputError, NotAllowedError
 from offsite.store.admin import ExchangeAdmin
 from offsite.store.admin_api import NoAdminError
 from offsite.store.credentials import Credentials, read_credentials, write_credentials
-from offsite.store.policies import account_name, party_of, policy_of
+from offsite.store.policies import account_name, grant_name, party_of, peers_in, policy_of
 from offsite.store.s3 import S3Store
 from offsite_cli.exchange import app
 from offsite_testing.minio_server import MinioServer, running_minio
@@ -323,12 +324,17 @@ def test_names_that_a_forged_header_lists_cannot_be_read(exchange: Exchange) -> 
     assert not ask(lab, "GET", "/clinic/lab/b/forged", headers={"Prefix": "lab/"}).done
 
 
-def test_a_party_makes_no_account_that_outlives_its_key(exchange: Exchange) -> None:
+def test_a_party_makes_no_account_that_outlives_its_key_and_changes_none(
+    exchange: Exchange,
+) -> None:
     lab = exchange.party("lab")
     keys = StaticProvider(lab.access_key, lab.secret_key)
     admin = MinioAdmin(endpoint=urlsplit(lab.endpoint).netloc, credentials=keys, secure=False)
     with pytest.raises(MinioAdminException, match="AccessDenied"):
         admin.add_service_account(name="later")
+    with pytest.raises(MinioAdminException, match="AccessDenied"):
+        admin.user_add(lab.access_key, "a-secret-of-the-thief")
+    lab.sizes("lab/")
 
 
 def test_everything_can_be_done_again(exchange: Exchange) -> None:
@@ -381,23 +387,101 @@ def test_a_revoked_grant_ends_at_once_and_no_other(exchange: Exchange) -> None:
     clinic.put("clinic/lab/revoked/1", b"its own folder stays")
 
 
+def test_grants_of_several_administrators_at_once_are_all_kept(
+    exchange: Exchange, tmp_path: Path
+) -> None:
+    store = exchange.server.store("at-once")
+    admin = ExchangeAdmin(store)
+    admin.prepare()
+    first, later = [f"first-{n}" for n in range(4)], [f"later-{n}" for n in range(4)]
+    for peer in (*first, *later):
+        admin.grant(peer, "hub", tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda peer: ExchangeAdmin(store).grant("hub", peer), first))
+    assert _reads_from(admin, "hub") == tuple(first)
+    with ThreadPoolExecutor(8) as pool:
+        ended = pool.map(lambda peer: ExchangeAdmin(store).revoke("hub", peer), first)
+        list(pool.map(lambda peer: ExchangeAdmin(store).grant("hub", peer), later))
+        assert all(ended)
+    assert _reads_from(admin, "hub") == tuple(later)
+
+
+def _reads_from(admin: ExchangeAdmin, party: str) -> tuple[str, ...]:
+    (found,) = [account for account in admin.accounts() if account.party == party]
+    return found.reads_from
+
+
 def test_what_was_changed_by_hand_is_shown(exchange: Exchange, tmp_path: Path) -> None:
     admin = ExchangeAdmin(exchange.server.store("by-hand"))
     admin.prepare()
     admin.grant("one", "two", tmp_path)
+    admin.grant("two", "one", tmp_path)
     server, name = exchange.server.admin(), account_name("by-hand", "one")
     wide = policy_of("by-hand", "one", ["two"])
     wide["Statement"][0]["Resource"] = ["arn:aws:s3:::by-hand/*"]
     server.policy_add(name, policy=wide)
     server.attach_policy(["readonly"], user=name)
-    server.user_remove(account_name("by-hand", "two"))
+    server.policy_add(grant_name("by-hand", "two", "one"), policy=wide)
     one, two = admin.accounts()
     assert (one.reads_from, one.status, one.changed) == (("two",), "enabled", True)
     assert one.other_policies == ("readonly",)
-    assert (two.reads_from, two.status) == ((), "missing")
+    assert (two.reads_from, two.changed, two.other_policies) == (("one",), True, ())
+    admin.grant("one", "two")
+    admin.grant("two", "one")
+    assert [each.changed for each in admin.accounts()] == [False, False]
+
+
+def test_a_secret_is_reissued_and_the_former_one_ends(exchange: Exchange, tmp_path: Path) -> None:
+    admin = ExchangeAdmin(exchange.server.store("reissued"))
+    admin.prepare()
     admin.grant("one", "two", tmp_path)
-    one, two = admin.accounts()
-    assert (one.changed, two.status) == (False, "enabled")
+
+    def one() -> S3Store:
+        keys = read_credentials(tmp_path / "one.json")
+        return replace(admin.store, access_key=keys.access_key, secret_key=keys.secret_key)
+
+    former = one()
+    former.put("one/two/b/1", b"x")
+    assert admin.reissue("one", tmp_path) == tmp_path / "one.json"
+    with pytest.raises(NotAllowedError, match="does not know these credentials"):
+        former.put("one/two/b/2", b"x")
+    one().put("one/two/b/2", b"x")
+    assert one().sizes("two/one/") == {}, "a grant went with the secret"
+    # of an attempt that was broken off
+    broken_off = Credentials(one().access_key, "drawn-and-not-told")
+    write_credentials(tmp_path / "one.new.json", broken_off)
+    admin.reissue("one", tmp_path)
+    assert one().secret_key == broken_off.secret_key
+    one().put("one/two/b/3", b"x")
+    assert not (tmp_path / "one.new.json").exists()
+
+
+def test_only_an_account_that_is_there_is_reissued(exchange: Exchange, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nobody has no account to reissue"):
+        exchange.admin.reissue("nobody", tmp_path)
+    write_credentials(tmp_path / "lab.json", Credentials("offsite.other.lab", "somebody else's"))
+    with pytest.raises(InputError, match="holds the keys of another account"):
+        exchange.admin.reissue("lab", tmp_path)
+    exchange.party("lab").sizes("lab/")
+
+
+def test_a_removed_account_is_gone_with_its_grants(exchange: Exchange, tmp_path: Path) -> None:
+    admin = ExchangeAdmin(exchange.server.store("removed"))
+    admin.prepare()
+    admin.grant("one", "two", tmp_path)
+    admin.grant("two", "one", tmp_path)
+    keys = read_credentials(tmp_path / "one.json")
+    one = replace(admin.store, access_key=keys.access_key, secret_key=keys.secret_key)
+    one.put("one/two/b/1", b"x")
+    assert admin.remove("one")
+    assert not admin.remove("one")
+    with pytest.raises(NotAllowedError, match="does not know these credentials"):
+        one.sizes("one/")
+    assert [account.party for account in admin.accounts()] == ["two"]
+    assert _reads_from(admin, "two") == ("one",), "what was sent stays, for whom it was sent to"
+    (tmp_path / "one.json").unlink()
+    admin.grant("one", "three", tmp_path)
+    assert _reads_from(admin, "one") == ("three",), "an older grant came back"
 
 
 def test_a_grant_that_was_broken_off_goes_on(exchange: Exchange, tmp_path: Path) -> None:
@@ -440,6 +524,9 @@ def test_no_two_parties_share_an_account() -> None:
     assert party_of("a.b", account_name("a.b", "c")) == "c"
     assert party_of("a", account_name("a.b", "c")) is None
     assert party_of("a", "readwrite") is None
+    names = [grant_name("a", "b", "c"), grant_name("a.b", "c", "d"), grant_name("a", "c", "b")]
+    assert peers_in("a", "b", names) == ("c",)
+    assert peers_in("a.b", "c", names) == ("d",)
 
 
 def test_who_is_no_administrator_is_told(exchange: Exchange) -> None:
@@ -484,6 +571,20 @@ def test_the_command_line_sets_up_an_exchange(
     found = {each["party"]: each["readsFrom"] for each in document["accounts"]}
     assert found == {"one": ["two"], "two": [], "lab": []}
     assert document["bucket"] == {"versioned": True, "expiring": True, "public": False}
+    again = run(commands, "grant", place, "one", "--reissue", "--credentials", folder)
+    assert again.stdout.endswith(
+        "one.json holds the new credentials of one; hand it over in private\n"
+    )
+    assert read_credentials(tmp_path / "one.json") != keys
+    assert "no account; what it sent" in run(commands, "revoke", place, "one", "--remove").stdout
+    assert (
+        run(commands, "revoke", place, "one", "--remove").stderr == "offsite: one had no account\n"
+    )
+    with pytest.raises(InputError, match="name a folder for the new credentials"):
+        run(commands, "grant", place, "two", "--reissue")
+    for command, option in (("grant", "--reissue"), ("revoke", "--remove")):
+        with pytest.raises(InputError, match=f"name a party that sends .*, or say {option}"):
+            run(commands, command, place, "two")
     with pytest.raises(InputError, match="OFFSITE_ADMIN_ENDPOINT"):
         commands.invoke(
             app, ["show", place], env={"OFFSITE_ADMIN_ENDPOINT": ""}, catch_exceptions=False

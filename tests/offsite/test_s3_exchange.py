@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +166,10 @@ def test_each_of_three_sees_what_is_its_own(exchange: Exchange, tmp_path: Path) 
     assert other.verify(sent.digest, silent()) == sent
     with pytest.raises(InputError, match="not to be seen: hospital to clinic"):
         other.read("sha256:" + "0" * 64)
+    wrong = replace(exchange.server.store("exchange"), secret_key="wrong-secret")
+    for look in (lambda who: list(who.envelopes()), lambda who: who.read(sent.digest)):
+        with pytest.raises(NotAllowedError, match="does not know these credentials"):
+            look(replace(other, store=wrong))
 
 
 def small_bundle(root: Path, name: str, sender: str, to: str) -> Path:
@@ -342,6 +346,7 @@ def test_a_killed_push_sends_little_again_at_constant_memory(
     workers = min(4, os.cpu_count() or 1)
     # four shards, the manifest and the envelope, and at most one shard a worker once more
     assert exchange.puts(prefix) <= SHARDS + 2 + workers
+    assert len(exchange.server.store("exchange").sizes(prefix)) == SHARDS + 2, "some lie about"
     assert 0 < max(peaks.values()) < 512 * MIB
     take(exchange, tmp_path, "killed")
 

@@ -16,7 +16,7 @@ from offsite.bundle import Manifest, check_files, read_manifest
 from offsite.errors import BundleError
 from offsite.events import Monitor
 from offsite.exchange import Books, Checks, Mailbox, Outgoing, Reference, pull, push
-from offsite.exchange.mailbox import envelope_name
+from offsite.exchange.shelf import envelope_name
 from offsite.sealing import Envelope, Header, Ring, write_envelope
 from offsite.sealing.envelope import WrappedKey
 from offsite.sealing.parts import canonical, digest_of, text_of

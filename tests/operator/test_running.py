@@ -34,6 +34,15 @@ def test_what_is_wanted_twice_is_looked_at_once() -> None:
     assert queue.take() == "a"
 
 
+def test_what_is_urgent_comes_first() -> None:
+    queue = WorkQueue[str]()
+    for key in "abc":
+        queue.add(key, urgent=False)
+    queue.add("d")
+    queue.add("b")
+    assert [queue.take() for _ in range(4)] == ["d", "b", "a", "c"]
+
+
 def test_what_is_wanted_later_comes_when_it_is_due() -> None:
     queue = WorkQueue[str]()
     queue.add_later("slow", 3600)

@@ -64,7 +64,8 @@ def page(job: Resource, now: datetime) -> list[str]:
 
 
 def _step(status: Any) -> str:
-    child = " ".join(filter(None, [status.get("engine"), status.get("jobName")]))
+    engine = status.get("engine") if status.get("step") == "Work" else "Job"  # the others need none
+    child = " ".join(filter(None, [engine, status.get("jobName")]))
     return ", as ".join(filter(None, [status.get("step"), child]))
 
 

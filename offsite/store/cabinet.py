@@ -13,7 +13,7 @@ from offsite.store.library import Library
 LARGEST_NOTE = 64 << 20
 
 
-class Shelf(Protocol):
+class Cabinet(Protocol):
     """Notes and folders by name. What is written appears whole or not at all."""
 
     def uri(self, name: str) -> str:
@@ -59,81 +59,81 @@ class Shelf(Protocol):
 
 
 @dataclass(frozen=True)
-class FolderShelf:
-    """A shelf on this machine's disk, or on a volume."""
+class FolderCabinet:
+    """A cabinet on this machine's disk, or on a volume."""
 
     root: Path
 
     def uri(self, name: str) -> str:
-        """See `Shelf.uri`."""
+        """See `Cabinet.uri`."""
         return str(self.root / name)
 
     def read(self, name: str) -> bytes | None:
-        """See `Shelf.read`."""
+        """See `Cabinet.read`."""
         path = self.root / name
         with disk_errors(path):
             return path.read_bytes() if path.is_file() else None
 
     def write(self, name: str, content: bytes) -> None:
-        """See `Shelf.write`."""
+        """See `Cabinet.write`."""
         write_whole(self.root / name, content)
 
     def folder(self, name: str, last: str) -> Path | None:
-        """See `Shelf.folder`."""
+        """See `Cabinet.folder`."""
         path = self.root / name
         return path if (path / last).is_file() else None
 
     def put(self, folder: Path, name: str, last: str, done: Callable[[], object]) -> None:
-        """See `Shelf.put`: the folder is renamed when it is whole."""
+        """See `Cabinet.put`: the folder is renamed when it is whole."""
         with whole_folder(self.root / name) as scratch:
             for path in sorted(folder.iterdir()):
                 link_or_copy(path, scratch / path.name)
                 done()
 
     def remove(self, name: str) -> None:
-        """See `Shelf.remove`."""
+        """See `Cabinet.remove`."""
         shutil.rmtree(self.root / name, ignore_errors=True)
 
 
 @dataclass(frozen=True)
-class BucketShelf:
-    """A shelf in the party's private S3 store."""
+class BucketCabinet:
+    """A cabinet in the party's private S3 store."""
 
     library: Library
     root: str
     """`s3://bucket/prefix`."""
 
     def uri(self, name: str) -> str:
-        """See `Shelf.uri`."""
+        """See `Cabinet.uri`."""
         return f"{self.root}/{name}"
 
     def read(self, name: str) -> bytes | None:
-        """See `Shelf.read`."""
+        """See `Cabinet.read`."""
         try:
             return self.library.read(self.uri(name), LARGEST_NOTE)
         except NotFoundError:
             return None
 
     def write(self, name: str, content: bytes) -> None:
-        """See `Shelf.write`."""
+        """See `Cabinet.write`."""
         self.library.write(self.uri(name), content)
 
     def folder(self, name: str, last: str) -> Path | None:
-        """See `Shelf.folder`."""
+        """See `Cabinet.folder`."""
         whole = last in self.library.sizes(self.uri(name))
         return self.library.folder(self.uri(name), ("*",)) if whole else None
 
     def put(self, folder: Path, name: str, last: str, done: Callable[[], object]) -> None:
-        """See `Shelf.put`."""
+        """See `Cabinet.put`."""
         self.library.put_folder(folder, self.uri(name), last, done)
 
     def remove(self, name: str) -> None:
-        """See `Shelf.remove`."""
+        """See `Cabinet.remove`."""
         self.library.remove(self.uri(name))
 
 
-def shelf_of(location: str, library: Library) -> Shelf:
-    """Open the shelf at `file:///folder` or `s3://bucket/prefix`."""
+def cabinet_of(location: str, library: Library) -> Cabinet:
+    """Open the cabinet at `file:///folder` or `s3://bucket/prefix`."""
     if location.startswith("s3://"):
-        return BucketShelf(library, location.rstrip("/"))
-    return FolderShelf(Path(location.removeprefix("file://")))
+        return BucketCabinet(library, location.rstrip("/"))
+    return FolderCabinet(Path(location.removeprefix("file://")))

@@ -1,0 +1,126 @@
+"""What lies in an exchange under one bundle's name: its sequences, their envelopes and shards."""
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from offsite.errors import BundleError
+from offsite.sealing import Envelope, PublicRing, read_envelope
+from offsite.sealing.envelope import LARGEST_ENVELOPE
+from offsite.sealing.parts import digest_of
+from offsite.store import ObjectStore
+
+_KEY = re.compile(r"([^/]+)/([1-9][0-9]{0,15})/(envelope-)?([0-9a-f]{64})")
+"""The end of a key: name, sequence, whether it is an envelope, and digest."""
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """What one party has sent to another under one name, as one listing has it."""
+
+    store: ObjectStore
+    sender: PublicRing
+    prefix: str
+    """Of the keys of all objects: `<sender>/<recipient>/<name>/`."""
+    envelopes: dict[int, list[str]] = field(default_factory=dict)
+    """The digests of a sequence's envelopes: several, if attempts raced."""
+    shards: dict[int, dict[str, int]] = field(default_factory=dict)
+    """The digests of a sequence's shards, and their sizes."""
+
+    @property
+    def _remedy(self) -> str:
+        return f"ask {self.sender.id} to send it again"
+
+    @property
+    def newest_first(self) -> list[int]:
+        """The sequences in which there is an envelope."""
+        return sorted(self.envelopes, reverse=True)
+
+    def read(self, sequence: int, digest: str) -> Envelope:
+        """Read an envelope, and check that it belongs there.
+
+        Raises:
+            BundleError: it does not, or is not its sender's.
+        """
+        key = f"{self.prefix}{sequence}/{envelope_name(digest)}"
+        content = self.store.get(key, LARGEST_ENVELOPE)
+        if digest_of(content) != digest:
+            raise BundleError(
+                f"{self.store.uri(key)} was changed: its name is not its digest; {self._remedy}"
+            )
+        envelope = read_envelope(content, self.sender)
+        header = envelope.header
+        told = (prefix_of(header.sender, header.recipient, header.name), header.sequence)
+        if told != (self.prefix, sequence):
+            raise BundleError(
+                f"{self.store.uri(key)} is the envelope of {told[0]}{told[1]}, not of this "
+                f"place; {self._remedy}"
+            )
+        return envelope
+
+    def readable(self, sequence: int) -> Iterator[Envelope]:
+        """Read the envelopes of a sequence; what is not the sender's is passed over."""
+        for digest in sorted(self.envelopes.get(sequence, [])):
+            with suppress(BundleError):
+                yield self.read(sequence, digest)
+
+    def find(self, digest: str) -> Envelope | None:
+        """Read the envelope of a digest, if there is one.
+
+        Raises:
+            BundleError: it was changed, or does not belong there.
+        """
+        for sequence, digests in self.envelopes.items():
+            if digest in digests:
+                return self.read(sequence, digest)
+        return None
+
+    def is_whole(self, envelope: Envelope, peer: PublicRing) -> bool:
+        """Whether all shards of an envelope are there, and a peer has a key to open them with."""
+        there = self.shards.get(envelope.header.sequence, {})
+        usable = {entry.id for entry in peer.entries if not entry.revoked_at}
+        return any(key.to in usable for key in envelope.keys) and all(
+            there.get(shard.sha256) == shard.size for shard in envelope.header.shards
+        )
+
+
+def shelf_of(store: ObjectStore, sender: PublicRing, recipient: str, name: str) -> Shelf:
+    """List what lies under a name."""
+    pair, prefix = f"{sender.id}/{recipient}/", prefix_of(sender.id, recipient, name)
+    found = _shelves(store, sender, pair, store.sizes(prefix))
+    return found.get(name) or Shelf(store, sender, prefix)
+
+
+def shelves_of(store: ObjectStore, sender: PublicRing, recipient: str) -> list[Shelf]:
+    """List all that one party has sent to another, by name."""
+    pair = f"{sender.id}/{recipient}/"
+    found = _shelves(store, sender, pair, store.sizes(pair))
+    return [found[name] for name in sorted(found)]
+
+
+def _shelves(
+    store: ObjectStore, sender: PublicRing, pair: str, sizes: dict[str, int]
+) -> dict[str, Shelf]:
+    """Sort a listing by name; whatever else somebody put there is passed over."""
+    found: dict[str, Shelf] = {}
+    for key, size in sizes.items():
+        if (parts := _KEY.fullmatch(key.removeprefix(pair))) is None:
+            continue
+        name, sequence, digest = parts[1], int(parts[2]), parts[4]
+        shelf = found.setdefault(name, Shelf(store, sender, f"{pair}{name}/"))
+        if parts[3]:
+            shelf.envelopes.setdefault(sequence, []).append(f"sha256:{digest}")
+        else:
+            shelf.shards.setdefault(sequence, {})[digest] = size
+    return found
+
+
+def prefix_of(sender: str, recipient: str, name: str) -> str:
+    """Name the place of a bundle."""
+    return f"{sender}/{recipient}/{name}/"
+
+
+def envelope_name(digest: str) -> str:
+    """Name the object of an envelope."""
+    return f"envelope-{digest.removeprefix('sha256:')}"

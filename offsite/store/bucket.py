@@ -1,0 +1,84 @@
+"""The bucket of an exchange: its versions, and the rule by which old ones expire."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from minio.commonconfig import ENABLED, Filter
+from minio.error import S3Error
+from minio.lifecycleconfig import (
+    AbortIncompleteMultipartUpload,
+    Expiration,
+    LifecycleConfig,
+    NoncurrentVersionExpiration,
+    Rule,
+)
+from minio.versioningconfig import VersioningConfig
+
+from offsite.store.refusals import told_apart
+from offsite.store.s3 import S3Store
+
+_RULE = "offsite-old-versions"
+_DAYS = 7
+
+
+@dataclass(frozen=True)
+class BucketFacts:
+    """How an exchange's bucket stands."""
+
+    versioned: bool
+    expiring: bool
+    """Whether old versions expire."""
+    public: bool
+    """Whether a policy of the bucket itself lets in others, such as everybody."""
+
+
+def prepare_bucket(store: S3Store) -> None:
+    """Make the bucket; keep the old versions of its objects for some days. Other rules stay."""
+    client, bucket = store.client(), store.bucket
+    with _told_apart(store):
+        if not client.bucket_exists(bucket):
+            client.make_bucket(bucket)
+        client.set_bucket_versioning(bucket, VersioningConfig(ENABLED))
+        found = client.get_bucket_lifecycle(bucket)
+        others = [rule for rule in found.rules if rule.rule_id != _RULE] if found else []
+        client.set_bucket_lifecycle(bucket, LifecycleConfig([*others, _rule()]))
+
+
+def bucket_facts(store: S3Store) -> BucketFacts:
+    """Read how the bucket stands."""
+    client, name = store.client(), store.bucket
+    with _told_apart(store):
+        versioning = client.get_bucket_versioning(name).status
+        lifecycle = client.get_bucket_lifecycle(name)
+        rules = lifecycle.rules if lifecycle else []
+        return BucketFacts(
+            versioned=versioning == ENABLED,
+            expiring=any(rule.rule_id == _RULE and rule.status == ENABLED for rule in rules),
+            public=_has_policy(lambda: client.get_bucket_policy(name)),
+        )
+
+
+def _told_apart(store: S3Store) -> AbstractContextManager[None]:
+    return told_apart(store.place(), store.uri(""))
+
+
+def _rule() -> Rule:
+    return Rule(
+        ENABLED,
+        rule_filter=Filter(prefix=""),
+        rule_id=_RULE,
+        noncurrent_version_expiration=NoncurrentVersionExpiration(noncurrent_days=_DAYS),
+        # what is left of a deleted object when its versions have expired
+        expiration=Expiration(expired_object_delete_marker=True),
+        abort_incomplete_multipart_upload=AbortIncompleteMultipartUpload(_DAYS),
+    )
+
+
+def _has_policy(read: Callable[[], str]) -> bool:
+    try:
+        return bool(read())
+    except S3Error as error:
+        if error.code == "NoSuchBucketPolicy":
+            return False
+        raise

@@ -1,0 +1,89 @@
+"""What a party keeps in its private store, on a disk and in a real MinIO alike."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from offsite.store.cabinet import Cabinet, FolderCabinet, cabinet_of
+from offsite.store.credentials import Credentials, write_credentials
+from offsite.store.library import Library
+from offsite_testing.minio_server import MinioServer, running_minio
+
+pytestmark = pytest.mark.timeout(900)  # the first run builds the server
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioServer]:
+    with running_minio(tmp_path_factory.mktemp("minio")) as made:
+        made.root().make_bucket("lab")
+        yield made
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def cabinet(request: pytest.FixtureRequest, tmp_path: Path) -> Cabinet:
+    """A cabinet of each kind; the second time that it is opened, by another pod."""
+    library = Library(tmp_path / "copies", None, {})
+    if request.param == "folder":
+        return cabinet_of((tmp_path / "private").as_uri(), library)
+    server: MinioServer = request.getfixturevalue("server")
+    write_credentials(tmp_path / "keys.json", Credentials(server.user, server.password))
+    environ = {
+        "OFFSITE_PRIVATE_ENDPOINT": server.endpoint,
+        "OFFSITE_PRIVATE_CREDENTIALS": str(tmp_path / "keys.json"),
+    }
+    return cabinet_of(f"s3://lab/{tmp_path.name}", Library(tmp_path / "copies", None, environ))
+
+
+def put(cabinet: Cabinet, folder: Path, **files: bytes) -> list[None]:
+    """Keep a folder of files as `work/result`, whose `z` is written last."""
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    told = list[None]()
+    cabinet.put(folder, "work/result", "z", lambda: told.append(None))
+    return told
+
+
+def content(folder: Path | None) -> dict[str, bytes]:
+    assert folder is not None
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_note_is_read_as_it_was_written(cabinet: Cabinet) -> None:
+    assert cabinet.read("records/a.json") is None
+    cabinet.write("records/a.json", b"one")
+    cabinet.write("records/a.json", b"two")
+    assert cabinet.read("records/a.json") == b"two"
+
+
+def test_a_folder_holds_what_was_put_and_nothing_else(cabinet: Cabinet, tmp_path: Path) -> None:
+    assert cabinet.folder("work/result", "z") is None
+    assert len(put(cabinet, tmp_path / "one", a=b"1", z=b"2")) == 2
+    assert content(cabinet.folder("work/result", "z")) == {"a": b"1", "z": b"2"}
+
+
+def test_a_folder_that_lacks_its_last_file_is_none(cabinet: Cabinet, tmp_path: Path) -> None:
+    put(cabinet, tmp_path / "one", a=b"1")
+    assert cabinet.folder("work/result", "z") is None
+
+
+def test_what_is_put_again_is_what_is_there(cabinet: Cabinet, tmp_path: Path) -> None:
+    put(cabinet, tmp_path / "one", a=b"1", z=b"2")
+    cabinet.folder("work/result", "z")
+    put(cabinet, tmp_path / "two", a=b"3", z=b"2")
+    assert content(cabinet.folder("work/result", "z")) == {"a": b"3", "z": b"2"}
+
+
+def test_what_is_removed_is_gone_with_all_below_it(cabinet: Cabinet, tmp_path: Path) -> None:
+    put(cabinet, tmp_path / "one", a=b"1", z=b"2")
+    cabinet.write("work/note", b"x")
+    cabinet.write("records/a.json", b"stays")
+    cabinet.remove("work")
+    assert (cabinet.folder("work/result", "z"), cabinet.read("work/note")) == (None, None)
+    assert cabinet.read("records/a.json") == b"stays"
+    cabinet.remove("work")
+
+
+def test_a_place_is_named(tmp_path: Path) -> None:
+    assert FolderCabinet(tmp_path).uri("records") == str(tmp_path / "records")
