@@ -6,7 +6,7 @@ CRDS := charts/offsite-crds/templates
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check fix generate test e2e cluster cluster-down fuzz demo bench lock
+.PHONY: help setup check fix generate test e2e cluster cluster-down chaos fuzz demo bench lock
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -38,6 +38,9 @@ cluster: setup  ## such a Kubernetes to work with, until `make cluster-down`
 
 cluster-down: setup  ## end it, and remove what killed tests left behind
 	PYTHONPATH=tests $(BIN)/python -m cluster down
+
+chaos: setup  ## kill, starve, delete and cancel jobs in every step (ARGS="--only REGEX"), on such a Kubernetes
+	PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
 
 fuzz: setup  ## a million hostile inputs (ARGS="--cases N" for another number); Python 3.11 to 3.13
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/fuzz.txt

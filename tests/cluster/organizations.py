@@ -21,7 +21,12 @@ from offsite_testing.models import WORDS, save_tiny
 CLAIM = "given"
 MODEL, TEXT = f"pvc://{CLAIM}/own/model", f"pvc://{CLAIM}/own/text.txt"
 """What it has: a tiny model, and a text."""
-_KIND = {"apiVersion": "offsite-tuning.dev/v1alpha1", "kind": "OffsiteJob"}
+NONE = "localhost/none:1"
+"""An image that jobs may run, and nobody has."""
+OPERATORS = "--selector=app.kubernetes.io/name=offsite"
+"""Of a namespace's pods its operator's."""
+_GROUP = "offsite-tuning.dev"
+_KIND = {"apiVersion": f"{_GROUP}/v1alpha1", "kind": "OffsiteJob"}
 _CHILDREN = ("jobs", "rayjobs.ray.io", "rayclusters.ray.io", "pods", "configmaps", "services")
 
 
@@ -69,18 +74,54 @@ class Organization:
             raise RuntimeError(f"{name}: {error}: {seen[-1].wire()}") from error
         return seen[-1]
 
-    def pods(self, name: str, step: str) -> list[Any]:
-        """List the pods of a step of a job, the oldest first."""
-        labels = f"-l=offsite-tuning.dev/job={name},offsite-tuning.dev/step={step}"
-        found: list[Any] = self.space.get("pods", labels, "--sort-by=.metadata.creationTimestamp")[
-            "items"
-        ]
+    def pods(self, name: str, step: str, ray: str = "") -> list[Any]:
+        """List the pods of a step of a job, the oldest first.
+
+        Args:
+            ray: `head` or `submitter`: only those.
+        """
+        labels = f"{_GROUP}/job={name},{_GROUP}/step={step}{f',{_GROUP}/ray={ray}' if ray else ''}"
+        sort = "--sort-by=.metadata.creationTimestamp"
+        found: list[Any] = self.space.get("pods", f"--selector={labels}", sort)["items"]
         return found
+
+    def running(self, name: str, step: str, ray: str = "", seconds: float = 300.0) -> str:
+        """Wait for a pod of a step of a job whose containers run; give the newest one's name.
+
+        Raises:
+            RuntimeError: it takes too long, or the job has ended.
+        """
+        found = list[str]()
+
+        def look() -> bool:
+            pods = self.pods(name, step, ray)
+            found[:] = [each["metadata"]["name"] for each in pods if _runs(each)]
+            return bool(found) or self.status(name).completion_time is not None
+
+        wait_for(look, seconds)
+        if not found:
+            raise RuntimeError(f"{name} has ended, and no pod of {step} was seen to run")
+        return found[-1]
+
+    def busy(self, name: str) -> list[str]:
+        """Name what of a job still runs, or takes up room."""
+        pods = self.space.get("pods", f"--selector={_GROUP}/job={name}")["items"]
+        running = [
+            f"pod/{each['metadata']['name']}"
+            for each in pods
+            if each["status"]["phase"] not in ("Succeeded", "Failed")
+        ]
+        return [*running, *(each for each in self.left(name) if "raycluster" in each)]
 
     def left(self, name: str) -> list[str]:
         """Name what there is of a job, beside itself."""
         told = self.space.kubectl("get", ",".join(_CHILDREN), "--output=name")
         return [line for line in told.split() if line.partition("/")[2].startswith(f"{name}-")]
+
+
+def _runs(pod: Any) -> bool:
+    statuses = pod["status"].get("containerStatuses", [])
+    return bool(statuses) and all("running" in each["state"] for each in statuses)
 
 
 def settle(party: Party, peer: Party, minio: MinioPod, folder: Path, **more: Values) -> None:
@@ -113,7 +154,11 @@ def _values(party: Party, peer: Party, minio: MinioPod) -> Values:
             "secret": EXCHANGE,
             "to": [{"namespaceSelector": namespace}],
         },
-        bounds={"peers": [peer.id], "readPrefixes": [f"pvc://{CLAIM}/own/"]},
+        bounds={
+            "peers": [peer.id],
+            "readPrefixes": [f"pvc://{CLAIM}/own/"],
+            "images": [NONE],
+        },
     )
     known["private"] = {"uri": f"pvc://{CLAIM}/offsite"}
     return known | {"party": party.id, "checkpointSeconds": 1}

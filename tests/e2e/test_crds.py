@@ -27,7 +27,6 @@ from offsite_testing.jobs import BAD, EXAMPLES, FILES, Bad, read
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parents[2]
-CRDS = ("offsitejobs.offsite-tuning.dev", "offsitepeers.offsite-tuning.dev")
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PEER: dict[str, Any] = {
     "apiVersion": "offsite-tuning.dev/v1alpha1",

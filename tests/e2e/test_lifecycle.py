@@ -1,34 +1,40 @@
 """What becomes of a job when it is stopped, killed, starved or given up: installed as users do."""
 
+import json
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from cluster.access import Cluster
+from cluster.killing import kill
 from cluster.minio import running_minio
 from cluster.namespaces import Namespace
-from cluster.organizations import MODEL, TEXT, Organization, settle
+from cluster.organizations import MODEL, Organization, settle
 from cluster.parties import introduce
+from cluster.processes import wait_for
+from cluster.stages import NEEDS, distill
 from offsite.resources import JobStatus
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
-NEEDS = {"cpusPerWorker": 1, "memoryPerWorker": "1Gi"}
-
-
-def distill(*, steps: int = 0, engine: str = "Job", **more: Any) -> dict[str, Any]:
-    """Describe a job that makes an emulator, and trains it if it has steps."""
-    made: dict[str, Any] = {
-        "model": MODEL,
-        "ends": {"bottom": 1, "top": 1},
-        "emulator": {"blocks": 2, "heal": False},
-    }
-    if steps:
-        made["training"] = {"corpus": TEXT, "steps": steps, "batchSize": 2, "blockSize": 16}
-    runtime = {"engine": engine}
-    spec = {"stage": "Distill", "peer": "hospital", "distill": made, "resources": NEEDS}
-    return spec | {"runtime": runtime} | more
+LONG = 3000
+"""Steps of a training that takes long enough to look into."""
+PROGRESS = r'"phase": "distill", "step": (\d+)'
+LOOK = """
+import pathlib, socket, sys, urllib.parse
+url = urllib.parse.urlparse(sys.argv[1])
+places = ("/etc/offsite/identity", "/etc/offsite/exchange", "/var/run/secrets")
+seen = [place for place in places if pathlib.Path(place).exists()]
+address = socket.gethostbyname(url.hostname)
+try:
+    socket.create_connection((address, url.port), timeout=3)
+    seen.append(address)
+except OSError:
+    pass
+print(*(seen or ["nothing"]))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +57,195 @@ def done(status: JobStatus) -> bool:
     return status.state == "Complete"
 
 
-def test_a_job_completes(lab: Organization) -> None:
+def training(status: JobStatus) -> bool:
+    """Whether it trains for so long that a checkpoint was written."""
+    return status.progress is not None and (status.progress.step or 0) > LONG // 10
+
+
+def says(status: JobStatus, kind: str = "Running") -> str:
+    """Read reason and message of a condition."""
+    return next((f"{c.reason}: {c.message}" for c in status.conditions if c.type == kind), "")
+
+
+def test_a_job_completes_and_leaves_no_pod_that_runs(lab: Organization) -> None:
     lab.submit("plain", distill())
-    assert lab.reaches("plain", done).attempts == 1
+    status = lab.reaches("plain", done)
+    assert (status.attempts, status.engine) == (1, "Job")
+    assert status.artifact is not None
+    assert status.artifact.name == "plain"
+
+
+def test_a_suspended_job_goes_on_from_its_checkpoint(lab: Organization) -> None:
+    lab.submit("paused", distill(steps=LONG))
+    lab.reaches("paused", training)
+    lab.change("paused", suspend=True)
+    lab.reaches("paused", lambda status: status.state == "Suspended")
+    wait_for(lambda: lab.pods("paused", "work") == [], 120)
+    lab.change("paused", suspend=False)
+    pod = lab.running("paused", "work")
+    assert first_step(lab, pod) > 1
+    assert lab.reaches("paused", done, 600).attempts == 1
+
+
+def first_step(lab: Organization, pod: str) -> int:
+    """Wait for a training on a pod; give the step that it began with."""
+    found = list[str]()
+
+    def look() -> bool:
+        found[:] = re.findall(PROGRESS, lab.space.kubectl("logs", pod))
+        return bool(found)
+
+    wait_for(look, 120)
+    return int(found[0])
+
+
+def test_a_cancelled_job_stops_and_keeps_its_record(lab: Organization) -> None:
+    lab.submit("cancelled", distill(steps=LONG))
+    lab.reaches("cancelled", training)
+    lab.change("cancelled", cancel=True)
+    status = lab.reaches("cancelled", lambda status: status.state == "Cancelled")
+    assert says(status, "Failed").startswith("Cancelled")
+    wait_for(lambda: all(each.startswith("configmap/") for each in lab.left("cancelled")), 120)
+
+
+@pytest.mark.parametrize("engine", ["Job", "RayJob"])
+def test_a_deleted_job_leaves_nothing(lab: Organization, engine: str) -> None:
+    name = f"deleted-{engine.lower()}"
+    lab.submit(name, distill(steps=LONG, engine=engine))
+    lab.running(name, "work")
+    if engine == "RayJob":
+        wait_for(lambda: any("raycluster" in each for each in lab.left(name)), 120)
+    lab.space.kubectl("delete", "offsitejob", name, "--timeout=60s")
+    wait_for(lambda: lab.left(name) == [], 240)
+
+
+def test_a_killed_runner_goes_on_from_its_checkpoint(lab: Organization) -> None:
+    lab.submit("killed", distill(steps=LONG))
+    lab.reaches("killed", training)
+    kill(lab.space, lab.running("killed", "work"), "offsite run")
+    lab.reaches("killed", lambda status: status.attempts == 2)
+    pod = lab.running("killed", "work")
+    assert first_step(lab, pod) > 1
+    assert lab.reaches("killed", done, 600).attempts == 2
+
+
+def test_a_killed_publish_is_repeated_without_training_again(lab: Organization) -> None:
+    lab.submit("unsent", distill(steps=20))
+    kill(lab.space, lab.running("unsent", "publish"))
+    assert lab.reaches("unsent", done).attempts == 2
+    assert len(lab.pods("unsent", "work")) == 1
+
+
+def test_a_killed_operator_finds_its_jobs_again(lab: Organization) -> None:
+    lab.submit("orphan", distill(steps=LONG))
+    lab.running("orphan", "work")
+    (operator,) = lab.space.get("pods", OPERATORS)["items"]
+    kill(lab.space, operator["metadata"]["name"], "offsite_operator")
+    assert lab.reaches("orphan", done, 600).attempts == 1
+    assert len(lab.pods("orphan", "work")) == 1
+    name = f"pod/{operator['metadata']['name']}"
+    assert lab.space.get(name)["status"]["containerStatuses"][0]["restartCount"] > 0
+
+
+def test_a_killed_driver_on_ray_goes_on_from_its_checkpoint(lab: Organization) -> None:
+    lab.submit("driven", distill(steps=LONG, engine="RayJob"))
+    lab.reaches("driven", training, 400)
+    kill(lab.space, lab.running("driven", "work", ray="head"), "offsite run")
+    status = lab.reaches("driven", done, 800)
+    assert (status.attempts, status.engine) == (2, "RayJob")
+
+
+def test_a_killed_submitter_loses_nothing(lab: Organization) -> None:
+    lab.submit("submitted", distill(steps=LONG, engine="RayJob"))
+    lab.reaches("submitted", training, 400)
+    kill(lab.space, lab.running("submitted", "work", ray="submitter"))
+    assert lab.reaches("submitted", done, 800).attempts == 1
+
+
+def test_ten_jobs_at_once_complete_in_the_room_there_is(lab: Organization) -> None:
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "room"}}
+    lab.space.apply(quota | {"spec": {"hard": {"pods": "4"}}})  # one is the operator
+    lab.space.wait("jsonpath={.status.hard}", "resourcequota/room")
+    try:
+        names = [f"crowd-{number}" for number in range(10)]
+        for name in names:
+            lab.submit(name, distill())
+        waits = [lambda status: "quota leaves no room" in says(status)]
+        wait_for(lambda: any(waits[0](lab.status(name)) for name in names), 120)
+        for name in names:
+            lab.reaches(name, done, 900)
+    finally:
+        lab.space.kubectl("delete", "resourcequota", "room")
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "said"),
+    [
+        ("greedy", {"resources": NEEDS | {"gpusPerWorker": 64}}, "not enough nvidia.com/gpu"),
+        (
+            "unpulled",
+            {"runtime": {"engine": "Job", "image": "localhost/none:1"}},
+            "cannot be pulled",
+        ),
+        ("huge", {"resources": NEEDS | {"memoryPerWorker": "900Gi"}}, "no node has room"),
+    ],
+)
+def test_a_job_that_cannot_start_says_why(
+    lab: Organization, name: str, changes: dict[str, Any], said: str
+) -> None:
+    lab.submit(name, distill() | changes)
+    lab.reaches(name, lambda status: said in says(status), 120)
+    assert said in lab.space.events(name)
+    lab.space.kubectl("delete", "offsitejob", name)
+
+
+def test_a_missing_secret_is_said_and_waited_for(lab: Organization) -> None:
+    secret = lab.space.get("secret/offsite-exchange")
+    lab.space.kubectl("delete", "secret", "offsite-exchange")
+    try:
+        lab.submit("keyless", distill())
+        lab.reaches("keyless", lambda status: 'secret "offsite-exchange" not found' in says(status))
+    finally:
+        lab.space.apply({**secret, "metadata": {"name": "offsite-exchange"}})
+    assert lab.reaches("keyless", done).attempts == 1
+
+
+def test_a_model_that_is_not_there_fails_at_once(lab: Organization) -> None:
+    job = distill()
+    job["distill"]["model"] = f"{MODEL}-of-somebody"
+    lab.submit("nowhere", job)
+    status = lab.reaches("nowhere", lambda status: status.state == "Failed")
+    assert status.attempts == 1
+    assert "model-of-somebody" in says(status, "Failed")
+    assert "check" in says(status, "Failed")
+
+
+def test_what_fails_is_given_up_and_tried_again_when_asked(lab: Organization) -> None:
+    lab.submit("retried", distill(steps=LONG, backoffLimit=0))
+    lab.reaches("retried", training)
+    kill(lab.space, lab.running("retried", "work"), "offsite run")
+    status = lab.reaches("retried", lambda status: status.state == "Failed")
+    assert says(status, "Failed").startswith("BackoffLimitExceeded: Work failed 1 times")
+    lab.change("retried", retries=1)
+    assert lab.reaches("retried", done, 600).attempts == 2
+
+
+@pytest.mark.parametrize("engine", ["Job", "RayJob"])
+def test_pods_that_train_hold_no_keys_and_reach_no_exchange(lab: Organization, engine: str) -> None:
+    name = f"blind-{engine.lower()}"
+    lab.submit(name, distill(steps=100 * LONG, engine=engine))
+    lab.reaches(name, training, 400)
+    pods, exchange = lab.pods(name, "work"), exchange_of(lab)
+    for each in pods:
+        volumes = each["spec"]["volumes"]
+        assert not [v for v in volumes if "secret" in v or "projected" in v]
+        assert each["spec"]["automountServiceAccountToken"] is False
+        look = ("python", "-c", LOOK, exchange)
+        assert lab.space.kubectl("exec", each["metadata"]["name"], "--", *look) == "nothing\n"
+    lab.change(name, cancel=True)
+
+
+def exchange_of(lab: Organization) -> str:
+    """Find the address of the exchange."""
+    settings = lab.space.get("configmap/offsite-settings")["data"]["settings.json"]
+    return str(json.loads(settings)["exchange"]["endpoint"])

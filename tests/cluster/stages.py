@@ -1,0 +1,42 @@
+"""Jobs of the three stages, on what an organization of the tests has."""
+
+from typing import Any
+
+from cluster.organizations import MODEL, TEXT
+
+NEEDS = {"cpusPerWorker": 1, "memoryPerWorker": "1Gi"}
+"""What a pod that trains gets."""
+Spec = dict[str, Any]
+
+
+def distill(*, steps: int = 0, **more: Any) -> Spec:
+    """Describe a job that makes an emulator, and trains it if it has steps."""
+    made: Spec = {
+        "model": MODEL,
+        "ends": {"bottom": 1, "top": 1},
+        "emulator": {"blocks": 2, "heal": False},
+    }
+    if steps:
+        made["training"] = {"corpus": TEXT, **_training(steps)}
+    return _job("Distill", "hospital", {"distill": made}, **more)
+
+
+def tune(bundle: str, *, steps: int, **more: Any) -> Spec:
+    """Describe a job that tunes an adapter in an emulator that was sent."""
+    tuned = {"bundle": bundle, "data": {"train": TEXT, "validation": TEXT}}
+    return _job("Tune", "lab", {"tune": {**tuned, "training": _training(steps)}}, **more)
+
+
+def plug_in(adapter: str, **more: Any) -> Spec:
+    """Describe a job that plugs in an adapter that was sent."""
+    plugged = {"model": MODEL, "adapter": adapter, "evaluate": TEXT}
+    return _job("PlugIn", "hospital", {"plugIn": plugged}, **more)
+
+
+def _training(steps: int) -> Spec:
+    return {"steps": steps, "batchSize": 2, "blockSize": 16}
+
+
+def _job(stage: str, peer: str, section: Spec, engine: str = "Job", **more: Any) -> Spec:
+    common = {"stage": stage, "peer": peer, "resources": NEEDS, "runtime": {"engine": engine}}
+    return common | section | more
