@@ -11,7 +11,7 @@ from cluster.access import Cluster
 from cluster.killing import kill
 from cluster.minio import running_minio
 from cluster.namespaces import Namespace
-from cluster.organizations import MODEL, Organization, settle
+from cluster.organizations import MODEL, OPERATORS, Organization, settle
 from cluster.parties import introduce
 from cluster.processes import wait_for
 from cluster.stages import NEEDS, distill
