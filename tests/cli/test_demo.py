@@ -127,7 +127,7 @@ def test_a_signal_reaches_the_stage(tmp_path: Path, number: signal.Signals) -> N
     assert "Traceback" not in complaint
     # the stage ended in good order: with a checkpoint, and without a lock
     work = tmp_path / "demo-output/hospital/home/work"
-    assert list(work.glob("adapter-*/checkpoint.safetensors"))
+    assert list(work.glob("adapter-*/checkpoint/checkpoint.safetensors"))
     assert not list(work.glob("*.lock"))
 
 

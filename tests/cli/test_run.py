@@ -514,7 +514,7 @@ FULL: dict[str, tuple[str, dict[str, Any], str]] = {
     ),
     "an emulator": (EMULATOR, distill(None, emulator={"blocks": 2}), "result"),
     "a copy of the peer's bundle": (ADAPTER, tune(), "opened"),
-    "a plugged-in model": (PLUGGED, plug_in(), "models"),
+    "a plugged-in model": (PLUGGED, plug_in(), "result"),
 }
 
 

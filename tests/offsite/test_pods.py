@@ -38,6 +38,8 @@ from offsite_testing.parties import (
     tune,
 )
 
+pytestmark = pytest.mark.timeout(900)  # Ray takes its time on a busy machine
+
 UID = {EMULATOR: "uid-e", ADAPTER: "uid-a", PLUGGED: "uid-p"}
 
 
@@ -222,7 +224,7 @@ def program(pods: Pods, task: Task, *options: str) -> tuple[int, list[Event], st
     path.write_text(task.wire(), encoding="utf-8")
     command = [sys.executable, "-m", "offsite", "run", "--task", str(path), *options]
     environ = {**os.environ, **pod.environ}
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=800)
     lines = [line for line in done.stdout.splitlines() if line.startswith(LINE)]
     return done.returncode, [json.loads(line.removeprefix(LINE)) for line in lines], done.stderr
 
