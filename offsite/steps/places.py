@@ -50,7 +50,8 @@ def model_digest(folder: Path) -> str:
             names = [p.name for p in folder.iterdir() if p.is_file()] if folder.is_dir() else []
             if "config.json" not in names or not any(map(_is_weights, names)):
                 raise ModelError(
-                    f"{folder} is not a model: it needs config.json, a tokenizer and *.safetensors"
+                    f"{folder} is not a model: it needs config.json, a tokenizer and "
+                    "*.safetensors; check the location"
                 )
             decisive = [name for name in names if _is_decisive(name)]
             return digest_of_model({name: file_digest(folder / name) for name in decisive})
