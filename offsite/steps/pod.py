@@ -44,6 +44,11 @@ class Pod:
         """Where the pod may write; it goes with it."""
         return Path(self.environ.get("OFFSITE_SCRATCH", "/tmp/offsite"))
 
+    def at(self, scratch: Path) -> "Pod":
+        """Get the same with another scratch folder."""
+        scratch.mkdir(parents=True, exist_ok=True)
+        return Pod(self.task, {**self.environ, "OFFSITE_SCRATCH": str(scratch)})
+
     def party(self, mailbox: Mailbox | None = None) -> Party:
         """Describe the party whose pod this is."""
         exchange = mailbox.store if mailbox else None

@@ -42,12 +42,15 @@ def objection(seen: Observed) -> Decision | None:
         )
     if not seen.peer.ready:
         return wait(seen, "PeerNotReady", _unready(seen.peer))
-    if spec.runtime.engine == "RayJob" and not seen.ray:
+    several = spec.resources.workers > 1
+    if (several or spec.runtime.engine == "RayJob") and not seen.ray:
+        asks = "spec.resources.workers needs Ray" if several else "spec.runtime.engine is RayJob"
+        instead = "workers: 1" if several else "engine: Job"
         return wait(
             seen,
             "NoKubeRay",
-            "spec.runtime.engine is RayJob, but this cluster serves no rayjobs.ray.io; have "
-            "KubeRay installed, or use engine: Job",
+            f"{asks}, but this cluster serves no rayjobs.ray.io; have KubeRay installed, or use "
+            f"{instead}",
         )
     return _incoming(seen) if awaits_bundle(seen) else None
 

@@ -262,6 +262,20 @@ def test_ray_makes_the_same_bytes(pods: Pods) -> None:
     }
 
 
+def test_workers_of_ray_tell_once_and_agree_with_one(done: Pods, pods: Pods) -> None:
+    spec = {**tune(), "resources": {"workers": 2, "sharding": "FSDP"}}
+    pods.run("Open", ADAPTER, spec, uid="ray")
+    code, events, complaint = program(pods, pods.task("Work", ADAPTER, spec, uid="ray"), "--ray")
+    assert code == 0, complaint
+    assert [event["event"] for event in events].count("done") == 1
+    told = [(e["setting"], e["value"]) for e in events if e["event"] == "metric"]
+    wanted = {e["setting"]: e["value"] for e in done.events if e["event"] == "metric"}
+    assert [name for name, _ in told] == ["emulator_zero_shot", "emulator_tuned"]
+    assert all(value == pytest.approx(wanted[name], rel=0.01) for name, value in told)
+    made = load_file(pods.private(HOSPITAL) / "work/ray/result/adapter.safetensors")
+    assert made.keys() == load_file(pods.parties.opened(ADAPTER) / "adapter.safetensors").keys()
+
+
 def test_what_fails_in_a_worker_of_ray_is_told_as_it_is(pods: Pods) -> None:
     task = pods.task("Work", ADAPTER, tune(), uid="nothing-opened")
     code, events, _ = program(pods, task, "--ray")

@@ -55,13 +55,16 @@ def templates(described: Plan) -> list[dict[str, Any]]:
     spec = new_child(described).child["spec"]
     if described.engine == "Job":
         return [spec["template"]]
-    return [spec["submitterPodTemplate"], spec["rayClusterSpec"]["headGroupSpec"]["template"]]
+    ray = spec["rayClusterSpec"]
+    groups = [ray["headGroupSpec"], *ray.get("workerGroupSpecs", [])]
+    return [spec["submitterPodTemplate"], *(group["template"] for group in groups)]
 
 
 @pytest.mark.parametrize(("step", "engine"), STEPS)
 @pytest.mark.parametrize("settings", [SETTINGS, ON_CLAIM], ids=["s3", "claim"])
 def test_pods_are_restricted_and_have_no_token(step: Any, engine: Engine, settings: Any) -> None:
-    for template in templates(plan(step, engine, settings=settings)):
+    described = plan(step, engine, settings=settings, spec={"resources": {"workers": 3}})
+    for template in templates(described):
         pod = template["spec"]
         assert pod["automountServiceAccountToken"] is False
         assert pod["securityContext"]["runAsNonRoot"] is True
@@ -203,6 +206,20 @@ def test_a_rayjob_leaves_attempts_to_us() -> None:
     head = spec["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["containers"][0]
     assert {"readinessProbe", "livenessProbe"} <= set(head)
     assert "command" not in head
+
+
+def test_workers_beside_the_head_get_what_it_gets() -> None:
+    asked = {"workers": 3, "gpusPerWorker": 1, "cpusPerWorker": 2}
+    described = plan("Work", "RayJob", spec={"resources": asked})
+    ray = new_child(described).child["spec"]["rayClusterSpec"]
+    (group,) = ray["workerGroupSpecs"]
+    assert {group[name] for name in ("replicas", "minReplicas", "maxReplicas")} == {2}
+    (head,) = ray["headGroupSpec"]["template"]["spec"]["containers"]
+    (worker,) = group["template"]["spec"]["containers"]
+    same = ("image", "resources", "env", "volumeMounts", "securityContext")
+    assert {name: worker[name] for name in same} == {name: head[name] for name in same}
+    assert "8265" not in str(worker["livenessProbe"])  # of the head alone
+    assert "workerGroupSpecs" not in new_child(plan()).child["spec"]
 
 
 def test_only_what_reads_a_model_reaches_the_hub() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -146,11 +147,14 @@ def test_auto_takes_what_the_cluster_has() -> None:
     assert through(ray).newest.kind == "Job"
 
 
-def test_rayjob_waits_where_there_is_no_kuberay() -> None:
-    world = tune(runtime={"engine": "RayJob"})
+@pytest.mark.parametrize("asks", [{"runtime": {"engine": "RayJob"}}, {"resources": {"workers": 2}}])
+def test_what_needs_ray_waits_where_there_is_no_kuberay(asks: dict[str, Any]) -> None:
+    world = tune(**asks)
     world.ray = False
     world.go()
     assert world.reason("Accepted") == "NoKubeRay"
+    world.ray = True
+    assert through(world, to="Work").newest.kind == "RayJob"
 
 
 @pytest.mark.parametrize(
