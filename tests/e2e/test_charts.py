@@ -106,6 +106,7 @@ def test_the_operator_gets_its_settings_as_it_reads_them() -> None:
     assert known["images"] == organization()["images"]
     assert known["bounds"]["peers"] == []
     assert (known["modelHub"], known["serviceAccount"]) == (False, "offsite-step")
+    assert known["notices"] == "Reason"
 
 
 def test_other_settings_make_another_pod() -> None:
