@@ -64,13 +64,12 @@ def _child(plan: Plan, metadata: Manifest) -> Manifest:
 
 def _job_spec(plan: Plan) -> Manifest:
     """Describe a Job of one pod that is tried once: attempts are ours. An errand's are its own."""
-    tried = (
-        {"backoffLimit": 2, "activeDeadlineSeconds": 600} if plan.errand else {"backoffLimit": 0}
-    )
+    bounds = {"backoffLimit": 2, "activeDeadlineSeconds": 600} if plan.errand else {}
     return {
-        **tried,
+        "backoffLimit": 0,
         "completions": 1,
         "parallelism": 1,
         "podReplacementPolicy": "Failed",
         "template": step_pod(plan),
+        **bounds,
     }

@@ -15,7 +15,7 @@ from offsite_operator.plan import plan_of
 from offsite_operator.verdicts import wait
 
 _NEWS = timedelta(hours=1)
-"""For how long a failure is told: what failed before this version came, or was asked to, is not."""
+"""For how long a failure is told: an upgrade, or another policy, tells nothing of what is past."""
 _MOST_HEARD = 8
 """Notices that are opened for one job. A peer that tells more than that is not heard any more."""
 
@@ -47,8 +47,8 @@ def hear(seen: Observed, message: str, notice: str) -> Decision:
     """
     plan = replace(plan_of(seen, "Hear", 1), envelope=notice)
     child = _child(seen, plan.name)
-    said = f"; {words}" if child and (words := _said(seen, child)) else ""
-    waiting = wait(seen, "WaitingForBundle", message + said)
+    said = _said(seen, child) if child else ""
+    waiting = wait(seen, "WaitingForBundle", "; ".join(filter(None, (message, said))))
     heard = sum(each.step == "Hear" for each in seen.children)
     if child or heard >= _MOST_HEARD or seen.rejection is not None:
         return waiting

@@ -69,6 +69,11 @@ def test_a_chart_has_the_products_version(chart: str) -> None:
         ("offsite", organization(exchange={"to": [{}]}), ["/exchange/to/0': minProperties"]),
         ("offsite", organization(exchange={"endpont": "x"}), ["properties 'endpont' not allowed"]),
         ("offsite", organization(bounds={"maxKeptBlocks": 2}), ["maximum: got 2, want 1"]),
+        (
+            "offsite",
+            organization() | {"notices": "All"},
+            ["/notices': value must be one of 'None'"],
+        ),
         ("offsite", organization() | {"party": "The Lab"}, ["/party': 'The Lab' does not match"]),
         ("offsite", organization(identity={"ring": "{}"}), ["properties 'ring' not allowed"]),
         (

@@ -206,7 +206,10 @@ def test_a_sequence_that_is_taken_is_told(pods: Pods) -> None:
 def test_a_pod_tells_the_peer_and_a_pod_of_the_peers_hears_it(pods: Pods) -> None:
     nowhere = {"private": "file:///nowhere"}
     told = {"reason": "DataError", "message": "so it is", "attempt": 2}
-    pods.run("Tell", EMULATOR, distill(), **told, **nowhere)
+    code, events, complaint = program(
+        pods, pods.task("Tell", EMULATOR, distill(), **told, **nowhere)
+    )
+    assert (code, [event["event"] for event in events]) == (0, ["done"]), complaint
     notice = pods.parties.mailbox(HOSPITAL).inbox.notice(LAB, EMULATOR)
     assert notice is not None
     assert (notice.header.job, notice.header.sequence) == (UID[EMULATOR], 2)
