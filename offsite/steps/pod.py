@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from offsite.api import JobSpec
 from offsite.bundle import MANIFEST
 from offsite.errors import BundleError, InputError
 from offsite.events import Monitor
@@ -103,16 +104,16 @@ def run_open(pod: Pod, monitor: Monitor) -> None:
     task, mailbox = pod.task, pod.mailbox()
     party = pod.party(mailbox)
     space, name = pod.space(party), f"work/{task.uid}/opened"
-    envelope = mailbox.incoming(task.job.spec.peer, _pinned(task))
+    envelope = mailbox.incoming(task.job.spec.peer, Reference(wanted(task.job.spec), task.envelope))
     open_bundle(space, envelope, mailbox, monitor)
     tracker = monitor.track("hand on", sum(1 for _ in space.opened.iterdir()))
     party.cabinet.put(space.opened, name, MANIFEST, tracker.advance)
 
 
-def _pinned(task: Task) -> Reference:
-    spec = task.job.spec
+def wanted(spec: JobSpec) -> str:
+    """Name the bundle that a job opens."""
     named = spec.tune.bundle if spec.tune else spec.plug_in.adapter if spec.plug_in else ""
-    return Reference(Reference.parse(named).name, task.envelope)
+    return Reference.parse(named).name
 
 
 def run_publish(pod: Pod, monitor: Monitor) -> None:

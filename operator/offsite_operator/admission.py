@@ -3,6 +3,7 @@
 from offsite_operator.bounds import violation
 from offsite_operator.conditions import Says
 from offsite_operator.decision import Decision
+from offsite_operator.errands import hear
 from offsite_operator.ledger import accepting
 from offsite_operator.observed import (
     Found,
@@ -64,8 +65,9 @@ def _incoming(seen: Observed) -> Decision:
     match seen.incoming:
         case None:
             return Decision(again=0)
-        case NotYet(message):
-            return wait(seen, "WaitingForBundle", message)
+        case NotYet(message, notice):
+            heard = hear(seen, message, notice) if notice else None
+            return heard or wait(seen, "WaitingForBundle", message)
         case Unreachable(message):
             return wait(seen, "ExchangeUnreachable", message, _ASK_AGAIN)
         case Refused(message, tombstone):

@@ -16,13 +16,14 @@ from safetensors.torch import load_file
 from offsite.bundle import PROVENANCE
 from offsite.bundle.provenance import check_plugged_in
 from offsite.config import load_job
-from offsite.errors import BundleError, InputError
+from offsite.errors import BundleError, InputError, NotSentError
 from offsite.events import LINE, Event, Monitor
 from offsite.exchange.home import ring_path
 from offsite.resources import Step
 from offsite.sealing.parts import canonical
 from offsite.stages.pod import run_work
 from offsite.steps.pod import Pod, run_open, run_publish
+from offsite.steps.telling import run_hear, run_tell
 from offsite.task import Task
 from offsite_testing.parties import (
     ADAPTER,
@@ -95,6 +96,7 @@ class Pods:
         """Run one step."""
         pod = self.pod(self.task(step, name, spec, **over))
         steps = {"Open": run_open, "Work": run_work, "Publish": run_publish}
+        steps |= {"Hear": run_hear, "Tell": run_tell}
         steps[step](pod, Monitor(self.events.append))
 
     def run_all(self, name: str, spec: Mapping[str, Any]) -> None:
@@ -199,6 +201,26 @@ def test_a_sequence_that_is_taken_is_told(pods: Pods) -> None:
     pods.run("Work", ADAPTER, tune(), uid="another")
     with pytest.raises(InputError, match="sequence 1 of adapter for lab is taken"):
         pods.run("Publish", ADAPTER, tune(), uid="another")
+
+
+def test_a_pod_tells_the_peer_and_a_pod_of_the_peers_hears_it(pods: Pods) -> None:
+    nowhere = {"private": "file:///nowhere"}
+    told = {"reason": "DataError", "message": "so it is", "attempt": 2}
+    code, events, complaint = program(
+        pods, pods.task("Tell", EMULATOR, distill(), **told, **nowhere)
+    )
+    assert (code, [event["event"] for event in events]) == (0, ["done"]), complaint
+    notice = pods.parties.mailbox(HOSPITAL).inbox.notice(LAB, EMULATOR)
+    assert notice is not None
+    assert (notice.header.job, notice.header.sequence) == (UID[EMULATOR], 2)
+    pods.run("Hear", ADAPTER, tune(), envelope=notice.digest, **nowhere)
+    heard = pods.events[-1]
+    assert (heard["event"], heard["reason"]) == ("notice", "DataError")
+    assert heard["message"].startswith("lab says that its Distill emulator failed on")
+    pods.run("Tell", EMULATOR, distill(), **told, **nowhere)
+    assert pods.events[-1]["message"] == "hospital was told so before"
+    with pytest.raises(NotSentError, match="is gone; a newer one is read by itself"):
+        pods.run("Hear", ADAPTER, tune(), envelope="sha256:" + "1" * 64, **nowhere)
 
 
 def test_nothing_is_published_that_was_not_made(pods: Pods) -> None:

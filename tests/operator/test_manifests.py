@@ -29,6 +29,8 @@ STEPS: list[tuple[Any, Engine]] = [
     ("Work", "Job"),
     ("Work", "RayJob"),
     ("Publish", "Job"),
+    ("Hear", "Job"),
+    ("Tell", "Job"),
 ]
 ON_CLAIM = SETTINGS.model_copy(update={"private": Private(uri="pvc://home/offsite")})
 
@@ -47,6 +49,7 @@ def plan(step: Any = "Work", engine: Engine = "Job", **changes: Any) -> Plan:
         engine=engine,
         envelope=DIGEST,
         sequence=3,
+        reason="DataError" if step == "Tell" else None,
     )
     return replace(made, **changes)
 
@@ -100,6 +103,24 @@ def test_pods_that_train_see_no_keys_and_no_exchange(engine: Engine) -> None:
     assert "OFFSITE_EXCHANGE" not in text
     assert "OFFSITE_PASSPHRASE_FILE" not in text
     assert "reach-exchange" not in text
+
+
+@pytest.mark.parametrize("step", ["Hear", "Tell"])
+@pytest.mark.parametrize("settings", [SETTINGS, ON_CLAIM], ids=["s3", "claim"])
+def test_errands_see_keys_and_exchange_and_no_private_store(step: str, settings: Any) -> None:
+    described = plan(step, settings=settings)
+    assert secrets(described) == {
+        "keys": ["ring.json", "passphrase"],
+        "account": ["credentials.json"],
+    }
+    (template,) = templates(described)
+    labels = template["metadata"]["labels"]
+    assert "offsite-tuning.dev/reach-exchange" in labels
+    assert "offsite-tuning.dev/reach-private" not in labels
+    assert "PRIVATE" not in json.dumps(template)
+    assert all("persistentVolumeClaim" not in each for each in template["spec"]["volumes"])
+    job = new_child(described).child["spec"]
+    assert (job["backoffLimit"], job["activeDeadlineSeconds"]) == (2, 600)
 
 
 @pytest.mark.parametrize("step", ["Open", "Publish"])
@@ -239,7 +260,7 @@ def test_only_what_reads_a_model_reaches_the_hub() -> None:
 
 @pytest.mark.parametrize("job", ["a", "7-days", "x" * 63, "a" + "-b" * 31])
 def test_names_are_short_and_say_whose_they_are(job: str) -> None:
-    name = child_name(job, UID, 1234, "Publish")
+    name = child_name(job, UID, "1234", "Publish")
     assert len(name) <= 47
     assert name.endswith("-0f3c5a-1234-p")
     assert name[0].isalpha()
