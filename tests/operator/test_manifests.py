@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from offsite_operator.children import new_child
 from offsite_operator.names import child_name
 from offsite_operator.observed import Engine
 from offsite_operator.plan import Plan
+from offsite_operator.rayjob import RAY_VERSION
 from offsite_operator.settings import Private
 from offsite_testing.world import (
     DIGEST,
@@ -203,6 +205,20 @@ def test_a_rayjob_leaves_attempts_to_us() -> None:
     head = spec["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["containers"][0]
     assert {"readinessProbe", "livenessProbe"} <= set(head)
     assert "command" not in head
+
+
+def test_ray_asks_for_a_token_and_takes_it_from_kuberay() -> None:
+    spec = new_child(plan("Work", "RayJob")).child["spec"]
+    assert spec["rayClusterSpec"]["authOptions"] == {"mode": "token"}
+    for template in templates(plan("Work", "RayJob")):
+        # what stands there KubeRay leaves as it is
+        names = {each["name"] for each in template["spec"]["containers"][0]["env"]}
+        assert not names & {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}
+
+
+def test_the_version_of_ray_is_that_of_the_runtime_image() -> None:
+    locked = (Path(__file__).parents[2] / "requirements/runtime.txt").read_text(encoding="utf-8")
+    assert f"\nray=={RAY_VERSION} " in locked
 
 
 def test_only_what_reads_a_model_reaches_the_hub() -> None:
