@@ -10,6 +10,16 @@ from offsite_operator.decision import Decision
 from offsite_operator.observed import Observed
 from offsite_operator.verdicts import changed
 
+_OF_A_ROUND = (
+    "job_name",
+    "first_attempt",
+    "start_time",
+    "lost_time",
+    "completion_time",
+    "progress",
+)
+"""What the status says of one round alone."""
+
 
 def settle(seen: Observed) -> Decision:
     """Decide what is to be done about a job that is Complete or Failed."""
@@ -34,8 +44,7 @@ def _once_more(seen: Observed, retries: int) -> JobStatus | None:
     kept: Mapping[str, Any] = {}
     if status.step != "Publish":
         kept = {"step": None, "envelope": None, "sequence": None}
-    cleared = {"job_name": None, "start_time": None, "completion_time": None, "progress": None}
-    return changed(seen, "Pending", says, retries=retries, **cleared, **kept)
+    return changed(seen, "Pending", says, retries=retries, **dict.fromkeys(_OF_A_ROUND), **kept)
 
 
 def _seconds_left(seen: Observed, ttl: int | None) -> float | None:
