@@ -63,8 +63,11 @@ class Worker:
             finally:
                 self.queue.done(key)
 
-    def resync(self) -> None:
+    def resync(self) -> bool:
         """List everything, and have looked at whatever is not as it should be.
+
+        Returns:
+            whether the cluster serves RayJobs.
 
         Raises:
             ApiError: the server refused, or does not answer.
@@ -82,6 +85,7 @@ class Worker:
                 self.queue.add(Key("job", seen.job.name), urgent=False)
         self._count(states)
         self.metrics.resynced()
+        return raw.ray
 
     def _look(self, key: Key) -> None:
         if key.kind == "peer":
