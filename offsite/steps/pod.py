@@ -16,11 +16,11 @@ from offsite.exchange import Mailbox, Reference
 from offsite.exchange.home import passphrase_of
 from offsite.sealing import load_ring
 from offsite.sealing.peers import Peers
-from offsite.steps.export import ORIGIN, deliver
+from offsite.steps.export import ORIGIN, already_delivered, deliver
 from offsite.steps.opening import open_bundle
 from offsite.steps.party import Party
 from offsite.steps.pinned import PinnedBooks
-from offsite.steps.publishing import DRAFT, send
+from offsite.steps.publishing import DRAFT, already_published, send
 from offsite.steps.workspace import ATTEMPT, Workspace
 from offsite.store import write_whole
 from offsite.store.cabinet import Cabinet, cabinet_of
@@ -113,6 +113,8 @@ def _pinned(task: Task) -> Reference:
 def run_publish(pod: Pod, monitor: Monitor) -> None:
     """Publish the result that was handed on: to the peer, or to where the plugged-in model goes.
 
+    An earlier attempt may have done so, and have been killed before it could say so.
+
     Raises:
         BundleError: there is none.
         StorageError: a store did not give or take it.
@@ -120,9 +122,19 @@ def run_publish(pod: Pod, monitor: Monitor) -> None:
     task, mailbox = pod.task, pod.mailbox()
     party = pod.party(mailbox)
     space = pod.space(party)
-    _fetch_result(task, space)
-    (send if task.job.spec.plug_in is None else deliver)(space, mailbox, monitor)
-    party.cabinet.remove(f"work/{task.uid}")
+    sends = task.job.spec.plug_in is None
+    if has_result(task, party.cabinet):
+        _fetch_result(task, space)
+        (send if sends else deliver)(space, mailbox, monitor)
+    elif not (already_published if sends else already_delivered)(space, mailbox, monitor):
+        raise BundleError(f"there is no result at {party.cabinet.uri(f'work/{task.uid}')}")
+    _clear(task, party.cabinet)
+
+
+def _clear(task: Task, cabinet: Cabinet) -> None:
+    """Delete what steps handed on; first what says that there is a result."""
+    cabinet.remove(f"work/{task.uid}/notes")
+    cabinet.remove(f"work/{task.uid}")
 
 
 def has_result(task: Task, cabinet: Cabinet) -> bool:
@@ -148,7 +160,7 @@ def _fetch_result(task: Task, space: Workspace) -> None:
     """
     cabinet = space.party.cabinet
     folder = cabinet.folder(f"work/{task.uid}/result", _last(space))
-    if folder is None or not has_result(task, cabinet):
+    if folder is None:
         raise BundleError(f"there is no result at {cabinet.uri(f'work/{task.uid}')}")
     for note in _NOTES:
         if (content := cabinet.read(f"work/{task.uid}/notes/{note}")) is not None:

@@ -152,6 +152,18 @@ def test_what_was_handed_on_is_taken_away_when_it_is_published(done: Pods) -> No
     assert emulator.header.job == UID[EMULATOR]
 
 
+@pytest.mark.parametrize("name", JOBS)
+def test_what_was_published_is_published_although_nobody_heard_of_it(done: Pods, name: str) -> None:
+    """The pod was killed when all was done, but for saying so."""
+
+    def artifacts() -> list[Event]:
+        return [e for e in done.events if e["event"] == "artifact" and e["name"] == name]
+
+    told = artifacts()
+    done.run("Publish", name, JOBS[name])
+    assert artifacts() == [*told, told[0]]
+
+
 @pytest.fixture
 def pods(done: Pods, tmp_path: Path) -> Pods:
     """The parties when all is done, for one test to go on with."""
