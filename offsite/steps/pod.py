@@ -7,14 +7,16 @@ with the notes beside it, and checkpoints. None does again what an earlier attem
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from offsite.bundle import MANIFEST
-from offsite.errors import BundleError, InputError
+from offsite.errors import BundleError, InputError, OffsiteError
 from offsite.events import Monitor
 from offsite.exchange import Mailbox, Reference
 from offsite.exchange.home import passphrase_of
 from offsite.sealing import load_ring
+from offsite.sealing.parts import now
 from offsite.sealing.peers import Peers
 from offsite.steps.export import ORIGIN, already_delivered, deliver
 from offsite.steps.opening import open_bundle
@@ -30,6 +32,8 @@ from offsite.task import Task
 
 _NOTES = (DRAFT, ORIGIN, ATTEMPT)
 """What goes with a result. The last one is handed on last: where it is, the result is."""
+_LEFT = timedelta(days=1)
+"""For how long nobody wrote what is deleted: a job may be newer than the list of them."""
 
 
 @dataclass(frozen=True)
@@ -128,13 +132,27 @@ def run_publish(pod: Pod, monitor: Monitor) -> None:
         (send if sends else deliver)(space, mailbox, monitor)
     elif not (already_published if sends else already_delivered)(space, mailbox, monitor):
         raise BundleError(f"there is no result at {party.cabinet.uri(f'work/{task.uid}')}")
-    _clear(task, party.cabinet)
+    _clear(task.uid, party.cabinet)
+    _sweep(task, party.cabinet, monitor)
 
 
-def _clear(task: Task, cabinet: Cabinet) -> None:
-    """Delete what steps handed on; first what says that there is a result."""
-    cabinet.remove(f"work/{task.uid}/notes")
-    cabinet.remove(f"work/{task.uid}")
+def _clear(uid: str, cabinet: Cabinet) -> None:
+    """Delete what steps of a job handed on; first what says that there is a result."""
+    cabinet.remove(f"work/{uid}/notes")
+    cabinet.remove(f"work/{uid}")
+
+
+def _sweep(task: Task, cabinet: Cabinet, monitor: Monitor) -> None:
+    """Delete what jobs left that are gone: a job that is deleted has nobody to do it."""
+    if task.jobs is None:
+        return
+    try:
+        for uid in cabinet.idle("work", now() - _LEFT):
+            if uid not in task.jobs:
+                _clear(uid, cabinet)
+                monitor.log(f"deleted {cabinet.uri(f'work/{uid}')}: its job is gone")
+    except OffsiteError as error:
+        monitor.log(f"what jobs left that are gone is not deleted now: {error}")
 
 
 def has_result(task: Task, cabinet: Cabinet) -> bool:

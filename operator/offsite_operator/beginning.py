@@ -73,6 +73,7 @@ def _plan(seen: Observed, step: Step, attempt: int) -> Plan:
         engine=_engine(seen, step),
         envelope=job.status.envelope,
         sequence=job.status.sequence,
+        jobs=seen.jobs,
     )
 
 

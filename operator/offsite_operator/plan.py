@@ -25,6 +25,8 @@ class Plan:
     engine: Engine
     envelope: str | None = None
     sequence: int | None = None
+    jobs: frozenset[str] | None = None
+    """The UIDs of all jobs; None: they were not listed yet."""
 
     @property
     def name(self) -> str:
@@ -66,6 +68,7 @@ class Plan:
             envelope=self.envelope,
             sequence=self.sequence if self.step == "Publish" else None,
             max_kept_blocks=self.settings.bounds.max_kept_blocks,
+            jobs=tuple(sorted(self.jobs)) if self.jobs and self.step == "Publish" else None,
             checkpoint_seconds=self.settings.checkpoint_seconds,
             job=OffsiteJob(
                 apiVersion="offsite-tuning.dev/v1alpha1",

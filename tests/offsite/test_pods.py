@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,24 @@ def test_what_was_published_is_published_although_nobody_heard_of_it(done: Pods,
     told = artifacts()
     done.run("Publish", name, JOBS[name])
     assert artifacts() == [*told, told[0]]
+
+
+def test_the_last_step_deletes_what_jobs_left_that_are_gone(
+    done: Pods, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, jobs = done.private(LAB) / "work", (UID[EMULATOR], "uid-known")
+    for uid in ("uid-known", "uid-gone"):
+        (work / uid / "notes").mkdir(parents=True)
+        (work / uid / "notes" / "attempt").write_text(uid)
+    done.run("Publish", EMULATOR, distill(), jobs=jobs)
+    assert {path.name for path in work.iterdir()} == {"uid-known", "uid-gone"}
+    # a file's time of change cannot be set back
+    monkeypatch.setattr("offsite.steps.pod._LEFT", -timedelta(hours=1))
+    done.run("Publish", EMULATOR, distill())
+    assert {path.name for path in work.iterdir()} == {"uid-known", "uid-gone"}
+    done.run("Publish", EMULATOR, distill(), jobs=jobs)
+    assert {path.name for path in work.iterdir()} == {"uid-known"}
+    shutil.rmtree(work / "uid-known")
 
 
 @pytest.fixture

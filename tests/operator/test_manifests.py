@@ -133,6 +133,14 @@ def test_the_task_says_what_the_step_may_know(step: Any) -> None:
     assert (task.public is None, task.exchange is None) == (step == "Work", step == "Work")
     assert task.sequence == (3 if step == "Publish" else None)
     assert task.max_kept_blocks == 0.8
+    assert task.jobs is None
+
+
+def test_the_last_step_knows_which_jobs_there_are() -> None:
+    for step in ("Open", "Work", "Publish"):
+        child = new_child(plan(step, jobs=frozenset({UID, "another"})))
+        task = Task.model_validate_json(child.task["data"]["task.json"])
+        assert task.jobs == ((UID, "another") if step == "Publish" else None)
 
 
 def task_name(child: Any) -> str:
