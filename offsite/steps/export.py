@@ -43,16 +43,17 @@ class Export(Protocol):
 
 
 def export_of(space: Workspace, mailbox: Mailbox) -> Export:
-    """Find where the model of a job goes; without a location, into the party's own home.
+    """Find where the model of a job goes; without a location, to where the party keeps its own.
 
     Raises:
         InputError: it is in the exchange, where the peer would read it.
     """
     assert space.spec.plug_in is not None
     party, export = space.party, space.spec.plug_in.export
-    if export is not None and export.to.startswith("s3://"):
-        return BucketExport(export.to.rstrip("/"), party.library, mailbox.ring.public())
-    folder = party.path(export.to) if export else party.home / "models" / space.name
+    place = export.to if export else party.cabinet.uri(f"models/{space.name}")
+    if place.startswith("s3://"):
+        return BucketExport(place.rstrip("/"), party.library, mailbox.ring.public())
+    folder = party.path(place)
     refuse_same_place(mailbox.store, FolderStore(folder))
     return FolderExport(folder)
 

@@ -220,6 +220,14 @@ def test_an_attempt_goes_on_from_the_last_checkpoint(pods: Pods) -> None:
     assert made.read_bytes() == (pods.parties.opened(ADAPTER) / made.name).read_bytes()
 
 
+def test_a_model_without_a_place_of_its_own_comes_into_the_private_store(pods: Pods) -> None:
+    for step in ("Open", "Work", "Publish"):
+        pods.run(step, PLUGGED, plug_in(), uid="another")
+    plugged = pods.private(LAB) / "models" / PLUGGED
+    assert pods.events[-1]["uri"] == plugged.as_uri()
+    assert listing_of(plugged) == listing_of(pods.parties.home(LAB) / "export")
+
+
 def test_only_the_envelope_that_was_entered_is_opened(pods: Pods) -> None:
     with pytest.raises(BundleError, match="has sent hospital no bundle"):
         pods.run("Open", ADAPTER, tune(), envelope="sha256:" + "1" * 64)
