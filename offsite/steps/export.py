@@ -72,13 +72,25 @@ def already_delivered(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> b
     if not export.is_taken():
         return False
     if note is None or not ours:
-        raise InputError(f"{export.uri} is there already; name another place, or another job")
+        raise _taken(export)
     if not export.holds(note.digest):
         raise InputError(
             f"{export.uri} is not what this job wrote; move it away to have it made again"
         )
     monitor.artifact(space.name, note.digest, export.uri, note.size)
     return True
+
+
+def refuse_taken_place(space: Workspace, mailbox: Mailbox) -> None:
+    """Look at the place of a model before anything is made for it.
+
+    Raises:
+        InputError: there is something else than what this very job has written.
+    """
+    export, note = export_of(space, mailbox), space.published()
+    ours = note is not None and note.fingerprint == space.fingerprint
+    if export.is_taken() and not ours:
+        raise _taken(export)
 
 
 def deliver(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
@@ -92,13 +104,17 @@ def deliver(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
     digest, note = model_digest(space.result), space.published()
     ours = note is not None and (note.fingerprint, note.digest) == (space.fingerprint, digest)
     if export.is_taken() and not ours:
-        raise InputError(f"{export.uri} is there already; name another place, or another job")
+        raise _taken(export)
     size = sum(path.stat().st_size for path in space.result.iterdir())
     if not (ours and export.holds(digest)):
         write_provenance(space.result, mailbox.ring, origin)
         space.remember(digest, size)
         export.deliver(space.result, monitor)
     monitor.artifact(space.name, digest, export.uri, size)
+
+
+def _taken(export: Export) -> InputError:
+    return InputError(f"{export.uri} is there already; name another place, or another job")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from offsite.exchange.home import passphrase_of
 from offsite.sealing import load_ring
 from offsite.sealing.parts import now
 from offsite.sealing.peers import Peers
-from offsite.steps.export import ORIGIN, already_delivered, deliver
+from offsite.steps.export import ORIGIN, already_delivered, deliver, refuse_taken_place
 from offsite.steps.opening import open_bundle
 from offsite.steps.party import Party
 from offsite.steps.pinned import PinnedBooks
@@ -96,12 +96,15 @@ def run_open(pod: Pod, monitor: Monitor) -> None:
     """Open the envelope that the operator entered, and hand on what was in it.
 
     Raises:
+        InputError: something else is where the model is to go that the stage makes.
         BundleError: it may not be used.
         StorageError: a store did not give or take it.
     """
     task, mailbox = pod.task, pod.mailbox()
     party = pod.party(mailbox)
     space, name = pod.space(party), f"work/{task.uid}/opened"
+    if task.job.spec.plug_in is not None:
+        refuse_taken_place(space, mailbox)
     envelope = mailbox.incoming(task.job.spec.peer, _pinned(task))
     open_bundle(space, envelope, mailbox, monitor)
     tracker = monitor.track("hand on", sum(1 for _ in space.opened.iterdir()))

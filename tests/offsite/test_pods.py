@@ -228,6 +228,13 @@ def test_a_model_without_a_place_of_its_own_comes_into_the_private_store(pods: P
     assert listing_of(plugged) == listing_of(pods.parties.home(LAB) / "export")
 
 
+def test_a_place_that_is_taken_is_told_before_anything_is_made(pods: Pods) -> None:
+    spec = plug_in(export={"to": "export"})
+    pods.run("Open", PLUGGED, spec)  # what is there is this very job's
+    with pytest.raises(InputError, match=r"export is there already; name another place"):
+        pods.run("Open", PLUGGED, spec, uid="another")
+
+
 def test_only_the_envelope_that_was_entered_is_opened(pods: Pods) -> None:
     with pytest.raises(BundleError, match="has sent hospital no bundle"):
         pods.run("Open", ADAPTER, tune(), envelope="sha256:" + "1" * 64)

@@ -180,6 +180,8 @@ def test_claims_are_mounted_where_they_are_needed() -> None:
     same = PLUG_IN["plugIn"] | {"model": "pvc://home/tiny"}
     described_same = plan(content=PLUG_IN, spec={"plugIn": same}, settings=ON_CLAIM)
     assert mounts(described_same) == {"/private": False, "/mnt/claims/home": True}
+    opens = replace(described, step="Open")
+    assert mounts(opens) == {"/private": False, "/mnt/claims/out": True}
     publishes = replace(described, step="Publish")
     assert mounts(publishes) == {"/private": False, "/mnt/claims/out": False}
 
