@@ -32,6 +32,8 @@ class ApiServer(ThreadingHTTPServer):
         """Whether it serves RayJobs."""
         self.watched: set[str] = set()
         """Plurals of kinds that somebody watches, or watched."""
+        self.deletions: list[dict[str, Any]] = []
+        """What it was asked to delete, and refused: as another object has the name now."""
         self.closing = threading.Event()
 
     @property
@@ -71,6 +73,13 @@ class _Handler(BaseHTTPRequestHandler):
         found = self._found(address.path)
         self._begin(200 if found else 404)
         self.wfile.write(json.dumps(found or {"message": "not found"}).encode())
+
+    def do_DELETE(self) -> None:  # noqa: V105 - it calls it
+        """Refuse, and remember what was asked."""
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.deletions.append(json.loads(body))
+        self._begin(409)
+        self.wfile.write(b'{"message": "the UID in the precondition is another"}')
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: V105
         """Do not log each request."""

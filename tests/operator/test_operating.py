@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from kubernetes.client import ApiClient, Configuration
 
 from offsite.sealing import Ring
 from offsite.sealing.parts import canonical
+from offsite_operator.api import JOBS, Api
 from offsite_testing.api_server import ApiServer, api_server
 from offsite_testing.world import SETTINGS
 
@@ -82,6 +84,13 @@ def test_it_watches_rayjobs_when_they_come_and_ends_in_good_order(
         assert running.wait(10) == 0
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     assert lines[-1]["message"] == "stopped"
+
+
+def test_it_deletes_what_it_has_seen_and_nothing_of_the_same_name(server: ApiServer) -> None:
+    configuration = Configuration()
+    configuration.host = server.url
+    Api(ApiClient(configuration), "hospital").delete(JOBS, "tune-1", "its-uid")
+    assert [each["preconditions"] for each in server.deletions] == [{"uid": "its-uid"}]
 
 
 def test_it_ends_in_good_order_although_nobody_answers(tmp_path: Path) -> None:
