@@ -21,6 +21,7 @@ from offsite_operator.observed import (
     Unreachable,
 )
 from offsite_operator.reconcile import reconcile
+from offsite_operator.understanding import job_of
 from offsite_testing.world import DIGEST, DISTILL, PLUG_IN, START, TUNE, World, spec_of
 
 
@@ -144,6 +145,17 @@ def test_auto_takes_what_the_cluster_has() -> None:
     assert through(plain, to="Work").newest.kind == "Job"
     assert through(ray, to="Work").newest.kind == "RayJob"
     assert through(ray).newest.kind == "Job"
+
+
+def test_a_spec_of_another_version_waits_and_says_so() -> None:
+    times = {"creationTimestamp": "2026-01-01T00:00:00Z", "resourceVersion": "1"}
+    found = {"metadata": {"name": "newer", "uid": "u", **times}, "spec": TUNE | {"fresh": 1}}
+    decision = reconcile(replace(tune().seen, job=job_of(found)))
+    assert decision.status is not None
+    accepted = next(c for c in decision.status.conditions if c.type == "Accepted")
+    assert (accepted.status, accepted.reason) == ("False", "InvalidSpec")
+    assert "fresh" in accepted.message
+    assert "upgrade the charts" in accepted.message
 
 
 def test_rayjob_waits_where_there_is_no_kuberay() -> None:
