@@ -3,6 +3,7 @@
 from offsite.exchange.books import Books
 from offsite.exchange.chain import Witness
 from offsite.exchange.mailbox import Inbox, Mailbox, Reference, Sent
+from offsite.exchange.notices import Failed, retract, tell
 from offsite.exchange.receiving import Checks, pull
 from offsite.exchange.sending import Outgoing, push, withdraw
 from offsite.exchange.shelf import prefix_of
@@ -10,6 +11,7 @@ from offsite.exchange.shelf import prefix_of
 __all__ = [
     "Books",
     "Checks",
+    "Failed",
     "Inbox",
     "Mailbox",
     "Outgoing",
@@ -19,5 +21,7 @@ __all__ = [
     "prefix_of",
     "pull",
     "push",
+    "retract",
+    "tell",
     "withdraw",
 ]

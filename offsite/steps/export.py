@@ -1,15 +1,16 @@
 """The last step of plug-in: sign the model, and bring it to a folder or into the private store."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from offsite.bundle import PROVENANCE, Origin, write_provenance
 from offsite.bundle.provenance import LARGEST_PROVENANCE, read_provenance
-from offsite.errors import BundleError, InputError, ModelError, NotFoundError
+from offsite.errors import BundleError, InputError, ModelError, NotFoundError, StorageError
 from offsite.events import Monitor
-from offsite.exchange import Mailbox
+from offsite.exchange import Mailbox, retract
 from offsite.sealing import PublicRing
 from offsite.steps.places import digest_of_model, model_digest
 from offsite.steps.workspace import Workspace
@@ -111,6 +112,8 @@ def deliver(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
         space.remember(digest, size)
         export.deliver(space.result, monitor)
     monitor.artifact(space.name, digest, export.uri, size)
+    with suppress(StorageError):  # what the peer was told before is a matter of courtesy
+        retract(mailbox, space.spec.peer, space.name)
 
 
 def _taken(export: Export) -> InputError:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from offsite.api import JobSpec
 from offsite.bundle import MANIFEST
 from offsite.errors import BundleError, InputError, OffsiteError
 from offsite.events import Monitor
@@ -47,6 +48,11 @@ class Pod:
     def scratch(self) -> Path:
         """Where the pod may write; it goes with it."""
         return Path(self.environ.get("OFFSITE_SCRATCH", "/tmp/offsite"))
+
+    def at(self, scratch: Path) -> "Pod":
+        """Get the same with another scratch folder."""
+        scratch.mkdir(parents=True, exist_ok=True)
+        return Pod(self.task, {**self.environ, "OFFSITE_SCRATCH": str(scratch)})
 
     def party(self, mailbox: Mailbox | None = None) -> Party:
         """Describe the party whose pod this is."""
@@ -105,16 +111,16 @@ def run_open(pod: Pod, monitor: Monitor) -> None:
     space, name = pod.space(party), f"work/{task.uid}/opened"
     if task.job.spec.plug_in is not None:
         refuse_taken_place(space, mailbox)
-    envelope = mailbox.incoming(task.job.spec.peer, _pinned(task))
+    envelope = mailbox.incoming(task.job.spec.peer, Reference(wanted(task.job.spec), task.envelope))
     open_bundle(space, envelope, mailbox, monitor)
     tracker = monitor.track("hand on", sum(1 for _ in space.opened.iterdir()))
     party.cabinet.put(space.opened, name, MANIFEST, tracker.advance)
 
 
-def _pinned(task: Task) -> Reference:
-    spec = task.job.spec
+def wanted(spec: JobSpec) -> str:
+    """Name the bundle that a job opens."""
     named = spec.tune.bundle if spec.tune else spec.plug_in.adapter if spec.plug_in else ""
-    return Reference(Reference.parse(named).name, task.envelope)
+    return Reference.parse(named).name
 
 
 def run_publish(pod: Pod, monitor: Monitor) -> None:

@@ -141,6 +141,8 @@ class NotYet:
     """The peer sent nothing of that name yet."""
 
     message: str
+    notice: str | None = None
+    """The digest of its notice that what was to become it failed."""
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,8 @@ def reconcile(seen: Observed) -> Decision:
     if job.spec is None:
         return wait(seen, "InvalidSpec", job.problem)
     decision, newest = _unfinished(seen, job.spec), current(seen)
-    strays = (c for c in seen.children if c.active and c != newest and c not in decision.delete)
+    old = (c for c in seen.children if c.active and c != newest and c.step in steps_of(job.spec))
+    strays = (child for child in old if child not in decision.delete)
     decision = replace(decision, delete=(*decision.delete, *strays))
     return _awake(decision, _deadline(seen, job.spec), seen.now)
 

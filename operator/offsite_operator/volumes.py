@@ -42,7 +42,7 @@ def volumes(plan: Plan) -> list[Volume]:
         SCRATCH,
         Volume("task", f"{ETC}/task", {"configMap": {"name": plan.name}}),
         *_secrets(plan),
-        *_claims(plan),
+        *([] if plan.errand else _claims(plan)),
         *([] if plan.keyed else [_shared_memory(plan)]),
     ]
 
@@ -53,7 +53,7 @@ def environment(plan: Plan) -> list[dict[str, str]]:
     found = {"HOME": "/tmp", "PYTHONUNBUFFERED": "1"}
     if not plan.reaches_hub:
         found |= {"HF_HUB_OFFLINE": "1"}
-    if settings.private.claim is None:
+    if settings.private.claim is None and not plan.errand:
         found |= dict(_store("private", settings.private))
     if plan.keyed:
         found |= dict(_store("exchange", settings.exchange))
@@ -81,7 +81,7 @@ def _secrets(plan: Plan) -> Iterator[Volume]:
         keys = ["ring.json", *(["passphrase"] if settings.identity.passphrase else [])]
         yield _secret("identity", settings.identity.secret, keys)
         yield _account("exchange", settings.exchange)
-    if settings.private.claim is None:
+    if settings.private.claim is None and not plan.errand:
         yield _account("private", settings.private)
 
 

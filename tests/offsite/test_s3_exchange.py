@@ -23,11 +23,11 @@ from offsite.bundle import (
     write_manifest,
 )
 from offsite.config import load_job
-from offsite.errors import InputError, InterruptedStage, NotAllowedError
+from offsite.errors import InputError, InterruptedStage, NotAllowedError, NotSentError
 from offsite.events import Event, Monitor
-from offsite.exchange import Checks, Mailbox, Outgoing, Reference, pull, push
+from offsite.exchange import Checks, Failed, Mailbox, Outgoing, Reference, pull, push, tell
 from offsite.exchange.home import open_mailbox, open_witness
-from offsite.sealing import Envelope
+from offsite.sealing import Envelope, Notice
 from offsite.stages.run import run_job
 from offsite.steps import Party
 from offsite.store.admin import ExchangeAdmin
@@ -142,6 +142,23 @@ def test_the_three_stages_over_the_store(exchange: Exchange, tmp_path: Path) -> 
     for name, spec in jobs:
         again = run(parties, exchange, name, spec)
         assert [event["event"] for event in again] == ["artifact", "done"]
+
+
+def test_a_party_tells_that_it_failed_with_the_rights_it_has(
+    exchange: Exchange, tmp_path: Path
+) -> None:
+    introduce(tmp_path / LAB, tmp_path / HOSPITAL)
+    lab, hospital = (exchange.mailbox(tmp_path / who / "home", who) for who in (LAB, HOSPITAL))
+    for number in (1, 2, 2):
+        notice = Notice.of("Tune", "DataError", f"attempt {number}")
+        tell(hospital, Failed(LAB, "told", "job", notice, round=number))
+    assert exchange.puts(f"{HOSPITAL}/{LAB}/told/") == 2
+    with pytest.raises(NotSentError, match=r"its Tune told failed on .* DataError: attempt 2$"):
+        lab.incoming(HOSPITAL, Reference("told"))
+    folder = small_bundle(tmp_path, "told", HOSPITAL, LAB)
+    push(hospital, Outgoing(folder, LAB, job="job"), silent())
+    assert f"{HOSPITAL}/{LAB}/told/notice" not in lab.store.sizes(f"{HOSPITAL}/{LAB}/told/")
+    assert lab.incoming(HOSPITAL, Reference("told")).header.kind == "adapter"
 
 
 def test_each_of_three_sees_what_is_its_own(exchange: Exchange, tmp_path: Path) -> None:

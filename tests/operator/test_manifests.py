@@ -31,6 +31,8 @@ STEPS: list[tuple[Any, Engine]] = [
     ("Work", "Job"),
     ("Work", "RayJob"),
     ("Publish", "Job"),
+    ("Hear", "Job"),
+    ("Tell", "Job"),
 ]
 ON_CLAIM = SETTINGS.model_copy(update={"private": Private(uri="pvc://home/offsite")})
 
@@ -49,6 +51,7 @@ def plan(step: Any = "Work", engine: Engine = "Job", **changes: Any) -> Plan:
         engine=engine,
         envelope=DIGEST,
         sequence=3,
+        reason="DataError" if step == "Tell" else None,
     )
     return replace(made, **changes)
 
@@ -57,13 +60,16 @@ def templates(described: Plan) -> list[dict[str, Any]]:
     spec = new_child(described).child["spec"]
     if described.engine == "Job":
         return [spec["template"]]
-    return [spec["submitterPodTemplate"], spec["rayClusterSpec"]["headGroupSpec"]["template"]]
+    ray = spec["rayClusterSpec"]
+    groups = [ray["headGroupSpec"], *ray.get("workerGroupSpecs", [])]
+    return [spec["submitterPodTemplate"], *(group["template"] for group in groups)]
 
 
 @pytest.mark.parametrize(("step", "engine"), STEPS)
 @pytest.mark.parametrize("settings", [SETTINGS, ON_CLAIM], ids=["s3", "claim"])
 def test_pods_are_restricted_and_have_no_token(step: Any, engine: Engine, settings: Any) -> None:
-    for template in templates(plan(step, engine, settings=settings)):
+    described = plan(step, engine, settings=settings, spec={"resources": {"workers": 3}})
+    for template in templates(described):
         pod = template["spec"]
         assert pod["automountServiceAccountToken"] is False
         assert pod["securityContext"]["runAsNonRoot"] is True
@@ -99,6 +105,24 @@ def test_pods_that_train_see_no_keys_and_no_exchange(engine: Engine) -> None:
     assert "OFFSITE_EXCHANGE" not in text
     assert "OFFSITE_PASSPHRASE_FILE" not in text
     assert "reach-exchange" not in text
+
+
+@pytest.mark.parametrize("step", ["Hear", "Tell"])
+@pytest.mark.parametrize("settings", [SETTINGS, ON_CLAIM], ids=["s3", "claim"])
+def test_errands_see_keys_and_exchange_and_no_private_store(step: str, settings: Any) -> None:
+    described = plan(step, settings=settings)
+    assert secrets(described) == {
+        "keys": ["ring.json", "passphrase"],
+        "account": ["credentials.json"],
+    }
+    (template,) = templates(described)
+    labels = template["metadata"]["labels"]
+    assert "offsite-tuning.dev/reach-exchange" in labels
+    assert "offsite-tuning.dev/reach-private" not in labels
+    assert "PRIVATE" not in json.dumps(template)
+    assert all("persistentVolumeClaim" not in each for each in template["spec"]["volumes"])
+    job = new_child(described).child["spec"]
+    assert (job["backoffLimit"], job["activeDeadlineSeconds"]) == (2, 600)
 
 
 @pytest.mark.parametrize("step", ["Open", "Publish"])
@@ -231,6 +255,20 @@ def test_the_version_of_ray_is_that_of_the_runtime_image() -> None:
     assert f"\nray=={RAY_VERSION} " in locked
 
 
+def test_workers_beside_the_head_get_what_it_gets() -> None:
+    asked = {"workers": 3, "gpusPerWorker": 1, "cpusPerWorker": 2}
+    described = plan("Work", "RayJob", spec={"resources": asked})
+    ray = new_child(described).child["spec"]["rayClusterSpec"]
+    (group,) = ray["workerGroupSpecs"]
+    assert {group[name] for name in ("replicas", "minReplicas", "maxReplicas")} == {2}
+    (head,) = ray["headGroupSpec"]["template"]["spec"]["containers"]
+    (worker,) = group["template"]["spec"]["containers"]
+    same = ("image", "resources", "env", "volumeMounts", "securityContext")
+    assert {name: worker[name] for name in same} == {name: head[name] for name in same}
+    assert "8265" not in str(worker["livenessProbe"])  # of the head alone
+    assert "workerGroupSpecs" not in new_child(plan()).child["spec"]
+
+
 def test_only_what_reads_a_model_reaches_the_hub() -> None:
     open_hub = SETTINGS.model_copy(update={"model_hub": True})
     described = plan(content=DISTILL, settings=open_hub)
@@ -248,7 +286,7 @@ def test_only_what_reads_a_model_reaches_the_hub() -> None:
 
 @pytest.mark.parametrize("job", ["a", "7-days", "x" * 63, "a" + "-b" * 31])
 def test_names_are_short_and_say_whose_they_are(job: str) -> None:
-    name = child_name(job, UID, 1234, "Publish")
+    name = child_name(job, UID, "1234", "Publish")
     assert len(name) <= 47
     assert name.endswith("-0f3c5a-1234-p")
     assert name[0].isalpha()

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -158,11 +159,14 @@ def test_a_spec_of_another_version_waits_and_says_so() -> None:
     assert "upgrade the charts" in accepted.message
 
 
-def test_rayjob_waits_where_there_is_no_kuberay() -> None:
-    world = tune(runtime={"engine": "RayJob"})
+@pytest.mark.parametrize("asks", [{"runtime": {"engine": "RayJob"}}, {"resources": {"workers": 2}}])
+def test_what_needs_ray_waits_where_there_is_no_kuberay(asks: dict[str, Any]) -> None:
+    world = tune(**asks)
     world.ray = False
     world.go()
     assert world.reason("Accepted") == "NoKubeRay"
+    world.ray = True
+    assert through(world, to="Work").newest.kind == "RayJob"
 
 
 @pytest.mark.parametrize(
