@@ -98,6 +98,8 @@ def test_what_trains_holds_no_keys(done: dict[str, Any], spaces: dict[str, Names
         secrets = {v["secret"]["secretName"] for v in head["volumes"] if "secret" in v}
         assert secrets <= {"offsite-private"}, name
         assert head["automountServiceAccountToken"] is False
+        # KubeRay's CRD knows it, and did not drop it
+        assert ray["spec"]["rayClusterSpec"]["authOptions"] == {"mode": "token"}
 
 
 def test_a_job_is_tuned_without_ray(done: dict[str, Any], spaces: dict[str, Namespace]) -> None:
