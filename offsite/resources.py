@@ -136,6 +136,8 @@ class JobStatus(_Told):
     """What the job made; absent until it is where it belongs."""
     attempts: int | None = Field(None, ge=0)
     """How many attempts were begun; what a suspension ended counts as none."""
+    first_attempt: int | None = Field(None, ge=0)
+    """The attempt with which the step began; `spec.backoffLimit` counts from there."""
     retries: int | None = Field(None, ge=0)
     """The `spec.retries` that was heeded."""
     engine: Engine | None = None
@@ -148,6 +150,8 @@ class JobStatus(_Told):
     """The number of what the job publishes, among all that has its name."""
     start_time: AwareDatetime | None = None
     """When the first attempt began."""
+    lost_time: AwareDatetime | None = None
+    """When `jobName` was found to be gone; the next attempt waits from then on."""
     completion_time: AwareDatetime | None = None
     """When the job ended, well or not."""
 

@@ -4,7 +4,7 @@ A party's home holds `keys/` and `peers/` (who it is and whom it knows), `record
 that it sent, by envelope), `published/` (which job published what to whom), `books/` (sequences,
 ledger, uses), `models/` (plugged-in models), and `work/` and `journals/`, which hold what is under
 way, are emptied when it is done, and may be deleted at any time, as `copies/` of the private store.
-On a cluster records and notes are in the private store, and a home lasts as long as its pod.
+On a cluster records, notes and models are in the private store, and a home lasts as its pod does.
 """
 
 from dataclasses import dataclass

@@ -30,7 +30,7 @@ def begin(seen: Observed, step: Step, attempt: int, told: dict[str, Any]) -> Dec
     }
     if not seen.job.has("Accepted"):
         says["Accepted"] = Says("True", "Accepted")
-    status = changed(seen, "Pending", says, **told, **_updates(seen, plan))
+    status = changed(seen, "Pending", says, **{**told, **_updates(seen, plan)})
     return Decision(create=new_child(plan), status=status)
 
 
@@ -66,10 +66,13 @@ def _engine(seen: Observed, step: Step) -> Engine:
 
 def _updates(seen: Observed, plan: Plan) -> dict[str, Any]:
     status = seen.job.status
+    first = status.first_attempt if status.step == plan.step else None
     return {
         "step": plan.step,
         "attempts": plan.attempt,
+        "first_attempt": plan.attempt if first is None else first,
         "job_name": plan.name,
         "engine": plan.engine if plan.step == "Work" else status.engine,
         "start_time": status.start_time or seen.now,
+        "lost_time": None,
     }

@@ -189,3 +189,5 @@ class Observed:
     """None: nobody asked."""
     rejection: Rejection | None = None
     """Of the child that the last decision wanted."""
+    jobs: frozenset[str] | None = None
+    """The UIDs of all OffsiteJobs, as of the last resync; None: there was none yet."""

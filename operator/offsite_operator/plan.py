@@ -26,6 +26,8 @@ class Plan:
     engine: Engine
     envelope: str | None = None
     sequence: int | None = None
+    jobs: frozenset[str] | None = None
+    """The UIDs of all jobs; None: they were not listed yet."""
     reason: str | None = None
     """Why the job failed, and what else the peer is told about it; of Tell."""
     message: str = ""
@@ -80,6 +82,7 @@ class Plan:
             reason=self.reason,
             message=self.message,
             max_kept_blocks=self.settings.bounds.max_kept_blocks,
+            jobs=tuple(sorted(self.jobs)) if self.jobs and self.step == "Publish" else None,
             checkpoint_seconds=self.settings.checkpoint_seconds,
             job=OffsiteJob(
                 apiVersion="offsite-tuning.dev/v1alpha1",
@@ -107,4 +110,5 @@ def plan_of(seen: Observed, step: Step, attempt: int, engine: Engine = "Job") ->
         engine=engine,
         envelope=job.status.envelope,
         sequence=job.status.sequence,
+        jobs=seen.jobs,
     )

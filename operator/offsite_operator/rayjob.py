@@ -4,6 +4,9 @@ The head is one of the workers, so that a job of one worker is one pod.
 
 K8sJobMode with a submitter of our own, since what KubeRay makes in its other modes is not let in by
 PodSecurity's `restricted`, or loses the driver's log. It retries nothing: attempts are ours.
+
+Whoever speaks to Ray may run code in it. So it asks for a token, which KubeRay draws for each
+cluster, keeps in a Secret, and gives to every pod of it. Before 1.5.1 it drops the option.
 """
 
 from collections.abc import Sequence
@@ -26,6 +29,8 @@ _HEALTHY = (
     "wget --tries 1 --timeout 5 --quiet --output-document - http://127.0.0.1:{} | grep -q success"
 )
 _RAYLET, _GCS = "52365/api/local_raylet_healthz", "8265/api/gcs_healthz"
+RAY_VERSION = "2.60.0"
+"""Of the runtime image; KubeRay wants to read that it is one that knows tokens."""
 _OBJECT_STORE_BYTES = 256 << 20
 """What workers hand to the driver is small: events, and references to checkpoints."""
 _SUBMITTER_RETRIES = 3
@@ -41,7 +46,12 @@ def ray_spec(plan: Plan) -> Manifest:
         "backoffLimit": 0,
         "submitterConfig": {"backoffLimit": _SUBMITTER_RETRIES},
         "submitterPodTemplate": _submitter(plan),
-        "rayClusterSpec": {"headGroupSpec": _head(plan), **_workers(plan)},
+        "rayClusterSpec": {
+            "rayVersion": RAY_VERSION,
+            "authOptions": {"mode": "token"},
+            "headGroupSpec": _head(plan),
+            **_workers(plan),
+        },
     }
 
 

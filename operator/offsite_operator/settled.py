@@ -13,6 +13,15 @@ from offsite_operator.verdicts import changed
 
 _UNTIL_TOLD = 15.0
 """Seconds until it is looked at again whether the peer was told."""
+_OF_A_ROUND = (
+    "job_name",
+    "first_attempt",
+    "start_time",
+    "lost_time",
+    "completion_time",
+    "progress",
+)
+"""What the status says of one round alone."""
 
 
 def settle(seen: Observed) -> Decision:
@@ -41,8 +50,7 @@ def _once_more(seen: Observed, retries: int) -> JobStatus | None:
     kept: Mapping[str, Any] = {}
     if status.step != "Publish":
         kept = {"step": None, "envelope": None, "sequence": None}
-    cleared = {"job_name": None, "start_time": None, "completion_time": None, "progress": None}
-    return changed(seen, "Pending", says, retries=retries, **cleared, **kept)
+    return changed(seen, "Pending", says, retries=retries, **dict.fromkeys(_OF_A_ROUND), **kept)
 
 
 def _seconds_left(seen: Observed, ttl: int | None) -> float | None:

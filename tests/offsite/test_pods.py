@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,36 @@ def test_what_was_handed_on_is_taken_away_when_it_is_published(done: Pods) -> No
     assert emulator.header.job == UID[EMULATOR]
 
 
+@pytest.mark.parametrize("name", JOBS)
+def test_what_was_published_is_published_although_nobody_heard_of_it(done: Pods, name: str) -> None:
+    """The pod was killed when all was done, but for saying so."""
+
+    def artifacts() -> list[Event]:
+        return [e for e in done.events if e["event"] == "artifact" and e["name"] == name]
+
+    told = artifacts()
+    done.run("Publish", name, JOBS[name])
+    assert artifacts() == [*told, told[0]]
+
+
+def test_the_last_step_deletes_what_jobs_left_that_are_gone(
+    done: Pods, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, jobs = done.private(LAB) / "work", (UID[EMULATOR], "uid-known")
+    for uid in ("uid-known", "uid-gone"):
+        (work / uid / "notes").mkdir(parents=True)
+        (work / uid / "notes" / "attempt").write_text(uid)
+    done.run("Publish", EMULATOR, distill(), jobs=jobs)
+    assert {path.name for path in work.iterdir()} == {"uid-known", "uid-gone"}
+    # a file's time of change cannot be set back
+    monkeypatch.setattr("offsite.steps.pod._LEFT", -timedelta(hours=1))
+    done.run("Publish", EMULATOR, distill())
+    assert {path.name for path in work.iterdir()} == {"uid-known", "uid-gone"}
+    done.run("Publish", EMULATOR, distill(), jobs=jobs)
+    assert {path.name for path in work.iterdir()} == {"uid-known"}
+    shutil.rmtree(work / "uid-known")
+
+
 @pytest.fixture
 def pods(done: Pods, tmp_path: Path) -> Pods:
     """The parties when all is done, for one test to go on with."""
@@ -189,6 +220,21 @@ def test_an_attempt_goes_on_from_the_last_checkpoint(pods: Pods) -> None:
     assert not [e for e in pods.events if e.get("phase") == "tune"]
     made = pods.private(HOSPITAL) / "work/another/result/adapter.safetensors"
     assert made.read_bytes() == (pods.parties.opened(ADAPTER) / made.name).read_bytes()
+
+
+def test_a_model_without_a_place_of_its_own_comes_into_the_private_store(pods: Pods) -> None:
+    for step in ("Open", "Work", "Publish"):
+        pods.run(step, PLUGGED, plug_in(), uid="another")
+    plugged = pods.private(LAB) / "models" / PLUGGED
+    assert pods.events[-1]["uri"] == plugged.as_uri()
+    assert listing_of(plugged) == listing_of(pods.parties.home(LAB) / "export")
+
+
+def test_a_place_that_is_taken_is_told_before_anything_is_made(pods: Pods) -> None:
+    spec = plug_in(export={"to": "export"})
+    pods.run("Open", PLUGGED, spec)  # what is there is this very job's
+    with pytest.raises(InputError, match=r"export is there already; name another place"):
+        pods.run("Open", PLUGGED, spec, uid="another")
 
 
 def test_only_the_envelope_that_was_entered_is_opened(pods: Pods) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from offsite_operator.children import new_child
 from offsite_operator.names import child_name
 from offsite_operator.observed import Engine
 from offsite_operator.plan import Plan
+from offsite_operator.rayjob import RAY_VERSION
 from offsite_operator.settings import Private
 from offsite_testing.world import (
     DIGEST,
@@ -155,6 +157,14 @@ def test_the_task_says_what_the_step_may_know(step: Any) -> None:
     assert (task.public is None, task.exchange is None) == (step == "Work", step == "Work")
     assert task.sequence == (3 if step == "Publish" else None)
     assert task.max_kept_blocks == 0.8
+    assert task.jobs is None
+
+
+def test_the_last_step_knows_which_jobs_there_are() -> None:
+    for step in ("Open", "Work", "Publish"):
+        child = new_child(plan(step, jobs=frozenset({UID, "another"})))
+        task = Task.model_validate_json(child.task["data"]["task.json"])
+        assert task.jobs == ((UID, "another") if step == "Publish" else None)
 
 
 def task_name(child: Any) -> str:
@@ -194,6 +204,8 @@ def test_claims_are_mounted_where_they_are_needed() -> None:
     same = PLUG_IN["plugIn"] | {"model": "pvc://home/tiny"}
     described_same = plan(content=PLUG_IN, spec={"plugIn": same}, settings=ON_CLAIM)
     assert mounts(described_same) == {"/private": False, "/mnt/claims/home": True}
+    opens = replace(described, step="Open")
+    assert mounts(opens) == {"/private": False, "/mnt/claims/out": True}
     publishes = replace(described, step="Publish")
     assert mounts(publishes) == {"/private": False, "/mnt/claims/out": False}
 
@@ -227,6 +239,20 @@ def test_a_rayjob_leaves_attempts_to_us() -> None:
     head = spec["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["containers"][0]
     assert {"readinessProbe", "livenessProbe"} <= set(head)
     assert "command" not in head
+
+
+def test_ray_asks_for_a_token_and_takes_it_from_kuberay() -> None:
+    spec = new_child(plan("Work", "RayJob")).child["spec"]
+    assert spec["rayClusterSpec"]["authOptions"] == {"mode": "token"}
+    for template in templates(plan("Work", "RayJob")):
+        # what stands there KubeRay leaves as it is
+        names = {each["name"] for each in template["spec"]["containers"][0]["env"]}
+        assert not names & {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}
+
+
+def test_the_version_of_ray_is_that_of_the_runtime_image() -> None:
+    locked = (Path(__file__).parents[2] / "requirements/runtime.txt").read_text(encoding="utf-8")
+    assert f"\nray=={RAY_VERSION} " in locked
 
 
 def test_workers_beside_the_head_get_what_it_gets() -> None:
