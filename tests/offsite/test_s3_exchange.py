@@ -33,6 +33,7 @@ from offsite.steps import Party
 from offsite.store.admin import ExchangeAdmin
 from offsite.store.credentials import Credentials, write_credentials
 from offsite.store.library import Library
+from offsite.store.open import open_store
 from offsite.store.s3 import S3Store
 from offsite_testing.core import silent
 from offsite_testing.minio_server import MinioServer, running_minio
@@ -170,6 +171,28 @@ def test_each_of_three_sees_what_is_its_own(exchange: Exchange, tmp_path: Path) 
     for look in (lambda who: list(who.envelopes()), lambda who: who.read(sent.digest)):
         with pytest.raises(NotAllowedError, match="does not know these credentials"):
             look(replace(other, store=wrong))
+
+
+def test_an_operator_sees_what_came_and_no_shard(exchange: Exchange, tmp_path: Path) -> None:
+    admin = ExchangeAdmin(exchange.server.store("exchange"))
+    admin.add_reader(LAB, exchange.credentials)
+    introduce(tmp_path / LAB, tmp_path / HOSPITAL)
+    homes = {who: exchange.mailbox(tmp_path / who / "home", who) for who in (LAB, HOSPITAL)}
+    for sender, to in ((LAB, HOSPITAL), (HOSPITAL, LAB)):
+        folder = small_bundle(tmp_path, f"seen-{sender}", sender, to)
+        push(homes[sender], Outgoing(folder, to, job="job"), silent())
+    environ = exchange.environ(f"{LAB}.reader")
+    reader = replace(homes[LAB], store=open_store(URI, "OFFSITE_EXCHANGE", environ))
+    came = reader.incoming(HOSPITAL, Reference(f"seen-{HOSPITAL}"))
+    # its own envelopes too: what was granted stands in them
+    witness = open_witness(tmp_path / LAB / "home", URI, environ)
+    found = [each.header.name for each in witness.envelopes() if isinstance(each, Envelope)]
+    assert {f"seen-{LAB}", f"seen-{HOSPITAL}"} <= set(found)
+    with pytest.raises(NotAllowedError):
+        pull(reader, came, tmp_path / "out", WHOLE, silent())
+    with pytest.raises(NotAllowedError):
+        reader.store.put(f"{LAB}/{HOSPITAL}/seen/1/x", b"x")
+    pull(homes[LAB], came, tmp_path / "out", WHOLE, silent())
 
 
 def small_bundle(root: Path, name: str, sender: str, to: str) -> Path:
