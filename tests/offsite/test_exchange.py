@@ -460,6 +460,23 @@ def test_what_was_taken_back_is_gone(world: World, tmp_path: Path) -> None:
         world.take(tmp_path / "out")
 
 
+@pytest.mark.parametrize("before", [0, 1], ids=["nothing", "a bundle"])
+def test_what_a_push_left_whose_journal_was_lost_is_taken_back(
+    world: World, tmp_path: Path, before: int
+) -> None:
+    folder = world.bundle()
+    for number in range(before):
+        world.send(folder, f"earlier-{number}")
+    with pytest.raises(StorageError):
+        push(failing(world.mailbox(HOSPITAL), 4), outgoing(folder, "job-1"), silent())
+    shutil.rmtree(tmp_path / HOSPITAL / "home/journals")
+    assert len(world.shards(before + 1)) == 4
+    withdraw(world.mailbox(HOSPITAL), LAB, "answer")
+    assert not [path for path in world.place.rglob("*") if len(path.name) == 64]
+    world.send(folder, "job-2")
+    world.take(tmp_path / "out")
+
+
 def test_a_grant_that_ended_is_refused(world: World, tmp_path: Path) -> None:
     world.send(world.bundle(), grant=Grant(expires=now() - timedelta(seconds=2)))
     with pytest.raises(BundleError, match=r"the grant of answer ended on .* ask hospital"):
