@@ -593,6 +593,23 @@ def test_a_reader_is_of_a_party_and_reads_from_whom_it_reads(
     assert [each.principal.party for each in admin.accounts()] == ["one", "three", "two"]
 
 
+def test_a_party_is_told_of_a_missing_bucket_as_far_as_the_store_tells(
+    exchange: Exchange, tmp_path: Path
+) -> None:
+    mistaken = replace(exchange.party("lab"), bucket="exchnage")
+    for use in (lambda: mistaken.sizes("lab/"), lambda: mistaken.put("lab/hospital/b/1", b"x")):
+        with pytest.raises(NotAllowedError, match="not granted that, or there is no bucket exchn"):
+            use()
+    # granted before it was made
+    admin = ExchangeAdmin(exchange.server.store("not-made"))
+    admin.grant("one", "two", tmp_path)
+    keys = read_credentials(tmp_path / "one.json")
+    one = replace(admin.store, access_key=keys.access_key, secret_key=keys.secret_key)
+    for use in (lambda: one.sizes("one/"), lambda: one.put("one/two/b/1", b"x")):
+        with pytest.raises(InputError, match="there is no bucket not-made at"):
+            use()
+
+
 def test_who_is_no_administrator_is_told(exchange: Exchange) -> None:
     with pytest.raises(NotAllowedError, match="administrator"):
         ExchangeAdmin(exchange.party("lab")).grant("lab", "clinic")
