@@ -80,7 +80,15 @@ def full(work: Work) -> None:
     """Ours, every tensor of the full model."""
     trained = dict(work.model.requires_grad_(True).named_parameters())
     loss_of = partial(lm_loss, work.model)
-    fit(trained, work.batch_at, loss_of, work.plan, phase="bench", **_surroundings(work))
+    fit(
+        (work.model,),
+        trained,
+        work.batch_at,
+        loss_of,
+        work.plan,
+        phase="bench",
+        **_surroundings(work),
+    )
 
 
 def lora(work: Work) -> None:

@@ -13,8 +13,11 @@ from offsite.errors import OffsiteError
 from offsite.events import Event, Monitor, as_line, failure
 from offsite.signals import stopping
 from offsite.steps.pod import Pod, run_open, run_publish
+from offsite.steps.telling import run_hear, run_tell
 from offsite.task import read_task
 from offsite.usage import peak_memory
+
+_KEYED = {"Open": run_open, "Publish": run_publish, "Hear": run_hear, "Tell": run_tell}
 
 
 def main() -> int:
@@ -46,12 +49,10 @@ def _tell(event: Event) -> None:
 
 def _run(pod: Pod, monitor: Monitor, *, on_ray: bool) -> Event:
     """Run the step; gives the event that it ended with."""
-    if pod.task.step == "Open":
-        run_open(pod, monitor)
-    elif pod.task.step == "Publish":
-        run_publish(pod, monitor)
+    if (keyed := _KEYED.get(pod.task.step)) is not None:
+        keyed(pod, monitor)
     elif on_ray:
-        # the other two steps run where there is neither Ray nor torch
+        # the others run where there is neither Ray nor torch
         from offsite.stages.on_ray import run_on_ray
 
         return run_on_ray(pod, monitor)

@@ -17,6 +17,7 @@ from offsite.layers import (
     inference,
     lm_loss,
     run,
+    total,
     trace,
     watching,
 )
@@ -54,7 +55,16 @@ def distill(
     def loss_of(batch: Batch) -> Tensor:
         return _loss(model, emulator, layout, batch, weights)
 
-    fit(trained, batch_at, loss_of, plan, phase="distill", checkpoints=checkpoints, monitor=monitor)
+    fit(
+        (model, emulator),
+        trained,
+        batch_at,
+        loss_of,
+        plan,
+        phase="distill",
+        checkpoints=checkpoints,
+        monitor=monitor,
+    )
 
 
 def own_middle(emulator: PreTrainedModel, layout: Layout) -> dict[str, nn.Parameter]:
@@ -92,8 +102,10 @@ def _loss(
 def hidden_error(target: Tensor, hidden: Tensor, mask: Tensor) -> Tensor:
     """Compute mean(((target - hidden) / rms(target))²) of hidden states, (B, T, D) each.
 
+    Of a batch that is spread over workers it is this one's part: their sum is the error.
+
     Args:
         mask: (B, T), where there is a token.
     """
     target, hidden = target[mask].float(), hidden[mask].float()
-    return (target - hidden).pow(2).mean() / target.pow(2).mean()
+    return (target - hidden).pow(2).sum() / total(target.pow(2).sum())

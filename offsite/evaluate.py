@@ -11,7 +11,16 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from offsite.data import Example, Row, batches, encode, pair, shorten
 from offsite.events import Monitor
-from offsite.layers import IGNORED, each_loss, final_hidden, inference
+from offsite.layers import (
+    IGNORED,
+    Batch,
+    each_loss,
+    final_hidden,
+    inference,
+    rank,
+    total,
+    workers,
+)
 
 _BATCH_TOKENS = 2048
 _TEXT_LENGTH = 512
@@ -94,23 +103,35 @@ def perplexity(loss: float) -> float:
 def summed_losses(
     model: PreTrainedModel, examples: Sequence[Example], monitor: Monitor, phase: str
 ) -> Tensor:
-    """Compute the cross entropy in nats of each example, summed over its scored tokens, (N,)."""
+    """Compute the cross entropy in nats of each example, summed over its scored tokens, (N,).
+
+    Several workers share the batches, and all get the result.
+    """
     longest = max(len(example.tokens) for example in examples)
     # of like length, so that little is padded; the longest first, so that memory runs out at once
     order = sorted(range(len(examples)), key=lambda i: -len(examples[i].tokens))
     work = batches([examples[i] for i in order], max(1, _BATCH_TOKENS // longest))
-    tracker = monitor.track(phase, len(work))
-    sums: list[Tensor] = []
+    sums = [torch.zeros(len(batch.tokens), dtype=torch.float64) for batch in work]
+    turns = -(-len(work) // workers())
+    tracker = monitor.track(phase, turns)
     with inference():
-        for batch in work:
+        for turn in range(turns):
             monitor.check()
-            moved = batch.to(model.device)
-            hidden, scored = final_hidden(model, moved.tokens), moved.targets != IGNORED
-            each = each_loss(model, hidden[scored], moved.targets[scored])
-            rows = scored.nonzero()[:, 0]
-            total = torch.zeros(len(batch.tokens), device=each.device, dtype=torch.float64)
-            sums.append(total.index_add_(0, rows, each.double()).cpu())
-            tracker.advance(tokens=batch.tokens.numel())
+            place = turn * workers() + rank()
+            # all take as many turns, since they run sharded blocks together
+            found = _summed(model, batch := work[min(place, len(work) - 1)])
+            if place < len(work):
+                sums[place] = found
+            tracker.advance(tokens=batch.tokens.numel() * workers())
     result = torch.empty(len(examples), dtype=torch.float64)
-    result[order] = torch.cat(sums)
+    result[order] = total(torch.cat(sums))
     return result
+
+
+def _summed(model: PreTrainedModel, batch: Batch) -> Tensor:
+    moved = batch.to(model.device)
+    hidden, scored = final_hidden(model, moved.tokens), moved.targets != IGNORED
+    each = each_loss(model, hidden[scored], moved.targets[scored])
+    rows = scored.nonzero()[:, 0]
+    summed = torch.zeros(len(batch.tokens), device=each.device, dtype=torch.float64)
+    return summed.index_add_(0, rows, each.double()).cpu()

@@ -3,13 +3,14 @@
     {"event": "progress", "phase": "tune", "step": 10, "totalSteps": 60, "percent": 16.7, …}
     {"event": "metric", "name": "perplexity", "setting": "emulator_tuned", "value": 9.7, …}
     {"event": "log", "message": "…"}
+    {"event": "notice", "stage": "Distill", "reason": "DataError", "message": "…"}
     {"event": "artifact", "name": "support-adapter", "digest": "sha256:…", "uri": …, "sizeBytes": …}
     {"event": "failed", "reason": "BundleError", "retryable": false, "message": "…"}
     {"event": "done", "peakMemoryBytes": …}
 
-A figure that is infinite or no number is null. The last event decides: `done`, or `failed`. The
-operator, `offsite logs` and the progress bar read these and nothing else; the core never writes to
-the terminal itself.
+A figure that is infinite or no number is null. A notice is what the peer says of a stage of its own
+that failed. The last event decides: `done`, or `failed`. The operator, `offsite logs` and the
+progress bar read these and nothing else; the core never writes to the terminal itself.
 """
 
 import json

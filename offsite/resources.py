@@ -14,7 +14,9 @@ from offsite.api import RULES, Metadata, Name, Section, cel
 
 ConditionType = Literal["Accepted", "Running", "Suspended", "Complete", "Failed"]
 State = Literal["Pending", "Queued", "Running", "Suspended", "Complete", "Failed", "Cancelled"]
-Step = Literal["Open", "Work", "Publish"]
+StageStep = Literal["Open", "Work", "Publish"]
+Step = Literal[StageStep, "Hear", "Tell"]
+"""What a pod does: a step of a stage; or an errand beside it, about a stage that failed."""
 Engine = Literal["RayJob", "Job"]
 
 _DECIDING: tuple[tuple[ConditionType, str], ...] = (
@@ -124,7 +126,7 @@ class JobStatus(_Told):
     """The generation of the resource that the status was told of."""
     state: State | None = None
     """The conditions in one word."""
-    step: Step | None = None
+    step: StageStep | None = None
     """Open opens what the peer sent, Work trains, Publish seals and sends the result."""
     progress: Progress | None = None
     """How far the step that runs has come."""
@@ -134,6 +136,8 @@ class JobStatus(_Told):
     """What the job made; absent until it is where it belongs."""
     attempts: int | None = Field(None, ge=0)
     """How many attempts were begun; what a suspension ended counts as none."""
+    first_attempt: int | None = Field(None, ge=0)
+    """The attempt with which the step began; `spec.backoffLimit` counts from there."""
     retries: int | None = Field(None, ge=0)
     """The `spec.retries` that was heeded."""
     engine: Engine | None = None
@@ -146,6 +150,8 @@ class JobStatus(_Told):
     """The number of what the job publishes, among all that has its name."""
     start_time: AwareDatetime | None = None
     """When the first attempt began."""
+    lost_time: AwareDatetime | None = None
+    """When `jobName` was found to be gone; the next attempt waits from then on."""
     completion_time: AwareDatetime | None = None
     """When the job ended, well or not."""
 

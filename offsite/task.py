@@ -2,7 +2,8 @@
 
 A stage on a cluster has three steps, and only two of them hold keys: `Open` fetches, verifies and
 decrypts what the peer sent; `Work` trains; `Publish` seals, signs and sends. They hand things on
-through the party's private store.
+through the party's private store. Two errands hold keys, too, and do not reach that store: `Tell`
+tells the peer that the stage failed, `Hear` opens what the peer told so.
 """
 
 from pathlib import Path
@@ -32,6 +33,7 @@ class Task(BaseModel):
     uid: str = Field(pattern=r"^[A-Za-z0-9-]{1,64}$")
     """Of the OffsiteJob: what is handed on, and what is sent, is known by it."""
     attempt: int = Field(ge=1)
+    """At the step; of `Tell`, the round of the job, which begins anew with each `spec.retries`."""
     party: Name
     """The id of the party whose job this is."""
     peer_id: Name
@@ -43,12 +45,18 @@ class Task(BaseModel):
     exchange: str | None = None
     """`s3://bucket`; of the steps that hold keys."""
     envelope: Digest | None = None
-    """The one envelope that may be opened, and is answered."""
+    """The one envelope that may be opened, and is answered; of `Hear`, the notice's."""
     sequence: int | None = Field(None, ge=1)
     """Under which the result is sent."""
+    reason: str | None = None
+    """Why the stage failed; of `Tell`."""
+    message: str = ""
+    """What else the peer is told about it."""
     max_kept_blocks: float = Field(1.0, gt=0, le=1)
     """The largest share of the middle blocks that an emulator may keep."""
     checkpoint_seconds: float = Field(60.0, ge=0)
+    jobs: tuple[str, ...] | None = None
+    """The UIDs of the jobs that there are; what others left in the private store is deleted."""
     job: OffsiteJob
 
     @model_validator(mode="after")
@@ -57,8 +65,10 @@ class Task(BaseModel):
         needed: dict[str, object] = {}
         if self.step != "Work":
             needed |= {"public": self.public, "exchange": self.exchange}
-        if spec.distill is None:
+        if spec.distill is None or self.step == "Hear":
             needed["envelope"] = self.envelope
+        if self.step == "Tell":
+            needed["reason"] = self.reason
         if self.step == "Publish" and spec.plug_in is None:
             needed["sequence"] = self.sequence
         if missing := [name for name, value in needed.items() if value is None]:

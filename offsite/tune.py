@@ -40,6 +40,7 @@ def tune(
         checkpoint_gradients(model)
 
     state = fit(
+        (model,),
         attached.trained,
         batch_at,
         partial(lm_loss, model),

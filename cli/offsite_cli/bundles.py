@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +28,7 @@ from offsite.exchange import (
     withdraw,
 )
 from offsite.exchange.home import books_of, open_mailbox, open_witness
-from offsite.sealing import Envelope
+from offsite.sealing import Envelope, Header, Notice, open_notice
 from offsite_cli.keys import dns_label
 from offsite_cli.options import HOME, Exchange, Format, Home
 from offsite_cli.output import Output, monitored, say, show_json
@@ -98,17 +99,43 @@ def pull_(
 @app.command("list")
 def list_(exchange: Exchange, home: Home = HOME, output: Format = Output.TEXT) -> None:
     """List what is between you and your peers."""
-    found: list[Envelope] = []
-    for each in _watch(home, exchange).envelopes():
-        if isinstance(each, OffsiteError):
-            say(f"passed over: {each}")
-        else:
-            found.append(each)
+    found = list(_sound(_watch(home, exchange).envelopes()))
     if output is Output.JSON:
         show_json([_facts(envelope) for envelope in found])
         return
     for envelope in found:
         print(_line(envelope))
+
+
+@app.command()
+def notices(exchange: Exchange, home: Home = HOME, output: Format = Output.TEXT) -> None:
+    """List the stages that failed, as you and your peers told each other. Needs your keys."""
+    ring = _open(home, exchange, asked(home)).ring
+    found: list[tuple[Header, Notice]] = []
+    for envelope in _sound(_watch(home, exchange).notices()):
+        try:
+            found.append((envelope.header, open_notice(envelope, ring)))
+        except BundleError as error:
+            say(f"passed over: {error}")
+    if output is Output.JSON:
+        show_json([_told(header) | notice.wire() for header, notice in found])
+        return
+    for header, notice in found:
+        print(f"{header.sender} → {header.recipient}  {notice.said(header)}")
+
+
+def _told(header: Header) -> dict[str, object]:
+    wire = header.wire()
+    return {key: wire[key] for key in ("sender", "recipient", "name", "created", "parent")}
+
+
+def _sound(found: Iterable[Envelope | OffsiteError]) -> Iterator[Envelope]:
+    """Pass over what is not as it should be, and say so."""
+    for each in found:
+        if isinstance(each, OffsiteError):
+            say(f"passed over: {each}")
+        else:
+            yield each
 
 
 @app.command()

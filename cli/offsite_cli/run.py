@@ -1,6 +1,7 @@
 """`offsite run`: one stage, in this process."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,7 @@ import typer
 
 from offsite.config import load_job
 from offsite.exchange.home import open_mailbox
+from offsite.sealing import Disclosure
 from offsite.store.library import Library
 from offsite_cli.local import check_local, unheeded
 from offsite_cli.options import HOME, Exchange, Format, Home
@@ -23,6 +25,10 @@ def run(
     checkpoint_seconds: Annotated[
         float, typer.Option(min=0.0, help="Time between two checkpoints.")
     ] = 60.0,
+    notices: Annotated[
+        Disclosure,
+        typer.Option(envvar="OFFSITE_NOTICES", help="What the peer is told if the stage fails."),
+    ] = Disclosure.REASON,
 ) -> None:
     """Run the stage of a job file here and publish its result.
 
@@ -43,4 +49,4 @@ def run(
         library = Library(place / "copies", mailbox.store, os.environ)
         base = file.resolve().parent
         party = Party.on_this_machine(mailbox.id, place, library, base, checkpoint_seconds)
-        run_job(job, party, mailbox, monitor)
+        run_job(job, replace(party, notices=notices), mailbox, monitor)

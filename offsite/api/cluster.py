@@ -20,8 +20,12 @@ LabelValue = Annotated[str, Field(pattern=LABEL_PATTERN, max_length=63)]
 
 
 class Resources(Section):
-    """What the pod that trains is given, as request and as limit."""
+    """What the pods that train are given, as request and as limit."""
 
+    workers: int = Field(1, ge=1, le=64)
+    """Pods that train together, on Ray; each gets what follows."""
+    sharding: Literal["DDP", "FSDP"] = "DDP"
+    """How several workers share the model: DDP copies it, FSDP spreads its blocks over them."""
     gpus_per_worker: int = Field(0, ge=0, le=64)
     """GPUs of a worker."""
     cpus_per_worker: int = Field(1, ge=1, le=1024)

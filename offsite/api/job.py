@@ -10,6 +10,7 @@ from offsite.api.values import RULES, Name, Section, cel
 
 _SECTIONS = {"Distill": "distill", "Tune": "tune", "PlugIn": "plugIn"}
 _DECISIVE = frozenset({"stage", "peer", "seed", "distill", "tune", "plug_in"})
+_ONE_WORKER = "a plain Job has one worker; several need Ray: leave runtime.engine out"
 _CHANGEABLE = frozenset({"suspend", "cancel", "retries", "ttlSecondsAfterFinished"})
 
 
@@ -20,7 +21,13 @@ def _rules(schema: dict[str, Any]) -> None:
     told = f"'stage ' + self.stage + ' needs section ' + {wanted}[self.stage] + ' alone'"
     section = cel(" && ".join(right), "exactly the stage's own section is set")
     fixed = [name for name in schema["properties"] if name not in _CHANGEABLE]
-    schema[RULES] = [{**section, "messageExpression": told}, *map(_unchanged, fixed)]
+    alone = cel(
+        "!has(self.resources) || !has(self.runtime) || self.resources.workers == 1 || "
+        "self.runtime.engine != 'Job'",
+        _ONE_WORKER,
+        fieldPath=".resources.workers",
+    )
+    schema[RULES] = [{**section, "messageExpression": told}, alone, *map(_unchanged, fixed)]
 
 
 def _unchanged(name: str) -> dict[str, Any]:
@@ -51,7 +58,7 @@ class JobSpec(Section):
     plug_in: PlugIn | None = None
     """What the model owner does last: put the returned adapter into the full model."""
     resources: Resources = Resources()
-    """What the pod that trains is given, as request and as limit."""
+    """What the pods that train are given, as request and as limit."""
     runtime: Runtime = Runtime()
     """Where and with what the stage runs; the administrator bounds what may be asked for."""
     suspend: bool = False
@@ -82,6 +89,12 @@ class JobSpec(Section):
         if present != {wanted}:
             found = ", ".join(sorted(present)) or "none"
             raise ValueError(f"stage {self.stage} needs section {wanted} alone; found {found}")
+        return self
+
+    @model_validator(mode="after")
+    def _workers_have_ray(self) -> "JobSpec":
+        if self.resources.workers > 1 and self.runtime.engine == "Job":
+            raise ValueError(f"resources.workers: {_ONE_WORKER}")
         return self
 
     def decides(self) -> dict[str, Any]:

@@ -186,4 +186,4 @@ class PlugIn(Section):
     evaluate: Location | None = None
     """The full model, untouched and plugged in, are scored on this text."""
     export: Export | None = None
-    """Where the plugged-in model is written; absent: into the party's own private store."""
+    """Where the plugged-in model is written; absent: `models/<job>` in the party's own store."""

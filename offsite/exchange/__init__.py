@@ -3,6 +3,7 @@
 from offsite.exchange.books import Books
 from offsite.exchange.chain import Witness
 from offsite.exchange.mailbox import Inbox, Mailbox, Reference, Sent
+from offsite.exchange.notices import Failed, retract, tell
 from offsite.exchange.receiving import WHOLE, Checks, pull
 from offsite.exchange.sending import Outgoing, push, withdraw
 from offsite.exchange.shelf import prefix_of
@@ -11,6 +12,7 @@ __all__ = [
     "WHOLE",
     "Books",
     "Checks",
+    "Failed",
     "Inbox",
     "Mailbox",
     "Outgoing",
@@ -20,5 +22,7 @@ __all__ = [
     "prefix_of",
     "pull",
     "push",
+    "retract",
+    "tell",
     "withdraw",
 ]

@@ -1,7 +1,8 @@
 """What anybody can check who has the public keys, and no private one."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import permutations
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from offsite.sealing import Envelope, PublicRing
 from offsite.store import ObjectStore
 
 _LONGEST = 8
+_Reader = Callable[[], Envelope | None]
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,31 @@ class Witness:
         Raises:
             NotAllowedError: nothing is to be seen, as with wrong credentials.
         """
+
+        def readers(shelf: Shelf) -> list[_Reader]:
+            return [partial(shelf.read, number, digest) for _, number, digest in _places([shelf])]
+
+        return self._read(readers)
+
+    def notices(self) -> Iterator[Envelope | BundleError | NotAllowedError]:
+        """List every notice of a stage that failed; in the place of a bad one, what is wrong.
+
+        Raises:
+            NotAllowedError: nothing is to be seen, as with wrong credentials.
+        """
+        return self._read(lambda shelf: [shelf.notice])
+
+    def _read(
+        self, readers: Callable[[Shelf], list[_Reader]]
+    ) -> Iterator[Envelope | BundleError | NotAllowedError]:
         for _, found in self._look():
             if isinstance(found, NotAllowedError):
                 yield found
                 continue
-            for shelf, sequence, digest in _places(found):
+            for read in (read for shelf in found for read in readers(shelf)):
                 try:
-                    yield shelf.read(sequence, digest)
+                    if (envelope := read()) is not None:
+                        yield envelope
                 except BundleError as error:
                     yield error
 

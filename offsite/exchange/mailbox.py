@@ -1,6 +1,7 @@
 """One party's side of an exchange, and which envelope is the one to take."""
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -9,7 +10,7 @@ from offsite.api import BUNDLE_PATTERN, PATTERN_MEANING
 from offsite.errors import BundleError, InputError, NotSentError
 from offsite.exchange.books import Accounts, Ledger, check_fresh
 from offsite.exchange.shelf import Shelf, shelf_of
-from offsite.sealing import Envelope, PublicRing, Ring
+from offsite.sealing import Envelope, PublicRing, Ring, open_notice
 from offsite.sealing.peers import Peers
 from offsite.store import ObjectStore
 
@@ -87,6 +88,15 @@ class Inbox:
         check_fresh(accepted, reference.name, header.sequence, envelope.digest)
         return envelope
 
+    def notice(self, peer: str, name: str) -> Envelope | None:
+        """Find the notice of a peer that what was to become a bundle failed; None: there is none.
+
+        What lies there and is not the peer's is none.
+        """
+        with suppress(BundleError):
+            return shelf_of(self.store, self.peers.get(peer), self.id, name).notice()
+        return None
+
     def _chosen(self, shelf: Shelf, reference: Reference) -> Envelope:
         sender = shelf.sender.id
         accepted = {digest for _, digest in self.books.accepted(sender, reference.name)}
@@ -132,8 +142,20 @@ class Mailbox:
         return Inbox(self.id, self.peers, self.store, self.books)
 
     def incoming(self, peer: str, reference: Reference) -> Envelope:
-        """See `Inbox.incoming`."""
-        return self.inbox.incoming(peer, reference)
+        """See `Inbox.incoming`; where the peer has told that it failed, the error says so."""
+        try:
+            return self.inbox.incoming(peer, reference)
+        except NotSentError as error:
+            notice = self.inbox.notice(peer, reference.name)
+            if notice is None:
+                raise
+            raise NotSentError(f"{error}; {self._said(notice)}") from error
+
+    def _said(self, notice: Envelope) -> str:
+        try:
+            return open_notice(notice, self.ring).said(notice.header)
+        except BundleError as error:
+            return str(error)
 
     def outgoing(self, peer: PublicRing, name: str) -> Shelf:
         """List what we have sent to a peer under a name."""

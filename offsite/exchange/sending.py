@@ -13,7 +13,7 @@ from offsite.errors import InputError
 from offsite.events import Monitor
 from offsite.exchange.journal import Journal
 from offsite.exchange.mailbox import Mailbox, Sent
-from offsite.exchange.shelf import Shelf, envelope_name, prefix_of
+from offsite.exchange.shelf import Shelf, key_of
 from offsite.exchange.workers import in_workers
 from offsite.sealing import SHARD_SIZE, Envelope, Header, PublicRing, Shard, write_envelope
 from offsite.sealing.envelope import Grant
@@ -214,24 +214,23 @@ def _seal_and_put(store: ObjectStore, prefix: str, journal: Journal, piece: Piec
 def _publish(
     mailbox: Mailbox, peer: PublicRing, envelope: Envelope, noted: Iterable[Shard] = ()
 ) -> Sent:
-    """Put the envelope, and delete the shards of what it takes the place of.
+    """Put the envelope, and delete what it takes the place of: older shards, and a notice.
 
     Args:
         noted: what earlier attempts of ours may have sent in this sequence.
     """
     header = envelope.header
-    place = prefix_of(header.sender, header.recipient, header.name)
-    key = f"{place}{header.sequence}/{envelope_name(envelope.digest)}"
-    mailbox.store.put(key, envelope.content)
+    mailbox.store.put(key_of(envelope), envelope.content)
     shelf = mailbox.outgoing(peer, header.name)
     # of this sequence only what is ours: another attempt of this job may publish in it, too
     strays = {shard.sha256 for shard in noted} - {shard.sha256 for shard in header.shards}
-    mailbox.store.delete(
+    old = [
         f"{shelf.prefix}{number}/{each}"
         for number, there in shelf.shards.items()
         for each in there
         if number < header.sequence or (number == header.sequence and each in strays)
-    )
+    ]
+    mailbox.store.delete([*old, shelf.notice_key] if shelf.noticed else old)
     return _sent(shelf, envelope)
 
 

@@ -1,17 +1,20 @@
-"""What lies in an exchange under one bundle's name: its sequences, their envelopes and shards."""
+"""What lies in an exchange under one bundle's name: envelopes and shards by sequence, a notice."""
 
 import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from offsite.errors import BundleError
+from offsite.errors import BundleError, NotFoundError
 from offsite.sealing import Envelope, PublicRing, read_envelope
 from offsite.sealing.envelope import LARGEST_ENVELOPE
+from offsite.sealing.notice import LARGEST_NOTICE
 from offsite.sealing.parts import digest_of
 from offsite.store import ObjectStore
 
-_KEY = re.compile(r"([^/]+)/([1-9][0-9]{0,15})/(envelope-)?([0-9a-f]{64})")
+_NOTICE = "notice"
+"""The object of a notice. There is one at most: a newer one takes its place."""
+_KEY = re.compile(rf"([^/]+)/(?:{_NOTICE}|([1-9][0-9]{{0,15}})/(envelope-)?([0-9a-f]{{64}}))")
 """The end of a key: name, sequence, whether it is an envelope, and digest."""
 
 
@@ -27,10 +30,17 @@ class Shelf:
     """The digests of a sequence's envelopes: several, if attempts raced."""
     shards: dict[int, dict[str, int]] = field(default_factory=dict)
     """The digests of a sequence's shards, and their sizes."""
+    noticed: bool = False
+    """Whether there is a notice that a stage failed."""
 
     @property
     def _remedy(self) -> str:
         return f"ask {self.sender.id} to send it again"
+
+    @property
+    def notice_key(self) -> str:
+        """Name the object of a notice."""
+        return self.prefix + _NOTICE
 
     @property
     def newest_first(self) -> list[int]:
@@ -49,15 +59,34 @@ class Shelf:
             raise BundleError(
                 f"{self.store.uri(key)} was changed: its name is not its digest; {self._remedy}"
             )
+        return self._checked(content, key)
+
+    def _checked(self, content: bytes, key: str) -> Envelope:
         envelope = read_envelope(content, self.sender)
-        header = envelope.header
-        told = (prefix_of(header.sender, header.recipient, header.name), header.sequence)
-        if told != (self.prefix, sequence):
+        belongs = key_of(envelope)
+        if belongs != key:
             raise BundleError(
-                f"{self.store.uri(key)} is the envelope of {told[0]}{told[1]}, not of this "
-                f"place; {self._remedy}"
+                f"{self.store.uri(key)} is the envelope of {belongs.rpartition('/')[0]}, not of "
+                f"this place; {self._remedy}"
             )
         return envelope
+
+    def notice(self) -> Envelope | None:
+        """Read the notice that a stage failed; None: there is none, or something was sent since.
+
+        Raises:
+            BundleError: it does not belong there, or is not its sender's.
+        """
+        if not self.noticed:
+            return None
+        try:
+            content = self.store.get(self.notice_key, LARGEST_NOTICE)
+        except NotFoundError:  # taken back since it was listed
+            return None
+        envelope = self._checked(content, self.notice_key)
+        told = envelope.header.created
+        newest = (each for n in self.newest_first[:1] for each in self.readable(n))
+        return None if any(each.header.created >= told for each in newest) else envelope
 
     def readable(self, sequence: int) -> Iterator[Envelope]:
         """Read the envelopes of a sequence; what is not the sender's is passed over."""
@@ -107,13 +136,24 @@ def _shelves(
     for key, size in sizes.items():
         if (parts := _KEY.fullmatch(key.removeprefix(pair))) is None:
             continue
-        name, sequence, digest = parts[1], int(parts[2]), parts[4]
-        shelf = found.setdefault(name, Shelf(store, sender, f"{pair}{name}/"))
-        if parts[3]:
-            shelf.envelopes.setdefault(sequence, []).append(f"sha256:{digest}")
-        else:
-            shelf.shards.setdefault(sequence, {})[digest] = size
+        name, sequence, digest = parts[1], parts[2], parts[4]
+        prefix = f"{pair}{name}/"
+        noticed = prefix + _NOTICE in sizes
+        shelf = found.setdefault(name, Shelf(store, sender, prefix, noticed=noticed))
+        if sequence and parts[3]:
+            shelf.envelopes.setdefault(int(sequence), []).append(f"sha256:{digest}")
+        elif sequence:
+            shelf.shards.setdefault(int(sequence), {})[digest] = size
     return found
+
+
+def key_of(envelope: Envelope) -> str:
+    """Name the object of an envelope."""
+    header = envelope.header
+    prefix = prefix_of(header.sender, header.recipient, header.name)
+    if header.kind == "notice":
+        return prefix + _NOTICE
+    return f"{prefix}{header.sequence}/{envelope_name(envelope.digest)}"
 
 
 def prefix_of(sender: str, recipient: str, name: str) -> str:

@@ -4,6 +4,7 @@ The only modules that know how transformers builds and calls a model; everything
 blocks and hidden states. Shapes: B sequences of T tokens, D hidden features, V vocabulary entries.
 """
 
+from offsite.layers.group import agreed, leads, rank, total, workers
 from offsite.layers.hardware import device, inference, precision
 from offsite.layers.loading import (
     Loaded,
@@ -35,6 +36,7 @@ __all__ = [
     "Call",
     "Loaded",
     "Trace",
+    "agreed",
     "assemble",
     "block_count",
     "blocks",
@@ -47,12 +49,16 @@ __all__ = [
     "freeze",
     "inference",
     "is_panic",
+    "leads",
     "lm_loss",
     "load",
     "precision",
     "quiet",
+    "rank",
     "run",
     "save",
+    "total",
     "trace",
     "watching",
+    "workers",
 ]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from offsite.layers.group import total
 from offsite.layers.stack import final_hidden
 
 IGNORED = -100
@@ -30,11 +31,20 @@ class Batch:
         """Copy the batch to a device."""
         return Batch(self.tokens.to(where), self.targets.to(where), self.mask.to(where))
 
+    def part(self, rank: int, workers: int) -> "Batch":
+        """Take the sequences of one of several workers; where none is left, one that counts not."""
+        if rank >= len(self.tokens):
+            nothing = torch.zeros_like(self.mask[:1])
+            return Batch(self.tokens[:1], torch.full_like(self.targets[:1], IGNORED), nothing)
+        mine = slice(rank, None, workers)
+        return Batch(self.tokens[mine], self.targets[mine], self.mask[mine])
+
 
 def lm_loss(model: PreTrainedModel, batch: Batch, hidden: Tensor | None = None) -> Tensor:
     """Compute the mean cross entropy, in nats per scored token, of a batch.
 
-    Logits are computed where a loss is taken only, and never all at once if they are many.
+    Of a batch that is spread over workers it is this one's part: their sum is the mean. Logits are
+    computed where a loss is taken only, and never all at once if they are many.
 
     Args:
         hidden: what the head reads, (B, T, D), where it is known already.
@@ -44,15 +54,18 @@ def lm_loss(model: PreTrainedModel, batch: Batch, hidden: Tensor | None = None) 
     scored = batch.targets != IGNORED
     read, targets = hidden[scored], batch.targets[scored]
     head = model.get_output_embeddings()
+    count = total(scored.sum())
     if len(targets) * head.weight.shape[0] <= _MOST_LOGITS or _cap(model) is not None:
-        return nn.functional.cross_entropy(_logits(model, read), targets)
-    return nn.functional.linear_cross_entropy(
+        return nn.functional.cross_entropy(_logits(model, read), targets, reduction="sum") / count
+    summed = nn.functional.linear_cross_entropy(
         read.to(head.weight.dtype),
         head.weight,
         targets,
         linear_bias=head.bias,
+        reduction="sum",
         options=nn.LinearCrossEntropyOptions(),
     )
+    return summed / count
 
 
 def each_loss(model: PreTrainedModel, hidden: Tensor, targets: Tensor) -> Tensor:

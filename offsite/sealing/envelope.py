@@ -60,12 +60,13 @@ class Header(Part):
     bundle: str = Field(pattern=r"^[0-9a-f]{32}$")
     """Drawn at random; binds the shards to this envelope."""
     name: Name
-    kind: Literal["emulator", "adapter", "tombstone"]
+    kind: Literal["emulator", "adapter", "tombstone", "notice"]
     sender: Name
     recipient: Name
     job: str = Field(pattern=r"^[A-Za-z0-9-]{1,64}$")
     """The job that made it: one job has one sequence, however often it is tried."""
     sequence: int = Field(ge=1, lt=1 << 53)
+    """Of a notice: which round of its job it is about."""
     created: Instant
     grant: Grant = Grant()
     parent: Digest | None = None
@@ -79,7 +80,7 @@ class Header(Part):
 
 
 class WrappedKey(Part):
-    """The bundle's key, encrypted to one key of one party."""
+    """The bundle's key, or what a notice says, encrypted to one key of one party."""
 
     to: str = Field(max_length=64)
     ciphertext: Base64
@@ -114,6 +115,14 @@ class Envelope(Part):
         """Unwrap the key of the shards, as the recipient or as the sender.
 
         Raises:
+            BundleError: as `unwrapped`; or it is no key.
+        """
+        return _keyset(self.unwrapped(ring))
+
+    def unwrapped(self, ring: Ring) -> bytes:
+        """Decrypt what was wrapped, as the recipient or as the sender.
+
+        Raises:
             BundleError: it is for nobody that has this ring, or its key was revoked or lost.
         """
         context = digest_of(self.header.content).encode()
@@ -121,7 +130,7 @@ class Envelope(Part):
             if (entry := ring.decrypting(wrapped.to)) is None:
                 continue
             try:
-                return _keyset(decrypt(entry.keyset, bytes_of(wrapped.ciphertext), context))
+                return decrypt(entry.keyset, bytes_of(wrapped.ciphertext), context)
             except TinkError as error:
                 raise BundleError(f"{self.header.name}: its wrapped key was changed") from error
         raise BundleError(
@@ -138,8 +147,18 @@ def write_envelope(
     Raises:
         InputError: somebody has no key left.
     """
-    content, context = canonical(key), digest_of(header.content).encode()
-    entries = [each.newest("encrypt") for each in (*recipients, ring.public())] if key else []
+    readers = (*recipients, ring.public()) if key else ()
+    return wrap(header, canonical(key), ring, readers)
+
+
+def wrap(header: Header, content: bytes, ring: Ring, readers: Sequence[PublicRing]) -> Envelope:
+    """Encrypt a few bytes to each reader, and sign it all.
+
+    Raises:
+        InputError: somebody has no key left.
+    """
+    context = digest_of(header.content).encode()
+    entries = [each.newest("encrypt") for each in readers]
     keys = tuple(
         WrappedKey(to=e.id, ciphertext=text_of(encrypt(e.keyset, content, context)))
         for e in entries

@@ -14,6 +14,7 @@ from offsite.emulator import Layout, drop_layers, heal
 from offsite.errors import InputError, ModelError
 from offsite.events import Monitor
 from offsite.layers import Loaded, blocks, family, load
+from offsite.parallel import Sharding
 from offsite.stages.finish import finish_emulator
 from offsite.stages.report import Yardstick, read_examples
 from offsite.steps.inputs import Inputs
@@ -93,7 +94,8 @@ def _make(
         _heal(loaded, emulator, layout, texts["calibration"], space, monitor)
     if training:
         batches = Shuffled(corpus, training.batch_size, space.spec.seed)
-        _train(loaded, emulator, layout, training, batches, checkpoints, monitor)
+        sharding = space.spec.resources.sharding
+        _train(loaded, emulator, layout, training, batches, sharding, checkpoints, monitor)
     return replace(loaded, model=emulator), EmulatorFacts(
         bottom=layout.bottom,
         top=layout.top,
@@ -142,6 +144,7 @@ def _train(
     layout: Layout,
     training: DistillTraining,
     batches: Shuffled,
+    sharding: Sharding,
     checkpoints: Checkpoints,
     monitor: Monitor,
 ) -> None:
@@ -150,7 +153,12 @@ def _train(
         emulator,
         layout,
         batches,
-        Plan(steps=training.steps, learning_rate=training.learning_rate, seed=batches.seed),
+        Plan(
+            steps=training.steps,
+            learning_rate=training.learning_rate,
+            seed=batches.seed,
+            sharding=sharding,
+        ),
         Weights(training.lm_weight, training.kd_weight),
         checkpoints=checkpoints,
         monitor=monitor,

@@ -1,4 +1,7 @@
-"""From what a stage made to a finished result, which waits in the workspace until it is sent."""
+"""From what a stage made to a finished result, which waits in the workspace until it is sent.
+
+Of several workers, which have all made it, one writes it.
+"""
 
 import shutil
 from collections.abc import Callable, Mapping
@@ -19,7 +22,7 @@ from offsite.bundle import (
     strip_companions,
     write_manifest,
 )
-from offsite.layers import Loaded, family, save
+from offsite.layers import Loaded, family, leads, save
 from offsite.sealing.parts import canonical
 from offsite.steps.export import ORIGIN
 from offsite.steps.places import COMPANIONS
@@ -64,6 +67,8 @@ def finish_model(space: Workspace, made: Loaded, original: Path, origin: Origin)
 
     Hidden files, and such as `LICENSE (copy)`, stay behind. It is signed when it is delivered.
     """
+    if not leads():
+        return
     space.begin_result()
     write_whole(space.folder / ORIGIN, canonical(origin.wire()))
     with whole_folder(space.result) as folder:
@@ -80,6 +85,8 @@ def _finish(
     fields: Mapping[str, object],
     check: Callable[[Path], object],
 ) -> None:
+    if not leads():
+        return
     space.begin_result()
     parties = {"made_by": space.party.id, "made_for": space.peer_id}
     with whole_folder(space.result) as folder:

@@ -1,7 +1,8 @@
-"""The step that trains, as a Ray job: the same step, in a worker of Ray Train.
+"""The step that trains, as a Ray job: the same step, in each worker of Ray Train.
 
 Only the driver, which is this process, writes events: Ray prefixes and deduplicates what workers
-print. The worker sends its own through a queue; the last of them is what the step ended with.
+print. The leading worker sends its own through a queue. What the step ended with is that it is
+done, or the first failure that any of them tells: the other ones often fail because of it.
 """
 
 import threading
@@ -23,13 +24,13 @@ _ENDS = ("done", "failed")
 
 
 def run_on_ray(pod: Pod, monitor: Monitor) -> Event:
-    """Run the step in a worker of Ray Train, and tell its events here.
+    """Run the step in the workers of Ray Train, and tell its events here.
 
     Returns:
         the event that it ended with: `done`, or `failed`.
 
     Raises:
-        OffsiteError: the worker, or Ray, ended without a word.
+        OffsiteError: the workers, or Ray, ended without a word.
     """
     ray.init()
     events = _Events(Queue(actor_options={"num_cpus": 0}), monitor)
@@ -44,12 +45,12 @@ def run_on_ray(pod: Pod, monitor: Monitor) -> Event:
     try:
         trainer.fit()
     except Exception as error:
-        # what the worker said of itself says more than what Ray says of the worker
+        # what a worker said of itself says more than what Ray says of it
         if (last := events.stop()) is None:
             raise OffsiteError(_gone(str(error))) from error
         return last
     if (last := events.stop()) is None:
-        raise OffsiteError("the worker of Ray Train ended without a word")
+        raise OffsiteError("the workers of Ray Train ended without a word")
     return last
 
 
@@ -65,26 +66,32 @@ def _scaling(wanted: Resources) -> ScalingConfig:
     if wanted.gpus_per_worker:
         resources["GPU"] = float(wanted.gpus_per_worker)
     use_gpu = wanted.gpus_per_worker > 0
-    return ScalingConfig(num_workers=1, use_gpu=use_gpu, resources_per_worker=resources)
+    return ScalingConfig(
+        num_workers=wanted.workers, use_gpu=use_gpu, resources_per_worker=resources
+    )
 
 
 def _step(config: dict[str, Any]) -> None:
-    """Run in the worker: the step, whose events go to the driver."""
+    """Run in each worker: the step, whose events go to the driver from the leading one."""
     # the driver, which shares the pod's memory, needs no torch
+    from offsite.layers import leads, rank
     from offsite.stages.pod import run_work
 
     queue: Queue = config["queue"]
     pod = Pod(Task.model_validate_json(config["task"]), config["environ"])
+    if not leads():  # workers may share a machine
+        pod = pod.at(pod.scratch / f"worker-{rank()}")
     try:
-        run_work(pod, Monitor(queue.put))
+        run_work(pod, Monitor(queue.put if leads() else lambda event: None))
     except BaseException as error:
         queue.put(failure(error))
         raise
-    queue.put({"event": "done", "peakMemoryBytes": peak_memory()})
+    if leads():
+        queue.put({"event": "done", "peakMemoryBytes": peak_memory()})
 
 
 class _Events(threading.Thread):
-    """Passes the worker's events on, but for the one that it ended with."""
+    """Passes the workers' events on, but for the one that they ended with."""
 
     def __init__(self, queue: Queue, monitor: Monitor) -> None:
         super().__init__(daemon=True)
@@ -94,7 +101,7 @@ class _Events(threading.Thread):
         self._last: Event | None = None
 
     def run(self) -> None:
-        """Pass on what comes, until the worker is over and all was passed on."""
+        """Pass on what comes, until the workers are over and all was passed on."""
         while True:
             over = self._over.is_set()
             try:
@@ -104,12 +111,12 @@ class _Events(threading.Thread):
                     return
                 continue
             if event["event"] in _ENDS:
-                self._last = event
+                self._last = self._last or event
             else:
                 self._monitor.emit(event)
 
     def stop(self) -> Event | None:
-        """Wait for what is still to come; give what the worker ended with."""
+        """Wait for what is still to come; give what the workers ended with."""
         self._over.set()
         self.join()
         return self._last

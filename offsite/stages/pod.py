@@ -7,6 +7,7 @@ import torch
 from offsite.bundle import MANIFEST
 from offsite.errors import BundleError
 from offsite.events import Monitor
+from offsite.layers import leads
 from offsite.stages.work import work
 from offsite.steps.inputs import inputs_of
 from offsite.steps.pod import Pod, has_result, keep_result, lay_out
@@ -18,6 +19,8 @@ from offsite.train import Checkpoints
 
 def run_work(pod: Pod, monitor: Monitor) -> None:
     """Make the result of a job from what was handed on, and hand it on.
+
+    Several workers each call it, with a scratch of its own; one of them hands on.
 
     Raises:
         OffsiteError: what went wrong; a later attempt goes on from the last checkpoint.
@@ -35,7 +38,8 @@ def run_work(pod: Pod, monitor: Monitor) -> None:
         digests["bundle"] = task.envelope
         _fetch_opened(task, space)
     work(space, inputs, digests, _checkpoints(task, space, digests), monitor)
-    keep_result(task, space, monitor)
+    if leads():
+        keep_result(task, space, monitor)
 
 
 def _fetch_opened(task: Task, space: Workspace) -> None:

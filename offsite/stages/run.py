@@ -9,6 +9,7 @@ from offsite.steps.inputs import inputs_of
 from offsite.steps.opening import find_bundle, open_bundle
 from offsite.steps.party import Party
 from offsite.steps.publishing import already_published, send
+from offsite.steps.telling import telling
 from offsite.steps.workspace import Workspace, workspace
 from offsite.train import Checkpoints
 from offsite.usage import peak_memory
@@ -20,7 +21,8 @@ def run_job(job: OffsiteJob, party: Party, mailbox: Mailbox, monitor: Monitor) -
     A job whose result is published already, from the same inputs, is done at once.
 
     Raises:
-        OffsiteError: what went wrong; nothing half-made was published.
+        OffsiteError: what went wrong; nothing half-made was published. If a retry cannot help,
+            the peer was told that the stage failed.
     """
     name, spec = job.metadata.name, job.spec
     peer = mailbox.peers.get(spec.peer)
@@ -30,11 +32,12 @@ def run_job(job: OffsiteJob, party: Party, mailbox: Mailbox, monitor: Monitor) -
         digests["bundle"] = envelope.digest
     with workspace(party, name, spec, peer.id, digests) as space:
         if not _is_done(space, mailbox, monitor):
-            if envelope:
-                open_bundle(space, envelope, mailbox, monitor)
-            checkpoints = Checkpoints(space.checkpoint, party.checkpoint_seconds)
-            work(space, inputs, digests, checkpoints, monitor)
-            (send if spec.plug_in is None else deliver)(space, mailbox, monitor)
+            with telling(space, digests.get("bundle"), mailbox, monitor):
+                if envelope:
+                    open_bundle(space, envelope, mailbox, monitor)
+                checkpoints = Checkpoints(space.checkpoint, party.checkpoint_seconds)
+                work(space, inputs, digests, checkpoints, monitor)
+                (send if spec.plug_in is None else deliver)(space, mailbox, monitor)
     monitor.emit({"event": "done", "peakMemoryBytes": peak_memory()})
 
 

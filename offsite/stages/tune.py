@@ -10,6 +10,7 @@ from offsite.data import Example, Shuffled
 from offsite.errors import BundleError, ModelError
 from offsite.events import Monitor
 from offsite.layers import Loaded, blocks, load
+from offsite.parallel import Sharding
 from offsite.stages.finish import finish_adapter
 from offsite.stages.report import Yardstick, read_examples
 from offsite.steps.inputs import Inputs
@@ -49,7 +50,10 @@ def make_adapter(
     yard.report(loaded, "emulator_zero_shot", monitor)
     facts = _facts(job, envelope)
     batches = Shuffled(fit_to, job.training.batch_size, seed)
-    changes = _train(loaded, manifest, facts, job, batches, held_out, checkpoints, monitor)
+    sharding = space.spec.resources.sharding
+    changes = _train(
+        loaded, manifest, facts, job, batches, held_out, sharding, checkpoints, monitor
+    )
     yard.report(loaded, "emulator_tuned", monitor)
     finish_adapter(space, changes, facts, manifest.architecture)
 
@@ -82,6 +86,7 @@ def _train(
     job: Tune,
     batches: Shuffled,
     validation: tuple[Example, ...],
+    sharding: Sharding,
     checkpoints: Checkpoints,
     monitor: Monitor,
 ) -> dict[str, Tensor]:
@@ -96,6 +101,7 @@ def _train(
             learning_rate=training.learning_rate,
             seed=batches.seed,
             validate_every=max(1, steps // _VALIDATIONS),
+            sharding=sharding,
         ),
         method=facts.method,
         rank=facts.rank,

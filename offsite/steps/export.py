@@ -1,15 +1,16 @@
 """The last step of plug-in: sign the model, and bring it to a folder or into the private store."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from offsite.bundle import PROVENANCE, Origin, write_provenance
 from offsite.bundle.provenance import LARGEST_PROVENANCE, read_provenance
-from offsite.errors import BundleError, InputError, ModelError, NotFoundError
+from offsite.errors import BundleError, InputError, ModelError, NotFoundError, StorageError
 from offsite.events import Monitor
-from offsite.exchange import Mailbox
+from offsite.exchange import Mailbox, retract
 from offsite.sealing import PublicRing
 from offsite.steps.places import digest_of_model, model_digest
 from offsite.steps.workspace import Workspace
@@ -43,16 +44,17 @@ class Export(Protocol):
 
 
 def export_of(space: Workspace, mailbox: Mailbox) -> Export:
-    """Find where the model of a job goes; without a location, into the party's own home.
+    """Find where the model of a job goes; without a location, to where the party keeps its own.
 
     Raises:
         InputError: it is in the exchange, where the peer would read it.
     """
     assert space.spec.plug_in is not None
     party, export = space.party, space.spec.plug_in.export
-    if export is not None and export.to.startswith("s3://"):
-        return BucketExport(export.to.rstrip("/"), party.library, mailbox.ring.public())
-    folder = party.path(export.to) if export else party.home / "models" / space.name
+    place = export.to if export else party.cabinet.uri(f"models/{space.name}")
+    if place.startswith("s3://"):
+        return BucketExport(place.rstrip("/"), party.library, mailbox.ring.public())
+    folder = party.path(place)
     refuse_same_place(mailbox.store, FolderStore(folder))
     return FolderExport(folder)
 
@@ -71,13 +73,25 @@ def already_delivered(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> b
     if not export.is_taken():
         return False
     if note is None or not ours:
-        raise InputError(f"{export.uri} is there already; name another place, or another job")
+        raise _taken(export)
     if not export.holds(note.digest):
         raise InputError(
             f"{export.uri} is not what this job wrote; move it away to have it made again"
         )
     monitor.artifact(space.name, note.digest, export.uri, note.size)
     return True
+
+
+def refuse_taken_place(space: Workspace, mailbox: Mailbox) -> None:
+    """Look at the place of a model before anything is made for it.
+
+    Raises:
+        InputError: there is something else than what this very job has written.
+    """
+    export, note = export_of(space, mailbox), space.published()
+    ours = note is not None and note.fingerprint == space.fingerprint
+    if export.is_taken() and not ours:
+        raise _taken(export)
 
 
 def deliver(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
@@ -91,13 +105,19 @@ def deliver(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
     digest, note = model_digest(space.result), space.published()
     ours = note is not None and (note.fingerprint, note.digest) == (space.fingerprint, digest)
     if export.is_taken() and not ours:
-        raise InputError(f"{export.uri} is there already; name another place, or another job")
+        raise _taken(export)
     size = sum(path.stat().st_size for path in space.result.iterdir())
     if not (ours and export.holds(digest)):
         write_provenance(space.result, mailbox.ring, origin)
         space.remember(digest, size)
         export.deliver(space.result, monitor)
     monitor.artifact(space.name, digest, export.uri, size)
+    with suppress(StorageError):  # what the peer was told before is a matter of courtesy
+        retract(mailbox, space.spec.peer, space.name)
+
+
+def _taken(export: Export) -> InputError:
+    return InputError(f"{export.uri} is there already; name another place, or another job")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ A party's home holds `keys/` and `peers/` (who it is and whom it knows), `record
 that it sent, by envelope), `published/` (which job published what to whom), `books/` (sequences,
 ledger, uses), `models/` (plugged-in models), and `work/` and `journals/`, which hold what is under
 way, are emptied when it is done, and may be deleted at any time, as `copies/` of the private store.
-On a cluster records and notes are in the private store, and a home lasts as long as its pod.
+On a cluster records, notes and models are in the private store, and a home lasts as its pod does.
 """
 
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from offsite.bundle import EmulatorRecord
 from offsite.errors import BundleError, InputError
+from offsite.sealing import Disclosure
 from offsite.sealing.parts import canonical
 from offsite.steps.places import MODEL_FILES, from_hub
 from offsite.store import local_path
@@ -42,6 +43,8 @@ class Party:
     """Where volume claims are mounted; None: this is no cluster."""
     max_kept_blocks: float = 1.0
     """The largest share of the middle blocks that an emulator may keep."""
+    notices: Disclosure = Disclosure.REASON
+    """How much a peer is told when a stage has failed for good."""
 
     @classmethod
     def on_this_machine(

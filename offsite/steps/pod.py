@@ -7,20 +7,23 @@ with the notes beside it, and checkpoints. None does again what an earlier attem
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
+from offsite.api import JobSpec
 from offsite.bundle import MANIFEST
-from offsite.errors import BundleError, InputError
+from offsite.errors import BundleError, InputError, OffsiteError
 from offsite.events import Monitor
 from offsite.exchange import Mailbox, Reference
 from offsite.exchange.home import passphrase_of
 from offsite.sealing import load_ring
+from offsite.sealing.parts import now
 from offsite.sealing.peers import Peers
-from offsite.steps.export import ORIGIN, deliver
+from offsite.steps.export import ORIGIN, already_delivered, deliver, refuse_taken_place
 from offsite.steps.opening import open_bundle
 from offsite.steps.party import Party
 from offsite.steps.pinned import PinnedBooks
-from offsite.steps.publishing import DRAFT, send
+from offsite.steps.publishing import DRAFT, already_published, send
 from offsite.steps.workspace import ATTEMPT, Workspace
 from offsite.store import write_whole
 from offsite.store.cabinet import Cabinet, cabinet_of
@@ -30,6 +33,8 @@ from offsite.task import Task
 
 _NOTES = (DRAFT, ORIGIN, ATTEMPT)
 """What goes with a result. The last one is handed on last: where it is, the result is."""
+_LEFT = timedelta(days=1)
+"""For how long nobody wrote what is deleted: a job may be newer than the list of them."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,11 @@ class Pod:
     def scratch(self) -> Path:
         """Where the pod may write; it goes with it."""
         return Path(self.environ.get("OFFSITE_SCRATCH", "/tmp/offsite"))
+
+    def at(self, scratch: Path) -> "Pod":
+        """Get the same with another scratch folder."""
+        scratch.mkdir(parents=True, exist_ok=True)
+        return Pod(self.task, {**self.environ, "OFFSITE_SCRATCH": str(scratch)})
 
     def party(self, mailbox: Mailbox | None = None) -> Party:
         """Describe the party whose pod this is."""
@@ -92,26 +102,31 @@ def run_open(pod: Pod, monitor: Monitor) -> None:
     """Open the envelope that the operator entered, and hand on what was in it.
 
     Raises:
+        InputError: something else is where the model is to go that the stage makes.
         BundleError: it may not be used.
         StorageError: a store did not give or take it.
     """
     task, mailbox = pod.task, pod.mailbox()
     party = pod.party(mailbox)
     space, name = pod.space(party), f"work/{task.uid}/opened"
-    envelope = mailbox.incoming(task.job.spec.peer, _pinned(task))
+    if task.job.spec.plug_in is not None:
+        refuse_taken_place(space, mailbox)
+    envelope = mailbox.incoming(task.job.spec.peer, Reference(wanted(task.job.spec), task.envelope))
     open_bundle(space, envelope, mailbox, monitor)
     tracker = monitor.track("hand on", sum(1 for _ in space.opened.iterdir()))
     party.cabinet.put(space.opened, name, MANIFEST, tracker.advance)
 
 
-def _pinned(task: Task) -> Reference:
-    spec = task.job.spec
+def wanted(spec: JobSpec) -> str:
+    """Name the bundle that a job opens."""
     named = spec.tune.bundle if spec.tune else spec.plug_in.adapter if spec.plug_in else ""
-    return Reference(Reference.parse(named).name, task.envelope)
+    return Reference.parse(named).name
 
 
 def run_publish(pod: Pod, monitor: Monitor) -> None:
     """Publish the result that was handed on: to the peer, or to where the plugged-in model goes.
+
+    An earlier attempt may have done so, and have been killed before it could say so.
 
     Raises:
         BundleError: there is none.
@@ -120,9 +135,33 @@ def run_publish(pod: Pod, monitor: Monitor) -> None:
     task, mailbox = pod.task, pod.mailbox()
     party = pod.party(mailbox)
     space = pod.space(party)
-    _fetch_result(task, space)
-    (send if task.job.spec.plug_in is None else deliver)(space, mailbox, monitor)
-    party.cabinet.remove(f"work/{task.uid}")
+    sends = task.job.spec.plug_in is None
+    if has_result(task, party.cabinet):
+        _fetch_result(task, space)
+        (send if sends else deliver)(space, mailbox, monitor)
+    elif not (already_published if sends else already_delivered)(space, mailbox, monitor):
+        raise BundleError(f"there is no result at {party.cabinet.uri(f'work/{task.uid}')}")
+    _clear(task.uid, party.cabinet)
+    _sweep(task, party.cabinet, monitor)
+
+
+def _clear(uid: str, cabinet: Cabinet) -> None:
+    """Delete what steps of a job handed on; first what says that there is a result."""
+    cabinet.remove(f"work/{uid}/notes")
+    cabinet.remove(f"work/{uid}")
+
+
+def _sweep(task: Task, cabinet: Cabinet, monitor: Monitor) -> None:
+    """Delete what jobs left that are gone: a job that is deleted has nobody to do it."""
+    if task.jobs is None:
+        return
+    try:
+        for uid in cabinet.idle("work", now() - _LEFT):
+            if uid not in task.jobs:
+                _clear(uid, cabinet)
+                monitor.log(f"deleted {cabinet.uri(f'work/{uid}')}: its job is gone")
+    except OffsiteError as error:
+        monitor.log(f"what jobs left that are gone is not deleted now: {error}")
 
 
 def has_result(task: Task, cabinet: Cabinet) -> bool:
@@ -148,7 +187,7 @@ def _fetch_result(task: Task, space: Workspace) -> None:
     """
     cabinet = space.party.cabinet
     folder = cabinet.folder(f"work/{task.uid}/result", _last(space))
-    if folder is None or not has_result(task, cabinet):
+    if folder is None:
         raise BundleError(f"there is no result at {cabinet.uri(f'work/{task.uid}')}")
     for note in _NOTES:
         if (content := cabinet.read(f"work/{task.uid}/notes/{note}")) is not None:

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -57,6 +58,14 @@ class Cabinet(Protocol):
         """Delete a folder and all that is in it."""
         ...
 
+    def idle(self, name: str, since: datetime) -> list[str]:
+        """List the folders in a folder in which nothing was written since then.
+
+        Raises:
+            StorageError: it was not told.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class FolderCabinet:
@@ -94,6 +103,13 @@ class FolderCabinet:
         """See `Cabinet.remove`."""
         shutil.rmtree(self.root / name, ignore_errors=True)
 
+    def idle(self, name: str, since: datetime) -> list[str]:
+        """See `Cabinet.idle`."""
+        folder = self.root / name
+        with disk_errors(folder):
+            inner = [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+            return [path.name for path in inner if _written(path) < since.timestamp()]
+
 
 @dataclass(frozen=True)
 class BucketCabinet:
@@ -130,6 +146,19 @@ class BucketCabinet:
     def remove(self, name: str) -> None:
         """See `Cabinet.remove`."""
         self.library.remove(self.uri(name))
+
+    def idle(self, name: str, since: datetime) -> list[str]:
+        """See `Cabinet.idle`."""
+        newest: dict[str, datetime] = {}
+        for key, at in self.library.written(self.uri(name)).items():
+            inner = key.partition("/")[0]
+            newest[inner] = max(at, newest.get(inner, at))
+        return [inner for inner, at in newest.items() if at < since]
+
+
+def _written(folder: Path) -> float:
+    """Say when something in a folder was made, changed or renamed last; seconds since 1970."""
+    return max(path.lstat().st_ctime for path in (folder, *folder.rglob("*")))
 
 
 def cabinet_of(location: str, library: Library) -> Cabinet:

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
@@ -81,6 +82,14 @@ class Library:
         store, key = self._open(uri)
         with _asking(store, key):
             return {o.key.removeprefix(f"{key}/"): o.size for o in _listed(store, f"{key}/")}
+
+    def written(self, uri: str) -> dict[str, datetime]:
+        """List the files below a prefix, by their paths in it: when each was written."""
+        store, key = self._open(uri)
+        with _asking(store, key):
+            listed = store.client().list_objects(store.bucket, prefix=f"{key}/", recursive=True)
+            found = [(o.object_name, o.last_modified) for o in listed if not o.is_dir]
+        return {name.removeprefix(f"{key}/"): at for name, at in found if name and at}
 
     def read(self, uri: str, most: int) -> bytes:
         """Read a small file.

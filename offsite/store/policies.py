@@ -20,8 +20,8 @@ Policy = dict[str, Any]
 """A policy document, as JSON."""
 
 _OWN = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
-_ENVELOPES = "*/*/envelope-*"
-"""Below a sender and a recipient: `<name>/<sequence>/envelope-<sha256>`."""
+_ENVELOPES = ("*/*/envelope-*", "*/notice")
+"""Below a sender and a recipient: `<name>/<sequence>/envelope-<sha256>`, and `<name>/notice`."""
 _ACCOUNTS = ["admin:CreateServiceAccount", "admin:CreateUser", "admin:UpdateServiceAccount"]
 
 
@@ -31,8 +31,7 @@ def policy_of(bucket: str, party: str, peers: Iterable[str], reader: bool = Fals
     reads = [_reads(bucket, inboxes, reader)] if inboxes else []
     lists = _lists(bucket, [f"{party}/", *inboxes])
     if reader:
-        sent = _statement("Allow", ["s3:GetObject"], [_arn(bucket, f"/{party}/*/{_ENVELOPES}")])
-        return _policy(sent, *reads, lists)
+        return _policy(_reads(bucket, [f"{party}/*/"], reader), *reads, lists)
     own = _statement("Allow", _OWN, [_arn(bucket, f"/{party}/*")])
     # to MinIO, who may delete may delete versions, unless told otherwise
     versions = _statement("Deny", ["s3:DeleteObjectVersion"], [_arn(bucket, "/*")])
@@ -61,8 +60,8 @@ def _policy(*statements: Policy) -> Policy:
 
 
 def _reads(bucket: str, folders: list[str], reader: bool) -> Policy:
-    what = _ENVELOPES if reader else "*"
-    return _statement("Allow", ["s3:GetObject"], [_arn(bucket, f"/{f}{what}") for f in folders])
+    patterns = [each + end for each in folders for end in (_ENVELOPES if reader else ("*",))]
+    return _statement("Allow", ["s3:GetObject"], [_arn(bucket, f"/{each}") for each in patterns])
 
 
 def _lists(bucket: str, folders: list[str]) -> Policy:

@@ -9,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from kubernetes.client import ApiClient
-from kubernetes.config import ConfigException, load_config
+from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
 
 from offsite.errors import InputError, OffsiteError
 from offsite.sealing.identity import read_public
+from offsite.signals import stopping
 from offsite.store import disk_errors
 from offsite.store.open import s3_store
 from offsite_operator.api import Api
@@ -32,26 +33,40 @@ _STALL_SECONDS = 5.0
 def main() -> int:
     """Run until signalled; gives the exit code."""
     log_as_json()
+    log = logging.getLogger(__name__)
     try:
-        _run(os.environ)
+        with stopping() as stop:
+            _run(os.environ, stop)
     except (OffsiteError, ConfigException) as error:
-        logging.getLogger(__name__).error("%s", error)
+        log.error("%s", error)
         return error.exit_code if isinstance(error, OffsiteError) else 4
+    except Exception:  # Python would write lines that are no JSON
+        log.exception("a bug")
+        return 1
+    log.info("stopped")
     return 0
 
 
-def _run(environ: Mapping[str, str]) -> None:
+def _run(environ: Mapping[str, str], stop: threading.Event) -> None:
     settings = read_settings(Path(environ.get("OFFSITE_SETTINGS", _SETTINGS)))
     if not (namespace := environ.get("OFFSITE_NAMESPACE")):
         raise InputError("OFFSITE_NAMESPACE must name the namespace to operate")
     desk = _desk(settings, environ)
-    load_config()
+    _connect()
     metrics = Metrics()
     server = serve(metrics, settings.resync_seconds, _PORT)
     try:
-        operate(Api(ApiClient(), namespace), settings, desk, metrics, threading.Event())
+        operate(Api(ApiClient(), namespace), settings, desk, metrics, stop)
     finally:
         server.shutdown()
+
+
+def _connect() -> None:
+    """Find the API server: the one around the pod, else kubectl's. `load_config` would print."""
+    try:
+        load_incluster_config()
+    except ConfigException:
+        load_kube_config()
 
 
 def _desk(settings: Settings, environ: Mapping[str, str]) -> Desk:

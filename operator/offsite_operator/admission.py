@@ -3,6 +3,7 @@
 from offsite_operator.bounds import violation
 from offsite_operator.conditions import Says
 from offsite_operator.decision import Decision
+from offsite_operator.errands import hear
 from offsite_operator.ledger import accepting
 from offsite_operator.observed import (
     Found,
@@ -42,12 +43,15 @@ def objection(seen: Observed) -> Decision | None:
         )
     if not seen.peer.ready:
         return wait(seen, "PeerNotReady", _unready(seen.peer))
-    if spec.runtime.engine == "RayJob" and not seen.ray:
+    several = spec.resources.workers > 1
+    if (several or spec.runtime.engine == "RayJob") and not seen.ray:
+        asks = "spec.resources.workers needs Ray" if several else "spec.runtime.engine is RayJob"
+        instead = "workers: 1" if several else "engine: Job"
         return wait(
             seen,
             "NoKubeRay",
-            "spec.runtime.engine is RayJob, but this cluster serves no rayjobs.ray.io; have "
-            "KubeRay installed, or use engine: Job",
+            f"{asks}, but this cluster serves no rayjobs.ray.io; have KubeRay installed, or use "
+            f"{instead}",
         )
     return _incoming(seen) if awaits_bundle(seen) else None
 
@@ -61,8 +65,9 @@ def _incoming(seen: Observed) -> Decision:
     match seen.incoming:
         case None:
             return Decision(again=0)
-        case NotYet(message):
-            return wait(seen, "WaitingForBundle", message)
+        case NotYet(message, notice):
+            heard = hear(seen, message, notice) if notice else None
+            return heard or wait(seen, "WaitingForBundle", message)
         case Unreachable(message):
             return wait(seen, "ExchangeUnreachable", message, _ASK_AGAIN)
         case Refused(message, tombstone):

@@ -89,7 +89,13 @@ def _create(api: Api, new: NewChild, owner: str) -> None:
                 said = f"a {body['kind']} {name} is there that is not this job's; delete it"
                 raise RejectedChild(ApiError(409, said)) from error
             if resource is CONFIG_MAPS:  # of an attempt that a suspension ended
-                api.apply(resource, body)
+                api.apply(resource, _as_seen(body, there))
+
+
+def _as_seen(body: Object, there: Object) -> Object:
+    """Say that an object is to be changed only if it is still the one that was looked at."""
+    version = there["metadata"]["resourceVersion"]
+    return body | {"metadata": body["metadata"] | {"resourceVersion": version}}
 
 
 def _tell(api: Api, job: Job, chapter: Chapter) -> None:

@@ -106,8 +106,10 @@ def _reason(text: str) -> str:
 
 def failures(seen: Observed, step: Step, attempt: int) -> int:
     """Count the attempts at a step in this round, this one included."""
-    round_ = round_of(seen)
+    round_, status = round_of(seen), seen.job.status
     tried = [c.attempt for c in seen.children if c.round == round_ and c.step == step]
+    if status.step == step and status.first_attempt is not None:  # children may be gone
+        tried.append(status.first_attempt)
     return attempt - min((*tried, attempt)) + 1
 
 

@@ -4,13 +4,12 @@ from typing import Any
 
 from offsite.resources import Step
 from offsite_operator.admission import objection
-from offsite_operator.attempts import round_of
 from offsite_operator.children import new_child
 from offsite_operator.conditions import Kind, Says
 from offsite_operator.decision import Decision
 from offsite_operator.ledger import allotting
 from offsite_operator.observed import Engine, Observed
-from offsite_operator.plan import Plan
+from offsite_operator.plan import Plan, plan_of
 from offsite_operator.verdicts import changed, finish, hold
 
 
@@ -25,13 +24,13 @@ def begin(seen: Observed, step: Step, attempt: int, told: dict[str, Any]) -> Dec
         return objected
     if step == "Publish" and _sends(seen) and seen.job.status.sequence is None:
         return _allot(seen, told)
-    plan = _plan(seen, step, attempt)
+    plan = plan_of(seen, step, attempt, _engine(seen, step))
     says: dict[Kind, Says] = {
         "Running": Says("False", "WaitingForPod", f"{plan.name} is starting"),
     }
     if not seen.job.has("Accepted"):
         says["Accepted"] = Says("True", "Accepted")
-    status = changed(seen, "Pending", says, **told, **_updates(seen, plan))
+    status = changed(seen, "Pending", says, **{**told, **_updates(seen, plan)})
     return Decision(create=new_child(plan), status=status)
 
 
@@ -57,25 +56,6 @@ def _allot(seen: Observed, told: dict[str, Any]) -> Decision:
     return Decision(ledger=ledger, status=status, again=0)
 
 
-def _plan(seen: Observed, step: Step, attempt: int) -> Plan:
-    job = seen.job
-    assert job.spec is not None, "there was no objection"
-    assert seen.peer is not None, "there was no objection"
-    return Plan(
-        job=job.name,
-        uid=job.uid,
-        spec=job.spec,
-        settings=seen.settings,
-        peer=seen.peer,
-        step=step,
-        attempt=attempt,
-        round=round_of(seen),
-        engine=_engine(seen, step),
-        envelope=job.status.envelope,
-        sequence=job.status.sequence,
-    )
-
-
 def _engine(seen: Observed, step: Step) -> Engine:
     assert seen.job.spec is not None, "there was no objection"
     wanted = seen.job.spec.runtime.engine
@@ -86,10 +66,13 @@ def _engine(seen: Observed, step: Step) -> Engine:
 
 def _updates(seen: Observed, plan: Plan) -> dict[str, Any]:
     status = seen.job.status
+    first = status.first_attempt if status.step == plan.step else None
     return {
         "step": plan.step,
         "attempts": plan.attempt,
+        "first_attempt": plan.attempt if first is None else first,
         "job_name": plan.name,
         "engine": plan.engine if plan.step == "Work" else status.engine,
         "start_time": status.start_time or seen.now,
+        "lost_time": None,
     }

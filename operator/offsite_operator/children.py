@@ -63,11 +63,13 @@ def _child(plan: Plan, metadata: Manifest) -> Manifest:
 
 
 def _job_spec(plan: Plan) -> Manifest:
-    """Describe a Job of one pod that is tried once: attempts are ours."""
+    """Describe a Job of one pod that is tried once: attempts are ours. An errand's are its own."""
+    bounds = {"backoffLimit": 2, "activeDeadlineSeconds": 600} if plan.errand else {}
     return {
         "backoffLimit": 0,
         "completions": 1,
         "parallelism": 1,
         "podReplacementPolicy": "Failed",
         "template": step_pod(plan),
+        **bounds,
     }

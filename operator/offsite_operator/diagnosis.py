@@ -25,6 +25,11 @@ _NEVER = {
 }
 """Reasons for which a container waits in vain, and what we call them."""
 _PULLING = ("ErrImagePull", "ImagePullBackOff", "RegistryUnavailable")
+_MOUNTS = (
+    ("non-existent secret key", "; add it to the Secret that the chart's values name for that"),
+    ('secret "', "; make it, or name another one in the chart's values"),
+)
+"""In the message of a FailedMount, and what is to be done; the pod starts by itself then."""
 _FORBIDDEN = ("violates PodSecurity", "is invalid", "per Container", "per Pod", "must specify")
 """In the message of a FailedCreate: no pod of this kind is ever let in."""
 
@@ -83,7 +88,8 @@ def _in_warnings(warnings: Sequence[Warned]) -> Iterator[Trouble]:
     for event in reversed(warnings):
         reason, said = str(event.get("reason", "")), str(event.get("message", ""))
         if reason.startswith("FailedMount") or reason == "FailedAttachVolume":
-            yield Trouble("FailedMount", f"a volume of its pod cannot be mounted: {said}")
+            remedy = next((remedy for sign, remedy in _MOUNTS if sign in said), "")
+            yield Trouble("FailedMount", f"a volume of its pod cannot be mounted: {said}{remedy}")
         elif "exceeded quota" in said:
             yield Trouble("QuotaExceeded", f"the namespace's quota leaves no room for it: {said}")
         elif reason.startswith(("FailedCreate", "FailedToCreate")):

@@ -52,6 +52,7 @@ def settings() -> kopf.OperatorSettings:
     chosen = kopf.OperatorSettings()
     chosen.posting.enabled = False  # noqa: V101 - kopf reads these
     chosen.scanning.disabled = True  # noqa: V101
+    chosen.process.ultimate_exiting_timeout = None  # noqa: V101 - the process ends by itself
     chosen.networking.request_timeout = 60  # noqa: V101
     # a watch that is silent for longer is dead: the server sends bookmarks
     chosen.watching.inactivity_timeout = 70  # noqa: V101

@@ -56,13 +56,13 @@ class Desk:
         return found
 
     def _look(self, spec: JobSpec, peer: Peer) -> Incoming:
-        book = _PeerBook(peer)
+        book, reference = _PeerBook(peer), Reference.parse(wanted_of(spec))
+        inbox = Inbox(self.own.id, book, self.store, book)
         try:
-            inbox = Inbox(self.own.id, book, self.store, book)
-            envelope = inbox.incoming(peer.alias, Reference.parse(wanted_of(spec)))
+            envelope = inbox.incoming(peer.alias, reference)
             self._check(spec, peer, envelope)
         except NotSentError as error:
-            return NotYet(f"{error}; the job begins when it has come")
+            return _not_yet(inbox, peer, reference, str(error))
         except InputError as error:
             entered = (Found(digest, name, seq, None) for name, seq, digest in book.entered)
             return Refused(str(error), next(entered, None))
@@ -97,6 +97,15 @@ class Desk:
                 f"the grant of the emulator {header.parent} is used up: {len(used)} adapters were "
                 "accepted"
             )
+
+
+def _not_yet(inbox: Inbox, peer: Peer, reference: Reference, said: str) -> Incoming:
+    """Look whether the peer has told why it sent nothing."""
+    try:
+        notice = inbox.notice(peer.alias, reference.name)
+    except StorageError as error:
+        return Unreachable(str(error))
+    return NotYet(f"{said}; the job begins when it has come", notice.digest if notice else None)
 
 
 def _check_time(header: Header, grant: Grant) -> None:

@@ -27,3 +27,5 @@ def log_as_json() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for noisy in ("kopf.objects", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # it warns that it sees no signals; we do
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)

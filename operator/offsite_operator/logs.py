@@ -22,6 +22,8 @@ class Told:
     progress_at: datetime | None = None
     metrics: dict[tuple[str, str], Event] = field(default_factory=dict)
     artifact: Event | None = None
+    notice: Event | None = None
+    """What the peer says of a stage of its own that failed."""
     last: Event | None = None
     """`done` or `failed`, if nothing was told after it."""
     ended: bool = False
@@ -57,6 +59,8 @@ def _with(told: Told, event: Event, at: datetime) -> Told:
         return replace(told, progress=event, progress_at=at)
     if kind == "artifact":
         return replace(told, artifact=event)
+    if kind == "notice":
+        return replace(told, notice=event)
     if kind == "metric":
         key = (str(event.get("name")), str(event.get("setting")))
         return replace(told, metrics={**told.metrics, key: event})

@@ -19,9 +19,13 @@ _LONGEST = 47
 """KubeRay adds to the names of RayJobs."""
 
 
-def child_name(job: str, uid: str, attempt: int, step: Step) -> str:
-    """Name the child of one attempt at one step. Whoever computes it, it is the same."""
-    tail = f"-{uid[:6]}-{attempt}-{step[0].lower()}"
+def child_name(job: str, uid: str, mark: str, step: Step) -> str:
+    """Name a child of a job. Whoever computes it, it is the same.
+
+    Args:
+        mark: what tells it from others of its step, such as the number of its attempt.
+    """
+    tail = f"-{uid[:6]}-{mark}-{step[0].lower()}"
     # a RayJob becomes a Service, whose name starts with a letter
     head = job if job[0].isalpha() else f"j{job}"
     return head[: _LONGEST - len(tail)].rstrip("-") + tail

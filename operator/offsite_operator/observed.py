@@ -141,6 +141,8 @@ class NotYet:
     """The peer sent nothing of that name yet."""
 
     message: str
+    notice: str | None = None
+    """The digest of its notice that what was to become it failed."""
 
 
 @dataclass(frozen=True)
@@ -187,3 +189,5 @@ class Observed:
     """None: nobody asked."""
     rejection: Rejection | None = None
     """Of the child that the last decision wanted."""
+    jobs: frozenset[str] | None = None
+    """The UIDs of all OffsiteJobs, as of the last resync; None: there was none yet."""

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from offsite.api import JobSpec, Metadata, OffsiteJob
 from offsite.resources import Step
 from offsite.task import Task
+from offsite_operator.attempts import round_of
 from offsite_operator.names import child_labels, child_name
-from offsite_operator.observed import Engine, Peer
+from offsite_operator.observed import Engine, Observed, Peer
 from offsite_operator.settings import Settings
 
 
@@ -25,11 +26,19 @@ class Plan:
     engine: Engine
     envelope: str | None = None
     sequence: int | None = None
+    jobs: frozenset[str] | None = None
+    """The UIDs of all jobs; None: they were not listed yet."""
+    reason: str | None = None
+    """Why the job failed, and what else the peer is told about it; of Tell."""
+    message: str = ""
 
     @property
     def name(self) -> str:
         """Of the child, and of the ConfigMap with its task."""
-        return child_name(self.job, self.uid, self.attempt, self.step)
+        # each notice is heard once, each round of a job told once
+        heard = (self.envelope or "")[7:15]
+        mark = heard if self.step == "Hear" else str(self.attempt)
+        return child_name(self.job, self.uid, mark, self.step)
 
     @property
     def labels(self) -> dict[str, str]:
@@ -40,6 +49,11 @@ class Plan:
     def keyed(self) -> bool:
         """Whether it holds keys: the identity, and the account at the exchange."""
         return self.step != "Work"
+
+    @property
+    def errand(self) -> bool:
+        """Whether it is beside the steps of the stage: it has no use for the private store."""
+        return self.step in ("Hear", "Tell")
 
     @property
     def image(self) -> str:
@@ -65,7 +79,10 @@ class Plan:
             exchange=self.settings.exchange.uri if self.keyed else None,
             envelope=self.envelope,
             sequence=self.sequence if self.step == "Publish" else None,
+            reason=self.reason,
+            message=self.message,
             max_kept_blocks=self.settings.bounds.max_kept_blocks,
+            jobs=tuple(sorted(self.jobs)) if self.jobs and self.step == "Publish" else None,
             checkpoint_seconds=self.settings.checkpoint_seconds,
             job=OffsiteJob(
                 apiVersion="offsite-tuning.dev/v1alpha1",
@@ -74,3 +91,24 @@ class Plan:
                 spec=self.spec,
             ),
         )
+
+
+def plan_of(seen: Observed, step: Step, attempt: int, engine: Engine = "Job") -> Plan:
+    """Plan an attempt at a step of a job whose peer is there."""
+    job = seen.job
+    assert job.spec is not None, "there was no objection"
+    assert seen.peer is not None, "there was no objection"
+    return Plan(
+        job=job.name,
+        uid=job.uid,
+        spec=job.spec,
+        settings=seen.settings,
+        peer=seen.peer,
+        step=step,
+        attempt=attempt,
+        round=round_of(seen),
+        engine=engine,
+        envelope=job.status.envelope,
+        sequence=job.status.sequence,
+        jobs=seen.jobs,
+    )

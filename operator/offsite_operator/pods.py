@@ -96,6 +96,8 @@ def _placement(plan: Plan) -> Manifest:
 
 def resources(plan: Plan) -> Manifest:
     """Say what the pod of a step gets: what its job asks for, and what Ray itself takes."""
+    if plan.errand:
+        return small()
     if plan.keyed:
         return _resources("100m", "1Gi", "2")
     asked = plan.spec.resources
@@ -112,7 +114,7 @@ def resources(plan: Plan) -> Manifest:
 
 
 def small() -> Manifest:
-    """Say what a pod gets that only waits."""
+    """Say what a pod gets that only waits, or handles a few bytes."""
     return _resources("50m", "512Mi", "1")
 
 
@@ -127,7 +129,7 @@ def pod_labels(plan: Plan) -> dict[str, str]:
     """Give the labels by which NetworkPolicies let a pod reach what it needs."""
     reach = {
         REACH_EXCHANGE: plan.keyed,
-        REACH_PRIVATE: plan.settings.private.claim is None,
+        REACH_PRIVATE: plan.settings.private.claim is None and not plan.errand,
         REACH_HUB: plan.reaches_hub,
     }
     return plan.labels | {label: "true" for label, reaches in reach.items() if reaches}

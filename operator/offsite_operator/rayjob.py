@@ -1,9 +1,15 @@
-"""The RayJob of a Work step: one head that trains, and a submitter whose log is the driver's.
+"""The RayJob of a Work step: pods that train, and a submitter whose log is the driver's.
+
+The head is one of the workers, so that a job of one worker is one pod.
 
 K8sJobMode with a submitter of our own, since what KubeRay makes in its other modes is not let in by
 PodSecurity's `restricted`, or loses the driver's log. It retries nothing: attempts are ours.
+
+Whoever speaks to Ray may run code in it. So it asks for a token, which KubeRay draws for each
+cluster, keeps in a Secret, and gives to every pod of it. Before 1.5.1 it drops the option.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from offsite_operator.names import DRIVER, RAY
@@ -22,9 +28,9 @@ from offsite_operator.volumes import SCRATCH, volumes
 _HEALTHY = (
     "wget --tries 1 --timeout 5 --quiet --output-document - http://127.0.0.1:{} | grep -q success"
 )
-_HEALTH = " && ".join(
-    _HEALTHY.format(path) for path in ("52365/api/local_raylet_healthz", "8265/api/gcs_healthz")
-)
+_RAYLET, _GCS = "52365/api/local_raylet_healthz", "8265/api/gcs_healthz"
+RAY_VERSION = "2.60.0"
+"""Of the runtime image; KubeRay wants to read that it is one that knows tokens."""
 _OBJECT_STORE_BYTES = 256 << 20
 """What workers hand to the driver is small: events, and references to checkpoints."""
 _SUBMITTER_RETRIES = 3
@@ -40,7 +46,12 @@ def ray_spec(plan: Plan) -> Manifest:
         "backoffLimit": 0,
         "submitterConfig": {"backoffLimit": _SUBMITTER_RETRIES},
         "submitterPodTemplate": _submitter(plan),
-        "rayClusterSpec": {"headGroupSpec": _head(plan)},
+        "rayClusterSpec": {
+            "rayVersion": RAY_VERSION,
+            "authOptions": {"mode": "token"},
+            "headGroupSpec": _head(plan),
+            **_workers(plan),
+        },
     }
 
 
@@ -54,24 +65,49 @@ def _submitter(plan: Plan) -> Manifest:
 
 
 def _head(plan: Plan) -> Manifest:
-    main = step_container(plan, name="ray-head")
-    del main["command"]  # KubeRay starts Ray, and Ray starts the entrypoint
-    main |= {"readinessProbe": _probe(10), "livenessProbe": _probe(120)}
-    spec = pod_spec(plan, main, volumes(plan))
     return {
-        "rayStartParams": {
-            "dashboard-host": "0.0.0.0",
-            "num-cpus": str(plan.spec.resources.cpus_per_worker),
-            "object-store-memory": str(_OBJECT_STORE_BYTES),
-        },
-        "template": {"metadata": {"labels": pod_labels(plan) | {RAY: "head"}}, "spec": spec},
+        "rayStartParams": _start(plan) | {"dashboard-host": "0.0.0.0"},
+        "template": _trainer(plan, "head", _RAYLET, _GCS),
     }
 
 
-def _probe(failures: int) -> dict[str, Any]:
-    """Look at raylet and GCS. A step of the training may keep both from answering for a while."""
+def _workers(plan: Plan) -> Manifest:
+    """Describe the pods beside the head, if there are any."""
+    beside = plan.spec.resources.workers - 1
+    if not beside:
+        return {}
+    group = {
+        "groupName": "worker",
+        "replicas": beside,
+        "minReplicas": beside,
+        "maxReplicas": beside,
+        "rayStartParams": _start(plan),
+        "template": _trainer(plan, "worker", _RAYLET),
+    }
+    return {"workerGroupSpecs": [group]}
+
+
+def _start(plan: Plan) -> dict[str, str]:
     return {
-        "exec": {"command": ["sh", "-c", _HEALTH]},
+        "num-cpus": str(plan.spec.resources.cpus_per_worker),
+        "object-store-memory": str(_OBJECT_STORE_BYTES),
+    }
+
+
+def _trainer(plan: Plan, role: str, *healthy: str) -> Manifest:
+    """Describe a pod that trains, and is well as long as all of some addresses say so."""
+    main = step_container(plan, name=f"ray-{role}")
+    del main["command"]  # KubeRay starts Ray, and Ray starts the entrypoint
+    main |= {"readinessProbe": _probe(10, healthy), "livenessProbe": _probe(120, healthy)}
+    labels = pod_labels(plan) | {RAY: role}
+    return {"metadata": {"labels": labels}, "spec": pod_spec(plan, main, volumes(plan))}
+
+
+def _probe(failures: int, healthy: Sequence[str]) -> dict[str, Any]:
+    """Look at raylet and GCS. A step of the training may keep both from answering for a while."""
+    command = " && ".join(_HEALTHY.format(address) for address in healthy)
+    return {
+        "exec": {"command": ["sh", "-c", command]},
         "initialDelaySeconds": 10,
         "periodSeconds": 5,
         "timeoutSeconds": 15,

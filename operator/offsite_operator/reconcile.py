@@ -6,6 +6,7 @@ things it draws the same conclusion. What it asks for may be done twice without 
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 from offsite.api import JobSpec
 from offsite.resources import Artifact, Step
@@ -45,7 +46,8 @@ def reconcile(seen: Observed) -> Decision:
     if job.spec is None:
         return wait(seen, "InvalidSpec", job.problem)
     decision, newest = _unfinished(seen, job.spec), current(seen)
-    strays = (c for c in seen.children if c.active and c != newest and c not in decision.delete)
+    old = (c for c in seen.children if c.active and c != newest and c.step in steps_of(job.spec))
+    strays = (child for child in old if child not in decision.delete)
     decision = replace(decision, delete=(*decision.delete, *strays))
     return _awake(decision, _deadline(seen, job.spec), seen.now)
 
@@ -107,7 +109,9 @@ def _lost(seen: Observed) -> Decision:
     assert status.step is not None, "it was written when the child was made"
     kind = status.engine if status.step == "Work" else "Job"
     failure = Failure(f"{kind}Lost", f"{status.job_name} is gone, and it was not the operator")
-    return _failed(seen, status.step, status.attempts or 1, failure, None)
+    # when it went nobody knows; it is remembered when that was seen
+    gone = status.lost_time or seen.now
+    return _failed(seen, _Tried(status.step, status.attempts or 1, gone), failure, lost_time=gone)
 
 
 def _at(seen: Observed, spec: JobSpec, child: Child) -> Decision:
@@ -119,7 +123,8 @@ def _at(seen: Observed, spec: JobSpec, child: Child) -> Decision:
         case Stopped(message):
             return finish(seen, "Cancelled", "Cancelled", message, **told)
         case Failure() as failure:
-            return _failed(seen, child.step, child.attempt, failure, child)
+            ended = child.state.ended or child.created
+            return _failed(seen, _Tried(child.step, child.attempt, ended), failure, **told)
         case Succeeded():
             following = step_after(spec, child.step)
             if following is not None:
@@ -149,25 +154,29 @@ def _under_way(seen: Observed, child: Child) -> Decision:
     return hold(seen, "WaitingForPod", message or f"{child.name} is starting", _LOOK_AGAIN)
 
 
-def _failed(
-    seen: Observed, step: Step, attempt: int, failure: Failure, child: Child | None
-) -> Decision:
+class _Tried(NamedTuple):
+    step: Step
+    attempt: int
+    ended: datetime
+
+
+def _failed(seen: Observed, tried: _Tried, failure: Failure, **updates: Any) -> Decision:
     """Try again, now or later, or give up.
 
     Args:
-        child: that failed; None: it is gone.
+        updates: of the status.
     """
-    spec, failed = seen.job.spec, failures(seen, step, attempt)
-    assert spec is not None, "it has children"
-    told = heard_from(seen.job.status, child) if child else {}
+    spec, failed = seen.job.spec, failures(seen, tried.step, tried.attempt)
+    assert spec is not None, "it was tried"
     if not failure.retryable:
-        return finish(seen, "Failed", failure.reason, failure.message, **told)
+        return finish(seen, "Failed", failure.reason, failure.message, **updates)
     said = f"{failure.reason}: {failure.message}"
     if failed > spec.backoff_limit:
-        message = f"{step} failed {failed} times (spec.backoffLimit: {spec.backoff_limit}); {said}"
-        return finish(seen, "Failed", "BackoffLimitExceeded", message, **told)
-    due = next_attempt_at(failed, child.state.ended or child.created) if child else seen.now
+        limit = f"spec.backoffLimit: {spec.backoff_limit}"
+        message = f"{tried.step} failed {failed} times ({limit}); {said}"
+        return finish(seen, "Failed", "BackoffLimitExceeded", message, **updates)
+    due = next_attempt_at(failed, tried.ended)
     if due <= seen.now:
-        return begin(seen, step, attempt + 1, told)
-    message = f"attempt {attempt} failed ({said}); the next one begins at {due:%H:%M:%S} UTC"
-    return hold(seen, "BackOff", message, (due - seen.now).total_seconds())
+        return begin(seen, tried.step, tried.attempt + 1, updates)
+    message = f"attempt {tried.attempt} failed ({said}); the next one begins at {due:%H:%M:%S} UTC"
+    return hold(seen, "BackOff", message, (due - seen.now).total_seconds(), **updates)

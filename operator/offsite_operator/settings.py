@@ -11,6 +11,7 @@ from pydantic.alias_generators import to_camel
 
 from offsite.api import Name
 from offsite.errors import InputError
+from offsite.sealing import Disclosure
 
 _BUCKET = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _CLAIM = r"pvc://[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?"
@@ -109,6 +110,8 @@ class Settings(_Part):
     exchange: Exchange
     identity: Identity
     bounds: Bounds = Bounds()
+    notices: Disclosure = Disclosure.REASON
+    """How much a peer is told when a job has failed."""
     model_hub: bool = False
     """Whether pods that read a model may reach the model hub."""
     checkpoint_seconds: float = Field(60.0, ge=0)

@@ -1,4 +1,4 @@
-"""What is left to do about a job that has ended: clean up, forget it in time, or try once more."""
+"""What is left to do about a job that has ended: tell the peer, forget it in time, or try again."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -7,23 +7,39 @@ from typing import Any
 from offsite.resources import JobStatus
 from offsite_operator.conditions import FIRST, Kind, Says
 from offsite_operator.decision import Decision
+from offsite_operator.errands import tell
 from offsite_operator.observed import Observed
 from offsite_operator.verdicts import changed
+
+_UNTIL_TOLD = 15.0
+"""Seconds until it is looked at again whether the peer was told."""
+_OF_A_ROUND = (
+    "job_name",
+    "first_attempt",
+    "start_time",
+    "lost_time",
+    "completion_time",
+    "progress",
+)
+"""What the status says of one round alone."""
 
 
 def settle(seen: Observed) -> Decision:
     """Decide what is to be done about a job that is Complete or Failed."""
     spec, status = seen.job.spec, seen.job.status
-    active = tuple(child for child in seen.children if child.active)
+    active = tuple(child for child in seen.children if child.active and child.step != "Tell")
     if active or spec is None:
         return Decision(delete=active)
     if spec.retries > (status.retries or 0) and not (spec.cancel or seen.job.has("Complete")):
         if any(child.deleting for child in seen.children):
             return Decision()  # its end is told to us
         return Decision(status=_once_more(seen, spec.retries), again=0)
+    if (telling := tell(seen)) is not None:
+        return telling
     left = _seconds_left(seen, spec.ttl_seconds_after_finished)
     if left is not None and left <= 0:
-        return Decision(delete_job=True)
+        under_way = any(child.active for child in seen.children)
+        return Decision(again=_UNTIL_TOLD) if under_way else Decision(delete_job=True)
     return Decision(status=_observed(seen), again=left)
 
 
@@ -34,8 +50,7 @@ def _once_more(seen: Observed, retries: int) -> JobStatus | None:
     kept: Mapping[str, Any] = {}
     if status.step != "Publish":
         kept = {"step": None, "envelope": None, "sequence": None}
-    cleared = {"job_name": None, "start_time": None, "completion_time": None, "progress": None}
-    return changed(seen, "Pending", says, retries=retries, **cleared, **kept)
+    return changed(seen, "Pending", says, retries=retries, **dict.fromkeys(_OF_A_ROUND), **kept)
 
 
 def _seconds_left(seen: Observed, ttl: int | None) -> float | None:

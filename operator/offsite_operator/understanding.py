@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from offsite.api import JobSpec
-from offsite.resources import JobStatus, OffsitePeer
+from offsite.resources import JobStatus, OffsitePeer, Step
 from offsite_operator.api import Object
 from offsite_operator.diagnosis import ended_because, trouble
 from offsite_operator.logs import Told
@@ -29,7 +29,7 @@ from offsite_operator.states import job_state, rayjob_state
 
 Tell = Callable[[Sequence[Object], bool], Told | None]
 """Reads the logs of an attempt's drivers; see `LogBook.told`."""
-_STEPS: dict[str, Any] = {"open": "Open", "work": "Work", "publish": "Publish"}
+_STEPS: dict[str, Step] = {step.lower(): step for step in get_args(Step)}
 
 
 def understood(raw: Raw, found: Object, settings: Settings, now: datetime, tell: Tell) -> Observed:

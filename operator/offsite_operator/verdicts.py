@@ -24,10 +24,12 @@ def wait(seen: Observed, reason: str, message: str, again: float | None = None) 
     return Decision(status=changed(seen, "Pending", says), again=again)
 
 
-def hold(seen: Observed, reason: str, message: str, again: float | None = None) -> Decision:
+def hold(
+    seen: Observed, reason: str, message: str, again: float | None = None, **updates: Any
+) -> Decision:
     """Say why an accepted job does not run."""
     says: dict[Kind, Says] = {"Running": Says("False", reason, message)}
-    return Decision(status=changed(seen, "Pending", says), again=again)
+    return Decision(status=changed(seen, "Pending", says, **updates), again=again)
 
 
 def finish(seen: Observed, state: JobState, reason: str, message: str, **updates: Any) -> Decision:

@@ -42,7 +42,7 @@ def volumes(plan: Plan) -> list[Volume]:
         SCRATCH,
         Volume("task", f"{ETC}/task", {"configMap": {"name": plan.name}}),
         *_secrets(plan),
-        *_claims(plan),
+        *([] if plan.errand else _claims(plan)),
         *([] if plan.keyed else [_shared_memory(plan)]),
     ]
 
@@ -53,7 +53,7 @@ def environment(plan: Plan) -> list[dict[str, str]]:
     found = {"HOME": "/tmp", "PYTHONUNBUFFERED": "1"}
     if not plan.reaches_hub:
         found |= {"HF_HUB_OFFLINE": "1"}
-    if settings.private.claim is None:
+    if settings.private.claim is None and not plan.errand:
         found |= dict(_store("private", settings.private))
     if plan.keyed:
         found |= dict(_store("exchange", settings.exchange))
@@ -81,7 +81,7 @@ def _secrets(plan: Plan) -> Iterator[Volume]:
         keys = ["ring.json", *(["passphrase"] if settings.identity.passphrase else [])]
         yield _secret("identity", settings.identity.secret, keys)
         yield _account("exchange", settings.exchange)
-    if settings.private.claim is None:
+    if settings.private.claim is None and not plan.errand:
         yield _account("private", settings.private)
 
 
@@ -99,7 +99,8 @@ def _secret(name: str, secret: str, keys: list[str]) -> Volume:
 def _claims(plan: Plan) -> Iterator[Volume]:
     """Mount claims; one that is mounted twice is one volume, for two the kubelet waits for ever."""
     private, target = plan.settings.private.claim, export_of(plan.spec)
-    exported = claims_of(target) if plan.step == "Publish" else ()
+    # where a model is to go, the first step looks, and the last one writes
+    exported = claims_of(target) if plan.keyed else ()
     places = () if plan.keyed else (place for _, place in reads(plan.spec))
     named = tuple(dict.fromkeys((*claims_of(*places), *exported)))
     every = dict.fromkeys((*([private] if private else []), *named))
@@ -107,7 +108,7 @@ def _claims(plan: Plan) -> Iterator[Volume]:
     if private is not None:
         yield _claim(names[private], "/private", private, read_only=False)
     for claim in named:
-        path, read_only = f"/mnt/claims/{claim}", claim not in exported
+        path, read_only = f"/mnt/claims/{claim}", plan.step != "Publish"
         yield _claim(names[claim], path, claim, read_only=read_only)
 
 

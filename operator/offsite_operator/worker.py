@@ -48,6 +48,8 @@ class Worker:
     queue: WorkQueue[Key]
     book: LogBook
     clock: Callable[[], datetime] = now
+    jobs: frozenset[str] | None = None
+    """The UIDs of all jobs, as of the last resync."""
 
     def run(self) -> None:
         """Work until the queue is closed."""
@@ -63,13 +65,17 @@ class Worker:
             finally:
                 self.queue.done(key)
 
-    def resync(self) -> None:
+    def resync(self) -> bool:
         """List everything, and have looked at whatever is not as it should be.
+
+        Returns:
+            whether the cluster serves RayJobs.
 
         Raises:
             ApiError: the server refused, or does not answer.
         """
         raw = read_all(self.api)
+        self.jobs = frozenset(each["metadata"]["uid"] for each in raw.jobs)
         self.book.forget([pod for pods in raw.pods.values() for pod in pods])
         for alias in raw.peers:
             self.queue.add(Key("peer", alias))
@@ -82,6 +88,7 @@ class Worker:
                 self.queue.add(Key("job", seen.job.name), urgent=False)
         self._count(states)
         self.metrics.resynced()
+        return raw.ray
 
     def _look(self, key: Key) -> None:
         if key.kind == "peer":
@@ -131,7 +138,8 @@ class Worker:
         self.queue.add_later(key, _AFTER_ERROR)
 
     def _see(self, raw: Raw, found: Object, tell: Tell) -> Observed:
-        return understood(raw, found, self.settings, self.clock(), tell)
+        seen = understood(raw, found, self.settings, self.clock(), tell)
+        return replace(seen, jobs=self.jobs)
 
     def _give_up(self, key: Key, said: str) -> None:
         """Try again later."""

@@ -6,7 +6,8 @@ import pytest
 
 import offsite
 from offsite_cli.cluster.checks_of_cluster import clock, gpus_of, kuberay_operator, version_of_crd
-from offsite_cli.cluster.checks_of_namespace import operator_of, peer_of, secrets_of
+from offsite_cli.cluster.checks_of_namespace import operator_of, peer_of, peers_allowed
+from offsite_cli.cluster.checks_of_secrets import Need, secret_of, secrets_of
 from offsite_cli.cluster.findings import Finding, exit_code
 
 
@@ -61,7 +62,45 @@ def test_secrets_are_those_that_the_settings_name() -> None:
         "exchange": {"secret": "account", "uri": "s3://exchange"},
         "private": {"uri": "pvc://data/models"},
     }
-    assert secrets_of(settings) == [("identity", "keys"), ("exchange", "account")]
+    assert secrets_of(settings) == [
+        ("identity", "keys", ("ring.json", "public.json", "passphrase")),
+        ("exchange", "account", ("credentials.json",)),
+    ]
+    in_s3 = {"private": {"secret": "store", "ca": True}}
+    assert secrets_of(in_s3) == [("private", "store", ("credentials.json", "ca.crt"))]
+
+
+@pytest.mark.parametrize(
+    ("fields", "verdict", "words"),
+    [
+        ([{"f:data": {".": {}, "f:ring.json": {}, "f:public.json": {}}}], "ok", "has ring.json"),
+        ([{"f:data": {"f:ring.json": {}}}, {"f:data": {"f:public.json": {}}}], "ok", "unread"),
+        ([{"f:stringData": {"f:ring.json": {}}}], "fail", "lacks public.json; it has ring.json"),
+        ([{"f:type": {}}], "fail", "it has nothing"),
+        ([], "ok", "cannot be told"),
+    ],
+)
+def test_secrets_have_their_keys(fields: list[Any], verdict: str, words: str) -> None:
+    need = Need("identity", "keys", ("ring.json", "public.json"))
+    metadata = {"managedFields": [{"manager": "kubectl", "fieldsV1": each} for each in fields]}
+    found = secret_of(need, {"metadata": metadata})
+    assert found.verdict == verdict
+    assert words in found.message
+
+
+@pytest.mark.parametrize(
+    ("allowed", "names", "told"),
+    [
+        (["lab", "clinic-*"], ["lab", "clinic-2"], []),
+        ([], ["lab"], ["jobs may not name lab: bounds.peers has nobody"]),
+        (["l*"], ["lab", "clinic"], ["jobs may not name clinic: bounds.peers has l*"]),
+        (["lab"], [], ["bounds.peers has lab, which is not here"]),
+    ],
+)
+def test_peers_that_jobs_may_name(allowed: list[str], names: list[str], told: list[str]) -> None:
+    found = list(peers_allowed({"bounds": {"peers": allowed}}, names))
+    assert [each.message for each in found] == told
+    assert all(each.verdict == "warn" and each.remedy for each in found)
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,9 @@ from offsite.bundle import (
     write_provenance,
 )
 from offsite.errors import BundleError, InputError, OffsiteError
-from offsite.exchange.home import ring_path
-from offsite.sealing import load_ring, save_ring
+from offsite.exchange import Failed, tell
+from offsite.exchange.home import open_mailbox, ring_path
+from offsite.sealing import Notice, load_ring, save_ring
 from offsite.store import locked
 from offsite_cli.app import app
 
@@ -139,6 +140,27 @@ def test_a_bundle_goes_from_one_to_the_other(people: People, tmp_path: Path) -> 
     gone = people.run("lab", "bundles", "pull", "answer", tmp_path / "new", "--peer", "hospital")
     assert "hospital took back answer" in str(gone.exception)
     assert not (tmp_path / "new").exists()
+
+
+def test_both_see_what_failed(people: People) -> None:
+    assert people.said("lab", "bundles", "notices", "-o", "json") == []
+    mailbox = open_mailbox(people.root / "hospital", (people.root / "exchange").as_uri(), {})
+    tell(mailbox, Failed("lab", "answer", "job", Notice.of("Tune", "DataError", "no text")))
+    for who in ("lab", "hospital"):
+        assert "Tune answer failed on" in people.ok(who, "bundles", "notices")
+        (told,) = people.said(who, "bundles", "notices", "-o", "json")
+        assert (told["sender"], told["name"]) == ("hospital", "answer")
+        assert (told["stage"], told["reason"], told["message"]) == ("Tune", "DataError", "no text")
+        assert people.said(who, "bundles", "list", "-o", "json") == []
+    early = people.run(
+        "lab", "bundles", "pull", "answer", people.root / "out", "--peer", "hospital"
+    )
+    assert "hospital says that its Tune answer failed on" in str(early.exception)
+    (people.root / "exchange/hospital/lab/answer/notice").write_bytes(b"junk")
+    passed_over = people.run("lab", "bundles", "notices")
+    assert passed_over.exit_code == 0
+    assert passed_over.stdout == ""
+    assert "passed over" in passed_over.stderr
 
 
 def test_whoever_has_the_public_keys_can_verify_a_model(people: People) -> None:

@@ -495,7 +495,7 @@ def assert_refused(
 ) -> None:
     """Check that a job ends with 2, says why in both forms, and leaves everything as it was."""
     as_it_was = listing(parties.root)
-    run = start(parties, job, *options, most=most)
+    run = start(parties, job, "--notices", "None", *options, most=most)
     assert run.wait() == 2, run.output + run.complaint
     last = run.events[-1]
     assert (last["event"], last["retryable"]) == ("failed", False)
@@ -503,6 +503,25 @@ def assert_refused(
     assert "Traceback" not in run.complaint
     assert [part for part in said if part not in last["message"]] == [], last["message"]
     assert listing(parties.root) == as_it_was
+
+
+@pytest.mark.parametrize("disclosed", ["Reason", "Message"])
+def test_the_peer_is_told_what_failed(
+    reference: dict[str, Parties], tmp_path: Path, disclosed: str
+) -> None:
+    parties, job = before(reference, ADAPTER, tmp_path)
+    text_in("hospital/private.jsonl", '{"txt": "a secret"}\n')(parties)
+    failed = start(parties, job, "--notices", disclosed)
+    assert failed.wait() == 2
+    waiting = start(parties, parties.write(PLUGGED, plug_in()))
+    assert waiting.wait() == 2
+    last = waiting.events[-1]
+    assert (last["reason"], waiting.events[:-1]) == ("NotSentError", [])
+    told = last["message"].partition("; hospital says that its Tune adapter failed on ")[2]
+    assert told.partition(" UTC: ")[2].startswith("DataError")
+    assert ("private.jsonl" in told) is (disclosed == "Message")
+    # what waits in vain tells nobody that it failed
+    assert [path.parent.name for path in parties.exchange.rglob("notice")] == [ADAPTER]
 
 
 FULL: dict[str, tuple[str, dict[str, Any], str]] = {

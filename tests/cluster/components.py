@@ -86,10 +86,12 @@ def _api_server() -> tuple[str, ...]:
         f"--client-ca-file={_PKI}/authority/public.crt",
         "--enable-admission-plugins=NodeRestriction",
         "--etcd-servers=http://127.0.0.1:2379",
+        "--feature-gates=MutatingAdmissionPolicy=true",  # so that pods may request too little
         f"--kubelet-certificate-authority={_PKI}/authority/public.crt",
         f"--kubelet-client-certificate={_PKI}/kubelet-client.crt",
         f"--kubelet-client-key={_PKI}/kubelet-client.key",
         "--kubelet-preferred-address-types=InternalIP",  # nobody resolves the node's name
+        "--runtime-config=admissionregistration.k8s.io/v1beta1=true",
         f"--service-account-issuer={_ISSUER}",
         f"--service-account-key-file={_PKI}/service-accounts.key",
         f"--service-account-signing-key-file={_PKI}/service-accounts.key",

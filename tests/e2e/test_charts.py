@@ -69,6 +69,11 @@ def test_a_chart_has_the_products_version(chart: str) -> None:
         ("offsite", organization(exchange={"to": [{}]}), ["/exchange/to/0': minProperties"]),
         ("offsite", organization(exchange={"endpont": "x"}), ["properties 'endpont' not allowed"]),
         ("offsite", organization(bounds={"maxKeptBlocks": 2}), ["maximum: got 2, want 1"]),
+        (
+            "offsite",
+            organization() | {"notices": "All"},
+            ["/notices': value must be one of 'None'"],
+        ),
         ("offsite", organization() | {"party": "The Lab"}, ["/party': 'The Lab' does not match"]),
         ("offsite", organization(identity={"ring": "{}"}), ["properties 'ring' not allowed"]),
         (
@@ -106,6 +111,7 @@ def test_the_operator_gets_its_settings_as_it_reads_them() -> None:
     assert known["images"] == organization()["images"]
     assert known["bounds"]["peers"] == []
     assert (known["modelHub"], known["serviceAccount"]) == (False, "offsite-step")
+    assert known["notices"] == "Reason"
 
 
 def test_other_settings_make_another_pod() -> None:

@@ -344,9 +344,10 @@ def test_doctor_names_what_is_missing(cli: Cli, namespace: Namespace) -> None:
     settings = {"identity": {"secret": "keys"}, "exchange": {"secret": "exchange"}}
     data = {"settings.json": json.dumps(settings)}
     metadata = {"name": "offsite-settings"}
+    secret = {"apiVersion": "v1", "kind": "Secret"}
     namespace.apply(
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data},
-        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys"}},
+        {**secret, "metadata": {"name": "keys"}, "stringData": {"ring.json": "{}"}},
     )
     checked = cli.run("doctor")
     assert checked.returncode == 1
@@ -356,7 +357,8 @@ def test_doctor_names_what_is_missing(cli: Cli, namespace: Namespace) -> None:
     assert verdicts["crds"] == "ok"
     assert verdicts["operator"] == "fail"
     assert verdicts["stores"] == "skip"
-    assert "ok    secrets: keys (identity) is there; what it holds was not read" in lines
+    lacks = "fail  secrets: keys (identity) lacks public.json; it has ring.json"
+    assert any(line.startswith(lacks) for line in lines)
     assert any(line.startswith("fail  secrets: there is no Secret exchange") for line in lines)
     found = json.loads(cli.run("doctor", "-o", "json").stdout)
     assert {each["check"] for each in found} == verdicts.keys()

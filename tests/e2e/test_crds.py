@@ -169,12 +169,14 @@ STATUS = JobStatus(
     ],
     artifact=Artifact(name="a", digest="sha256:feed", uri="s3://exchange/a", size_bytes=2**40),
     attempts=2,
+    first_attempt=1,
     retries=0,
     engine="Job",
     job_name="a-123456-1-w",
     envelope=f"sha256:{'a' * 64}",
     sequence=1,
     start_time=NOON,
+    lost_time=NOON,
     completion_time=NOON,
 )
 

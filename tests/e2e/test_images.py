@@ -64,10 +64,12 @@ run(build(OPERATOR), "sh", "-c", sys.argv[2])
 TESTS = Path(__file__).parents[1]
 MOUNTED = f"{folder()}/storage/overlay/"
 HEAD = """
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN=known
 ray start --head --num-cpus 1 > /tmp/head.log 2>&1 || cat /tmp/head.log
 for path in 52365/api/local_raylet_healthz 8265/api/gcs_healthz; do
     wget --timeout 10 --tries 3 --quiet --output-document - http://127.0.0.1:$path && echo
 done
+wget --tries 1 --server-response --spider http://127.0.0.1:8265/api/jobs/ 2>&1 | grep -o "HTTP.*"
 ray job submit --address http://127.0.0.1:8265 -- python -c "print('trained')" 2>&1
 """
 
@@ -134,7 +136,7 @@ def test_runtime_imports_the_training_stack() -> None:
 
 def test_runtime_serves_a_job_as_the_head_of_a_cluster() -> None:
     said = run(build(RUNTIME), "sh", "-c", HEAD).splitlines()
-    assert said[:2] == ["success", "success"]
+    assert said[:3] == ["success", "success", "HTTP/1.1 401 Unauthorized"]
     assert "trained" in said
 
 

@@ -13,6 +13,7 @@ from cluster.access import Cluster
 from cluster.binaries import helm
 from cluster.images import MINIO, OPERATOR, ROOT, RUNTIME
 from cluster.namespaces import Namespace
+from cluster.overcommit import overcommitted
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 
@@ -97,6 +98,8 @@ def test_what_trains_holds_no_keys(done: dict[str, Any], spaces: dict[str, Names
         secrets = {v["secret"]["secretName"] for v in head["volumes"] if "secret" in v}
         assert secrets <= {"offsite-private"}, name
         assert head["automountServiceAccountToken"] is False
+        # KubeRay's CRD knows it, and did not drop it
+        assert ray["spec"]["rayClusterSpec"]["authOptions"] == {"mode": "token"}
 
 
 def test_a_job_is_tuned_without_ray(done: dict[str, Any], spaces: dict[str, Namespace]) -> None:
@@ -110,3 +113,18 @@ def test_a_job_is_tuned_without_ray(done: dict[str, Any], spaces: dict[str, Name
     assert again["status"]["engine"] == "Job"
     # one worker makes the same bytes on both engines, so the figures are the same
     assert again["status"]["metrics"] == made["status"]["metrics"]
+
+
+def test_workers_on_ray_agree_with_one(done: dict[str, Any], spaces: dict[str, Namespace]) -> None:
+    """The same stage in two pods, of which each trains a part of every block."""
+    space, made = spaces["hospital"], done["coding-adapter"]
+    asked = {**made["spec"]["resources"], "workers": 2, "sharding": "FSDP"}
+    spec = {**made["spec"], "resources": asked}
+    kind = {key: made[key] for key in ("apiVersion", "kind")}
+    with overcommitted(space, "offsite-tuning.dev/ray"):
+        space.apply({**kind, "metadata": {"name": "two-workers"}, "spec": spec})
+        space.wait("condition=Complete", "offsitejob/two-workers", seconds=900)
+    again = space.get("offsitejob/two-workers")
+    assert figures(again) == pytest.approx(figures(made), rel=0.02)
+    told = space.kubectl("get", "events", "--output=jsonpath={.items[*].message}")
+    assert "ray-worker" in told

@@ -1,6 +1,7 @@
 """What a party keeps in its private store, on a disk and in a real MinIO alike."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,15 @@ def test_what_is_removed_is_gone_with_all_below_it(cabinet: Cabinet, tmp_path: P
     assert (cabinet.folder("work/result", "z"), cabinet.read("work/note")) == (None, None)
     assert cabinet.read("records/a.json") == b"stays"
     cabinet.remove("work")
+
+
+def test_folders_in_which_nothing_was_written_are_known(cabinet: Cabinet, tmp_path: Path) -> None:
+    assert cabinet.idle("work", datetime.now(UTC)) == []
+    put(cabinet, tmp_path / "one", z=b"2")
+    cabinet.write("work/other/notes/attempt", b"x")
+    hour = timedelta(hours=1)
+    assert cabinet.idle("work", datetime.now(UTC) - hour) == []
+    assert sorted(cabinet.idle("work", datetime.now(UTC) + hour)) == ["other", "result"]
 
 
 def test_a_place_is_named(tmp_path: Path) -> None:

@@ -62,7 +62,15 @@ KEYS: dict[str, dict[str, str]] = {
     "hospital/clinic/b/2/envelope-x": {"hospital": "write", "hospital.reader": "read"},
     "clinic/lab/b/2/envelope-x": {"clinic": "write", "clinic.reader": "read"},
     "lab/clinic/b/2/envelope-x": {"lab": "write", "lab.reader": "read"},
+    "hospital/lab/b/notice": {
+        "hospital": "write",
+        "lab": "read",
+        "lab.reader": "read",
+        "hospital.reader": "read",
+    },
+    "clinic/lab/b/notice": {"clinic": "write", "clinic.reader": "read"},
     # and what is named alike
+    "hospital/lab/notice": {"hospital": "write", "lab": "read"},
     "lab/hospital/envelope-b/2/x": {"lab": "write", "hospital": "read"},
     "hospital/lab/envelope-x": {"hospital": "write", "lab": "read"},
     "envelope-x": {},

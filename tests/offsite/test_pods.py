@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ from safetensors.torch import load_file
 from offsite.bundle import PROVENANCE
 from offsite.bundle.provenance import check_plugged_in
 from offsite.config import load_job
-from offsite.errors import BundleError, InputError
+from offsite.errors import BundleError, InputError, NotSentError
 from offsite.events import LINE, Event, Monitor
 from offsite.exchange.home import ring_path
 from offsite.resources import Step
 from offsite.sealing.parts import canonical
 from offsite.stages.pod import run_work
 from offsite.steps.pod import Pod, run_open, run_publish
+from offsite.steps.telling import run_hear, run_tell
 from offsite.task import Task
 from offsite_testing.parties import (
     ADAPTER,
@@ -95,6 +97,7 @@ class Pods:
         """Run one step."""
         pod = self.pod(self.task(step, name, spec, **over))
         steps = {"Open": run_open, "Work": run_work, "Publish": run_publish}
+        steps |= {"Hear": run_hear, "Tell": run_tell}
         steps[step](pod, Monitor(self.events.append))
 
     def run_all(self, name: str, spec: Mapping[str, Any]) -> None:
@@ -152,6 +155,36 @@ def test_what_was_handed_on_is_taken_away_when_it_is_published(done: Pods) -> No
     assert emulator.header.job == UID[EMULATOR]
 
 
+@pytest.mark.parametrize("name", JOBS)
+def test_what_was_published_is_published_although_nobody_heard_of_it(done: Pods, name: str) -> None:
+    """The pod was killed when all was done, but for saying so."""
+
+    def artifacts() -> list[Event]:
+        return [e for e in done.events if e["event"] == "artifact" and e["name"] == name]
+
+    told = artifacts()
+    done.run("Publish", name, JOBS[name])
+    assert artifacts() == [*told, told[0]]
+
+
+def test_the_last_step_deletes_what_jobs_left_that_are_gone(
+    done: Pods, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, jobs = done.private(LAB) / "work", (UID[EMULATOR], "uid-known")
+    for uid in ("uid-known", "uid-gone"):
+        (work / uid / "notes").mkdir(parents=True)
+        (work / uid / "notes" / "attempt").write_text(uid)
+    done.run("Publish", EMULATOR, distill(), jobs=jobs)
+    assert {path.name for path in work.iterdir()} == {"uid-known", "uid-gone"}
+    # a file's time of change cannot be set back
+    monkeypatch.setattr("offsite.steps.pod._LEFT", -timedelta(hours=1))
+    done.run("Publish", EMULATOR, distill())
+    assert {path.name for path in work.iterdir()} == {"uid-known", "uid-gone"}
+    done.run("Publish", EMULATOR, distill(), jobs=jobs)
+    assert {path.name for path in work.iterdir()} == {"uid-known"}
+    shutil.rmtree(work / "uid-known")
+
+
 @pytest.fixture
 def pods(done: Pods, tmp_path: Path) -> Pods:
     """The parties when all is done, for one test to go on with."""
@@ -189,6 +222,21 @@ def test_an_attempt_goes_on_from_the_last_checkpoint(pods: Pods) -> None:
     assert made.read_bytes() == (pods.parties.opened(ADAPTER) / made.name).read_bytes()
 
 
+def test_a_model_without_a_place_of_its_own_comes_into_the_private_store(pods: Pods) -> None:
+    for step in ("Open", "Work", "Publish"):
+        pods.run(step, PLUGGED, plug_in(), uid="another")
+    plugged = pods.private(LAB) / "models" / PLUGGED
+    assert pods.events[-1]["uri"] == plugged.as_uri()
+    assert listing_of(plugged) == listing_of(pods.parties.home(LAB) / "export")
+
+
+def test_a_place_that_is_taken_is_told_before_anything_is_made(pods: Pods) -> None:
+    spec = plug_in(export={"to": "export"})
+    pods.run("Open", PLUGGED, spec)  # what is there is this very job's
+    with pytest.raises(InputError, match=r"export is there already; name another place"):
+        pods.run("Open", PLUGGED, spec, uid="another")
+
+
 def test_only_the_envelope_that_was_entered_is_opened(pods: Pods) -> None:
     with pytest.raises(BundleError, match="has sent hospital no bundle"):
         pods.run("Open", ADAPTER, tune(), envelope="sha256:" + "1" * 64)
@@ -199,6 +247,26 @@ def test_a_sequence_that_is_taken_is_told(pods: Pods) -> None:
     pods.run("Work", ADAPTER, tune(), uid="another")
     with pytest.raises(InputError, match="sequence 1 of adapter for lab is taken"):
         pods.run("Publish", ADAPTER, tune(), uid="another")
+
+
+def test_a_pod_tells_the_peer_and_a_pod_of_the_peers_hears_it(pods: Pods) -> None:
+    nowhere = {"private": "file:///nowhere"}
+    told = {"reason": "DataError", "message": "so it is", "attempt": 2}
+    code, events, complaint = program(
+        pods, pods.task("Tell", EMULATOR, distill(), **told, **nowhere)
+    )
+    assert (code, [event["event"] for event in events]) == (0, ["done"]), complaint
+    notice = pods.parties.mailbox(HOSPITAL).inbox.notice(LAB, EMULATOR)
+    assert notice is not None
+    assert (notice.header.job, notice.header.sequence) == (UID[EMULATOR], 2)
+    pods.run("Hear", ADAPTER, tune(), envelope=notice.digest, **nowhere)
+    heard = pods.events[-1]
+    assert (heard["event"], heard["reason"]) == ("notice", "DataError")
+    assert heard["message"].startswith("lab says that its Distill emulator failed on")
+    pods.run("Tell", EMULATOR, distill(), **told, **nowhere)
+    assert pods.events[-1]["message"] == "hospital was told so before"
+    with pytest.raises(NotSentError, match="is gone; a newer one is read by itself"):
+        pods.run("Hear", ADAPTER, tune(), envelope="sha256:" + "1" * 64, **nowhere)
 
 
 def test_nothing_is_published_that_was_not_made(pods: Pods) -> None:
@@ -260,6 +328,20 @@ def test_ray_makes_the_same_bytes(pods: Pods) -> None:
     assert {n: t.numpy().tobytes() for n, t in made.items()} == {
         n: t.numpy().tobytes() for n, t in wanted.items()
     }
+
+
+def test_workers_of_ray_tell_once_and_agree_with_one(done: Pods, pods: Pods) -> None:
+    spec = {**tune(), "resources": {"workers": 2, "sharding": "FSDP"}}
+    pods.run("Open", ADAPTER, spec, uid="ray")
+    code, events, complaint = program(pods, pods.task("Work", ADAPTER, spec, uid="ray"), "--ray")
+    assert code == 0, complaint
+    assert [event["event"] for event in events].count("done") == 1
+    told = [(e["setting"], e["value"]) for e in events if e["event"] == "metric"]
+    wanted = {e["setting"]: e["value"] for e in done.events if e["event"] == "metric"}
+    assert [name for name, _ in told] == ["emulator_zero_shot", "emulator_tuned"]
+    assert all(value == pytest.approx(wanted[name], rel=0.01) for name, value in told)
+    made = load_file(pods.private(HOSPITAL) / "work/ray/result/adapter.safetensors")
+    assert made.keys() == load_file(pods.parties.opened(ADAPTER) / "adapter.safetensors").keys()
 
 
 def test_what_fails_in_a_worker_of_ray_is_told_as_it_is(pods: Pods) -> None:

@@ -23,11 +23,11 @@ from offsite.bundle import (
     write_manifest,
 )
 from offsite.config import load_job
-from offsite.errors import InputError, InterruptedStage, NotAllowedError
+from offsite.errors import InputError, InterruptedStage, NotAllowedError, NotSentError
 from offsite.events import Event, Monitor
-from offsite.exchange import WHOLE, Mailbox, Outgoing, Reference, pull, push
+from offsite.exchange import WHOLE, Failed, Mailbox, Outgoing, Reference, pull, push, tell
 from offsite.exchange.home import open_mailbox, open_witness
-from offsite.sealing import Envelope
+from offsite.sealing import Envelope, Notice
 from offsite.stages.run import run_job
 from offsite.steps import Party
 from offsite.store.admin import ExchangeAdmin
@@ -145,6 +145,23 @@ def test_the_three_stages_over_the_store(exchange: Exchange, tmp_path: Path) -> 
         assert [event["event"] for event in again] == ["artifact", "done"]
 
 
+def test_a_party_tells_that_it_failed_with_the_rights_it_has(
+    exchange: Exchange, tmp_path: Path
+) -> None:
+    introduce(tmp_path / LAB, tmp_path / HOSPITAL)
+    lab, hospital = (exchange.mailbox(tmp_path / who / "home", who) for who in (LAB, HOSPITAL))
+    for number in (1, 2, 2):
+        notice = Notice.of("Tune", "DataError", f"attempt {number}")
+        tell(hospital, Failed(LAB, "told", "job", notice, round=number))
+    assert exchange.versions(f"{HOSPITAL}/{LAB}/told/").total() == 2
+    with pytest.raises(NotSentError, match=r"its Tune told failed on .* DataError: attempt 2$"):
+        lab.incoming(HOSPITAL, Reference("told"))
+    folder = small_bundle(tmp_path, "told", HOSPITAL, LAB)
+    push(hospital, Outgoing(folder, LAB, job="job"), silent())
+    assert f"{HOSPITAL}/{LAB}/told/notice" not in lab.store.sizes(f"{HOSPITAL}/{LAB}/told/")
+    assert lab.incoming(HOSPITAL, Reference("told")).header.kind == "adapter"
+
+
 def test_each_of_three_sees_what_is_its_own(exchange: Exchange, tmp_path: Path) -> None:
     clinic = "clinic"
     admin = ExchangeAdmin(exchange.server.store("exchange"))
@@ -188,6 +205,9 @@ def test_an_operator_sees_what_came_and_no_shard(exchange: Exchange, tmp_path: P
     witness = open_witness(tmp_path / LAB / "home", URI, environ)
     found = [each.header.name for each in witness.envelopes() if isinstance(each, Envelope)]
     assert {f"seen-{LAB}", f"seen-{HOSPITAL}"} <= set(found)
+    notice = Notice.of("Tune", "BundleError", "")
+    tell(homes[HOSPITAL], Failed(LAB, "to-come", "job", notice))
+    assert reader.inbox.notice(HOSPITAL, "to-come") is not None
     with pytest.raises(NotAllowedError):
         pull(reader, came, tmp_path / "out", WHOLE, silent())
     with pytest.raises(NotAllowedError):

@@ -19,6 +19,8 @@ from offsite.data import Example, pair
 from offsite.errors import BundleError, DataError, DiskFullError, InputError, ModelError, SpecError
 from offsite.evaluate import mean_loss
 from offsite.events import Event, Monitor
+from offsite.exchange import Failed, tell
+from offsite.sealing import Notice
 from offsite.steps.places import model_digest, text_digest
 from offsite.steps.workspace import workspace
 from offsite.store import FolderStore, disk_errors
@@ -151,6 +153,18 @@ def test_finished_job_is_done_at_once(finished: Parties, name: str, spec: dict[s
     told = finished.run(name, spec)
     assert [event["event"] for event in told] == ["artifact", "done"]
     assert listing(finished.root) == before
+
+
+def test_a_model_that_is_made_at_last_takes_a_notice_back(
+    finished: Parties, tmp_path: Path
+) -> None:
+    parties = copy_of(finished, tmp_path / "copy")
+    told = Failed(HOSPITAL, PLUGGED, "job", Notice.of("PlugIn", "ModelError", ""))
+    tell(parties.mailbox(LAB), told)
+    assert parties.mailbox(HOSPITAL).inbox.notice(LAB, PLUGGED) is not None
+    shutil.rmtree(parties.home(LAB) / "home/models")
+    parties.run(PLUGGED, plug_in())
+    assert parties.mailbox(HOSPITAL).inbox.notice(LAB, PLUGGED) is None
 
 
 def test_name_of_another_model_is_refused(finished: Parties, tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ class Job:
     ) -> State:
         options = {"loss_of": self.loss, "validate": self.validate, **over}
         return fit(
+            (),
             self.trained,
             batch_at or drawn(),
             plan=self.plan,

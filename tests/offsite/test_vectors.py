@@ -8,7 +8,7 @@ import pytest
 from offsite.errors import BundleError
 from offsite.exchange import WHOLE, Mailbox, Reference, Witness, pull
 from offsite.exchange.home import open_mailbox, peers_of, ring_path
-from offsite.sealing import PublicRing, load_ring, save_ring
+from offsite.sealing import PublicRing, load_ring, open_notice, save_ring
 from offsite_testing.core import silent
 
 VECTORS = Path(__file__).parents[1] / "vectors/v1"
@@ -66,6 +66,12 @@ def test_a_whole_story_of_version_1_holds_for_ever(tmp_path: Path) -> None:
     # a tombstone, and a signed model
     with pytest.raises(BundleError, match="took back mistake"):
         lab.incoming("hospital", Reference("mistake"))
+    # a notice
+    trouble = hospital.inbox.notice("lab", "trouble")
+    assert trouble is not None
+    assert (trouble.header.job, trouble.header.sequence) == ("job-4", 2)
+    told = open_notice(trouble, hospital.ring)
+    assert (told.stage, told.reason, told.message) == ("Distill", "DataError", "line 7 has no text")
     rings: list[PublicRing] = [lab.ring.public(), lab.peers.get("hospital")]
     provenance, links = Witness(lab.store, rings).model(STORY / "plugged")
     assert (provenance.origin.alpha, [link.digest for link in links]) == (0.7, [ANSWER, EMULATOR])

@@ -41,6 +41,7 @@ from offsite.sealing import (
     write_envelope,
 )
 from offsite.sealing.identity import read_public
+from offsite.sealing.notice import Notice, open_notice, write_notice
 from offsite.sealing.parts import canonical, now
 from offsite_testing.hostile_peer import HostilePeer
 
@@ -155,9 +156,13 @@ def targets() -> Mapping[str, Target]:
         shards=(Shard(file=0, number=0, count=1, sha256="0" * 64, size=9),),
     )
     envelope = write_envelope(header, key, lab, [hospital.public()]).content
+    notice = header.model_copy(update={"kind": "notice", "shards": ()})
+    told = Notice.of("Tune", "DataError", "line 7 has no text")
+    noticed = write_notice(notice, told, lab, hospital.public()).content
     sealed = seal_shard(key, io.BytesIO(b"plain" * 9), 45, b"")
     return {
         "envelope": Target(envelope, lambda c: read_envelope(c, public).bundle_key(hospital)),
+        "notice": Target(noticed, lambda c: open_notice(read_envelope(c, public), hospital)),
         "public file": Target(canonical(public.wire()), lambda c: read_public(c, "file")),
         "shard": Target(sealed, lambda c: open_shard(key, c, b"", io.BytesIO())),
         **_bundle_targets(lab, hospital),
@@ -172,6 +177,7 @@ def _bundle_targets(lab: Ring, hospital: Ring) -> dict[str, Target]:
     found = {
         "signed header": Target(peer.sent.header.content, peer.pull_header),
         "wrapped key": Target(canonical(peer.sent.bundle_key(lab)), peer.unwrap),
+        "wrapped notice": Target(Notice.of("Tune", "DataError", "so it is").content, peer.hear),
         "listing": Target(peer.listing, peer.look),
         PROVENANCE: _provenance(root / "plugged", lab),
     }

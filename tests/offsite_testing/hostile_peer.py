@@ -17,8 +17,8 @@ from offsite.errors import BundleError
 from offsite.events import Monitor
 from offsite.exchange import WHOLE, Books, Mailbox, Outgoing, Reference, pull, push
 from offsite.exchange.shelf import envelope_name
-from offsite.sealing import Envelope, Header, Ring, write_envelope
-from offsite.sealing.envelope import WrappedKey
+from offsite.sealing import Envelope, Header, Ring, open_notice, write_envelope
+from offsite.sealing.envelope import WrappedKey, wrap
 from offsite.sealing.parts import canonical, digest_of, text_of
 from offsite.sealing.peers import Peers
 from offsite.sealing.primitives import encrypt, public_keyset, sign
@@ -84,6 +84,12 @@ class HostilePeer:
             fresh = replace(lab, books=Books(Path(scratch) / "books"))
             envelope = self._incoming(fresh)
             return pull(fresh, envelope, Path(scratch) / "out", WHOLE, _silent())
+
+    def hear(self, content: bytes) -> object:
+        """Let a notice say something else than notices do, seal and sign it, and let it be read."""
+        header = self.sent.header.model_copy(update={"kind": "notice", "shards": ()})
+        sealed = wrap(header, content, self.hospital, [self.lab.ring.public()])
+        return open_notice(sealed, self.lab.ring)
 
     def unwrap(self, content: bytes) -> object:
         """Wrap something else than a bundle's key, sign it, and let the lab unwrap it."""

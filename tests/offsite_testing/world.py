@@ -36,7 +36,8 @@ SETTINGS = Settings.model_validate_json(
     "exchange": {"uri": "s3://exchange", "endpoint": "https://minio:9000", "secret": "account"},
     "identity": {"secret": "keys", "passphrase": true},
     "bounds": {"peers": ["lab"], "readPrefixes": ["s3://private/data/", "s3://private/models"],
-               "exportPrefixes": ["s3://private/exports/"], "claims": ["datasets"]}
+               "exportPrefixes": ["s3://private/exports/"], "claims": ["datasets"]},
+    "notices": "None"
 }"""
 )
 TUNE: dict[str, Any] = {

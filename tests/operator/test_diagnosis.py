@@ -9,6 +9,7 @@ from offsite_operator.diagnosis import ended_because, trouble
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 GPU = "nvidia.com/gpu"
+NO_KEY = 'SetUp failed for volume "identity" : references non-existent secret key: ring.json'
 
 
 def pod(waiting: str = "", *, at: str = "2026-01-01T11:59:50Z", **status: Any) -> dict[str, Any]:
@@ -34,7 +35,8 @@ def event(reason: str, message: str) -> dict[str, str]:
         ([pod("InvalidImageName")], [], "ImagePullFailed", True, "r/i:1"),
         ([pod("CreateContainerConfigError")], [], "InvalidPod", True, "cannot start"),
         ([unschedulable("0/1: 1 Insufficient nvidia.com/gpu")], [], "Unschedulable", False, GPU),
-        ([pod()], [event("FailedMount", 'secret "keys" not found')], "FailedMount", False, "keys"),
+        ([pod()], [event("FailedMount", 'secret "keys" not found')], "FailedMount", False, "make"),
+        ([], [event("FailedMount", NO_KEY)], "FailedMount", False, "ring.json; add it to the"),
         ([], [event("FailedCreate", "exceeded quota: q")], "QuotaExceeded", False, "quota: q"),
         ([], [event("FailedToCreateHeadPod", "exceeded quota: q")], "QuotaExceeded", False, "q"),
         ([], [event("FailedCreate", "violates PodSecurity")], "InvalidPod", True, "not let in"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from offsite.sealing import Ring
+from offsite.sealing import Notice, Ring, write_notice
 from offsite.sealing.envelope import Grant, Header, write_envelope
 from offsite.sealing.parts import canonical, now
 from offsite.sealing.primitives import STREAM, new_keyset
@@ -33,10 +33,10 @@ def pinned(ring: Ring, peer: Peer | None = None) -> Peer:
     return replace(fresh, status=status)
 
 
-def send(
-    folder: Path, sender: Ring, recipient: Ring, name: str, sequence: int = 1, **more: object
-) -> str:
-    header = Header.model_validate(
+def header_of(
+    sender: Ring, recipient: Ring, name: str, sequence: int = 1, **more: object
+) -> Header:
+    return Header.model_validate(
         {
             "bundle": f"{sequence:032x}",
             "name": name,
@@ -50,6 +50,12 @@ def send(
             **more,
         }
     )
+
+
+def send(
+    folder: Path, sender: Ring, recipient: Ring, name: str, sequence: int = 1, **more: object
+) -> str:
+    header = header_of(sender, recipient, name, sequence, **more)
     key = None if header.kind == "tombstone" else new_keyset(STREAM)
     envelope = write_envelope(header, key, sender, [recipient.public()])
     digest = envelope.digest.removeprefix("sha256:")
@@ -68,6 +74,24 @@ def test_the_newest_envelope_is_found(tmp_path: Path) -> None:
     send(tmp_path, LAB, HOSPITAL, "question", 1)
     digest = send(tmp_path, LAB, HOSPITAL, "question", 2)
     assert tune(tmp_path) == Found(digest, "question", 2, None)
+
+
+def test_a_notice_that_the_bundle_failed_is_found_until_it_has_come(tmp_path: Path) -> None:
+    header = header_of(LAB, HOSPITAL, "question", kind="notice")
+    notice = write_notice(header, Notice.of("Distill", "DataError", ""), LAB, HOSPITAL.public())
+    place = FolderStore(tmp_path)
+    place.put("lab/hospital/question/notice", notice.content)
+    found = tune(tmp_path)
+    assert isinstance(found, NotYet)
+    assert found.notice == notice.digest
+    place.put("lab/hospital/question/notice", notice.content.replace(b"lab", b"bal"))
+    assert tune(tmp_path) == replace(found, notice=None)
+    # a store that puts it where an envelope belongs has put nothing there
+    digest = notice.digest.removeprefix("sha256:")
+    place.put(f"lab/hospital/question/1/envelope-{digest}", notice.content)
+    refused = tune(tmp_path)
+    assert isinstance(refused, Refused)
+    assert "is the envelope of lab/hospital/question, not of this place" in refused.message
 
 
 def test_a_named_envelope_is_found(tmp_path: Path) -> None:

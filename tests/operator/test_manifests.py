@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from offsite_operator.children import new_child
 from offsite_operator.names import child_name
 from offsite_operator.observed import Engine
 from offsite_operator.plan import Plan
+from offsite_operator.rayjob import RAY_VERSION
 from offsite_operator.settings import Private
 from offsite_testing.world import (
     DIGEST,
@@ -29,6 +31,8 @@ STEPS: list[tuple[Any, Engine]] = [
     ("Work", "Job"),
     ("Work", "RayJob"),
     ("Publish", "Job"),
+    ("Hear", "Job"),
+    ("Tell", "Job"),
 ]
 ON_CLAIM = SETTINGS.model_copy(update={"private": Private(uri="pvc://home/offsite")})
 
@@ -47,6 +51,7 @@ def plan(step: Any = "Work", engine: Engine = "Job", **changes: Any) -> Plan:
         engine=engine,
         envelope=DIGEST,
         sequence=3,
+        reason="DataError" if step == "Tell" else None,
     )
     return replace(made, **changes)
 
@@ -55,13 +60,16 @@ def templates(described: Plan) -> list[dict[str, Any]]:
     spec = new_child(described).child["spec"]
     if described.engine == "Job":
         return [spec["template"]]
-    return [spec["submitterPodTemplate"], spec["rayClusterSpec"]["headGroupSpec"]["template"]]
+    ray = spec["rayClusterSpec"]
+    groups = [ray["headGroupSpec"], *ray.get("workerGroupSpecs", [])]
+    return [spec["submitterPodTemplate"], *(group["template"] for group in groups)]
 
 
 @pytest.mark.parametrize(("step", "engine"), STEPS)
 @pytest.mark.parametrize("settings", [SETTINGS, ON_CLAIM], ids=["s3", "claim"])
 def test_pods_are_restricted_and_have_no_token(step: Any, engine: Engine, settings: Any) -> None:
-    for template in templates(plan(step, engine, settings=settings)):
+    described = plan(step, engine, settings=settings, spec={"resources": {"workers": 3}})
+    for template in templates(described):
         pod = template["spec"]
         assert pod["automountServiceAccountToken"] is False
         assert pod["securityContext"]["runAsNonRoot"] is True
@@ -99,6 +107,24 @@ def test_pods_that_train_see_no_keys_and_no_exchange(engine: Engine) -> None:
     assert "reach-exchange" not in text
 
 
+@pytest.mark.parametrize("step", ["Hear", "Tell"])
+@pytest.mark.parametrize("settings", [SETTINGS, ON_CLAIM], ids=["s3", "claim"])
+def test_errands_see_keys_and_exchange_and_no_private_store(step: str, settings: Any) -> None:
+    described = plan(step, settings=settings)
+    assert secrets(described) == {
+        "keys": ["ring.json", "passphrase"],
+        "account": ["credentials.json"],
+    }
+    (template,) = templates(described)
+    labels = template["metadata"]["labels"]
+    assert "offsite-tuning.dev/reach-exchange" in labels
+    assert "offsite-tuning.dev/reach-private" not in labels
+    assert "PRIVATE" not in json.dumps(template)
+    assert all("persistentVolumeClaim" not in each for each in template["spec"]["volumes"])
+    job = new_child(described).child["spec"]
+    assert (job["backoffLimit"], job["activeDeadlineSeconds"]) == (2, 600)
+
+
 @pytest.mark.parametrize("step", ["Open", "Publish"])
 def test_small_steps_see_keys_and_exchange(step: str) -> None:
     assert secrets(plan(step)) == {
@@ -131,6 +157,14 @@ def test_the_task_says_what_the_step_may_know(step: Any) -> None:
     assert (task.public is None, task.exchange is None) == (step == "Work", step == "Work")
     assert task.sequence == (3 if step == "Publish" else None)
     assert task.max_kept_blocks == 0.8
+    assert task.jobs is None
+
+
+def test_the_last_step_knows_which_jobs_there_are() -> None:
+    for step in ("Open", "Work", "Publish"):
+        child = new_child(plan(step, jobs=frozenset({UID, "another"})))
+        task = Task.model_validate_json(child.task["data"]["task.json"])
+        assert task.jobs == ((UID, "another") if step == "Publish" else None)
 
 
 def task_name(child: Any) -> str:
@@ -170,6 +204,8 @@ def test_claims_are_mounted_where_they_are_needed() -> None:
     same = PLUG_IN["plugIn"] | {"model": "pvc://home/tiny"}
     described_same = plan(content=PLUG_IN, spec={"plugIn": same}, settings=ON_CLAIM)
     assert mounts(described_same) == {"/private": False, "/mnt/claims/home": True}
+    opens = replace(described, step="Open")
+    assert mounts(opens) == {"/private": False, "/mnt/claims/out": True}
     publishes = replace(described, step="Publish")
     assert mounts(publishes) == {"/private": False, "/mnt/claims/out": False}
 
@@ -205,6 +241,34 @@ def test_a_rayjob_leaves_attempts_to_us() -> None:
     assert "command" not in head
 
 
+def test_ray_asks_for_a_token_and_takes_it_from_kuberay() -> None:
+    spec = new_child(plan("Work", "RayJob")).child["spec"]
+    assert spec["rayClusterSpec"]["authOptions"] == {"mode": "token"}
+    for template in templates(plan("Work", "RayJob")):
+        # what stands there KubeRay leaves as it is
+        names = {each["name"] for each in template["spec"]["containers"][0]["env"]}
+        assert not names & {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}
+
+
+def test_the_version_of_ray_is_that_of_the_runtime_image() -> None:
+    locked = (Path(__file__).parents[2] / "requirements/runtime.txt").read_text(encoding="utf-8")
+    assert f"\nray=={RAY_VERSION} " in locked
+
+
+def test_workers_beside_the_head_get_what_it_gets() -> None:
+    asked = {"workers": 3, "gpusPerWorker": 1, "cpusPerWorker": 2}
+    described = plan("Work", "RayJob", spec={"resources": asked})
+    ray = new_child(described).child["spec"]["rayClusterSpec"]
+    (group,) = ray["workerGroupSpecs"]
+    assert {group[name] for name in ("replicas", "minReplicas", "maxReplicas")} == {2}
+    (head,) = ray["headGroupSpec"]["template"]["spec"]["containers"]
+    (worker,) = group["template"]["spec"]["containers"]
+    same = ("image", "resources", "env", "volumeMounts", "securityContext")
+    assert {name: worker[name] for name in same} == {name: head[name] for name in same}
+    assert "8265" not in str(worker["livenessProbe"])  # of the head alone
+    assert "workerGroupSpecs" not in new_child(plan()).child["spec"]
+
+
 def test_only_what_reads_a_model_reaches_the_hub() -> None:
     open_hub = SETTINGS.model_copy(update={"model_hub": True})
     described = plan(content=DISTILL, settings=open_hub)
@@ -222,7 +286,7 @@ def test_only_what_reads_a_model_reaches_the_hub() -> None:
 
 @pytest.mark.parametrize("job", ["a", "7-days", "x" * 63, "a" + "-b" * 31])
 def test_names_are_short_and_say_whose_they_are(job: str) -> None:
-    name = child_name(job, UID, 1234, "Publish")
+    name = child_name(job, UID, "1234", "Publish")
     assert len(name) <= 47
     assert name.endswith("-0f3c5a-1234-p")
     assert name[0].isalpha()

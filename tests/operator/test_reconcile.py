@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -21,6 +22,7 @@ from offsite_operator.observed import (
     Unreachable,
 )
 from offsite_operator.reconcile import reconcile
+from offsite_operator.understanding import job_of
 from offsite_testing.world import DIGEST, DISTILL, PLUG_IN, START, TUNE, World, spec_of
 
 
@@ -146,11 +148,25 @@ def test_auto_takes_what_the_cluster_has() -> None:
     assert through(ray).newest.kind == "Job"
 
 
-def test_rayjob_waits_where_there_is_no_kuberay() -> None:
-    world = tune(runtime={"engine": "RayJob"})
+def test_a_spec_of_another_version_waits_and_says_so() -> None:
+    times = {"creationTimestamp": "2026-01-01T00:00:00Z", "resourceVersion": "1"}
+    found = {"metadata": {"name": "newer", "uid": "u", **times}, "spec": TUNE | {"fresh": 1}}
+    decision = reconcile(replace(tune().seen, job=job_of(found)))
+    assert decision.status is not None
+    accepted = next(c for c in decision.status.conditions if c.type == "Accepted")
+    assert (accepted.status, accepted.reason) == ("False", "InvalidSpec")
+    assert "fresh" in accepted.message
+    assert "upgrade the charts" in accepted.message
+
+
+@pytest.mark.parametrize("asks", [{"runtime": {"engine": "RayJob"}}, {"resources": {"workers": 2}}])
+def test_what_needs_ray_waits_where_there_is_no_kuberay(asks: dict[str, Any]) -> None:
+    world = tune(**asks)
     world.ray = False
     world.go()
     assert world.reason("Accepted") == "NoKubeRay"
+    world.ray = True
+    assert through(world, to="Work").newest.kind == "RayJob"
 
 
 @pytest.mark.parametrize(
@@ -295,11 +311,43 @@ def test_an_invalid_rayjob_is_not_tried_again() -> None:
     assert world.reason("Failed") == "InvalidPod"
 
 
-def test_a_child_that_is_gone_is_a_failed_attempt() -> None:
-    world = through(tune(), to="Work")
-    world.children.pop()
+@pytest.mark.parametrize("to", ["Open", "Work", "Publish"])
+@pytest.mark.parametrize("running", [False, True], ids=["starting", "running"])
+def test_a_child_that_is_gone_is_a_failed_attempt(to: str, running: bool) -> None:
+    world = through(tune(backoffLimit=3), to=to)
+    first = steps(world)
+    if running:
+        world.becomes(Phase.RUNNING)
+        world.go()
+    world.wait(3600)  # however long it was there
+    delays = []
+    for attempt in (2, 3, 4):
+        world.children.pop()
+        delays.append(world.go().again)
+        assert (world.reason("Running"), steps(world)) == ("BackOff", first[:-1])
+        assert "Lost" in world.message("Running")
+        world.wait(delays[-1] or 0)
+        world.go()
+        assert steps(world) == [*first[:-1], f"{attempt}-{to}"]
+        assert world.status.lost_time is None
+    assert delays == [10, 20, 40]
+    world.children.clear()
     world.go()
-    assert steps(world) == ["1-Open", "2-Work"]
+    assert world.reason("Failed") == "BackoffLimitExceeded"
+    world.change(retries=1)
+    world.go()
+    assert world.newest.attempt == 5
+
+
+def test_attempts_are_counted_although_their_children_are_gone() -> None:
+    world = through(tune(backoffLimit=1), to="Work")
+    for _ in range(2):
+        world.fails()
+        world.go()
+        del world.children[:-1]
+        world.wait(10)
+        world.go()
+    assert world.reason("Failed") == "BackoffLimitExceeded"
 
 
 @pytest.mark.parametrize("to", ["Open", "Work", "Publish"])

@@ -39,6 +39,7 @@ matchExpressions:
   "exchange" (include "offsite.store" .Values.exchange | fromJson)
   "identity" .Values.identity
   "bounds" .Values.bounds
+  "notices" .Values.notices
   "modelHub" .Values.egress.modelHub
   "checkpointSeconds" .Values.checkpointSeconds
   "resyncSeconds" .Values.resyncSeconds

@@ -1,20 +1,19 @@
-"""What the namespace has to have: rights, the release with its operator and Secrets, peers."""
+"""What the namespace has to have: rights, the operator, peers."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from offsite.errors import InputError
-from offsite_cli.cluster.errors import ClusterRefusal
 from offsite_cli.cluster.facts import Resource, name_of
 from offsite_cli.cluster.findings import Finding
 from offsite_cli.cluster.jobs import GROUP, list_peers
-from offsite_cli.cluster.release import settings_of
+from offsite_cli.cluster.release import INSTALL, settings_of
 
 if TYPE_CHECKING:
     from offsite_cli.cluster.api import Api
 
 _LEVEL = "pod-security.kubernetes.io/enforce"
-_RELEASE = "helm upgrade --install offsite charts/offsite"
+_MAKE_PEER = "offsite peers manifest FILE | kubectl apply -f -"
 _REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _NEEDED = {
     "submit jobs": ("create", GROUP, "offsitejobs", ""),
@@ -59,7 +58,7 @@ def operator(api: "Api") -> Iterator[Finding]:
         found = api.get(api.path("apis/apps/v1", "deployments", "offsite-operator"))
     except InputError:
         told = f"no operator is in {api.namespace}: jobs stay as they are"
-        yield Finding("operator", "fail", told, f"install the release: {_RELEASE}")
+        yield Finding("operator", "fail", told, f"install the release: {INSTALL}")
         return
     yield operator_of(found)
 
@@ -73,31 +72,13 @@ def operator_of(deployment: Resource) -> Finding:
     return Finding("operator", "fail", f"not ready ({image})", remedy)
 
 
-def secrets(api: "Api") -> Iterator[Finding]:
-    """Check that the Secrets are there which the release names. Their content stays unread."""
-    settings = settings_of(api)
-    if settings is None:
-        told = "ConfigMap offsite-settings is missing, or not of this release"
-        yield Finding("secrets", "fail", told, f"install the release: {_RELEASE}")
-        return
-    for use, name in secrets_of(settings):
-        yield _secret(api, use, name)
-
-
-def secrets_of(settings: dict[str, Any]) -> list[tuple[str, str]]:
-    """List the Secrets that the settings name, each with its use."""
-    uses = ("identity", "exchange", "private")
-    named = [(use, (settings.get(use) or {}).get("secret")) for use in uses]
-    return [(use, name) for use, name in named if name]
-
-
 def peers(api: "Api") -> Iterator[Finding]:
-    """Check that the other organizations' keys are taken."""
+    """Check that the other organizations' keys are taken, and that jobs may name them."""
     found = list_peers(api)
     if not found:
-        remedy = "offsite peers manifest FILE | kubectl apply -f -"
-        yield Finding("peers", "warn", f"no OffsitePeer is in {api.namespace}", remedy)
+        yield Finding("peers", "warn", f"no OffsitePeer is in {api.namespace}", _MAKE_PEER)
     yield from map(peer_of, found)
+    yield from peers_allowed(settings_of(api) or {}, [name_of(peer) for peer in found])
 
 
 def peer_of(peer: Resource) -> Finding:
@@ -116,6 +97,19 @@ def peer_of(peer: Resource) -> Finding:
     return Finding("peers", "fail", told)
 
 
+def peers_allowed(settings: dict[str, Any], names: list[str]) -> Iterator[Finding]:
+    """Compare the peers that are there with those that the release lets jobs name."""
+    allowed: list[str] = (settings.get("bounds") or {}).get("peers") or []
+    for name in names:
+        if not any(_matches(name, each) for each in allowed):
+            told = f"jobs may not name {name}: bounds.peers has {', '.join(allowed) or 'nobody'}"
+            yield Finding("peers", "warn", told, "add it there, in the values of the release")
+    for each in allowed:
+        if not each.endswith("*") and each not in names:
+            told = f"bounds.peers has {each}, which is not here"
+            yield Finding("peers", "warn", told, _MAKE_PEER)
+
+
 def stores(_api: "Api") -> Iterator[Finding]:
     """Say what cannot be seen from here."""
     told = (
@@ -132,22 +126,15 @@ def _allowed(api: "Api", verb: str, group: str, resource: str, subresource: str)
     return bool(api.create(_REVIEW, {**review, "spec": asked})["status"]["allowed"])
 
 
-def _secret(api: "Api", use: str, name: str) -> Finding:
-    try:
-        api.metadata(api.path("api/v1", "secrets", name))
-    except InputError:
-        remedy = f"make it, or name another one in the values of the release ({use}.secret)"
-        return Finding("secrets", "fail", f"there is no Secret {name} ({use})", remedy)
-    except ClusterRefusal:
-        return Finding("secrets", "warn", f"you may not look whether {name} ({use}) is there")
-    return Finding("secrets", "ok", f"{name} ({use}) is there; what it holds was not read")
+def _matches(name: str, allowed: str) -> bool:
+    """Compare as the operator does: a `*` at the end stands for anything."""
+    return name.startswith(allowed[:-1]) if allowed.endswith("*") else name == allowed
 
 
 CHECKS = {
     "namespace": namespace,
     "rights": rights,
     "operator": operator,
-    "secrets": secrets,
     "peers": peers,
     "stores": stores,
 }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from offsite.errors import InputError
-from offsite_cli.cluster import checks_of_cluster, checks_of_namespace
+from offsite_cli.cluster import checks_of_cluster, checks_of_namespace, checks_of_secrets
 from offsite_cli.cluster.access import Target, connect
 from offsite_cli.cluster.errors import ClusterError, ClusterRefusal, ClusterUnreachable
 from offsite_cli.cluster.findings import Finding, exit_code
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 Check = Callable[["Api"], Iterator[Finding]]
 
-_CHECKS: dict[str, Check] = {**checks_of_cluster.CHECKS, **checks_of_namespace.CHECKS}
+_CHECKS: dict[str, Check] = {
+    **checks_of_cluster.CHECKS,
+    **checks_of_namespace.CHECKS,
+    **checks_of_secrets.CHECKS,
+}
 
 
 @grouped

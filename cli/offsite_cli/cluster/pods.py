@@ -23,7 +23,7 @@ def attempt_of(pod: Resource) -> int:
 
 
 def step_of(pod: Resource) -> str:
-    """Read which step a pod is of: open, work or publish."""
+    """Read which step a pod is of: open, work or publish; or hear or tell, about a failure."""
     return str(pod["metadata"]["labels"].get(f"{GROUP}/step", "work"))
 
 

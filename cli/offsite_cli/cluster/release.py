@@ -8,6 +8,8 @@ from offsite.errors import InputError
 if TYPE_CHECKING:
     from offsite_cli.cluster.api import Api
 
+INSTALL = "helm upgrade --install offsite charts/offsite"
+
 
 def settings_of(api: "Api") -> dict[str, Any] | None:
     """Read the settings that the release gave to its operator; None: there is no such release.

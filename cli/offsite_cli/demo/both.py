@@ -81,6 +81,7 @@ def fine_tune(
     nn.Module.to(model, torch.float32)  # small steps are lost in bfloat16
     examples = encode(read_rows(train), loaded.tokenizer, recipe.block_size).examples
     fit(
+        (model,),
         dict(model.requires_grad_(True).named_parameters()),
         Shuffled(examples, recipe.batch_size, seed),
         partial(lm_loss, model),

@@ -1,0 +1,141 @@
+"""Training on several workers: each has a part of every batch, and DDP or FSDP does the rest.
+
+Of FSDP the blocks are the units. Embeddings and head, which nobody trains, are whole in every
+worker, and so is the model while it is loaded, healed and saved.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn.parallel import DistributedDataParallel
+from transformers import PreTrainedModel
+
+from offsite.layers import Batch, blocks, device, workers
+
+Sharding = Literal["DDP", "FSDP"]
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A training run, as this worker sees it."""
+
+    trained: Mapping[str, nn.Parameter]
+    """What is trained, by name; of FSDP a shard of each, whose `copy_` takes `scattered` values."""
+    loss_of: Callable[[Batch], Tensor]
+    """This worker's part of the loss; its gradients are averaged over all workers."""
+    measure: Callable[[Callable[[], float]], float]
+    """Calls what runs the models without gradients, in all workers alike."""
+
+
+@contextmanager
+def spread(
+    models: Sequence[PreTrainedModel],
+    trained: Mapping[str, nn.Parameter],
+    loss_of: Callable[[Batch], Tensor],
+    sharding: Sharding,
+) -> Iterator[Spread]:
+    """Spread the training of parameters of some models over all workers, of which each calls this.
+
+    When the `with` block ends without an error, the parameters have the values that they were
+    trained to, whole, in every worker.
+    """
+    if workers() == 1:
+        yield Spread(trained, loss_of, _call)
+    elif sharding == "DDP":
+        replica = DistributedDataParallel(_Models(models), forward_sync_buffers=False)
+        yield Spread(trained, lambda batch: replica(loss_of, batch), _call)
+    else:
+        with _sharded(models, trained) as (root, shards):
+            yield Spread(shards, lambda batch: root(loss_of, batch), root)
+
+
+def gathered(tensor: Tensor) -> Tensor:
+    """Make a tensor of its shards, which lie in all workers; of one that is whole, itself."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def scattered(tensor: Tensor, like: Tensor) -> Tensor:
+    """Take this worker's shard of a whole tensor, if `like`, which has its shape, is one."""
+    if not isinstance(like, DTensor) or tensor.shape != like.shape:
+        return tensor
+    return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)
+
+
+def _call(compute: Callable[[], float]) -> float:
+    return compute()
+
+
+class _Models(nn.Module):
+    """Runs what is to be computed with its models as a forward pass, which torch's wrappers see."""
+
+    def __init__(self, models: Sequence[PreTrainedModel]) -> None:
+        super().__init__()
+        self.models = nn.ModuleList(models)
+
+    def forward(self, compute: Callable[..., Made], *arguments: Any) -> Made:
+        return compute(*arguments)
+
+
+@contextmanager
+def _sharded(
+    models: Sequence[PreTrainedModel], trained: Mapping[str, nn.Parameter]
+) -> Iterator[tuple[nn.Module, dict[str, nn.Parameter]]]:
+    """Put sharded copies into the blocks' places, and the blocks aside: into host memory."""
+    stacks = [blocks(model) for model in models]
+    originals = [list(stack) for stack in stacks]
+    names = {id(parameter): name for name, parameter in trained.items()}
+    shards: dict[str, nn.Parameter] = {}
+    mesh = init_device_mesh(device().type, (workers(),))
+    with _aside([block for stack in originals for block in stack]):
+        try:
+            for stack, blocks_of_it in zip(stacks, originals, strict=True):
+                for place, block in enumerate(blocks_of_it):
+                    stack[place] = shard = _shard(block, mesh)
+                    for path, parameter in block.named_parameters():
+                        if name := names.get(id(parameter)):
+                            shards[name] = shard.get_parameter(path)
+            root = _Models(models)
+            whole = {each for each in root.parameters() if not isinstance(each, DTensor)}
+            fully_shard(root, mesh=mesh, ignored_params=whole)
+            yield root, shards
+        finally:
+            for stack, blocks_of_it in zip(stacks, originals, strict=True):
+                for place, block in enumerate(blocks_of_it):
+                    stack[place] = block
+        for name, parameter in trained.items():
+            parameter.data = gathered(shards[name].detach()).to(parameter.device)
+
+
+def _shard(block: nn.Module, mesh: DeviceMesh) -> nn.Module:
+    own = {id(each): nn.Parameter(each.detach(), each.requires_grad) for each in block.parameters()}
+    shard = copy.deepcopy(block, own)
+    fully_shard(shard, mesh=mesh, reshard_after_forward=True)
+    return shard
+
+
+@contextmanager
+def _aside(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Keep parameters in host memory meanwhile; tensors that share their memory go on to do so."""
+    parameters = {each for module in modules for each in module.parameters()}
+    where = device()
+    _move(parameters, torch.device("cpu"))
+    yield
+    _move(parameters, where)
+
+
+def _move(parameters: set[nn.Parameter], where: torch.device) -> None:
+    moved: dict[int, Tensor] = {}
+    for parameter in parameters:
+        place = parameter.data_ptr()
+        if place not in moved:
+            moved[place] = parameter.detach().to(where)
+        parameter.data = moved[place]

@@ -1,0 +1,69 @@
+"""Telling a peer that a stage failed for good, and hearing what it tells, with keys at hand."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from offsite.errors import NotSentError, OffsiteError
+from offsite.events import Event, Monitor, failure
+from offsite.exchange import Failed, Mailbox, tell
+from offsite.sealing import Disclosure, Notice, open_notice
+from offsite.steps.pod import Pod, wanted
+from offsite.steps.workspace import Workspace
+
+
+@contextmanager
+def telling(
+    space: Workspace, answers: str | None, mailbox: Mailbox, monitor: Monitor
+) -> Iterator[None]:
+    """Tell the peer, as far as its party wants it, if the `with` block fails for good.
+
+    Args:
+        answers: the envelope that the job opens.
+    """
+    try:
+        yield
+    except Exception as error:  # whatever it is: the peer waits for what does not come
+        ended = failure(error)
+        if space.party.notices is not Disclosure.NONE and not ended["retryable"]:
+            try:
+                tell(mailbox, _failed(space, answers, ended))
+            except OffsiteError as untold:
+                monitor.log(f"{space.spec.peer} could not be told that it failed: {untold}")
+        raise
+
+
+def _failed(space: Workspace, answers: str | None, ended: Event) -> Failed:
+    message = space.party.notices.of(ended["message"])
+    notice = Notice.of(space.spec.stage, ended["reason"], message)
+    return Failed(space.spec.peer, space.name, secrets.token_hex(16), notice, parent=answers)
+
+
+def run_tell(pod: Pod, monitor: Monitor) -> None:
+    """Tell the peer that a job failed, as its task says, if it was not told before.
+
+    Raises:
+        StorageError: the exchange did not take it.
+    """
+    task, spec = pod.task, pod.task.job.spec
+    assert task.reason is not None, "the task was checked"
+    notice = Notice.of(spec.stage, task.reason, task.message)
+    name, job = task.job.metadata.name, task.uid
+    failed = Failed(spec.peer, name, job, notice, round=task.attempt, parent=task.envelope)
+    if not tell(pod.mailbox(), failed):
+        monitor.log(f"{spec.peer} was told so before")
+
+
+def run_hear(pod: Pod, monitor: Monitor) -> None:
+    """Open the notice that the operator found, and tell what it says.
+
+    Raises:
+        NotSentError: it is gone, or another one is there.
+        BundleError: it says what no notice says.
+    """
+    task, mailbox = pod.task, pod.mailbox()
+    notice = mailbox.inbox.notice(task.job.spec.peer, wanted(task.job.spec))
+    if notice is None or notice.digest != task.envelope:
+        raise NotSentError(f"the notice {task.envelope} is gone; a newer one is read by itself")
+    told = open_notice(notice, mailbox.ring)
+    monitor.emit({"event": "notice", **told.wire(), "message": told.said(notice.header)})

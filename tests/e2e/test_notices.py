@@ -1,0 +1,66 @@
+"""A stage that fails for good: whoever waits for its result hears why, and waits on."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from cluster.access import Cluster
+from cluster.killing import kill
+from cluster.minio import running_minio
+from cluster.namespaces import Namespace
+from cluster.organizations import Organization, settle
+from cluster.parties import introduce
+from cluster.stages import distill, tune
+from offsite.resources import JobStatus
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+
+HEARD = "lab says that its Distill question failed on"
+
+
+@pytest.fixture(scope="module")
+def parties(
+    crds: Cluster,
+    new_module_space: Callable[[str], Namespace],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[Organization, Organization]]:
+    """Two organizations at one exchange."""
+    folder = tmp_path_factory.mktemp("parties")
+    with running_minio(new_module_space("minio")) as minio:
+        spaces = {name: new_module_space(name) for name in ("lab", "hospital")}
+        lab, hospital = introduce(minio, spaces, folder)
+        for party, peer in ((lab, hospital), (hospital, lab)):
+            settle(party, peer, minio, folder / f"of-{party.id}")
+        yield Organization(lab), Organization(hospital)
+
+
+def is_in(state: str) -> Callable[[JobStatus], bool]:
+    return lambda status: status.state == state
+
+
+def said(status: JobStatus) -> str:
+    """Read what a job says of the bundle that it waits for."""
+    return next((c.message for c in status.conditions if c.type == "Accepted"), "")
+
+
+def test_a_job_hears_why_what_it_waits_for_failed_and_takes_what_a_retry_sends(
+    parties: tuple[Organization, Organization],
+) -> None:
+    lab, hospital = parties
+    hospital.submit("answer", tune("question", steps=4))
+    hospital.reaches("answer", lambda status: "the job begins when it has come" in said(status))
+    lab.submit("question", distill(steps=3000, backoffLimit=0))
+    kill(lab.space, lab.running("question", "work"), "offsite run")
+    failed = lab.reaches("question", is_in("Failed"))
+    status = hospital.reaches("answer", lambda status: HEARD in said(status))
+    assert said(status).endswith(" UTC: BackoffLimitExceeded")
+    assert (status.state, status.attempts) == ("Pending", None)
+    assert HEARD in hospital.space.events("answer")
+    assert lab.status("question") == failed
+    for organization, name, errand in ((lab, "question", "tell"), (hospital, "answer", "hear")):
+        (pod,) = organization.pods(name, errand)
+        assert pod["status"]["phase"] == "Succeeded"
+    lab.change("question", retries=1)
+    lab.reaches("question", is_in("Complete"), 600)
+    assert hospital.reaches("answer", is_in("Complete"), 600).attempts == 1
+    assert len(lab.pods("question", "tell")) == 1

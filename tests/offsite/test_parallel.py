@@ -1,0 +1,157 @@
+"""Several workers make what one makes, but for rounding, however they share the model."""
+
+import copy
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.multiprocessing.spawn import spawn
+
+from offsite.data import Example
+from offsite.distill import Weights, distill, own_middle
+from offsite.emulator import drop_layers
+from offsite.errors import InterruptedStage
+from offsite.evaluate import mean_loss
+from offsite.layers import freeze, leads
+from offsite.parallel import Sharding
+from offsite.train import Checkpoints, Plan
+from offsite.tune import tune
+from offsite_testing.core import DROPPED, BatchAt, drawn, silent, some_tokens, stopped_at
+from offsite_testing.tiny import tiny_model
+
+pytestmark = pytest.mark.timeout(600)
+
+STEPS, ROWS = 6, 5
+"""Rows that no number of workers below divides."""
+VALIDATION = [Example(tuple(row)) for row in some_tokens(7, seed=50).tolist()]
+RTOL = 1e-4
+"""In float32: rounding alone, which Adam makes much of where a gradient is almost zero."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training in a folder of its own, as each worker does it."""
+
+    folder: Path
+    sharding: Sharding = "DDP"
+    stops_at: int | None = None
+    rows: int = ROWS
+
+    def plan(self, rate: float, **more: Any) -> Plan:
+        return Plan(steps=STEPS, learning_rate=rate, seed=3, sharding=self.sharding, **more)
+
+    def surroundings(self) -> tuple[BatchAt, dict[str, Any]]:
+        batch_at, monitor = drawn(rows=self.rows), silent()
+        if self.stops_at is not None:
+            batch_at, monitor = stopped_at(self.stops_at, batch_at)
+        checkpoints = Checkpoints(self.folder / "checkpoint.safetensors", seconds=0.0)
+        return batch_at, {"checkpoints": checkpoints, "monitor": monitor}
+
+    def tune(self, method: str = "LoRA") -> dict[str, Tensor]:
+        """Tune, and score the model when it is tuned."""
+        model = copy.deepcopy(drop_layers(tiny_model("llama"), DROPPED))
+        batch_at, around = self.surroundings()
+        places = DROPPED.ends if method == "Blocks" else range(len(DROPPED.kept))
+        changes = tune(
+            model,
+            places,
+            batch_at,
+            self.plan(5e-3, validate_every=2),
+            method=method,
+            rank=4,
+            validation=VALIDATION,
+            **around,
+        )
+        return changes | {"loss": torch.tensor(mean_loss(model, VALIDATION, silent()))}
+
+    def distill(self) -> dict[str, Tensor]:
+        """Distill; give the emulator's middle."""
+        model = freeze(tiny_model("llama"))
+        emulator = drop_layers(model, DROPPED)
+        batch_at, around = self.surroundings()
+        plan = self.plan(1e-3)
+        distill(model, emulator, DROPPED, batch_at, plan, Weights(), **around)
+        return {name: value.detach() for name, value in own_middle(emulator, DROPPED).items()}
+
+
+Work = Callable[[Run], dict[str, Tensor]]
+FORMS: dict[str, Work] = {
+    "LoRA": Run.tune,
+    "Blocks": partial(Run.tune, method="Blocks"),
+    "distill": Run.distill,
+}
+
+
+def worker(rank: int, workers: int, port: int, form: str, runs: list[Run]) -> None:
+    """Do some runs, one after another, as one of several workers."""
+    here = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
+    os.environ |= here | {"RANK": str(rank), "WORLD_SIZE": str(workers)}
+    in_float32(pytest.MonkeyPatch())
+    dist.init_process_group("gloo")
+    for run in runs:
+        try:
+            made = FORMS[form](run)
+        except InterruptedStage:
+            continue
+        if leads():
+            save_file({k: v.contiguous() for k, v in made.items()}, run.folder / "made")
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("offsite.layers.hardware._multiplies_bfloat16", lambda kind: False)
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    in_float32(monkeypatch)
+
+
+def together(workers: int, form: str, *runs: Run) -> None:
+    """Do runs with several workers."""
+    for run in runs:
+        run.folder.mkdir(exist_ok=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    spawn(worker, (workers, port, form, list(runs)), nprocs=workers)
+
+
+def differs(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
+    """Find the largest difference of a tensor, as a share of its norm."""
+    assert one.keys() == other.keys()
+    return max(float((one[k] - other[k]).norm() / other[k].norm()) for k in one)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_workers_make_what_one_makes(form: str, tmp_path: Path) -> None:
+    alone = Run(tmp_path / "alone")
+    alone.folder.mkdir()
+    wanted = FORMS[form](alone)
+    runs = [Run(tmp_path / sharding, sharding) for sharding in ("DDP", "FSDP")]
+    together(2, form, *runs)
+    for run in runs:
+        assert differs(load_file(run.folder / "made"), wanted) < RTOL
+
+
+@pytest.mark.parametrize("sharding", ["DDP", "FSDP"])
+def test_a_run_goes_on_with_other_workers(sharding: Sharding, tmp_path: Path) -> None:
+    """Also where there are more workers than sequences."""
+    straight, run = Run(tmp_path / "straight", rows=2), Run(tmp_path / "run", sharding, rows=2)
+    straight.folder.mkdir()
+    wanted = straight.tune()
+    together(2, "LoRA", Run(run.folder, sharding, stops_at=3, rows=2))
+    assert not (run.folder / "made").exists()
+    together(3, "LoRA", run)
+    assert differs(load_file(run.folder / "made"), wanted) < RTOL

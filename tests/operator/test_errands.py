@@ -1,0 +1,268 @@
+"""What is decided about a stage that failed: whom to tell, what to hear, and nothing else."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from offsite.sealing import Disclosure
+from offsite_operator.children import NewChild
+from offsite_operator.observed import Found, NotYet, Phase, Rejection
+from offsite_operator.story import story
+from offsite_testing.world import DIGEST, DISTILL, PLUG_IN, SETTINGS, TUNE, World, spec_of
+
+NOTICE = "sha256:" + "c" * 64
+
+
+def world(disclosed: Disclosure = Disclosure.REASON, **changes: Any) -> World:
+    chosen = SETTINGS.model_copy(update={"notices": disclosed})
+    return World(spec_of(changes.pop("content", TUNE), **changes), settings=chosen)
+
+
+def fail(job: World, to: str = "Work", reason: str = "DataError") -> World:
+    """Let a step fail for good."""
+    job.go()
+    while job.newest.step != to:
+        job.succeeds()
+        job.go()
+    job.fails(reason, retryable=False)
+    job.do(job.decide())
+    return job
+
+
+def task(created: NewChild | None) -> Any:
+    assert created is not None
+    return json.loads(created.task["data"]["task.json"])
+
+
+def errands(job: World) -> list[str]:
+    return [child.name for child in job.children if child.step in ("Hear", "Tell")]
+
+
+@pytest.mark.parametrize("content", [DISTILL, TUNE, PLUG_IN], ids=lambda each: str(each["stage"]))
+def test_the_peer_is_told_once_that_a_job_failed(content: Any) -> None:
+    job = fail(world(content=content))
+    told = task(job.decide().create)
+    assert (told["step"], told["attempt"], told["reason"]) == ("Tell", 1, "DataError")
+    assert told["message"] == ""
+    assert told.get("envelope") == (None if content is DISTILL else DIGEST)
+    job.go()
+    assert errands(job) == ["tune-1-0f3c5a-1-t"]
+    before = job.status
+    for end in (job.succeeds, job.fails):
+        end()
+        assert job.go().idle
+        assert job.status == before
+    assert len(errands(job)) == 1
+
+
+def test_as_much_is_told_as_the_policy_allows() -> None:
+    told = task(fail(world(Disclosure.MESSAGE)).decide().create)
+    assert (told["reason"], told["message"]) == ("DataError", "so it is")
+    job = fail(world(Disclosure.NONE))
+    job.go()
+    assert errands(job) == []
+
+
+def test_what_was_given_up_after_many_attempts_is_told() -> None:
+    job = world(backoffLimit=0)
+    job.go()
+    job.fails()
+    job.go()
+    assert task_reason(job) == "BackoffLimitExceeded"
+
+
+def task_reason(job: World) -> str:
+    job.children = [child for child in job.children if child.step != "Tell"]
+    reason: str = task(job.decide().create)["reason"]
+    return reason
+
+
+def test_nothing_is_told_of_what_was_cancelled_or_never_accepted() -> None:
+    cancelled = world()
+    cancelled.go()
+    cancelled.change(cancel=True)
+    refused, forbidden = world(), world(peer="clinic")
+    refused.incoming = NotYet("none there")
+    refused.go()
+    refused.change(cancel=True)
+    for job in (cancelled, refused, forbidden):
+        job.go()
+        job.sweep()
+        job.go()
+        assert errands(job) == []
+        assert job.reason("Failed") in ("Cancelled", "NotAllowed")
+
+
+def test_what_failed_long_ago_is_not_told() -> None:
+    job = fail(world())
+    job.wait(3601)
+    assert job.go().idle
+    assert errands(job) == []
+
+
+@pytest.mark.parametrize("change", ["no peer", "not ready", "rejected"])
+def test_what_keeps_it_from_being_told_is_waited_out(change: str) -> None:
+    job = fail(world())
+    peer = job.peer
+    assert peer is not None
+    if change == "rejected":
+        job.rejection = Rejection(403, "exceeded quota")
+    else:
+        job.peer = None if change == "no peer" else replace(peer, public="others")
+    assert job.go().idle
+    assert errands(job) == []
+    job.peer, job.rejection = peer, None
+    job.go()
+    assert len(errands(job)) == 1
+
+
+def test_each_round_of_a_job_is_told() -> None:
+    job = fail(world())
+    job.go()
+    job.succeeds()
+    job.change(retries=1)
+    fail(job, "Open", "BundleError").go()
+    assert errands(job) == ["tune-1-0f3c5a-1-t", "tune-1-0f3c5a-2-t"]
+    assert job.status.attempts == 2
+
+
+def test_a_retry_does_not_wait_for_it() -> None:
+    job = fail(world())
+    job.go()
+    assert job.newest.active
+    job.change(retries=1)
+    job.go()
+    assert [child.step for child in job.children if child.active] == ["Tell", "Open"]
+
+
+def test_a_job_is_not_deleted_before_its_peer_was_told() -> None:
+    job = fail(world(ttlSecondsAfterFinished=0))
+    job.go()
+    assert not job.deleted
+    assert len(errands(job)) == 1
+    assert job.decide().again == 15
+    job.fails()
+    job.do(job.decide())
+    assert job.deleted
+
+
+def waiting(notice: str = NOTICE) -> World:
+    job = world()
+    job.incoming = NotYet("none there", notice)
+    job.go()
+    return job
+
+
+def says(text: str) -> dict[str, Any]:
+    return {"notice": {"event": "notice", "reason": "DataError", "message": text}}
+
+
+def test_a_job_that_waits_hears_why_and_waits_on() -> None:
+    job = waiting()
+    assert errands(job) == ["tune-1-0f3c5a-cccccccc-h"]
+    assert job.message("Accepted") == "none there"
+    job.becomes(Phase.RUNNING)
+    job.go()
+    assert job.message("Accepted") == "none there"
+    before = job.status
+    job.succeeds(**says("lab says that its Distill question failed"))
+    job.go()
+    assert job.reason("Accepted") == "WaitingForBundle"
+    assert job.message("Accepted") == "none there; lab says that its Distill question failed"
+    (told,) = story(before, job.status)
+    assert (told.type, told.message) == ("Warning", job.message("Accepted"))
+    assert job.status.state == "Pending"
+    job.incoming = Found(DIGEST, "question", 1, None)
+    job.go()
+    assert job.newest.step == "Open"
+    assert job.status.attempts == 1
+
+
+def test_the_notice_that_was_found_is_pinned() -> None:
+    job = world()
+    job.incoming = NotYet("none there", NOTICE)
+    heard = task(job.decide().create)
+    assert (heard["step"], heard["envelope"]) == ("Hear", NOTICE)
+
+
+def test_what_cannot_be_heard_is_told_and_waited_on() -> None:
+    job = waiting()
+    job.fails("BundleError", retryable=False)
+    assert job.go().idle
+    said = "lab says that it failed, and tune-1-0f3c5a-cccccccc-h could not read why"
+    assert job.message("Accepted") == f"none there; {said}"
+    assert job.status.state == "Pending"
+    job.incoming = NotYet("none there")
+    job.go()
+    assert job.message("Accepted") == "none there"
+
+
+def test_a_newer_notice_is_heard_and_a_flood_of_them_is_not() -> None:
+    job = waiting()
+    for number in range(20):
+        job.succeeds(**says(f"number {number}"))
+        job.incoming = NotYet("none there", f"sha256:{number:02}" + "d" * 62)
+        job.go()
+    assert len(errands(job)) == 8
+    assert job.message("Accepted") == "none there"
+
+
+def test_a_child_that_is_not_taken_keeps_no_job_from_waiting() -> None:
+    job = world()
+    job.incoming, job.rejection = NotYet("none there", NOTICE), Rejection(403, "exceeded quota")
+    job.go()
+    assert job.reason("Accepted") == "WaitingForBundle"
+    assert errands(job) == []
+
+
+def test_what_is_suspended_or_cancelled_hears_nothing() -> None:
+    for change in ({"suspend": True}, {"cancel": True}):
+        job = waiting()
+        job.change(**change)
+        job.go()
+        assert not any(child.active for child in job.children)
+
+
+WHAT = st.sampled_from(["runs", "succeeds", "fails", "retry", "cancel", "sweep", "notice", "found"])
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(WHAT, st.integers(0, 5), st.integers(0, 400)), max_size=30))
+def test_whatever_happens_errands_change_no_verdict(happenings: list[Any]) -> None:
+    job = world()
+    job.incoming = NotYet("none there")
+    for what, parts, seconds in happenings:
+        verdict = job.status if job.status.state in ("Complete", "Failed") else None
+        errand = bool(job.children) and job.newest.step in ("Hear", "Tell")
+        happen(job, what)
+        job.do(job.decide(), up_to=parts)  # it may be cut off anywhere
+        job.go()
+        assert sum(c.active for c in job.children if c.step not in ("Hear", "Tell")) <= 1
+        assert len(set(errands(job))) == len(errands(job))
+        if verdict and errand and what in ("runs", "succeeds", "fails", "notice", "found"):
+            assert job.status == verdict
+        job.wait(seconds)
+
+
+def happen(job: World, what: str) -> None:
+    live = bool(job.children) and job.newest.active
+    if what == "notice":
+        job.incoming = NotYet("none there", NOTICE)
+    elif what == "found":
+        job.incoming = Found(DIGEST, "question", 1, None)
+    elif what == "retry":
+        job.change(retries=job.spec.retries + 1, cancel=False)
+    elif what == "cancel":
+        job.change(cancel=True)
+    elif what == "sweep":
+        job.sweep()
+    elif live:
+        {
+            "runs": lambda: job.becomes(Phase.RUNNING),
+            "succeeds": job.succeeds,
+            "fails": job.fails,
+        }[what]()
