@@ -6,10 +6,10 @@ CRDS := charts/offsite-crds/templates
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check fix generate test e2e cluster cluster-down chaos fuzz demo bench lock
+.PHONY: help setup check fix generate test e2e cluster cluster-down chaos fuzz demo bench bench-cluster lock
 
 help:  ## list the targets
-	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
 
 setup: .venv/.synced  ## make .venv from the locked requirements (PYTHON=python3.12 picks another Python)
 
@@ -52,6 +52,9 @@ demo: setup  ## three stages, two parties, one real model, on this machine
 bench: setup  ## speed and memory as ratios to a plain loop
 	$(BIN)/python bench/run.py $(ARGS)
 	PYTHONPATH=tests $(BIN)/python bench/exchange.py
+
+bench-cluster: setup  ## what the operator costs in time and memory (ARGS="--rounds 1"), on such a Kubernetes
+	PYTHONPATH=tests:bench $(BIN)/python -m on_cluster $(ARGS)
 
 lock: $(UV)  ## resolve requirements/*.txt again (LOCK=--upgrade takes newer versions)
 	$(COMPILE) $(LOCK) pyproject.toml --extra dev --output-file requirements/dev.txt

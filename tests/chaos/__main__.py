@@ -14,10 +14,11 @@ from dataclasses import dataclass
 
 from chaos.blows import Blow, blows
 from chaos.crowd import CROWD, crowd
-from chaos.scene import Scene, set_up
+from chaos.struck import exchange_both
 from cluster.access import reached_cluster
 from cluster.organizations import Organization
 from cluster.processes import wait_for
+from cluster.scene import Scene, set_up
 
 _PATIENCE = 900.0
 _TO_CLEAN_UP = 180.0
@@ -57,6 +58,7 @@ def main() -> int:
         rows.append(row)
 
     with reached_cluster(f"chaos-{secrets.token_hex(3)}") as cluster, set_up(cluster) as scene:
+        exchange_both(scene)
         print(_ROW.format("what was done", "ended", "attempts", "after", "right?"), flush=True)
         for number, blow in enumerate(chosen):
             tell(timed(blow.title, lambda b=blow, n=number: struck(scene, b, f"struck-{n}")))  # type: ignore[misc]

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 
-from chaos.scene import Scene, job_of
+from chaos.struck import job_of
 from cluster.killing import kill
 from cluster.organizations import OPERATORS, Organization
+from cluster.scene import Scene
 from cluster.stages import Spec
 
 Strike = Callable[[Scene, Organization, str], None]

@@ -1,6 +1,6 @@
 """Many jobs at once, in little room."""
 
-from chaos.scene import Scene
+from cluster.scene import Scene
 from cluster.stages import distill
 
 CROWD = "many jobs under a quota of three running"

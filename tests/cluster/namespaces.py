@@ -64,4 +64,4 @@ def new_namespace(cluster: Cluster, kind: str, **labels: str) -> Iterator[Namesp
         space.wait("create", "serviceaccount/default")
         yield space
     finally:
-        cluster.kubectl("delete", "namespace", name, "--ignore-not-found", "--timeout=120s")
+        cluster.kubectl("delete", "namespace", name, "--ignore-not-found", "--timeout=300s")

@@ -1,9 +1,10 @@
 """An organization on a cluster as its administrators set it up: keys, store, chart, model, text."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from cluster.helm import install
@@ -26,7 +27,6 @@ NONE = "localhost/none:1"
 OPERATORS = "--selector=app.kubernetes.io/name=offsite"
 """Of a namespace's pods its operator's."""
 _GROUP = "offsite-tuning.dev"
-_KIND = {"apiVersion": f"{_GROUP}/v1alpha1", "kind": "OffsiteJob"}
 _CHILDREN = ("jobs", "rayjobs.ray.io", "rayclusters.ray.io", "pods", "configmaps", "services")
 
 
@@ -43,7 +43,11 @@ class Organization:
 
     def submit(self, name: str, spec: dict[str, Any]) -> None:
         """Create an OffsiteJob."""
-        self.space.apply(_KIND | {"metadata": {"name": name}, "spec": spec})
+        self.submit_all({name: spec})
+
+    def submit_all(self, specs: Mapping[str, dict[str, Any]]) -> None:
+        """Create OffsiteJobs, by their names, in one call."""
+        self.space.apply(*(offsite_job(name, spec) for name, spec in specs.items()))
 
     def change(self, name: str, **spec: Any) -> None:
         """Change the spec of an OffsiteJob."""
@@ -119,27 +123,39 @@ class Organization:
         return [line for line in told.split() if line.partition("/")[2].startswith(f"{name}-")]
 
 
+def offsite_job(name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """Describe an OffsiteJob."""
+    kind = {"apiVersion": f"{_GROUP}/v1alpha1", "kind": "OffsiteJob"}
+    return kind | {"metadata": {"name": name}, "spec": spec}
+
+
 def _runs(pod: Any) -> bool:
     statuses = pod["status"].get("containerStatuses", [])
     return bool(statuses) and all("running" in each["state"] for each in statuses)
 
 
-def settle(party: Party, peer: Party, minio: MinioPod, folder: Path, **more: Values) -> None:
+def settle(party: Party, peer: Party, minio: MinioPod, **more: Any) -> None:
     """Set an organization up: its claim with a model and a text, its operator, its peer.
 
     Args:
-        folder: for what is copied to the claim.
         more: of the values of its chart.
     """
-    save_tiny(folder / "own/model")
-    (folder / "own/text.txt").write_text(f"{WORDS}\n" * 200, encoding="utf-8")
-    _fill(party.space, folder / "own")
+    give(party.space)
     install(party.space, "offsite", "offsite", _values(party, peer, minio) | more, "--wait")
     public = canonical(peer.ring.public().wire()).decode()
     kind = {"apiVersion": "offsite-tuning.dev/v1alpha1", "kind": "OffsitePeer"}
     spec = {"id": peer.id, "public": public}
     party.space.apply(kind | {"metadata": {"name": peer.id}, "spec": spec})
     party.space.wait("condition=Ready", f"offsitepeer/{peer.id}")
+
+
+def give(space: Namespace) -> None:
+    """Make a claim with a model and a text, the same ones each time."""
+    with TemporaryDirectory() as folder:
+        own = Path(folder) / "own"
+        save_tiny(own / "model")
+        (own / "text.txt").write_text(f"{WORDS}\n" * 200, encoding="utf-8")
+        _fill(space, own)
 
 
 def _values(party: Party, peer: Party, minio: MinioPod) -> Values:

@@ -4,9 +4,9 @@ from typing import Any
 
 from cluster.organizations import MODEL, TEXT
 
-NEEDS = {"cpusPerWorker": 1, "memoryPerWorker": "1Gi"}
-"""What a pod that trains gets."""
 Spec = dict[str, Any]
+NEEDS: Spec = {"cpusPerWorker": 1, "memoryPerWorker": "1Gi"}
+"""What a pod that trains gets."""
 
 
 def distill(*, steps: int = 0, **more: Any) -> Spec:

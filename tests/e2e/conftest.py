@@ -10,14 +10,13 @@ import pytest
 from cluster import kuberay as ray
 from cluster.access import KUBECONFIG, Cluster, reached_cluster
 from cluster.addons import GPU
-from cluster.helm import install
 from cluster.minio import MinioPod, running_minio
 from cluster.namespaces import Namespace, new_namespace
 from cluster.parties import Party, introduce
 from cluster.reports import report
+from cluster.scene import install_crds
 
 _SPACES = pytest.StashKey[list[Namespace]]()
-_ADOPTING = ("--wait", "--take-ownership", "--force-conflicts")
 
 
 @pytest.fixture(scope="session")
@@ -30,8 +29,7 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def crds(cluster: Cluster) -> Cluster:
     """A cluster that has the kinds OffsiteJob and OffsitePeer, as the tutorial installs them."""
-    # what another run left there without Helm is Helm's from now on
-    install(Namespace(cluster, "default"), "offsite-crds", "offsite-crds", {}, *_ADOPTING)
+    install_crds(cluster)
     return cluster
 
 

@@ -49,7 +49,7 @@ def lab(
     with running_minio(new_module_space("minio")) as minio:
         spaces = {name: new_module_space(name) for name in ("lab", "hospital")}
         party, peer = introduce(minio, spaces, folder)
-        settle(party, peer, minio, folder)
+        settle(party, peer, minio)
         yield Organization(party)
 
 

@@ -30,7 +30,7 @@ def parties(
         spaces = {name: new_module_space(name) for name in ("lab", "hospital")}
         lab, hospital = introduce(minio, spaces, folder)
         for party, peer in ((lab, hospital), (hospital, lab)):
-            settle(party, peer, minio, folder / f"of-{party.id}")
+            settle(party, peer, minio)
         yield Organization(lab), Organization(hospital)
 
 

@@ -1,0 +1,1 @@
+"""`make bench-cluster`: what the platform costs on a Kubernetes; see `__main__`."""
