@@ -2,7 +2,7 @@
 
 A party writes below `<self>/` and reads there, and below `<peer>/<self>/` of each peer that it was
 granted. Patterns end in `/*`, so that `lab` is not the beginning of `lab2`. A party's reader, its
-operator's account, lists the same, reads envelopes and notices alone, and writes nothing.
+operator's account, lists the same, reads the envelopes alone, and writes nothing.
 
 On a MinIO a grant is a policy of its own, attached to the account beside the one of its own folder.
 The server attaches and detaches each without a look at the others, so that two administrators at
@@ -20,8 +20,8 @@ Policy = dict[str, Any]
 """A policy document, as JSON."""
 
 _OWN = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
-_SIGNED = ("*/*/envelope-*", "*/notice")
-"""Below a sender and a recipient: `<name>/<sequence>/envelope-<sha256>`, `<name>/notice`."""
+_ENVELOPES = ("*/*/envelope-*", "*/notice")
+"""Below a sender and a recipient: `<name>/<sequence>/envelope-<sha256>`, and `<name>/notice`."""
 _ACCOUNTS = ["admin:CreateServiceAccount", "admin:CreateUser", "admin:UpdateServiceAccount"]
 
 
@@ -31,8 +31,7 @@ def policy_of(bucket: str, party: str, peers: Iterable[str], reader: bool = Fals
     reads = [_reads(bucket, inboxes, reader)] if inboxes else []
     lists = _lists(bucket, [f"{party}/", *inboxes])
     if reader:
-        sent = _reads(bucket, [f"{party}/*/"], reader)
-        return _policy(sent, *reads, lists)
+        return _policy(_reads(bucket, [f"{party}/*/"], reader), *reads, lists)
     own = _statement("Allow", _OWN, [_arn(bucket, f"/{party}/*")])
     # to MinIO, who may delete may delete versions, unless told otherwise
     versions = _statement("Deny", ["s3:DeleteObjectVersion"], [_arn(bucket, "/*")])
@@ -61,8 +60,8 @@ def _policy(*statements: Policy) -> Policy:
 
 
 def _reads(bucket: str, folders: list[str], reader: bool) -> Policy:
-    keys = [f"/{folder}{what}" for folder in folders for what in (_SIGNED if reader else ("*",))]
-    return _statement("Allow", ["s3:GetObject"], [_arn(bucket, key) for key in keys])
+    patterns = [each + end for each in folders for end in (_ENVELOPES if reader else ("*",))]
+    return _statement("Allow", ["s3:GetObject"], [_arn(bucket, f"/{each}") for each in patterns])
 
 
 def _lists(bucket: str, folders: list[str]) -> Policy:

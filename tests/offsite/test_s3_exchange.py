@@ -205,6 +205,9 @@ def test_an_operator_sees_what_came_and_no_shard(exchange: Exchange, tmp_path: P
     witness = open_witness(tmp_path / LAB / "home", URI, environ)
     found = [each.header.name for each in witness.envelopes() if isinstance(each, Envelope)]
     assert {f"seen-{LAB}", f"seen-{HOSPITAL}"} <= set(found)
+    notice = Notice.of("Tune", "BundleError", "")
+    tell(homes[HOSPITAL], Failed(LAB, "to-come", "job", notice))
+    assert reader.inbox.notice(HOSPITAL, "to-come") is not None
     with pytest.raises(NotAllowedError):
         pull(reader, came, tmp_path / "out", WHOLE, silent())
     with pytest.raises(NotAllowedError):
