@@ -118,8 +118,8 @@ def test_a_job_is_tuned_without_ray(done: dict[str, Any], spaces: dict[str, Name
 def test_workers_on_ray_agree_with_one(done: dict[str, Any], spaces: dict[str, Namespace]) -> None:
     """The same stage in two pods, of which each trains a part of every block."""
     space, made = spaces["hospital"], done["coding-adapter"]
-    asked = {**made["spec"]["resources"], "workers": 2, "sharding": "FSDP"}
-    spec = {**made["spec"], "resources": asked}
+    asked = {"workers": 2, "sharding": "FSDP", "memoryPerWorker": "4Gi"}
+    spec = {**made["spec"], "resources": made["spec"]["resources"] | asked}
     kind = {key: made[key] for key in ("apiVersion", "kind")}
     with overcommitted(space, "offsite-tuning.dev/ray"):
         space.apply({**kind, "metadata": {"name": "two-workers"}, "spec": spec})
