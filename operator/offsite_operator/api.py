@@ -183,8 +183,8 @@ class Api:
 def as_yaml(body: Object) -> bytes:
     """Write JSON that is YAML, too, whatever text is in it, as what a stage told or a peer.
 
-    YAML knows no escapes of halves of a character, by which JSON writes an emoji, breaks lines where
-    JSON does not, and has no place for some characters at all.
+    YAML knows no escapes of halves of a character, by which JSON writes an emoji, breaks lines
+    where JSON does not, and has no place for some characters at all.
     """
     return _NOT_IN_YAML.sub("\ufffd", json.dumps(body, ensure_ascii=False)).encode()
 
