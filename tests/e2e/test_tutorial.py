@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,8 @@ def test_two_pods_train_together(done: dict[str, Any], spaces: dict[str, Namespa
     """A few steps of the same stage, of which each pod has a part of every block."""
     space, made = spaces["hospital"], done["coding-adapter"]
     asked = {"workers": 2, "sharding": "FSDP", "memoryPerWorker": "4Gi"}
-    spec = {**made["spec"], "resources": made["spec"]["resources"] | asked}
+    spec = deepcopy(made["spec"])
+    spec["resources"] |= asked
     spec["tune"]["training"]["steps"] = 5
     kind = {key: made[key] for key in ("apiVersion", "kind")}
     with overcommitted(space, "offsite-tuning.dev/ray"):
