@@ -10,13 +10,14 @@ import typer
 
 from offsite.bundle import (
     AdapterFacts,
-    Manifest,
+    admit_emulator,
     check_emulator,
-    check_files,
+    check_whole,
     read_manifest,
 )
 from offsite.errors import BundleError, InputError, OffsiteError
 from offsite.exchange import (
+    WHOLE,
     Checks,
     Mailbox,
     Outgoing,
@@ -58,8 +59,8 @@ def push_(
     secret = asked(home)
     with monitored(output) as monitor:
         mailbox = _open(home, exchange, secret)
+        check_whole(folder)
         manifest, digest = read_manifest(folder)
-        check_files(folder, manifest.files)
         recipient = mailbox.peers.get(peer).id
         if (manifest.made_by, manifest.made_for) != (mailbox.id, recipient):
             raise BundleError(
@@ -88,18 +89,11 @@ def pull_(
             raise InputError(f"{folder} is there already; name another folder")
         mailbox = _open(home, exchange, secret)
         envelope = mailbox.incoming(peer, Reference.parse(name))
-        checks = Checks(lambda manifest: None, _check)
+        # what an adapter may hold is for plug-in to say, by the record of its emulator
+        emulator = envelope.header.kind == "emulator"
+        checks = Checks(admit_emulator, check_emulator) if emulator else WHOLE
         manifest = pull(mailbox, envelope, folder.resolve(), checks, monitor)
         monitor.artifact(manifest.name, envelope.digest, folder.resolve().as_uri(), manifest.size)
-
-
-def _check(folder: Path) -> Manifest:
-    manifest, _ = read_manifest(folder)
-    if manifest.facts.kind == "emulator":
-        return check_emulator(folder)
-    # what an adapter may hold is for plug-in to say, by the record of its emulator
-    check_files(folder, manifest.files)
-    return manifest
 
 
 @app.command("list")

@@ -51,37 +51,70 @@ def grant(
         Path | None,
         typer.Option(help="A folder for the credentials of new accounts: PARTY.json each."),
     ] = None,
+    reader: Annotated[
+        bool,
+        typer.Option(
+            "--reader",
+            help="Make an account for PARTY's operator, too: it reads envelopes, and no more.",
+        ),
+    ] = False,
     reissue: Annotated[
         bool,
-        typer.Option("--reissue", help="Give PARTY's account a new secret key; the old one ends."),
+        typer.Option(
+            "--reissue",
+            help="Give PARTY's account a new secret key, with --reader its reader's, too; "
+            "the old one ends.",
+        ),
     ] = False,
 ) -> None:
     """Let a party read what others send to it. An account that is missing is made.
 
-    A grant is one way: for both, grant twice. Where the store has no admin API of MinIO, the
-    policy is printed, for its administrator to set.
+    A grant is one way: for both, grant twice. Of two administrators who make one account at the
+    same time, the later one's credentials count: --reissue makes others. Where the store has no
+    admin API of MinIO, the policy is printed, for its administrator to set.
     """
-    _refuse_nothing(peers, reissue, "--reissue")
+    _refuse_nothing(peers, reissue or reader, "--reader or --reissue")
     admin = _admin(bucket)
     if reissue:
-        if credentials is None:
-            raise InputError("name a folder for the new credentials: --credentials")
-        written = admin.reissue(party, credentials)
-        print(f"{written} holds the new credentials of {party}; hand it over in private")
-    if peers:
-        _grant(admin, party, peers, credentials)
+        _reissue(admin, party, credentials, reader)
+    try:
+        _grant(admin, party, peers or [], credentials)
+        if reader and not reissue:
+            _told(admin.add_reader(party, credentials))
+    except NoAdminError as error:
+        _print_policies(error, admin.store.bucket, party, peers or [], reader)
+
+
+def _reissue(admin: ExchangeAdmin, party: str, credentials: Path | None, reader: bool) -> None:
+    if credentials is None:
+        raise InputError("name a folder for the new credentials: --credentials")
+    for each in (False, True) if reader else (False,):
+        written = admin.reissue(party, credentials, each)
+        whose = f"the reader of {party}" if each else party
+        print(f"{written} holds the new credentials of {whose}; hand it over in private")
 
 
 def _grant(admin: ExchangeAdmin, party: str, peers: list[str], credentials: Path | None) -> None:
-    try:
-        written = [path for peer in peers for path in admin.grant(party, peer, credentials)]
-    except NoAdminError as error:
-        say(f"{error}; the policy of {party}, with all that it may read:")
-        print(json.dumps(policy_of(admin.store.bucket, party, peers), indent=2))
-        return
-    for path in written:
+    _told(*(path for peer in peers for path in admin.grant(party, peer, credentials)))
+    if peers:
+        print(f"{party} may read what {', '.join(peers)} sends to it")
+
+
+def _told(*written: Path | None) -> None:
+    for path in filter(None, written):
         print(f"{path} holds the credentials of a new account; hand it over in private")
-    print(f"{party} may read what {', '.join(peers)} sends to it")
+
+
+def _print_policies(
+    error: NoAdminError, bucket: str, party: str, peers: list[str], reader: bool
+) -> None:
+    said = f"{error}; the policy of"
+    if peers:
+        say(f"{said} {party}, with all that it may read:")
+        print(json.dumps(policy_of(bucket, party, peers), indent=2))
+    if reader:
+        say(f"{said} the reader of {party}, with all that it may read:")
+        print(json.dumps(policy_of(bucket, party, peers, reader=True), indent=2))
 
 
 @app.command("revoke")
@@ -91,7 +124,7 @@ def revoke(
     peers: Peers = None,
     remove: Annotated[
         bool,
-        typer.Option("--remove", help="Remove PARTY's account, and all that it was granted."),
+        typer.Option("--remove", help="Remove PARTY's accounts, and all that they were granted."),
     ] = False,
 ) -> None:
     """Let a party read no more of what others send to it. What it read already it keeps."""
@@ -149,8 +182,9 @@ def _document(bucket: str, facts: BucketFacts, accounts: list[Account]) -> dict[
         "bucket": asdict(facts),
         "accounts": [
             {
-                "party": account.party,
-                "account": account.name,
+                "party": account.principal.party,
+                "account": account.principal.name,
+                "reader": account.principal.reader,
                 "status": account.status,
                 "readsFrom": account.reads_from,
                 "policyChanged": account.changed,
@@ -173,9 +207,10 @@ def _described(facts: BucketFacts) -> list[str]:
 
 def _line(account: Account) -> str:
     peers = ", ".join(account.reads_from) or "nobody"
-    remarks = [f"reads from {peers}", account.status]
+    reads = "reads envelopes from" if account.principal.reader else "reads from"
+    remarks = [f"{reads} {peers}", account.status]
     if account.changed:
         remarks.append("POLICY CHANGED BY HAND (grant anew)")
     if account.other_policies:
         remarks.append(f"OTHER POLICIES: {', '.join(account.other_policies)}")
-    return f"{account.party} ({account.name}): {'; '.join(remarks)}"
+    return f"{account.principal} ({account.principal.name}): {'; '.join(remarks)}"

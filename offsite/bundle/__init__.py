@@ -6,8 +6,8 @@ hold keys do without it.
 """
 
 from offsite.bundle.adapter import ADAPTER, admit_adapter, check_adapter
-from offsite.bundle.emulator import admit_emulator, check_contents, check_emulator
-from offsite.bundle.files import check_files
+from offsite.bundle.emulator import admit_emulator, check_emulator
+from offsite.bundle.files import check_whole
 from offsite.bundle.manifest import (
     MANIFEST,
     AdapterFacts,
@@ -34,10 +34,9 @@ __all__ = [
     "admit_adapter",
     "admit_emulator",
     "check_adapter",
-    "check_contents",
     "check_emulator",
-    "check_files",
     "check_plugged_in",
+    "check_whole",
     "is_plain",
     "read_manifest",
     "strip_companions",

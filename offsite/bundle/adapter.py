@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import safe_open
 
-from offsite.bundle.files import check_files, check_names, compare, headers
+from offsite.bundle.files import check_names, compare, headers
 from offsite.bundle.manifest import AdapterFacts, Manifest, read_manifest
 from offsite.bundle.record import EmulatorRecord
 from offsite.errors import BundleError
@@ -30,15 +30,17 @@ def admit_adapter(manifest: Manifest, record: EmulatorRecord) -> None:
 
 
 def check_adapter(folder: Path, record: EmulatorRecord) -> Manifest:
-    """Check a returned adapter against the owner's record of the emulator that it answers.
+    """Check a returned adapter that is whole (`check_whole`) against the owner's record.
+
+    Args:
+        record: of the emulator that it answers.
 
     Raises:
-        BundleError: it is damaged, answers another bundle, comes from somebody else, or holds
-            anything that the record does not allow.
+        BundleError: it answers another bundle, comes from somebody else, or holds anything that the
+            record does not allow.
     """
     manifest, _ = read_manifest(folder)
     facts = _adapter_facts(manifest, record)
-    check_files(folder, manifest.files)
     expected = record.expected(facts.method, facts.scope, facts.rank)
     path = folder / ADAPTER
     found = {name: (shape, dtype) for name, shape, dtype in headers(path)}

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from offsite.bundle.files import check_files, check_names, compare, headers
+from offsite.bundle.files import check_names, compare, headers
 from offsite.bundle.manifest import (
     MANIFEST,
     EmulatorFacts,
@@ -53,23 +53,10 @@ def admit_emulator(manifest: Manifest) -> None:
 
 
 def check_emulator(folder: Path) -> Manifest:
-    """Check a whole emulator bundle that somebody sent; give its manifest.
+    """Check what an emulator bundle holds that is whole (`check_whole`); give its manifest.
 
-    Whether its numbers are finite, and its tokenizer its own, shows when it is loaded.
-
-    Raises:
-        BundleError: the first thing that is wrong, with the file it is in.
-    """
-    manifest, _ = read_manifest(folder)
-    _check_kind(manifest)
-    check_files(folder, manifest.files)
-    return check_contents(folder)
-
-
-def check_contents(folder: Path) -> Manifest:
-    """Check what an emulator bundle holds, but not that its files are those of its manifest.
-
-    Its sender asks this too: what no receiver would open is better not sent.
+    Its sender asks this too: what no receiver would open is better not sent. Whether its numbers
+    are finite, and its tokenizer its own, shows when it is loaded.
 
     Raises:
         BundleError: the first thing that is wrong, with the file it is in.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from offsite.bundle.manifest import MANIFEST, FileEntry, Manifest, file_digest
+from offsite.bundle.manifest import MANIFEST, FileEntry, Manifest, file_digest, read_manifest
 from offsite.errors import BundleError
 
 Kind = tuple[tuple[int, ...], str]
@@ -25,12 +25,33 @@ def check_names(manifest: Manifest, allowed: Callable[[str], bool]) -> None:
             )
 
 
-def check_files(folder: Path, files: Mapping[str, FileEntry], listing: str = MANIFEST) -> None:
-    """Check that a folder holds the files of its manifest, byte for byte, and nothing else.
+def check_whole(folder: Path, digest: Callable[[Path], str] = file_digest) -> Manifest:
+    """Check that a bundle is its manifest's, byte for byte; give the manifest.
+
+    Args:
+        digest: gives the SHA-256 of a file, in hex.
+
+    Raises:
+        BundleError: there is no manifest, or a file is missing, damaged, unknown, or no regular
+            file.
+    """
+    manifest, _ = read_manifest(folder)
+    check_files(folder, manifest.files, digest=digest)
+    return manifest
+
+
+def check_files(
+    folder: Path,
+    files: Mapping[str, FileEntry],
+    listing: str = MANIFEST,
+    digest: Callable[[Path], str] = file_digest,
+) -> None:
+    """Check that a folder holds the files that it should, byte for byte, and nothing else.
 
     Args:
         files: what there should be.
         listing: the file that says so, which is not among them.
+        digest: gives the SHA-256 of a file, in hex.
 
     Raises:
         BundleError: a file is missing, damaged, unknown, or no regular file.
@@ -45,7 +66,7 @@ def check_files(folder: Path, files: Mapping[str, FileEntry], listing: str = MAN
         if name not in present:
             raise BundleError(f"{folder} lacks the file {name!r}")
         path = present[name]
-        if path.stat().st_size != entry.size or file_digest(path) != entry.sha256:
+        if path.stat().st_size != entry.size or digest(path) != entry.sha256:
             raise BundleError(f"{path} is not the file of {listing}: it was damaged or changed")
 
 

@@ -4,11 +4,12 @@ from offsite.exchange.books import Books
 from offsite.exchange.chain import Witness
 from offsite.exchange.mailbox import Inbox, Mailbox, Reference, Sent
 from offsite.exchange.notices import Failed, retract, tell
-from offsite.exchange.receiving import Checks, pull
+from offsite.exchange.receiving import WHOLE, Checks, pull
 from offsite.exchange.sending import Outgoing, push, withdraw
 from offsite.exchange.shelf import prefix_of
 
 __all__ = [
+    "WHOLE",
     "Books",
     "Checks",
     "Failed",

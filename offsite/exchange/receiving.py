@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from offsite.bundle import MANIFEST, Manifest, read_manifest
+from offsite.bundle import MANIFEST, Manifest, check_whole, read_manifest
 from offsite.errors import BundleError, NotFoundError
 from offsite.events import Monitor
+from offsite.exchange.digests import Digests
 from offsite.exchange.landing import Landing, landing
 from offsite.exchange.mailbox import Mailbox
 from offsite.exchange.sending import files_of
@@ -26,8 +27,12 @@ class Checks:
 
     admit: Callable[[Manifest], None]
     """Looks at the manifest before anything else is fetched."""
-    check: Callable[[Path], Manifest]
-    """Looks at everything that came out."""
+    check: Callable[[Path], object]
+    """Looks at what came out, whose files are those of the manifest, byte for byte."""
+
+
+WHOLE = Checks(lambda manifest: None, lambda folder: None)
+"""Nothing but what is checked of every bundle: that it is the one that was sent, and whole."""
 
 
 def pull(
@@ -53,14 +58,15 @@ def pull(
     prefix = f"{prefix_of(header.sender, header.recipient, header.name)}{header.sequence}/"
     task = partial(_get_and_open, mailbox.store, prefix, key, header.bundle)
     with landing(target, envelope, mailbox.scratch) as place:
-        _open_all(task, header.shards, place, checks.admit, monitor)
-        manifest = checks.check(place.folder)
+        digests = _open_all(task, header.shards, place, checks.admit, monitor)
+        manifest = check_whole(place.folder, digests.of)
         told = (manifest.name, manifest.made_by, manifest.made_for, manifest.facts.kind)
         if told != (header.name, header.sender, header.recipient, header.kind):
             raise BundleError(
                 f"the bundle {header.name} of {header.sender} for {header.recipient} says that it "
                 f"is {told[0]} of {told[1]} for {told[2]}"
             )
+        checks.check(place.folder)
         mailbox.books.accept(header.sender, header.name, header.sequence, envelope.digest)
     return manifest
 
@@ -74,7 +80,8 @@ def _open_all(
     place: Landing,
     admit: Callable[[Manifest], None],
     monitor: Monitor,
-) -> None:
+) -> Digests:
+    """Open what is not there yet, the manifest first; give the digests of the files."""
     tracker = monitor.track("fetch and open", len(shards), start=len(place.done))
 
     def note(shard: Shard) -> None:
@@ -94,9 +101,12 @@ def _open_all(
     for name, entry in manifest.files.items():
         with (place.folder / name).open("ab") as file:
             file.truncate(entry.size)
+    digests = Digests(paths, [shard for shard in rest if shard.sha256 in place.done])
     jobs = [(shard, paths[shard.file]) for shard in rest if shard.sha256 not in place.done]
     for shard in in_workers(task, jobs, sum(shard.size for shard, _ in jobs)):
         note(shard)
+        digests.add(shard)
+    return digests
 
 
 def _places(manifest: Manifest, shards: Sequence[Shard], folder: Path) -> dict[int, Path]:

@@ -90,6 +90,8 @@ def push(
 def withdraw(mailbox: Mailbox, peer: str, name: str) -> Sent:
     """Take a bundle back: publish a signed tombstone, and delete every shard.
 
+    What a push sent that never came to its envelope is taken back, too.
+
     Raises:
         InputError: the peer is not pinned, or was sent no such bundle.
         StorageError: the store did not take it.
@@ -97,7 +99,7 @@ def withdraw(mailbox: Mailbox, peer: str, name: str) -> Sent:
     ring, job = mailbox.peers.get(peer), secrets.token_hex(16)
     with _alone(mailbox, ring, name) as journal:
         shelf = mailbox.outgoing(ring, name)
-        if not shelf.envelopes:
+        if not (shelf.envelopes or shelf.shards):
             raise InputError(f"{mailbox.id} has sent {ring.id} no {name}; see offsite bundles list")
         journal.unlink(missing_ok=True)
         sequence = mailbox.books.allot(ring.id, name, job)

@@ -16,7 +16,8 @@ from offsite.sealing import SHARD_SIZE
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_MOST = 4
+_WORKERS = 4
+"""On few cores, too: while some seal or open, others keep the link busy."""
 
 
 def in_workers(
@@ -34,9 +35,11 @@ def in_workers(
     if size <= SHARD_SIZE:
         yield from map(task, items)
         return
-    count = min(_MOST, os.cpu_count() or 1, len(items))
+    count = min(_WORKERS, len(items))
     # no fork: threads of this process (torch has some) could hold locks
     context = multiprocessing.get_context("forkserver")
+    # what they need is imported once, by the server that they are forked from
+    context.set_forkserver_preload(["offsite.exchange"])
     pool = ProcessPoolExecutor(count, context, initializer=_follow_parent)
     try:
         # no more than are worked on: what is done when this is left is lost

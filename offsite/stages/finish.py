@@ -16,7 +16,7 @@ from offsite.bundle import (
     EmulatorFacts,
     EmulatorRecord,
     Origin,
-    check_contents,
+    check_emulator,
     is_plain,
     read_manifest,
     strip_companions,
@@ -46,7 +46,7 @@ def finish_emulator(
 
     write_whole(space.folder / DRAFT, canonical(draft.wire()))
     fields = {"architecture": family(made.model).architecture, "dtype": str(made.dtype)[6:]}
-    _finish(space, fill, {**fields, "facts": facts}, check_contents)
+    _finish(space, fill, {**fields, "facts": facts}, check_emulator)
 
 
 def finish_adapter(

@@ -7,7 +7,6 @@ from pathlib import Path
 from offsite.api import JobSpec
 from offsite.bundle import (
     EmulatorRecord,
-    Manifest,
     admit_adapter,
     admit_emulator,
     check_adapter,
@@ -64,9 +63,8 @@ def answered(space: Workspace, envelope: Envelope) -> EmulatorRecord:
 def _adapter_checks(record: EmulatorRecord, envelope: Envelope, mailbox: Mailbox) -> Checks:
     """Check an adapter against the emulator's record, and count the use of its grant."""
 
-    def check(opened: Path) -> Manifest:
-        manifest = check_adapter(opened, record)
+    def check(opened: Path) -> None:
+        check_adapter(opened, record)
         mailbox.books.use(record.digest, envelope.digest, record.grant)
-        return manifest
 
     return Checks(partial(admit_adapter, record=record), check)

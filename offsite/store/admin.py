@@ -5,7 +5,6 @@ read from whom is which policies are attached to an account on the server. Of tw
 account, or change its secret, at the same moment, the credentials of the later one count.
 """
 
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,18 +12,9 @@ from typing import Any
 from offsite.errors import InputError
 from offsite.store.admin_api import AdminApi
 from offsite.store.bucket import BucketFacts, bucket_facts, prepare_bucket
-from offsite.store.credentials import Credentials, read_credentials, write_credentials
-from offsite.store.policies import (
-    Policy,
-    account_name,
-    account_policy,
-    check_party,
-    grant_name,
-    grant_policy,
-    party_of,
-    peers_in,
-    same_policy,
-)
+from offsite.store.credentials import drawn_credentials, own_credentials
+from offsite.store.policies import Policy, same_policy
+from offsite.store.principals import Principal, check_party
 from offsite.store.s3 import S3Store
 
 _NO_USER, _SO_ALREADY = "XMinioAdminNoSuchUser", "XMinioAdminPolicyChangeAlreadyApplied"
@@ -32,16 +22,15 @@ _NO_USER, _SO_ALREADY = "XMinioAdminNoSuchUser", "XMinioAdminPolicyChangeAlready
 
 @dataclass(frozen=True)
 class Account:
-    """What the server says of a party's account."""
+    """What the server says of an account."""
 
-    party: str
-    name: str
-    """Its access key."""
+    principal: Principal
     reads_from: tuple[str, ...]
     status: str
     """`enabled` or `disabled`."""
     changed: bool
-    """Whether a policy of it is not as written here: changed by hand, or another version's."""
+    """Whether a policy of it is not as written here (changed by hand, or another version's), or a
+    reader may not read from whom its party may."""
     other_policies: tuple[str, ...]
     """What else was attached to it, by somebody else."""
 
@@ -77,134 +66,151 @@ class ExchangeAdmin:
         Returns:
             The credentials files that were written.
         """
-        _check_pair(party, peer)
-        written = [self._account(each, folder) for each in (party, peer)]
-        bucket = self.store.bucket
-        self._attach(party, grant_name(bucket, party, peer), grant_policy(bucket, party, peer))
+        own, reader = self._pair(party, peer)
+        written = [self._account(each, folder) for each in (own, self._principal(peer))]
+        self._attach(own, own.grant_name(peer), own.grant(peer))
+        if self._user(reader) is not None:
+            self._attach(reader, reader.grant_name(peer), reader.grant(peer))
         return [path for path in written if path]
+
+    def add_reader(self, party: str, folder: Path | None = None) -> Path | None:
+        """Make the account of a party's operator: it reads the envelopes that the party may read.
+
+        Args:
+            folder: where its credentials go, a file `<party>.reader.json`.
+
+        Returns:
+            The credentials file, if there was no such account.
+
+        Raises:
+            InputError: the party has no account yet.
+        """
+        own, reader = self._principal(party), self._principal(party, reader=True)
+        user = self._user(own)
+        if user is None:
+            raise InputError(f"{party} has no account yet; grant it something to read: --from")
+        written = self._account(reader, folder)
+        for peer in own.peers_in(_attached(user)):
+            self._attach(reader, reader.grant_name(peer), reader.grant(peer))
+        return written
 
     def revoke(self, party: str, peer: str) -> bool:
         """Let a party read no more of what a peer sends to it; tell whether it could."""
-        _check_pair(party, peer)
-        name, user = grant_name(self.store.bucket, party, peer), self._name(party)
-        done = self._api.run(
-            lambda admin: admin.detach_policy([name], user=user), _SO_ALREADY, _NO_USER
-        )
-        return done is not None
+        done = [self._detach(each, each.grant_name(peer)) for each in self._pair(party, peer)]
+        return any(done)
 
-    def reissue(self, party: str, folder: Path) -> Path:
+    def reissue(self, party: str, folder: Path, reader: bool = False) -> Path:
         """Give an account another secret key, in place of the one that it has.
 
         Broken off and done again, it goes on: the new key is kept beside the file until it counts.
 
         Args:
             folder: where the file `<party>.json` goes, in place of an older one.
+            reader: whether it is the account of the party's reader.
 
         Raises:
             InputError: there is no such account, or the file has the keys of another one.
         """
-        name, path = self._name(check_party(party)), folder / f"{party}.json"
-        if self._user(name) is None:
+        account = self._principal(party, reader)
+        path, fresh = (folder / f"{account.file}{end}" for end in (".json", ".new.json"))
+        if self._user(account) is None:
             raise InputError(
-                f"{party} has no account to reissue; `offsite exchange grant` makes it"
+                f"{account} has no account to reissue; `offsite exchange grant` makes it"
             )
         if path.exists():
-            _own_keys(path, name)
-        fresh = folder / f"{party}.new.json"
-        keys = _keys(fresh, name)
-        self._api.run(lambda admin: admin.user_add(name, keys.secret_key))
+            own_credentials(path, account.name)
+        keys = drawn_credentials(fresh, account.name)
+        self._api.run(lambda admin: admin.user_add(account.name, keys.secret_key))
         fresh.replace(path)
         return path
 
     def remove(self, party: str) -> bool:
-        """Remove an account with all that it was granted; tell whether there was one.
+        """Remove a party's accounts with all that they were granted; tell whether there was one.
 
         What it sent stays, and so does what others were granted to read from it.
         """
-        name, bucket = self._name(check_party(party)), self.store.bucket
-        done = self._api.run(lambda admin: admin.user_remove(name), _NO_USER)
-        left = self._api.ask(lambda admin: admin.policy_list())
-        grants = [grant_name(bucket, party, peer) for peer in peers_in(bucket, party, left)]
-        for policy in (name, *grants):
-            self._drop(policy)
-        return done is not None
+        done = [self._remove(self._principal(party, reader)) for reader in (True, False)]
+        return any(done)
 
     def accounts(self) -> list[Account]:
         """Read who may do what."""
         users = self._api.ask(lambda admin: admin.user_list())
         policies = self._api.ask(lambda admin: admin.policy_list())
-        parties = {party_of(self.store.bucket, name): name for name in sorted(users)}
+        found = {name: Principal.of(self.store.bucket, name) for name in sorted(users)}
         return [
-            self._account_facts(party, users[name], policies)
-            for party, name in parties.items()
-            if party
+            _facts(each, users, policies)
+            for each in sorted(filter(None, found.values()), key=lambda p: (p.party, p.reader))
         ]
 
-    def _account(self, party: str, folder: Path | None) -> Path | None:
-        """Make an account if there is none, and attach the policy of its own folder."""
-        name, written = self._name(party), None
-        if self._user(name) is None:
+    def _account(self, account: Principal, folder: Path | None) -> Path | None:
+        """Make an account if there is none, and attach the policy of its party's own folder."""
+        written = None
+        if self._user(account) is None:
             if folder is None:
                 raise InputError(
-                    f"{party} has no account yet; name a folder for its credentials: --credentials"
+                    f"{account} has no account yet; name a folder for its credentials: "
+                    "--credentials"
                 )
-            written = folder / f"{party}.json"
+            written = folder / f"{account.file}.json"
             # before anything is made that needs them
-            keys = _keys(written, name)
-            self._api.run(lambda admin: admin.user_add(name, keys.secret_key))
-        self._attach(party, name, account_policy(self.store.bucket, party))
+            keys = drawn_credentials(written, account.name)
+            self._api.run(lambda admin: admin.user_add(account.name, keys.secret_key))
+        self._attach(account, account.name, account.policy())
         return written
 
-    def _account_facts(
-        self, party: str, user: dict[str, Any], policies: dict[str, Policy]
-    ) -> Account:
-        bucket, name = self.store.bucket, self._name(party)
-        attached = [each for each in user.get("policyName", "").split(",") if each]
-        peers = peers_in(bucket, party, attached)
-        due = {grant_name(bucket, party, peer): grant_policy(bucket, party, peer) for peer in peers}
-        due[name] = account_policy(bucket, party)
-        return Account(
-            party=party,
-            name=name,
-            reads_from=peers,
-            status=user["status"],
-            changed=name not in attached
-            or not all(same_policy(policies.get(each, {}), due[each]) for each in due),
-            other_policies=tuple(each for each in attached if each not in due),
-        )
+    def _remove(self, account: Principal) -> bool:
+        done = self._api.run(lambda admin: admin.user_remove(account.name), _NO_USER)
+        left = self._api.ask(lambda admin: admin.policy_list())
+        for policy in (account.name, *map(account.grant_name, account.peers_in(left))):
+            self._drop(policy)
+        return done is not None
 
-    def _user(self, name: str) -> dict[str, Any] | None:
+    def _user(self, account: Principal) -> dict[str, Any] | None:
+        name = account.name
         found: dict[str, Any] | None = self._api.ask(lambda admin: admin.user_info(name), _NO_USER)
         return found
 
-    def _attach(self, party: str, name: str, policy: Policy) -> None:
+    def _attach(self, account: Principal, name: str, policy: Policy) -> None:
         self._api.run(lambda admin: admin.policy_add(name, policy=policy))
-        user = self._name(party)
-        self._api.run(lambda admin: admin.attach_policy([name], user=user), _SO_ALREADY)
+        self._api.run(lambda admin: admin.attach_policy([name], user=account.name), _SO_ALREADY)
+
+    def _detach(self, account: Principal, name: str) -> bool:
+        fine = (_SO_ALREADY, _NO_USER)
+        done = self._api.run(lambda admin: admin.detach_policy([name], user=account.name), *fine)
+        return done is not None
 
     def _drop(self, name: str) -> None:
         self._api.run(lambda admin: admin.policy_remove(name))
 
-    def _name(self, party: str) -> str:
-        return account_name(self.store.bucket, party)
+    def _principal(self, party: str, reader: bool = False) -> Principal:
+        return Principal(self.store.bucket, check_party(party), reader)
+
+    def _pair(self, party: str, peer: str) -> tuple[Principal, Principal]:
+        """Give the accounts of a party that reads from a peer: its own, and its reader's."""
+        if check_party(party) == check_party(peer):
+            raise InputError(f"{party} reads its own bundles anyway; name another party")
+        return self._principal(party), self._principal(party, reader=True)
 
 
-def _keys(path: Path, name: str) -> Credentials:
-    """Draw the keys of an account into a file; one of an attempt that was broken off holds them."""
-    if path.exists():
-        return _own_keys(path, name)
-    keys = Credentials(name, secrets.token_urlsafe(30))
-    write_credentials(path, keys)
-    return keys
+def _facts(
+    account: Principal, users: dict[str, dict[str, Any]], policies: dict[str, Policy]
+) -> Account:
+    attached = _attached(users[account.name])
+    peers = account.peers_in(attached)
+    due = {account.grant_name(peer): account.grant(peer) for peer in peers}
+    due[account.name] = account.policy()
+    party = Principal(account.bucket, account.party)
+    return Account(
+        principal=account,
+        reads_from=peers,
+        status=users[account.name]["status"],
+        changed=account.name not in attached
+        or peers != party.peers_in(_attached(users.get(party.name, {})))
+        or not all(same_policy(policies.get(each, {}), due[each]) for each in due),
+        other_policies=tuple(each for each in attached if each not in due),
+    )
 
 
-def _own_keys(path: Path, name: str) -> Credentials:
-    keys = read_credentials(path)
-    if keys.access_key != name:
-        raise InputError(f"{path} holds the keys of another account; move it away")
-    return keys
-
-
-def _check_pair(party: str, peer: str) -> None:
-    if check_party(party) == check_party(peer):
-        raise InputError(f"{party} reads its own bundles anyway; name another party")
+def _attached(user: dict[str, Any]) -> list[str]:
+    """Read which policies are attached to an account."""
+    return [each for each in user.get("policyName", "").split(",") if each]

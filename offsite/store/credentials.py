@@ -4,6 +4,7 @@ Keys are not taken from the command line or from variables, which other processe
 """
 
 import json
+import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,31 @@ def write_credentials(path: Path, credentials: Credentials) -> None:
     """
     known = {"accessKey": credentials.access_key, "secretKey": credentials.secret_key}
     write_whole(path, json.dumps(known).encode() + b"\n", mode=0o600)
+
+
+def drawn_credentials(path: Path, account: str) -> Credentials:
+    """Draw an account's keys into a file; one of an attempt that was broken off holds them.
+
+    Raises:
+        InputError: the file has the keys of another account.
+    """
+    if path.exists():
+        return own_credentials(path, account)
+    keys = Credentials(account, secrets.token_urlsafe(30))
+    write_credentials(path, keys)
+    return keys
+
+
+def own_credentials(path: Path, account: str) -> Credentials:
+    """Read the credentials file of an account.
+
+    Raises:
+        InputError: the file has the keys of another account.
+    """
+    keys = read_credentials(path)
+    if keys.access_key != account:
+        raise InputError(f"{path} holds the keys of another account; move it away")
+    return keys
 
 
 def _parsed(path: Path, content: bytes) -> Credentials:

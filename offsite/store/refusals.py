@@ -106,10 +106,11 @@ def _refusal(error: S3Error, place: Place, uri: str) -> OffsiteError:
 
 def _other(error: S3Error, place: Place, uri: str) -> OffsiteError:
     if refused(error) or error.response.status == _REFUSED:
+        # who was granted nothing of a bucket is not told whether there is one
         return NotAllowedError(
-            f"this account may not use {uri} ({error.code}); check the bucket's name, or ask who "
-            f"runs the store for the grant"
-            f"{place.how('grant')}"
+            f"this account may not use {uri} ({error.code}): it was not granted that, or there is "
+            f"no bucket {place.bucket}; check the bucket's name, or ask who runs the store for the "
+            f"grant{place.how('grant')}"
         )
     return StorageError(f"the store refused {uri}: {error.code}: {error.message}")
 

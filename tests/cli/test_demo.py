@@ -4,11 +4,15 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from offsite.store.admin import ExchangeAdmin
+from offsite.store.credentials import read_credentials, write_credentials
+from offsite_testing.minio_server import running_minio
 from offsite_testing.models import save_tiny
 
 SETTINGS = {
@@ -59,6 +63,32 @@ def test_the_story_on_a_task_of_ones_own(tmp_path: Path) -> None:
     assert not list((output / "hospital").rglob("model*.safetensors"))
     assert not list((output / "lab").rglob("train.jsonl"))
     assert not list(output.rglob("full.safetensors"))
+
+
+@pytest.mark.timeout(900)  # the first run builds the server
+def test_the_story_over_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_tiny(tmp_path / "model", "llama", num_hidden_layers=12, max_position_embeddings=128)
+    labelled(tmp_path / "task.jsonl")
+    accounts, options = tmp_path / "accounts", ["--model", "model", "--task", "task.jsonl"]
+    options += ["--exchange", "s3://exchange", "--credentials", "accounts"]
+    with running_minio(tmp_path / "minio") as server:
+        monkeypatch.setenv("OFFSITE_EXCHANGE_ENDPOINT", server.endpoint)
+        admin = ExchangeAdmin(server.store("exchange"))
+        admin.prepare()
+        for party, peer in (("lab", "hospital"), ("hospital", "lab")):
+            admin.grant(party, peer, accounts)
+        ran = demo(tmp_path, *options)
+        assert ran.returncode == 0, ran.stderr
+        there = admin.store.sizes("")
+        assert {key.split("/")[0] for key in there} == {"lab", "hospital"}
+        assert not (tmp_path / "demo-output/exchange").exists()
+        keys = read_credentials(accounts / "lab.json")
+        write_credentials(accounts / "lab.json", replace(keys, secret_key="wrong-secret"))
+        refused = demo(tmp_path, *options)
+    assert refused.returncode == 4
+    assert "distill.yaml: " in refused.stderr
+    assert "does not know these credentials" in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 def test_the_story_needs_a_folder_of_its_own(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from cluster.helm import install
 from cluster.images import OPERATOR, RUNTIME
 from cluster.minio import MinioPod
 from cluster.namespaces import Namespace
-from cluster.parties import BUCKET, EXCHANGE, IDENTITY, Party
+from cluster.parties import BUCKET, EXCHANGE, IDENTITY, READER, Party
 from cluster.pods import container, pod
 from cluster.processes import wait_for
 from offsite.resources import JobStatus
@@ -168,6 +168,7 @@ def _values(party: Party, peer: Party, minio: MinioPod) -> Values:
             "uri": f"s3://{BUCKET}",
             "endpoint": minio.inside,
             "secret": EXCHANGE,
+            "readerSecret": READER,
             "to": [{"namespaceSelector": namespace}],
         },
         bounds={

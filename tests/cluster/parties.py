@@ -12,8 +12,8 @@ from offsite.sealing.parts import canonical
 from offsite.store.admin import ExchangeAdmin
 
 BUCKET = "exchange"
-IDENTITY, EXCHANGE = "offsite-identity", "offsite-exchange"
-"""The Secrets of a party: its keys with those of its peers, and its account."""
+IDENTITY, EXCHANGE, READER = "offsite-identity", "offsite-exchange", "offsite-exchange-reader"
+"""The Secrets of a party: its keys with those of its peers, its account, and its operator's."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ def introduce(minio: MinioPod, spaces: dict[str, Namespace], folder: Path) -> li
         others = [other for other in parties if other is not party]
         for other in others:
             admin.grant(party.id, other.id, folder / "credentials")
+        admin.add_reader(party.id, folder / "credentials")
         _keep_secrets(party, others, folder)
     return parties
 
@@ -51,7 +52,9 @@ def _keep_secrets(party: Party, others: list[Party], folder: Path) -> None:
     peers = {f"peer-{path.name}": path for path in (home / "peers").iterdir()}
     keys = {"ring.json": ring_path(home), "public.json": public_path(home), **peers}
     _secret(party, IDENTITY, keys)
-    _secret(party, EXCHANGE, {"credentials.json": folder / "credentials" / f"{party.id}.json"})
+    accounts = folder / "credentials"
+    _secret(party, EXCHANGE, {"credentials.json": accounts / f"{party.id}.json"})
+    _secret(party, READER, {"credentials.json": accounts / f"{party.id}.reader.json"})
 
 
 def _secret(party: Party, name: str, files: dict[str, Path]) -> None:

@@ -14,7 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from offsite.bundle import ADAPTER, EmulatorRecord, check_adapter, check_emulator
+from offsite.bundle import (
+    ADAPTER,
+    EmulatorRecord,
+    Manifest,
+    check_adapter,
+    check_emulator,
+    check_whole,
+)
 from offsite.bundle.manifest import MANIFEST, file_digest
 from offsite.errors import BundleError
 from offsite_testing import parties as names
@@ -43,7 +50,7 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> Parties:
 def emulator(sent: Parties, tmp_path: Path) -> Path:
     """A sound emulator bundle."""
     folder = Path(shutil.copytree(sent.opened(names.EMULATOR), tmp_path / "emulator"))
-    check_emulator(folder)
+    open_emulator(folder)
     return folder
 
 
@@ -57,8 +64,20 @@ def record(sent: Parties) -> EmulatorRecord:
 def adapter(sent: Parties, record: EmulatorRecord, tmp_path: Path) -> Path:
     """A sound adapter bundle."""
     folder = Path(shutil.copytree(sent.opened(names.ADAPTER), tmp_path / "adapter"))
-    check_adapter(folder, record)
+    open_adapter(folder, record)
     return folder
+
+
+def open_emulator(folder: Path) -> Manifest:
+    """Check an emulator as whoever receives it does."""
+    check_whole(folder)
+    return check_emulator(folder)
+
+
+def open_adapter(folder: Path, record: EmulatorRecord) -> Manifest:
+    """Check an adapter as whoever receives it does."""
+    check_whole(folder)
+    return check_adapter(folder, record)
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -71,14 +90,14 @@ def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
 def refused(folder: Path, *said: str) -> None:
     """Check that an emulator is refused, in words that name what is wrong."""
     with pytest.raises(BundleError) as caught:
-        check_emulator(folder)
+        open_emulator(folder)
     assert [part for part in said if part not in str(caught.value)] == [], str(caught.value)
 
 
 def adapter_refused(folder: Path, record: EmulatorRecord, *said: str) -> None:
     """Check that an adapter is refused, in words that name what is wrong."""
     with pytest.raises(BundleError) as caught:
-        check_adapter(folder, record)
+        open_adapter(folder, record)
     assert [part for part in said if part not in str(caught.value)] == [], str(caught.value)
 
 
@@ -289,7 +308,7 @@ def shards(folder: Path) -> None:
     index = {"metadata": {"total_size": 1}, "weight_map": where}
     (folder / f"{WEIGHTS}.index.json").write_text(json.dumps(index))
     seal(folder)
-    check_emulator(folder)
+    open_emulator(folder)
 
 
 INDEXES: dict[str, Callable[[dict[str, Any]], object]] = {
@@ -506,10 +525,10 @@ def test_no_damage_goes_unnoticed(
 ) -> None:
     folder = tmp_path_factory.getbasetemp() / "damaged"
     shutil.copytree(sound_adapter(sent), folder, dirs_exist_ok=True)
-    before = check_adapter(folder, record)
+    before = open_adapter(folder, record)
     (folder / name).write_bytes(damage((folder / name).read_bytes()))
     try:
-        after = check_adapter(folder, record)
+        after = open_adapter(folder, record)
     except BundleError:
         return
     # white space, and names for people, may differ; what the adapter is may not
@@ -531,7 +550,7 @@ def test_damage_that_the_manifest_covers_raises_nothing_else(
     (folder / ADAPTER).write_bytes(damage((folder / ADAPTER).read_bytes()))
     seal(folder)
     try:
-        check_adapter(folder, record)
+        open_adapter(folder, record)
     except BundleError:
         return
     # other numbers are the sender's right, other tensors are not

@@ -1,5 +1,6 @@
 """Sending and receiving sealed bundles: what resumes, what is refused, what races."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -16,12 +18,12 @@ from offsite.bundle import (
     AdapterFacts,
     EmulatorFacts,
     Manifest,
-    check_files,
     read_manifest,
     write_manifest,
 )
 from offsite.errors import BundleError, InputError, OffsiteError, StorageError
 from offsite.exchange import (
+    WHOLE,
     Books,
     Checks,
     Mailbox,
@@ -33,8 +35,10 @@ from offsite.exchange import (
     push,
     withdraw,
 )
+from offsite.exchange.digests import Digests
 from offsite.exchange.home import open_mailbox
 from offsite.exchange.workers import in_workers
+from offsite.sealing import Shard
 from offsite.sealing.envelope import Grant
 from offsite.sealing.parts import canonical, now
 from offsite.store import FolderStore
@@ -50,7 +54,7 @@ SECRET = b"the patient's name is "
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut files into shards of a thousand bytes."""
-    for module in ("sealing.shards", "exchange.sending", "exchange.receiving"):
+    for module in ("sealing.shards", "exchange.sending", "exchange.receiving", "exchange.digests"):
         monkeypatch.setattr(f"offsite.{module}.SHARD_SIZE", SMALL)
 
 
@@ -94,7 +98,7 @@ class World:
     def take(self, target: Path, reference: str = "answer", party: str = LAB) -> Manifest:
         mailbox = self.mailbox(party)
         envelope = mailbox.incoming(HOSPITAL, Reference.parse(reference))
-        return pull(mailbox, envelope, target, CHECKS, silent())
+        return pull(mailbox, envelope, target, WHOLE, silent())
 
     @property
     def place(self) -> Path:
@@ -106,15 +110,6 @@ class World:
 
 def outgoing(folder: Path, job: str, **over: object) -> Outgoing:
     return replace(Outgoing(folder, LAB, job), **over)  # type: ignore[arg-type]
-
-
-def _check(folder: Path) -> Manifest:
-    manifest, _ = read_manifest(folder)
-    check_files(folder, manifest.files)
-    return manifest
-
-
-CHECKS = Checks(lambda manifest: None, _check)
 
 
 @pytest.fixture
@@ -310,10 +305,10 @@ def test_a_pull_that_failed_goes_on_where_it_was(world: World, tmp_path: Path, g
     envelope = mailbox.incoming(HOSPITAL, Reference("answer"))
     failing = replace(mailbox, store=Counting(world.root / "exchange", [], gets))
     with pytest.raises(StorageError, match="gone"):
-        pull(failing, envelope, target, CHECKS, silent())
+        pull(failing, envelope, target, WHOLE, silent())
     assert not target.exists()
     counting = Counting(world.root / "exchange", [], SHARDS)
-    pull(replace(mailbox, store=counting), envelope, target, CHECKS, silent())
+    pull(replace(mailbox, store=counting), envelope, target, WHOLE, silent())
     assert len(counting.asked) == SHARDS - gets
     assert read_manifest(target) == read_manifest(folder)
     assert not list(mailbox.scratch.iterdir())
@@ -325,11 +320,27 @@ def test_what_a_pull_left_is_checked_as_well(world: World, tmp_path: Path) -> No
     envelope = mailbox.incoming(HOSPITAL, Reference("answer"))
     failing = replace(mailbox, store=Counting(world.root / "exchange", [], SHARDS - 1))
     with pytest.raises(StorageError, match="gone"):
-        pull(failing, envelope, tmp_path / "out", CHECKS, silent())
+        pull(failing, envelope, tmp_path / "out", WHOLE, silent())
     (tmp_path / ".out.partial/even.bin").write_bytes(b"x" * 2 * SMALL)
     with pytest.raises(BundleError, match="damaged or changed"):
-        pull(mailbox, envelope, tmp_path / "out", CHECKS, silent())
-    pull(mailbox, envelope, tmp_path / "out", CHECKS, silent())
+        pull(mailbox, envelope, tmp_path / "out", WHOLE, silent())
+    pull(mailbox, envelope, tmp_path / "out", WHOLE, silent())
+
+
+@pytest.mark.parametrize("order", list(permutations(range(4))))
+@pytest.mark.parametrize("known", range(5))
+def test_digests_are_taken_as_shards_come(
+    tmp_path: Path, order: tuple[int, ...], known: int
+) -> None:
+    file, content = tmp_path / "adapter.safetensors", os.urandom(FILES["adapter.safetensors"])
+    shards = [Shard(file=1, number=n, count=4, sha256=f"{n:064x}", size=1) for n in order]
+    file.write_bytes(content)
+    digests = Digests({1: file}, shards[:known])
+    for shard in shards[known:]:
+        digests.add(shard)
+    if known < len(order):
+        file.unlink()  # all that the last one waited for was read with it
+    assert digests.of(file) == hashlib.sha256(content).hexdigest()
 
 
 def test_two_pulls_to_one_place_do_not_meet(world: World, tmp_path: Path) -> None:
@@ -357,10 +368,9 @@ def test_what_came_to_lie_there_meanwhile_stays(world: World, tmp_path: Path) ->
     world.send(world.bundle())
     target, mailbox = tmp_path / "out", world.mailbox(LAB)
 
-    def check(folder: Path) -> Manifest:
+    def check(folder: Path) -> None:
         target.mkdir()
         (target / "thesis.txt").touch()
-        return _check(folder)
 
     envelope = mailbox.incoming(HOSPITAL, Reference("answer"))
     with pytest.raises(InputError, match="is there already"):
@@ -399,14 +409,9 @@ class Counting(FolderStore):
         return super().get(key, most)
 
 
-def _die(item: int) -> int:
-    os.kill(os.getpid(), signal.SIGKILL)
-    return item
-
-
 def test_a_worker_that_is_killed_is_told() -> None:
     with pytest.raises(OffsiteError, match="a worker process was killed"):
-        list(in_workers(_die, [1, 2, 3], 1 << 40))
+        list(in_workers(signal.raise_signal, [signal.SIGKILL] * 3, 1 << 40))
 
 
 def test_a_damaged_book_is_told(world: World, tmp_path: Path) -> None:
@@ -453,6 +458,23 @@ def test_what_was_taken_back_is_gone(world: World, tmp_path: Path) -> None:
     assert world.shards(1) == []
     with pytest.raises(BundleError, match="hospital took back answer on"):
         world.take(tmp_path / "out")
+
+
+@pytest.mark.parametrize("before", [0, 1], ids=["nothing", "a bundle"])
+def test_what_a_push_left_whose_journal_was_lost_is_taken_back(
+    world: World, tmp_path: Path, before: int
+) -> None:
+    folder = world.bundle()
+    for number in range(before):
+        world.send(folder, f"earlier-{number}")
+    with pytest.raises(StorageError):
+        push(failing(world.mailbox(HOSPITAL), 4), outgoing(folder, "job-1"), silent())
+    shutil.rmtree(tmp_path / HOSPITAL / "home/journals")
+    assert len(world.shards(before + 1)) == 4
+    withdraw(world.mailbox(HOSPITAL), LAB, "answer")
+    assert not [path for path in world.place.rglob("*") if len(path.name) == 64]
+    world.send(folder, "job-2")
+    world.take(tmp_path / "out")
 
 
 def test_a_grant_that_ended_is_refused(world: World, tmp_path: Path) -> None:
@@ -606,7 +628,7 @@ def test_a_journal_is_of_one_exchange(world: World, tmp_path: Path) -> None:
     push(other, outgoing(folder, "job-1"), silent())
     lab = replace(world.mailbox(LAB), store=other.store)
     envelope = lab.incoming(HOSPITAL, Reference("answer"))
-    pull(lab, envelope, tmp_path / "out", CHECKS, silent())
+    pull(lab, envelope, tmp_path / "out", WHOLE, silent())
 
 
 def test_shards_that_were_lost_are_sent_again(world: World, tmp_path: Path) -> None:
@@ -628,7 +650,7 @@ def test_a_bundle_for_a_revoked_key_is_sent_anew(world: World, tmp_path: Path) -
     assert world.send(folder).sequence == 2
     later = replace(lab, ring=ring.revoked(lab.ring.newest("encrypt").id))
     envelope = later.incoming(HOSPITAL, Reference("answer"))
-    pull(later, envelope, tmp_path / "out", CHECKS, silent())
+    pull(later, envelope, tmp_path / "out", WHOLE, silent())
 
 
 def test_what_cannot_be_read_is_passed_over_in_a_list(world: World) -> None:

@@ -23,7 +23,8 @@ from offsite.errors import InputError, NotAllowedError
 from offsite.store.admin import ExchangeAdmin
 from offsite.store.admin_api import NoAdminError
 from offsite.store.credentials import Credentials, read_credentials, write_credentials
-from offsite.store.policies import account_name, grant_name, party_of, peers_in, policy_of
+from offsite.store.policies import policy_of
+from offsite.store.principals import Principal
 from offsite.store.s3 import S3Store
 from offsite_cli.exchange import app
 from offsite_testing.minio_server import MinioServer, running_minio
@@ -33,6 +34,7 @@ pytestmark = pytest.mark.timeout(900)  # the first run builds the server
 
 BUCKET = "exchange"
 PARTIES = ("lab", "hospital", "clinic")
+READERS = tuple(f"{party}.reader" for party in PARTIES)
 GRANTS = (("lab", "hospital"), ("hospital", "lab"))
 """Who reads from whom."""
 
@@ -44,6 +46,36 @@ KEYS: dict[str, dict[str, str]] = {
     "hospital/clinic/b/1": {"hospital": "write"},
     "clinic/lab/b/1": {"clinic": "write"},
     "clinic/hospital/b/1": {"clinic": "write"},
+    # what a party's operator reads, too
+    "lab/hospital/b/2/envelope-x": {
+        "lab": "write",
+        "hospital": "read",
+        "lab.reader": "read",
+        "hospital.reader": "read",
+    },
+    "hospital/lab/b/2/envelope-x": {
+        "hospital": "write",
+        "lab": "read",
+        "lab.reader": "read",
+        "hospital.reader": "read",
+    },
+    "hospital/clinic/b/notice": {"hospital": "write", "hospital.reader": "read"},
+    "hospital/lab/b/2/notice-x": {"hospital": "write", "lab": "read"},
+    "hospital/clinic/b/2/envelope-x": {"hospital": "write", "hospital.reader": "read"},
+    "clinic/lab/b/2/envelope-x": {"clinic": "write", "clinic.reader": "read"},
+    "lab/clinic/b/2/envelope-x": {"lab": "write", "lab.reader": "read"},
+    "hospital/lab/b/notice": {
+        "hospital": "write",
+        "lab": "read",
+        "lab.reader": "read",
+        "hospital.reader": "read",
+    },
+    "clinic/lab/b/notice": {"clinic": "write", "clinic.reader": "read"},
+    # and what is named alike
+    "hospital/lab/notice": {"hospital": "write", "lab": "read"},
+    "lab/hospital/envelope-b/2/x": {"lab": "write", "hospital": "read"},
+    "hospital/lab/envelope-x": {"hospital": "write", "lab": "read"},
+    "envelope-x": {},
     # bundles that are named like parties
     "hospital/clinic/lab/1": {"hospital": "write"},
     "clinic/lab/hospital/1": {"clinic": "write"},
@@ -187,9 +219,14 @@ def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exchange]:
     with running_minio(folder / "minio") as server:
         made = Exchange(server, folder)
         made.admin.prepare()
-        for party, peer in GRANTS:
-            made.admin.grant(party, peer, folder)
+        (party, peer), later = GRANTS
+        made.admin.grant(party, peer, folder)
+        # of one reader the grant is older, of the other it is newer
+        made.admin.add_reader(party, folder)
+        made.admin.add_reader(peer, folder)
+        made.admin.grant(*later)
         made.admin.grant("clinic", "lab", folder)
+        made.admin.add_reader("clinic", folder)
         made.admin.revoke("clinic", "lab")
         yield made
 
@@ -197,10 +234,10 @@ def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exchange]:
 def test_who_may_do_what(exchange: Exchange) -> None:
     for key in KEYS:
         exchange.root.put(key, b"as it was")
-    parties = {name: exchange.party(name) for name in PARTIES}
+    parties = {name: exchange.party(name) for name in (*PARTIES, *READERS)}
     before = exchange.everything()
     assert {name for name, _ in before} >= KEYS.keys()
-    wrong = [each for name in PARTIES for each in _refused_wrongly(name, parties[name], exchange)]
+    wrong = [each for name in parties for each in _refused_wrongly(name, parties[name], exchange)]
     assert not wrong, "\n".join(wrong)
     assert exchange.everything() == before, "something refused was done all the same"
     wrong = [each for name in PARTIES for each in _allowed_wrongly(name, parties[name])]
@@ -225,7 +262,7 @@ def _listings(name: str, party: S3Store) -> Iterator[str]:
     for prefix, may in PREFIXES.items():
         for query in LISTINGS:
             answer = ask(party, "GET", "", query.format(escaped(prefix)))
-            if answer.done != (name in may):
+            if answer.done != (name.removesuffix(".reader") in may):
                 yield f"{name} lists {query} {prefix!r}: {answer}"
 
 
@@ -256,8 +293,9 @@ def _changes(
 
 
 def _forbidden(name: str, party: S3Store) -> Iterator[str]:
-    other, third = [each for each in PARTIES if each != name]
-    words = {"self": name, "other": other, "third": third}
+    own = name.removesuffix(".reader")
+    other, third = [each for each in PARTIES if each != own]
+    words = {"self": own, "other": other, "third": third}
     for method, path, query, headers in FORBIDDEN:
         filled = {key: value.format(**words) for key, value in headers.items()} | _digest(b"")
         answer = ask(
@@ -265,13 +303,13 @@ def _forbidden(name: str, party: S3Store) -> Iterator[str]:
         )
         if answer.done:
             yield f"{name} {method} {path} {query} {headers}: {answer}"
-    own, own_folder = {_UNPACK: "true"}, {_UNPACK: "true", _UNPACK_TO: name}
+    here, own_folder = {_UNPACK: "true"}, {_UNPACK: "true", _UNPACK_TO: own}
     for place, headers in (
-        (f"{other}/x", own),
-        (f"../{other}/x", own),
+        (f"{other}/x", here),
+        (f"../{other}/x", here),
         (f"../{other}/x", own_folder),
     ):
-        answer = ask(party, "PUT", f"/{name}/x.tar", body=_archive(place), headers=headers)
+        answer = ask(party, "PUT", f"/{own}/x.tar", body=_archive(place), headers=headers)
         if answer.done:
             yield f"{name} unpacks {place} {headers}: {answer}"
     for path in ("/", "/minio/admin/v3/list-users", "/minio/admin/v3/list-canned-policies"):
@@ -324,10 +362,11 @@ def test_names_that_a_forged_header_lists_cannot_be_read(exchange: Exchange) -> 
     assert not ask(lab, "GET", "/clinic/lab/b/forged", headers={"Prefix": "lab/"}).done
 
 
+@pytest.mark.parametrize("account", ["lab", "lab.reader"])
 def test_a_party_makes_no_account_that_outlives_its_key_and_changes_none(
-    exchange: Exchange,
+    exchange: Exchange, account: str
 ) -> None:
-    lab = exchange.party("lab")
+    lab = exchange.party(account)
     keys = StaticProvider(lab.access_key, lab.secret_key)
     admin = MinioAdmin(endpoint=urlsplit(lab.endpoint).netloc, credentials=keys, secure=False)
     with pytest.raises(MinioAdminException, match="AccessDenied"):
@@ -343,6 +382,7 @@ def test_everything_can_be_done_again(exchange: Exchange) -> None:
     exchange.admin.prepare()
     for party, peer in GRANTS:
         assert exchange.admin.grant(party, peer) == [], "an account was made anew"
+        assert exchange.admin.add_reader(party) is None, "an account was made anew"
     assert (exchange.admin.accounts(), exchange.admin.bucket()) == before
     assert {name: exchange.party(name).secret_key for name in PARTIES} == secrets
     exchange.party("lab").put("lab/hospital/again/1", b"x")
@@ -407,7 +447,8 @@ def test_grants_of_several_administrators_at_once_are_all_kept(
 
 
 def _reads_from(admin: ExchangeAdmin, party: str) -> tuple[str, ...]:
-    (found,) = [account for account in admin.accounts() if account.party == party]
+    own = Principal(admin.store.bucket, party)
+    (found,) = [account for account in admin.accounts() if account.principal == own]
     return found.reads_from
 
 
@@ -416,12 +457,12 @@ def test_what_was_changed_by_hand_is_shown(exchange: Exchange, tmp_path: Path) -
     admin.prepare()
     admin.grant("one", "two", tmp_path)
     admin.grant("two", "one", tmp_path)
-    server, name = exchange.server.admin(), account_name("by-hand", "one")
+    server, name = exchange.server.admin(), Principal("by-hand", "one").name
     wide = policy_of("by-hand", "one", ["two"])
     wide["Statement"][0]["Resource"] = ["arn:aws:s3:::by-hand/*"]
     server.policy_add(name, policy=wide)
     server.attach_policy(["readonly"], user=name)
-    server.policy_add(grant_name("by-hand", "two", "one"), policy=wide)
+    server.policy_add(Principal("by-hand", "two").grant_name("one"), policy=wide)
     one, two = admin.accounts()
     assert (one.reads_from, one.status, one.changed) == (("two",), "enabled", True)
     assert one.other_policies == ("readonly",)
@@ -470,6 +511,7 @@ def test_a_removed_account_is_gone_with_its_grants(exchange: Exchange, tmp_path:
     admin.prepare()
     admin.grant("one", "two", tmp_path)
     admin.grant("two", "one", tmp_path)
+    admin.add_reader("one", tmp_path)
     keys = read_credentials(tmp_path / "one.json")
     one = replace(admin.store, access_key=keys.access_key, secret_key=keys.secret_key)
     one.put("one/two/b/1", b"x")
@@ -477,7 +519,7 @@ def test_a_removed_account_is_gone_with_its_grants(exchange: Exchange, tmp_path:
     assert not admin.remove("one")
     with pytest.raises(NotAllowedError, match="does not know these credentials"):
         one.sizes("one/")
-    assert [account.party for account in admin.accounts()] == ["two"]
+    assert [account.principal.party for account in admin.accounts()] == ["two"]
     assert _reads_from(admin, "two") == ("one",), "what was sent stays, for whom it was sent to"
     (tmp_path / "one.json").unlink()
     admin.grant("one", "three", tmp_path)
@@ -520,13 +562,62 @@ def test_only_parties_are_granted_anything(exchange: Exchange, party: str, peer:
 
 
 def test_no_two_parties_share_an_account() -> None:
-    assert account_name("a.b", "c") != account_name("a", "b-c")
-    assert party_of("a.b", account_name("a.b", "c")) == "c"
-    assert party_of("a", account_name("a.b", "c")) is None
-    assert party_of("a", "readwrite") is None
-    names = [grant_name("a", "b", "c"), grant_name("a.b", "c", "d"), grant_name("a", "c", "b")]
-    assert peers_in("a", "b", names) == ("c",)
-    assert peers_in("a.b", "c", names) == ("d",)
+    one = Principal("a.b", "c")
+    every = [one, Principal("a", "b-c"), Principal("a", "c"), Principal("b", "c")]
+    every += [replace(each, reader=True) for each in every]
+    names = [each.name for each in every] + [each.grant_name("d") for each in every]
+    assert len(set(names)) == len(names)
+    for each in every:
+        assert Principal.of(each.bucket, each.name) == each
+        assert each.peers_in(names) == ("d",)
+    assert Principal.of("a", one.name) is None
+    assert Principal.of("a", "readwrite") is None
+
+
+def test_a_reader_is_of_a_party_and_reads_from_whom_it_reads(
+    exchange: Exchange, tmp_path: Path
+) -> None:
+    admin = ExchangeAdmin(exchange.server.store("read"))
+    admin.prepare()
+    with pytest.raises(InputError, match="one has no account yet; grant it something to read"):
+        admin.add_reader("one", tmp_path)
+    admin.grant("one", "two", tmp_path)
+    with pytest.raises(InputError, match="the reader of one has no account yet; name a folder"):
+        admin.add_reader("one")
+    assert admin.add_reader("one", tmp_path) == tmp_path / "one.reader.json"
+    own, reader, _ = admin.accounts()
+    assert (own.principal.reader, reader.principal.reader) == (False, True)
+    assert (reader.reads_from, reader.changed) == (("two",), False)
+    exchange.server.admin().detach_policy(
+        [reader.principal.grant_name("two")], user=reader.principal.name
+    )
+    assert [each.changed for each in admin.accounts()] == [False, True, False]
+    assert admin.add_reader("one") is None
+    assert [each.changed for each in admin.accounts()] == [False, False, False]
+    admin.remove("one")
+    keys = read_credentials(tmp_path / "one.reader.json")
+    gone = replace(admin.store, access_key=keys.access_key, secret_key=keys.secret_key)
+    with pytest.raises(NotAllowedError, match="does not know these credentials"):
+        gone.sizes("one/")
+    admin.grant("one", "three", tmp_path)
+    assert [each.principal.party for each in admin.accounts()] == ["one", "three", "two"]
+
+
+def test_a_party_is_told_of_a_missing_bucket_as_far_as_the_store_tells(
+    exchange: Exchange, tmp_path: Path
+) -> None:
+    mistaken = replace(exchange.party("lab"), bucket="exchnage")
+    for use in (lambda: mistaken.sizes("lab/"), lambda: mistaken.put("lab/hospital/b/1", b"x")):
+        with pytest.raises(NotAllowedError, match="not granted that, or there is no bucket exchn"):
+            use()
+    # granted before it was made
+    admin = ExchangeAdmin(exchange.server.store("not-made"))
+    admin.grant("one", "two", tmp_path)
+    keys = read_credentials(tmp_path / "one.json")
+    one = replace(admin.store, access_key=keys.access_key, secret_key=keys.secret_key)
+    for use in (lambda: one.sizes("one/"), lambda: one.put("one/two/b/1", b"x")):
+        with pytest.raises(InputError, match="there is no bucket not-made at"):
+            use()
 
 
 def test_who_is_no_administrator_is_told(exchange: Exchange) -> None:
@@ -583,12 +674,36 @@ def test_the_command_line_sets_up_an_exchange(
     with pytest.raises(InputError, match="name a folder for the new credentials"):
         run(commands, "grant", place, "two", "--reissue")
     for command, option in (("grant", "--reissue"), ("revoke", "--remove")):
-        with pytest.raises(InputError, match=f"name a party that sends .*, or say {option}"):
+        with pytest.raises(InputError, match=f"name a party that sends .*, or say .*{option}"):
             run(commands, command, place, "two")
     with pytest.raises(InputError, match="OFFSITE_ADMIN_ENDPOINT"):
         commands.invoke(
             app, ["show", place], env={"OFFSITE_ADMIN_ENDPOINT": ""}, catch_exceptions=False
         )
+
+
+def test_the_command_line_makes_a_reader(
+    commands: CliRunner, exchange: Exchange, tmp_path: Path
+) -> None:
+    place, folder, file = "s3://readers", str(tmp_path), tmp_path / "one.reader.json"
+    run(commands, "init", place)
+    run(commands, "grant", place, "one", "--from", "two", "--credentials", folder)
+    made = run(commands, "grant", place, "one", "--reader", "--credentials", folder).stdout
+    assert made == f"{file} holds the credentials of a new account; hand it over in private\n"
+    shown = run(commands, "show", place).stdout
+    assert "the reader of one (offsite-reader.readers.one): reads envelopes from two" in shown
+    document = json.loads(run(commands, "show", place, "--output", "json").stdout)
+    assert [(each["party"], each["reader"]) for each in document["accounts"]] == [
+        ("one", False),
+        ("one", True),
+        ("two", False),
+    ]
+    keys = read_credentials(file)
+    run(commands, "grant", place, "one", "--reissue", "--reader", "--credentials", folder)
+    assert read_credentials(file) != keys
+    for party in ("one", "two"):
+        run(commands, "revoke", place, party, "--remove")
+    assert json.loads(run(commands, "show", place, "--output", "json").stdout)["accounts"] == []
 
 
 def test_without_an_admin_api_policies_are_printed(
@@ -600,11 +715,16 @@ def test_without_an_admin_api_policies_are_printed(
         endpoint = f"http://127.0.0.1:{other.server_address[1]}"
         monkeypatch.setenv("OFFSITE_ADMIN_ENDPOINT", endpoint)
         told = run(commands, "grant", "s3://exchange", "lab", "--from", "hospital")
+        reader = run(commands, "grant", "s3://exchange", "lab", "--from", "hospital", "--reader")
         with pytest.raises(NoAdminError, match="take what begins with hospital/lab/ out"):
             run(commands, "revoke", "s3://exchange", "lab", "--from", "hospital")
         other.shutdown()
     assert json.loads(told.stdout) == policy_of("exchange", "lab", ["hospital"])
     assert "has no admin API of MinIO" in told.stderr
+    assert reader.stdout.startswith(told.stdout)
+    assert json.loads(reader.stdout.removeprefix(told.stdout)) == policy_of(
+        "exchange", "lab", ["hospital"], reader=True
+    )
 
 
 class _Plain(http.server.SimpleHTTPRequestHandler):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,16 +17,15 @@ import pytest
 from offsite.bundle import (
     PROVENANCE,
     AdapterFacts,
-    Manifest,
-    check_files,
     check_plugged_in,
+    check_whole,
     read_manifest,
     write_manifest,
 )
 from offsite.config import load_job
 from offsite.errors import InputError, InterruptedStage, NotAllowedError, NotSentError
 from offsite.events import Event, Monitor
-from offsite.exchange import Checks, Failed, Mailbox, Outgoing, Reference, pull, push, tell
+from offsite.exchange import WHOLE, Failed, Mailbox, Outgoing, Reference, pull, push, tell
 from offsite.exchange.home import open_mailbox, open_witness
 from offsite.sealing import Envelope, Notice
 from offsite.stages.run import run_job
@@ -33,6 +33,7 @@ from offsite.steps import Party
 from offsite.store.admin import ExchangeAdmin
 from offsite.store.credentials import Credentials, write_credentials
 from offsite.store.library import Library
+from offsite.store.open import open_store
 from offsite.store.s3 import S3Store
 from offsite_testing.core import silent
 from offsite_testing.minio_server import MinioServer, running_minio
@@ -82,12 +83,12 @@ class Exchange:
     def mailbox(self, home: Path, party: str) -> Mailbox:
         return open_mailbox(home, URI, self.environ(party))
 
-    def puts(self, prefix: str) -> int:
-        """Count how often an object was put below a prefix: each put is a version."""
+    def versions(self, prefix: str) -> Counter[str]:
+        """Count how often each object below a prefix was put: each put is a version."""
         listed = self.server.root().list_objects(
             "exchange", prefix=prefix, recursive=True, include_version=True
         )
-        return sum(not each.is_delete_marker for each in listed)
+        return Counter(str(each.object_name) for each in listed if not each.is_delete_marker)
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +153,7 @@ def test_a_party_tells_that_it_failed_with_the_rights_it_has(
     for number in (1, 2, 2):
         notice = Notice.of("Tune", "DataError", f"attempt {number}")
         tell(hospital, Failed(LAB, "told", "job", notice, round=number))
-    assert exchange.puts(f"{HOSPITAL}/{LAB}/told/") == 2
+    assert exchange.versions(f"{HOSPITAL}/{LAB}/told/").total() == 2
     with pytest.raises(NotSentError, match=r"its Tune told failed on .* DataError: attempt 2$"):
         lab.incoming(HOSPITAL, Reference("told"))
     folder = small_bundle(tmp_path, "told", HOSPITAL, LAB)
@@ -187,6 +188,31 @@ def test_each_of_three_sees_what_is_its_own(exchange: Exchange, tmp_path: Path) 
     for look in (lambda who: list(who.envelopes()), lambda who: who.read(sent.digest)):
         with pytest.raises(NotAllowedError, match="does not know these credentials"):
             look(replace(other, store=wrong))
+
+
+def test_an_operator_sees_what_came_and_no_shard(exchange: Exchange, tmp_path: Path) -> None:
+    admin = ExchangeAdmin(exchange.server.store("exchange"))
+    admin.add_reader(LAB, exchange.credentials)
+    introduce(tmp_path / LAB, tmp_path / HOSPITAL)
+    homes = {who: exchange.mailbox(tmp_path / who / "home", who) for who in (LAB, HOSPITAL)}
+    for sender, to in ((LAB, HOSPITAL), (HOSPITAL, LAB)):
+        folder = small_bundle(tmp_path, f"seen-{sender}", sender, to)
+        push(homes[sender], Outgoing(folder, to, job="job"), silent())
+    environ = exchange.environ(f"{LAB}.reader")
+    reader = replace(homes[LAB], store=open_store(URI, "OFFSITE_EXCHANGE", environ))
+    came = reader.incoming(HOSPITAL, Reference(f"seen-{HOSPITAL}"))
+    # its own envelopes too: what was granted stands in them
+    witness = open_witness(tmp_path / LAB / "home", URI, environ)
+    found = [each.header.name for each in witness.envelopes() if isinstance(each, Envelope)]
+    assert {f"seen-{LAB}", f"seen-{HOSPITAL}"} <= set(found)
+    notice = Notice.of("Tune", "BundleError", "")
+    tell(homes[HOSPITAL], Failed(LAB, "to-come", "job", notice))
+    assert reader.inbox.notice(HOSPITAL, "to-come") is not None
+    with pytest.raises(NotAllowedError):
+        pull(reader, came, tmp_path / "out", WHOLE, silent())
+    with pytest.raises(NotAllowedError):
+        reader.store.put(f"{LAB}/{HOSPITAL}/seen/1/x", b"x")
+    pull(homes[LAB], came, tmp_path / "out", WHOLE, silent())
 
 
 def small_bundle(root: Path, name: str, sender: str, to: str) -> Path:
@@ -261,7 +287,7 @@ def test_nobody_reads_what_was_not_granted(exchange: Exchange, tmp_path: Path) -
         mailbox.store.put("hospital/lab/x/1/y", b"forged")
 
 
-SHARDS = 4
+SHARDS, WORKERS = 4, 4
 
 
 def large_bundle(root: Path, name: str) -> Path:
@@ -296,7 +322,7 @@ def pulling(exchange: Exchange, root: Path, target: Path) -> subprocess.Popen[by
 
 def until_some_put(exchange: Exchange, prefix: str, push: subprocess.Popen[bytes]) -> None:
     """Wait until a push has put two objects, and is not done."""
-    while exchange.puts(prefix) < 2:
+    while exchange.versions(prefix).total() < 2:
         assert push.poll() is None, "it ended before anything could be killed"
         time.sleep(0.02)
 
@@ -324,18 +350,11 @@ def peak_of(pid: int) -> int:
     return int(peaks[0]) * 1024 if peaks else 0
 
 
-def _check(folder: Path) -> Manifest:
-    manifest, _ = read_manifest(folder)
-    check_files(folder, manifest.files)
-    return manifest
-
-
 def take(exchange: Exchange, root: Path, name: str) -> None:
     """Pull a bundle as the lab, and compare."""
     mailbox = exchange.mailbox(root / LAB / "home", LAB)
     envelope = mailbox.incoming(HOSPITAL, Reference(name))
-    checks = Checks(lambda manifest: None, _check)
-    pull(mailbox, envelope, root / f"{name}-taken", checks, silent())
+    pull(mailbox, envelope, root / f"{name}-taken", WHOLE, silent())
     assert read_manifest(root / f"{name}-taken") == read_manifest(root / name)
 
 
@@ -353,16 +372,17 @@ def test_a_killed_push_sends_little_again_at_constant_memory(
     while any(Path(f"/proc/{pid}").exists() for pid in processes[1:]):
         assert time.monotonic() < end, "its workers outlived it"
         time.sleep(0.05)
-    assert exchange.mailbox(tmp_path / HOSPITAL / "home", HOSPITAL)
+    arrived = exchange.versions(prefix)
     again, peaks = pushing(exchange, tmp_path, folder), dict[int, int]()
     while again.poll() is None:
         for pid in family_of(again.pid):
             peaks[pid] = max(peaks.get(pid, 0), peak_of(pid))
         time.sleep(0.02)
     assert again.returncode == 0
-    workers = min(4, os.cpu_count() or 1)
-    # four shards, the manifest and the envelope, and at most one shard a worker once more
-    assert exchange.puts(prefix) <= SHARDS + 2 + workers
+    # four shards, the manifest and the envelope: what had arrived was not sent again
+    there = exchange.versions(prefix)
+    assert {key: there[key] for key in arrived} == dict.fromkeys(arrived, 1)
+    assert there.total() <= SHARDS + 2 + WORKERS
     assert len(exchange.server.store("exchange").sizes(prefix)) == SHARDS + 2, "some lie about"
     assert 0 < max(peaks.values()) < 512 * MIB
     take(exchange, tmp_path, "killed")
@@ -391,7 +411,7 @@ def test_a_killed_pull_fetches_little_again(exchange: Exchange, tmp_path: Path) 
         exchange.server.store("exchange").delete([key])
     assert pulling(exchange, tmp_path, target).wait() == 0
     assert read_manifest(target) == read_manifest(folder)
-    _check(target)
+    check_whole(target)
     assert not list(journals.iterdir())
 
 

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from offsite.bundle import read_manifest
 from offsite.errors import BundleError
-from offsite.exchange import Checks, Mailbox, Reference, Witness, pull
+from offsite.exchange import WHOLE, Mailbox, Reference, Witness, pull
 from offsite.exchange.home import open_mailbox, peers_of, ring_path
 from offsite.sealing import PublicRing, load_ring, open_notice, save_ring
 from offsite_testing.core import silent
@@ -30,8 +29,7 @@ def test_version_1_opens_for_ever(tmp_path: Path) -> None:
     mailbox = open_mailbox(home, exchange.as_uri(), {})
     envelope = mailbox.incoming("hospital", Reference("vector"))
     assert envelope.digest == DIGEST
-    checks = Checks(lambda manifest: None, lambda folder: read_manifest(folder)[0])
-    pull(mailbox, envelope, tmp_path / "opened", checks, silent())
+    pull(mailbox, envelope, tmp_path / "opened", WHOLE, silent())
     for path in (VECTORS / "plain").iterdir():
         assert (tmp_path / "opened" / path.name).read_bytes() == path.read_bytes()
     witness = Witness(mailbox.store, [mailbox.peers.get("hospital"), ring.public()])
@@ -56,16 +54,15 @@ def party(root: Path, name: str, *peers: Path) -> Mailbox:
 
 def test_a_whole_story_of_version_1_holds_for_ever(tmp_path: Path) -> None:
     shutil.copytree(STORY / "exchange", tmp_path / "exchange")
-    checks = Checks(lambda manifest: None, lambda folder: read_manifest(folder)[0])
     # a grant; a rotation between the emulator and its answer
     hospital = party(tmp_path, "hospital", VECTORS / "lab.pub")
     question = hospital.incoming("lab", Reference("question"))
     assert (question.digest, question.header.grant.max_uses) == (EMULATOR, 1)
-    pull(hospital, question, tmp_path / "question", checks, silent())
+    pull(hospital, question, tmp_path / "question", WHOLE, silent())
     lab = party(tmp_path, "lab", VECTORS / "hospital.pub", STORY / "hospital.rotated.pub")
     answer = lab.incoming("hospital", Reference("answer"))
     assert (answer.digest, answer.header.parent) == (ANSWER, EMULATOR)
-    pull(lab, answer, tmp_path / "answer", checks, silent())
+    pull(lab, answer, tmp_path / "answer", WHOLE, silent())
     # a tombstone, and a signed model
     with pytest.raises(BundleError, match="took back mistake"):
         lab.incoming("hospital", Reference("mistake"))

@@ -23,7 +23,8 @@ from offsite.bundle import (
     EmulatorRecord,
     Origin,
     check_adapter,
-    check_contents,
+    check_emulator,
+    check_whole,
     write_manifest,
     write_provenance,
 )
@@ -208,6 +209,7 @@ def _reading(
         try:
             if path.name == ADAPTER:
                 _write_adapter_manifest(folder)
+            check_whole(folder)
             return check_adapter(folder, record)
         finally:
             path.write_bytes(sound)
@@ -220,7 +222,7 @@ def _writing(path: Path, sound: bytes, folder: Path) -> Callable[[bytes], object
     def read(content: bytes) -> object:
         path.write_bytes(content)
         try:
-            return check_contents(folder)
+            return check_emulator(folder)
         finally:
             path.write_bytes(sound)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from offsite.errors import InputError, OffsiteError
+from offsite.errors import InputError, NotAllowedError, OffsiteError, UnreachableError
 from offsite.events import Event
 from offsite.signals import forwarding
 
@@ -34,7 +34,7 @@ def run_stage(
     """Run `offsite run` on a job file in a process of its own, and show what it tells.
 
     Raises:
-        OffsiteError, InputError: the stage failed, with its own message.
+        OffsiteError: the stage failed, with its own message and its own exit code.
     """
     command = [sys.executable, "-P", "-m", "offsite_cli", "run", str(job), "--output", "json"]
     command += ["--home", str(home), "--exchange", exchange]
@@ -63,11 +63,18 @@ def run_stage(
         complaint.seek(0)
         complained = complaint.read()
     outcome.seconds = time.monotonic() - began
-    if code in (1, 2) and last.get("event") == "failed" and "Traceback" not in complained:
-        raise (InputError if code == 2 else OffsiteError)(f"{job.name}: {last['message']}")
+    if last.get("event") == "failed" and "Traceback" not in complained:
+        raise _failure(code, last)(f"{job.name}: {last['message']}")
     if code:
         raise RuntimeError(f"{job.name} ended with {code}: {complained}")
     return outcome
+
+
+def _failure(code: int, event: Event) -> type[OffsiteError]:
+    """Find the class of a failure by what the stage's process made of it."""
+    if code == NotAllowedError.exit_code:
+        return UnreachableError if event["retryable"] else NotAllowedError
+    return InputError if code == InputError.exit_code else OffsiteError
 
 
 def _take(event: Event, outcome: Outcome) -> None:

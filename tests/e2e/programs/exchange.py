@@ -5,9 +5,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from offsite.bundle import AdapterFacts, Manifest, check_files, read_manifest, write_manifest
+from offsite.bundle import AdapterFacts, write_manifest
 from offsite.events import Monitor
-from offsite.exchange import Checks, Mailbox, Outgoing, Reference, pull, push
+from offsite.exchange import WHOLE, Mailbox, Outgoing, Reference, pull, push
 from offsite.exchange.home import open_mailbox
 
 HOME, SECRET = Path("/tmp/home"), Path("/etc/offsite/identity")
@@ -21,8 +21,7 @@ def main() -> None:
         push(mailbox, Outgoing(_bundle(), "lab", job="e2e"), SILENT)
         return
     envelope = mailbox.incoming("hospital", Reference("answer"))
-    checks = Checks(lambda manifest: None, _check)
-    pull(mailbox, envelope, Path("/tmp/got"), checks, SILENT)
+    pull(mailbox, envelope, Path("/tmp/got"), WHOLE, SILENT)
     print(Path("/tmp/got/adapter.safetensors").read_text())
 
 
@@ -47,12 +46,6 @@ def _bundle() -> Path:
     fields = {"architecture": "X", "dtype": "float32", "facts": facts}
     write_manifest(folder, name="answer", **parties, **fields)
     return folder
-
-
-def _check(folder: Path) -> Manifest:
-    manifest, _ = read_manifest(folder)
-    check_files(folder, manifest.files)
-    return manifest
 
 
 if __name__ == "__main__":

@@ -1,0 +1,63 @@
+"""The digests of files that come in shards, in any order, taken while others are on their way.
+
+Each byte is read once, as soon as all before it are there. So when the last shard has come, there
+is little left to read, and not a whole bundle.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from offsite.sealing import SHARD_SIZE, Shard
+
+_CHUNK = 1 << 20
+
+
+class Digests:
+    """The digests of the files in a folder that is being filled."""
+
+    def __init__(self, paths: Mapping[int, Path], there: Iterable[Shard]) -> None:
+        """Begin to take digests.
+
+        Args:
+            paths: of the files, by the number that shards have.
+            there: the shards that were opened before.
+        """
+        self._files = {number: _Beginning(path) for number, path in paths.items()}
+        for shard in there:
+            self._files[shard.file].there.add(shard.number)
+
+    def add(self, shard: Shard) -> None:
+        """Read on in a file, one more shard of which is opened and written."""
+        self._files[shard.file].there.add(shard.number)
+        self._files[shard.file].read_on()
+
+    def of(self, path: Path) -> str:
+        """Give the SHA-256 of a file, in hex, all shards of which were opened."""
+        (found,) = (each for each in self._files.values() if each.path == path)
+        found.read_on()
+        return str(found.hash.hexdigest())
+
+
+@dataclass
+class _Beginning:
+    """A file, read as far as it has no gaps."""
+
+    path: Path
+    there: set[int] = field(default_factory=set)
+    """The shards that are opened and not read."""
+    hash: Any = field(default_factory=hashlib.sha256)
+    next: int = 0
+
+    def read_on(self) -> None:
+        if self.next not in self.there:
+            return
+        with self.path.open("rb") as file:
+            file.seek(self.next * SHARD_SIZE)
+            while self.next in self.there:
+                self.there.remove(self.next)
+                self.next += 1
+                while chunk := file.read(min(_CHUNK, self.next * SHARD_SIZE - file.tell())):
+                    self.hash.update(chunk)
