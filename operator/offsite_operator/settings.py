@@ -97,6 +97,8 @@ class Bounds(_Part):
     peers: tuple[str, ...] = ()
     max_kept_blocks: float = Field(0.8, gt=0, le=1)
     """The largest share of a model's middle blocks that an emulator may keep."""
+    max_end_blocks: float = Field(0.5, gt=0, le=1)
+    """The largest share of a model's blocks that may be ends, which are never compressed."""
 
 
 class Settings(_Part):
