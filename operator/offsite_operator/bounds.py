@@ -105,7 +105,7 @@ def _readable(place: str, settings: Settings) -> bool:
 
 def _begins(place: str, prefixes: tuple[str, ...]) -> bool:
     """Whether a location is, or lies below, one of some places."""
-    return any(f"{place}/".startswith(p.removesuffix("*").rstrip("/") + "/") for p in prefixes)
+    return any(f"{place}/".startswith(prefix.rstrip("/") + "/") for prefix in prefixes)
 
 
 def _matches(value: str, allowed: tuple[str, ...]) -> bool:

@@ -16,6 +16,9 @@ from offsite.sealing import Disclosure
 _BUCKET = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _CLAIM = r"pvc://[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?"
 
+Folder = Annotated[str, Field(pattern=r"^(s3|pvc)://[^*]+$")]
+"""A folder of the private store or of a claim, with all that lies below it."""
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(
@@ -84,15 +87,18 @@ class Identity(_Part):
 
 
 class Bounds(_Part):
-    """What the author of a job may ask for. `*` at the end of an entry stands for anything."""
+    """What the author of a job may ask for.
+
+    `*` at the end of an entry stands for anything; a prefix is a folder, and has none.
+    """
 
     images: tuple[str, ...] = ()
     """Beside the default runtime image."""
     claims: tuple[str, ...] = ()
     """Claims that may be read as a whole."""
-    read_prefixes: tuple[str, ...] = ()
+    read_prefixes: tuple[Folder, ...] = ()
     """Where models and data may be read: `s3://bucket/models/`, `pvc://claim/data/`."""
-    export_prefixes: tuple[str, ...] = ()
+    export_prefixes: tuple[Folder, ...] = ()
     """Where plugged-in models may be written."""
     peers: tuple[str, ...] = ()
     max_kept_blocks: float = Field(0.8, gt=0, le=1)

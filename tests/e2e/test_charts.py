@@ -69,6 +69,11 @@ def test_a_chart_has_the_products_version(chart: str) -> None:
         ("offsite", organization(exchange={"to": [{}]}), ["/exchange/to/0': minProperties"]),
         ("offsite", organization(exchange={"endpont": "x"}), ["properties 'endpont' not allowed"]),
         ("offsite", organization(bounds={"maxKeptBlocks": 2}), ["maximum: got 2, want 1"]),
+        (
+            "offsite",
+            organization(bounds={"readPrefixes": ["s3://data*"]}),
+            ["/bounds/readPrefixes/0': 's3://data*' does not match"],
+        ),
         ("offsite", organization(bounds={"maxEndBlocks": 0}), ["exclusiveMinimum: got 0, want 0"]),
         (
             "offsite",

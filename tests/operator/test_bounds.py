@@ -3,8 +3,10 @@
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from offsite_operator.bounds import violation
+from offsite_operator.settings import Bounds
 from offsite_testing.world import DISTILL, PLUG_IN, SETTINGS, TUNE, spec_of
 
 
@@ -57,7 +59,7 @@ def test_what_is_not(content: dict[str, Any], changes: dict[str, Any], said: str
 @pytest.mark.parametrize("folder", ["records", "work", "checkpoints", "published"])
 def test_what_is_offsites_own_can_never_be_allowed(folder: str) -> None:
     bounds = SETTINGS.bounds.model_copy(
-        update={"read_prefixes": ("s3://private/*",), "export_prefixes": ("s3://private/",)}
+        update={"read_prefixes": ("s3://private/",), "export_prefixes": ("s3://private/",)}
     )
     settings = SETTINGS.model_copy(update={"bounds": bounds})
     place = f"s3://private/hospital/{folder}/x"
@@ -73,6 +75,13 @@ def test_the_hub_is_open_only_where_the_chart_says_so() -> None:
     assert found is not None
     assert found[0] == "EgressDisabled"
     assert violation(spec, SETTINGS.model_copy(update={"model_hub": True})) is None
+
+
+def test_a_prefix_is_a_folder() -> None:
+    known = SETTINGS.bounds.model_dump(by_alias=True)
+    for field in ("readPrefixes", "exportPrefixes"):
+        with pytest.raises(ValidationError, match=field):
+            Bounds.model_validate(known | {field: ("s3://data*",)})
 
 
 def test_a_star_stands_for_anything() -> None:
