@@ -101,6 +101,10 @@ class Bounds(_Part):
     export_prefixes: tuple[Folder, ...] = ()
     """Where plugged-in models may be written."""
     peers: tuple[str, ...] = ()
+    priority_classes: tuple[str, ...] = ()
+    """PriorityClasses that may be named; without one, pods have the cluster's default."""
+    tolerations: tuple[str, ...] = ("nvidia.com/gpu",)
+    """Keys of taints that may be tolerated."""
     max_kept_blocks: float = Field(0.8, gt=0, le=1)
     """The largest share of a model's middle blocks that an emulator may keep."""
     max_end_blocks: float = Field(0.5, gt=0, le=1)

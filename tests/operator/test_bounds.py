@@ -14,6 +14,10 @@ def model(place: str) -> dict[str, Any]:
     return {"distill": DISTILL["distill"] | {"model": place}}
 
 
+def tolerated(**toleration: str) -> dict[str, Any]:
+    return {"runtime": {"tolerations": [toleration]}}
+
+
 def export(place: str) -> dict[str, Any]:
     return {"plugIn": PLUG_IN["plugIn"] | {"export": {"to": place}}}
 
@@ -27,6 +31,7 @@ def export(place: str) -> dict[str, Any]:
         (DISTILL, model("pvc://datasets/any/where")),
         (PLUG_IN, export("s3://private/exports/mine")),
         (TUNE, {"runtime": {"image": "r/runtime:1"}}),
+        (TUNE, tolerated(key="nvidia.com/gpu", operator="Exists")),
     ],
 )
 def test_what_is_allowed(content: dict[str, Any], changes: dict[str, Any]) -> None:
@@ -38,6 +43,9 @@ def test_what_is_allowed(content: dict[str, Any], changes: dict[str, Any]) -> No
     [
         (TUNE, {"peer": "rival"}, "spec.peer is 'rival'"),
         (TUNE, {"runtime": {"image": "r/runtime:2"}}, "spec.runtime.image"),
+        (TUNE, {"runtime": {"priorityClassName": "high"}}, "bounds.priorityClasses"),
+        (TUNE, tolerated(key="control-plane"), "spec.runtime.tolerations is 'control-plane'"),
+        (TUNE, tolerated(operator="Exists"), "spec.runtime.tolerations is 'every taint'"),
         (DISTILL, model("s3://private/other"), "spec.distill.model"),
         (DISTILL, model("s3://private/models2/x"), "bounds.readPrefixes"),
         (DISTILL, model("s3://private/models/../hospital/records"), "no . and no .."),
@@ -89,3 +97,16 @@ def test_a_star_stands_for_anything() -> None:
     settings = SETTINGS.model_copy(update={"bounds": bounds})
     assert violation(spec_of(TUNE, peer="x", runtime={"image": "r/mine-2"}), settings) is None
     assert violation(spec_of(TUNE, runtime={"image": "r/min"}), settings) is not None
+
+
+def test_what_an_administrator_allows_takes_the_place_of_others() -> None:
+    wider = {"priority_classes": ("batch-*",), "tolerations": ("*",)}
+    bounds = SETTINGS.bounds.model_copy(update=wider)
+    settings = SETTINGS.model_copy(update={"bounds": bounds})
+    asked: dict[str, Any] = {
+        "priorityClassName": "batch-high",
+        **tolerated(operator="Exists")["runtime"],
+    }
+    assert violation(spec_of(TUNE, runtime=asked), settings) is None
+    named = {"runtime": {"priorityClassName": "system-node-critical"}}
+    assert violation(spec_of(TUNE, **named), settings) is not None
