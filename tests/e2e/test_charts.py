@@ -103,6 +103,28 @@ def test_what_is_missing_or_wrong_is_said(
         assert each in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("private", "exchange", "same"),
+    [
+        ("https://S3.Example", "https://s3.example:443/", True),
+        ("http://s3.example", "http://s3.example.:80", True),
+        ("https://s3.example", "https://s3.example:9000", False),
+        ("https://s3.example", "https://other.example", False),
+    ],
+)
+def test_one_bucket_is_one_however_its_server_is_written(
+    private: str, exchange: str, same: bool
+) -> None:
+    known = organization(
+        private={"uri": "s3://exchange/lab", "endpoint": private}, exchange={"endpoint": exchange}
+    )
+    if not same:
+        assert rendered("offsite", known)
+        return
+    with pytest.raises(RuntimeError, match="are one bucket"):
+        rendered("offsite", known)
+
+
 def test_the_operator_gets_its_settings_as_it_reads_them() -> None:
     known = settings(
         rendered("offsite", organization(exchange={"ca": True, "region": "eu-1", "ports": [1]}))
