@@ -38,6 +38,8 @@ _FORBIDDEN = (
 )
 """In the message of a FailedCreate: no pod of this kind is ever let in."""
 
+_MORE_SCRATCH = "; have scratch.sizeLimit raised in the chart's values, if that is its true size"
+
 
 def trouble(
     pods: Sequence[Pod], warnings: Sequence[Warned], gpu: str, now: datetime
@@ -112,6 +114,10 @@ def ended_because(pods: Sequence[Pod], memory: str) -> str:
     """
     for pod in reversed(pods):
         status = pod.get("status", {})
+        if status.get("reason"):
+            said = status.get("message", "")
+            remedy = _MORE_SCRATCH if "EmptyDir volume" in said else ""
+            return f"{status['reason']}: {said}{remedy}"
         for container in status.get("containerStatuses", ()):
             ended = container.get("state", {}).get("terminated")
             if ended and ended.get("reason") == "OOMKilled":
@@ -121,6 +127,4 @@ def ended_because(pods: Sequence[Pod], memory: str) -> str:
                 )
             if ended and ended.get("exitCode"):
                 return f"{container['name']} ended with exit code {ended['exitCode']}"
-        if status.get("reason"):
-            return f"{status['reason']}: {status.get('message', '')}"
     return ""

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.alias_generators import to_camel
 
 from offsite.api import Name
+from offsite.api.values import Memory
 from offsite.errors import InputError
 from offsite.sealing import Disclosure
 
@@ -129,6 +130,8 @@ class Settings(_Part):
     checkpoint_seconds: float = Field(60.0, ge=0)
     resync_seconds: Annotated[float, Field(gt=0)] = 30.0
     gpu_resource: str = "nvidia.com/gpu"
+    scratch_limit: Memory = "200Gi"
+    """The most that a pod of a step may have on its node's disk."""
     service_account: str = "offsite-step"
 
 

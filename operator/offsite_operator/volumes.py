@@ -33,13 +33,16 @@ class Volume:
         return {**mount, "readOnly": True} if self.read_only else mount
 
 
-SCRATCH = Volume("tmp", "/tmp", {"emptyDir": {}}, read_only=False)
+def scratch(plan: Plan) -> Volume:
+    """Give a pod room for what comes and goes with it; beyond its limit the pod is evicted."""
+    source = {"emptyDir": {"sizeLimit": plan.settings.scratch_limit}}
+    return Volume("tmp", "/tmp", source, read_only=False)
 
 
 def volumes(plan: Plan) -> list[Volume]:
     """List what the container of a step sees."""
     return [
-        SCRATCH,
+        scratch(plan),
         Volume("task", f"{ETC}/task", {"configMap": {"name": plan.name}}),
         *_secrets(plan),
         *([] if plan.errand else _claims(plan)),

@@ -89,6 +89,7 @@ def test_a_chart_has_the_products_version(chart: str) -> None:
             ),
             ["private.uri and exchange.uri are one bucket", "give each a bucket of its own"],
         ),
+        ("offsite", organization(scratch={"sizeLimit": 9}), ["/scratch/sizeLimit': got number"]),
         ("exchange", {}, ["/images': missing property 'minio'"]),
         ("exchange", {"root": {"password": "secret"}}, ["properties 'password' not allowed"]),
         ("exchange", {"external": {"endpoint": "s3.example"}}, ["/external/endpoint'"]),
@@ -140,6 +141,7 @@ def test_the_operator_gets_its_settings_as_it_reads_them() -> None:
     assert known["bounds"]["peers"] == []
     assert (known["modelHub"], known["serviceAccount"]) == (False, "offsite-step")
     assert known["notices"] == "Reason"
+    assert known["scratchLimit"] == "200Gi"
 
 
 def test_other_settings_make_another_pod() -> None:

@@ -124,5 +124,9 @@ def test_how_a_pod_ended() -> None:
     assert "spec.resources.memoryPerWorker" in ended_because([ended(reason="OOMKilled")], "4Gi")
     assert ended_because([ended(exitCode=3)], "") == "step ended with exit code 3"
     assert ended_because([pod(reason="Evicted", message="disk")], "") == "Evicted: disk"
+    killed = [{"name": "step", "state": {"terminated": {"exitCode": 137}}}]
+    full = 'Usage of EmptyDir volume "tmp" exceeds the limit "200Gi".'
+    evicted = pod(containerStatuses=killed, reason="Evicted", message=full)
+    assert "have scratch.sizeLimit raised" in ended_because([evicted], "")
     assert ended_because([ended(exitCode=0)], "") == ""
     assert ended_because([], "") == ""

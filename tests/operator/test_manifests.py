@@ -86,6 +86,14 @@ def test_pods_are_restricted_and_have_no_token(step: Any, engine: Engine, settin
             assert len({v["mountPath"] for v in each["volumeMounts"]}) == len(each["volumeMounts"])
 
 
+@pytest.mark.parametrize(("step", "engine"), STEPS)
+def test_scratch_has_an_end(step: Any, engine: Engine) -> None:
+    settings = SETTINGS.model_copy(update={"scratch_limit": "3Gi"})
+    for template in templates(plan(step, engine, settings=settings)):
+        scratch = {v["name"]: v.get("emptyDir") for v in template["spec"]["volumes"]}["tmp"]
+        assert scratch == {"sizeLimit": "3Gi"}
+
+
 def secrets(described: Plan) -> dict[str, list[str]]:
     found = {}
     for template in templates(described):

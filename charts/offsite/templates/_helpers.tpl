@@ -44,6 +44,7 @@ matchExpressions:
   "checkpointSeconds" .Values.checkpointSeconds
   "resyncSeconds" .Values.resyncSeconds
   "gpuResource" .Values.gpuResource
+  "scratchLimit" .Values.scratch.sizeLimit
   "serviceAccount" "offsite-step"
 -}}
 {{- toPrettyJson $known }}
