@@ -38,7 +38,7 @@ _FORBIDDEN = (
 )
 """In the message of a FailedCreate: no pod of this kind is ever let in."""
 
-_MORE_SCRATCH = "; have scratch.sizeLimit raised in the chart's values, if that is its true size"
+_MORE_SCRATCH = "; if it needs that much, have scratch.sizeLimit raised in the chart's values"
 
 
 def trouble(
@@ -116,7 +116,7 @@ def ended_because(pods: Sequence[Pod], memory: str) -> str:
         status = pod.get("status", {})
         if status.get("reason"):
             said = status.get("message", "")
-            remedy = _MORE_SCRATCH if "EmptyDir volume" in said else ""
+            remedy = _MORE_SCRATCH if 'EmptyDir volume "tmp"' in said else ""
             return f"{status['reason']}: {said}{remedy}"
         for container in status.get("containerStatuses", ()):
             ended = container.get("state", {}).get("terminated")
