@@ -1,5 +1,6 @@
 """Flags become the job that a file would have been; what differs is named."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -138,6 +139,16 @@ def test_several_files_are_several_jobs(tmp_path: Path) -> None:
     (tmp_path / "printed.yaml").write_text(printed, encoding="utf-8")
     names = [each.job.metadata.name for each in read_jobs([tmp_path / "printed.yaml"])]
     assert names == ["coding-emulator", "coding-adapter", "coding-model"]
+
+
+def test_a_dry_run_prints_what_is_asked_for() -> None:
+    files = ["-f", str(EXAMPLES / "tune.yaml"), "-f", str(EXAMPLES / "distill.yaml")]
+    kind = "offsitejob.offsite-tuning.dev"
+    assert submitted(*files, "-o", "name") == f"{kind}/coding-adapter\n{kind}/coding-emulator\n"
+    assert json.loads(submitted(*files[:2], "-o", "json"))["kind"] == "OffsiteJob"
+    head, row = submitted(*files[:2], "-o", "table").splitlines()
+    assert head.split() == ["NAME", "STAGE", "STATE", "PROGRESS", "PEER", "AGE"]
+    assert row.split() == ["coding-adapter", "Tune", "Pending", "-", "lab", "<unknown>"]
 
 
 @pytest.mark.parametrize(
