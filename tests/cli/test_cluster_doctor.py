@@ -7,7 +7,7 @@ import pytest
 import offsite
 from offsite_cli.cluster.checks_of_cluster import clock, gpus_of, kuberay_operator, version_of_crd
 from offsite_cli.cluster.checks_of_namespace import operator_of, peer_of, peers_allowed
-from offsite_cli.cluster.checks_of_secrets import Need, secret_of, secrets_of
+from offsite_cli.cluster.checks_of_secrets import Need, mounted_by, secret_of, secrets_of
 from offsite_cli.cluster.findings import Finding, exit_code
 
 
@@ -63,11 +63,42 @@ def test_secrets_are_those_that_the_settings_name() -> None:
         "private": {"uri": "pvc://data/models"},
     }
     assert secrets_of(settings) == [
-        ("identity", "keys", ("ring.json", "public.json", "passphrase")),
-        ("exchange", "account", ("credentials.json",)),
+        Need("identity", "keys", ("ring.json", "public.json", "passphrase")),
+        Need("exchange", "account", ("credentials.json",)),
     ]
     in_s3 = {"private": {"secret": "store", "ca": True}}
-    assert secrets_of(in_s3) == [("private", "store", ("credentials.json", "ca.crt"))]
+    assert secrets_of(in_s3) == [Need("private", "store", ("credentials.json", "ca.crt"))]
+
+
+@pytest.mark.parametrize(
+    ("image", "verdict", "words"),
+    [
+        ("operator:v1.6.1", "ok", "v1.6.1"),
+        ("operator:v1.5.1", "ok", "v1.5.1"),
+        ("operator:1.10.0-rc.1", "ok", "1.10.0"),
+        ("operator:v1.5.0", "warn", "no token"),
+        ("operator:nightly", "warn", "no version"),
+        ("operator@sha256:00", "warn", "no version"),
+    ],
+)
+def test_kuberay_is_new_enough_for_tokens(image: str, verdict: str, words: str) -> None:
+    found = kuberay_operator([deployment(f"registry:5000/kuberay/{image}", 1)])
+    assert found.verdict == verdict
+    assert words in found.message
+
+
+def test_the_secret_of_the_operators_own_account_is_found() -> None:
+    operator = deployment("offsite-operator:1", 1)
+    items = [{"key": "credentials.json", "path": "reader/credentials.json"}]
+    sources = [
+        {"configMap": {"name": "offsite-settings"}},
+        {"secret": {"name": "reader", "items": items}},
+    ]
+    volumes = [{"name": "known", "projected": {"sources": sources}}, {"name": "tmp"}]
+    operator["spec"]["template"]["spec"]["volumes"] = volumes
+    (need,) = mounted_by(operator)
+    assert (need.name, need.keys) == ("reader", ("credentials.json",))
+    assert need.value == "exchange.readerSecret"
 
 
 @pytest.mark.parametrize(
