@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING
 import typer
 
 from offsite.errors import InputError
-from offsite_cli.cluster import checks_of_cluster, checks_of_namespace, checks_of_secrets
+from offsite_cli.cluster import (
+    checks_of_cluster,
+    checks_of_namespace,
+    checks_of_secrets,
+    checks_of_stores,
+)
 from offsite_cli.cluster.access import Target, connect
 from offsite_cli.cluster.errors import ClusterError, ClusterRefusal, ClusterUnreachable
 from offsite_cli.cluster.findings import Finding, exit_code
@@ -23,6 +28,7 @@ _CHECKS: dict[str, Check] = {
     **checks_of_cluster.CHECKS,
     **checks_of_namespace.CHECKS,
     **checks_of_secrets.CHECKS,
+    **checks_of_stores.CHECKS,
 }
 
 
