@@ -11,6 +11,7 @@ from offsite_cli.cluster.checks_of_namespace import operator_of, peer_of, peers_
 from offsite_cli.cluster.checks_of_secrets import Need, mounted_by, secret_of, secrets_of
 from offsite_cli.cluster.checks_of_stores import stores_of
 from offsite_cli.cluster.findings import Finding, exit_code
+from offsite_cli.cluster.trying import findings_of
 
 
 def deployment(image: str, ready: int) -> dict[str, Any]:
@@ -189,6 +190,25 @@ def test_jobs_tell_of_the_stores(jobs: list[Any], told: list[tuple[str, str]]) -
     found = list(stores_of(jobs, datetime(2026, 1, 1, 4, tzinfo=UTC)))
     assert [each.verdict for each in found] == [verdict for verdict, _ in told]
     assert all(words in each.message for each, (_, words) in zip(found, told, strict=True))
+
+
+def test_a_pod_tells_of_both_stores() -> None:
+    log = [
+        "a line",
+        'offsite-event {"event": "check", "store": "exchange", "verdict": "ok", "message": "x"}',
+        'offsite-event {"event": "check", "store": "private", "verdict": "fail", "message": "y"}',
+    ]
+    assert list(findings_of(log)) == [
+        Finding("exchange store", "ok", "x"),
+        Finding("private store", "fail", "y"),
+    ]
+
+
+@pytest.mark.parametrize(("log", "said"), [([], "nothing"), (["No module named x"], "No module")])
+def test_a_pod_that_tells_nothing_is_a_failure(log: list[str], said: str) -> None:
+    (found,) = findings_of(log)
+    assert found.verdict == "fail"
+    assert said in found.message
 
 
 def test_only_a_failure_fails() -> None:

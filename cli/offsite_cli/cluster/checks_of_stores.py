@@ -1,6 +1,6 @@
 """What jobs tell of the two stores, which only the operator and the pods reach.
 
-Nothing is asked of a store here: a finding is as old as the job that it names.
+Nothing is asked of a store here, other than in `trying`: a finding is as old as its job.
 """
 
 from collections.abc import Iterator, Sequence
@@ -44,7 +44,7 @@ def stores_of(jobs: Sequence[Resource], now: datetime) -> Iterator[Finding]:
         yield _passed(max(ended, key=_end), now)
     elif not waiting:
         told = "only the operator and the pods reach them, and no job here tells of them yet"
-        yield Finding("stores", "skip", told)
+        yield Finding("stores", "skip", told, "offsite doctor --deep tries them")
 
 
 def _exchange(jobs: Sequence[Resource]) -> Iterator[Finding]:

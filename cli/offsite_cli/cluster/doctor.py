@@ -1,7 +1,7 @@
 """`offsite doctor`: does the namespace have all that a job needs, as far as this user may see?"""
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,7 @@ from offsite_cli.cluster import (
 from offsite_cli.cluster.access import Target, connect
 from offsite_cli.cluster.errors import ClusterError, ClusterRefusal, ClusterUnreachable
 from offsite_cli.cluster.findings import Finding, exit_code
+from offsite_cli.cluster.trying import tried
 from offsite_cli.groups import grouped
 from offsite_cli.options import Format
 from offsite_cli.output import Output, show_json
@@ -33,7 +34,13 @@ _CHECKS: dict[str, Check] = {
 
 
 @grouped
-def doctor(target: Target, output: Format = Output.TEXT) -> None:
+def doctor(
+    target: Target,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Have a pod try both stores; for who may make Jobs.")
+    ] = False,
+    output: Format = Output.TEXT,
+) -> None:
     """Check that cluster and namespace have what jobs need.
 
     A line for each check: ok, warn or fail, with the remedy; skip, for what cannot be seen from
@@ -41,7 +48,7 @@ def doctor(target: Target, output: Format = Output.TEXT) -> None:
     """
     api = connect(target)
     found: list[Finding] = []
-    for name, check in _CHECKS.items():
+    for name, check in (_CHECKS | ({"stores": tried} if deep else {})).items():
         for finding in checked(name, check, api):
             found.append(finding)
             if output is Output.TEXT:
