@@ -183,6 +183,29 @@ def test_the_operator_gets_no_private_key_and_the_readers_account_alone() -> Non
     assert not [each for each in spec["volumes"] if "secret" in each]
 
 
+@pytest.mark.parametrize("known", [organization(private={"ca": True}), on_claim()])
+def test_the_pod_that_tries_the_stores_has_accounts_and_no_keys(known: dict[str, Any]) -> None:
+    (job,) = of_kind(rendered("offsite", known), "CronJob")
+    assert job["spec"]["suspend"] is True
+    template = job["spec"]["jobTemplate"]["spec"]["template"]
+    spec, on_s3 = template["spec"], known["private"]["uri"].startswith("s3://")
+    secrets = {each["secret"]["secretName"] for each in spec["volumes"] if "secret" in each}
+    assert secrets == {"offsite-exchange", *(["offsite-private"] if on_s3 else [])}
+    (only,) = spec["containers"]
+    place = "s3://models/lab" if on_s3 else "file:///private/lab"
+    assert only["command"][3:] == [
+        "--party=lab",
+        "--exchange=s3://exchange",
+        f"--private={place}",
+    ]
+    names = {each["name"] for each in only["env"]}
+    assert "OFFSITE_EXCHANGE_CREDENTIALS" in names
+    assert ("OFFSITE_PRIVATE_CA" in names) is on_s3
+    assert ("offsite-tuning.dev/reach-private" in template["metadata"]["labels"]) is on_s3
+    assert spec["automountServiceAccountToken"] is False
+    assert only["securityContext"]["readOnlyRootFilesystem"] is True
+
+
 def test_no_chart_holds_what_is_secret() -> None:
     assert of_kind(rendered("offsite", organization()), "Secret") == []
     named = {**EXCHANGE, "root": {"secret": "mine"}, "tls": {"secret": "ours"}}
