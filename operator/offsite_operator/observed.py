@@ -186,7 +186,7 @@ class Observed:
     """Those that this job owns, by their UID."""
     peer: Peer | None = None
     incoming: Incoming | None = None
-    """None: nobody asked."""
+    """None: nobody asked, or it is not known yet."""
     rejection: Rejection | None = None
     """Of the child that the last decision wanted."""
     jobs: frozenset[str] | None = None
