@@ -13,6 +13,7 @@ from kubernetes.client import ApiClient, Configuration
 
 from offsite.api import JobSpec
 from offsite.sealing import Ring
+from offsite.sealing.parts import canonical
 from offsite.store.s3 import S3Store
 from offsite_operator.api import Api
 from offsite_operator.enquiries import Enquiries
@@ -132,12 +133,14 @@ def test_a_bug_in_one_answer_ends_no_others() -> None:
 
 @pytest.mark.parametrize("trickle", [b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n", b"HTTP"])
 def test_a_store_that_trickles_keeps_nobody_waiting(trickle: bytes) -> None:
+    public = canonical(Ring.new("lab").public().wire()).decode()
+    pinned = replace(LAB, status=LAB.status.model_copy(update={"pinned": public}))
     with trickling(trickle) as (endpoint, asked):
         store = S3Store(endpoint, "exchange", "a", "b" * 20, stall_seconds=1)
         asking = Asking(Desk(Ring.new("hospital").public(), store), longest=0.5)
-        assert asking.look() is None
+        assert asking.look(peer=pinned) is None
         assert asked.wait(PATIENCE)
-        wait(lambda: isinstance(asking.look(), Unreachable))
+        wait(lambda: isinstance(asking.look(peer=pinned), Unreachable))
 
 
 def test_a_resync_waits_for_no_exchange() -> None:
