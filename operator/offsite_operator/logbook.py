@@ -64,8 +64,10 @@ class LogBook:
         try:
             page = self._read(pod["metadata"]["name"], page)
         except ApiError as error:
-            if not ended or error.code not in (400, 404):
+            if not ended:
                 return None  # it has not started, or the server is busy: there is a next time
+            if error.code not in (400, 404):
+                return replace(page.told, unread=str(error))
         if ended:  # it had, before its log was read
             page = replace(page, told=replace(page.told, ended=True))
         with self._lock:

@@ -32,6 +32,8 @@ class Told:
     """`done` or `failed`, if nothing was told after it."""
     ended: bool = False
     """Whether the log was read to its end."""
+    unread: str = ""
+    """Why the log of what has ended cannot be read."""
 
 
 def heard(told: Told, lines: Iterable[tuple[datetime, str]]) -> Told:

@@ -117,7 +117,7 @@ def _lost(seen: Observed) -> Decision:
 def _at(seen: Observed, spec: JobSpec, child: Child) -> Decision:
     """Go on from the newest child."""
     told = heard_from(seen.job.status, child)
-    match outcome(child):
+    match outcome(child, seen.now):
         case None:
             return _under_way(seen, child)
         case Stopped(message):
@@ -144,7 +144,9 @@ def _under_way(seen: Observed, child: Child) -> Decision:
         says = Says("False", "WaitingForPod", f"{child.name} is suspended, as by a queue of Kueue")
         return Decision(status=changed(seen, "Queued", {"Running": says}))
     if phase is not Phase.PENDING:
-        says = Says("True", _DOING[child.step], f"{child.kind} {child.name}")
+        unread = child.told.unread if child.told else ""
+        said = f"; it has ended, and its log cannot be read: {unread}" if unread else ""
+        says = Says("True", _DOING[child.step], f"{child.kind} {child.name}{said}")
         told = heard_from(seen.job.status, child)
         status = changed(seen, "Running", {"Running": says}, **told)
         return Decision(status=status, again=_READ_AGAIN)

@@ -103,7 +103,8 @@ def test_a_log_that_cannot_be_read_is_read_later() -> None:
     log = Lines()
     book = LogBook(log)  # type: ignore[arg-type]
     log.error = ApiError(500, "busy")
-    assert book.told([pod("Succeeded")], True) is None
+    assert book.told([pod("Running")], False) is None
+    assert book.told([pod("Succeeded")], True) == Told(unread="busy")
     log.error = ApiError(404, "gone")
     assert book.told([pod("Succeeded")], True) == Told(ended=True)
 

@@ -297,6 +297,21 @@ def test_an_unread_log_is_waited_for() -> None:
     assert world.newest.step == "Work"
 
 
+@pytest.mark.parametrize("to", ["Open", "Work", "Publish"])
+def test_a_log_that_is_never_read_is_a_failed_attempt(to: str) -> None:
+    world = through(tune(), to=to)
+    world.becomes(Phase.SUCCEEDED, told=Told(unread="its node is gone"))
+    world.go()
+    assert world.status.state == "Running"
+    assert "its log cannot be read: its node is gone" in world.message("Running")
+    world.wait(299)
+    world.go()
+    assert world.status.state == "Running"
+    world.wait(1)
+    world.go()
+    assert (world.newest.step, world.newest.attempt) == (to, 2)
+
+
 def test_a_ray_job_that_somebody_stopped_is_cancelled() -> None:
     world = through(tune(), to="Work")
     world.becomes(Phase.STOPPED, told=Told(ended=True))
