@@ -23,6 +23,7 @@ from offsite_operator.attempts import (
     steps_of,
 )
 from offsite_operator.beginning import begin
+from offsite_operator.bookkeeping import caught_up
 from offsite_operator.conditions import Says
 from offsite_operator.decision import Decision
 from offsite_operator.observed import ENDED, Child, Observed, Phase
@@ -45,7 +46,10 @@ def reconcile(seen: Observed) -> Decision:
         return settle(seen)
     if job.spec is None:
         return wait(seen, "InvalidSpec", job.problem)
+    before, seen = seen, caught_up(seen, job.spec)
     decision, newest = _unfinished(seen, job.spec), current(seen)
+    if decision.status is None and seen is not before:
+        decision = replace(decision, status=seen.job.status)
     old = (c for c in seen.children if c.active and c != newest and c.step in steps_of(job.spec))
     strays = (child for child in old if child not in decision.delete)
     decision = replace(decision, delete=(*decision.delete, *strays))
