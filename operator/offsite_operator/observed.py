@@ -116,6 +116,8 @@ class Peer:
     status: PeerStatus
     uid: str = ""
     version: str = ""
+    vouched: str | None = None
+    """The fingerprint of keys that the administrator vouches for, whatever was pinned before."""
 
     @property
     def ready(self) -> bool:

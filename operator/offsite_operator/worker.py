@@ -18,7 +18,7 @@ from offsite_operator.enquiries import Enquiries
 from offsite_operator.logbook import LogBook
 from offsite_operator.metrics import Metrics
 from offsite_operator.observed import Incoming, Observed, Peer, Rejection
-from offsite_operator.peers import review
+from offsite_operator.peers import elder_of, review
 from offsite_operator.reading import Raw, read_all, read_one
 from offsite_operator.reconcile import reconcile
 from offsite_operator.settings import Settings
@@ -100,11 +100,12 @@ class Worker:
             self._look_at_job(key)
 
     def _look_at_peer(self, alias: str) -> None:
-        found = self.api.get(OFFSITE_PEERS, alias)
-        if found is None:
+        peers = {each["metadata"]["name"]: each for each in self.api.list(OFFSITE_PEERS)}
+        if alias not in peers:
             return
-        peer = peer_of(found)
-        status = review(peer, self.settings.party, self.clock())
+        peer = peer_of(peers[alias])
+        elder = elder_of(peers[alias], peers.values())
+        status = review(peer, self.settings.party, self.clock(), elder)
         if status is not None:
             write_peer(self.api, peer, status)
             log.info("the peer %s: %s", alias, status.conditions[0].reason)
