@@ -1,6 +1,7 @@
 """What an OffsiteJob costs beside a bare RayJob that does the same work."""
 
 import statistics
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
 
 from cluster.namespaces import Namespace
@@ -57,12 +58,13 @@ def overhead(lab: Organization, bare: Namespace, steps: int, rounds: int) -> Ove
     """
     _bare(bare, "first", distill(steps=1, engine="RayJob"))  # it reads the image from the disk
     spec, alone, jobs = distill(steps=steps, engine="RayJob"), list[float](), list[Spans]()
+    runs: dict[str, Callable[[str], None]] = {
+        "bare": lambda name: alone.append(_bare(bare, name, spec)),
+        "job": lambda name: jobs.append(_offsite(lab, name, spec)),
+    }
     for number in range(rounds):
-        if number % 2:
-            jobs.append(_offsite(lab, f"job-{number}", spec))
-        alone.append(_bare(bare, f"bare-{number}", spec))
-        if not number % 2:
-            jobs.append(_offsite(lab, f"job-{number}", spec))
+        for kind in reversed(runs) if number % 2 else runs:
+            runs[kind](f"{kind}-{number}")
     medians = (statistics.median(each) for each in zip(*map(astuple, jobs), strict=True))
     return Overhead(statistics.median(alone), Spans(*medians))
 

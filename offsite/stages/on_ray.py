@@ -2,7 +2,7 @@
 
 Only the driver, which is this process, writes events: Ray prefixes and deduplicates what workers
 print. The leading worker sends its own through a queue. What the step ended with is that it is
-done, or the first failure that any of them tells: the other ones often fail because of it.
+done, or the first failure that any of them tells.
 """
 
 import threading
@@ -74,7 +74,7 @@ def _scaling(wanted: Resources) -> ScalingConfig:
 def _step(config: dict[str, Any]) -> None:
     """Run in each worker: the step, whose events go to the driver from the leading one."""
     # the driver, which shares the pod's memory, needs no torch
-    from offsite.layers import leads, rank
+    from offsite.layers import leads, rank, workers
     from offsite.stages.pod import run_work
 
     queue: Queue = config["queue"]
@@ -84,7 +84,9 @@ def _step(config: dict[str, Any]) -> None:
     try:
         run_work(pod, Monitor(queue.put if leads() else lambda event: None))
     except BaseException as error:
-        queue.put(failure(error))
+        # where one of several is gone, torch fails in the others; Ray knows of the one
+        if isinstance(error, OffsiteError) or workers() == 1:
+            queue.put(failure(error))
         raise
     if leads():
         queue.put({"event": "done", "peakMemoryBytes": peak_memory()})

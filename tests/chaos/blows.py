@@ -41,7 +41,7 @@ class Blow:
     @property
     def job(self) -> Spec:
         """Describe the job that is struck."""
-        return job_of(self.stage, self.engine)
+        return job_of(self.stage, self.step, self.engine)
 
 
 def blows() -> Iterator[Blow]:

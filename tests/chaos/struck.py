@@ -5,21 +5,22 @@ from cluster.stages import Spec, distill, plug_in, tune
 
 BUNDLE, ADAPTER = "question", "answer"
 """What the one sent, and what the other did; jobs that are struck open these."""
-_STEPS = 1500
-"""Of a training, so that it can be struck in the middle."""
+_LONG, _SHORT = 1500, 10
+"""Steps of a training: so that it can be struck in the middle, and so that it is soon done."""
 
 
-def job_of(stage: str, engine: str) -> Spec:
-    """Describe a job of a stage."""
+def job_of(stage: str, step: str, engine: str) -> Spec:
+    """Describe a job of a stage that is struck in a step."""
     more = {"engine": engine, "backoffLimit": 6}
+    steps = _LONG if step == "work" else _SHORT
     if stage == "Distill":
-        return distill(steps=_STEPS, **more)
-    return tune(BUNDLE, steps=_STEPS, **more) if stage == "Tune" else plug_in(ADAPTER, **more)
+        return distill(steps=steps, **more)
+    return tune(BUNDLE, steps=steps, **more) if stage == "Tune" else plug_in(ADAPTER, **more)
 
 
 def exchange_both(scene: Scene) -> None:
     """Have each send something to the other."""
-    scene.lab.submit(BUNDLE, distill(steps=10))
+    scene.lab.submit(BUNDLE, distill(steps=_SHORT))
     scene.lab.reaches(BUNDLE, lambda status: status.state == "Complete")
-    scene.hospital.submit(ADAPTER, tune(BUNDLE, steps=10))
+    scene.hospital.submit(ADAPTER, tune(BUNDLE, steps=_SHORT))
     scene.hospital.reaches(ADAPTER, lambda status: status.state == "Complete")
