@@ -64,7 +64,7 @@ def _unready(peer: Peer) -> str:
 def _incoming(seen: Observed) -> Decision:
     match seen.incoming:
         case None:
-            return Decision(again=0)
+            return Decision(again=_ASK_AGAIN)  # the answer wakes it, if one comes
         case NotYet(message, notice):
             heard = hear(seen, message, notice) if notice else None
             return heard or wait(seen, "WaitingForBundle", message)

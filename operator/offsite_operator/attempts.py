@@ -15,6 +15,7 @@ _STEPS: dict[str, tuple[Step, ...]] = {
     "PlugIn": ("Open", "Work", "Publish"),
 }
 _FIRST_DELAY, _LONGEST_DELAY = 10.0, 300.0
+_READ_WITHIN = timedelta(minutes=5)
 _REASON = re.compile(r"[A-Z][A-Za-z0-9]{0,127}")
 
 
@@ -77,21 +78,29 @@ def is_lost(seen: Observed) -> bool:
     return name is not None and not there and not job.has("Suspended")
 
 
-def outcome(child: Child) -> Outcome | None:
+def outcome(child: Child, now: datetime) -> Outcome | None:
     """Say how a child ended; None: it has not, or its log was not read to the end yet."""
-    if child.state.phase not in ENDED or child.told is None or not child.told.ended:
+    told = child.told
+    if child.state.phase not in ENDED or told is None or not (told.ended or _lost(child, now)):
         return None
     if child.state.phase is Phase.STOPPED:
         return Stopped(f"the Ray job of {child.name} was stopped")
-    last = child.told.last
-    if last is not None:
-        return Succeeded() if last["event"] == "done" else _failure(last)
+    if told.last is not None:
+        return Succeeded() if told.last["event"] == "done" else _failure(told.last)
+    if told.unread:
+        return Failure("LogLost", f"the log of {child.name} cannot be read: {told.unread}")
     state = child.state
     if state.permanent:
         return Failure("InvalidPod", f"{child.name} is not valid: {state.message}", False)
     if state.phase is Phase.SUCCEEDED:
         return Failure("NoResult", f"{child.name} ended without telling that it is done")
     return Failure(_reason(state.reason), state.message or f"{child.name} failed, and said nothing")
+
+
+def _lost(child: Child, now: datetime) -> bool:
+    """Whether a log is taken as read to its end because it cannot be: its node may come back."""
+    unread = child.told is not None and bool(child.told.unread)
+    return unread and now - (child.state.ended or child.created) >= _READ_WITHIN
 
 
 def _failure(event: Event) -> Failure:

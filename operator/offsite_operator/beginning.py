@@ -4,12 +4,12 @@ from typing import Any
 
 from offsite.resources import Step
 from offsite_operator.admission import objection
+from offsite_operator.bookkeeping import entries, starting
 from offsite_operator.children import new_child
-from offsite_operator.conditions import Kind, Says
 from offsite_operator.decision import Decision
 from offsite_operator.ledger import allotting
 from offsite_operator.observed import Engine, Observed
-from offsite_operator.plan import Plan, plan_of
+from offsite_operator.plan import plan_of
 from offsite_operator.verdicts import changed, finish, hold
 
 
@@ -25,12 +25,8 @@ def begin(seen: Observed, step: Step, attempt: int, told: dict[str, Any]) -> Dec
     if step == "Publish" and _sends(seen) and seen.job.status.sequence is None:
         return _allot(seen, told)
     plan = plan_of(seen, step, attempt, _engine(seen, step))
-    says: dict[Kind, Says] = {
-        "Running": Says("False", "WaitingForPod", f"{plan.name} is starting"),
-    }
-    if not seen.job.has("Accepted"):
-        says["Accepted"] = Says("True", "Accepted")
-    status = changed(seen, "Pending", says, **{**told, **_updates(seen, plan)})
+    updates = {**told, **entries(seen.job.status, plan, seen.now)}
+    status = changed(seen, "Pending", starting(seen, plan.name), **updates)
     return Decision(create=new_child(plan), status=status)
 
 
@@ -62,17 +58,3 @@ def _engine(seen: Observed, step: Step) -> Engine:
     if step != "Work" or wanted == "Job" or not seen.ray:
         return "Job"
     return "RayJob"
-
-
-def _updates(seen: Observed, plan: Plan) -> dict[str, Any]:
-    status = seen.job.status
-    first = status.first_attempt if status.step == plan.step else None
-    return {
-        "step": plan.step,
-        "attempts": plan.attempt,
-        "first_attempt": plan.attempt if first is None else first,
-        "job_name": plan.name,
-        "engine": plan.engine if plan.step == "Work" else status.engine,
-        "start_time": status.start_time or seen.now,
-        "lost_time": None,
-    }

@@ -3,6 +3,7 @@
 A wrong image or spec fails at once; a shortage waits, and says so.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -16,7 +17,14 @@ Warned = Mapping[str, Any]
 """A core/v1 Event."""
 
 _PULL_SECONDS = 60.0
-"""For how long a registry may be away."""
+"""From the first pull that failed until one that still fails is one that never succeeds."""
+_AWAY = re.compile(
+    r"time(d )?out|deadline exceeded|connection reset|broken pipe|(?-i:\bEOF\b)|i/o error|"
+    r"no route to host|network is unreachable|server misbehaving|try again|too ?many ?requests|"
+    r"\b50[0234] ",
+    re.IGNORECASE,
+)
+"""In what is said of a pull: the network, or a registry that is away or busy."""
 _NEVER = {
     "InvalidImageName": "ImagePullFailed",
     "ErrImageNeverPull": "ImagePullFailed",
@@ -51,11 +59,17 @@ def trouble(
         warnings: of the child, its pods and what else it made; the newest last.
         gpu: the name of the GPU resource.
     """
-    found = [*_in_containers(pods, now), *_in_scheduling(pods, gpu), *_in_warnings(warnings)]
+    found = [
+        *_in_containers(pods, warnings, now),
+        *_in_scheduling(pods, gpu),
+        *_in_warnings(warnings),
+    ]
     return next((t for t in found if t.fatal), found[0] if found else None)
 
 
-def _in_containers(pods: Sequence[Pod], now: datetime) -> Iterator[Trouble]:
+def _in_containers(
+    pods: Sequence[Pod], warnings: Sequence[Warned], now: datetime
+) -> Iterator[Trouble]:
     for pod in pods:
         status = pod.get("status", {})
         for container in (
@@ -64,22 +78,32 @@ def _in_containers(pods: Sequence[Pod], now: datetime) -> Iterator[Trouble]:
         ):
             waiting = container.get("state", {}).get("waiting")
             if waiting:
-                yield from _waiting(pod, container, waiting, now)
+                since = _failing_since(pod, warnings, now)
+                yield from _waiting(container, waiting, (now - since).total_seconds())
 
 
 def _waiting(
-    pod: Pod, container: Mapping[str, Any], waiting: Mapping[str, str], now: datetime
+    container: Mapping[str, Any], waiting: Mapping[str, str], failing: float
 ) -> Iterator[Trouble]:
     reason, said = waiting.get("reason", ""), waiting.get("message", "")
     image = container.get("image", "")
     if reason in _PULLING:
-        began = instant(pod["metadata"].get("creationTimestamp")) or now
-        fatal = (now - began).total_seconds() >= _PULL_SECONDS
+        away = reason == "RegistryUnavailable" or _AWAY.search(said) is not None
+        fatal = failing >= _PULL_SECONDS and not away
         message = f"the image {image} cannot be pulled: {said or reason}; check its name, and the "
         yield Trouble("ImagePullFailed", f"{message}pull secrets of the chart", fatal)
     elif reason in _NEVER:
         message = f"the container {container.get('name')} of {image} cannot start: {said or reason}"
         yield Trouble(_NEVER[reason], message, fatal=True)
+
+
+def _failing_since(pod: Pod, warnings: Sequence[Warned], now: datetime) -> datetime:
+    """Say since when pulls fail: a pod may wait long for its node, and a large image take long."""
+    told = (w.get("firstTimestamp") for w in warnings if "Failed to pull" in w.get("message", ""))
+    conditions = pod.get("status", {}).get("conditions", ())
+    scheduled = (c for c in conditions if c["type"] == "PodScheduled" and c["status"] == "True")
+    known = [*told, *(c.get("lastTransitionTime") for c in scheduled)]
+    return next((at for each in known if (at := instant(each))), now)
 
 
 def _in_scheduling(pods: Sequence[Pod], gpu: str) -> Iterator[Trouble]:

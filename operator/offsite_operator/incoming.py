@@ -127,18 +127,3 @@ class Inquiry(Protocol):
     def look(self, spec: JobSpec, peer: Peer) -> Incoming:
         """See `Desk.look`."""
         ...
-
-
-@dataclass(frozen=True)
-class AskedOnce:
-    """Asks once for each bundle, however many jobs wait for it."""
-
-    desk: Inquiry
-    _answers: dict[tuple[str, str, str], Incoming] = field(default_factory=dict)
-
-    def look(self, spec: JobSpec, peer: Peer) -> Incoming:
-        """See `Desk.look`."""
-        key = (spec.stage, peer.alias, wanted_of(spec))
-        if key not in self._answers:
-            self._answers[key] = self.desk.look(spec, peer)
-        return self._answers[key]

@@ -1,10 +1,11 @@
 """What running steps have told until now, read from the logs of their pods piece by piece."""
 
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from offsite_operator.api import Api, ApiError
 from offsite_operator.logs import Told, heard
@@ -13,6 +14,7 @@ Pod = Mapping[str, Any]
 _PIECE = 4 << 20
 """Bytes of a log that are read at once."""
 _ENDED = ("Succeeded", "Failed")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,10 @@ class LogBook:
         try:
             page = self._read(pod["metadata"]["name"], page)
         except ApiError as error:
-            if not ended or error.code not in (400, 404):
+            if not ended:
                 return None  # it has not started, or the server is busy: there is a next time
+            if error.code not in (400, 404):
+                return replace(page.told, unread=str(error))
         if ended:  # it had, before its log was read
             page = replace(page, told=replace(page.told, ended=True))
         with self._lock:
@@ -76,19 +80,33 @@ class LogBook:
             lines = list(_lines(content, page.since))
             if not lines:
                 return page
-            told = heard(page.told, ((_instant(at), line) for at, line in lines))
-            page = _Page(told, lines[-1][0])
+            told = heard(page.told, ((line.instant, line.text) for line in lines))
+            page = _Page(told, lines[-1].at)
             if len(content) < _PIECE:
                 return page
 
 
-def _lines(content: bytes, since: str) -> Iterator[tuple[str, str]]:
-    """Split a log into times and lines, from the first one that was not read; whole lines only."""
-    for line in content[: content.rfind(b"\n") + 1].decode(errors="replace").splitlines():
-        at, _, text = line.partition(" ")
-        if at > since and at[:1].isdigit():
-            yield at, text
+class _Line(NamedTuple):
+    at: str
+    """When it was written, as the log has it."""
+    instant: datetime
+    text: str
 
 
-def _instant(at: str) -> datetime:
-    return datetime.fromisoformat(at).replace(microsecond=0)
+def _lines(content: bytes, since: str) -> Iterator[_Line]:
+    """Split a log into lines, from the first one that was not read; whole lines only."""
+    # at nothing else that ends a line to Python: a step may have printed that inside of one
+    for line in content.split(b"\n")[:-1]:
+        at, _, text = line.decode(errors="replace").partition(" ")
+        if at > since and (instant := _instant(at)) is not None:
+            yield _Line(at, instant, text)
+
+
+def _instant(at: str) -> datetime | None:
+    """Read the time of a line; None: it has none, so it is no line of the container runtime's."""
+    if not _TIME.fullmatch(at):
+        return None
+    try:
+        return datetime.fromisoformat(at).replace(microsecond=0)
+    except ValueError:  # of no calendar
+        return None

@@ -1,4 +1,8 @@
-"""What a step tells in its log: lines that start with `offsite-event `; the last one decides."""
+"""What a step tells in its log: lines that start with `offsite-event `; the last one decides.
+
+The same log has what libraries print, of files that a peer may have chosen the names in: the mark
+counts at the start of a line alone.
+"""
 
 import json
 from collections.abc import Iterable
@@ -28,6 +32,8 @@ class Told:
     """`done` or `failed`, if nothing was told after it."""
     ended: bool = False
     """Whether the log was read to its end."""
+    unread: str = ""
+    """Why the log of what has ended cannot be read."""
 
 
 def heard(told: Told, lines: Iterable[tuple[datetime, str]]) -> Told:
@@ -41,12 +47,10 @@ def heard(told: Told, lines: Iterable[tuple[datetime, str]]) -> Told:
 
 def event_of(line: str) -> Event | None:
     """Read an event from a line of a log; None: it is a log line."""
-    # Ray may prefix what a process prints
-    _, mark, content = line[:_LONGEST].partition(MARK)
-    if not mark:
+    if not line.startswith(MARK):
         return None
     try:
-        event = json.loads(content)
+        event = json.loads(line[:_LONGEST].removeprefix(MARK))
     except ValueError:
         return None
     return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None

@@ -13,6 +13,8 @@ DRIVER = f"{GROUP}/driver"
 RAY = f"{GROUP}/ray"
 REACH_EXCHANGE, REACH_PRIVATE = f"{GROUP}/reach-exchange", f"{GROUP}/reach-private"
 REACH_HUB = f"{GROUP}/reach-hub"
+ACCEPT_KEYS = f"{GROUP}/accept-keys"
+"""On an OffsitePeer: the fingerprint of keys that do not follow those before them."""
 QUEUE = "kueue.x-k8s.io/queue-name"
 
 _LONGEST = 47

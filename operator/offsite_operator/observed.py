@@ -116,6 +116,8 @@ class Peer:
     status: PeerStatus
     uid: str = ""
     version: str = ""
+    vouched: str | None = None
+    """The fingerprint of keys that the administrator vouches for, whatever was pinned before."""
 
     @property
     def ready(self) -> bool:
@@ -186,7 +188,7 @@ class Observed:
     """Those that this job owns, by their UID."""
     peer: Peer | None = None
     incoming: Incoming | None = None
-    """None: nobody asked."""
+    """None: nobody asked, or it is not known yet."""
     rejection: Rejection | None = None
     """Of the child that the last decision wanted."""
     jobs: frozenset[str] | None = None

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from offsite_operator.api import Api, ApiError
+from offsite_operator.enquiries import Enquiries
 from offsite_operator.incoming import Inquiry
 from offsite_operator.logbook import LogBook
 from offsite_operator.metrics import Metrics
@@ -29,7 +30,9 @@ def operate(
         desk: who knows what peers sent.
     """
     queue = WorkQueue[Key]()
-    worker, watches = Worker(api, chosen, desk, metrics, queue, LogBook(api)), Watches(api, queue)
+    enquiries = Enquiries(desk, lambda job: queue.add(Key("job", job)))
+    worker = Worker(api, chosen, enquiries, metrics, queue, LogBook(api))
+    watches = Watches(api, queue)
     threads = [_thread(f"worker-{n}", worker.run) for n in range(_WORKERS)]
     threads.append(_thread("resync", _resync, worker, watches, chosen.resync_seconds, stop))
     threads.append(_thread("watches", watches.run, stop))

@@ -1,20 +1,37 @@
 """Whether the keys of a peer may be used: they are a peer's own, and follow those before them."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from offsite.errors import InputError
 from offsite.resources import PeerCondition, PeerStatus
 from offsite.sealing.identity import PublicRing, read_public, successor_problem
+from offsite_operator.api import Object
 from offsite_operator.conditions import Says
+from offsite_operator.names import ACCEPT_KEYS
 from offsite_operator.observed import Peer
 
 
-def review(peer: Peer, party: str, now: datetime) -> PeerStatus | None:
+def elder_of(found: Object, peers: Iterable[Object]) -> str | None:
+    """Name the oldest other OffsitePeer of the same id, if this is not the oldest itself."""
+    same = [each for each in peers if each["spec"].get("id") == found["spec"].get("id")]
+    first = min(same, key=_age, default=found)
+    return None if _age(first) == _age(found) else str(first["metadata"]["name"])
+
+
+def _age(found: Object) -> tuple[str, str]:
+    return found["metadata"]["creationTimestamp"], found["metadata"]["uid"]
+
+
+def review(peer: Peer, party: str, now: datetime, elder: str | None = None) -> PeerStatus | None:
     """Decide what an OffsitePeer's status is to be; None: it is that.
 
     Args:
         party: our own id.
+        elder: the alias of an older one of the same id, which has the books.
     """
+    if elder is not None:
+        return _status(peer, _second(peer, elder), now)
     source = f"spec.public of the OffsitePeer {peer.alias}"
     try:
         ring = read_public(peer.public.encode(), source)
@@ -36,6 +53,15 @@ def ring_of(peer: Peer) -> PublicRing:
     return read_public((peer.status.pinned or "").encode(), f"the OffsitePeer {peer.alias}")
 
 
+def _second(peer: Peer, elder: str) -> Says:
+    return Says(
+        "False",
+        "SecondOfId",
+        f"the OffsitePeer {elder} is of {peer.id}, too, and keeps the books on what it sent: two "
+        f"would count its grants twice; name {elder} in spec.peer, and delete {peer.alias}",
+    )
+
+
 def _problem(peer: Peer, ring: PublicRing, party: str) -> Says | None:
     if ring.id != peer.id:
         return Says("False", "WrongId", f"the keys are of {ring.id}, not of spec.id {peer.id}")
@@ -44,13 +70,15 @@ def _problem(peer: Peer, ring: PublicRing, party: str) -> Says | None:
     if peer.status.pinned is None or peer.status.pinned == peer.public:
         return None
     problem = successor_problem(ring_of(peer), ring)
-    if problem is None:
+    if problem is None or peer.vouched == ring.fingerprint:
         return None
     return Says(
         "False",
         "NotASuccessor",
-        f"the keys do not follow those that are pinned: {problem}; if you are sure, delete the "
-        f"OffsitePeer, make it anew, and compare the fingerprint with {ring.id}",
+        f"the keys do not follow those that are pinned: {problem}; compare the fingerprint with "
+        f"{ring.id} on another way, and if it is {ring.fingerprint}, annotate the OffsitePeer with "
+        f'{ACCEPT_KEYS}="{ring.fingerprint}". Do not delete it: its status has the books that '
+        "protect from replays and count the uses of grants (docs/operator.md)",
     )
 
 

@@ -23,6 +23,7 @@ from offsite_operator.attempts import (
     steps_of,
 )
 from offsite_operator.beginning import begin
+from offsite_operator.bookkeeping import caught_up
 from offsite_operator.conditions import Says
 from offsite_operator.decision import Decision
 from offsite_operator.observed import ENDED, Child, Observed, Phase
@@ -45,7 +46,10 @@ def reconcile(seen: Observed) -> Decision:
         return settle(seen)
     if job.spec is None:
         return wait(seen, "InvalidSpec", job.problem)
+    before, seen = seen, caught_up(seen, job.spec)
     decision, newest = _unfinished(seen, job.spec), current(seen)
+    if decision.status is None and seen is not before:
+        decision = replace(decision, status=seen.job.status)
     old = (c for c in seen.children if c.active and c != newest and c.step in steps_of(job.spec))
     strays = (child for child in old if child not in decision.delete)
     decision = replace(decision, delete=(*decision.delete, *strays))
@@ -117,7 +121,7 @@ def _lost(seen: Observed) -> Decision:
 def _at(seen: Observed, spec: JobSpec, child: Child) -> Decision:
     """Go on from the newest child."""
     told = heard_from(seen.job.status, child)
-    match outcome(child):
+    match outcome(child, seen.now):
         case None:
             return _under_way(seen, child)
         case Stopped(message):
@@ -144,7 +148,9 @@ def _under_way(seen: Observed, child: Child) -> Decision:
         says = Says("False", "WaitingForPod", f"{child.name} is suspended, as by a queue of Kueue")
         return Decision(status=changed(seen, "Queued", {"Running": says}))
     if phase is not Phase.PENDING:
-        says = Says("True", _DOING[child.step], f"{child.kind} {child.name}")
+        unread = child.told.unread if child.told else ""
+        said = f"; it has ended, and its log cannot be read: {unread}" if unread else ""
+        says = Says("True", _DOING[child.step], f"{child.kind} {child.name}{said}")
         told = heard_from(seen.job.status, child)
         status = changed(seen, "Running", {"Running": says}, **told)
         return Decision(status=status, again=_READ_AGAIN)

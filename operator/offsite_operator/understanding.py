@@ -12,7 +12,7 @@ from offsite.resources import JobStatus, OffsitePeer, Step
 from offsite_operator.api import Object
 from offsite_operator.diagnosis import ended_because, trouble
 from offsite_operator.logs import Told
-from offsite_operator.names import ATTEMPT, DRIVER, ROUND, STEP
+from offsite_operator.names import ACCEPT_KEYS, ATTEMPT, DRIVER, ROUND, STEP
 from offsite_operator.observed import (
     ENDED,
     Child,
@@ -77,6 +77,7 @@ def peer_of(found: Object) -> Peer:
         status=peer.status,
         uid=metadata["uid"],
         version=metadata["resourceVersion"],
+        vouched=metadata.get("annotations", {}).get(ACCEPT_KEYS),
     )
 
 

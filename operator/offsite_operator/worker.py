@@ -9,15 +9,16 @@ from typing import Literal, NamedTuple
 
 from pydantic import ValidationError
 
+from offsite.api import JobSpec
 from offsite.sealing.parts import now
 from offsite_operator.admission import awaits_bundle
 from offsite_operator.api import OFFSITE_JOBS, OFFSITE_PEERS, Api, ApiError, Object
 from offsite_operator.applying import RejectedChild, carry_out, write_peer
-from offsite_operator.incoming import AskedOnce, Inquiry
+from offsite_operator.enquiries import Enquiries
 from offsite_operator.logbook import LogBook
 from offsite_operator.metrics import Metrics
-from offsite_operator.observed import Observed, Rejection
-from offsite_operator.peers import review
+from offsite_operator.observed import Incoming, Observed, Peer, Rejection
+from offsite_operator.peers import elder_of, review
 from offsite_operator.reading import Raw, read_all, read_one
 from offsite_operator.reconcile import reconcile
 from offsite_operator.settings import Settings
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 _MOST_STEPS = 8
 """Decisions about a job in one go; a job has fewer steps than that."""
 _AFTER_ERROR = 10.0
+_Ask = Callable[[str, JobSpec, Peer], Incoming | None]
 
 
 class Key(NamedTuple):
@@ -43,7 +45,7 @@ class Worker:
 
     api: Api
     settings: Settings
-    desk: Inquiry
+    enquiries: Enquiries
     metrics: Metrics
     queue: WorkQueue[Key]
     book: LogBook
@@ -79,10 +81,11 @@ class Worker:
         self.book.forget([pod for pods in raw.pods.values() for pod in pods])
         for alias in raw.peers:
             self.queue.add(Key("peer", alias))
+        self.enquiries.tidy()
         states: Counter[str] = Counter()
-        desk = AskedOnce(self.desk)
         for found in raw.jobs:
-            seen = _asked(self._see(raw, found, lambda pods, ended: None), desk)
+            seen = self._see(raw, found, lambda pods, ended: None)
+            seen = _asked(seen, self.enquiries.recall)
             states[seen.job.status.state or "Pending"] += 1
             if _needs_a_look(seen):
                 self.queue.add(Key("job", seen.job.name), urgent=False)
@@ -97,11 +100,12 @@ class Worker:
             self._look_at_job(key)
 
     def _look_at_peer(self, alias: str) -> None:
-        found = self.api.get(OFFSITE_PEERS, alias)
-        if found is None:
+        peers = {each["metadata"]["name"]: each for each in self.api.list(OFFSITE_PEERS)}
+        if alias not in peers:
             return
-        peer = peer_of(found)
-        status = review(peer, self.settings.party, self.clock())
+        peer = peer_of(peers[alias])
+        elder = elder_of(peers[alias], peers.values())
+        status = review(peer, self.settings.party, self.clock(), elder)
         if status is not None:
             write_peer(self.api, peer, status)
             log.info("the peer %s: %s", alias, status.conditions[0].reason)
@@ -118,7 +122,8 @@ class Worker:
             raw = read_one(self.api, key.name)
             if raw is None:
                 return
-            seen = _asked(self._see(raw, raw.jobs[0], self.book.told), self.desk)
+            seen = self._see(raw, raw.jobs[0], self.book.told)
+            seen = _asked(seen, self.enquiries.look)
             decision = reconcile(replace(seen, rejection=rejection))
             self.metrics.reconciles.inc()
             try:
@@ -153,11 +158,11 @@ class Worker:
             self.metrics.jobs.labels(state).set(count)
 
 
-def _asked(seen: Observed, desk: Inquiry) -> Observed:
+def _asked(seen: Observed, ask: _Ask) -> Observed:
     """Ask the exchange, if what the peer sent decides next."""
     if not awaits_bundle(seen) or seen.job.spec is None or seen.peer is None:
         return seen
-    return replace(seen, incoming=desk.look(seen.job.spec, seen.peer))
+    return replace(seen, incoming=ask(seen.job.name, seen.job.spec, seen.peer))
 
 
 def _needs_a_look(seen: Observed) -> bool:

@@ -1,4 +1,4 @@
-"""The least of an API server: an empty namespace, told and watched as Kubernetes does it.
+"""The least of an API server: a namespace with next to nothing, told as Kubernetes does it.
 
 For what is about the operator's process. What it does to objects is tested on a real one.
 """
@@ -34,6 +34,8 @@ class ApiServer(ThreadingHTTPServer):
         """Plurals of kinds that somebody watches, or watched."""
         self.deletions: list[dict[str, Any]] = []
         """What it was asked to delete, and refused: as another object has the name now."""
+        self.items: dict[str, list[dict[str, Any]]] = {}
+        """What it lists, by plural; nothing of what is not here."""
         self.closing = threading.Event()
 
     @property
@@ -93,7 +95,8 @@ class _Handler(BaseHTTPRequestHandler):
         if path in kinds:
             return {"resources": [_resource(kind) for kind in kinds[path]]}
         served = any(path.startswith(f"{each}/namespaces/") for each in kinds)
-        return {"metadata": {"resourceVersion": "1"}, "items": []} if served else None
+        items = self.server.items.get(path.rpartition("/")[2], [])
+        return {"metadata": {"resourceVersion": "1"}, "items": items} if served else None
 
     def _begin(self, status: int) -> None:
         self.send_response(status)

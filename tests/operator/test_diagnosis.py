@@ -20,6 +20,15 @@ def pod(waiting: str = "", *, at: str = "2026-01-01T11:59:50Z", **status: Any) -
     return {"metadata": {"creationTimestamp": at}, "status": told | status}
 
 
+def scheduled(at: str, said: str = "") -> dict[str, Any]:
+    """A pod that cannot pull its image, long after it was created."""
+    since = f"2026-01-01T{at}Z"
+    condition = {"type": "PodScheduled", "status": "True", "lastTransitionTime": since}
+    found = pod("ImagePullBackOff", at="2026-01-01T08:00:00Z", conditions=[condition])
+    found["status"]["containerStatuses"][0]["state"]["waiting"]["message"] = said
+    return found
+
+
 def unschedulable(message: str) -> dict[str, Any]:
     condition = {"type": "PodScheduled", "status": "False", "message": message}
     return pod(conditions=[condition])
@@ -33,7 +42,8 @@ def event(reason: str, message: str) -> dict[str, str]:
     ("pods", "events", "reason", "fatal", "said"),
     [
         ([pod("ErrImagePull")], [], "ImagePullFailed", False, "r/i:1 cannot be pulled"),
-        ([pod("ImagePullBackOff", at="2026-01-01T11:58:00Z")], [], "ImagePullFailed", True, "r/i"),
+        ([scheduled("11:59:50")], [], "ImagePullFailed", False, "r/i:1 cannot be pulled"),
+        ([scheduled("11:58:00")], [], "ImagePullFailed", True, "r/i:1 cannot be pulled"),
         ([pod("InvalidImageName")], [], "ImagePullFailed", True, "r/i:1"),
         ([pod("CreateContainerConfigError")], [], "InvalidPod", True, "cannot start"),
         ([unschedulable("0/1: 1 Insufficient nvidia.com/gpu")], [], "Unschedulable", False, GPU),
@@ -52,6 +62,32 @@ def test_trouble(pods: list[Any], events: list[Any], reason: str, fatal: bool, s
     assert found is not None
     assert (found.reason, found.fatal) == (reason, fatal)
     assert said in found.message
+
+
+@pytest.mark.parametrize(
+    ("said", "fatal"),
+    [
+        ("read tcp 10.0.0.1:443: i/o timeout", False),
+        ("read: connection reset by peer", False),
+        ("httpReadSeeker: failed open: unexpected EOF", False),
+        ("unexpected status: 503 Service Unavailable", False),
+        ("r/eof:1: not found", True),
+        ("pull access denied, repository does not exist", True),
+        ("dial tcp: lookup registry.invalid: no such host", True),
+    ],
+)
+def test_a_network_that_fails_is_no_wrong_image(said: str, fatal: bool) -> None:
+    found = trouble([scheduled("11:00:00", said)], [], GPU, NOW)
+    assert found is not None
+    assert (found.reason, found.fatal) == ("ImagePullFailed", fatal)
+
+
+@pytest.mark.parametrize(("first", "fatal"), [("11:59:30", False), ("11:58:59", True)])
+def test_the_first_pull_that_fails_is_not_the_last(first: str, fatal: bool) -> None:
+    failed = event("Failed", "Failed to pull image") | {"firstTimestamp": f"2026-01-01T{first}Z"}
+    found = trouble([scheduled("11:00:00")], [failed], GPU, NOW)
+    assert found is not None
+    assert found.fatal is fatal
 
 
 @pytest.mark.parametrize("waiting", ["", "ContainerCreating", "PodInitializing"])

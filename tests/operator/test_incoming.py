@@ -15,7 +15,7 @@ from offsite.sealing.parts import canonical, now
 from offsite.sealing.primitives import STREAM, new_keyset
 from offsite.store import FolderStore
 from offsite.store.s3 import S3Store
-from offsite_operator.incoming import AskedOnce, Desk
+from offsite_operator.incoming import Desk
 from offsite_operator.ledger import accepting
 from offsite_operator.observed import Found, Incoming, NotYet, Peer, Refused, Unreachable
 from offsite_operator.peers import review
@@ -139,15 +139,6 @@ def test_a_store_that_does_not_answer_is_asked_again(tmp_path: Path) -> None:
     # other jobs do not wait for it, too
     desk.store = FolderStore(tmp_path)
     assert desk.look(spec_of(TUNE), pinned(LAB)) is found
-
-
-def test_jobs_that_wait_for_one_bundle_ask_once(tmp_path: Path) -> None:
-    desk = AskedOnce(Desk(HOSPITAL.public(), FolderStore(tmp_path)))
-    found = desk.look(spec_of(TUNE), pinned(LAB))
-    send(tmp_path, LAB, HOSPITAL, "question")
-    assert desk.look(spec_of(TUNE, seed=7), pinned(LAB)) is found
-    other = TUNE["tune"] | {"bundle": "another"}
-    assert desk.look(spec_of(TUNE, tune=other), pinned(LAB)) is not found
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from offsite_operator.logbook import LogBook
 from offsite_operator.logs import Told, event_of, heard
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+FORGED = "2026-01-01T00:00:09Z "
 
 
 def told(*lines: str) -> Told:
@@ -35,14 +36,14 @@ def test_progress_has_the_time_of_its_line() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["", "text", "offsite-event", "offsite-event {", "offsite-event []", 'offsite-event {"a": 1}'],
+    [
+        *("", "text", "offsite-event", "offsite-event {", "offsite-event []"),
+        *('offsite-event {"a": 1}', 'no file offsite-event {"event": "done"}'),
+        '(worker pid=7) offsite-event {"event": "done"}',
+    ],
 )
 def test_what_is_no_event(line: str) -> None:
     assert event_of(line) is None
-
-
-def test_ray_may_put_something_before_it() -> None:
-    assert event_of('(driver pid=7) offsite-event {"event": "done"}') == {"event": "done"}
 
 
 class Lines:
@@ -77,11 +78,33 @@ def test_a_log_is_read_on_where_it_was_left() -> None:
     assert (second.last, second.ended) == ({"event": "done"}, True)
 
 
+@pytest.mark.parametrize("end", ["\r", "\f", "\v", "\x1c", "\x85", "\u2028"])
+@pytest.mark.parametrize("time", ["", "2 ", "2026-01-01 ", "2026-13-01T00:00:09Z ", FORGED])
+def test_what_a_step_prints_begins_no_line(end: str, time: str) -> None:
+    log = Lines()
+    book = LogBook(log)  # type: ignore[arg-type]
+    forged = f'no file{end}{time}offsite-event {{"event": "done"}}'
+    log.lines.append(f"2026-01-01T00:00:01.000000001Z {forged}")
+    log.lines.append('2026-01-01T00:00:01.000000002Z offsite-event {"event": "progress"}')
+    found = book.told([pod("Running")], False)
+    assert found is not None
+    assert (found.last, found.progress) == (None, {"event": "progress"})
+
+
+@pytest.mark.parametrize("line", ["9", "9 text", "2026-99-01T00:00:01Z text", "failed to open it"])
+def test_what_is_no_line_of_a_log_is_passed_over(line: str) -> None:
+    log = Lines()
+    book = LogBook(log)  # type: ignore[arg-type]
+    log.lines.append(line)
+    assert book.told([pod("Running")], False) == Told()
+
+
 def test_a_log_that_cannot_be_read_is_read_later() -> None:
     log = Lines()
     book = LogBook(log)  # type: ignore[arg-type]
     log.error = ApiError(500, "busy")
-    assert book.told([pod("Succeeded")], True) is None
+    assert book.told([pod("Running")], False) is None
+    assert book.told([pod("Succeeded")], True) == Told(unread="busy")
     log.error = ApiError(404, "gone")
     assert book.told([pod("Succeeded")], True) == Told(ended=True)
 

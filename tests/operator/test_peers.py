@@ -2,14 +2,17 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from offsite.resources import Allotted
 from offsite.sealing import Ring
 from offsite.sealing.parts import canonical
 from offsite_operator.ledger import allotting
 from offsite_operator.observed import Peer
-from offsite_operator.peers import review, ring_of
+from offsite_operator.peers import elder_of, review, ring_of
+from offsite_operator.understanding import peer_of
 from offsite_testing.world import START, ready_peer
 
 LAB = Ring.new("lab")
@@ -69,6 +72,36 @@ def test_keys_that_nobody_vouches_for_do_not() -> None:
     assert status.conditions[0].reason == "NotASuccessor"
     assert status.pinned == text(LAB)
     assert not replace(peer, status=status).ready
+
+
+def test_keys_that_the_administrator_vouches_for_are_pinned_and_the_books_stay() -> None:
+    other, books = Ring.new("lab"), [Allotted(bundle="x", job="a", sequence=7)]
+    peer = after(fresh(text(LAB)), text(other))
+    status = peer.status.model_copy(update={"allotted": books})
+    peer = replace(peer, status=status, vouched=LAB.public().fingerprint)
+    refused = review(peer, "hospital", START)
+    assert refused is not None
+    assert f'accept-keys="{other.public().fingerprint}"' in refused.conditions[0].message
+    peer = after(replace(peer, vouched=other.public().fingerprint), text(other))
+    assert peer.ready
+    assert (peer.status.pinned, peer.status.allotted) == (text(other), books)
+
+
+def test_the_second_of_an_id_is_refused() -> None:
+    def named(alias: str, created: str, uid: str, party: str = "lab") -> dict[str, Any]:
+        times = {"creationTimestamp": f"2026-01-01T{created}Z", "resourceVersion": "1"}
+        metadata = {"name": alias, "uid": uid, **times}
+        return {"metadata": metadata, "spec": {"id": party, "public": text(LAB)}}
+
+    first, second = named("lab", "01:00:00", "b"), named("their-lab", "02:00:00", "a")
+    twin, clinic = named("twin", "01:00:00", "c"), named("clinic", "00:00:00", "d", "clinic")
+    every = [clinic, second, twin, first]
+    elders = [elder_of(each, every) for each in every]
+    assert elders == [None, "lab", "lab", None]
+    status = review(peer_of(second), "hospital", START, "lab")
+    assert status is not None
+    assert (status.conditions[0].reason, status.pinned) == ("SecondOfId", None)
+    assert "delete their-lab" in status.conditions[0].message
 
 
 def test_a_job_keeps_its_sequence_until_another_got_a_later_one() -> None:

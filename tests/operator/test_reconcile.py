@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from offsite.resources import Accepted
+from offsite_operator.attempts import current, steps_of
 from offsite_operator.logs import Told
 from offsite_operator.observed import (
     Found,
@@ -297,6 +298,21 @@ def test_an_unread_log_is_waited_for() -> None:
     assert world.newest.step == "Work"
 
 
+@pytest.mark.parametrize("to", ["Open", "Work", "Publish"])
+def test_a_log_that_is_never_read_is_a_failed_attempt(to: str) -> None:
+    world = through(tune(), to=to)
+    world.becomes(Phase.SUCCEEDED, told=Told(unread="its node is gone"))
+    world.go()
+    assert world.status.state == "Running"
+    assert "its log cannot be read: its node is gone" in world.message("Running")
+    world.wait(299)
+    world.go()
+    assert world.status.state == "Running"
+    world.wait(1)
+    world.go()
+    assert (world.newest.step, world.newest.attempt) == (to, 2)
+
+
 def test_a_ray_job_that_somebody_stopped_is_cancelled() -> None:
     world = through(tune(), to="Work")
     world.becomes(Phase.STOPPED, told=Told(ended=True))
@@ -560,9 +576,52 @@ def test_whatever_happens_one_child_runs_at_most_and_the_end_is_an_end(
         assert sum(child.active for child in world.children) <= 1
         if world.status.state in ("Complete", "Failed", "Cancelled", "Suspended"):
             assert not any(child.active for child in world.children)
+        assert_entered(world)
         recorded = [] if world.peer is None else [e.envelope for e in world.peer.status.accepted]
         assert all(recorded for child in world.children if child.step == "Open")
         world.wait(seconds)
+
+
+def assert_entered(world: World) -> None:
+    """See that the status knows of the newest child, wherever the operator was cut off."""
+    child, status = current(world.seen), world.status
+    if child is None or child.deleting or status.state == "Suspended":
+        return
+    steps = [None, *steps_of(world.spec)]
+    known = (status.attempts or 0, steps.index(status.step))
+    assert known >= (child.attempt, steps.index(child.step))
+    if child.active:
+        assert (status.job_name, status.retries) == (child.name, child.round)
+        assert status.start_time is not None
+        assert status.first_attempt is not None
+        assert status.engine == child.kind or child.step != "Work"
+        assert world.seen.job.has("Accepted")
+
+
+@pytest.mark.parametrize("phase", [Phase.PENDING, Phase.RUNNING, Phase.SUCCEEDED])
+@pytest.mark.parametrize("to", ["Open", "Work"])
+def test_what_was_cut_off_after_the_create_is_entered_later(to: str, phase: Phase) -> None:
+    world = tune(activeDeadlineSeconds=100)
+    while not world.children or world.newest.step != to:
+        if world.children:
+            world.go()
+            world.succeeds()
+        decision = world.decide()
+        while decision.create is None:
+            world.do(decision)
+            decision = world.decide()
+        world.do(decision, up_to=2)
+    created = world.now
+    world.wait(40)
+    world.becomes(phase)
+    assert (world.go().again or 0) <= 60
+    status = world.status
+    assert (status.step, status.attempts, status.job_name) == (to, 1, world.newest.name)
+    assert (status.start_time, world.reason("Accepted")) == (created, "Accepted")
+    assert status.engine == (None if to == "Open" else "RayJob")
+    world.wait(60)
+    world.go()
+    assert world.reason("Failed") == "DeadlineExceeded"
 
 
 def happen(world: World, what: str) -> None:
