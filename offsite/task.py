@@ -54,6 +54,8 @@ class Task(BaseModel):
     """What else the peer is told about it."""
     max_kept_blocks: float = Field(1.0, gt=0, le=1)
     """The largest share of the middle blocks that an emulator may keep."""
+    max_end_blocks: float = Field(1.0, gt=0, le=1)
+    """The largest share of a model's blocks that may be ends, which are never compressed."""
     checkpoint_seconds: float = Field(60.0, ge=0)
     jobs: tuple[str, ...] | None = None
     """The UIDs of the jobs that there are; what others left in the private store is deleted."""

@@ -12,8 +12,8 @@ from cluster.namespaces import Namespace
 from cluster.organizations import OPERATORS, Organization, offsite_job
 from cluster.processes import wait_for
 from cluster.stages import distill, plug_in
+from cluster.watching import JOB, NAME, watched
 from offsite_operator.api import OFFSITE_JOBS, Api
-from on_cluster.watching import JOB, NAME, watched
 
 _NOWHERE = {"engine": "Job", "nodeSelector": {"offsite-tuning.dev/bench": "nowhere"}}
 """Where pods of timed jobs are to run: nothing trains, so that it is the operator that is timed."""

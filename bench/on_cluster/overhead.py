@@ -7,8 +7,8 @@ from dataclasses import astuple, dataclass
 from cluster.namespaces import Namespace
 from cluster.organizations import Organization
 from cluster.stages import Spec, distill
+from cluster.watching import JOB, NAME, watched
 from on_cluster.bare import bare_rayjob
-from on_cluster.watching import JOB, NAME, watched
 
 _PATIENCE = 3600.0
 _RAY = ("rayjobs.ray.io", ".status.jobDeploymentStatus")

@@ -11,13 +11,14 @@ from offsite.bundle import BlockRecord, EmulatorFacts, EmulatorRecord
 from offsite.data import Example, Shuffled, batches
 from offsite.distill import Weights, distill
 from offsite.emulator import Layout, drop_layers, heal
-from offsite.errors import InputError, ModelError
+from offsite.errors import ModelError
 from offsite.events import Monitor
 from offsite.layers import Loaded, blocks, family, load
 from offsite.parallel import Sharding
 from offsite.stages.finish import finish_emulator
 from offsite.stages.report import Yardstick, read_examples
 from offsite.steps.inputs import Inputs
+from offsite.steps.kept import check_kept
 from offsite.steps.publishing import terms
 from offsite.steps.workspace import Workspace
 from offsite.store import disk_errors
@@ -52,26 +53,15 @@ def make_emulator(
     layout = Layout.uniform(
         len(blocks(loaded.model)), job.ends.bottom, job.ends.top, job.emulator.blocks
     )
-    _check_kept(layout, len(blocks(loaded.model)), space.party.max_kept_blocks, monitor)
+    check_kept(space.party, job, len(blocks(loaded.model)), len(layout.kept))
+    if len(layout.kept) == len(blocks(loaded.model)):
+        monitor.log("the emulator keeps every block: the peer gets the whole model")
     yard = Yardstick.read(text, loaded, monitor) if (text := texts.get("evaluate")) else None
     made, facts = _make(loaded, layout, job, texts, space, checkpoints, monitor)
     if yard:
         yard.report(loaded, "full_zero_shot", monitor)
         yard.report(made, "emulator_zero_shot", monitor)
     finish_emulator(space, made, facts, _draft(space, loaded, layout, digest, job))
-
-
-def _check_kept(layout: Layout, every: int, most: float, monitor: Monitor) -> None:
-    """Check that the middle is compressed as much as the party wants it."""
-    middle = every - layout.bottom - layout.top
-    kept = len(layout.kept) - layout.bottom - layout.top
-    if kept > most * middle:
-        raise InputError(
-            f"emulator.blocks: {kept} of {middle} middle blocks is more than the share that this "
-            f"organization allows ({most:g}); keep at most {int(most * middle)}"
-        )
-    if kept == middle:
-        monitor.log("the emulator keeps every block: the peer gets the whole model")
 
 
 def _make(

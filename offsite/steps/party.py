@@ -43,6 +43,8 @@ class Party:
     """Where volume claims are mounted; None: this is no cluster."""
     max_kept_blocks: float = 1.0
     """The largest share of the middle blocks that an emulator may keep."""
+    max_end_blocks: float = 1.0
+    """The largest share of a model's blocks that may be ends, which are never compressed."""
     notices: Disclosure = Disclosure.REASON
     """How much a peer is told when a stage has failed for good."""
 

@@ -66,6 +66,7 @@ class Pod:
             checkpoint_seconds=self.task.checkpoint_seconds,
             claims=Path(self.environ.get("OFFSITE_CLAIMS", "/mnt/claims")),
             max_kept_blocks=self.task.max_kept_blocks,
+            max_end_blocks=self.task.max_end_blocks,
         )
 
     def mailbox(self) -> Mailbox:

@@ -3,12 +3,13 @@
 from datetime import timedelta
 
 from offsite.api import Grant as GrantSpec
-from offsite.bundle import AdapterFacts, EmulatorFacts, EmulatorRecord, read_manifest
+from offsite.bundle import AdapterFacts, EmulatorRecord, read_manifest
 from offsite.errors import BundleError
 from offsite.events import Monitor
 from offsite.exchange import Mailbox, Outgoing, prefix_of, push
 from offsite.sealing.envelope import Grant
 from offsite.sealing.parts import now
+from offsite.steps.kept import check_result
 from offsite.steps.workspace import ATTEMPT, Workspace
 
 DRAFT = "record.json"
@@ -46,12 +47,14 @@ def send(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
     """Seal the result, send it, and remember what is to be remembered before it can be answered.
 
     Raises:
+        InputError, BundleError: it may not be sent, as `check_result`.
         StorageError: the exchange did not take it; what it took is not sent again.
     """
     manifest, _ = read_manifest(space.result)
     facts, draft = manifest.facts, None
-    if isinstance(facts, EmulatorFacts):
+    if space.spec.distill is not None:
         draft = EmulatorRecord.model_validate_json((space.folder / DRAFT).read_bytes())
+        check_result(space, draft)
 
     def remember(digest: str) -> None:
         if draft is not None:

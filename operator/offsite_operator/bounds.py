@@ -30,6 +30,7 @@ def _problems(spec: JobSpec, settings: Settings) -> Iterator[str]:
     allowed = (settings.images.runtime, *bounds.images)
     if image is not None and not _matches(image, allowed):
         yield _refusal("runtime.image", image, "bounds.images", allowed)
+    yield from _placement(spec, settings)
     for field, place in reads(spec):
         yield from _place(field, place, settings)
         if not _readable(place, settings):
@@ -40,6 +41,19 @@ def _problems(spec: JobSpec, settings: Settings) -> Iterator[str]:
         yield from _place(field, target, settings)
         if not _begins(target, bounds.export_prefixes):
             yield _refusal(field, target, "bounds.exportPrefixes", bounds.export_prefixes)
+
+
+def _placement(spec: JobSpec, settings: Settings) -> Iterator[str]:
+    """Check what could take the nodes of others, or their place on one."""
+    bounds, runtime = settings.bounds, spec.runtime
+    name, classes = runtime.priority_class_name, bounds.priority_classes
+    if name is not None and not _matches(name, classes):
+        yield _refusal("runtime.priorityClassName", name, "bounds.priorityClasses", classes)
+    for each in runtime.tolerations:
+        # without a key it is every taint, which `*` alone stands for
+        if not _matches(each.key or "", bounds.tolerations):
+            named = each.key or "every taint"
+            yield _refusal("runtime.tolerations", named, "bounds.tolerations", bounds.tolerations)
 
 
 def reads(spec: JobSpec) -> Iterator[tuple[str, str]]:
@@ -105,7 +119,7 @@ def _readable(place: str, settings: Settings) -> bool:
 
 def _begins(place: str, prefixes: tuple[str, ...]) -> bool:
     """Whether a location is, or lies below, one of some places."""
-    return any(f"{place}/".startswith(p.removesuffix("*").rstrip("/") + "/") for p in prefixes)
+    return any(f"{place}/".startswith(prefix.rstrip("/") + "/") for prefix in prefixes)
 
 
 def _matches(value: str, allowed: tuple[str, ...]) -> bool:

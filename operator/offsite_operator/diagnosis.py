@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from offsite_operator.observed import Trouble
+from offsite_operator.quota import quota_remedy
 from offsite_operator.states import instant
 
 Pod = Mapping[str, Any]
@@ -38,8 +39,14 @@ _MOUNTS = (
     ('secret "', "; make it, or name another one in the chart's values"),
 )
 """In the message of a FailedMount, and what is to be done; the pod starts by itself then."""
-_FORBIDDEN = ("violates PodSecurity", "is invalid", "per Container", "per Pod", "must specify")
+_NO_CLASS = "no PriorityClass with name"
+_FORBIDDEN = (
+    *("violates PodSecurity", "is invalid", "per Container", "per Pod", "must specify"),
+    _NO_CLASS,
+)
 """In the message of a FailedCreate: no pod of this kind is ever let in."""
+
+_MORE_SCRATCH = "; if it needs that much, have scratch.sizeLimit raised in the chart's values"
 
 
 def trouble(
@@ -115,10 +122,12 @@ def _in_warnings(warnings: Sequence[Warned]) -> Iterator[Trouble]:
             remedy = next((remedy for sign, remedy in _MOUNTS if sign in said), "")
             yield Trouble("FailedMount", f"a volume of its pod cannot be mounted: {said}{remedy}")
         elif "exceeded quota" in said:
-            yield Trouble("QuotaExceeded", f"the namespace's quota leaves no room for it: {said}")
+            message = f"the namespace's quota leaves no room for it: {said}; {quota_remedy(said)}"
+            yield Trouble("QuotaExceeded", message)
         elif reason.startswith(("FailedCreate", "FailedToCreate")):
             fatal = any(each in said for each in _FORBIDDEN)
-            yield Trouble("InvalidPod", f"its pod is not let in: {said}", fatal)
+            remedy = "; correct spec.runtime.priorityClassName" if _NO_CLASS in said else ""
+            yield Trouble("InvalidPod", f"its pod is not let in: {said}{remedy}", fatal)
 
 
 def ended_because(pods: Sequence[Pod], memory: str) -> str:
@@ -129,6 +138,10 @@ def ended_because(pods: Sequence[Pod], memory: str) -> str:
     """
     for pod in reversed(pods):
         status = pod.get("status", {})
+        if status.get("reason"):
+            said = status.get("message", "")
+            remedy = _MORE_SCRATCH if 'EmptyDir volume "tmp"' in said else ""
+            return f"{status['reason']}: {said}{remedy}"
         for container in status.get("containerStatuses", ()):
             ended = container.get("state", {}).get("terminated")
             if ended and ended.get("reason") == "OOMKilled":
@@ -138,6 +151,4 @@ def ended_because(pods: Sequence[Pod], memory: str) -> str:
                 )
             if ended and ended.get("exitCode"):
                 return f"{container['name']} ended with exit code {ended['exitCode']}"
-        if status.get("reason"):
-            return f"{status['reason']}: {status.get('message', '')}"
     return ""

@@ -82,6 +82,7 @@ class Plan:
             reason=self.reason,
             message=self.message,
             max_kept_blocks=self.settings.bounds.max_kept_blocks,
+            max_end_blocks=self.settings.bounds.max_end_blocks,
             jobs=tuple(sorted(self.jobs)) if self.jobs and self.step == "Publish" else None,
             checkpoint_seconds=self.settings.checkpoint_seconds,
             job=OffsiteJob(

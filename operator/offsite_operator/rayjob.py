@@ -23,7 +23,7 @@ from offsite_operator.pods import (
     small,
     step_container,
 )
-from offsite_operator.volumes import SCRATCH, volumes
+from offsite_operator.volumes import scratch, volumes
 
 _HEALTHY = (
     "wget --tries 1 --timeout 5 --quiet --output-document - http://127.0.0.1:{} | grep -q success"
@@ -57,10 +57,10 @@ def ray_spec(plan: Plan) -> Manifest:
 
 def _submitter(plan: Plan) -> Manifest:
     # KubeRay gives it its command
-    main = container(plan, "ray-job-submitter", small(), [SCRATCH])
+    main = container(plan, "ray-job-submitter", small(), [scratch(plan)])
     main["env"] = [{"name": "HOME", "value": "/tmp"}, {"name": "PYTHONUNBUFFERED", "value": "1"}]
     labels = plan.labels | {DRIVER: "true", RAY: "submitter"}
-    spec = pod_spec(plan, main, [SCRATCH]) | {"restartPolicy": "Never"}
+    spec = pod_spec(plan, main, [scratch(plan)]) | {"restartPolicy": "Never"}
     return {"metadata": {"labels": labels}, "spec": spec}
 
 

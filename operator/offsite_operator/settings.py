@@ -10,11 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.alias_generators import to_camel
 
 from offsite.api import Name
+from offsite.api.values import Memory
 from offsite.errors import InputError
 from offsite.sealing import Disclosure
 
 _BUCKET = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _CLAIM = r"pvc://[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?"
+
+Folder = Annotated[str, Field(pattern=r"^(s3|pvc)://[^*]+$")]
+"""A folder of the private store or of a claim, with all that lies below it."""
 
 
 class _Part(BaseModel):
@@ -84,19 +88,28 @@ class Identity(_Part):
 
 
 class Bounds(_Part):
-    """What the author of a job may ask for. `*` at the end of an entry stands for anything."""
+    """What the author of a job may ask for.
+
+    `*` at the end of an entry stands for anything; a prefix is a folder, and has none.
+    """
 
     images: tuple[str, ...] = ()
     """Beside the default runtime image."""
     claims: tuple[str, ...] = ()
     """Claims that may be read as a whole."""
-    read_prefixes: tuple[str, ...] = ()
+    read_prefixes: tuple[Folder, ...] = ()
     """Where models and data may be read: `s3://bucket/models/`, `pvc://claim/data/`."""
-    export_prefixes: tuple[str, ...] = ()
+    export_prefixes: tuple[Folder, ...] = ()
     """Where plugged-in models may be written."""
     peers: tuple[str, ...] = ()
+    priority_classes: tuple[str, ...] = ()
+    """PriorityClasses that may be named; without one, pods have the cluster's default."""
+    tolerations: tuple[str, ...] = ("nvidia.com/gpu",)
+    """Keys of taints that may be tolerated."""
     max_kept_blocks: float = Field(0.8, gt=0, le=1)
     """The largest share of a model's middle blocks that an emulator may keep."""
+    max_end_blocks: float = Field(0.5, gt=0, le=1)
+    """The largest share of a model's blocks that may be ends, which are never compressed."""
 
 
 class Settings(_Part):
@@ -117,6 +130,8 @@ class Settings(_Part):
     checkpoint_seconds: float = Field(60.0, ge=0)
     resync_seconds: Annotated[float, Field(gt=0)] = 30.0
     gpu_resource: str = "nvidia.com/gpu"
+    scratch_limit: Memory = "200Gi"
+    """The most that a pod of a step may have on its node's disk."""
     service_account: str = "offsite-step"
 
 

@@ -33,13 +33,16 @@ class Volume:
         return {**mount, "readOnly": True} if self.read_only else mount
 
 
-SCRATCH = Volume("tmp", "/tmp", {"emptyDir": {}}, read_only=False)
+def scratch(plan: Plan) -> Volume:
+    """Give a pod room for what comes and goes with it; beyond its limit the pod is evicted."""
+    source = {"emptyDir": {"sizeLimit": plan.settings.scratch_limit}}
+    return Volume("tmp", "/tmp", source, read_only=False)
 
 
 def volumes(plan: Plan) -> list[Volume]:
     """List what the container of a step sees."""
     return [
-        SCRATCH,
+        scratch(plan),
         Volume("task", f"{ETC}/task", {"configMap": {"name": plan.name}}),
         *_secrets(plan),
         *([] if plan.errand else _claims(plan)),
@@ -101,15 +104,22 @@ def _claims(plan: Plan) -> Iterator[Volume]:
     private, target = plan.settings.private.claim, export_of(plan.spec)
     # where a model is to go, the first step looks, and the last one writes
     exported = claims_of(target) if plan.keyed else ()
-    places = () if plan.keyed else (place for _, place in reads(plan.spec))
-    named = tuple(dict.fromkeys((*claims_of(*places), *exported)))
+    named = tuple(dict.fromkeys((*claims_of(*_read(plan)), *exported)))
     every = dict.fromkeys((*([private] if private else []), *named))
     names = {claim: f"claim-{number}" for number, claim in enumerate(every)}
     if private is not None:
         yield _claim(names[private], "/private", private, read_only=False)
     for claim in named:
-        path, read_only = f"/mnt/claims/{claim}", plan.step != "Publish"
-        yield _claim(names[claim], path, claim, read_only=read_only)
+        written = plan.step == "Publish" and claim in exported
+        yield _claim(names[claim], f"/mnt/claims/{claim}", claim, read_only=not written)
+
+
+def _read(plan: Plan) -> Iterator[str]:
+    """List what a step reads; what seals an emulator looks how many blocks its model has."""
+    if not plan.keyed:
+        yield from (place for _, place in reads(plan.spec))
+    elif plan.step == "Publish" and plan.spec.distill is not None:
+        yield plan.spec.distill.model
 
 
 def _claim(name: str, path: str, claim: str, *, read_only: bool) -> Volume:

@@ -1,18 +1,22 @@
 """What is done to a job in the middle of a step, and how it should end then."""
 
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 
 from chaos.struck import job_of
-from cluster.killing import kill
+from cluster.killing import kill, started
 from cluster.organizations import OPERATORS, Organization
 from cluster.scene import Scene
 from cluster.stages import Spec
 
 Strike = Callable[[Scene, Organization, str], None]
 """Strikes a job by its name, in the moment that it waits for."""
+Moment = Callable[[Organization, str], list[int]]
+"""Waits for a moment in the life of a job; gives the processes that do its work then."""
 STEPS = {
     "Distill": ("work", "publish"),
     "Tune": ("open", "work", "publish"),
@@ -48,33 +52,45 @@ def blows() -> Iterator[Blow]:
     """List them all."""
     for stage, steps in STEPS.items():
         for step in steps:
-            strikes = (("kill -9 operator", _operator(step)), ("kill -9 runner", _runner(step)))
+            moment = _amid(stage, step)
+            strikes = (("kill -9 operator", _operator(moment)), ("kill -9 runner", _runner(moment)))
             for what, strike in strikes:
                 yield Blow(what, stage, step, "Job", strike)
-            yield Blow("delete", stage, step, "Job", _delete(step), "gone")
-            yield Blow("cancel", stage, step, "Job", _cancel(step), "Cancelled")
+            yield Blow("delete", stage, step, "Job", _delete(moment), "gone")
+            yield Blow("cancel", stage, step, "Job", _cancel(moment), "Cancelled")
         for part, command in (("head", ""), ("driver", "offsite run"), ("submitter", "")):
             pod = "head" if part == "driver" else part
             yield Blow(f"kill -9 {part}", stage, "work", "RayJob", _of_ray(pod, command))
-        yield Blow("delete", stage, "work", "RayJob", _delete("work"), "gone")
-        yield Blow("cancel", stage, "work", "RayJob", _cancel("work"), "Cancelled")
+        yield Blow("delete", stage, "work", "RayJob", _delete(_amid(stage, "work")), "gone")
+        yield Blow("cancel", stage, "work", "RayJob", _cancel(_amid(stage, "work")), "Cancelled")
     for stage, step in product(STEPS, ("open", "publish")):
         if step in STEPS[stage]:
             yield Blow("MinIO away for a minute", stage, step, "Job", _store(step))
 
 
-def _operator(step: str) -> Strike:
+def _amid(stage: str, step: str) -> Moment:
+    def wait(organization: Organization, name: str) -> list[int]:
+        found = started(organization.begun(name, step), "offsite run")
+        if step == "work" and stage != "PlugIn":  # it trains
+            organization.reaches(name, lambda status: bool(status.progress))
+        return found
+
+    return wait
+
+
+def _operator(moment: Moment) -> Strike:
     def strike(scene: Scene, organization: Organization, name: str) -> None:
-        organization.running(name, step)
         (pod,) = organization.space.get("pods", OPERATORS)["items"]
+        moment(organization, name)
         kill(organization.space, pod["metadata"]["name"], "offsite_operator")
 
     return strike
 
 
-def _runner(step: str) -> Strike:
+def _runner(moment: Moment) -> Strike:
     def strike(scene: Scene, organization: Organization, name: str) -> None:
-        kill(organization.space, organization.running(name, step))
+        for pid in moment(organization, name):
+            os.kill(pid, signal.SIGKILL)
 
     return strike
 
@@ -91,17 +107,17 @@ def _of_ray(part: str, command: str) -> Strike:
     return strike
 
 
-def _delete(step: str) -> Strike:
+def _delete(moment: Moment) -> Strike:
     def strike(scene: Scene, organization: Organization, name: str) -> None:
-        organization.running(name, step)
+        moment(organization, name)
         organization.space.kubectl("delete", "offsitejob", name)
 
     return strike
 
 
-def _cancel(step: str) -> Strike:
+def _cancel(moment: Moment) -> Strike:
     def strike(scene: Scene, organization: Organization, name: str) -> None:
-        organization.running(name, step)
+        moment(organization, name)
         organization.change(name, cancel=True)
 
     return strike
@@ -109,9 +125,8 @@ def _cancel(step: str) -> Strike:
 
 def _store(step: str) -> Strike:
     def strike(scene: Scene, organization: Organization, name: str) -> None:
-        before = {"open": None, "publish": "work"}[step]
-        if before is not None:
-            organization.running(name, before)
+        if step == "publish":
+            organization.begun(name, "work")
         space = scene.minio.space
         space.kubectl("scale", "statefulset/minio", "--replicas=0")
         time.sleep(_AWAY_SECONDS)

@@ -1,5 +1,6 @@
 """What doctor makes of what it sees."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -7,8 +8,10 @@ import pytest
 import offsite
 from offsite_cli.cluster.checks_of_cluster import clock, gpus_of, kuberay_operator, version_of_crd
 from offsite_cli.cluster.checks_of_namespace import operator_of, peer_of, peers_allowed
-from offsite_cli.cluster.checks_of_secrets import Need, secret_of, secrets_of
+from offsite_cli.cluster.checks_of_secrets import Need, mounted_by, secret_of, secrets_of
+from offsite_cli.cluster.checks_of_stores import stores_of
 from offsite_cli.cluster.findings import Finding, exit_code
+from offsite_cli.cluster.trying import findings_of
 
 
 def deployment(image: str, ready: int) -> dict[str, Any]:
@@ -63,11 +66,42 @@ def test_secrets_are_those_that_the_settings_name() -> None:
         "private": {"uri": "pvc://data/models"},
     }
     assert secrets_of(settings) == [
-        ("identity", "keys", ("ring.json", "public.json", "passphrase")),
-        ("exchange", "account", ("credentials.json",)),
+        Need("identity", "keys", ("ring.json", "public.json", "passphrase")),
+        Need("exchange", "account", ("credentials.json",)),
     ]
     in_s3 = {"private": {"secret": "store", "ca": True}}
-    assert secrets_of(in_s3) == [("private", "store", ("credentials.json", "ca.crt"))]
+    assert secrets_of(in_s3) == [Need("private", "store", ("credentials.json", "ca.crt"))]
+
+
+@pytest.mark.parametrize(
+    ("image", "verdict", "words"),
+    [
+        ("operator:v1.6.1", "ok", "v1.6.1"),
+        ("operator:v1.5.1", "ok", "v1.5.1"),
+        ("operator:1.10.0-rc.1", "ok", "1.10.0"),
+        ("operator:v1.5.0", "warn", "no token"),
+        ("operator:nightly", "warn", "no version"),
+        ("operator@sha256:00", "warn", "no version"),
+    ],
+)
+def test_kuberay_is_new_enough_for_tokens(image: str, verdict: str, words: str) -> None:
+    found = kuberay_operator([deployment(f"registry:5000/kuberay/{image}", 1)])
+    assert found.verdict == verdict
+    assert words in found.message
+
+
+def test_the_secret_of_the_operators_own_account_is_found() -> None:
+    operator = deployment("offsite-operator:1", 1)
+    items = [{"key": "credentials.json", "path": "reader/credentials.json"}]
+    sources = [
+        {"configMap": {"name": "offsite-settings"}},
+        {"secret": {"name": "reader", "items": items}},
+    ]
+    volumes = [{"name": "known", "projected": {"sources": sources}}, {"name": "tmp"}]
+    operator["spec"]["template"]["spec"]["volumes"] = volumes
+    (need,) = mounted_by(operator)
+    assert (need.name, need.keys) == ("reader", ("credentials.json",))
+    assert need.value == "exchange.readerSecret"
 
 
 @pytest.mark.parametrize(
@@ -120,6 +154,61 @@ def test_peers_are_ready_or_not(conditions: list[Any], verdict: str, words: str)
     found = peer_of({"metadata": {"name": "lab"}, "status": status})
     assert found.verdict == verdict
     assert words in found.message
+
+
+def job(name: str, kind: str, reason: str, message: str = "", hour: int = 0) -> dict[str, Any]:
+    """Make a job whose last condition is of a kind: Accepted waits, the others ended at an hour."""
+    condition = {"type": kind, "status": "True", "reason": reason, "message": message}
+    state = "Pending" if kind == "Accepted" else kind
+    status = {"state": state, "reason": reason, "conditions": [condition]}
+    ended = {} if kind == "Accepted" else {"completionTime": f"2026-01-01T{hour:02}:00:00Z"}
+    return {"metadata": {"name": name}, "status": {**status, **ended}}
+
+
+DONE = job("done", "Complete", "Complete", hour=2)
+AWAY = job("away", "Accepted", "ExchangeUnreachable", "https://exchange:9000 does not answer")
+WAITS = job("waits", "Accepted", "WaitingForBundle")
+LOST = job("lost", "Failed", "BackoffLimitExceeded", "3 attempts; UnreachableError: s3://x", 3)
+REFUSED = job("refused", "Failed", "NotAllowedError", "s3://models/x: the key is wrong", 1)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "told"),
+    [
+        ([], [("skip", "no job here tells")]),
+        ([{"metadata": {"name": "unseen"}}], [("skip", "no job here tells")]),
+        ([job("bad", "Failed", "DataError", hour=4)], [("skip", "no job here tells")]),
+        ([job("no", "Failed", "NotAllowed", hour=4)], [("skip", "no job here tells")]),
+        ([DONE, REFUSED], [("ok", "done got through to both, 2h ago")]),
+        ([DONE, LOST], [("warn", "a store failed lost, 1h ago: 3 attempts; UnreachableError")]),
+        ([REFUSED], [("warn", "a store failed refused, 3h ago: s3://models/x: the key is wrong")]),
+        ([WAITS], [("ok", "reads the exchange, for waits")]),
+        ([WAITS, AWAY, DONE], [("fail", "https://exchange:9000 does not"), ("ok", "done got")]),
+    ],
+)
+def test_jobs_tell_of_the_stores(jobs: list[Any], told: list[tuple[str, str]]) -> None:
+    found = list(stores_of(jobs, datetime(2026, 1, 1, 4, tzinfo=UTC)))
+    assert [each.verdict for each in found] == [verdict for verdict, _ in told]
+    assert all(words in each.message for each, (_, words) in zip(found, told, strict=True))
+
+
+def test_a_pod_tells_of_both_stores() -> None:
+    log = [
+        "a line",
+        'offsite-event {"event": "check", "store": "exchange", "verdict": "ok", "message": "x"}',
+        'offsite-event {"event": "check", "store": "private", "verdict": "fail", "message": "y"}',
+    ]
+    assert list(findings_of(log)) == [
+        Finding("exchange store", "ok", "x"),
+        Finding("private store", "fail", "y"),
+    ]
+
+
+@pytest.mark.parametrize(("log", "said"), [([], "nothing"), (["No module named x"], "No module")])
+def test_a_pod_that_tells_nothing_is_a_failure(log: list[str], said: str) -> None:
+    (found,) = findings_of(log)
+    assert found.verdict == "fail"
+    assert said in found.message
 
 
 def test_only_a_failure_fails() -> None:

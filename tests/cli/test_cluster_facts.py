@@ -140,6 +140,25 @@ def test_a_job_that_nobody_has_seen_has_a_row() -> None:
     unseen = {key: value for key, value in job().items() if key != "status"}
     assert row(unseen, NOW)[2:4] == ["Pending", "-"]
     assert "doctor" in wide_row(unseen, NOW)[-1]
+    said = page(unseen, NOW)
+    assert [line.split(":")[0] for line in said] == ["Name", "Stage", "State", "Why"]
+
+
+@pytest.mark.parametrize(
+    ("status", "step"),
+    [
+        ({"step": "Open"}, ["Step:    Open"]),
+        ({"step": "Open", "jobName": "a-1-o"}, ["Step:    Open, as Job a-1-o"]),
+        ({"step": "Work", "engine": "RayJob"}, ["Step:    Work"]),
+        (
+            {"step": "Work", "engine": "RayJob", "jobName": "a-1-w"},
+            ["Step:    Work, as RayJob a-1-w"],
+        ),
+        ({"step": "Work", "jobName": "a-1-w"}, ["Step:    Work, as a-1-w"]),
+    ],
+)
+def test_a_step_says_what_is_known_of_it(status: dict[str, Any], step: list[str]) -> None:
+    assert [line for line in page(job(**status), NOW) if line.startswith("Step")] == step
 
 
 def test_columns_are_aligned() -> None:

@@ -1,16 +1,18 @@
 """Lines of logs as events, events of Kubernetes as those of a job, decisions on a spec."""
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from offsite.errors import InputError
+from offsite.resources import Step
 from offsite_cli.cluster.decisions import cancelled, resumed, retried, suspended
 from offsite_cli.cluster.events import concerns, last_seen
 from offsite_cli.cluster.facts import moment
 from offsite_cli.cluster.logs import event_of
 from offsite_cli.output import described
+from offsite_operator.names import child_name
 
 UID = "0a1b2c3d-0000-0000-0000-000000000000"
 
@@ -47,6 +49,9 @@ def test_every_other_line_is_a_log(line: str) -> None:
         ({"uid": "else", "name": "adapter-0a1b2c-1-w"}, True),
         ({"uid": "else", "name": "adapter-0a1b2c-12-p-x7k2p"}, True),
         ({"uid": "else", "name": "er-0a1b2c-1-w-abcde-head-fghij"}, True),
+        ({"uid": "else", "name": "adapter-0a1b2c-1-t-x7k2p"}, True),
+        ({"uid": "else", "name": "adapter-0a1b2c-9f8e7d6c-h"}, True),
+        ({"uid": "a pod's", "name": "whatever-it-is-called"}, True),
         ({"uid": "else", "name": "adapter"}, False),
         ({"uid": "else", "name": "adapter-ffffff-1-w"}, False),
         ({"uid": "else", "name": "adapter-0a1b2c3-1-w"}, False),
@@ -55,7 +60,14 @@ def test_every_other_line_is_a_log(line: str) -> None:
 )
 def test_an_event_is_of_the_job_or_of_its_children(about: dict[str, str], concerned: bool) -> None:
     job = {"metadata": {"name": "adapter", "uid": UID}}
-    assert concerns({"involvedObject": about}, job) is concerned
+    assert concerns({"involvedObject": about}, job, {"a pod's"}) is concerned
+
+
+@pytest.mark.parametrize("step", get_args(Step))
+def test_an_event_is_of_every_child_that_the_operator_names(step: Step) -> None:
+    for mark in ("1", "9f8e7d6c"):
+        about = {"name": f"{child_name('adapter', UID, mark, step)}-x7k2p"}
+        assert concerns({"involvedObject": about}, {"metadata": {"uid": UID}}, ())
 
 
 def test_an_event_is_as_old_as_its_last_time() -> None:

@@ -1,12 +1,17 @@
 """Flags become the job that a file would have been; what differs is named."""
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import pytest
 import typer
+from pydantic import BaseModel
+from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
+from offsite.api import JobSpec
 from offsite.config import load_job
 from offsite.errors import InputError, SpecError
 from offsite_cli.app import app
@@ -54,14 +59,16 @@ def test_flags_make_the_job_of_the_example(stage: str, tmp_path: Path) -> None:
 def test_flags_for_the_cluster_have_their_places(tmp_path: Path) -> None:
     printed = tmp_path / "job.yaml"
     extra = (
-        "--gpus 1 --cpus 8 --memory 64Gi --engine Job --image registry.example/runtime:1"
-        " --queue fast --priority-class high --node-selector disk=ssd --node-selector a/b=c"
-        " --backoff-limit 4 --deadline 2h --ttl 60"
+        "--workers 2 --sharding FSDP --gpus 1 --cpus 8 --memory 64Gi --engine RayJob"
+        " --image registry.example/runtime:1 --queue fast --priority-class high"
+        " --node-selector disk=ssd --node-selector a/b=c --backoff-limit 4 --deadline 2h --ttl 60"
     )
     text = submitted("tune", *FLAGS["tune"].split(), *extra.split())
     printed.write_text(text, encoding="utf-8")
     spec = load_job(printed).spec.model_dump(mode="json", by_alias=True)
     wanted: dict[str, Any] = {
+        "workers": 2,
+        "sharding": "FSDP",
         "gpusPerWorker": 1,
         "cpusPerWorker": 8,
         "memoryPerWorker": "64Gi",
@@ -71,6 +78,50 @@ def test_flags_for_the_cluster_have_their_places(tmp_path: Path) -> None:
     assert spec["runtime"]["priorityClassName"] == "high"
     assert (spec["backoffLimit"], spec["activeDeadlineSeconds"]) == (4, 7200)
     assert spec["ttlSecondsAfterFinished"] == 60
+
+
+FOR_EVERY_STAGE = (
+    " --seed 1 --backoff-limit 4 --deadline 2h --ttl 60 --workers 2 --sharding FSDP --gpus 1"
+    " --cpus 8 --memory 64Gi --engine RayJob --image registry.example/runtime:1 --queue fast"
+    " --priority-class high --node-selector disk=ssd"
+)
+THE_REST = {
+    "distill": (
+        " --expires-after 720h --max-uses 1 --lm-weight 2 --kd-weight 3 --gradient-checkpointing"
+    ),
+    "tune": " --gradient-checkpointing",
+    "plug-in": "",
+}
+IN_A_FILE_ALONE = {"runtime.tolerations", "suspend", "cancel", "retries", "distill.emulator.method"}
+"""A list of objects; what has commands of its own; what has one value."""
+
+
+def fields_of(spec: type[BaseModel], above: str = "") -> Iterator[str]:
+    """Name the fields of a section and of those in it, as a file does."""
+    for field in spec.model_fields.values():
+        name, kinds = f"{above}{field.alias}", [field.annotation, *get_args(field.annotation)]
+        models = (each for each in kinds if isinstance(each, type) and issubclass(each, BaseModel))
+        inner = None if get_origin(field.annotation) is list else next(models, None)
+        yield from fields_of(inner, f"{name}.") if inner else [name]
+
+
+def given_in(spec: dict[str, Any], fields: set[str]) -> Iterator[str]:
+    """Name those of the fields that a spec has."""
+    for field in fields:
+        found: Any = spec
+        for name in field.split("."):
+            found = (found or {}).get(name)
+        if found is not None:
+            yield field
+
+
+def test_every_field_has_a_flag() -> None:
+    fields, given = set(fields_of(JobSpec)), set[str]()
+    for stage in FLAGS:
+        flags = f"{FLAGS[stage]}{FOR_EVERY_STAGE}{THE_REST[stage]}"
+        content = YAML(typ="safe").load(submitted(stage, *flags.split()))
+        given |= set(given_in(content["spec"], fields))
+    assert fields - given == IN_A_FILE_ALONE
 
 
 def test_what_was_not_given_is_not_sent() -> None:
@@ -88,6 +139,16 @@ def test_several_files_are_several_jobs(tmp_path: Path) -> None:
     (tmp_path / "printed.yaml").write_text(printed, encoding="utf-8")
     names = [each.job.metadata.name for each in read_jobs([tmp_path / "printed.yaml"])]
     assert names == ["coding-emulator", "coding-adapter", "coding-model"]
+
+
+def test_a_dry_run_prints_what_is_asked_for() -> None:
+    files = ["-f", str(EXAMPLES / "tune.yaml"), "-f", str(EXAMPLES / "distill.yaml")]
+    kind = "offsitejob.offsite-tuning.dev"
+    assert submitted(*files, "-o", "name") == f"{kind}/coding-adapter\n{kind}/coding-emulator\n"
+    assert json.loads(submitted(*files[:2], "-o", "json"))["kind"] == "OffsiteJob"
+    head, row = submitted(*files[:2], "-o", "table").splitlines()
+    assert head.split() == ["NAME", "STAGE", "STATE", "PROGRESS", "PEER", "AGE"]
+    assert row.split() == ["coding-adapter", "Tune", "Pending", "-", "lab", "<unknown>"]
 
 
 @pytest.mark.parametrize(

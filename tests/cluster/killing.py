@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 from cluster.namespaces import Namespace
+from cluster.processes import wait_for
 
 
 class Elsewhere(Exception):
@@ -30,9 +31,33 @@ def kill(space: Namespace, pod: str, command: str = "") -> list[int]:
     return found
 
 
-def _processes(containers: set[str]) -> list[int]:
+def started(uid: str, command: str, seconds: float = 300.0) -> list[int]:
+    """Wait until a pod runs a command, which the API server tells too late of a short one.
+
+    Args:
+        uid: the pod's.
+
+    Returns:
+        the ids of the processes whose command line has it.
+
+    Raises:
+        RuntimeError: it takes too long, as it does where the pod is not on this machine.
+    """
+    # as the two drivers of control groups write it
+    names, found = {uid, uid.replace("-", "_")}, list[int]()
+
+    def look() -> bool:
+        found[:] = [pid for pid in _processes(names) if command in _read(pid, "cmdline")]
+        return bool(found)
+
+    wait_for(look, seconds)
+    return found
+
+
+def _processes(groups: set[str]) -> list[int]:
+    """List those in control groups whose names have one of some parts."""
     every = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
-    return [pid for pid in every if any(each in _read(pid, "cgroup") for each in containers)]
+    return [pid for pid in every if any(each in _read(pid, "cgroup") for each in groups)]
 
 
 def _read(pid: int, what: str) -> str:

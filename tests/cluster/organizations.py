@@ -14,6 +14,7 @@ from cluster.namespaces import Namespace
 from cluster.parties import BUCKET, EXCHANGE, IDENTITY, READER, Party
 from cluster.pods import container, pod
 from cluster.processes import wait_for
+from cluster.watching import NAME, watched
 from offsite.resources import JobStatus
 from offsite.sealing.parts import canonical
 from offsite_testing.charts import Values, organization
@@ -88,6 +89,16 @@ class Organization:
         sort = "--sort-by=.metadata.creationTimestamp"
         found: list[Any] = self.space.get("pods", f"--selector={labels}", sort)["items"]
         return found
+
+    def begun(self, name: str, step: str) -> str:
+        """Wait for the first pod of a step of a job; give its UID. Call it before the step begins.
+
+        Raises:
+            RuntimeError: it takes too long.
+        """
+        labels = f"--selector={_GROUP}/job={name},{_GROUP}/step={step}"
+        with watched(self.space, "pods", NAME, ".metadata.uid", labels) as pods:
+            return pods.first()[1]
 
     def running(self, name: str, step: str, ray: str = "", seconds: float = 300.0) -> str:
         """Wait for a pod of a step of a job whose containers run; give the newest one's name.

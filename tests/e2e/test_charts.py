@@ -71,6 +71,12 @@ def test_a_chart_has_the_products_version(chart: str) -> None:
         ("offsite", organization(bounds={"maxKeptBlocks": 2}), ["maximum: got 2, want 1"]),
         (
             "offsite",
+            organization(bounds={"readPrefixes": ["s3://data*"]}),
+            ["/bounds/readPrefixes/0': 's3://data*' does not match"],
+        ),
+        ("offsite", organization(bounds={"maxEndBlocks": 0}), ["exclusiveMinimum: got 0, want 0"]),
+        (
+            "offsite",
             organization() | {"notices": "All"},
             ["/notices': value must be one of 'None'"],
         ),
@@ -83,6 +89,7 @@ def test_a_chart_has_the_products_version(chart: str) -> None:
             ),
             ["private.uri and exchange.uri are one bucket", "give each a bucket of its own"],
         ),
+        ("offsite", organization(scratch={"sizeLimit": 9}), ["/scratch/sizeLimit': got number"]),
         ("exchange", {}, ["/images': missing property 'minio'"]),
         ("exchange", {"root": {"password": "secret"}}, ["properties 'password' not allowed"]),
         ("exchange", {"external": {"endpoint": "s3.example"}}, ["/external/endpoint'"]),
@@ -95,6 +102,28 @@ def test_what_is_missing_or_wrong_is_said(
         rendered(chart, known)
     for each in told:
         assert each in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("private", "exchange", "same"),
+    [
+        ("https://S3.Example", "https://s3.example:443/", True),
+        ("http://s3.example", "http://s3.example.:80", True),
+        ("https://s3.example", "https://s3.example:9000", False),
+        ("https://s3.example", "https://other.example", False),
+    ],
+)
+def test_one_bucket_is_one_however_its_server_is_written(
+    private: str, exchange: str, same: bool
+) -> None:
+    known = organization(
+        private={"uri": "s3://exchange/lab", "endpoint": private}, exchange={"endpoint": exchange}
+    )
+    if not same:
+        assert rendered("offsite", known)
+        return
+    with pytest.raises(RuntimeError, match="are one bucket"):
+        rendered("offsite", known)
 
 
 def test_the_operator_gets_its_settings_as_it_reads_them() -> None:
@@ -112,6 +141,7 @@ def test_the_operator_gets_its_settings_as_it_reads_them() -> None:
     assert known["bounds"]["peers"] == []
     assert (known["modelHub"], known["serviceAccount"]) == (False, "offsite-step")
     assert known["notices"] == "Reason"
+    assert known["scratchLimit"] == "200Gi"
 
 
 def test_other_settings_make_another_pod() -> None:
@@ -151,6 +181,29 @@ def test_the_operator_gets_no_private_key_and_the_readers_account_alone() -> Non
         "reader": ["credentials.json", "ca.crt"],
     }
     assert not [each for each in spec["volumes"] if "secret" in each]
+
+
+@pytest.mark.parametrize("known", [organization(private={"ca": True}), on_claim()])
+def test_the_pod_that_tries_the_stores_has_accounts_and_no_keys(known: dict[str, Any]) -> None:
+    (job,) = of_kind(rendered("offsite", known), "CronJob")
+    assert job["spec"]["suspend"] is True
+    template = job["spec"]["jobTemplate"]["spec"]["template"]
+    spec, on_s3 = template["spec"], known["private"]["uri"].startswith("s3://")
+    secrets = {each["secret"]["secretName"] for each in spec["volumes"] if "secret" in each}
+    assert secrets == {"offsite-exchange", *(["offsite-private"] if on_s3 else [])}
+    (only,) = spec["containers"]
+    place = "s3://models/lab" if on_s3 else "file:///private/lab"
+    assert only["command"][3:] == [
+        "--party=lab",
+        "--exchange=s3://exchange",
+        f"--private={place}",
+    ]
+    names = {each["name"] for each in only["env"]}
+    assert "OFFSITE_EXCHANGE_CREDENTIALS" in names
+    assert ("OFFSITE_PRIVATE_CA" in names) is on_s3
+    assert ("offsite-tuning.dev/reach-private" in template["metadata"]["labels"]) is on_s3
+    assert spec["automountServiceAccountToken"] is False
+    assert only["securityContext"]["readOnlyRootFilesystem"] is True
 
 
 def test_no_chart_holds_what_is_secret() -> None:

@@ -284,7 +284,7 @@ def test_events_are_those_of_the_job_and_its_pods(cli: Cli, namespace: Namespace
     assert "FailedScheduling" in shown
     assert "another" not in shown
     (first, *_) = json.loads(cli.ok("events", NAME, "-o", "json"))["items"]
-    assert concerns(first, job)
+    assert concerns(first, job, ())
 
 
 def wait(happened: Callable[[], bool], seconds: float = 60.0) -> None:

@@ -3,13 +3,19 @@
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from offsite_operator.bounds import violation
+from offsite_operator.settings import Bounds
 from offsite_testing.world import DISTILL, PLUG_IN, SETTINGS, TUNE, spec_of
 
 
 def model(place: str) -> dict[str, Any]:
     return {"distill": DISTILL["distill"] | {"model": place}}
+
+
+def tolerated(**toleration: str) -> dict[str, Any]:
+    return {"runtime": {"tolerations": [toleration]}}
 
 
 def export(place: str) -> dict[str, Any]:
@@ -25,6 +31,7 @@ def export(place: str) -> dict[str, Any]:
         (DISTILL, model("pvc://datasets/any/where")),
         (PLUG_IN, export("s3://private/exports/mine")),
         (TUNE, {"runtime": {"image": "r/runtime:1"}}),
+        (TUNE, tolerated(key="nvidia.com/gpu", operator="Exists")),
     ],
 )
 def test_what_is_allowed(content: dict[str, Any], changes: dict[str, Any]) -> None:
@@ -36,6 +43,9 @@ def test_what_is_allowed(content: dict[str, Any], changes: dict[str, Any]) -> No
     [
         (TUNE, {"peer": "rival"}, "spec.peer is 'rival'"),
         (TUNE, {"runtime": {"image": "r/runtime:2"}}, "spec.runtime.image"),
+        (TUNE, {"runtime": {"priorityClassName": "high"}}, "bounds.priorityClasses"),
+        (TUNE, tolerated(key="control-plane"), "spec.runtime.tolerations is 'control-plane'"),
+        (TUNE, tolerated(operator="Exists"), "spec.runtime.tolerations is 'every taint'"),
         (DISTILL, model("s3://private/other"), "spec.distill.model"),
         (DISTILL, model("s3://private/models2/x"), "bounds.readPrefixes"),
         (DISTILL, model("s3://private/models/../hospital/records"), "no . and no .."),
@@ -57,7 +67,7 @@ def test_what_is_not(content: dict[str, Any], changes: dict[str, Any], said: str
 @pytest.mark.parametrize("folder", ["records", "work", "checkpoints", "published"])
 def test_what_is_offsites_own_can_never_be_allowed(folder: str) -> None:
     bounds = SETTINGS.bounds.model_copy(
-        update={"read_prefixes": ("s3://private/*",), "export_prefixes": ("s3://private/",)}
+        update={"read_prefixes": ("s3://private/",), "export_prefixes": ("s3://private/",)}
     )
     settings = SETTINGS.model_copy(update={"bounds": bounds})
     place = f"s3://private/hospital/{folder}/x"
@@ -75,8 +85,28 @@ def test_the_hub_is_open_only_where_the_chart_says_so() -> None:
     assert violation(spec, SETTINGS.model_copy(update={"model_hub": True})) is None
 
 
+def test_a_prefix_is_a_folder() -> None:
+    known = SETTINGS.bounds.model_dump(by_alias=True)
+    for field in ("readPrefixes", "exportPrefixes"):
+        with pytest.raises(ValidationError, match=field):
+            Bounds.model_validate(known | {field: ("s3://data*",)})
+
+
 def test_a_star_stands_for_anything() -> None:
     bounds = SETTINGS.bounds.model_copy(update={"peers": ("*",), "images": ("r/mine-*",)})
     settings = SETTINGS.model_copy(update={"bounds": bounds})
     assert violation(spec_of(TUNE, peer="x", runtime={"image": "r/mine-2"}), settings) is None
     assert violation(spec_of(TUNE, runtime={"image": "r/min"}), settings) is not None
+
+
+def test_what_an_administrator_allows_takes_the_place_of_others() -> None:
+    wider = {"priority_classes": ("batch-*",), "tolerations": ("*",)}
+    bounds = SETTINGS.bounds.model_copy(update=wider)
+    settings = SETTINGS.model_copy(update={"bounds": bounds})
+    asked: dict[str, Any] = {
+        "priorityClassName": "batch-high",
+        **tolerated(operator="Exists")["runtime"],
+    }
+    assert violation(spec_of(TUNE, runtime=asked), settings) is None
+    named = {"runtime": {"priorityClassName": "system-node-critical"}}
+    assert violation(spec_of(TUNE, **named), settings) is not None

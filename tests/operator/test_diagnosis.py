@@ -11,6 +11,8 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 GPU = "nvidia.com/gpu"
 NO_KEY = 'SetUp failed for volume "identity" : references non-existent secret key: ring.json'
 
+NO_CLASS = 'pods "a" is forbidden: no PriorityClass with name system-x was found'
+
 
 def pod(waiting: str = "", *, at: str = "2026-01-01T11:59:50Z", **status: Any) -> dict[str, Any]:
     container = {"name": "step", "image": "r/i:1", "state": {"waiting": {"reason": waiting}}}
@@ -50,6 +52,8 @@ def event(reason: str, message: str) -> dict[str, str]:
         ([], [event("FailedCreate", "exceeded quota: q")], "QuotaExceeded", False, "quota: q"),
         ([], [event("FailedToCreateHeadPod", "exceeded quota: q")], "QuotaExceeded", False, "q"),
         ([], [event("FailedCreate", "violates PodSecurity")], "InvalidPod", True, "not let in"),
+        ([], [event("FailedCreate", NO_CLASS)], "InvalidPod", True, "correct spec.runtime.prio"),
+        ([], [event("FailedToCreateHeadPod", NO_CLASS)], "InvalidPod", True, "system-x was found"),
         ([], [event("FailedCreate", "the server is busy")], "InvalidPod", False, "not let in"),
     ],
 )
@@ -101,6 +105,54 @@ def test_the_newest_event_is_told_and_the_fatal_one_first() -> None:
     assert found.fatal
 
 
+def exceeded(requested: str, used: str, limited: str) -> str:
+    """Say it as the API server does."""
+    return (
+        f'pods "a" is forbidden: exceeded quota: offsite, requested: {requested}, used: {used}, '
+        f"limited: {limited}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("requested", "used", "limited", "told"),
+    [
+        (
+            "requests.nvidia.com/gpu=8",
+            "requests.nvidia.com/gpu=0",
+            "requests.nvidia.com/gpu=2",
+            "never fit, for requests.nvidia.com/gpu alone; make another job with less "
+            "spec.resources.gpusPerWorker",
+        ),
+        (
+            "limits.memory=6Gi,requests.cpu=500m",
+            "limits.memory=0,requests.cpu=0",
+            "limits.memory=4096Mi,requests.cpu=1",
+            "less spec.resources.memoryPerWorker, or",
+        ),
+        (
+            "cpu=4,memory=8Gi",
+            "cpu=0,memory=0",
+            "cpu=1,memory=1Gi",
+            "spec.resources.cpusPerWorker and spec.resources.memoryPerWorker",
+        ),
+        (
+            "ephemeral-storage=9Gi",
+            "ephemeral-storage=0",
+            "ephemeral-storage=1Gi",
+            "alone; have the ResourceQuota raised",
+        ),
+        ("pods=1", "pods=3", "pods=3", "starts when other pods have ended"),
+        ("pods=many", "pods=3", "pods=3", "starts when other pods have ended"),
+    ],
+)
+def test_what_to_do_about_a_quota(requested: str, used: str, limited: str, told: str) -> None:
+    said = exceeded(requested, used, limited)
+    found = trouble([], [event("FailedCreate", said)], GPU, NOW)
+    assert found is not None
+    assert (found.reason, found.fatal) == ("QuotaExceeded", False)
+    assert told in found.message
+
+
 def test_how_a_pod_ended() -> None:
     def ended(**how: Any) -> dict[str, Any]:
         return pod(containerStatuses=[{"name": "step", "state": {"terminated": how}}])
@@ -108,5 +160,9 @@ def test_how_a_pod_ended() -> None:
     assert "spec.resources.memoryPerWorker" in ended_because([ended(reason="OOMKilled")], "4Gi")
     assert ended_because([ended(exitCode=3)], "") == "step ended with exit code 3"
     assert ended_because([pod(reason="Evicted", message="disk")], "") == "Evicted: disk"
+    killed = [{"name": "step", "state": {"terminated": {"exitCode": 137}}}]
+    full = 'Usage of EmptyDir volume "tmp" exceeds the limit "200Gi".'
+    evicted = pod(containerStatuses=killed, reason="Evicted", message=full)
+    assert "have scratch.sizeLimit raised" in ended_because([evicted], "")
     assert ended_because([ended(exitCode=0)], "") == ""
     assert ended_because([], "") == ""

@@ -86,6 +86,14 @@ def test_pods_are_restricted_and_have_no_token(step: Any, engine: Engine, settin
             assert len({v["mountPath"] for v in each["volumeMounts"]}) == len(each["volumeMounts"])
 
 
+@pytest.mark.parametrize(("step", "engine"), STEPS)
+def test_scratch_has_an_end(step: Any, engine: Engine) -> None:
+    settings = SETTINGS.model_copy(update={"scratch_limit": "3Gi"})
+    for template in templates(plan(step, engine, settings=settings)):
+        scratch = {v["name"]: v.get("emptyDir") for v in template["spec"]["volumes"]}["tmp"]
+        assert scratch == {"sizeLimit": "3Gi"}
+
+
 def secrets(described: Plan) -> dict[str, list[str]]:
     found = {}
     for template in templates(described):
@@ -156,7 +164,7 @@ def test_the_task_says_what_the_step_may_know(step: Any) -> None:
     assert (task.step, task.uid, task.envelope) == (step, UID, DIGEST)
     assert (task.public is None, task.exchange is None) == (step == "Work", step == "Work")
     assert task.sequence == (3 if step == "Publish" else None)
-    assert task.max_kept_blocks == 0.8
+    assert (task.max_kept_blocks, task.max_end_blocks) == (0.8, 0.5)
     assert task.jobs is None
 
 
@@ -208,6 +216,12 @@ def test_claims_are_mounted_where_they_are_needed() -> None:
     assert mounts(opens) == {"/private": False, "/mnt/claims/out": True}
     publishes = replace(described, step="Publish")
     assert mounts(publishes) == {"/private": False, "/mnt/claims/out": False}
+
+
+def test_what_seals_an_emulator_sees_its_model() -> None:
+    section = DISTILL["distill"] | {"model": "pvc://models/tiny", "evaluate": "pvc://texts/a.txt"}
+    described = plan("Publish", content=DISTILL, spec={"distill": section})
+    assert mounts(described) == {"/mnt/claims/models": True}
 
 
 def test_an_author_places_what_trains() -> None:

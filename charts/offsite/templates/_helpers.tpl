@@ -44,6 +44,7 @@ matchExpressions:
   "checkpointSeconds" .Values.checkpointSeconds
   "resyncSeconds" .Values.resyncSeconds
   "gpuResource" .Values.gpuResource
+  "scratchLimit" .Values.scratch.sizeLimit
   "serviceAccount" "offsite-step"
 -}}
 {{- toPrettyJson $known }}
@@ -55,9 +56,7 @@ matchExpressions:
 
 {{/* What lets pods reach a store: its peers, at the ports that are given or else the endpoint's. */}}
 {{- define "offsite.reach" -}}
-{{- $url := urlParse .endpoint -}}
-{{- $named := regexFind ":[0-9]+$" $url.host | trimPrefix ":" -}}
-{{- $port := $named | default (ternary "443" "80" (eq $url.scheme "https")) -}}
+{{- $port := include "offsite.port" .endpoint -}}
 - to: {{- toYaml .to | nindent 4 }}
   ports:
     {{- range .ports | default (list $port) }}
@@ -69,7 +68,22 @@ matchExpressions:
 {{- define "offsite.check" -}}
 {{- $private := .Values.private -}}
 {{- $bucket := regexFind "^s3://[^/]+" $private.uri -}}
-{{- if and (eq $bucket .Values.exchange.uri) (eq (trimSuffix "/" $private.endpoint) (trimSuffix "/" .Values.exchange.endpoint)) -}}
+{{- if eq $bucket .Values.exchange.uri -}}
+{{- if eq (include "offsite.server" $private.endpoint) (include "offsite.server" .Values.exchange.endpoint) -}}
 {{- fail (printf "private.uri and exchange.uri are one bucket, %s at %s: give each a bucket of its own" $bucket $private.endpoint) -}}
 {{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* Host and port of an endpoint, the same however they are written. */}}
+{{- define "offsite.server" -}}
+{{- $url := urlParse . -}}
+{{- $port := include "offsite.port" . -}}
+{{- printf "%s:%s" ($url.host | lower | trimSuffix (printf ":%s" $port) | trimSuffix ":" | trimSuffix ".") $port -}}
+{{- end }}
+
+{{/* The port of an endpoint: its own, or its scheme's. */}}
+{{- define "offsite.port" -}}
+{{- $url := urlParse . -}}
+{{- regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "443" "80" (eq $url.scheme "https")) -}}
 {{- end }}

@@ -1,5 +1,6 @@
 """What the cluster has to have: the API server, the CRDs, KubeRay, GPUs."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _VERSION = f"{GROUP}/version"
 _INSTALL = "ask the cluster's administrator for `helm upgrade --install offsite-crds`"
+_KUBERAY = (1, 5, 1)
+"""The first version that has `authOptions`, which every RayJob of the operator sets."""
+_TAG = re.compile(r":v?(\d+)\.(\d+)\.(\d+)")
 _SKEW_THAT_WARNS, _SKEW_THAT_FAILS = 30, 300
 
 
@@ -89,7 +93,21 @@ def kuberay_operator(operators: list[dict[str, Any]]) -> Finding:
     if not any((each.get("status") or {}).get("readyReplicas") for each in operators):
         remedy = "see its Deployment and its pods' logs"
         return Finding("kuberay", "fail", f"its operator ({image}) is not ready", remedy)
-    return Finding("kuberay", "ok", f"operator {image.rpartition('/')[2]}")
+    return version_of_kuberay(image.rpartition("/")[2])
+
+
+def version_of_kuberay(image: str) -> Finding:
+    """Judge the version that the tag of KubeRay's image names."""
+    found = _TAG.search(image)
+    if found is None:
+        least = ".".join(map(str, _KUBERAY))
+        told = f"operator {image}, whose tag is no version"
+        return Finding("kuberay", "warn", told, f"see that it is {least} or newer")
+    if tuple(map(int, found.groups())) < _KUBERAY:
+        told = f"operator {image} gives Ray no token: who reaches a pod that trains can run code"
+        remedy = f"upgrade KubeRay to {'.'.join(map(str, _KUBERAY))} or newer"
+        return Finding("kuberay", "warn", told, remedy)
+    return Finding("kuberay", "ok", f"operator {image}")
 
 
 def gpus(api: "Api") -> Iterator[Finding]:

@@ -110,15 +110,6 @@ def peers_allowed(settings: dict[str, Any], names: list[str]) -> Iterator[Findin
             yield Finding("peers", "warn", told, _MAKE_PEER)
 
 
-def stores(_api: "Api") -> Iterator[Finding]:
-    """Say what cannot be seen from here."""
-    told = (
-        "only the operator and the pods reach them, so neither can be checked from here; a job "
-        "that does not get through says so: offsite get NAME"
-    )
-    yield Finding("stores", "skip", told)
-
-
 def _allowed(api: "Api", verb: str, group: str, resource: str, subresource: str) -> bool:
     attributes = {"namespace": api.namespace, "verb": verb, "group": group, "resource": resource}
     asked = {"resourceAttributes": {**attributes, "subresource": subresource}}
@@ -136,5 +127,4 @@ CHECKS = {
     "rights": rights,
     "operator": operator,
     "peers": peers,
-    "stores": stores,
 }

@@ -31,6 +31,13 @@ class Need(NamedTuple):
     name: str
     keys: tuple[str, ...]
     """What it has to have."""
+    setting: str = "secret"
+    """Which value of the release names it, in the section of the use."""
+
+    @property
+    def value(self) -> str:
+        """The value of the release that names it."""
+        return f"{self.use}.{self.setting}"
 
 
 def secrets(api: "Api") -> Iterator[Finding]:
@@ -40,8 +47,16 @@ def secrets(api: "Api") -> Iterator[Finding]:
         told = "ConfigMap offsite-settings is missing, or not of this release"
         yield Finding("secrets", "fail", told, f"install the release: {INSTALL}")
         return
-    for need in secrets_of(settings):
+    named = secrets_of(settings)
+    for need in named:
         yield _secret(api, need)
+    try:
+        deployment = api.get(api.path("apis/apps/v1", "deployments", "offsite-operator"))
+    except InputError:
+        return  # the check of the operator says so
+    for need in mounted_by(deployment):
+        if need.name not in {each.name for each in named}:
+            yield _secret(api, need)
 
 
 def secrets_of(settings: dict[str, Any]) -> list[Need]:
@@ -53,6 +68,23 @@ def secrets_of(settings: dict[str, Any]) -> list[Need]:
             more = (_OPTIONAL[setting],) if given.get(setting) else ()
             found.append(Need(use, given["secret"], (*keys, *more)))
     return found
+
+
+def mounted_by(deployment: Resource) -> list[Need]:
+    """List the Secrets that the operator mounts: its own account is named there alone."""
+    spec = deployment["spec"]["template"]["spec"]
+    projected = (each.get("projected") or {} for each in spec.get("volumes") or [])
+    sources = (each.get("secret") for source in projected for each in source.get("sources") or [])
+    return [
+        Need(
+            "exchange",
+            each["name"],
+            tuple(item["key"] for item in each.get("items") or []),
+            "readerSecret",
+        )
+        for each in sources
+        if each
+    ]
 
 
 def secret_of(need: Need, secret: Resource) -> Finding:
@@ -73,7 +105,7 @@ def _secret(api: "Api", need: Need) -> Finding:
     try:
         return secret_of(need, api.metadata(api.path("api/v1", "secrets", need.name)))
     except InputError:
-        remedy = f"make it, or name another one in the values of the release ({need.use}.secret)"
+        remedy = f"make it, or name another one in the values of the release ({need.value})"
         return Finding("secrets", "fail", f"there is no Secret {label}", remedy)
     except ClusterRefusal:
         return Finding("secrets", "warn", f"you may not look whether {label} is there")

@@ -1,12 +1,14 @@
 """`offsite events`: what Kubernetes tells of a job, its children and their pods."""
 
 import re
+from collections.abc import Container
 from datetime import UTC, datetime
 
 from offsite_cli.cluster.access import Target, connect
 from offsite_cli.cluster.facts import Resource, duration, moment
 from offsite_cli.cluster.jobs import get_job
 from offsite_cli.cluster.names import JobName
+from offsite_cli.cluster.pods import pods_of
 from offsite_cli.cluster.rows import aligned
 from offsite_cli.cluster.view import View, Viewed, write
 from offsite_cli.groups import grouped
@@ -21,7 +23,8 @@ def events(name: JobName, target: Target, view: Viewed = View.TABLE) -> None:
     api = connect(target)
     job = get_job(api, name)
     listed = api.get(api.path("api/v1", "events"))["items"]
-    found = sorted((each for each in listed if concerns(each, job)), key=last_seen)
+    made = {pod["metadata"]["uid"] for pod in pods_of(api, job)}
+    found = sorted((each for each in listed if concerns(each, job, made)), key=last_seen)
     if view in (View.JSON, View.YAML):
         write(view, {"apiVersion": "v1", "kind": "List", "items": found})
     elif view is View.NAME:
@@ -33,11 +36,19 @@ def events(name: JobName, target: Target, view: Viewed = View.TABLE) -> None:
         say(f"no events of {name}; Kubernetes keeps them for an hour, as a rule")
 
 
-def concerns(event: Resource, job: Resource) -> bool:
-    """Tell whether an event is of a job or of what was made for it, which its names say."""
+def concerns(event: Resource, job: Resource, made: Container[str]) -> bool:
+    """Tell whether an event is of a job or of what was made for it.
+
+    What is gone, and what KubeRay makes without our labels, is known by its name: each child has a
+    part of the job's UID, its attempt or notice, and its step in it.
+
+    Args:
+        made: the UIDs of what carries the job's label.
+    """
     about, uid = event.get("involvedObject") or {}, job["metadata"]["uid"]
-    child = rf"(^|-){re.escape(uid[:6])}-\d+-[owp](-|$)"
-    return about.get("uid") == uid or bool(re.search(child, about.get("name") or ""))
+    child = rf"(^|-){re.escape(uid[:6])}-[0-9a-f]+-[a-z](-|$)"
+    own = about.get("uid") == uid or about.get("uid") in made
+    return own or bool(re.search(child, about.get("name") or ""))
 
 
 def last_seen(event: Resource) -> datetime:

@@ -83,8 +83,9 @@ def moment(text: str) -> datetime:
 
 
 def age_of(resource: Resource, now: datetime) -> str:
-    """Say how old a resource is."""
-    return duration((now - moment(resource["metadata"]["creationTimestamp"])).total_seconds())
+    """Say how old a resource is; kubectl's `<unknown>`, if no server has it."""
+    made = resource["metadata"].get("creationTimestamp")
+    return duration((now - moment(made)).total_seconds()) if made else "<unknown>"
 
 
 def duration(seconds: float) -> str:

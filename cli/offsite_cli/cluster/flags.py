@@ -30,6 +30,9 @@ class Training:
     learning_rate: Annotated[float | None, typer.Option(help="The highest learning rate.")] = None
     batch_size: Annotated[int | None, typer.Option(help="Examples of a step.")] = None
     block_size: Annotated[int | None, typer.Option(help="Tokens of an example.")] = None
+    gradient_checkpointing: Annotated[
+        bool | None, typer.Option(help="Take less memory, and more time.")
+    ] = None
 
     def fields(self) -> dict[str, Any]:
         """Give the fields of the section `training`."""
@@ -38,13 +41,37 @@ class Training:
             "learningRate": self.learning_rate,
             "batchSize": self.batch_size,
             "blockSize": self.block_size,
+            "gradientCheckpointing": self.gradient_checkpointing,
         }
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """How an emulator is trained."""
+
+    training: Training
+    corpus: Annotated[
+        str | None, typer.Option(help="The text to distil on; absent: no distillation.")
+    ] = None
+    lm_weight: Annotated[float | None, typer.Option(help="Weight of the language-model loss.")] = (
+        None
+    )
+    kd_weight: Annotated[float | None, typer.Option(help="Weight of the hidden-state loss.")] = None
+
+    def fields(self) -> dict[str, Any]:
+        """Give the fields of the section `training`."""
+        weights = {"lmWeight": self.lm_weight, "kdWeight": self.kd_weight}
+        return {"corpus": self.corpus, **weights, **self.training.fields()}
 
 
 @dataclass(frozen=True)
 class Place:
     """What a job needs of the cluster."""
 
+    workers: Annotated[int | None, typer.Option(help="Pods that train together, on Ray.")] = None
+    sharding: Annotated[
+        str | None, typer.Option(help="How workers share the model: DDP or FSDP.")
+    ] = None
     gpus: Annotated[int | None, typer.Option(help="GPUs of each worker.")] = None
     cpus: Annotated[int | None, typer.Option(help="CPUs of each worker.")] = None
     memory: Annotated[str | None, typer.Option(help="Memory of each worker, such as 16Gi.")] = None
@@ -59,6 +86,8 @@ class Place:
     def fields(self) -> dict[str, Any]:
         """Give the fields of the spec."""
         resources = {
+            "workers": self.workers,
+            "sharding": self.sharding,
             "gpusPerWorker": self.gpus,
             "cpusPerWorker": self.cpus,
             "memoryPerWorker": self.memory,

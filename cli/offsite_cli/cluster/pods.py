@@ -27,10 +27,20 @@ def step_of(pod: Resource) -> str:
     return str(pod["metadata"]["labels"].get(f"{GROUP}/step", "work"))
 
 
+def pods_of(api: "Api", job: Resource, also: str = "") -> list[Resource]:
+    """List the pods that were made for a job and are there still.
+
+    Args:
+        also: a further condition on their labels, after a comma.
+    """
+    labels = f"{GROUP}/job-uid={job['metadata']['uid']}{also}"
+    found: list[Resource] = api.get(api.path("api/v1", "pods"), labelSelector=labels)["items"]
+    return found
+
+
 def drivers(api: "Api", job: Resource) -> list[Resource]:
     """List the pods that speak for a job, in the order in which they spoke."""
-    labels = f"{GROUP}/job-uid={job['metadata']['uid']},{GROUP}/driver=true"
-    found = api.get(api.path("api/v1", "pods"), labelSelector=labels)["items"]
+    found = pods_of(api, job, f",{GROUP}/driver=true")
     return sorted(found, key=lambda pod: (attempt_of(pod), pod["metadata"]["creationTimestamp"]))
 
 

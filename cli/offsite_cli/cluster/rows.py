@@ -65,7 +65,7 @@ def page(job: Resource, now: datetime) -> list[str]:
 
 def _step(status: Any) -> str:
     engine = status.get("engine") if status.get("step") == "Work" else "Job"  # the others need none
-    child = " ".join(filter(None, [engine, status.get("jobName")]))
+    child = f"{engine or ''} {status['jobName']}".strip() if status.get("jobName") else None
     return ", as ".join(filter(None, [status.get("step"), child]))
 
 

@@ -12,7 +12,7 @@ from offsite_cli.cluster.differences import differences
 from offsite_cli.cluster.errors import AlreadyThere
 from offsite_cli.cluster.facts import Resource, name_of, state_of
 from offsite_cli.cluster.jobs import get_job, path_of
-from offsite_cli.cluster.view import View, show, write
+from offsite_cli.cluster.view import View, show
 from offsite_cli.cluster.watching import Patience, watch_all
 from offsite_cli.output import Output, say
 
@@ -32,7 +32,10 @@ class Sending:
         typer.Option("--filename", "-f", help="A job file, in the place of flags; `-` is stdin."),
     ] = None
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the job as YAML, and send nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Print the job, as YAML if -o says nothing else; send nothing."
+        ),
     ] = False
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Watch it until it ends.")] = False
     view: Annotated[
@@ -65,10 +68,7 @@ def send_content(sending: Sending, content: Resource, source: str) -> None:
 
 def _send(sending: Sending, documents: list["Document"]) -> None:
     if sending.dry_run:
-        for at, each in enumerate(documents):
-            if at:
-                print("---")
-            write(View.JSON if sending.view is View.JSON else View.YAML, each.content)
+        _print(sending.view or View.YAML, documents)
         return
     api = connect(sending.target)
     for each in documents:
@@ -77,6 +77,14 @@ def _send(sending: Sending, documents: list["Document"]) -> None:
     if sending.watch:
         output = Output.JSON if sending.view is View.JSON else Output.TEXT
         raise typer.Exit(watch_all(api, [name_of(each) for each in sent], output, sending.patience))
+
+
+def _print(view: View, documents: list["Document"]) -> None:
+    """Show jobs as if they had been sent."""
+    for at, each in enumerate(documents):
+        if at and view is View.YAML:
+            print("---")
+        show(view, each.content)
 
 
 def _sent(api: "Api", document: "Document", view: View | None) -> Resource:

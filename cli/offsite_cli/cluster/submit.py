@@ -6,7 +6,14 @@ import typer
 
 from offsite.errors import InputError
 from offsite_cli.cluster.access import Target
-from offsite_cli.cluster.flags import Evaluate, Name, Peer, Submission, Training
+from offsite_cli.cluster.flags import (
+    Distillation,
+    Evaluate,
+    Name,
+    Peer,
+    Submission,
+    Training,
+)
 from offsite_cli.cluster.sending import Sending, send_files
 from offsite_cli.cluster.watching import Patience
 from offsite_cli.groups import grouped
@@ -32,7 +39,7 @@ def submit(ctx: typer.Context, sending: Sending) -> None:
 @app.command()
 @grouped
 def distill(
-    training: Training,
+    distillation: Distillation,
     common: Submission,
     name: Name = None,
     peer: Peer = None,
@@ -44,9 +51,6 @@ def distill(
     top: Annotated[int | None, typer.Option(help="Last blocks, sent as they are.")] = None,
     heal: Annotated[bool | None, typer.Option(help="Correct the kept blocks.")] = None,
     calibration: Annotated[str | None, typer.Option(help="The text to heal on.")] = None,
-    corpus: Annotated[
-        str | None, typer.Option(help="The text to distil on; absent: no distillation.")
-    ] = None,
     expires_after: Annotated[
         str | None, typer.Option(help="How long adapters are accepted, such as 720h.")
     ] = None,
@@ -58,7 +62,7 @@ def distill(
         "model": model,
         "ends": {"bottom": bottom, "top": top},
         "emulator": {"blocks": blocks, "heal": heal, "calibration": calibration},
-        "training": {"corpus": corpus, **training.fields()},
+        "training": distillation.fields(),
         "grant": {"expiresAfter": expires_after, "maxUses": max_uses},
         "evaluate": evaluate,
     }

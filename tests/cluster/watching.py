@@ -28,6 +28,15 @@ class Sightings:
         """Count those of which a value was seen."""
         return sum(each == value for _, each in list(self._first))
 
+    def first(self, seconds: float = 300.0) -> tuple[str, str]:
+        """Wait until anything was seen; give what came first.
+
+        Raises:
+            RuntimeError: it takes too long.
+        """
+        wait_for(lambda: bool(self._first), seconds)
+        return next(iter(self._first))
+
     def at(self, subject: str, value: str = "", *wrong: str, seconds: float = 300.0) -> float:
         """Wait until something is so; give when that was, on the monotonic clock.
 

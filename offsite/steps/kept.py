@@ -1,0 +1,73 @@
+"""How much of its model an organization lets an emulator keep.
+
+The pod that trains checks it first. It runs an image that a job's author may choose, so the pod
+that seals checks it again, from the model's own config and the tensors that are about to be sent.
+"""
+
+import json
+from pathlib import Path
+
+from offsite.api import Distill
+from offsite.bundle import EmulatorRecord, check_emulator
+from offsite.errors import InputError
+from offsite.families import family_of
+from offsite.steps.party import Party
+from offsite.steps.workspace import Workspace
+
+
+def check_kept(party: Party, job: Distill, blocks: int, kept: int) -> None:
+    """Check that an emulator keeps no more of its model than the party allows.
+
+    Args:
+        blocks: of the model.
+        kept: of the emulator, its ends included.
+
+    Raises:
+        InputError: there is more of the ends, or of the middle between them.
+    """
+    ends = job.ends.bottom + job.ends.top
+    shares = (
+        ("ends.bottom and ends.top", "", ends, blocks, party.max_end_blocks),
+        ("emulator.blocks", "middle ", kept - ends, blocks - ends, party.max_kept_blocks),
+    )
+    for field, which, count, every, most in shares:
+        if count > most * every:
+            raise InputError(
+                f"{field}: {count} of {every} {which}blocks is more than the share that this "
+                f"organization allows ({most:g}); keep at most {int(most * every)}"
+            )
+
+
+def check_result(space: Workspace, draft: EmulatorRecord) -> None:
+    """Check an emulator that is about to be sent.
+
+    Args:
+        draft: tells how many blocks a model at the hub has, which cannot be asked from here, and
+            which is no secret.
+
+    Raises:
+        BundleError: it is no emulator that a peer would open.
+        InputError: it keeps more of the model than the party allows, or the model is gone.
+    """
+    job, party = space.spec.distill, space.party
+    assert job is not None, "no other stage makes an emulator"
+    check_emulator(space.result)
+    at_hub = job.model.startswith("hf://")
+    blocks = draft.blocks[-1].full + 1 if at_hub else _count(_config_of(party, job.model))
+    check_kept(party, job, blocks, _count(space.result / "config.json"))
+
+
+def _config_of(party: Party, model: str) -> Path:
+    return party.text(f"{model.rstrip('/')}/config.json")
+
+
+def _count(path: Path) -> int:
+    """Count the blocks of a model by its config."""
+    try:
+        config = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be read, so nobody knows how much of the model the emulator keeps: "
+            f"{error}; leave the model where it is until the emulator is sent"
+        ) from error
+    return family_of(config).count(config)
