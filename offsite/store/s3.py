@@ -28,8 +28,6 @@ from offsite.store.transport import (
     until_read,
 )
 
-_MOST_OBJECTS = 1_000_000
-"""Below one prefix: a store could go on listing until the memory is full."""
 _SMALLEST_PART = 5 * 1024 * 1024
 
 
@@ -50,6 +48,8 @@ class S3Store:
     """Whether the bucket stands in the path, or in the host's name."""
     stall_seconds: float = 120.0
     """How long a request may get nowhere. Much more than ten minutes outlives its signature."""
+    most_objects: int = 1_000_000
+    """Below one prefix: a store could go on listing until the memory is full."""
     settings: str = "OFFSITE_EXCHANGE"
     """The prefix of the environment's variables that this comes from, for messages."""
     _clients: dict[int, Minio] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -95,9 +95,9 @@ class S3Store:
         """List objects; see `ObjectStore.sizes`."""
         with self._told_apart(prefix):
             listed = self.client().list_objects(self.bucket, prefix=prefix, recursive=True)
-            first = list(islice(listed, _MOST_OBJECTS + 1))
-        if len(first) > _MOST_OBJECTS:
-            raise StorageError(f"{self.uri(prefix)} lists more than {_MOST_OBJECTS} objects")
+            first = list(islice(listed, self.most_objects + 1))
+        if len(first) > self.most_objects:
+            raise StorageError(f"{self.uri(prefix)} lists more than {self.most_objects} objects")
         # a store is not trusted to list what it was asked for
         return {
             each.object_name: each.size

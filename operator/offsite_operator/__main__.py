@@ -29,6 +29,9 @@ _PORT = 8080
 _STALL_SECONDS = 5.0
 """How long the exchange may keep a worker waiting: it is asked again anyway."""
 
+_MOST_OBJECTS = 50_000
+"""Of one bundle's name: what is listed has to fit into the memory of a small pod."""
+
 
 def main() -> int:
     """Run until signalled; gives the exit code."""
@@ -76,7 +79,8 @@ def _desk(settings: Settings, environ: Mapping[str, str]) -> Desk:
     if own.id != settings.party:
         raise InputError(f"{path} is of {own.id}, but the chart's party is {settings.party}")
     store = s3_store(settings.exchange.uri, "OFFSITE_EXCHANGE", environ)
-    return Desk(own, replace(store, stall_seconds=_STALL_SECONDS))
+    store = replace(store, stall_seconds=_STALL_SECONDS, most_objects=_MOST_OBJECTS)
+    return Desk(own, store)
 
 
 if __name__ == "__main__":

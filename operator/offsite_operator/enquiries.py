@@ -129,22 +129,21 @@ class Enquiries:
 
     def _serve(self, lane: _Lane) -> None:
         while (taken := self._next(lane)) is not None:
-            about, question, peer = taken
+            question, peer = taken
             begun = time.monotonic()
             answer = self._answer(question.spec, peer)
-            for job in self._told(about, answer, peer, late=time.monotonic() - begun):
+            for job in self._told(question, answer, peer, late=time.monotonic() - begun):
                 self.wake(job)
 
-    def _next(self, lane: _Lane) -> tuple[_About, _Question, Peer] | None:
+    def _next(self, lane: _Lane) -> tuple[_Question, Peer] | None:
         with self._lock:
             if not lane.line:
                 lane.since = None
                 return None
             lane.since = time.monotonic()
-            about = lane.line.popleft()
-            question = self._questions[about]
+            question = self._questions[lane.line.popleft()]
             question.queued = False
-            return about, question, question.peer
+            return question, question.peer
 
     def _answer(self, spec: JobSpec, peer: Peer) -> Incoming:
         try:
@@ -153,10 +152,9 @@ class Enquiries:
             log.exception("a bug in asking what %s sent", peer.alias)
             return Unreachable(f"what {peer.alias} sent cannot be told; see the operator's log")
 
-    def _told(self, about: _About, answer: Incoming, peer: Peer, late: float) -> set[str]:
+    def _told(self, question: _Question, answer: Incoming, peer: Peer, late: float) -> set[str]:
         """Note an answer; gives the jobs that have to hear it."""
         with self._lock:
-            question = self._questions[about]
             another = answer != question.answer
             # what took too long may be of a time long past
             if late < self.longest:

@@ -4,11 +4,11 @@ import http.server
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
 from offsite.errors import InputError, OffsiteError, StorageError
-from offsite.store import s3
 from offsite.store.s3 import S3Store
 
 MIB = 1 << 20
@@ -118,9 +118,8 @@ def test_too_much_is_not_read(status: int, verb: str) -> None:
             ask()
 
 
-def test_a_listing_without_end_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3, "_MOST_OBJECTS", 50)
+def test_a_listing_without_end_ends() -> None:
     more = "<IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken>"
     page = listing(*(entry(f"lab/{number}") for number in range(20)), rest=more)
     with liar(page) as store, pytest.raises(StorageError, match="lists more than 50 objects"):
-        store.sizes("lab/")
+        replace(store, most_objects=50).sizes("lab/")

@@ -15,6 +15,7 @@ from offsite.api import JobSpec
 from offsite.sealing import Ring
 from offsite.sealing.parts import canonical
 from offsite.store.s3 import S3Store
+from offsite_operator import enquiries
 from offsite_operator.api import Api
 from offsite_operator.enquiries import Enquiries
 from offsite_operator.incoming import Desk, Inquiry
@@ -115,6 +116,21 @@ def test_a_peer_that_keeps_the_exchange_busy_delays_its_own_jobs_alone() -> None
     desk.may.set()
 
 
+def test_what_is_forgotten_while_it_is_asked_is_answered_nevertheless(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(enquiries, "_KEPT", 0.0)
+    desk = Answers()
+    asking = Asking(desk)
+    asking.look()
+    wait(lambda: desk.asked == ["lab"])
+    asking.enquiries.tidy()
+    desk.may.set()
+    assert asking.heard() == {"a"}
+    assert asking.look("b") is None
+    assert asking.heard() == {"b"}
+
+
 def test_a_bug_in_one_answer_ends_no_others() -> None:
     desk = Answers(ValueError("a bug"))
     desk.may.set()
@@ -155,8 +171,8 @@ def test_a_resync_waits_for_no_exchange() -> None:
         configuration = Configuration()
         configuration.host = server.url
         api = Api(ApiClient(configuration), "hospital")
-        enquiries = Enquiries(desk, lambda name: keys.add(Key("job", name)))
-        worker = Worker(api, SETTINGS, enquiries, Metrics(), keys, LogBook(api))
+        asking = Enquiries(desk, lambda name: keys.add(Key("job", name)))
+        worker = Worker(api, SETTINGS, asking, Metrics(), keys, LogBook(api))
         assert worker.resync() is False
         assert keys.take() == Key("peer", "lab")
         wait(lambda: desk.asked == ["lab"])
