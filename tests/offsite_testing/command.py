@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
+from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 
 from offsite.events import Event
@@ -30,6 +31,11 @@ _START.set_forkserver_preload(
         "transformers.models.llama.modeling_llama",
     ]
 )
+
+
+def warm_up() -> None:
+    """Start the server, before what seals in workers starts the one of this process with less."""
+    ensure_running()
 
 
 @dataclass(frozen=True)
