@@ -69,7 +69,7 @@ ray start --head --num-cpus 1 > /tmp/head.log 2>&1 || cat /tmp/head.log
 for path in 52365/api/local_raylet_healthz 8265/api/gcs_healthz; do
     wget --timeout 10 --tries 3 --quiet --output-document - http://127.0.0.1:$path && echo
 done
-wget --tries 1 --server-response --spider http://127.0.0.1:8265/api/jobs/ 2>&1 | grep -o "HTTP.*"
+wget --tries 1 --server-response --spider http://127.0.0.1:8265/api/jobs/ 2>&1 | grep -o "HTTP/.*"
 ray job submit --address http://127.0.0.1:8265 -- python -c "print('trained')" 2>&1
 """
 
