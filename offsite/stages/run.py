@@ -4,13 +4,12 @@ from offsite.api import OffsiteJob
 from offsite.events import Monitor
 from offsite.exchange import Mailbox
 from offsite.stages.work import work
-from offsite.steps.export import already_delivered, deliver
+from offsite.steps.ending import end, has_ended
 from offsite.steps.inputs import inputs_of
 from offsite.steps.opening import find_bundle, open_bundle
 from offsite.steps.party import Party
-from offsite.steps.publishing import already_published, send
 from offsite.steps.telling import telling
-from offsite.steps.workspace import Workspace, workspace
+from offsite.steps.workspace import workspace
 from offsite.train import Checkpoints
 from offsite.usage import peak_memory
 
@@ -31,16 +30,11 @@ def run_job(job: OffsiteJob, party: Party, mailbox: Mailbox, monitor: Monitor) -
     if envelope:
         digests["bundle"] = envelope.digest
     with workspace(party, name, spec, peer.id, digests) as space:
-        if not _is_done(space, mailbox, monitor):
+        if not has_ended(space, mailbox, monitor):
             with telling(space, digests.get("bundle"), mailbox, monitor):
                 if envelope:
                     open_bundle(space, envelope, mailbox, monitor)
                 checkpoints = Checkpoints(space.checkpoint, party.checkpoint_seconds)
                 work(space, inputs, digests, checkpoints, monitor)
-                (send if spec.plug_in is None else deliver)(space, mailbox, monitor)
+                end(space, mailbox, monitor)
     monitor.emit({"event": "done", "peakMemoryBytes": peak_memory()})
-
-
-def _is_done(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> bool:
-    look = already_published if space.spec.plug_in is None else already_delivered
-    return look(space, mailbox, monitor)

@@ -19,11 +19,12 @@ from offsite.exchange.home import passphrase_of
 from offsite.sealing import load_ring
 from offsite.sealing.parts import now
 from offsite.sealing.peers import Peers
-from offsite.steps.export import ORIGIN, already_delivered, deliver, refuse_taken_place
+from offsite.steps.ending import end, has_ended
+from offsite.steps.export import ORIGIN, refuse_taken_place
 from offsite.steps.opening import open_bundle
 from offsite.steps.party import Party
 from offsite.steps.pinned import PinnedBooks
-from offsite.steps.publishing import DRAFT, already_published, send
+from offsite.steps.publishing import DRAFT
 from offsite.steps.workspace import ATTEMPT, Workspace
 from offsite.store import write_whole
 from offsite.store.cabinet import Cabinet, cabinet_of
@@ -136,11 +137,10 @@ def run_publish(pod: Pod, monitor: Monitor) -> None:
     task, mailbox = pod.task, pod.mailbox()
     party = pod.party(mailbox)
     space = pod.space(party)
-    sends = task.job.spec.plug_in is None
     if has_result(task, party.cabinet):
         _fetch_result(task, space)
-        (send if sends else deliver)(space, mailbox, monitor)
-    elif not (already_published if sends else already_delivered)(space, mailbox, monitor):
+        end(space, mailbox, monitor)
+    elif not has_ended(space, mailbox, monitor):
         raise BundleError(f"there is no result at {party.cabinet.uri(f'work/{task.uid}')}")
     _clear(task.uid, party.cabinet)
     _sweep(task, party.cabinet, monitor)

@@ -11,7 +11,6 @@ FILES = sorted(EXAMPLES.rglob("*.yaml"))
 ABSENT = object()
 _LABEL = "must be a DNS label: lower-case letters, digits and hyphens, 63 at most"
 _PATH = "must be a path (relative to the job file), file:///path, s3://bucket/path"
-_SEVERAL: dict[str, Any] = {"resources": {"workers": 2}, "runtime": {"engine": "Job"}}
 _DISTILLED: dict[str, Any] = {"model": "m", "emulator": {"blocks": 1}}
 
 
@@ -68,12 +67,7 @@ BAD = (
     Bad("tune", "spec.peer", "a" * 64, "must have at most 63 characters", "Too long"),
     Bad("tune", "metadata.name", "a.b", _LABEL),
     _unknown("spec.privacy"),
-    Bad(
-        "tune",
-        "spec",
-        {**read(EXAMPLES / "tune.yaml")["spec"], **_SEVERAL},
-        "a plain Job has one worker",
-    ),
+    Bad("cluster/plug-in", "spec.resources.workers", 2, "a plain Job has one worker"),
     _range("tune", "spec.resources.workers", 0, "greater than or equal to 1"),
     Bad("tune", "spec.resources.sharding", "TP", "must be 'DDP' or 'FSDP'", "Unsupported"),
     _range("tune", "spec.seed", -1, "greater than or equal to 0"),
