@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 _AFTER_ERROR = 10.0
 _GLANCE = 0.5
 """Seconds between two looks whether it is over."""
+_FAREWELL = 0.5
+"""Seconds for the server to end TLS: aiohttp does not wait for that when it closes a response."""
 
 
 class Watches:
@@ -64,3 +66,4 @@ class Watches:
         watches.cancel()
         with suppress(asyncio.CancelledError):
             await watches
+        await asyncio.sleep(_FAREWELL)

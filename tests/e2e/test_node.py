@@ -22,7 +22,10 @@ from cluster.namespaces import new_namespace
 from cluster.node import Node
 from cluster.pods import container, pod
 from cluster.processes import wait_for
+from cluster.scene import install_crds
+from cluster.site import operating
 from offsite_testing.gobuild import cache
+from offsite_testing.world import TUNE
 
 ANOTHER = bool(os.environ.get(KUBECONFIG))
 
@@ -169,6 +172,17 @@ def test_gpus_are_counted(node: Node) -> None:
         space.apply(pod("most", most, **user), pod("more", more, **user))
         space.wait("condition=Ready", "pod/most")
         wait_for(lambda: f"Insufficient {GPU}" in space.events("more"))
+
+
+def test_what_needs_ray_waits_where_there_is_no_kuberay(node: Node, tmp_path: Path) -> None:
+    cluster = own(node)
+    install_crds(cluster)
+    with new_namespace(cluster, "site") as space, operating(space, tmp_path, "none:1") as start:
+        here = start()
+        here.submit("rayless", TUNE, runtime={"engine": "RayJob"})
+        wait_for(lambda: here.says("rayless", "Accepted")[0] == "NoKubeRay")
+        assert "engine: Job" in here.says("rayless", "Accepted")[1]
+        assert "NoKubeRay" in space.events("rayless")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,145 @@
+"""An operator in threads of the test's own, on a real API server, with its Role's rights alone."""
+
+import json
+import threading
+from base64 import b64decode
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kubernetes.client import ApiClient, Configuration
+
+from cluster.namespaces import Namespace
+from offsite.resources import JobStatus
+from offsite.sealing import Ring
+from offsite.sealing.parts import canonical
+from offsite.store.folder import FolderStore
+from offsite_operator.api import Api
+from offsite_operator.incoming import Desk
+from offsite_operator.metrics import Metrics
+from offsite_operator.operating import operate
+from offsite_operator.settings import Settings
+from offsite_testing.world import SETTINGS
+
+EVERYTHING = ["get", "list", "watch", "create", "patch", "delete"]
+RULES = [
+    {
+        "apiGroups": ["offsite-tuning.dev"],
+        "resources": ["offsitejobs", "offsitepeers"],
+        "verbs": ["get", "list", "watch", "patch", "delete"],
+    },
+    {
+        "apiGroups": ["offsite-tuning.dev"],
+        "resources": ["offsitejobs/status", "offsitepeers/status"],
+        "verbs": ["get", "patch", "update"],
+    },
+    {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": EVERYTHING},
+    {"apiGroups": ["ray.io"], "resources": ["rayjobs"], "verbs": EVERYTHING},
+    {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "create", "patch"]},
+    {"apiGroups": [""], "resources": ["pods", "pods/log"], "verbs": ["get", "list", "watch"]},
+    {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch", "list"]},
+]
+"""What the operator may do. Deleting jobs is for ttlSecondsAfterFinished."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A namespace in which an operator runs."""
+
+    space: Namespace
+    exchange: Path
+
+    def submit(self, name: str, content: dict[str, Any], **changes: Any) -> None:
+        """Create an OffsiteJob."""
+        kind = {"apiVersion": "offsite-tuning.dev/v1alpha1", "kind": "OffsiteJob"}
+        self.space.apply(kind | {"metadata": {"name": name}, "spec": content | changes})
+
+    def change(self, name: str, **changes: Any) -> None:
+        """Change the spec of an OffsiteJob."""
+        patch = json.dumps({"spec": changes})
+        self.space.kubectl("patch", "oj", name, "--type=merge", f"--patch={patch}")
+
+    def status(self, name: str) -> JobStatus:
+        """Read what became of an OffsiteJob."""
+        return JobStatus.model_validate(self.space.get(f"oj/{name}").get("status", {}))
+
+    def says(self, name: str, kind: str) -> tuple[str, str]:
+        """Read reason and message of a condition."""
+        found = (c for c in self.status(name).conditions if c.type == kind)
+        return next(((c.reason, c.message) for c in found), ("", ""))
+
+    def children(self, name: str) -> list[Any]:
+        """List the Jobs of an OffsiteJob."""
+        found: list[Any] = self.space.get("jobs", f"-l=offsite-tuning.dev/job={name}")["items"]
+        return found
+
+
+@contextmanager
+def operating(space: Namespace, folder: Path, image: str) -> Iterator[Callable[..., Site]]:
+    """Start operators in a namespace, by what their settings have otherwise.
+
+    Args:
+        image: both of the operator and of its steps, if the settings do not say otherwise.
+    """
+    stop, threads = threading.Event(), list[threading.Thread]()
+    own, lab = Ring.new("hospital"), Ring.new("lab")
+
+    def start(**changes: Any) -> Site:
+        settings = _settings(image, **changes)
+        desk = Desk(own.public(), FolderStore(folder))
+        if not threads:
+            _prepare(space, lab)
+        arguments = (Api(_account(space, folder), space.name), settings, desk, Metrics(), stop)
+        threads.append(threading.Thread(target=operate, args=arguments))
+        threads[-1].start()
+        return Site(space, folder)
+
+    try:
+        yield start
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(60)
+
+
+def _settings(image: str, **changes: Any) -> Settings:
+    images = {"operator": image, "runtime": image}
+    wire = SETTINGS.model_dump(mode="json", by_alias=True) | {"images": images, **changes}
+    return Settings.model_validate_json(json.dumps(wire))
+
+
+def _prepare(space: Namespace, lab: Ring) -> None:
+    """What the chart and the administrator make: accounts, Secrets, the peer."""
+    for account in ("offsite-operator", "offsite-step"):
+        space.kubectl("create", "serviceaccount", account)
+    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role"}
+    space.apply(role | {"metadata": {"name": "operator"}, "rules": RULES})
+    subject = f"--serviceaccount={space.name}:offsite-operator"
+    space.kubectl("create", "rolebinding", "operator", "--role=operator", subject)
+    for name, keys in (
+        ("keys", ("ring.json", "passphrase")),
+        ("account", ("credentials.json",)),
+        ("store", ("credentials.json", "ca.crt")),
+    ):
+        literals = (f"--from-literal={key}=none" for key in keys)
+        space.kubectl("create", "secret", "generic", name, *literals)
+    public = canonical(lab.public().wire()).decode()
+    kind = {"apiVersion": "offsite-tuning.dev/v1alpha1", "kind": "OffsitePeer"}
+    space.apply(kind | {"metadata": {"name": "lab"}, "spec": {"id": "lab", "public": public}})
+
+
+def _account(space: Namespace, folder: Path) -> ApiClient:
+    """Reach the cluster as the operator does, with the token of its ServiceAccount."""
+    view = space.cluster.kubectl("config", "view", "--raw", "--minify", "--output=json")
+    reached = json.loads(view)["clusters"][0]["cluster"]
+    authority = folder / "authority.crt"
+    authority.write_bytes(b64decode(reached["certificate-authority-data"]))
+    configuration = Configuration()
+    configuration.host = reached["server"]
+    configuration.ssl_ca_cert = str(authority)
+    token = space.kubectl("create", "token", "offsite-operator", "--duration=1h").strip()
+    configuration.api_key["authorization"] = token
+    configuration.api_key_prefix["authorization"] = "Bearer"
+    return ApiClient(configuration)
