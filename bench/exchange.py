@@ -32,6 +32,7 @@ from offsite.sealing import Ring, new_bundle_key, open_shard, seal_shard
 from offsite.sealing.parts import canonical
 from offsite.sealing.peers import Peers
 from offsite.store import ObjectStore
+from offsite.store.cabinet import FolderCabinet
 from offsite.store.s3 import S3Store
 from offsite_testing.minio_server import running_minio
 
@@ -216,7 +217,9 @@ def _mailbox(root: Path, party: str, store: ObjectStore) -> Mailbox:
     peers = Peers(root / party / "peers")
     for name, ring in _RINGS.items():
         peers.add(canonical(ring.public().wire()), name)
-    return Mailbox(_RINGS[party], peers, store, Books(root / party), root / party / "journals")
+    scratch = root / party / "journals"
+    journals = FolderCabinet(scratch)
+    return Mailbox(_RINGS[party], peers, store, Books(root / party), scratch, journals)
 
 
 _RINGS = {name: Ring.new(name) for name in ("lab", "hospital")}

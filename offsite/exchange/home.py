@@ -12,6 +12,7 @@ from offsite.sealing.identity import read_public
 from offsite.sealing.parts import canonical
 from offsite.sealing.peers import Peers
 from offsite.store import FolderStore, write_whole
+from offsite.store.cabinet import FolderCabinet
 from offsite.store.open import open_store, refuse_same_place
 from offsite.store.private import read_private
 
@@ -124,4 +125,5 @@ def open_mailbox(
         store=store,
         books=books_of(home),
         scratch=home / "journals",
+        journals=FolderCabinet(home / "journals"),
     )

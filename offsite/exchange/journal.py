@@ -1,94 +1,145 @@
 """What a push has done so far, so that one that was killed goes on where it was.
 
 The bundle's key stands in it wrapped to the sender itself; without the private key it says nothing.
+Whoever can write here could put a key of theirs in its place, so that is signed.
 """
 
 import json
 import secrets
 from dataclasses import dataclass
-from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
+from offsite.errors import BundleError
 from offsite.sealing import Ring, Shard, new_bundle_key
-from offsite.sealing.parts import Base64, Digest, Part, bytes_of, canonical, text_of
-from offsite.sealing.primitives import Keyset, TinkError, decrypt, encrypt, public_keyset
-from offsite.store import disk_errors, write_whole
+from offsite.sealing.parts import Base64, Digest, Part, bytes_of, canonical, now, text_of
+from offsite.sealing.primitives import (
+    Keyset,
+    TinkError,
+    decrypt,
+    encrypt,
+    public_keyset,
+    sign,
+    verify,
+)
+from offsite.store.cabinet import Cabinet
 
-_CONTEXT = b"offsite journal 1"
+_DOMAIN = b"offsite journal 2\n"
 
 
 class Start(Part):
-    """The first line of a journal."""
+    """What a journal begins with."""
 
-    bundle: str
+    bundle: str = Field(pattern=r"^[0-9a-f]{32}$")
     manifest: Digest
     place: str
     to: str
     key: Base64
+    signed_by: str
+    signature: Base64
+
+    @property
+    def signed(self) -> bytes:
+        """What the signature covers: everything else."""
+        wire = self.wire()
+        del wire["signature"]
+        return _DOMAIN + canonical(wire)
 
 
 @dataclass(frozen=True)
 class Journal:
-    """The journal of one push. Its lines after the first are shards, each noted before it is sent.
+    """The journal of one push: a folder with its start, and an empty note of each shard.
 
-    So whatever this push has in the exchange is in a line; what of it arrived, the exchange says.
+    Each is noted before it is sent. So whatever this push has in the exchange has a note; what of
+    it arrived, the exchange says.
     """
 
-    path: Path
+    cabinet: Cabinet
+    name: str
+    """The folder's."""
     start: Start
     key: Keyset
 
     @classmethod
     def resume(
-        cls, path: Path, ring: Ring, place: str, manifest: str
+        cls, cabinet: Cabinet, name: str, ring: Ring, place: str, manifest: str
     ) -> tuple["Journal", list[Shard]]:
         """Go on with the journal of the same push, or begin a new one; gives it and its shards.
 
         Args:
             place: where it sends to: exchange, peer, name and sequence.
+
+        Raises:
+            StorageError: where it is kept does not give or take it.
         """
-        found = cls._read(path, ring)
-        if found and (found[0].start.manifest, found[0].start.place) == (manifest, place):
-            # written anew: its last line may have been torn
-            lines = [canonical(part.wire()) + b"\n" for part in (found[0].start, *found[1])]
-            write_whole(path, b"".join(lines), mode=0o600)
-            return found
-        key, entry = new_bundle_key(), ring.newest("encrypt")
-        wrapped = encrypt(public_keyset(entry.keyset), canonical(key), _CONTEXT)
-        start = Start(
-            bundle=secrets.token_hex(16),
-            manifest=manifest,
-            place=place,
-            to=entry.id,
-            key=text_of(wrapped),
-        )
-        write_whole(path, canonical(start.wire()) + b"\n", mode=0o600)
-        return cls(path, start, key), []
+        found = cls._read(cabinet, name, ring)
+        if found and (found.start.manifest, found.start.place) == (manifest, place):
+            return found, found._noted()
+        cabinet.remove(name)
+        begun = cls(cabinet, name, *_start(ring, place, manifest))
+        cabinet.write(f"{name}/start", canonical(begun.start.wire()))
+        return begun, []
 
     @classmethod
-    def _read(cls, path: Path, ring: Ring) -> tuple["Journal", list[Shard]] | None:
-        """Read a journal; its last line may be torn, and what makes no sense is no journal."""
-        if not path.is_file():
+    def _read(cls, cabinet: Cabinet, name: str, ring: Ring) -> "Journal | None":
+        """Read a journal; what makes no sense, or is not signed by us, is none."""
+        if (content := cabinet.read(f"{name}/start")) is None:
             return None
-        with disk_errors(path):
-            first, *rest = path.read_bytes().split(b"\n")
         try:
-            start = Start.model_validate_json(first)
+            start = Start.model_validate_json(content)
+            signer = ring.public().signer(start.signed_by, now())
+            verify(signer.keyset, bytes_of(start.signature), start.signed)
             entry = ring.decrypting(start.to)
             if entry is None:
                 return None
-            key: Keyset = json.loads(decrypt(entry.keyset, bytes_of(start.key), _CONTEXT))
-            noted = [Shard.model_validate_json(line) for line in rest[:-1]]
-        except (ValidationError, TinkError, ValueError):
+            key: Keyset = json.loads(decrypt(entry.keyset, bytes_of(start.key), _DOMAIN))
+        except (ValidationError, BundleError, TinkError, ValueError):
             return None
-        return cls(path, start, key), noted
+        return cls(cabinet, name, start, key)
+
+    @property
+    def _notes(self) -> str:
+        """The folder of its notes: of no other key's shards, whatever is left of another push."""
+        return f"{self.name}/{self.start.bundle}"
+
+    def _noted(self) -> list[Shard]:
+        found = (_shard_of(label) for label in self.cabinet.names(self._notes))
+        return [shard for shard in found if shard is not None]
 
     def add(self, shard: Shard) -> None:
         """Note that a shard is about to be sent; several processes may do so at once."""
-        with disk_errors(self.path), self.path.open("ab") as file:
-            file.write(canonical(shard.wire()) + b"\n")
+        self.cabinet.write(f"{self._notes}/{_label_of(shard)}", b"")
 
     def end(self) -> None:
         """Delete the journal: its bundle is published."""
-        self.path.unlink(missing_ok=True)
+        self.cabinet.remove(self.name)
+
+
+def _start(ring: Ring, place: str, manifest: str) -> tuple[Start, Keyset]:
+    key, entry, signer = new_bundle_key(), ring.newest("encrypt"), ring.newest("sign")
+    wrapped = encrypt(public_keyset(entry.keyset), canonical(key), _DOMAIN)
+    bare = Start(
+        bundle=secrets.token_hex(16),
+        manifest=manifest,
+        place=place,
+        to=entry.id,
+        key=text_of(wrapped),
+        signed_by=signer.id,
+        signature="",
+    )
+    signature = text_of(sign(signer.keyset, bare.signed))
+    return bare.model_copy(update={"signature": signature}), key
+
+
+def _label_of(shard: Shard) -> str:
+    return f"{shard.file}-{shard.number}-{shard.count}-{shard.size}-{shard.sha256}"
+
+
+def _shard_of(label: str) -> Shard | None:
+    try:
+        file, number, count, size, sha256 = label.split("-")
+        return Shard(
+            file=int(file), number=int(number), count=int(count), size=int(size), sha256=sha256
+        )
+    except ValueError:  # pydantic's is one
+        return None

@@ -13,6 +13,7 @@ from offsite.exchange.shelf import Shelf, shelf_of
 from offsite.sealing import Envelope, PublicRing, Ring, open_notice
 from offsite.sealing.peers import Peers
 from offsite.store import ObjectStore
+from offsite.store.cabinet import Cabinet
 
 _MOST_ATTEMPTS = 16
 """Envelopes of one sequence: attempts that raced. More are no accident."""
@@ -129,7 +130,11 @@ class Mailbox:
     store: ObjectStore
     books: Accounts
     scratch: Path
-    """Where journals of unfinished transfers lie."""
+    """Where what is known of unfinished pulls lies, beside locks."""
+    journals: Cabinet
+    """Where the journals of unfinished pushes lie; they outlast a pod."""
+    alone: bool = True
+    """Whether the locks in `scratch` keep out every other process that uses the same journals."""
 
     @property
     def id(self) -> str:

@@ -66,7 +66,7 @@ def push(
     """
     peer = mailbox.peers.get(outgoing.peer)
     manifest, digest = read_manifest(outgoing.folder)
-    with _alone(mailbox, peer, manifest.name) as path:
+    with _alone(mailbox, peer, manifest.name) as name:
         shelf = mailbox.outgoing(peer, manifest.name)
         sequence = mailbox.books.allot(peer.id, manifest.name, outgoing.job)
         for envelope in shelf.readable(sequence):
@@ -75,14 +75,16 @@ def push(
         sequence = _free(mailbox, shelf, peer.id, manifest.name, sequence, outgoing.job)
         header = _header(mailbox, peer, outgoing, manifest, sequence)
         place, there = f"{shelf.prefix}{sequence}/", shelf.shards.get(sequence, {})
-        journal, noted = Journal.resume(path, mailbox.ring, mailbox.store.uri(place), digest)
+        uri = mailbox.store.uri(place)
+        journal, noted = Journal.resume(mailbox.journals, name, mailbox.ring, uri, digest)
         arrived = [shard for shard in noted if there.get(shard.sha256) == shard.size]
         pieces = _pieces(outgoing.folder, manifest)
         shards = _send(mailbox.store, place, journal, arrived, pieces, monitor)
         full = header.model_copy(update={"bundle": journal.start.bundle, "shards": tuple(shards)})
         envelope = write_envelope(full, journal.key, mailbox.ring, [peer])
         approve(envelope.digest)
-        sent = _publish(mailbox, peer, envelope, noted)
+        # one that is noted and not there may be on its way, from an attempt that is alive
+        sent = _publish(mailbox, peer, envelope, noted if mailbox.alone else ())
         journal.end()
     return sent
 
@@ -101,7 +103,7 @@ def withdraw(mailbox: Mailbox, peer: str, name: str) -> Sent:
         shelf = mailbox.outgoing(ring, name)
         if not (shelf.envelopes or shelf.shards):
             raise InputError(f"{mailbox.id} has sent {ring.id} no {name}; see offsite bundles list")
-        journal.unlink(missing_ok=True)
+        mailbox.journals.remove(journal)
         sequence = mailbox.books.allot(ring.id, name, job)
         header = Header(
             bundle=secrets.token_hex(16),
@@ -130,12 +132,11 @@ def _free(mailbox: Mailbox, shelf: Shelf, peer: str, name: str, sequence: int, j
 
 
 @contextmanager
-def _alone(mailbox: Mailbox, peer: PublicRing, name: str) -> Iterator[Path]:
-    """Keep other processes from sending the same bundle; gives the place of its journal."""
-    path = mailbox.scratch / f"{peer.id}.{name}.journal"
-    busy = f"another process sends {name} to {peer.id} just now"
-    with locked(path.with_suffix(".lock"), busy):
-        yield path
+def _alone(mailbox: Mailbox, peer: PublicRing, name: str) -> Iterator[str]:
+    """Keep other processes from sending the same bundle; gives the name of its journal."""
+    journal, busy = f"{peer.id}.{name}.push", f"another process sends {name} to {peer.id} just now"
+    with locked(mailbox.scratch / f"{journal}.lock", busy):
+        yield journal
 
 
 def _header(

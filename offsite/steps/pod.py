@@ -90,7 +90,11 @@ class Pod:
                 raise InputError(f"{what} holds the keys of {found}, not of {wanted}")
         store = open_store(task.exchange, "OFFSITE_EXCHANGE", self.environ)
         books = PinnedBooks(task.envelope, task.sequence)
-        return Mailbox(ring, peers, store, books, scratch=self.scratch / "journals")
+        # where it outlasts this pod; whoever sends in other processes hands them a copy
+        library = Library(self.scratch / "copies", store, dict(self.environ))
+        journals = cabinet_of(f"{task.private.rstrip('/')}/work/{task.uid}/journals", library)
+        pulls = self.scratch / "pulls"
+        return Mailbox(ring, peers, store, books, pulls, journals, alone=False)
 
     def space(self, party: Party) -> Workspace:
         """Make the workspace: the job's uid stands for everything that decides its result."""

@@ -37,6 +37,14 @@ class Cabinet(Protocol):
         """
         ...
 
+    def names(self, name: str) -> list[str]:
+        """List the notes in a folder.
+
+        Raises:
+            StorageError: it was not told.
+        """
+        ...
+
     def folder(self, name: str, last: str) -> Path | None:
         """Get a folder on this disk, to be read only; None: there is none that is whole.
 
@@ -87,6 +95,13 @@ class FolderCabinet:
         """See `Cabinet.write`."""
         write_whole(self.root / name, content)
 
+    def names(self, name: str) -> list[str]:
+        """See `Cabinet.names`; what begins with a dot is only being written."""
+        folder = self.root / name
+        with disk_errors(folder):
+            paths = list(folder.iterdir()) if folder.is_dir() else []
+        return [path.name for path in paths if path.is_file() and path.name[0] != "."]
+
     def folder(self, name: str, last: str) -> Path | None:
         """See `Cabinet.folder`."""
         path = self.root / name
@@ -133,6 +148,10 @@ class BucketCabinet:
     def write(self, name: str, content: bytes) -> None:
         """See `Cabinet.write`."""
         self.library.write(self.uri(name), content)
+
+    def names(self, name: str) -> list[str]:
+        """See `Cabinet.names`."""
+        return list(self.library.sizes(self.uri(name)))
 
     def folder(self, name: str, last: str) -> Path | None:
         """See `Cabinet.folder`."""

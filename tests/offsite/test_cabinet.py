@@ -58,6 +58,13 @@ def test_a_note_is_read_as_it_was_written(cabinet: Cabinet) -> None:
     assert cabinet.read("records/a.json") == b"two"
 
 
+def test_notes_are_listed_by_their_folder(cabinet: Cabinet) -> None:
+    assert cabinet.names("journal") == []
+    for name in ("journal/b", "journal/a", "journal/deeper/c", "journals/d"):
+        cabinet.write(name, b"")
+    assert sorted(cabinet.names("journal")) == ["a", "b"]
+
+
 def test_a_folder_holds_what_was_put_and_nothing_else(cabinet: Cabinet, tmp_path: Path) -> None:
     assert cabinet.folder("work/result", "z") is None
     assert len(put(cabinet, tmp_path / "one", a=b"1", z=b"2")) == 2

@@ -37,11 +37,14 @@ from offsite.exchange import (
 )
 from offsite.exchange.digests import Digests
 from offsite.exchange.home import open_mailbox
+from offsite.exchange.journal import Journal, Start
 from offsite.exchange.workers import in_workers
-from offsite.sealing import Shard
+from offsite.sealing import Ring, Shard, new_bundle_key
 from offsite.sealing.envelope import Grant
-from offsite.sealing.parts import canonical, now
+from offsite.sealing.parts import canonical, now, text_of
+from offsite.sealing.primitives import encrypt, sign
 from offsite.store import FolderStore
+from offsite.store.cabinet import FolderCabinet
 from offsite_testing.core import silent
 from offsite_testing.parties import HOSPITAL, LAB, introduce, ring_of
 
@@ -212,17 +215,81 @@ def test_a_push_that_was_cut_off_leaves_nothing_but_what_its_envelope_names(
     world.take(tmp_path / "out")
 
 
-@pytest.mark.parametrize("damage", [lambda c: c[:-9], lambda c: b"", lambda c: b"{}\n" + c])
-def test_a_torn_journal_harms_nothing(
-    world: World, tmp_path: Path, damage: Callable[[bytes], bytes]
-) -> None:
+def cut_off(world: World, tmp_path: Path, puts: int = 4) -> tuple[Path, Path]:
+    """Cut a push off; gives the bundle, and the folder of its journal."""
     folder = world.bundle()
     with pytest.raises(StorageError):
-        push(failing(world.mailbox(HOSPITAL), 4), outgoing(folder, "job-1"), silent())
-    (journal,) = (tmp_path / HOSPITAL / "home/journals").iterdir()
-    assert journal.stat().st_mode & 0o777 == 0o600
-    journal.write_bytes(damage(journal.read_bytes()))
+        push(failing(world.mailbox(HOSPITAL), puts), outgoing(folder, "job-1"), silent())
+    (journal,) = (tmp_path / HOSPITAL / "home/journals").glob("*.push")
+    return folder, journal
+
+
+@pytest.mark.parametrize("damage", [lambda c: c[:-9], lambda c: b"", lambda c: b"{}\n" + c])
+def test_a_damaged_journal_harms_nothing(
+    world: World, tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    folder, journal = cut_off(world, tmp_path)
+    start = journal / "start"
+    start.write_bytes(damage(start.read_bytes()))
     world.send(folder)
+    world.take(tmp_path / "out")
+
+
+def test_a_note_that_makes_no_sense_is_none(world: World, tmp_path: Path) -> None:
+    folder, journal = cut_off(world, tmp_path)
+    (notes,) = (path for path in journal.iterdir() if path.is_dir())
+    for name in ("", "1-2-3", "1-0-1-99-zz", "a-b-c-d-" + "0" * 64):
+        (notes / f"{name}x").write_bytes(b"")
+    counting = failing(world.mailbox(HOSPITAL), 99)
+    push(counting, outgoing(folder, "job-1"), silent())
+    assert 99 - counting.store.__dict__["left"] == SHARDS - 4 + 1
+    world.take(tmp_path / "out")
+
+
+def test_a_key_that_somebody_else_put_into_a_journal_is_not_used(
+    world: World, tmp_path: Path
+) -> None:
+    folder, journal = cut_off(world, tmp_path)
+    mailbox = world.mailbox(HOSPITAL)
+    start = Start.model_validate_json((journal / "start").read_bytes())
+    theirs = Ring.new(HOSPITAL).newest("sign")  # they know all that is public of ours
+    known, public = new_bundle_key(), mailbox.ring.public().newest("encrypt").keyset
+    wrapped = text_of(encrypt(public, canonical(known), b"offsite journal 2\n"))
+    forged = start.model_copy(update={"key": wrapped})
+    for signature in (start.signature, text_of(sign(theirs.keyset, forged.signed))):
+        forgery = forged.model_copy(update={"signature": signature})
+        (journal / "start").write_bytes(canonical(forgery.wire()))
+        found, noted = Journal.resume(
+            mailbox.journals, journal.name, mailbox.ring, start.place, start.manifest
+        )
+        assert (found.key == known, noted) == (False, [])
+    world.send(folder)
+    world.take(tmp_path / "out")
+
+
+def test_attempts_that_race_with_one_journal_spoil_nothing(world: World, tmp_path: Path) -> None:
+    folder, journals = world.bundle(), FolderCabinet(tmp_path / "journals")
+
+    def attempt(number: int, meanwhile: Callable[[str], None]) -> Sent:
+        mailbox = world.mailbox(HOSPITAL)
+        pod = replace(mailbox, scratch=tmp_path / f"{number}", journals=journals, alone=False)
+        return push(pod, outgoing(folder, "job-1"), silent(), meanwhile)
+
+    class Slow(FolderStore):
+        """A store that takes an object while another attempt has all but its envelope there."""
+
+        def put(self, key: str, content: bytes) -> None:
+            put = super().put
+            if not done and len(list(self.root.rglob("?" * 64))) == 3:
+                done.append(attempt(2, lambda digest: put(key, content)))
+            else:
+                put(key, content)
+
+    done, store = list[Sent](), Slow(world.root / "exchange")
+    slow = replace(world.mailbox(HOSPITAL), store=store, scratch=tmp_path / "1", journals=journals)
+    first = push(replace(slow, alone=False), outgoing(folder, "job-1"), silent())
+    for sent in (first, *done):
+        assert world.mailbox(HOSPITAL).is_whole(LAB, "answer", sent.digest)
     world.take(tmp_path / "out")
 
 
@@ -277,6 +344,7 @@ def test_attempts_that_race_spoil_nothing(world: World, tmp_path: Path) -> None:
         mailbox = replace(
             world.mailbox(HOSPITAL),
             scratch=tmp_path / f"journals-{number}",
+            journals=FolderCabinet(tmp_path / f"journals-{number}"),
             books=Books(tmp_path / f"books-{number}"),
         )
         sending = outgoing(folder, f"job-{number}")

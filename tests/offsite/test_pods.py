@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from offsite.bundle import MANIFEST, PROVENANCE
 from offsite.bundle.provenance import check_plugged_in
 from offsite.config import load_job
-from offsite.errors import BundleError, InputError, NotSentError
+from offsite.errors import BundleError, InputError, NotSentError, StorageError
 from offsite.events import LINE, Event, Monitor
 from offsite.exchange.home import ring_path
 from offsite.resources import Step
@@ -25,6 +25,7 @@ from offsite.sealing.parts import canonical
 from offsite.stages.pod import run_work
 from offsite.steps.pod import Pod, run_open, run_publish
 from offsite.steps.telling import run_hear, run_tell
+from offsite.store import FolderStore
 from offsite.task import Task
 from offsite_testing.parties import (
     ADAPTER,
@@ -220,6 +221,34 @@ def test_an_attempt_goes_on_from_the_last_checkpoint(pods: Pods) -> None:
     assert not [e for e in pods.events if e.get("phase") == "tune"]
     made = pods.private(HOSPITAL) / "work/another/result/adapter.safetensors"
     assert made.read_bytes() == (pods.parties.opened(ADAPTER) / made.name).read_bytes()
+
+
+def test_what_a_pod_has_sent_another_does_not_send_again(
+    pods: Pods, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first is gone with its scratch before the envelope is there."""
+    sent, put = list[str](), FolderStore.put
+
+    def counted(store: FolderStore, key: str, content: bytes) -> None:
+        sent.append(key.rpartition("/")[2])
+        if "envelope" in key and failures:
+            raise failures.pop()
+        put(store, key, content)
+
+    failures = [StorageError("the pod is killed")]
+    monkeypatch.setattr(FolderStore, "put", counted)
+    for step in ("Open", "Work"):
+        pods.run(step, ADAPTER, tune(), uid="another")
+    with pytest.raises(StorageError):
+        pods.run("Publish", ADAPTER, tune(), uid="another", sequence=2)
+    first, journals = sent.copy(), pods.private(HOSPITAL) / "work/another/journals"
+    assert len(first) > 2
+    assert len(list(journals.rglob("*-*-*-*-*"))) == len(first) - 1
+    pods.run("Publish", ADAPTER, tune(), uid="another", sequence=2)
+    (again,) = sent[len(first) :]
+    assert again.startswith("envelope-")
+    assert not journals.exists()
+    assert pods.parties.envelope(ADAPTER).header.sequence == 2
 
 
 def test_a_model_without_a_place_of_its_own_comes_into_the_private_store(pods: Pods) -> None:

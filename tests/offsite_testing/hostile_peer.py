@@ -23,6 +23,7 @@ from offsite.sealing.parts import canonical, digest_of, text_of
 from offsite.sealing.peers import Peers
 from offsite.sealing.primitives import encrypt, public_keyset, sign
 from offsite.store import FolderStore
+from offsite.store.cabinet import FolderCabinet
 
 _PLACE = "hospital/lab/answer/"
 
@@ -50,6 +51,7 @@ class HostilePeer:
                 store=FolderStore(root / "exchange"),
                 books=Books(homes[ring.id] / "books"),
                 scratch=homes[ring.id] / "journals",
+                journals=FolderCabinet(homes[ring.id] / "journals"),
             )
             for ring in (lab, hospital)
         }
