@@ -133,9 +133,10 @@ def _aside(modules: Sequence[nn.Module]) -> Iterator[None]:
 
 
 def _move(parameters: set[nn.Parameter], where: torch.device) -> None:
-    moved: dict[int, Tensor] = {}
+    moved: dict[tuple[object, ...], Tensor] = {}
     for parameter in parameters:
-        place = parameter.data_ptr()
-        if place not in moved:
-            moved[place] = parameter.detach().to(where)
-        parameter.data = moved[place]
+        # all that a tensor is: one may be a view of another, and all that are empty lie nowhere
+        held = (parameter.data_ptr(), parameter.shape, parameter.stride(), parameter.dtype)
+        if held not in moved:
+            moved[held] = parameter.detach().to(where)
+        parameter.data = moved[held]

@@ -67,7 +67,8 @@ class Task(BaseModel):
         needed: dict[str, object] = {}
         if self.step != "Work":
             needed |= {"public": self.public, "exchange": self.exchange}
-        if spec.distill is None or self.step == "Hear":
+        # a stage whose bundle was refused has none, and tells so
+        if self.step == "Hear" or (spec.distill is None and self.step != "Tell"):
             needed["envelope"] = self.envelope
         if self.step == "Tell":
             needed["reason"] = self.reason

@@ -11,6 +11,7 @@ import secrets
 from cluster.access import Cluster, reached_cluster
 from cluster.namespaces import new_namespace
 from cluster.organizations import give
+from cluster.processes import end_in_order
 from cluster.scene import Scene, set_up
 from on_cluster.crowded import crowded
 from on_cluster.overhead import overhead
@@ -21,6 +22,7 @@ _ROW = "{:<58} {:>9} {:>10} {:>7}"
 def main() -> None:
     """Measure, and print a table."""
     options = _options()
+    end_in_order()
     name = f"bench-{secrets.token_hex(3)}"
     # as often as the chart's default has it
     with reached_cluster(name) as cluster, set_up(cluster, checkpointSeconds=60) as scene:

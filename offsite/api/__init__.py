@@ -30,6 +30,7 @@ from offsite.api.values import (
     Name,
     Section,
     cel,
+    is_among,
 )
 
 GROUP = "offsite-tuning.dev"
@@ -64,4 +65,5 @@ __all__ = [
     "Tune",
     "TuneTraining",
     "cel",
+    "is_among",
 ]

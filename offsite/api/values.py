@@ -3,6 +3,7 @@
 Every string has a longest length: the API server refuses rules on strings that may be endless.
 """
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -56,6 +57,14 @@ Location = Annotated[str, Field(pattern=PATH_PATTERN, max_length=1024)]
 
 ModelLocation = Annotated[str, Field(pattern=MODEL_PATTERN, max_length=1024)]
 """Where a model lies; a hub has no other thing that a job reads."""
+
+
+def is_among(name: str, allowed: Iterable[str]) -> bool:
+    """Whether a name is one of some; a `*` at the end of one of those stands for anything."""
+    return any(
+        name.startswith(each[:-1]) if each.endswith("*") else name == each for each in allowed
+    )
+
 
 RULES = "x-kubernetes-validations"
 """Under this key of a schema the API server finds its rules."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from offsite.api import JobSpec
+from offsite.api import JobSpec, is_among
 from offsite_operator.settings import Settings
 
 RESERVED = ("records/", "work/", "checkpoints/", "published/")
@@ -25,10 +25,10 @@ def violation(spec: JobSpec, settings: Settings) -> tuple[str, str] | None:
 
 def _problems(spec: JobSpec, settings: Settings) -> Iterator[str]:
     bounds, image = settings.bounds, spec.runtime.image
-    if not _matches(spec.peer, bounds.peers):
+    if not is_among(spec.peer, bounds.peers):
         yield _refusal("peer", spec.peer, "bounds.peers", bounds.peers)
     allowed = (settings.images.runtime, *bounds.images)
-    if image is not None and not _matches(image, allowed):
+    if image is not None and not is_among(image, allowed):
         yield _refusal("runtime.image", image, "bounds.images", allowed)
     yield from _placement(spec, settings)
     for field, place in reads(spec):
@@ -47,11 +47,11 @@ def _placement(spec: JobSpec, settings: Settings) -> Iterator[str]:
     """Check what could take the nodes of others, or their place on one."""
     bounds, runtime = settings.bounds, spec.runtime
     name, classes = runtime.priority_class_name, bounds.priority_classes
-    if name is not None and not _matches(name, classes):
+    if name is not None and not is_among(name, classes):
         yield _refusal("runtime.priorityClassName", name, "bounds.priorityClasses", classes)
     for each in runtime.tolerations:
         # without a key it is every taint, which `*` alone stands for
-        if not _matches(each.key or "", bounds.tolerations):
+        if not is_among(each.key or "", bounds.tolerations):
             named = each.key or "every taint"
             yield _refusal("runtime.tolerations", named, "bounds.tolerations", bounds.tolerations)
 
@@ -112,7 +112,7 @@ def _readable(place: str, settings: Settings) -> bool:
     bounds = settings.bounds
     if place.startswith("hf://"):  # `EgressDisabled` is another reason
         return True
-    on_claim = all(_matches(claim, bounds.claims) for claim in claims_of(place))
+    on_claim = all(is_among(claim, bounds.claims) for claim in claims_of(place))
     whole_claim = place.startswith("pvc://") and on_claim
     return whole_claim or _begins(place, bounds.read_prefixes)
 
@@ -120,12 +120,6 @@ def _readable(place: str, settings: Settings) -> bool:
 def _begins(place: str, prefixes: tuple[str, ...]) -> bool:
     """Whether a location is, or lies below, one of some places."""
     return any(f"{place}/".startswith(prefix.rstrip("/") + "/") for prefix in prefixes)
-
-
-def _matches(value: str, allowed: tuple[str, ...]) -> bool:
-    return any(
-        value.startswith(each[:-1]) if each.endswith("*") else value == each for each in allowed
-    )
 
 
 def _refusal(field: str, value: str, setting: str, allowed: tuple[str, ...]) -> str:

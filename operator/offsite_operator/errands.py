@@ -6,11 +6,12 @@ Each is a child with keys beside those of the steps. What becomes of it decides 
 from dataclasses import replace
 from datetime import timedelta
 
+from offsite.resources import Condition
 from offsite.sealing import Disclosure
 from offsite_operator.attempts import round_of
 from offsite_operator.children import new_child
 from offsite_operator.decision import Decision
-from offsite_operator.observed import Child, Observed
+from offsite_operator.observed import Child, Job, Observed
 from offsite_operator.plan import plan_of
 from offsite_operator.verdicts import wait
 
@@ -21,21 +22,27 @@ _MOST_HEARD = 8
 
 
 def tell(seen: Observed) -> Decision | None:
-    """Have the peer told that a job failed after it was accepted; None: that was done, or may not.
+    """Have the peer told that a job failed which concerns it; None: that was done, or may not.
 
     A round of a job has one such child, by its name. The tries are the Job's own.
     """
     job, policy = seen.job, seen.settings.notices
-    ended = job.status.completion_time
-    failed = job.status.state == "Failed" and job.has("Accepted")
-    if not failed or policy is Disclosure.NONE or ended is None or seen.now - ended > _NEWS:
+    why, ended = _failure(job), job.status.completion_time
+    if why is None or policy is Disclosure.NONE or ended is None or seen.now - ended > _NEWS:
         return None
     if seen.peer is None or not seen.peer.ready or seen.rejection is not None:
         return None
-    why = next(each for each in job.status.conditions if each.type == "Failed")
     bare = plan_of(seen, "Tell", round_of(seen) + 1)
     plan = replace(bare, reason=why.reason, message=policy.of(why.message))
     return None if _child(seen, plan.name) else Decision(create=new_child(plan))
+
+
+def _failure(job: Job) -> Condition | None:
+    """Find why a job failed that was accepted, or whose bundle was refused; its sender can help."""
+    if job.status.state != "Failed":
+        return None
+    why = next(each for each in job.status.conditions if each.type == "Failed")
+    return why if job.has("Accepted") or why.reason == "BundleError" else None
 
 
 def hear(seen: Observed, message: str, notice: str) -> Decision:

@@ -17,7 +17,7 @@ from chaos.crowd import CROWD, crowd
 from chaos.struck import exchange_both
 from cluster.access import reached_cluster
 from cluster.organizations import Organization
-from cluster.processes import wait_for
+from cluster.processes import end_in_order, wait_for
 from cluster.scene import Scene, set_up
 
 _PATIENCE = 900.0
@@ -52,6 +52,7 @@ def main() -> int:
         print(*(each.title for each in chosen), *([CROWD] if with_crowd else []), sep="\n")
         return 0
     rows = list[Row]()
+    end_in_order()
 
     def tell(row: Row) -> None:
         print(row, flush=True)

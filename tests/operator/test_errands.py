@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from offsite.sealing import Disclosure
 from offsite_operator.children import NewChild
-from offsite_operator.observed import Found, NotYet, Phase, Rejection
+from offsite_operator.observed import Found, NotYet, Phase, Refused, Rejection
 from offsite_operator.story import story
 from offsite_testing.world import DIGEST, DISTILL, PLUG_IN, SETTINGS, TUNE, World, spec_of
 
@@ -95,6 +95,13 @@ def test_nothing_is_told_of_what_was_cancelled_or_never_accepted() -> None:
         job.go()
         assert errands(job) == []
         assert job.reason("Failed") in ("Cancelled", "NotAllowed")
+
+
+def test_a_bundle_that_is_refused_is_told_to_its_sender() -> None:
+    job = world()
+    job.incoming = Refused("its signature is wrong", None)
+    job.go()
+    assert task_reason(job) == "BundleError"
 
 
 def test_what_failed_long_ago_is_not_told() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from offsite.api import is_among
 from offsite.errors import InputError
 from offsite_cli.cluster.facts import Resource, name_of
 from offsite_cli.cluster.findings import Finding
@@ -101,7 +102,7 @@ def peers_allowed(settings: dict[str, Any], names: list[str]) -> Iterator[Findin
     """Compare the peers that are there with those that the release lets jobs name."""
     allowed: list[str] = (settings.get("bounds") or {}).get("peers") or []
     for name in names:
-        if not any(_matches(name, each) for each in allowed):
+        if not is_among(name, allowed):
             told = f"jobs may not name {name}: bounds.peers has {', '.join(allowed) or 'nobody'}"
             yield Finding("peers", "warn", told, "add it there, in the values of the release")
     for each in allowed:
@@ -115,11 +116,6 @@ def _allowed(api: "Api", verb: str, group: str, resource: str, subresource: str)
     asked = {"resourceAttributes": {**attributes, "subresource": subresource}}
     review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
     return bool(api.create(_REVIEW, {**review, "spec": asked})["status"]["allowed"])
-
-
-def _matches(name: str, allowed: str) -> bool:
-    """Compare as the operator does: a `*` at the end stands for anything."""
-    return name.startswith(allowed[:-1]) if allowed.endswith("*") else name == allowed
 
 
 CHECKS = {
