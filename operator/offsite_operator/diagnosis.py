@@ -50,7 +50,7 @@ _MORE_SCRATCH = "; if it needs that much, have scratch.sizeLimit raised in the c
 
 
 def trouble(
-    pods: Sequence[Pod], warnings: Sequence[Warned], gpu: str, now: datetime
+    pods: Sequence[Pod], warnings: Sequence[Warned], gpu: str, now: datetime, workers: int = 1
 ) -> Trouble | None:
     """Find what keeps a child from starting; the worst first.
 
@@ -58,11 +58,12 @@ def trouble(
         pods: of the child.
         warnings: of the child, its pods and what else it made; the newest last.
         gpu: the name of the GPU resource.
+        workers: pods of the child that train together.
     """
     found = [
         *_in_containers(pods, warnings, now),
         *_in_scheduling(pods, gpu),
-        *_in_warnings(warnings),
+        *_in_warnings(warnings, workers),
     ]
     return next((t for t in found if t.fatal), found[0] if found else None)
 
@@ -115,14 +116,15 @@ def _in_scheduling(pods: Sequence[Pod], gpu: str) -> Iterator[Trouble]:
                 yield Trouble("Unschedulable", f"no node has room for its pod: {short}{said}")
 
 
-def _in_warnings(warnings: Sequence[Warned]) -> Iterator[Trouble]:
+def _in_warnings(warnings: Sequence[Warned], workers: int) -> Iterator[Trouble]:
     for event in reversed(warnings):
         reason, said = str(event.get("reason", "")), str(event.get("message", ""))
         if reason.startswith("FailedMount") or reason == "FailedAttachVolume":
             remedy = next((remedy for sign, remedy in _MOUNTS if sign in said), "")
             yield Trouble("FailedMount", f"a volume of its pod cannot be mounted: {said}{remedy}")
         elif "exceeded quota" in said:
-            message = f"the namespace's quota leaves no room for it: {said}; {quota_remedy(said)}"
+            remedy = quota_remedy(said, workers)
+            message = f"the namespace's quota leaves no room for it: {said}; {remedy}"
             yield Trouble("QuotaExceeded", message)
         elif reason.startswith(("FailedCreate", "FailedToCreate")):
             fatal = any(each in said for each in _FORBIDDEN)

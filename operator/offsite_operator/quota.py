@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from math import inf
 
 from kubernetes.utils.quantity import parse_quantity
 
@@ -14,22 +15,38 @@ _FIELDS = {
 """What the name of a resource ends with, and the field of `spec.resources` that asks for it."""
 
 
-def quota_remedy(said: str) -> str:
-    """Say what to do about it: what asks for more than there ever is will not fit by waiting."""
+def quota_remedy(said: str, workers: int) -> str:
+    """Say what to do about it: what asks for more than there ever is will not fit by waiting.
+
+    Args:
+        workers: pods that start together or not at all; each asks for as much.
+    """
     found = _EXCEEDED.search(said)
-    never = list(_beyond(*found.groups())) if found else []
-    if not never:
-        return "it starts when other pods have ended, or the ResourceQuota is raised"
-    fields = (field for end, field in _FIELDS.items() if any(n.endswith(end) for n in never))
-    lower = " and ".join(f"spec.resources.{field}" for field in fields)
-    change = f"make another job with less {lower}, or have" if lower else "have"
-    return f"it can never fit, for {', '.join(never)} alone; {change} the ResourceQuota raised"
+    requested, limited = found.groups() if found else ("", "")
+    if alone := list(_beyond(requested, limited)):
+        return _change(f"it can never fit, for {', '.join(alone)} alone", _lower(alone))
+    if together := list(_beyond(requested, limited, pods=workers)):
+        why = f"its {workers} workers can never fit together, for {', '.join(together)}"
+        return _change(why, f"fewer spec.resources.workers{_lower(together, before=' or ')}")
+    return "it starts when other pods have ended, or the ResourceQuota is raised"
 
 
-def _beyond(requested: str, limited: str) -> Iterator[str]:
-    """List the resources of which one pod requests more than the whole quota."""
+def _change(why: str, lower: str) -> str:
+    change = f"make another job with {lower}, or have" if lower else "have"
+    return f"{why}; {change} the ResourceQuota raised"
+
+
+def _lower(names: list[str], before: str = "") -> str:
+    """Name the fields that ask for some resources, if there are such."""
+    fields = (field for end, field in _FIELDS.items() if any(n.endswith(end) for n in names))
+    listed = " and ".join(f"spec.resources.{field}" for field in fields)
+    return f"{before}less {listed}" if listed else ""
+
+
+def _beyond(requested: str, limited: str, pods: int = 1) -> Iterator[str]:
+    """List the resources of which so many pods request more than the whole quota."""
     limits = dict(_amounts(limited))
-    return (name for name, asked in _amounts(requested) if asked > limits.get(name, asked))
+    return (name for name, asked in _amounts(requested) if pods * asked > limits.get(name, inf))
 
 
 def _amounts(said: str) -> Iterator[tuple[str, float]]:

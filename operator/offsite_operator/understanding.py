@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, get_args
+from typing import get_args
 
 from pydantic import ValidationError
 
-from offsite.api import JobSpec
+from offsite.api import JobSpec, Resources
 from offsite.resources import JobStatus, OffsitePeer, Step
 from offsite_operator.api import Object
 from offsite_operator.diagnosis import ended_because, trouble
@@ -22,6 +22,7 @@ from offsite_operator.observed import (
     Peer,
     Phase,
     State,
+    Trouble,
 )
 from offsite_operator.reading import Raw, names_of, told_at
 from offsite_operator.settings import Settings
@@ -35,8 +36,8 @@ _STEPS: dict[str, Step] = {step.lower(): step for step in get_args(Step)}
 def understood(raw: Raw, found: Object, settings: Settings, now: datetime, tell: Tell) -> Observed:
     """Understand one job, and all that decides what is to be done about it."""
     job = job_of(found)
-    memory = job.spec.resources.memory_per_worker if job.spec else ""
-    reader = _Reader(raw, settings, now, tell, memory)
+    # without a spec that is understood no child was made
+    reader = _Reader(raw, settings, now, tell, job.spec.resources if job.spec else Resources())
     peer = raw.peers.get(job.spec.peer) if job.spec else None
     return Observed(
         job=job,
@@ -99,10 +100,10 @@ class _Reader:
     """Understands the children of one job."""
 
     def __init__(
-        self, raw: Raw, settings: Settings, now: datetime, tell: Tell, memory: str
+        self, raw: Raw, settings: Settings, now: datetime, tell: Tell, asked: Resources
     ) -> None:
         self._raw, self._settings, self._now, self._tell = raw, settings, now, tell
-        self._memory = memory
+        self._asked = asked
 
     def children(self, job: str) -> list[Child]:
         pods = self._raw.pods.get(job, [])
@@ -132,21 +133,23 @@ class _Reader:
             deleting="deletionTimestamp" in metadata,
             state=state,
             told=self._tell(drivers, state.phase in ENDED) if started else None,
-            trouble=None if started else self._trouble(found, pods),
+            trouble=None if started else self._trouble(kind, found, pods),
         )
 
     def _state(self, kind: Engine, found: Object, pods: list[Object]) -> State:
         state = rayjob_state(found, self._now) if kind == "RayJob" else job_state(found, pods)
-        if state.phase is Phase.FAILED and (because := ended_because(pods, self._memory)):
-            return replace(state, message=because)
-        return state
+        if state.phase is not Phase.FAILED:
+            return state
+        because = ended_because(pods, self._asked.memory_per_worker)
+        return replace(state, message=because) if because else state
 
-    def _trouble(self, found: Object, pods: list[Object]) -> Any:
+    def _trouble(self, kind: Engine, found: Object, pods: list[Object]) -> Trouble | None:
         since = found["metadata"]["creationTimestamp"]
         named = (self._raw.warnings.get(name, []) for name in names_of(found, pods))
         # another child may have had this name before
         told = sorted((e for each in named for e in each if told_at(e) >= since), key=told_at)
-        return trouble(pods, told, self._settings.gpu_resource, self._now)
+        workers = self._asked.workers if kind == "RayJob" else 1
+        return trouble(pods, told, self._settings.gpu_resource, self._now, workers)
 
 
 def is_owned(found: Object, uid: str) -> bool:

@@ -153,6 +153,27 @@ def test_what_to_do_about_a_quota(requested: str, used: str, limited: str, told:
     assert told in found.message
 
 
+@pytest.mark.parametrize(
+    ("requested", "workers", "told"),
+    [
+        ("memory=2Gi", 2, "starts when other pods have ended"),
+        (
+            "memory=2Gi",
+            3,
+            "its 3 workers can never fit together, for memory; make another job with "
+            "fewer spec.resources.workers or less spec.resources.memoryPerWorker, or have",
+        ),
+        ("memory=5Gi", 3, "it can never fit, for memory alone; make another job with less spec."),
+        ("pods=1", 9, "starts when other pods have ended"),
+    ],
+)
+def test_workers_that_never_fit_together_are_told(requested: str, workers: int, told: str) -> None:
+    said = exceeded(requested, "memory=3Gi", "memory=4Gi")
+    found = trouble([], [event("FailedToCreateWorkerPod", said)], GPU, NOW, workers)
+    assert found is not None
+    assert told in found.message
+
+
 def test_how_a_pod_ended() -> None:
     def ended(**how: Any) -> dict[str, Any]:
         return pod(containerStatuses=[{"name": "step", "state": {"terminated": how}}])
