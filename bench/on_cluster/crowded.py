@@ -20,6 +20,8 @@ _NOWHERE = {"engine": "Job", "nodeSelector": {"offsite-tuning.dev/bench": "nowhe
 _PAUSE = 1.0
 """Seconds between two submissions."""
 _PATIENCE = 900.0
+_SETTLING = 30.0
+"""Seconds for the operator to be through with those that wait: their arrival is not timed."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ def crowded(lab: Organization, waiting: int, stream: int) -> Crowded:
         # a bundle each: none is spared by what was learned for another
         lab.submit_all({f"waits-{n}": plug_in(f"unsent-{n}") for n in range(waiting)})
         wait_for(lambda: jobs.count("Pending") >= waiting, _PATIENCE)
+    time.sleep(_SETTLING)
     with watched(lab.space, "jobs.batch", JOB, ".kind") as children:
         names = [f"timed-{number}" for number in range(stream + 1)]
         sent = {name: _submit(api, name) for name in names}
