@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from offsite.api import is_among
 from offsite.errors import InputError
 from offsite_cli.cluster.facts import Resource, name_of
 from offsite_cli.cluster.findings import Finding
@@ -100,6 +99,8 @@ def peer_of(peer: Resource) -> Finding:
 
 def peers_allowed(settings: dict[str, Any], names: list[str]) -> Iterator[Finding]:
     """Compare the peers that are there with those that the release lets jobs name."""
+    from offsite.api import is_among
+
     allowed: list[str] = (settings.get("bounds") or {}).get("peers") or []
     for name in names:
         if not is_among(name, allowed):
