@@ -28,6 +28,8 @@ Emit = Callable[[Event], None]
 LINE = "offsite-event "
 """What a line of a pod's log begins with that is an event; every other one is a log."""
 _SECONDS_BETWEEN_PROGRESS = 0.5
+_OUTSIDE = (OSError, MemoryError, RuntimeError)
+"""What is no error of ours and yet may pass: a device, a driver or a mounted disk that failed."""
 
 
 def as_line(event: Event) -> str:
@@ -36,11 +38,12 @@ def as_line(event: Event) -> str:
 
 
 def failure(error: BaseException) -> Event:
-    """Tell why a stage ended without a result; what is no `OffsiteError` is a bug."""
+    """Tell why a stage ended without a result; what is no `OffsiteError` may be a bug."""
+    again = error.retryable if isinstance(error, OffsiteError) else isinstance(error, _OUTSIDE)
     return {
         "event": "failed",
         "reason": type(error).__name__,
-        "retryable": isinstance(error, OffsiteError) and error.retryable,
+        "retryable": again,
         "message": str(error),
     }
 

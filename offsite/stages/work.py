@@ -1,7 +1,11 @@
 """The step in the middle: what a stage makes of its inputs, whichever stage it is."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
+import torch
+
+from offsite.errors import InputError
 from offsite.events import Monitor
 from offsite.stages.distill import make_emulator
 from offsite.stages.plug_in import make_model
@@ -27,10 +31,24 @@ def work(
         OffsiteError: what went wrong; there is no result.
     """
     spec = space.spec
-    if spec.distill is not None:
-        make_emulator(space, spec.distill, inputs, digests["model"], checkpoints, monitor)
-    elif spec.tune is not None:
-        make_adapter(space, spec.tune, inputs, digests["bundle"], checkpoints, monitor)
-    elif spec.plug_in is not None:
-        model, bundle = digests["model"], digests["bundle"]
-        make_model(space, spec.plug_in, inputs, model, bundle, monitor)
+    with _short_memory_told():
+        if spec.distill is not None:
+            make_emulator(space, spec.distill, inputs, digests["model"], checkpoints, monitor)
+        elif spec.tune is not None:
+            make_adapter(space, spec.tune, inputs, digests["bundle"], checkpoints, monitor)
+        elif spec.plug_in is not None:
+            model, bundle = digests["model"], digests["bundle"]
+            make_model(space, spec.plug_in, inputs, model, bundle, monitor)
+
+
+@contextmanager
+def _short_memory_told() -> Iterator[None]:
+    """Say what to do when the `with` block does not fit into the memory of its device."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"the device has too little memory for this: {said}; make batchSize or blockSize "
+            "smaller, spread the blocks over more workers (sharding: FSDP), or use a larger one"
+        ) from error

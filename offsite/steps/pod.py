@@ -32,6 +32,8 @@ from offsite.store.library import Library
 from offsite.store.open import open_store
 from offsite.task import Task
 
+_OPENED = "envelope"
+"""The note of the envelope that was opened: what was made of another one is not of this one."""
 _NOTES = (DRAFT, ORIGIN, ATTEMPT)
 """What goes with a result. The last one is handed on last: where it is, the result is."""
 _LEFT = timedelta(days=1)
@@ -118,9 +120,18 @@ def run_open(pod: Pod, monitor: Monitor) -> None:
     if task.job.spec.plug_in is not None:
         refuse_taken_place(space, mailbox)
     envelope = mailbox.incoming(task.job.spec.peer, Reference(wanted(task.job.spec), task.envelope))
+    _begin_with(envelope.digest, task.uid, party.cabinet)
     open_bundle(space, envelope, mailbox, monitor)
     tracker = monitor.track("hand on", sum(1 for _ in space.opened.iterdir()))
     party.cabinet.put(space.opened, name, MANIFEST, tracker.advance)
+
+
+def _begin_with(digest: str, uid: str, cabinet: Cabinet) -> None:
+    """Delete what an earlier attempt handed on, if that opened another envelope."""
+    note = f"work/{uid}/{_OPENED}"
+    if cabinet.read(note) not in (None, digest.encode()):
+        _clear(uid, cabinet)
+    cabinet.write(note, digest.encode())
 
 
 def wanted(spec: JobSpec) -> str:

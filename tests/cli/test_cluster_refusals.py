@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import urllib3
 
-from offsite_cli.cluster.errors import AlreadyThere
+from offsite_cli.cluster.errors import AlreadyThere, ClusterError
+from offsite_cli.cluster.outages import enduring
 from offsite_cli.cluster.refusals import refusal, unreachable
 
 PATH = "/apis/offsite-tuning.dev/v1alpha1/namespaces/lab/offsitejobs"
@@ -60,6 +61,24 @@ def test_a_refusal_names_the_remedy(code: int, body: bytes, exit_code: int, word
 
 def test_what_is_there_already_is_told_apart() -> None:
     assert isinstance(refusal(409, status("is there", reason="AlreadyExists"), PATH), AlreadyThere)
+
+
+@pytest.mark.parametrize("code", [429, 500, 503])
+def test_who_follows_lives_through_a_server_that_cannot_now(
+    code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("offsite_cli.cluster.outages._PAUSE", 0.0)
+    answers = [refusal(code, status("etcdserver: leader changed"), PATH)] * 2
+
+    def ask(name: str) -> str:
+        if answers:
+            raise answers.pop()
+        return name
+
+    assert enduring(ask, "job") == "job"
+    assert capsys.readouterr().err.count("trying again for a minute") == 1
+    with pytest.raises(ClusterError):
+        enduring(lambda: (_ for _ in ()).throw(refusal(409, status("conflict"), PATH)))
 
 
 def test_nobody_answering_is_no_traceback() -> None:

@@ -251,6 +251,26 @@ def test_what_a_pod_has_sent_another_does_not_send_again(
     assert pods.parties.envelope(ADAPTER).header.sequence == 2
 
 
+def test_what_was_made_of_another_envelope_is_made_anew(pods: Pods) -> None:
+    """A retry may open a newer one than the attempt before it."""
+    for step in ("Open", "Work"):
+        pods.run(step, ADAPTER, tune(), uid="another")
+    before = pods.parties.envelope(EMULATOR).digest
+    pods.run("Work", EMULATOR, distill(), uid="newer")
+    pods.run("Publish", EMULATOR, distill(), uid="newer", sequence=2)
+    newer = pods.parties.envelope(EMULATOR).digest
+    assert newer != before
+    pods.run("Open", ADAPTER, tune(), uid="another")
+    work = pods.private(HOSPITAL) / "work/another"
+    assert not (work / "result").exists()
+    pods.run("Open", ADAPTER, tune(), uid="another")  # the same one again takes nothing away
+    pods.run("Work", ADAPTER, tune(), uid="another")
+    pods.run("Open", ADAPTER, tune(), uid="another")
+    assert (work / "result").exists()
+    pods.run("Publish", ADAPTER, tune(), uid="another", sequence=2)
+    assert pods.parties.envelope(ADAPTER).header.parent == newer
+
+
 def test_a_model_without_a_place_of_its_own_comes_into_the_private_store(pods: Pods) -> None:
     for step in ("Open", "Work", "Publish"):
         pods.run(step, PLUGGED, plug_in(), uid="another")

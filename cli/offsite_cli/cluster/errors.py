@@ -13,6 +13,14 @@ class ClusterUnreachable(ClusterError):
     exit_code = 4
 
 
+class ClusterBusy(ClusterError):
+    """The API server answers that it cannot now, as while it is upgraded."""
+
+
+AWAY = (ClusterUnreachable, ClusterBusy)
+"""What passes, for who follows something."""
+
+
 class ClusterRefusal(ClusterError):
     """The cluster does not know who asks, or does not let them."""
 

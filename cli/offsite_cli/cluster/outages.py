@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from offsite_cli.cluster.errors import ClusterUnreachable
+from offsite_cli.cluster.errors import AWAY
 from offsite_cli.output import say
 
 P = ParamSpec("P")
@@ -15,17 +15,17 @@ _PAUSE = 2.0
 
 
 def enduring(ask: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Ask, and ask again while nobody answers.
+    """Ask, and ask again while nobody answers, or not now.
 
     Raises:
-        ClusterUnreachable: nobody answered for a minute.
+        ClusterUnreachable, ClusterBusy: nobody answered for a minute.
     """
     since = time.monotonic()
     told = False
     while True:
         try:
             return ask(*args, **kwargs)
-        except ClusterUnreachable as error:
+        except AWAY as error:
             if time.monotonic() - since > _LONGEST:
                 raise
             if not told:

@@ -6,6 +6,7 @@ from typing import Any
 from offsite.errors import InputError, OffsiteError
 from offsite_cli.cluster.errors import (
     AlreadyThere,
+    ClusterBusy,
     ClusterError,
     ClusterRefusal,
     ClusterUnreachable,
@@ -43,7 +44,8 @@ def refusal(status: int, body: bytes, path: str) -> OffsiteError:
         if told.get("reason") == "AlreadyExists":
             return AlreadyThere(message)
         return ClusterError(f"{message}; run it again")
-    return ClusterError(f"the API server failed (HTTP {status}): {message}; try again")
+    failed = f"the API server failed (HTTP {status}): {message}; try again"
+    return ClusterBusy(failed) if status >= 500 or status == 429 else ClusterError(failed)
 
 
 def unreachable(host: str, error: BaseException) -> ClusterUnreachable:

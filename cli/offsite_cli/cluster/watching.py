@@ -11,7 +11,7 @@ import typer
 
 from offsite.errors import InputError
 from offsite_cli.cluster.access import Target, connect
-from offsite_cli.cluster.errors import ClusterUnreachable, WaitedTooLong
+from offsite_cli.cluster.errors import AWAY, WaitedTooLong
 from offsite_cli.cluster.facts import Resource, exit_code, settled, state_of, why
 from offsite_cli.cluster.jobs import get_job, path_of
 from offsite_cli.cluster.names import JobName
@@ -80,12 +80,12 @@ def states(api: "Api", name: str, end: float | None) -> Iterator[Resource]:
     Raises:
         WaitedTooLong: the end has come.
         InputError: there is no such job, or it was deleted.
-        ClusterUnreachable: nobody answered for a minute.
+        ClusterUnreachable, ClusterBusy: nobody answered for a minute.
     """
     while True:
         job = enduring(get_job, api, name)
         yield job
-        with suppress(ClusterUnreachable):
+        with suppress(*AWAY):
             yield from _changes(api, job, _left(name, end))
         _left(name, end)
         time.sleep(_PAUSE)
