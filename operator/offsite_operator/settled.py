@@ -62,7 +62,9 @@ def _seconds_left(seen: Observed, ttl: int | None) -> float | None:
 
 def _observed(seen: Observed) -> JobStatus | None:
     """Say that a change of the spec was seen, which changes nothing."""
-    status = seen.job.status
-    if status.observed_generation == seen.job.generation:
-        return None
-    return status.model_copy(update={"observed_generation": seen.job.generation})
+    job, status = seen.job, seen.job.status
+    update: dict[str, Any] = {"observed_generation": job.generation}
+    if job.spec is not None and job.has("Complete"):  # needs no retry, and never will
+        update["retries"] = max(job.spec.retries, status.retries or 0)
+    observed = status.model_copy(update=update)
+    return None if observed == status else observed
