@@ -99,6 +99,39 @@ def test_what_is_no_line_of_a_log_is_passed_over(line: str) -> None:
     assert book.told([pod("Running")], False) == Told()
 
 
+DONE = 'offsite-event {"event": "done"}'
+
+
+@pytest.mark.parametrize("mib", [3, 5, 15])
+def test_a_line_may_be_longer_than_a_piece(mib: int) -> None:
+    log = Lines()
+    book = LogBook(log)  # type: ignore[arg-type]
+    log.lines.append("2026-01-01T00:00:01.000000001Z " + "x" * (mib << 20))
+    log.lines.append(f"2026-01-01T00:00:01.000000002Z {DONE}")
+    assert book.told([pod("Succeeded")], True) == Told(last={"event": "done"}, ended=True)
+
+
+def test_a_second_may_have_more_lines_than_a_piece() -> None:
+    log = Lines()
+    book = LogBook(log)  # type: ignore[arg-type]
+    log.lines = [f"2026-01-01T00:00:01.{n:09}Z {'x' * (1 << 20)}" for n in range(10)]
+    log.lines.append(f"2026-01-01T00:00:01.000000010Z {DONE}")
+    assert book.told([pod("Succeeded")], True) == Told(last={"event": "done"}, ended=True)
+
+
+def test_what_was_not_read_to_its_end_is_not_taken_as_ended() -> None:
+    log = Lines()
+    book = LogBook(log)  # type: ignore[arg-type]
+    log.lines.append("2026-01-01T00:00:01.000000001Z " + "x" * (17 << 20))
+    log.lines.append(f"2026-01-01T00:00:02.000000001Z {DONE}")
+    assert book.told([pod("Running")], False) == Told()
+    for _ in range(2):
+        found = book.told([pod("Succeeded")], True)
+        assert found is not None
+        assert (found.ended, found.last) == (False, None)
+        assert "16 MiB" in found.unread
+
+
 def test_a_log_that_cannot_be_read_is_read_later() -> None:
     log = Lines()
     book = LogBook(log)  # type: ignore[arg-type]
