@@ -10,7 +10,7 @@ from offsite.resources import State as JobState
 from offsite_operator.attempts import round_of
 from offsite_operator.conditions import Kind, Says, updated
 from offsite_operator.decision import Decision
-from offsite_operator.logs import Event
+from offsite_operator.logs import MOST_METRICS, Event
 from offsite_operator.observed import Child, Observed
 
 T = TypeVar("T", bound=BaseModel)
@@ -70,7 +70,7 @@ def heard_from(status: JobStatus, child: Child) -> dict[str, Any]:
     merged |= {(m.name, m.setting): m for m in map(_metric, told.metrics.values()) if m}
     at = {"updatedAt": told.progress_at}
     return {
-        "metrics": list(merged.values()),
+        "metrics": list(merged.values())[:MOST_METRICS],
         "progress": _read(Progress, told.progress, at) or status.progress,
         "artifact": _read(Artifact, told.artifact, {}) or status.artifact,
     }

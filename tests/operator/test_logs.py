@@ -1,5 +1,6 @@
 """What a log tells, and how it is read on."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -44,6 +45,24 @@ def test_progress_has_the_time_of_its_line() -> None:
 )
 def test_what_is_no_event(line: str) -> None:
     assert event_of(line) is None
+
+
+def metric(**said: object) -> str:
+    return "offsite-event " + json.dumps({"event": "metric", "name": "n", "setting": "s"} | said)
+
+
+def test_of_what_a_step_prints_no_more_is_kept_than_a_status_holds() -> None:
+    long = "x" * 9999
+    flood = [metric(name=f"{n}{long}", text=long, value=int("9" * 4000)) for n in range(500)]
+    found = told(*flood, metric(name=f"0{long}", value=1.5), metric(value=2))
+    assert len(found.metrics) == 100
+    assert all(len(text) <= 256 for key in found.metrics for text in key)
+    assert len(json.dumps(list(found.metrics.values()))) < 100_000
+    assert next(iter(found.metrics.values()))["value"] == 1.5
+    artifact = event_of("offsite-event " + json.dumps({"event": "artifact", "uri": long}))
+    assert artifact == {"event": "artifact", "uri": "x" * 1024}
+    nested = event_of('offsite-event {"event": "done", "a": [[]], "b": true, "c": null}')
+    assert nested == {"event": "done", "a": None, "b": True, "c": None}
 
 
 class Lines:

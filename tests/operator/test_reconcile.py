@@ -223,6 +223,16 @@ def test_progress_and_figures_are_told() -> None:
     assert [(m.name, m.value, m.text) for m in world.status.metrics] == [("perplexity", "9.5", "t")]
 
 
+def test_figures_of_many_attempts_have_an_end() -> None:
+    world = through(tune(), to="Work")
+    for attempt in range(3):
+        keys = [(f"{attempt}-{number}", "s") for number in range(100)]
+        metrics = {key: {"name": key[0], "setting": key[1], "value": 1} for key in keys}
+        world.becomes(Phase.RUNNING, told=Told(metrics=metrics))
+        world.go()
+        assert len(world.status.metrics) == 100
+
+
 def test_nonsense_in_a_log_is_passed_over() -> None:
     world = through(tune(), to="Work")
     told = Told({"event": "progress", "percent": "all"}, START, {}, {"event": "artifact"})
