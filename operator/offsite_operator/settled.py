@@ -9,7 +9,7 @@ from offsite_operator.conditions import FIRST, Kind, Says
 from offsite_operator.decision import Decision
 from offsite_operator.errands import tell
 from offsite_operator.observed import Observed
-from offsite_operator.verdicts import changed
+from offsite_operator.verdicts import changed, held_up
 
 _UNTIL_TOLD = 15.0
 """Seconds until it is looked at again whether the peer was told."""
@@ -31,9 +31,8 @@ def settle(seen: Observed) -> Decision:
     if active or spec is None:
         return Decision(delete=active)
     if spec.retries > (status.retries or 0) and not (spec.cancel or seen.job.has("Complete")):
-        if any(child.deleting for child in seen.children):
-            return Decision()  # its end is told to us
-        return Decision(status=_once_more(seen, spec.retries), again=0)
+        once_more = Decision(status=_once_more(seen, spec.retries), again=0)
+        return held_up(seen, status.state or "Failed") or once_more
     if (telling := tell(seen)) is not None:
         return telling
     left = _seconds_left(seen, spec.ttl_seconds_after_finished)

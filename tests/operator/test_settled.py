@@ -85,3 +85,18 @@ def test_a_failed_job_that_is_cancelled_afterwards_is_settled_and_can_be_retried
     assert settled(resource(world))
     assert world.status.state == "Failed"
     assert retried(resource(world)) == {"retries": 2, "cancel": False}
+
+
+def test_a_retry_that_waits_for_what_is_not_gone_says_so() -> None:
+    world = running()
+    world.change(cancel=True)
+    world.go()
+    world.hang()
+    world.change(retries=1, cancel=False)
+    world.wait(60)
+    assert world.go().again == 15
+    assert (world.status.state, world.reason("Running")) == ("Cancelled", "WaitingForPod")
+    assert not settled(resource(world))
+    world.sweep()
+    world.go()
+    assert (world.status.state, world.newest.round) == ("Pending", 1)
