@@ -75,6 +75,18 @@ def test_events_tell_what_is_new_and_only_once() -> None:
     assert names == {chapter.name("job", "uid") for chapter in story(before, world.status)}
 
 
+def test_what_happens_again_is_told_again() -> None:
+    world, names = World(spec_of(TUNE)), list[str]()
+    for suspend in (True, False, True):
+        before = world.status
+        world.change(suspend=suspend)
+        world.go()
+        told = story(before, world.status)
+        names += [each.name("job", "uid") for each in told if each.reason == "Suspended"]
+        world.wait(60)
+    assert len(set(names)) == len(names) == 2
+
+
 def test_a_condition_keeps_its_time_while_it_holds() -> None:
     first = updated([], {"Running": Says("False", "BackOff")}, 1, START)
     later = START.replace(year=2027)
