@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from offsite.resources import PeerStatus
+from offsite.resources import JobStatus, PeerStatus
 from offsite_operator.api import (
     CONFIG_MAPS,
     EVENTS,
@@ -35,7 +35,7 @@ class RejectedChild(Exception):
 
 
 def carry_out(api: Api, seen: Observed, decision: Decision) -> None:
-    """Do what was decided.
+    """Do what was decided. What is to stop is stopped although nobody can be told.
 
     Raises:
         ApiError: 409: something changed meanwhile; else the server refused, or does not answer.
@@ -46,15 +46,28 @@ def carry_out(api: Api, seen: Observed, decision: Decision) -> None:
         write_peer(api, seen.peer, decision.ledger)
     if decision.create is not None:
         _create(api, decision.create, job.uid)
-    if decision.status is not None:
-        body = _resource("OffsiteJob", job.name, job.version)
-        api.apply(OFFSITE_JOBS, body | {"status": decision.status.wire()}, "status")
-        for chapter in story(job.status, decision.status):
-            _tell(api, job, chapter)
-    for child in decision.delete:
-        api.delete(_CHILDREN[child.kind], child.name, child.uid)
+    try:
+        if decision.status is not None:
+            _say(api, job, decision.status)
+    except ApiError as error:
+        if error.code != 409:  # then it is decided anew; but for that, what is to stop stops
+            _stop(api, decision)
+        raise
+    _stop(api, decision)
     if decision.delete_job:
         api.delete(OFFSITE_JOBS, job.name, job.uid)
+
+
+def _say(api: Api, job: Job, status: JobStatus) -> None:
+    body = _resource("OffsiteJob", job.name, job.version)
+    api.apply(OFFSITE_JOBS, body | {"status": status.wire()}, "status")
+    for chapter in story(job.status, status):
+        _tell(api, job, chapter)
+
+
+def _stop(api: Api, decision: Decision) -> None:
+    for child in decision.delete:
+        api.delete(_CHILDREN[child.kind], child.name, child.uid)
 
 
 def write_peer(api: Api, peer: Peer, status: PeerStatus) -> None:

@@ -11,7 +11,7 @@ from offsite.sealing import Disclosure
 from offsite_operator.attempts import round_of
 from offsite_operator.children import new_child
 from offsite_operator.decision import Decision
-from offsite_operator.observed import Child, Job, Observed
+from offsite_operator.observed import ENDED, Child, Job, Observed
 from offsite_operator.plan import plan_of
 from offsite_operator.verdicts import wait
 
@@ -69,7 +69,8 @@ def _child(seen: Observed, name: str) -> Child | None:
 def _said(seen: Observed, child: Child) -> str:
     """Say what was heard; nothing, until that is known."""
     told = child.told
-    if told is None or (told.notice is None and not told.ended):
+    over = told is not None and told.ended and child.state.phase in ENDED  # it may be tried again
+    if told is None or (told.notice is None and not over):
         return ""
     if told.notice is not None:
         return str(told.notice.get("message"))

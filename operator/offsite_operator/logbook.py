@@ -12,7 +12,14 @@ from offsite_operator.logs import Told, heard
 
 Pod = Mapping[str, Any]
 _PIECE = 4 << 20
-"""Bytes of a log that are read at once."""
+"""Bytes of a log that are read at once, if a line, or the lines of a second, are not more."""
+_LARGEST_PIECE = 16 << 20
+"""The operator has memory for a few of these."""
+_LOOKED_AT = 512 << 10
+"""Bytes of a line: an event has fewer."""
+_TOO_LONG = (
+    f"a line of it, or what it says in one second, is longer than {_LARGEST_PIECE >> 20} MiB"
+)
 _ENDED = ("Succeeded", "Failed")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
@@ -68,22 +75,27 @@ class LogBook:
                 return None  # it has not started, or the server is busy: there is a next time
             if error.code not in (400, 404):
                 return replace(page.told, unread=str(error))
-        if ended:  # it had, before its log was read
+        if ended and not page.told.unread:  # it had, before its log was read
             page = replace(page, told=replace(page.told, ended=True))
         with self._lock:
             self._pages[uid] = page
-        return page.told
+        return page.told if ended else replace(page.told, unread="")
 
     def _read(self, name: str, page: _Page) -> _Page:
+        """Read on to the end, or to where a piece of any size brings nothing new."""
+        most = _PIECE
         while True:
-            content = self._api.log(name, page.since, _PIECE)
+            content = self._api.log(name, page.since, most)
             lines = list(_lines(content, page.since))
-            if not lines:
-                return page
-            told = heard(page.told, ((line.instant, line.text) for line in lines))
-            page = _Page(told, lines[-1].at)
-            if len(content) < _PIECE:
-                return page
+            if lines:
+                told = heard(page.told, ((line.instant, line.text) for line in lines))
+                page = _Page(told, lines[-1].at)
+            if len(content) < most:
+                return replace(page, told=replace(page.told, unread=""))
+            # a server knows no part of a second: what was read of it comes again
+            most = _PIECE if lines else 2 * most
+            if most > _LARGEST_PIECE:
+                return replace(page, told=replace(page.told, unread=_TOO_LONG))
 
 
 class _Line(NamedTuple):
@@ -97,7 +109,7 @@ def _lines(content: bytes, since: str) -> Iterator[_Line]:
     """Split a log into lines, from the first one that was not read; whole lines only."""
     # at nothing else that ends a line to Python: a step may have printed that inside of one
     for line in content.split(b"\n")[:-1]:
-        at, _, text = line.decode(errors="replace").partition(" ")
+        at, _, text = line[:_LOOKED_AT].decode(errors="replace").partition(" ")
         if at > since and (instant := _instant(at)) is not None:
             yield _Line(at, instant, text)
 

@@ -14,6 +14,12 @@ MARK = "offsite-event "
 _FINAL = ("done", "failed")
 _LONGEST = 64 << 10
 """Characters of a line that are looked at; an event has far fewer."""
+MOST_METRICS = 100
+"""Figures that are kept of one job; a stage has a handful."""
+_MOST_CHARACTERS = {"message": 4096, "uri": 1024}
+_USUAL_CHARACTERS = 256
+_LARGEST = 2**63
+"""No integer of Kubernetes' is."""
 
 Event = dict[str, Any]
 
@@ -53,7 +59,16 @@ def event_of(line: str) -> Event | None:
         event = json.loads(line[:_LONGEST].removeprefix(MARK))
     except ValueError:
         return None
-    return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
+    found = isinstance(event, dict) and isinstance(event.get("event"), str)
+    return {key: _bounded(key, value) for key, value in event.items()} if found else None
+
+
+def _bounded(key: str, value: Any) -> Any:
+    """Keep of a value what has room in a status, whatever prints it; None: nothing."""
+    if isinstance(value, str):
+        return value[: _MOST_CHARACTERS.get(key, _USUAL_CHARACTERS)]
+    small = isinstance(value, float) or (isinstance(value, int) and abs(value) < _LARGEST)
+    return value if small else None
 
 
 def _with(told: Told, event: Event, at: datetime) -> Told:
@@ -67,5 +82,6 @@ def _with(told: Told, event: Event, at: datetime) -> Told:
         return replace(told, notice=event)
     if kind == "metric":
         key = (str(event.get("name")), str(event.get("setting")))
-        return replace(told, metrics={**told.metrics, key: event})
+        if key in told.metrics or len(told.metrics) < MOST_METRICS:
+            return replace(told, metrics={**told.metrics, key: event})
     return told

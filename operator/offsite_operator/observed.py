@@ -70,6 +70,8 @@ class Child:
     told: Told | None = None
     """None: its log was not read."""
     trouble: Trouble | None = None
+    deleted: datetime | None = None
+    """When its deletion was asked for, if that is known."""
 
     @property
     def active(self) -> bool:

@@ -1,5 +1,6 @@
 """What one child is to be: everything that its manifests are made from."""
 
+import math
 from dataclasses import dataclass
 
 from offsite.api import JobSpec, Metadata, OffsiteJob
@@ -9,6 +10,9 @@ from offsite_operator.attempts import round_of
 from offsite_operator.names import child_labels, child_name
 from offsite_operator.observed import Engine, Observed, Peer
 from offsite_operator.settings import Settings
+
+_AFTER_DEADLINE = 60
+"""Seconds for the operator to end a job before its cluster does."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class Plan:
     reason: str | None = None
     """Why the job failed, and what else the peer is told about it; of Tell."""
     message: str = ""
+    seconds: int | None = None
+    """How long it may run although no operator looks; None: for ever."""
 
     @property
     def name(self) -> str:
@@ -49,6 +55,11 @@ class Plan:
     def keyed(self) -> bool:
         """Whether it holds keys: the identity, and the account at the exchange."""
         return self.step != "Work"
+
+    @property
+    def backstop(self) -> dict[str, int]:
+        """What ends it in the end, as a Job and a RayJob have it."""
+        return {} if self.seconds is None else {"activeDeadlineSeconds": self.seconds}
 
     @property
     def errand(self) -> bool:
@@ -112,4 +123,13 @@ def plan_of(seen: Observed, step: Step, attempt: int, engine: Engine = "Job") ->
         envelope=job.status.envelope,
         sequence=job.status.sequence,
         jobs=seen.jobs,
+        seconds=_seconds(seen, job.spec.active_deadline_seconds),
     )
+
+
+def _seconds(seen: Observed, deadline: int | None) -> int | None:
+    """Say what is left to a job, and somewhat more: its end is the operator's, if there is one."""
+    if deadline is None:
+        return None
+    gone = (seen.now - (seen.job.status.start_time or seen.now)).total_seconds()
+    return max(0, math.ceil(deadline - gone)) + _AFTER_DEADLINE

@@ -44,6 +44,7 @@ def ray_spec(plan: Plan) -> Manifest:
         "entrypoint": " ".join((*COMMAND, "--ray")),
         "shutdownAfterJobFinishes": True,
         "backoffLimit": 0,
+        **plan.backstop,
         "submitterConfig": {"backoffLimit": _SUBMITTER_RETRIES},
         "submitterPodTemplate": _submitter(plan),
         "rayClusterSpec": {

@@ -28,7 +28,7 @@ from offsite_operator.conditions import Says
 from offsite_operator.decision import Decision
 from offsite_operator.observed import ENDED, Child, Observed, Phase
 from offsite_operator.settled import settle
-from offsite_operator.verdicts import changed, finish, heard_from, hold, wait
+from offsite_operator.verdicts import changed, finish, heard_from, held_up, hold, wait
 
 _DOING: dict[Step, str] = {"Open": "Opening", "Work": "Training", "Publish": "Publishing"}
 _LOOK_AGAIN = 15.0
@@ -65,8 +65,8 @@ def _unfinished(seen: Observed, spec: JobSpec) -> Decision:
         return finish(seen, "Failed", "DeadlineExceeded", said)
     if spec.suspend:
         return _suspend(seen, child)
-    if any(each.deleting for each in seen.children):
-        return Decision()  # when it is gone, we are told
+    if (waiting := held_up(seen, "Pending")) is not None:
+        return waiting
     if is_lost(seen):
         return _lost(seen)
     if child is None:

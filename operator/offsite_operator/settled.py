@@ -9,7 +9,7 @@ from offsite_operator.conditions import FIRST, Kind, Says
 from offsite_operator.decision import Decision
 from offsite_operator.errands import tell
 from offsite_operator.observed import Observed
-from offsite_operator.verdicts import changed
+from offsite_operator.verdicts import changed, held_up
 
 _UNTIL_TOLD = 15.0
 """Seconds until it is looked at again whether the peer was told."""
@@ -31,9 +31,8 @@ def settle(seen: Observed) -> Decision:
     if active or spec is None:
         return Decision(delete=active)
     if spec.retries > (status.retries or 0) and not (spec.cancel or seen.job.has("Complete")):
-        if any(child.deleting for child in seen.children):
-            return Decision()  # its end is told to us
-        return Decision(status=_once_more(seen, spec.retries), again=0)
+        once_more = Decision(status=_once_more(seen, spec.retries), again=0)
+        return held_up(seen, status.state or "Failed") or once_more
     if (telling := tell(seen)) is not None:
         return telling
     left = _seconds_left(seen, spec.ttl_seconds_after_finished)
@@ -62,7 +61,9 @@ def _seconds_left(seen: Observed, ttl: int | None) -> float | None:
 
 def _observed(seen: Observed) -> JobStatus | None:
     """Say that a change of the spec was seen, which changes nothing."""
-    status = seen.job.status
-    if status.observed_generation == seen.job.generation:
-        return None
-    return status.model_copy(update={"observed_generation": seen.job.generation})
+    job, status = seen.job, seen.job.status
+    update: dict[str, Any] = {"observed_generation": job.generation}
+    if job.spec is not None and job.has("Complete"):  # needs no retry, and never will
+        update["retries"] = max(job.spec.retries, status.retries or 0)
+    observed = status.model_copy(update=update)
+    return None if observed == status else observed

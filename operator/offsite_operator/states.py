@@ -3,7 +3,7 @@
 KubeRay's states are as of 1.7; each line of the tables has its trap, which the tests name.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any
 
@@ -76,5 +76,11 @@ def job_state(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> Stat
             return State(phase, found.get("reason", kind), found.get("message", ""), ended=at)
     if job.get("spec", {}).get("suspend"):
         return State(Phase.QUEUED)
-    running = any(pod.get("status", {}).get("phase") == "Running" for pod in pods)
-    return State(Phase.RUNNING if running else Phase.PENDING)
+    return State(_by_pods({pod.get("status", {}).get("phase", "") for pod in pods}))
+
+
+def _by_pods(phases: Set[str]) -> Phase:
+    """Say what a Job is at before it has a condition: it counts its pods a while after they end."""
+    if "Running" in phases:
+        return Phase.RUNNING
+    return Phase.FINISHING if phases and phases <= {"Succeeded", "Failed"} else Phase.PENDING

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from offsite.resources import Condition, JobStatus
@@ -19,10 +20,12 @@ class Chapter:
     type: Literal["Normal", "Warning"]
     reason: str
     message: str
+    at: datetime
+    """When the condition that tells it came to be what it is."""
 
     def name(self, job: str, uid: str) -> str:
-        """Name it by what it says: told twice, by whomever, it is one Event."""
-        said = "\n".join((uid, self.type, self.reason, self.message))
+        """Name it by what it says, and of when: told twice, by whomever, it is one Event."""
+        said = "\n".join((uid, self.type, self.reason, self.message, self.at.isoformat()))
         return f"{job[:200]}.{hashlib.sha256(said.encode()).hexdigest()[:16]}"
 
 
@@ -34,15 +37,15 @@ def story(before: JobStatus, after: JobStatus) -> list[Chapter]:
 
 
 def _told(condition: Condition) -> Iterator[Chapter]:
-    reason, message = condition.reason, condition.message
+    reason, message, at = condition.reason, condition.message, condition.last_transition_time
     if reason in _SILENT or (condition.type, reason) == ("Running", "Suspended"):
         return
     if condition.status == "True":
         bad = condition.type == "Failed" and reason not in _NORMAL
-        yield Chapter("Warning" if bad else "Normal", reason, message or _words(condition))
+        yield Chapter("Warning" if bad else "Normal", reason, message or _words(condition), at)
     elif message:
         starting = message.endswith(" is starting")
-        yield Chapter("Normal" if starting else "Warning", reason, message)
+        yield Chapter("Normal" if starting else "Warning", reason, message, at)
 
 
 def _words(condition: Condition) -> str:

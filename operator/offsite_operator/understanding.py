@@ -26,7 +26,7 @@ from offsite_operator.observed import (
 )
 from offsite_operator.reading import Raw, names_of, told_at
 from offsite_operator.settings import Settings
-from offsite_operator.states import job_state, rayjob_state
+from offsite_operator.states import instant, job_state, rayjob_state
 
 Tell = Callable[[Sequence[Object], bool], Told | None]
 """Reads the logs of an attempt's drivers; see `LogBook.told`."""
@@ -133,6 +133,7 @@ class _Reader:
             deleting="deletionTimestamp" in metadata,
             state=state,
             told=self._tell(drivers, state.phase in ENDED) if started else None,
+            deleted=instant(metadata.get("deletionTimestamp")),
             trouble=None if started else self._trouble(kind, found, pods),
         )
 

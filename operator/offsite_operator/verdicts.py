@@ -10,12 +10,16 @@ from offsite.resources import State as JobState
 from offsite_operator.attempts import round_of
 from offsite_operator.conditions import Kind, Says, updated
 from offsite_operator.decision import Decision
-from offsite_operator.logs import Event
+from offsite_operator.logs import MOST_METRICS, Event
 from offsite_operator.observed import Child, Observed
 
 T = TypeVar("T", bound=BaseModel)
 _GATES = ("NotAllowed", "EgressDisabled")
 """Reasons for which a job is not even accepted, and never will be."""
+_SOON = 60.0
+"""Seconds in which what is deleted is usually gone."""
+_LOOK_AGAIN = 15.0
+"""Seconds until what is not gone then is looked at again."""
 
 
 def wait(seen: Observed, reason: str, message: str, again: float | None = None) -> Decision:
@@ -30,6 +34,28 @@ def hold(
     """Say why an accepted job does not run."""
     says: dict[Kind, Says] = {"Running": Says("False", reason, message)}
     return Decision(status=changed(seen, "Pending", says, **updates), again=again)
+
+
+def held_up(seen: Observed, state: JobState) -> Decision | None:
+    """Wait for what is being deleted, and say so if that takes long; None: nothing is.
+
+    Args:
+        state: of the job meanwhile. What is suspended stays that: its attempt is not lost.
+    """
+    leaving = (child for child in seen.children if child.deleting)
+    oldest = min(leaving, key=lambda child: child.deleted or seen.now, default=None)
+    if oldest is None:
+        return None
+    if oldest.deleted is None:
+        return Decision()  # when it is gone, we are told
+    left = _SOON - (seen.now - oldest.deleted).total_seconds()
+    if left > 0:
+        return Decision(again=left)
+    said = f"{oldest.name} is being deleted"
+    says: dict[Kind, Says] = {"Running": Says("False", "WaitingForPod", said)}
+    if seen.job.has("Suspended"):
+        says["Suspended"] = Says("True", "Suspended", f"it goes on when it can: {said}")
+    return Decision(status=changed(seen, state, says), again=_LOOK_AGAIN)
 
 
 def finish(seen: Observed, state: JobState, reason: str, message: str, **updates: Any) -> Decision:
@@ -70,7 +96,7 @@ def heard_from(status: JobStatus, child: Child) -> dict[str, Any]:
     merged |= {(m.name, m.setting): m for m in map(_metric, told.metrics.values()) if m}
     at = {"updatedAt": told.progress_at}
     return {
-        "metrics": list(merged.values()),
+        "metrics": list(merged.values())[:MOST_METRICS],
         "progress": _read(Progress, told.progress, at) or status.progress,
         "artifact": _read(Artifact, told.artifact, {}) or status.artifact,
     }

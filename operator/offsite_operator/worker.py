@@ -84,14 +84,22 @@ class Worker:
         self.enquiries.tidy()
         states: Counter[str] = Counter()
         for found in raw.jobs:
-            seen = self._see(raw, found, lambda pods, ended: None)
-            seen = _asked(seen, self.enquiries.recall)
-            states[seen.job.status.state or "Pending"] += 1
-            if _needs_a_look(seen):
-                self.queue.add(Key("job", seen.job.name), urgent=False)
+            try:
+                states[self._glance(raw, found)] += 1
+            except Exception:  # a bug in the view of one job must not end the work on the others
+                self.metrics.errors.inc()
+                log.exception("a bug", extra={"job": found["metadata"]["name"]})
         self._count(states)
         self.metrics.resynced()
         return raw.ray
+
+    def _glance(self, raw: Raw, found: Object) -> str:
+        """Have a job looked at if it is not as it should be; gives its state."""
+        seen = self._see(raw, found, lambda pods, ended: None)
+        seen = _asked(seen, self.enquiries.recall)
+        if _needs_a_look(seen):
+            self.queue.add(Key("job", seen.job.name), urgent=False)
+        return seen.job.status.state or "Pending"
 
     def _look(self, key: Key) -> None:
         if key.kind == "peer":

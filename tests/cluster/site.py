@@ -23,23 +23,23 @@ from offsite_operator.operating import operate
 from offsite_operator.settings import Settings
 from offsite_testing.world import SETTINGS
 
-EVERYTHING = ["get", "list", "watch", "create", "patch", "delete"]
+EVERYTHING = ["get", "list", "watch", "create", "delete"]
 RULES = [
     {
         "apiGroups": ["offsite-tuning.dev"],
         "resources": ["offsitejobs", "offsitepeers"],
-        "verbs": ["get", "list", "watch", "patch", "delete"],
+        "verbs": ["get", "list", "watch", "delete"],
     },
     {
         "apiGroups": ["offsite-tuning.dev"],
         "resources": ["offsitejobs/status", "offsitepeers/status"],
-        "verbs": ["get", "patch", "update"],
+        "verbs": ["patch"],
     },
     {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": EVERYTHING},
     {"apiGroups": ["ray.io"], "resources": ["rayjobs"], "verbs": EVERYTHING},
     {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "create", "patch"]},
     {"apiGroups": [""], "resources": ["pods", "pods/log"], "verbs": ["get", "list", "watch"]},
-    {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch", "list"]},
+    {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "list"]},
 ]
 """What the operator may do. Deleting jobs is for ttlSecondsAfterFinished."""
 

@@ -169,6 +169,10 @@ class World:
         """Let everything be gone that is being deleted."""
         self.children = [child for child in self.children if not child.deleting]
 
+    def hang(self) -> None:
+        """Let it be known since when the newest child is being deleted: it has begun now."""
+        self.children[-1] = replace(self.newest, deleting=True, deleted=self.now)
+
     def wait(self, seconds: float) -> None:
         """Let time pass."""
         self.now += timedelta(seconds=seconds)

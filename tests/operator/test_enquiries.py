@@ -166,7 +166,8 @@ def test_a_resync_waits_for_no_exchange() -> None:
     peer = {"metadata": {"name": "lab", "uid": "u", **times}, "status": status}
     desk, keys = Answers(), WorkQueue[Key]()
     with api_server() as server:
-        server.items["offsitejobs"] = [job]
+        # one that no operator can make sense of ends not the work on the others
+        server.items["offsitejobs"] = [{"metadata": {"name": "broken", "uid": "b"}}, job]
         server.items["offsitepeers"] = [peer | {"spec": {"id": "lab", "public": "keys"}}]
         configuration = Configuration()
         configuration.host = server.url

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from offsite.sealing import Disclosure
 from offsite_operator.children import NewChild
+from offsite_operator.logs import Told
 from offsite_operator.observed import Found, NotYet, Phase, Refused, Rejection
 from offsite_operator.story import story
 from offsite_testing.world import DIGEST, DISTILL, PLUG_IN, SETTINGS, TUNE, World, spec_of
@@ -205,6 +206,13 @@ def test_what_cannot_be_heard_is_told_and_waited_on() -> None:
     assert job.status.state == "Pending"
     job.incoming = NotYet("none there")
     job.go()
+    assert job.message("Accepted") == "none there"
+
+
+def test_an_errand_whose_pod_failed_may_be_tried_again() -> None:
+    job = waiting()
+    job.becomes(Phase.FINISHING, told=Told(ended=True))
+    assert job.go().idle
     assert job.message("Accepted") == "none there"
 
 

@@ -1,5 +1,6 @@
 """What a log tells, and how it is read on."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -44,6 +45,24 @@ def test_progress_has_the_time_of_its_line() -> None:
 )
 def test_what_is_no_event(line: str) -> None:
     assert event_of(line) is None
+
+
+def metric(**said: object) -> str:
+    return "offsite-event " + json.dumps({"event": "metric", "name": "n", "setting": "s"} | said)
+
+
+def test_of_what_a_step_prints_no_more_is_kept_than_a_status_holds() -> None:
+    long = "x" * 9999
+    flood = [metric(name=f"{n}{long}", text=long, value=int("9" * 4000)) for n in range(500)]
+    found = told(*flood, metric(name=f"0{long}", value=1.5), metric(value=2))
+    assert len(found.metrics) == 100
+    assert all(len(text) <= 256 for key in found.metrics for text in key)
+    assert len(json.dumps(list(found.metrics.values()))) < 100_000
+    assert next(iter(found.metrics.values()))["value"] == 1.5
+    artifact = event_of("offsite-event " + json.dumps({"event": "artifact", "uri": long}))
+    assert artifact == {"event": "artifact", "uri": "x" * 1024}
+    nested = event_of('offsite-event {"event": "done", "a": [[]], "b": true, "c": null}')
+    assert nested == {"event": "done", "a": None, "b": True, "c": None}
 
 
 class Lines:
@@ -97,6 +116,39 @@ def test_what_is_no_line_of_a_log_is_passed_over(line: str) -> None:
     book = LogBook(log)  # type: ignore[arg-type]
     log.lines.append(line)
     assert book.told([pod("Running")], False) == Told()
+
+
+DONE = 'offsite-event {"event": "done"}'
+
+
+@pytest.mark.parametrize("mib", [3, 5, 15])
+def test_a_line_may_be_longer_than_a_piece(mib: int) -> None:
+    log = Lines()
+    book = LogBook(log)  # type: ignore[arg-type]
+    log.lines.append("2026-01-01T00:00:01.000000001Z " + "x" * (mib << 20))
+    log.lines.append(f"2026-01-01T00:00:01.000000002Z {DONE}")
+    assert book.told([pod("Succeeded")], True) == Told(last={"event": "done"}, ended=True)
+
+
+def test_a_second_may_have_more_lines_than_a_piece() -> None:
+    log = Lines()
+    book = LogBook(log)  # type: ignore[arg-type]
+    log.lines = [f"2026-01-01T00:00:01.{n:09}Z {'x' * (1 << 20)}" for n in range(10)]
+    log.lines.append(f"2026-01-01T00:00:01.000000010Z {DONE}")
+    assert book.told([pod("Succeeded")], True) == Told(last={"event": "done"}, ended=True)
+
+
+def test_what_was_not_read_to_its_end_is_not_taken_as_ended() -> None:
+    log = Lines()
+    book = LogBook(log)  # type: ignore[arg-type]
+    log.lines.append("2026-01-01T00:00:01.000000001Z " + "x" * (17 << 20))
+    log.lines.append(f"2026-01-01T00:00:02.000000001Z {DONE}")
+    assert book.told([pod("Running")], False) == Told()
+    for _ in range(2):
+        found = book.told([pod("Succeeded")], True)
+        assert found is not None
+        assert (found.ended, found.last) == (False, None)
+        assert "16 MiB" in found.unread
 
 
 def test_a_log_that_cannot_be_read_is_read_later() -> None:

@@ -12,7 +12,7 @@ from offsite.task import Task
 from offsite_operator.children import new_child
 from offsite_operator.names import child_name
 from offsite_operator.observed import Engine
-from offsite_operator.plan import Plan
+from offsite_operator.plan import Plan, plan_of
 from offsite_operator.rayjob import RAY_VERSION
 from offsite_operator.settings import Private
 from offsite_testing.world import (
@@ -22,6 +22,7 @@ from offsite_testing.world import (
     SETTINGS,
     TUNE,
     UID,
+    World,
     ready_peer,
     spec_of,
 )
@@ -321,3 +322,25 @@ def test_stores_are_told_as_the_cli_reads_them() -> None:
         "OFFSITE_PRIVATE_CA",
         "OFFSITE_PASSPHRASE_FILE",
     }
+
+
+@pytest.mark.parametrize(("step", "engine"), STEPS[:4])
+def test_a_step_ends_although_no_operator_looks(step: Any, engine: Engine) -> None:
+    assert "activeDeadlineSeconds" not in new_child(plan(step, engine)).child["spec"]
+    described = plan(step, engine, seconds=160)
+    assert new_child(described).child["spec"]["activeDeadlineSeconds"] == 160
+
+
+@pytest.mark.parametrize(("deadline", "left"), [(None, None), (100, 160)])
+def test_a_first_step_has_all_of_a_deadline(deadline: int | None, left: int | None) -> None:
+    world = World(spec_of(TUNE, activeDeadlineSeconds=deadline))
+    assert plan_of(world.seen, "Work", 1).seconds == left
+
+
+def test_a_later_step_has_less_left() -> None:
+    world = World(spec_of(TUNE, activeDeadlineSeconds=100))
+    world.go()
+    world.wait(40.5)
+    assert plan_of(world.seen, "Work", 1).seconds == 120
+    world.wait(600)
+    assert plan_of(world.seen, "Work", 1).seconds == 60

@@ -223,6 +223,16 @@ def test_progress_and_figures_are_told() -> None:
     assert [(m.name, m.value, m.text) for m in world.status.metrics] == [("perplexity", "9.5", "t")]
 
 
+def test_figures_of_many_attempts_have_an_end() -> None:
+    world = through(tune(), to="Work")
+    for attempt in range(3):
+        keys = [(f"{attempt}-{number}", "s") for number in range(100)]
+        metrics = {key: {"name": key[0], "setting": key[1], "value": 1} for key in keys}
+        world.becomes(Phase.RUNNING, told=Told(metrics=metrics))
+        world.go()
+        assert len(world.status.metrics) == 100
+
+
 def test_nonsense_in_a_log_is_passed_over() -> None:
     world = through(tune(), to="Work")
     told = Told({"event": "progress", "percent": "all"}, START, {}, {"event": "artifact"})
@@ -399,6 +409,42 @@ def test_a_suspension_is_no_attempt_and_its_time_does_not_count(to: str) -> None
     assert world.newest.name == name
     assert (world.status.attempts, world.status.start_time) == (1, world.now)
     assert world.reason("Suspended") == "NotSuspended"
+
+
+def test_a_child_that_is_not_gone_in_time_is_told_and_is_no_attempt() -> None:
+    world = through(tune(), to="Work")
+    world.becomes(Phase.RUNNING)
+    world.go()
+    name = world.newest.name
+    world.change(suspend=True)
+    world.go()
+    world.hang()
+    world.change(suspend=False)
+    world.wait(20)
+    assert world.go().again == 40
+    assert world.status.state == "Suspended"
+    world.wait(40)
+    assert world.go().again == 15
+    assert (world.status.state, world.reason("Running")) == ("Pending", "WaitingForPod")
+    assert world.message("Running") == f"{name} is being deleted"
+    assert f"{name} is being deleted" in world.message("Suspended")
+    world.sweep()
+    world.go()
+    assert (world.newest.name, world.status.attempts) == (name, 1)
+    assert world.reason("Suspended") == "NotSuspended"
+
+
+def test_a_child_that_somebody_deletes_and_that_is_not_gone_in_time_is_told() -> None:
+    world = through(tune(), to="Work")
+    world.becomes(Phase.RUNNING)
+    world.go()
+    world.hang()
+    world.wait(60)
+    world.go()
+    assert world.message("Running") == f"{world.newest.name} is being deleted"
+    world.sweep()
+    world.go()
+    assert world.reason("Running") == "BackOff"
 
 
 def test_a_suspended_job_begins_nothing() -> None:

@@ -15,7 +15,7 @@ from offsite_operator.jsonlogs import log_as_json
 from offsite_operator.metrics import Metrics
 from offsite_operator.serving import serve
 from offsite_operator.settings import Private, read_settings
-from offsite_operator.story import story
+from offsite_operator.story import Chapter, story
 from offsite_operator.workqueue import WorkQueue
 from offsite_testing.world import SETTINGS, START, TUNE, World, spec_of
 
@@ -73,6 +73,22 @@ def test_events_tell_what_is_new_and_only_once() -> None:
     names = {chapter.name("job", "uid") for chapter in told}
     assert len(names) == 2
     assert names == {chapter.name("job", "uid") for chapter in story(before, world.status)}
+
+
+def test_what_happens_again_is_told_again() -> None:
+    world, told = World(spec_of(TUNE)), list[Chapter]()
+    world.go()
+    for suspend in (True, False, True):
+        before = world.status
+        world.change(suspend=suspend)
+        world.go()
+        told += [each for each in story(before, world.status) if each.reason == "Suspended"]
+        world.sweep()
+        world.go()
+        world.wait(60)
+    first, second = told
+    assert first.message == second.message
+    assert first.name("job", "uid") != second.name("job", "uid")
 
 
 def test_a_condition_keeps_its_time_while_it_holds() -> None:

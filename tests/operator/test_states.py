@@ -78,6 +78,12 @@ def job(*conditions: str, suspend: bool = False, truth: str = "True") -> dict[st
         ({}, [], Phase.PENDING),
         (job(), ["Pending"], Phase.PENDING),
         (job(), ["Running"], Phase.RUNNING),
+        (job(), ["Succeeded"], Phase.FINISHING),  # its pod has ended, and it has not seen that
+        (job(), ["Failed"], Phase.FINISHING),
+        (job(), ["Failed", "Pending"], Phase.PENDING),  # an errand is tried again
+        (job(), ["Failed", "Running"], Phase.RUNNING),
+        (job("Complete"), ["Failed", "Succeeded"], Phase.SUCCEEDED),
+        (job(suspend=True), ["Failed"], Phase.QUEUED),
         (job(suspend=True), [], Phase.QUEUED),
         (job("Suspended"), [], Phase.QUEUED),
         (job("Suspended", truth="False"), ["Running"], Phase.RUNNING),

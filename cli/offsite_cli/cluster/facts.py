@@ -59,7 +59,8 @@ def settled(job: Resource) -> bool:
     """Tell whether the job has ended, and its status is about the spec that stands there now."""
     status, spec = status_of(job), job["spec"]
     current = status.get("observedGeneration", 0) >= job["metadata"].get("generation", 0)
-    heeded = status.get("retries", 0) >= spec.get("retries", 0)
+    # a retry of what is cancelled waits until it is no longer
+    heeded = spec.get("cancel", False) or status.get("retries", 0) >= spec.get("retries", 0)
     return state_of(job) in FINAL and current and heeded
 
 

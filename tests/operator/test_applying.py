@@ -1,0 +1,39 @@
+"""What of a decision is done although the API server refuses a part of it."""
+
+from typing import Any
+
+import pytest
+
+from offsite_operator.api import ApiError
+from offsite_operator.applying import carry_out
+from offsite_operator.observed import Phase
+from offsite_testing.world import DISTILL, World, spec_of
+
+
+class Refusing:
+    """An API server that takes no status, and remembers what it was asked to delete."""
+
+    namespace = "hospital"
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+        self.deleted: list[str] = []
+
+    def apply(self, resource: object, body: object, part: str) -> Any:
+        raise ApiError(self.code, "no")
+
+    def delete(self, resource: object, name: str, uid: str) -> None:
+        self.deleted.append(name)
+
+
+@pytest.mark.parametrize(("code", "stops"), [(413, True), (500, True), (422, True), (409, False)])
+def test_what_is_to_stop_stops_although_its_status_is_refused(code: int, stops: bool) -> None:
+    world = World(spec_of(DISTILL), incoming=None)
+    world.go()
+    world.becomes(Phase.RUNNING)
+    world.go()
+    world.change(cancel=True)
+    api = Refusing(code)
+    with pytest.raises(ApiError):
+        carry_out(api, world.seen, world.decide())  # type: ignore[arg-type]
+    assert api.deleted == ([world.newest.name] if stops else [])
