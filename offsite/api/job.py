@@ -70,10 +70,10 @@ class JobSpec(Section):
         ge=0,
         le=1000,
         json_schema_extra={
-            RULES: [cel("self >= oldSelf", "retries may only grow: each is one more attempt")]
+            RULES: [cel("self >= oldSelf", "retries may only grow: each is one more round")]
         },
     )
-    """May only grow: one more attempt of a job that has ended without success."""
+    """May only grow: one more round of a job that has ended without success."""
     backoff_limit: int = Field(2, ge=0, le=100)
     """How often a failed attempt is repeated by itself."""
     active_deadline_seconds: int | None = Field(None, ge=1, le=2**31 - 1)

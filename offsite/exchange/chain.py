@@ -81,8 +81,8 @@ class Witness:
             BundleError: it was changed.
         """
         shelf, sequence = self._find(digest)
-        envelope, newest = shelf.read(sequence, digest), max(shelf.envelopes)
-        if newest > sequence:
+        envelope, newest = shelf.read(sequence, digest), next(shelf.signed_from(sequence + 1), None)
+        if newest is not None:
             monitor.log(f"sequence {newest} took the place of it, so its shards are not looked at")
             return envelope
         tracker = monitor.track("verify", max(1, len(envelope.header.shards)))

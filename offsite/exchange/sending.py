@@ -124,8 +124,7 @@ def _free(mailbox: Mailbox, shelf: Shelf, peer: str, name: str, sequence: int, j
 
     In the first a receiver would take either. The second is so when the books were lost.
     """
-    later = (n for n in shelf.newest_first if n >= sequence and any(shelf.readable(n)))
-    spent = next(later, sequence - 1)
+    spent = next(shelf.signed_from(sequence), sequence - 1)
     while spent + 1 in shelf.envelopes:
         spent += 1
     return mailbox.books.allot(peer, name, job, spent) if spent >= sequence else sequence

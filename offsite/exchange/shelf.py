@@ -85,8 +85,15 @@ class Shelf:
             return None
         envelope = self._checked(content, self.notice_key)
         told = envelope.header.created
-        newest = (each for n in self.newest_first[:1] for each in self.readable(n))
+        newest = next(filter(None, (list(self.readable(n)) for n in self.newest_first)), [])
         return None if any(each.header.created >= told for each in newest) else envelope
+
+    def signed_from(self, least: int) -> Iterator[int]:
+        """The sequences, from one on, in which an envelope is the sender's; newest first.
+
+        A name in a listing is the store's word alone.
+        """
+        return (n for n in self.newest_first if n >= least and any(self.readable(n)))
 
     def readable(self, sequence: int) -> Iterator[Envelope]:
         """Read the envelopes of a sequence; what is not the sender's is passed over."""

@@ -62,5 +62,7 @@ class Peers:
         Raises:
             InputError: there is no such peer.
         """
-        self.get(alias)
+        if not self._path(alias).is_file():
+            self.get(alias)  # says so
+        # whatever is in it: what cannot be read is removed so
         self._path(alias).unlink()

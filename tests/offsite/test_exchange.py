@@ -745,6 +745,21 @@ def test_verify_finds_a_changed_shard(world: World) -> None:
         world.witness().verify(sent.digest, silent())
 
 
+def test_a_name_that_the_store_made_up_hides_no_changed_shard(world: World) -> None:
+    folder = world.bundle()
+    first = world.send(folder)
+    flip(world.shards()[2])
+    junk = world.place / "2" / f"envelope-{'0' * 64}"
+    junk.parent.mkdir()
+    for content in (b"", b"{}", envelope_of(world).read_bytes()):
+        junk.write_bytes(content)
+        with pytest.raises(BundleError, match="not the shard that the envelope names"):
+            world.witness().verify(first.digest, silent())
+        junk.unlink()
+    world.send(folder, "job-2")
+    world.witness().verify(first.digest, silent())
+
+
 def test_a_bundle_whose_manifest_lies_about_its_sender_is_refused(
     world: World, tmp_path: Path
 ) -> None:

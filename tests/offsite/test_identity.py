@@ -1,7 +1,7 @@
 """Identities: rings, their files, and which public file may follow a pinned one."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -189,6 +189,30 @@ def test_peers_are_pinned_until_they_are_removed(tmp_path: Path) -> None:
     }
     peers.remove("lab")
     peers.add(public_file(LAB), "lab.pub")
+
+
+def test_a_pinned_file_that_is_damaged_can_be_removed(tmp_path: Path) -> None:
+    peers = Peers(tmp_path)
+    peers.add(public_file(LAB), "lab.pub")
+    (tmp_path / "lab.json").write_bytes(b"{")
+    peers.remove("lab")
+    assert peers.all() == {}
+    with pytest.raises(InputError, match="are not pinned"):
+        peers.remove("lab")
+
+
+@pytest.mark.parametrize("year", [1, 999, 1999, 9000, 9999])
+@pytest.mark.parametrize("field", ["not_before", "not_after", "revoked_at"])
+def test_a_key_of_no_year_of_ours_is_refused_although_its_owner_signed_it(
+    tmp_path: Path, field: str, year: int
+) -> None:
+    at = datetime(year, 6, 1, tzinfo=UTC)
+    entries = tuple(each.model_copy(update={field: at}) for each in LAB.entries)
+    ring = LAB.model_copy(update={"entries": entries})
+    signers = ring.model_copy(update={"entries": (*entries, *LAB.entries)})
+    with pytest.raises(InputError, match=r"lab\.pub is not a public file of"):
+        Peers(tmp_path).add(public_file(signers), "lab.pub")
+    assert list(tmp_path.iterdir()) == []
 
 
 def broken(**over: object) -> bytes:

@@ -112,6 +112,10 @@ def test_what_is_sent_takes_its_place(root: Path) -> None:
     shutil.copyfile(root / "kept", root / "exchange" / PLACE)
     assert found(root) is None
     assert mailbox(root, LAB).incoming(HOSPITAL, Reference("answer")).header.kind == "adapter"
+    junk = PLACE.replace("notice", f"9/envelope-{'0' * 64}")
+    FolderStore(root / "exchange").put(junk, b"{}")
+    assert found(root) is None, "a name that the store made up brings it back"
+    FolderStore(root / "exchange").delete([junk])
     withdraw(mailbox(root, HOSPITAL), LAB, "answer")
     assert not (root / "exchange" / PLACE).exists()
 
