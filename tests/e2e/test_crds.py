@@ -135,7 +135,7 @@ def test_four_fields_may_be_changed(space: Namespace, new_job: Callable[..., str
     change(space, job, back)
     spec = space.get("offsitejob", job)["spec"]
     assert {name: spec.get(name) for name in back} == back
-    with pytest.raises(RuntimeError, match="retries may only grow: each is one more attempt"):
+    with pytest.raises(RuntimeError, match="retries may only grow: each is one more round"):
         change(space, job, {"retries": 2})
 
 
