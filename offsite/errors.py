@@ -30,6 +30,16 @@ class OffsiteError(Exception):
     retryable: ClassVar[bool] = True
     """Whether the same command may succeed when it is run again."""
 
+    def __str__(self) -> str:
+        """Give the message; what in it would change what a terminal shows is escaped.
+
+        It may quote what a peer wrote.
+        """
+        return "".join(
+            each if each.isprintable() or each in "\n\t" else ascii(each)[1:-1]
+            for each in super().__str__()
+        )
+
 
 class InterruptedStage(OffsiteError):
     """A signal stopped the stage; it goes on from its checkpoint when run again."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from offsite.bundle import MANIFEST, Manifest, read_manifest
-from offsite.errors import InputError
+from offsite.errors import InputError, StorageError
 from offsite.events import Monitor
 from offsite.exchange.journal import Journal
 from offsite.exchange.mailbox import Mailbox, Sent
@@ -82,6 +82,7 @@ def push(
         shards = _send(mailbox.store, place, journal, arrived, pieces, monitor)
         full = header.model_copy(update={"bundle": journal.start.bundle, "shards": tuple(shards)})
         envelope = write_envelope(full, journal.key, mailbox.ring, [peer])
+        _check_there(mailbox.store, place, shards)
         approve(envelope.digest)
         # one that is noted and not there may be on its way, from an attempt that is alive
         sent = _publish(mailbox, peer, envelope, noted if mailbox.alone else ())
@@ -192,6 +193,20 @@ def _send(
         tracker.advance()
         monitor.check()
     return [done[piece.file, piece.number] for piece in pieces]
+
+
+def _check_there(store: ObjectStore, prefix: str, shards: Sequence[Shard]) -> None:
+    """Check that the store shows what it took, before anything says that it is there.
+
+    Raises:
+        StorageError: it does not.
+    """
+    there = store.sizes(prefix)
+    if missing := [shard for shard in shards if there.get(prefix + shard.sha256) != shard.size]:
+        raise StorageError(
+            f"{store.uri(prefix)} lacks {len(missing)} of the {len(shards)} shards that it took; "
+            "run this again, and if that does not help, have the store looked at"
+        )
 
 
 def _seal_and_put(store: ObjectStore, prefix: str, journal: Journal, piece: Piece) -> Shard:

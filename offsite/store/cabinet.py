@@ -116,7 +116,10 @@ class FolderCabinet:
 
     def remove(self, name: str) -> None:
         """See `Cabinet.remove`."""
-        shutil.rmtree(self.root / name, ignore_errors=True)
+        path = self.root / name
+        if path.is_file():  # as earlier versions kept a journal
+            path.unlink(missing_ok=True)
+        shutil.rmtree(path, ignore_errors=True)
 
     def idle(self, name: str, since: datetime) -> list[str]:
         """See `Cabinet.idle`."""

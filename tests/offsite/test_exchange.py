@@ -215,6 +215,38 @@ def test_a_push_that_was_cut_off_leaves_nothing_but_what_its_envelope_names(
     world.take(tmp_path / "out")
 
 
+class Losing(FolderStore):
+    """A store that takes what it does not keep, for a while."""
+
+    def put(self, key: str, content: bytes) -> None:
+        if self.__dict__.setdefault("left", 3) > 0:
+            self.__dict__["left"] -= 1
+            super().put(key, content)
+
+
+def test_nothing_is_said_to_be_there_that_the_store_does_not_show(
+    world: World, tmp_path: Path
+) -> None:
+    folder, told = world.bundle(), list[str]()
+    mailbox = replace(world.mailbox(HOSPITAL), store=Losing(world.root / "exchange"))
+    with pytest.raises(StorageError, match=f"lacks {SHARDS - 3} of the {SHARDS} shards"):
+        push(mailbox, outgoing(folder, "job-1"), silent(), told.append)
+    assert (told, list(world.place.rglob("envelope-*"))) == ([], [])
+    again = failing(world.mailbox(HOSPITAL), 99)
+    push(again, outgoing(folder, "job-1"), silent())
+    assert 99 - again.store.__dict__["left"] == SHARDS - 3 + 1, "what is there was sent again"
+    world.take(tmp_path / "out")
+
+
+def test_a_journal_of_an_earlier_version_is_put_aside(world: World, tmp_path: Path) -> None:
+    folder, journal = cut_off(world, tmp_path)
+    shutil.rmtree(journal)
+    journal.write_bytes(b"{}\n")
+    world.send(folder)
+    assert not journal.exists()
+    world.take(tmp_path / "out")
+
+
 def cut_off(world: World, tmp_path: Path, puts: int = 4) -> tuple[Path, Path]:
     """Cut a push off; gives the bundle, and the folder of its journal."""
     folder = world.bundle()

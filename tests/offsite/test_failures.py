@@ -1,11 +1,13 @@
 """What is told of a stage that failed, and whether trying again may help."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
-from offsite.errors import InputError, StorageError
+from offsite.bundle import MANIFEST, read_manifest
+from offsite.errors import BundleError, InputError, StorageError
 from offsite.events import failure
 from offsite.stages import work
 from offsite_testing.parties import EMULATOR, distill, lay_out
@@ -28,6 +30,18 @@ def test_a_retry_may_mend_what_is_outside_of_the_code(error: Exception, again: b
     told = failure(error)
     assert (told["event"], told["reason"]) == ("failed", type(error).__name__)
     assert told["retryable"] is again
+
+
+def test_what_a_peer_wrote_changes_nothing_that_a_terminal_shows(tmp_path: Path) -> None:
+    known = dict.fromkeys(("name", "madeBy", "madeFor", "architecture", "dtype"), "lab")
+    (tmp_path / MANIFEST).write_text(json.dumps({**known, "\x1b[2J\u202eoffsite: pinned": 1}))
+    with pytest.raises(BundleError) as raised:
+        read_manifest(tmp_path)
+    said = str(raised.value)
+    assert said.replace("\n", "").isprintable()
+    assert r"\x1b[2J\u202eoffsite: pinned" in said
+    assert failure(raised.value)["message"] == said
+    assert str(InputError("größer\n\tals 1")) == "größer\n\tals 1"
 
 
 @pytest.mark.parametrize("kind", [torch.OutOfMemoryError, MemoryError])
