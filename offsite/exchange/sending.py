@@ -117,7 +117,12 @@ def withdraw(mailbox: Mailbox, peer: str, name: str) -> Sent:
             created=now(),
             shards=(),
         )
-        return _publish(mailbox, ring, write_envelope(header, None, mailbox.ring, []))
+        sent = _publish(mailbox, ring, write_envelope(header, None, mailbox.ring, []))
+        # the tombstone's own sequence, and later ones: of pushes that the books have lost
+        mailbox.store.delete(
+            f"{shelf.prefix}{n}/{each}" for n, s in shelf.shards.items() for each in s
+        )
+        return sent
 
 
 def _free(mailbox: Mailbox, shelf: Shelf, peer: str, name: str, sequence: int, job: str) -> int:

@@ -35,8 +35,9 @@ class PinnedBooks:
         """
         if self.sequence is None or spent >= self.sequence:
             raise InputError(
-                f"sequence {self.sequence} of {name} for {peer} is taken in the exchange: the "
-                "OffsitePeer's status was lost; restore it, or submit the job under another name"
+                f"sequence {self.sequence} of {name} for {peer} is taken in the exchange, and what "
+                "lies there is not whole, or not this job's: shards were lost there, or the "
+                "OffsitePeer's status was; restore it, or submit the job under another name"
             )
         return self.sequence
 

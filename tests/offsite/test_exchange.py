@@ -561,15 +561,17 @@ def test_what_was_taken_back_is_gone(world: World, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("before", [0, 1], ids=["nothing", "a bundle"])
+@pytest.mark.parametrize("lost", [["journals"], ["journals", "books"]], ids=" and ".join)
 def test_what_a_push_left_whose_journal_was_lost_is_taken_back(
-    world: World, tmp_path: Path, before: int
+    world: World, tmp_path: Path, before: int, lost: list[str]
 ) -> None:
     folder = world.bundle()
     for number in range(before):
         world.send(folder, f"earlier-{number}")
     with pytest.raises(StorageError):
         push(failing(world.mailbox(HOSPITAL), 4), outgoing(folder, "job-1"), silent())
-    shutil.rmtree(tmp_path / HOSPITAL / "home/journals")
+    for folder_of in lost:
+        shutil.rmtree(tmp_path / HOSPITAL / "home" / folder_of)
     assert len(world.shards(before + 1)) == 4
     withdraw(world.mailbox(HOSPITAL), LAB, "answer")
     assert not [path for path in world.place.rglob("*") if len(path.name) == 64]
