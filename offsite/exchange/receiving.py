@@ -11,7 +11,7 @@ from offsite.events import Monitor
 from offsite.exchange.digests import Digests
 from offsite.exchange.landing import Landing, landing
 from offsite.exchange.mailbox import Mailbox
-from offsite.exchange.sending import files_of
+from offsite.exchange.pieces import files_of
 from offsite.exchange.shelf import prefix_of
 from offsite.exchange.workers import in_workers
 from offsite.sealing import SHARD_SIZE, Envelope, Shard, open_shard

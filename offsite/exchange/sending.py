@@ -8,17 +8,18 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from offsite.bundle import MANIFEST, Manifest, read_manifest
+from offsite.bundle import Manifest, read_manifest
 from offsite.errors import InputError, StorageError
 from offsite.events import Monitor
 from offsite.exchange.journal import Journal
 from offsite.exchange.mailbox import Mailbox, Sent
+from offsite.exchange.pieces import Piece, pieces_of
 from offsite.exchange.shelf import Shelf, key_of
 from offsite.exchange.workers import in_workers
 from offsite.sealing import SHARD_SIZE, Envelope, Header, PublicRing, Shard, write_envelope
 from offsite.sealing.envelope import Grant
 from offsite.sealing.parts import digest_of, now
-from offsite.sealing.shards import place_of, seal_shard, shard_count
+from offsite.sealing.shards import place_of, seal_shard
 from offsite.store import ObjectStore, locked
 
 
@@ -33,17 +34,6 @@ class Outgoing:
     parent: str | None = None
     """The envelope that it answers."""
     grant: Grant = field(default_factory=Grant)
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A shard to be."""
-
-    path: Path
-    file: int
-    number: int
-    count: int
-    size: int
 
 
 def push(
@@ -71,14 +61,15 @@ def push(
         sequence = mailbox.books.allot(peer.id, manifest.name, outgoing.job)
         for envelope in shelf.readable(sequence):
             if envelope.header.job == outgoing.job and shelf.is_whole(envelope, peer):
-                return _sent(shelf, envelope)
+                mailbox.journals.remove(name)
+                return _tidied(mailbox, peer, envelope)
         sequence = _free(mailbox, shelf, peer.id, manifest.name, sequence, outgoing.job)
         header = _header(mailbox, peer, outgoing, manifest, sequence)
         place, there = f"{shelf.prefix}{sequence}/", shelf.shards.get(sequence, {})
         uri = mailbox.store.uri(place)
         journal, noted = Journal.resume(mailbox.journals, name, mailbox.ring, uri, digest)
         arrived = [shard for shard in noted if there.get(shard.sha256) == shard.size]
-        pieces = _pieces(outgoing.folder, manifest)
+        pieces = pieces_of(outgoing.folder, manifest)
         shards = _send(mailbox.store, place, journal, arrived, pieces, monitor)
         full = header.model_copy(update={"bundle": journal.start.bundle, "shards": tuple(shards)})
         envelope = write_envelope(full, journal.key, mailbox.ring, [peer])
@@ -163,24 +154,6 @@ def _header(
     )
 
 
-def files_of(manifest: Manifest) -> list[str]:
-    """Number the files of a bundle: the manifest is 0, the others follow by name."""
-    return [MANIFEST, *sorted(manifest.files)]
-
-
-def _pieces(folder: Path, manifest: Manifest) -> list[Piece]:
-    pieces: list[Piece] = []
-    for number, name in enumerate(files_of(manifest)):
-        path = folder / name
-        left = path.stat().st_size
-        count = shard_count(left)
-        for i in range(count):
-            size = min(SHARD_SIZE, left)
-            pieces.append(Piece(path, number, i, count, size))
-            left -= size
-    return pieces
-
-
 def _send(
     store: ObjectStore,
     prefix: str,
@@ -234,14 +207,20 @@ def _seal_and_put(store: ObjectStore, prefix: str, journal: Journal, piece: Piec
 def _publish(
     mailbox: Mailbox, peer: PublicRing, envelope: Envelope, noted: Iterable[Shard] = ()
 ) -> Sent:
-    """Put the envelope, and delete what it takes the place of: older shards, and a notice.
+    """Put the envelope, and tidy up; `noted` as there."""
+    mailbox.store.put(key_of(envelope), envelope.content)
+    return _tidied(mailbox, peer, envelope, noted)
+
+
+def _tidied(
+    mailbox: Mailbox, peer: PublicRing, envelope: Envelope, noted: Iterable[Shard] = ()
+) -> Sent:
+    """Delete what an envelope that is there takes the place of: older shards, and a notice.
 
     Args:
         noted: what earlier attempts of ours may have sent in this sequence.
     """
-    header = envelope.header
-    mailbox.store.put(key_of(envelope), envelope.content)
-    shelf = mailbox.outgoing(peer, header.name)
+    header, shelf = envelope.header, mailbox.outgoing(peer, envelope.header.name)
     # of this sequence only what is ours: another attempt of this job may publish in it, too
     strays = {shard.sha256 for shard in noted} - {shard.sha256 for shard in header.shards}
     old = [

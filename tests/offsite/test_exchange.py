@@ -57,7 +57,8 @@ SECRET = b"the patient's name is "
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut files into shards of a thousand bytes."""
-    for module in ("sealing.shards", "exchange.sending", "exchange.receiving", "exchange.digests"):
+    places = ("sending", "pieces", "receiving", "digests")
+    for module in ("sealing.shards", *(f"exchange.{place}" for place in places)):
         monkeypatch.setattr(f"offsite.{module}.SHARD_SIZE", SMALL)
 
 
@@ -236,6 +237,26 @@ def test_nothing_is_said_to_be_there_that_the_store_does_not_show(
     push(again, outgoing(folder, "job-1"), silent())
     assert 99 - again.store.__dict__["left"] == SHARDS - 3 + 1, "what is there was sent again"
     world.take(tmp_path / "out")
+
+
+def test_a_push_that_was_cut_off_when_all_was_there_tidies_up(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, journals = world.bundle(), tmp_path / HOSPITAL / "home/journals"
+    world.send(folder)
+
+    def cut(*_: object) -> None:
+        raise StorageError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderStore, "delete", cut)
+        with pytest.raises(StorageError):
+            push(world.mailbox(HOSPITAL), outgoing(folder, "job-2"), silent())
+    assert world.shards(1)
+    assert list(journals.glob("*.push"))
+    assert world.send(folder, "job-2").sequence == 2
+    assert world.shards(1) == []
+    assert not list(journals.iterdir())
 
 
 def test_a_journal_of_an_earlier_version_is_put_aside(world: World, tmp_path: Path) -> None:
