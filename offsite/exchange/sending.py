@@ -219,8 +219,16 @@ def _tidied(
 
     Args:
         noted: what earlier attempts of ours may have sent in this sequence.
+
+    Raises:
+        StorageError: the store does not show it.
     """
     header, shelf = envelope.header, mailbox.outgoing(peer, envelope.header.name)
+    if envelope.digest not in shelf.envelopes.get(header.sequence, ()):
+        raise StorageError(
+            f"{shelf.store.uri(key_of(envelope))} is not there, though the store took it; run this "
+            "again, and if that does not help, have the store looked at"
+        )
     # of this sequence only what is ours: another attempt of this job may publish in it, too
     strays = {shard.sha256 for shard in noted} - {shard.sha256 for shard in header.shards}
     old = [

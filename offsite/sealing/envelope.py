@@ -26,7 +26,7 @@ from offsite.sealing.primitives import Keyset, TinkError, decrypt, encrypt, is_s
 
 LARGEST_ENVELOPE = 4 << 20
 MOST_SHARDS = 20_000
-"""1.2 TB of a bundle. What an envelope may hold a hostile peer may fill memory with."""
+"""1.34 TB of a bundle. What an envelope may hold a hostile peer may fill memory with."""
 _DOMAIN = b"offsite envelope 1\n"
 _Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 

@@ -26,9 +26,12 @@ class Part(BaseModel):
         return self.model_dump(mode="json", by_alias=True)
 
 
+_FIRST, _LAST = datetime(2000, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+
+
 def _whole_second(value: datetime) -> datetime:
     # with room for sums on both sides, and four digits on the wire
-    if not 2000 <= value.year < 9000:
+    if not _FIRST <= value < _LAST:
         raise ValueError("is not of the years 2000 to 8999")
     return value.astimezone(UTC).replace(microsecond=0)
 

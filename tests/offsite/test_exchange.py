@@ -239,6 +239,27 @@ def test_nothing_is_said_to_be_there_that_the_store_does_not_show(
     world.take(tmp_path / "out")
 
 
+class Forgetting(FolderStore):
+    """A store that takes envelopes, and keeps none."""
+
+    def put(self, key: str, content: bytes) -> None:
+        if "/envelope-" not in key:
+            super().put(key, content)
+
+
+def test_an_envelope_that_the_store_does_not_show_takes_no_place(
+    world: World, tmp_path: Path
+) -> None:
+    folder = world.bundle()
+    world.send(folder)
+    mailbox = replace(world.mailbox(HOSPITAL), store=Forgetting(world.root / "exchange"))
+    with pytest.raises(StorageError, match="is not there, though the store took it"):
+        push(mailbox, outgoing(folder, "job-2"), silent())
+    with pytest.raises(StorageError, match="is not there, though the store took it"):
+        withdraw(mailbox, LAB, "answer")
+    world.take(tmp_path / "out")
+
+
 def test_a_push_that_was_cut_off_when_all_was_there_tidies_up(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from offsite.errors import BundleError, InputError
 from offsite.sealing import PublicRing, Ring, identity, load_ring, save_ring
@@ -213,6 +214,14 @@ def test_a_key_of_no_year_of_ours_is_refused_although_its_owner_signed_it(
     with pytest.raises(InputError, match=r"lab\.pub is not a public file of"):
         Peers(tmp_path).add(public_file(signers), "lab.pub")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("at", ["8999-12-31T23:59:59-01:00", "2000-01-01T00:00:00+01:00"])
+def test_a_time_counts_as_it_is_in_utc(at: str) -> None:
+    with pytest.raises(ValidationError, match="is not of the years 2000 to 8999"):
+        Entry.model_validate_json(
+            json.dumps({**LAB.entries[0].wire(), "notBefore": at}), strict=False
+        )
 
 
 def broken(**over: object) -> bytes:
