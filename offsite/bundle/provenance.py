@@ -15,11 +15,11 @@ from offsite.bundle.manifest import FileEntry, FileName, entries_of
 from offsite.errors import BundleError
 from offsite.sealing import PublicRing, Ring
 from offsite.sealing.parts import (
-    Base64,
     Digest,
     Instant,
     Name,
     Part,
+    Signed,
     bytes_of,
     canonical,
     now,
@@ -44,23 +44,15 @@ class Origin(Part):
     """The scale that it was plugged in with."""
 
 
-class Provenance(Part):
+class Provenance(Signed):
     """The content of `provenance.json`."""
 
+    domain = _DOMAIN
     format: Literal[1] = 1  # noqa: V107 - checked by its type
     made_by: Name
     created: Instant
     origin: Origin
     files: dict[FileName, FileEntry] = Field(max_length=10_000)
-    signed_by: str = Field(max_length=64)
-    signature: Base64
-
-    @property
-    def signed(self) -> bytes:
-        """What the signature covers: everything else."""
-        wire = self.wire()
-        del wire["signature"]
-        return _DOMAIN + canonical(wire)
 
     @property
     def size(self) -> int:

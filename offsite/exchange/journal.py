@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 
 from offsite.errors import BundleError
 from offsite.sealing import Ring, Shard, new_bundle_key
-from offsite.sealing.parts import Base64, Digest, Part, bytes_of, canonical, now, text_of
+from offsite.sealing.parts import Base64, Digest, Signed, bytes_of, canonical, now, text_of
 from offsite.sealing.primitives import (
     Keyset,
     TinkError,
@@ -27,23 +27,15 @@ from offsite.store.cabinet import Cabinet
 _DOMAIN = b"offsite journal 2\n"
 
 
-class Start(Part):
+class Start(Signed):
     """What a journal begins with."""
 
+    domain = _DOMAIN
     bundle: str = Field(pattern=r"^[0-9a-f]{32}$")
     manifest: Digest
     place: str
     to: str
     key: Base64
-    signed_by: str
-    signature: Base64
-
-    @property
-    def signed(self) -> bytes:
-        """What the signature covers: everything else."""
-        wire = self.wire()
-        del wire["signature"]
-        return _DOMAIN + canonical(wire)
 
 
 @dataclass(frozen=True)

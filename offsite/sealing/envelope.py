@@ -17,6 +17,7 @@ from offsite.sealing.parts import (
     Instant,
     Name,
     Part,
+    Signed,
     bytes_of,
     canonical,
     digest_of,
@@ -86,13 +87,12 @@ class WrappedKey(Part):
     ciphertext: Base64
 
 
-class Envelope(Part):
+class Envelope(Signed):
     """Header, wrapped keys, and the sender's signature over both."""
 
+    domain = _DOMAIN
     header: Header
     keys: tuple[WrappedKey, ...] = Field(max_length=4)
-    signed_by: str = Field(max_length=64)
-    signature: Base64
 
     @property
     def content(self) -> bytes:
@@ -103,13 +103,6 @@ class Envelope(Part):
     def digest(self) -> str:
         """What `@sha256:` means in a job."""
         return digest_of(self.content)
-
-    @property
-    def signed(self) -> bytes:
-        """What the signature covers: everything else."""
-        wire = self.wire()
-        del wire["signature"]
-        return _DOMAIN + canonical(wire)
 
     def bundle_key(self, ring: Ring) -> Keyset:
         """Unwrap the key of the shards, as the recipient or as the sender.

@@ -5,7 +5,7 @@ import binascii
 import hashlib
 import json
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
 from pydantic.alias_generators import to_camel
@@ -81,3 +81,19 @@ def canonical(value: Any) -> bytes:
 def digest_of(content: bytes) -> str:
     """Name bytes by their SHA-256, as `sha256:<hex>`."""
     return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+class Signed(Part):
+    """A part that its party signed."""
+
+    domain: ClassVar[bytes]
+    """What keeps the signature of one kind from being one of another."""
+    signed_by: str = Field(max_length=64)
+    signature: Base64
+
+    @property
+    def signed(self) -> bytes:
+        """What the signature covers: everything else."""
+        wire = self.wire()
+        del wire["signature"]
+        return self.domain + canonical(wire)

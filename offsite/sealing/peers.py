@@ -18,18 +18,22 @@ class Peers:
     def _path(self, alias: str) -> Path:
         return self.folder / f"{alias}.json"
 
-    def get(self, alias: str) -> PublicRing:
-        """Find the keys of a peer.
-
-        Raises:
-            InputError: nobody pinned them.
-        """
+    def _pinned(self, alias: str) -> Path:
         path = self._path(alias)
         if not path.is_file():
             raise InputError(
                 f"the keys of {alias} are not pinned; get the public file from {alias}, compare "
                 "its fingerprint, and run: offsite peers add FILE"
             )
+        return path
+
+    def get(self, alias: str) -> PublicRing:
+        """Find the keys of a peer.
+
+        Raises:
+            InputError: nobody pinned them.
+        """
+        path = self._pinned(alias)
         with disk_errors(path):
             return read_public(path.read_bytes(), str(path))
 
@@ -62,7 +66,5 @@ class Peers:
         Raises:
             InputError: there is no such peer.
         """
-        if not self._path(alias).is_file():
-            self.get(alias)  # says so
         # whatever is in it: what cannot be read is removed so
-        self._path(alias).unlink()
+        self._pinned(alias).unlink()

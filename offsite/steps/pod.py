@@ -26,7 +26,7 @@ from offsite.steps.party import Party
 from offsite.steps.pinned import PinnedBooks
 from offsite.steps.publishing import DRAFT
 from offsite.steps.workspace import ATTEMPT, Workspace
-from offsite.store import write_whole
+from offsite.store import ObjectStore, write_whole
 from offsite.store.cabinet import Cabinet, cabinet_of
 from offsite.store.library import Library
 from offsite.store.open import open_store
@@ -59,8 +59,7 @@ class Pod:
 
     def party(self, mailbox: Mailbox | None = None) -> Party:
         """Describe the party whose pod this is."""
-        exchange = mailbox.store if mailbox else None
-        library = Library(self.scratch / "copies", exchange, self.environ)
+        library = self._library(mailbox.store if mailbox else None)
         return Party(
             id=self.task.party,
             home=self.scratch,
@@ -92,11 +91,14 @@ class Pod:
                 raise InputError(f"{what} holds the keys of {found}, not of {wanted}")
         store = open_store(task.exchange, "OFFSITE_EXCHANGE", self.environ)
         books = PinnedBooks(task.envelope, task.sequence)
-        # where it outlasts this pod; whoever sends in other processes hands them a copy
-        library = Library(self.scratch / "copies", store, dict(self.environ))
-        journals = cabinet_of(f"{task.private.rstrip('/')}/work/{task.uid}/journals", library)
-        pulls = self.scratch / "pulls"
+        # where they outlast this pod
+        kept = "/".join((task.private.rstrip("/"), "work", task.uid, "journals"))
+        journals, pulls = cabinet_of(kept, self._library(store)), self.scratch / "pulls"
         return Mailbox(ring, peers, store, books, pulls, journals, alone=False)
+
+    def _library(self, exchange: ObjectStore | None) -> Library:
+        # whoever sends in other processes hands them a copy
+        return Library(self.scratch / "copies", exchange, dict(self.environ))
 
     def space(self, party: Party) -> Workspace:
         """Make the workspace: the job's uid stands for everything that decides its result."""
