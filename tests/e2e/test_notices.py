@@ -10,6 +10,7 @@ from cluster.minio import running_minio
 from cluster.namespaces import Namespace
 from cluster.organizations import Organization, settle
 from cluster.parties import introduce
+from cluster.processes import wait_for
 from cluster.stages import distill, tune
 from offsite.resources import JobStatus
 
@@ -43,6 +44,11 @@ def said(status: JobStatus) -> str:
     return next((c.message for c in status.conditions if c.type == "Accepted"), "")
 
 
+def phases(organization: Organization, name: str, errand: str) -> list[str]:
+    """Read how far the pods of an errand are: what they tell is known before they end."""
+    return [pod["status"]["phase"] for pod in organization.pods(name, errand)]
+
+
 def test_a_job_hears_why_what_it_waits_for_failed_and_takes_what_a_retry_sends(
     parties: tuple[Organization, Organization],
 ) -> None:
@@ -57,9 +63,8 @@ def test_a_job_hears_why_what_it_waits_for_failed_and_takes_what_a_retry_sends(
     assert (status.state, status.attempts) == ("Pending", None)
     assert HEARD in hospital.space.events("answer")
     assert lab.status("question") == failed
-    for organization, name, errand in ((lab, "question", "tell"), (hospital, "answer", "hear")):
-        (pod,) = organization.pods(name, errand)
-        assert pod["status"]["phase"] == "Succeeded"
+    wait_for(lambda: phases(lab, "question", "tell") == ["Succeeded"])
+    wait_for(lambda: phases(hospital, "answer", "hear") == ["Succeeded"])
     lab.change("question", retries=1)
     lab.reaches("question", is_in("Complete"), 600)
     assert hospital.reaches("answer", is_in("Complete"), 600).attempts == 1
