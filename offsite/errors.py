@@ -107,6 +107,10 @@ class UnknownFamilyError(ModelError):
 class BundleError(InputError):
     """A bundle is damaged, not what it claims to be, or holds what it may not hold."""
 
+    def __str__(self) -> str:
+        """Give the message on one line: what a peer wrote begins no other."""
+        return super().__str__().replace("\n", "\\n")
+
 
 class NotSentError(BundleError):
     """The other party sent no such bundle, or not yet."""

@@ -25,7 +25,7 @@ def main() -> None:
         drawn = atheris.FuzzedDataProvider(data)
         target = every[drawn.ConsumeIntInRange(0, len(every) - 1)]
         seen["cases"] += 1
-        seen["refused"] += target.attack(drawn.ConsumeIntInRange)
+        seen["refused"] += target.attack(drawn.ConsumeIntInRange) is not None
         if seen["cases"] == options.cases:
             print(f"{seen['cases']} cases: {seen['refused']} refused, all others read", flush=True)
 

@@ -89,7 +89,9 @@ def read_provenance(content: bytes, rings: Sequence[PublicRing], source: str) ->
         provenance = Provenance.model_validate_json(content)
     except (ValidationError, ValueError) as error:
         problem = " ".join(str(error).splitlines()[:3])
-        raise BundleError(f"{source} is not a {PROVENANCE}: {problem}") from error
+        raise BundleError(
+            f"{source} is not a {PROVENANCE} ({problem}); ask whoever made the model for it anew"
+        ) from error
     ring = next((ring for ring in rings if ring.id == provenance.made_by), None)
     if ring is None:
         raise BundleError(
@@ -100,7 +102,10 @@ def read_provenance(content: bytes, rings: Sequence[PublicRing], source: str) ->
     try:
         verify(signer.keyset, bytes_of(provenance.signature), provenance.signed)
     except TinkError as error:
-        raise BundleError(f"{source}: the signature is wrong; it was changed") from error
+        raise BundleError(
+            f"{source}: the signature is wrong: it was changed; ask {provenance.made_by} for the "
+            "model anew"
+        ) from error
     return provenance
 
 

@@ -1,12 +1,12 @@
 """Sealed bundles from party to party, through a store that neither of them trusts. No torch."""
 
+from offsite.exchange.arrival import find_sent
 from offsite.exchange.books import Books
 from offsite.exchange.chain import Witness
 from offsite.exchange.mailbox import Inbox, Mailbox, Reference, Sent
 from offsite.exchange.notices import Failed, retract, tell
 from offsite.exchange.receiving import WHOLE, Checks, pull
 from offsite.exchange.sending import Outgoing, push, withdraw
-from offsite.exchange.shelf import prefix_of
 
 __all__ = [
     "WHOLE",
@@ -19,7 +19,7 @@ __all__ = [
     "Reference",
     "Sent",
     "Witness",
-    "prefix_of",
+    "find_sent",
     "pull",
     "push",
     "retract",

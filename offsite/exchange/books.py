@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from offsite.errors import BundleError, InputError
+from offsite.exchange.grants import check_use
 from offsite.sealing.envelope import Grant
-from offsite.sealing.parts import now
 from offsite.store import disk_errors, locked, write_whole
 
 Page = dict[str, Any]
@@ -100,19 +100,9 @@ class Books:
 
         def change(page: Page) -> None:
             used: list[str] = page.setdefault(emulator, [])
-            if adapter in used:
-                return
-            if grant.expires is not None and grant.expires < now():
-                raise BundleError(
-                    f"the grant of the emulator {emulator} ended on {grant.expires}; "
-                    "send the emulator again, with a new grant"
-                )
-            if grant.max_uses is not None and len(used) >= grant.max_uses:
-                raise BundleError(
-                    f"the grant of the emulator {emulator} is used up: {len(used)} adapters were "
-                    "accepted; send the emulator again, with a new grant"
-                )
-            used.append(adapter)
+            if adapter not in used:
+                check_use(grant, emulator, len(used))
+                used.append(adapter)
 
         self._change("uses", change)
 

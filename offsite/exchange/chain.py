@@ -104,15 +104,20 @@ class Witness:
             answer, above = links[-1].header, self.read(parent)
             if (above.header.sender, above.header.recipient) != (answer.recipient, answer.sender):
                 raise BundleError(
-                    f"{answer.name} answers {above.header.name}, which was not sent to it"
+                    f"{answer.name} answers {above.header.name}, which was not sent to "
+                    f"{answer.sender}; ask {answer.sender} to tune what it was sent"
                 )
             if len(links) > _LONGEST:
-                raise BundleError("the chain of envelopes has no end")
+                raise BundleError(
+                    f"the chain of {links[0].header.name} has more than {_LONGEST} envelopes; ask "
+                    f"{links[0].header.sender} to send it again"
+                )
             links.append(above)
         if links[-1].header.kind != "emulator":
             first = links[-1].header
             raise BundleError(
-                f"the chain ends at the {first.kind} {first.name}, not at an emulator"
+                f"the chain ends at the {first.kind} {first.name}, not at an emulator; ask "
+                f"{first.sender} to send it again"
             )
         return links
 
@@ -131,11 +136,12 @@ class Witness:
         if (header.kind, header.recipient) != ("adapter", provenance.made_by):
             raise BundleError(
                 f"{folder} was signed by {provenance.made_by}, but the {header.kind} in it was "
-                f"sent to {header.recipient}"
+                f"sent to {header.recipient}; ask {provenance.made_by} where it has it from"
             )
         if header.parent != emulator:
             raise BundleError(
-                f"{folder} names another emulator than the one that {adapter} answers"
+                f"{folder} names another emulator than the one that {adapter} answers; ask "
+                f"{provenance.made_by} to plug the adapter in anew"
             )
         return provenance, links
 

@@ -106,7 +106,10 @@ class Inbox:
             digests = sorted(shelf.envelopes[sequence])
             if len(digests) > _MOST_ATTEMPTS:
                 place = self.store.uri(f"{shelf.prefix}{sequence}/")
-                raise BundleError(f"{place} has {len(digests)} envelopes")
+                raise BundleError(
+                    f"{place} has {len(digests)} envelopes, more than attempts that raced leave; "
+                    f"ask {sender} to take {reference.name} back and to send it again"
+                )
             found = [shelf.read(sequence, digest) for digest in digests]
             known = [e for e in found if e.digest in accepted]
             wanted = [e for e in found if e.digest == reference.digest]
@@ -165,14 +168,3 @@ class Mailbox:
     def outgoing(self, peer: PublicRing, name: str) -> Shelf:
         """List what we have sent to a peer under a name."""
         return shelf_of(self.store, self.ring.public(), peer.id, name)
-
-    def is_whole(self, peer: str, name: str, digest: str) -> bool:
-        """Whether a bundle that we sent is in the exchange with all its shards, and can be opened.
-
-        Raises:
-            BundleError: its envelope was changed.
-        """
-        ring = self.peers.get(peer)
-        shelf = self.outgoing(ring, name)
-        envelope = shelf.find(digest)
-        return envelope is not None and shelf.is_whole(envelope, ring)

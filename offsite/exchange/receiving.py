@@ -2,23 +2,28 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from offsite.bundle import MANIFEST, Manifest, check_whole, read_manifest
 from offsite.errors import BundleError, NotFoundError
 from offsite.events import Monitor
 from offsite.exchange.digests import Digests
+from offsite.exchange.grants import check_term
 from offsite.exchange.landing import Landing, landing
 from offsite.exchange.mailbox import Mailbox
 from offsite.exchange.pieces import files_of
 from offsite.exchange.shelf import prefix_of
 from offsite.exchange.workers import in_workers
-from offsite.sealing import SHARD_SIZE, Envelope, Shard, open_shard
-from offsite.sealing.parts import digest_of, now
+from offsite.sealing import SHARD_SIZE, Envelope, Header, Shard, open_shard
+from offsite.sealing.parts import digest_of
 from offsite.sealing.primitives import Keyset
 from offsite.sealing.shards import place_of, shard_count
 from offsite.store import ObjectStore
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,8 @@ class Checks:
     """Looks at the manifest before anything else is fetched."""
     check: Callable[[Path], object]
     """Looks at what came out, whose files are those of the manifest, byte for byte."""
+    count: Callable[[], None] = lambda: None
+    """Counts the use, when all else holds."""
 
 
 WHOLE = Checks(lambda manifest: None, lambda folder: None)
@@ -49,26 +56,46 @@ def pull(
         StorageError: the store did not give it.
     """
     header = envelope.header
-    if header.grant.expires is not None and header.grant.expires < now():
-        raise BundleError(
-            f"the grant of {header.name} ended on {header.grant.expires}; ask {header.sender} to "
-            "send it again"
-        )
+    check_term(header)
     key = envelope.bundle_key(mailbox.ring)
     prefix = f"{prefix_of(header.sender, header.recipient, header.name)}{header.sequence}/"
     task = partial(_get_and_open, mailbox.store, prefix, key, header.bundle)
     with landing(target, envelope, mailbox.scratch) as place:
-        digests = _open_all(task, header.shards, place, checks.admit, monitor)
-        manifest = check_whole(place.folder, digests.of)
+        admit = _refusing(header, partial(_admitted, checks))
+        digests = _open_all(task, header.shards, place, admit, monitor)
+        manifest = _refusing(header, check_whole)(place.folder, digests.of)
         told = (manifest.name, manifest.made_by, manifest.made_for, manifest.facts.kind)
         if told != (header.name, header.sender, header.recipient, header.kind):
             raise BundleError(
                 f"the bundle {header.name} of {header.sender} for {header.recipient} says that it "
-                f"is {told[0]} of {told[1]} for {told[2]}"
+                f"is {told[0]} of {told[1]} for {told[2]}; ask {header.sender} to send it again"
             )
-        checks.check(place.folder)
+        _refusing(header, checks.check)(place.folder)
+        checks.count()
         mailbox.books.accept(header.sender, header.name, header.sequence, envelope.digest)
     return manifest
+
+
+def _admitted(checks: Checks, folder: Path) -> Manifest:
+    manifest, _ = read_manifest(folder)
+    checks.admit(manifest)
+    return manifest
+
+
+def _refusing(header: Header, check: Callable[P, T]) -> Callable[P, T]:
+    """Let a check of a bundle's content say whose it is, and what to do about it."""
+
+    @wraps(check)
+    def refusing(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return check(*args, **kwargs)
+        except BundleError as error:
+            raise BundleError(
+                f"{header.sender} sent a bundle {header.name} that is refused: {error}; ask "
+                f"{header.sender} to make it anew"
+            ) from error
+
+    return refusing
 
 
 Task = Callable[[tuple[Shard, Path]], Shard]
@@ -78,7 +105,7 @@ def _open_all(
     task: Task,
     shards: Sequence[Shard],
     place: Landing,
-    admit: Callable[[Manifest], None],
+    admit: Callable[[Path], Manifest],
     monitor: Monitor,
 ) -> Digests:
     """Open what is not there yet, the manifest first; give the digests of the files."""
@@ -91,11 +118,13 @@ def _open_all(
 
     first = [shard for shard in shards if shard.file == 0]
     if [shard.number for shard in first] != [0]:
-        raise BundleError("the envelope names no manifest, or one that is too large")
+        raise BundleError(
+            "the envelope names no manifest, or one that is too large; ask its sender to make the "
+            "bundle anew"
+        )
     if first[0].sha256 not in place.done:
         note(task((first[0], place.folder / MANIFEST)))
-    manifest, _ = read_manifest(place.folder)
-    admit(manifest)
+    manifest = admit(place.folder)
     rest = [shard for shard in shards if shard.file]
     paths = _places(manifest, rest, place.folder)
     for name, entry in manifest.files.items():
@@ -118,7 +147,10 @@ def _places(manifest: Manifest, shards: Sequence[Shard], folder: Path) -> dict[i
     if not sum(counts.values()) == len(shards) == len(found) or found != {
         (i, number): count for i, count in counts.items() for number in range(count)
     }:
-        raise BundleError("the shards of the envelope are not those of the manifest's files")
+        raise BundleError(
+            "the shards of the envelope are not those of the manifest's files; ask its sender to "
+            "make the bundle anew"
+        )
     return {number: folder / name for number, name in enumerate(names)}
 
 
@@ -133,7 +165,10 @@ def _get_and_open(
         place = place_of(bundle, shard.file, shard.number, shard.count)
         open_shard(key, sealed, place, file)
         if shard.file and file.tell() != min(room, (shard.number + 1) * SHARD_SIZE):
-            raise BundleError(f"{path.name} is not of the size that its manifest says")
+            raise BundleError(
+                f"{path.name} is not of the size that its manifest says; ask its sender to make "
+                "the bundle anew"
+            )
     return shard
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from offsite.bundle import Manifest, read_manifest
-from offsite.errors import InputError, StorageError
+from offsite.errors import InputError
 from offsite.events import Monitor
+from offsite.exchange.arrival import arrived, check_there
 from offsite.exchange.journal import Journal
 from offsite.exchange.mailbox import Mailbox, Sent
 from offsite.exchange.pieces import Piece, pieces_of
@@ -62,18 +63,18 @@ def push(
         for envelope in shelf.readable(sequence):
             if envelope.header.job == outgoing.job and shelf.is_whole(envelope, peer):
                 mailbox.journals.remove(name)
-                return _tidied(mailbox, peer, envelope)
+                return arrived(mailbox, peer, envelope)
         sequence = _free(mailbox, shelf, peer.id, manifest.name, sequence, outgoing.job)
         header = _header(mailbox, peer, outgoing, manifest, sequence)
         place, there = f"{shelf.prefix}{sequence}/", shelf.shards.get(sequence, {})
         uri = mailbox.store.uri(place)
         journal, noted = Journal.resume(mailbox.journals, name, mailbox.ring, uri, digest)
-        arrived = [shard for shard in noted if there.get(shard.sha256) == shard.size]
+        done = [shard for shard in noted if there.get(shard.sha256) == shard.size]
         pieces = pieces_of(outgoing.folder, manifest)
-        shards = _send(mailbox.store, place, journal, arrived, pieces, monitor)
+        shards = _send(mailbox.store, place, journal, done, pieces, monitor)
         full = header.model_copy(update={"bundle": journal.start.bundle, "shards": tuple(shards)})
         envelope = write_envelope(full, journal.key, mailbox.ring, [peer])
-        _check_there(mailbox.store, place, shards)
+        check_there(mailbox.store, place, shards)
         approve(envelope.digest)
         # one that is noted and not there may be on its way, from an attempt that is alive
         sent = _publish(mailbox, peer, envelope, noted if mailbox.alone else ())
@@ -158,11 +159,11 @@ def _send(
     store: ObjectStore,
     prefix: str,
     journal: Journal,
-    arrived: Iterable[Shard],
+    sent: Iterable[Shard],
     pieces: Sequence[Piece],
     monitor: Monitor,
 ) -> list[Shard]:
-    done = {(shard.file, shard.number): shard for shard in arrived}
+    done = {(shard.file, shard.number): shard for shard in sent}
     left = [piece for piece in pieces if (piece.file, piece.number) not in done]
     tracker = monitor.track("seal and send", len(pieces), start=len(done))
     task = partial(_seal_and_put, store, prefix, journal)
@@ -171,20 +172,6 @@ def _send(
         tracker.advance()
         monitor.check()
     return [done[piece.file, piece.number] for piece in pieces]
-
-
-def _check_there(store: ObjectStore, prefix: str, shards: Sequence[Shard]) -> None:
-    """Check that the store shows what it took, before anything says that it is there.
-
-    Raises:
-        StorageError: it does not.
-    """
-    there = store.sizes(prefix)
-    if missing := [shard for shard in shards if there.get(prefix + shard.sha256) != shard.size]:
-        raise StorageError(
-            f"{store.uri(prefix)} lacks {len(missing)} of the {len(shards)} shards that it took; "
-            "run this again, and if that does not help, have the store looked at"
-        )
 
 
 def _seal_and_put(store: ObjectStore, prefix: str, journal: Journal, piece: Piece) -> Shard:
@@ -209,37 +196,4 @@ def _publish(
 ) -> Sent:
     """Put the envelope, and tidy up; `noted` as there."""
     mailbox.store.put(key_of(envelope), envelope.content)
-    return _tidied(mailbox, peer, envelope, noted)
-
-
-def _tidied(
-    mailbox: Mailbox, peer: PublicRing, envelope: Envelope, noted: Iterable[Shard] = ()
-) -> Sent:
-    """Delete what an envelope that is there takes the place of: older shards, and a notice.
-
-    Args:
-        noted: what earlier attempts of ours may have sent in this sequence.
-
-    Raises:
-        StorageError: the store does not show it.
-    """
-    header, shelf = envelope.header, mailbox.outgoing(peer, envelope.header.name)
-    if envelope.digest not in shelf.envelopes.get(header.sequence, ()):
-        raise StorageError(
-            f"{shelf.store.uri(key_of(envelope))} is not there, though the store took it; run this "
-            "again, and if that does not help, have the store looked at"
-        )
-    # of this sequence only what is ours: another attempt of this job may publish in it, too
-    strays = {shard.sha256 for shard in noted} - {shard.sha256 for shard in header.shards}
-    old = [
-        f"{shelf.prefix}{number}/{each}"
-        for number, there in shelf.shards.items()
-        for each in there
-        if number < header.sequence or (number == header.sequence and each in strays)
-    ]
-    mailbox.store.delete([*old, shelf.notice_key] if shelf.noticed else old)
-    return _sent(shelf, envelope)
-
-
-def _sent(shelf: Shelf, envelope: Envelope) -> Sent:
-    return Sent(envelope.digest, envelope.header.sequence, shelf.store.uri(shelf.prefix))
+    return arrived(mailbox, peer, envelope, noted)

@@ -110,7 +110,7 @@ class Envelope(Signed):
         Raises:
             BundleError: as `unwrapped`; or it is no key.
         """
-        return _keyset(self.unwrapped(ring))
+        return _keyset(self.unwrapped(ring), self.header.sender)
 
     def unwrapped(self, ring: Ring) -> bytes:
         """Decrypt what was wrapped, as the recipient or as the sender.
@@ -125,7 +125,10 @@ class Envelope(Signed):
             try:
                 return decrypt(entry.keyset, bytes_of(wrapped.ciphertext), context)
             except TinkError as error:
-                raise BundleError(f"{self.header.name}: its wrapped key was changed") from error
+                raise BundleError(
+                    f"{self.header.name}: its wrapped key was changed; ask {self.header.sender} to "
+                    "send it again"
+                ) from error
         raise BundleError(
             f"{self.header.name} is not sealed to any key that {ring.id} has; give the sender your "
             "newest public file"
@@ -167,35 +170,39 @@ def read_envelope(content: bytes, sender: PublicRing) -> Envelope:
     Raises:
         BundleError: it is none, not in its one encoding, or not signed by a key that counts.
     """
+    remedy = f"ask {sender.id} to send it again"
     if len(content) > LARGEST_ENVELOPE:
-        raise BundleError(f"an envelope of {len(content)} bytes is none of ours")
+        raise BundleError(f"an envelope of {len(content)} bytes is none of ours; {remedy}")
     try:
         envelope = Envelope.model_validate_json(content)
         same = envelope.content == content
     except (ValidationError, ValueError) as error:
         problem = " ".join(str(error).splitlines()[:3])
-        raise BundleError(f"the envelope cannot be read: {problem}") from error
+        raise BundleError(f"the envelope cannot be read ({problem}); {remedy}") from error
     if not same:
-        raise BundleError("the envelope is not in its one encoding: it was changed")
+        raise BundleError(f"the envelope is not in its one encoding: it was changed; {remedy}")
     header = envelope.header
     if header.sender != sender.id:
-        raise BundleError(f"the envelope is of {header.sender}, not of {sender.id}")
+        raise BundleError(f"the envelope is of {header.sender}, not of {sender.id}; {remedy}")
     signer = sender.signer(envelope.signed_by, header.created)
     try:
         verify(signer.keyset, bytes_of(envelope.signature), envelope.signed)
     except TinkError as error:
         raise BundleError(
             f"{header.name} of {header.sender}: the signature is wrong; it was changed, or "
-            f"somebody else made it; ask {header.sender} to send it again"
+            f"somebody else made it; {remedy}"
         ) from error
     return envelope
 
 
-def _keyset(content: bytes) -> Keyset:
+def _keyset(content: bytes, sender: str) -> Keyset:
     try:
         keyset = TypeAdapter(Keyset).validate_json(content)
     except ValidationError as error:
-        raise BundleError("the wrapped key holds no key") from error
+        raise BundleError(f"the wrapped key holds no key; ask {sender} to send it again") from error
     if not is_stream(keyset):
-        raise BundleError("the wrapped key is of another kind, or has other parameters, than ours")
+        raise BundleError(
+            "the wrapped key is of another kind, or has other parameters, than ours; ask "
+            f"{sender} which version of offsite made it"
+        )
     return keyset

@@ -215,24 +215,23 @@ def read_public(content: bytes, source: str) -> PublicRing:
     Raises:
         InputError: it is none, or was changed.
     """
+    remedy = "ask its party for the file that `offsite keys export` makes"
     try:
         ring = PublicRing.model_validate_json(content)
         sound = ring.endorsed_by(ring)
     except (ValidationError, TinkError, ValueError) as error:
         problem = str(error).splitlines()[0]
-        raise InputError(
-            f"{source} is not a public file of `offsite keys export`: {problem}"
-        ) from error
+        raise InputError(f"{source} is not a public file: {problem}; {remedy}") from error
     if not ring.endorsements and not any(is_public(e.keyset, e.purpose) for e in ring.entries):
         raise InputError(
             f"{source} holds private keys; hand it to nobody: make the public file with "
             "`offsite keys export`"
         )
     if not sound:
-        raise InputError(f"{source} was changed: none of its own keys signed it")
+        raise InputError(f"{source} was changed: none of its own keys signed it; {remedy}")
     for entry in ring.entries:
         if not is_public(entry.keyset, entry.purpose):
-            raise InputError(f"{source} has a key {entry.id} that cannot {entry.purpose}")
+            raise InputError(f"{source} has a key {entry.id} that cannot {entry.purpose}; {remedy}")
     return ring
 
 

@@ -92,13 +92,16 @@ def open_notice(envelope: Envelope, ring: Ring) -> Notice:
         BundleError: it is no notice, is for somebody else, or says what no notice says.
     """
     header = envelope.header
+    remedy = f"ask {header.sender} what became of its job"
     if header.kind != "notice":
-        raise BundleError(f"{header.name} of {header.sender} is an {header.kind}, not a notice")
+        raise BundleError(
+            f"{header.name} of {header.sender} is an {header.kind}, not a notice; {remedy}"
+        )
     content = envelope.unwrapped(ring)
     try:
         notice = Notice.model_validate_json(content)
     except (ValidationError, ValueError) as error:
-        raise BundleError(f"the notice of {header.sender} cannot be read") from error
+        raise BundleError(f"the notice of {header.sender} cannot be read; {remedy}") from error
     if notice.content != content:
-        raise BundleError(f"the notice of {header.sender} is not in its one encoding")
+        raise BundleError(f"the notice of {header.sender} is not in its one encoding; {remedy}")
     return notice

@@ -93,9 +93,11 @@ def is_stream(keyset: Keyset) -> bool:
 
 def is_public(keyset: Keyset, purpose: str) -> bool:
     """Whether a keyset that somebody gave us can do what it is for."""
-    kind = hybrid.HybridEncrypt if purpose == "encrypt" else signature.PublicKeyVerify
     try:
-        _open(keyset).primitive(kind)
+        if purpose == "encrypt":
+            encrypt(keyset, b"", b"")  # one without a primary key is noticed by this alone
+        else:
+            _open(keyset).primitive(signature.PublicKeyVerify)
     except TinkError:
         return False
     return True

@@ -50,7 +50,7 @@ def seal_shard(key: Keyset, source: BinaryIO, size: int, place: bytes) -> bytes:
         while left:
             chunk = source.read(min(_CHUNK, left))
             if not chunk:
-                raise BundleError("a file became shorter while it was sealed")
+                raise BundleError("a file became shorter while it was sealed; run this again")
             sink.write(chunk)
             left -= len(chunk)
     return sealed.getvalue()
@@ -70,6 +70,7 @@ def open_shard(key: Keyset, sealed: bytes, place: bytes, target: BinaryIO) -> in
                 written += len(chunk)
     except TinkError as error:
         raise BundleError(
-            "a shard does not open: it was changed, or is of another place"
+            "a shard does not open: it was changed, or is of another place; ask its sender to send "
+            "it again"
         ) from error
     return written

@@ -2,7 +2,6 @@
 
 import shutil
 from functools import partial
-from pathlib import Path
 
 from offsite.api import JobSpec
 from offsite.bundle import (
@@ -63,8 +62,8 @@ def answered(space: Workspace, envelope: Envelope) -> EmulatorRecord:
 def _adapter_checks(record: EmulatorRecord, envelope: Envelope, mailbox: Mailbox) -> Checks:
     """Check an adapter against the emulator's record, and count the use of its grant."""
 
-    def check(opened: Path) -> None:
-        check_adapter(opened, record)
-        mailbox.books.use(record.digest, envelope.digest, record.grant)
-
-    return Checks(partial(admit_adapter, record=record), check)
+    return Checks(
+        admit=partial(admit_adapter, record=record),
+        check=partial(check_adapter, record=record),
+        count=partial(mailbox.books.use, record.digest, envelope.digest, record.grant),
+    )

@@ -6,7 +6,7 @@ from offsite.api import Grant as GrantSpec
 from offsite.bundle import AdapterFacts, EmulatorRecord, read_manifest
 from offsite.errors import BundleError
 from offsite.events import Monitor
-from offsite.exchange import Mailbox, Outgoing, prefix_of, push
+from offsite.exchange import Mailbox, Outgoing, find_sent, push
 from offsite.sealing.envelope import Grant
 from offsite.sealing.parts import now
 from offsite.steps.kept import check_result
@@ -28,13 +28,12 @@ def already_published(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> b
     note = space.published()
     if note is not None and note.fingerprint == space.fingerprint:
         try:
-            whole = mailbox.is_whole(space.spec.peer, space.name, note.digest)
+            sent = find_sent(mailbox, space.spec.peer, space.name, note.digest)
         except BundleError as error:
             monitor.log(f"what was published before is damaged: {error}")
-            whole = False
-        if whole:
-            uri = mailbox.store.uri(prefix_of(mailbox.id, space.peer_id, space.name))
-            monitor.artifact(space.name, note.digest, uri, note.size)
+            sent = None
+        if sent is not None:
+            monitor.artifact(space.name, sent.digest, sent.uri, note.size)
             return True
         monitor.log("what was published before is not there whole, so it is sent again")
     if not space.result.exists():

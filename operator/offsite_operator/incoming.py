@@ -7,10 +7,10 @@ from typing import Any, Protocol
 from offsite.api import JobSpec
 from offsite.errors import BundleError, InputError, NotSentError, StorageError
 from offsite.exchange.chain import Witness
+from offsite.exchange.grants import check_term, check_use
 from offsite.exchange.mailbox import Inbox, Reference
 from offsite.sealing import Envelope, PublicRing
-from offsite.sealing.envelope import Grant, Header
-from offsite.sealing.parts import now
+from offsite.sealing.envelope import Header
 from offsite.store import ObjectStore
 from offsite_operator.observed import Found, Incoming, NotYet, Peer, Refused, Unreachable
 from offsite_operator.peers import ring_of
@@ -80,7 +80,7 @@ class Desk:
         if envelope.digest in known:
             return  # it was accepted before, and counts once
         if kind == "emulator":
-            _check_time(header, header.grant)
+            check_term(header)
         else:
             self._check_use(peer, header)
 
@@ -90,13 +90,8 @@ class Desk:
             raise BundleError(f"{header.name} does not say which emulator it was tuned from")
         parties = [self.own, ring_of(peer)]
         grant = Witness(self.store, parties, self.own.id).read(header.parent).header.grant
-        _check_time(header, grant)
         used = {each.envelope for each in peer.status.accepted if each.parent == header.parent}
-        if grant.max_uses is not None and len(used) >= grant.max_uses:
-            raise BundleError(
-                f"the grant of the emulator {header.parent} is used up: {len(used)} adapters were "
-                "accepted"
-            )
+        check_use(grant, header.parent, len(used))
 
 
 def _not_yet(inbox: Inbox, peer: Peer, reference: Reference, said: str) -> Incoming:
@@ -106,11 +101,6 @@ def _not_yet(inbox: Inbox, peer: Peer, reference: Reference, said: str) -> Incom
     except StorageError as error:
         return Unreachable(str(error))
     return NotYet(f"{said}; the job begins when it has come", notice.digest if notice else None)
-
-
-def _check_time(header: Header, grant: Grant) -> None:
-    if grant.expires is not None and grant.expires < now():
-        raise BundleError(f"the grant of {header.name} ended on {grant.expires}")
 
 
 def wanted_of(spec: JobSpec) -> str:

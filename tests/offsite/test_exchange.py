@@ -31,6 +31,7 @@ from offsite.exchange import (
     Reference,
     Sent,
     Witness,
+    find_sent,
     pull,
     push,
     withdraw,
@@ -280,6 +281,21 @@ def test_a_push_that_was_cut_off_when_all_was_there_tidies_up(
     assert not list(journals.iterdir())
 
 
+def test_what_is_found_sent_is_tidied_up_after(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, found = world.bundle(), list[str]()
+    world.send(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderStore, "delete", lambda *_: (_ for _ in ()).throw(StorageError("cut")))
+        with pytest.raises(StorageError):
+            push(world.mailbox(HOSPITAL), outgoing(folder, "job-2"), silent(), found.append)
+    assert world.shards(1)
+    sent = find_sent(world.mailbox(HOSPITAL), LAB, "answer", found[0])
+    assert sent is not None
+    assert (sent.sequence, world.shards(1)) == (2, [])
+
+
 def test_a_journal_of_an_earlier_version_is_put_aside(world: World, tmp_path: Path) -> None:
     folder, journal = cut_off(world, tmp_path)
     shutil.rmtree(journal)
@@ -363,7 +379,7 @@ def test_attempts_that_race_with_one_journal_spoil_nothing(world: World, tmp_pat
     slow = replace(world.mailbox(HOSPITAL), store=store, scratch=tmp_path / "1", journals=journals)
     first = push(replace(slow, alone=False), outgoing(folder, "job-1"), silent())
     for sent in (first, *done):
-        assert world.mailbox(HOSPITAL).is_whole(LAB, "answer", sent.digest)
+        assert find_sent(world.mailbox(HOSPITAL), LAB, "answer", sent.digest) == sent
     world.take(tmp_path / "out")
 
 
@@ -809,7 +825,7 @@ def test_a_chain_between_other_parties_is_refused(world: World) -> None:
     clinic = world.bundle("clinical", by="clinic", to=LAB)
     asked = push(world.mailbox("clinic"), Outgoing(clinic, LAB, "job-0"), silent())
     answered = world.send(world.bundle(), parent=asked.digest)
-    with pytest.raises(BundleError, match="answers clinical, which was not sent to it"):
+    with pytest.raises(BundleError, match="answers clinical, which was not sent to hospital"):
         world.witness().chain(answered.digest)
 
 

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from offsite_testing.hostile import targets
 
 NAMES = sorted(targets())
+INNER = {name for name in NAMES if name.startswith(("adapter's", "emulator's"))}
+"""What checks of a bundle's content refuse: who opens it tells whom to ask for a sound one."""
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -23,7 +25,8 @@ def test_what_is_sound_is_read(name: str) -> None:
 @settings(deadline=2000, max_examples=400)
 @given(random=st.randoms(use_true_random=False))
 def test_what_is_spoiled_is_refused_or_read(name: str, random: Random) -> None:
-    targets()[name].attack(random.randint)
+    said = targets()[name].attack(random.randint)
+    assert said is None or (said.isprintable() and (name in INNER or "ask " in said))
 
 
 def test_nothing_reaches_torch_before_the_checks_have_passed() -> None:

@@ -9,9 +9,10 @@ from pydantic import ValidationError
 
 from offsite.errors import BundleError, InputError
 from offsite.sealing import PublicRing, Ring, identity, load_ring, save_ring
-from offsite.sealing.identity import Entry, read_public, successor_problem
-from offsite.sealing.parts import canonical, now
+from offsite.sealing.identity import Endorsement, Entry, read_public, successor_problem
+from offsite.sealing.parts import canonical, now, text_of
 from offsite.sealing.peers import Peers
+from offsite.sealing.primitives import sign
 from offsite_testing.parties import ring_of
 
 LAB = ring_of("lab")
@@ -149,6 +150,23 @@ def test_a_key_that_cannot_do_its_work_is_refused(tmp_path: Path) -> None:
         Peers(tmp_path).add(public_file(ring), "lab.pub")
 
 
+def test_a_key_that_nothing_can_be_sealed_to_is_refused_although_its_owner_signed_it(
+    tmp_path: Path,
+) -> None:
+    public, own = LAB.public(), LAB.newest("sign")
+    entry = public.newest("encrypt")
+    useless = {name: value for name, value in entry.keyset.items() if name != "primaryKeyId"}
+    entries = tuple(
+        each.model_copy(update={"keyset": useless}) if each == entry else each
+        for each in public.entries
+    )
+    changed = public.model_copy(update={"entries": entries})
+    signed = Endorsement(by=own.id, signature=text_of(sign(own.keyset, changed.content)))
+    ring = changed.model_copy(update={"endorsements": (signed,)})
+    with pytest.raises(InputError, match=f"has a key {entry.id} that cannot encrypt"):
+        Peers(tmp_path).add(public_file(ring), "lab.pub")
+
+
 def test_a_public_file_follows_if_a_pinned_key_signed_it() -> None:
     pinned, revoked = LAB.public(), LATER.revoked(signer(LATER, 0))
     assert successor_problem(pinned, LATER.public()) is None
@@ -211,7 +229,7 @@ def test_a_key_of_no_year_of_ours_is_refused_although_its_owner_signed_it(
     entries = tuple(each.model_copy(update={field: at}) for each in LAB.entries)
     ring = LAB.model_copy(update={"entries": entries})
     signers = ring.model_copy(update={"entries": (*entries, *LAB.entries)})
-    with pytest.raises(InputError, match=r"lab\.pub is not a public file of"):
+    with pytest.raises(InputError, match=r"lab\.pub is not a public file"):
         Peers(tmp_path).add(public_file(signers), "lab.pub")
     assert list(tmp_path.iterdir()) == []
 

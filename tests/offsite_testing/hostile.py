@@ -130,13 +130,13 @@ class Target:
     sound: bytes
     read: Callable[[bytes], object]
 
-    def attack(self, number: Number) -> bool:
-        """Let it read spoiled bytes; whether it refused them. Anything but a refusal is raised."""
+    def attack(self, number: Number) -> str | None:
+        """Let it read spoiled bytes; gives its refusal, if any. Anything else is raised."""
         try:
             self.read(spoiled(self.sound, number))
-        except OffsiteError:
-            return True
-        return False
+        except OffsiteError as error:
+            return str(error)
+        return None
 
 
 @cache
@@ -178,6 +178,7 @@ def _bundle_targets(lab: Ring, hospital: Ring) -> dict[str, Target]:
         "signed header": Target(peer.sent.header.content, peer.pull_header),
         "wrapped key": Target(canonical(peer.sent.bundle_key(lab)), peer.unwrap),
         "wrapped notice": Target(Notice.of("Tune", "DataError", "so it is").content, peer.hear),
+        "signed public file": Target(canonical(hospital.public().wire()), peer.succeed),
         "listing": Target(peer.listing, peer.look),
         PROVENANCE: _provenance(root / "plugged", lab),
     }

@@ -10,15 +10,21 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from offsite.bundle import Manifest
-from offsite.errors import BundleError
 from offsite.events import Monitor
 from offsite.exchange import WHOLE, Books, Mailbox, Outgoing, Reference, pull, push
 from offsite.exchange.shelf import envelope_name
-from offsite.sealing import Envelope, Header, Ring, open_notice, write_envelope
+from offsite.sealing import (
+    Envelope,
+    Header,
+    PublicRing,
+    Ring,
+    new_bundle_key,
+    open_notice,
+    write_envelope,
+)
 from offsite.sealing.envelope import WrappedKey, wrap
+from offsite.sealing.identity import Endorsement
 from offsite.sealing.parts import canonical, digest_of, text_of
 from offsite.sealing.peers import Peers
 from offsite.sealing.primitives import encrypt, public_keyset, sign
@@ -65,12 +71,15 @@ class HostilePeer:
     def _incoming(lab: Mailbox) -> Envelope:
         return lab.incoming("hospital", Reference("answer"))
 
-    def pull_header(self, content: bytes) -> Manifest:
-        """Sign a spoiled header, over the honest bundle's key and shards, and pull that."""
+    def pull_header(self, content: bytes) -> Manifest | None:
+        """Sign a spoiled header, over the honest bundle's key and shards, and pull that.
+
+        None: it cannot be signed, as whoever reads it would take it for no header at once.
+        """
         try:
             header = Header.model_validate_json(content)
-        except (ValidationError, ValueError) as error:
-            raise BundleError("it is no header") from error
+        except ValueError:  # pydantic's is one
+            return None
         key = self.sent.bundle_key(self.lab.ring)
         envelope = write_envelope(header, key, self.hospital, [self.lab.ring.public()])
         lab = replace(self.lab, store=FolderStore(self.root / "spoiled"))
@@ -102,6 +111,24 @@ class HostilePeer:
         bare = self.sent.model_copy(update={"keys": keys})
         signature = text_of(sign(self.hospital.newest("sign").keyset, bare.signed))
         return bare.model_copy(update={"signature": signature}).bundle_key(self.lab.ring)
+
+    def succeed(self, content: bytes) -> Envelope | None:
+        """Endorse a spoiled public file with the hospital's own key; pin it, and seal to it.
+
+        None: it cannot be endorsed, as with a spoiled header.
+        """
+        try:
+            ring = PublicRing.model_validate_json(content)
+            signer = self.hospital.newest("sign")
+            signed = text_of(sign(signer.keyset, ring.content))
+        except ValueError:
+            return None
+        endorsed = {"endorsements": (Endorsement(by=signer.id, signature=signed),)}
+        public = canonical(ring.model_copy(update=endorsed).wire())
+        with tempfile.TemporaryDirectory(dir=self.root) as folder:
+            pinned = Peers(Path(folder)).add(public, "file", "hospital")
+            header = self.sent.header.model_copy(update={"shards": ()})
+            return write_envelope(header, new_bundle_key(), self.lab.ring, [pinned])
 
     @property
     def listing(self) -> bytes:

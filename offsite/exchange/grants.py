@@ -1,0 +1,45 @@
+"""What a grant allows. It binds its issuer, who enforces it on what returns."""
+
+from offsite.errors import BundleError
+from offsite.sealing import Header
+from offsite.sealing.envelope import Grant
+from offsite.sealing.parts import now
+
+
+def check_term(header: Header) -> None:
+    """Check, as a courtesy of the receiver, that what was sent may still be used.
+
+    Raises:
+        BundleError: its grant has ended.
+    """
+    if _has_ended(header.grant):
+        raise BundleError(
+            f"the grant of {header.name} ended on {header.grant.expires}; ask {header.sender} to "
+            "send it again"
+        )
+
+
+def check_use(grant: Grant, emulator: str, used: int) -> None:
+    """Check that one more adapter may answer an emulator of ours.
+
+    Args:
+        emulator: the digest of its envelope.
+        used: how many distinct adapters were accepted.
+
+    Raises:
+        BundleError: its grant has ended, or is used up.
+    """
+    remedy = "send the emulator again, with a new grant"
+    if _has_ended(grant):
+        raise BundleError(
+            f"the grant of the emulator {emulator} ended on {grant.expires}; {remedy}"
+        )
+    if grant.max_uses is not None and used >= grant.max_uses:
+        raise BundleError(
+            f"the grant of the emulator {emulator} is used up: {used} adapters were accepted; "
+            f"{remedy}"
+        )
+
+
+def _has_ended(grant: Grant) -> bool:
+    return grant.expires is not None and grant.expires < now()
