@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from kubernetes.client import ApiClient, Configuration
 from kubernetes.config import load_kube_config
 
+from cluster.jobs import offsite_job
 from cluster.namespaces import Namespace
-from cluster.organizations import OPERATORS, Organization, offsite_job
+from cluster.organizations import OPERATORS, Organization
 from cluster.processes import wait_for
 from cluster.stages import distill, plug_in
 from cluster.watching import JOB, NAME, watched

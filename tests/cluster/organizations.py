@@ -1,6 +1,5 @@
 """An organization on a cluster as its administrators set it up: keys, store, chart, model, text."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 from cluster.helm import install
 from cluster.images import OPERATOR, RUNTIME
+from cluster.jobs import change_job, offsite_job, status_of
 from cluster.minio import MinioPod
 from cluster.namespaces import Namespace
 from cluster.parties import BUCKET, EXCHANGE, IDENTITY, READER, Party
@@ -52,12 +52,11 @@ class Organization:
 
     def change(self, name: str, **spec: Any) -> None:
         """Change the spec of an OffsiteJob."""
-        patch = json.dumps({"spec": spec})
-        self.space.kubectl("patch", "offsitejob", name, "--type=merge", f"--patch={patch}")
+        change_job(self.space, name, spec)
 
     def status(self, name: str) -> JobStatus:
         """Read what became of an OffsiteJob."""
-        return JobStatus.model_validate(self.space.get(f"offsitejob/{name}").get("status", {}))
+        return status_of(self.space, name)
 
     def reaches(
         self, name: str, happened: Callable[[JobStatus], bool], seconds: float = 300.0
@@ -132,12 +131,6 @@ class Organization:
         """Name what there is of a job, beside itself."""
         told = self.space.kubectl("get", ",".join(_CHILDREN), "--output=name")
         return [line for line in told.split() if line.partition("/")[2].startswith(f"{name}-")]
-
-
-def offsite_job(name: str, spec: dict[str, Any]) -> dict[str, Any]:
-    """Describe an OffsiteJob."""
-    kind = {"apiVersion": f"{_GROUP}/v1alpha1", "kind": "OffsiteJob"}
-    return kind | {"metadata": {"name": name}, "spec": spec}
 
 
 def _runs(pod: Any) -> bool:

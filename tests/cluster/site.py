@@ -11,6 +11,9 @@ from typing import Any
 
 from kubernetes.client import ApiClient, Configuration
 
+from cluster.access import Manifest
+from cluster.helm import rendered
+from cluster.jobs import change_job, offsite_job, status_of
 from cluster.namespaces import Namespace
 from offsite.resources import JobStatus
 from offsite.sealing import Ring
@@ -21,27 +24,8 @@ from offsite_operator.incoming import Desk
 from offsite_operator.metrics import Metrics
 from offsite_operator.operating import operate
 from offsite_operator.settings import Settings
+from offsite_testing.charts import organization
 from offsite_testing.world import SETTINGS
-
-EVERYTHING = ["get", "list", "watch", "create", "delete"]
-RULES = [
-    {
-        "apiGroups": ["offsite-tuning.dev"],
-        "resources": ["offsitejobs", "offsitepeers"],
-        "verbs": ["get", "list", "watch", "delete"],
-    },
-    {
-        "apiGroups": ["offsite-tuning.dev"],
-        "resources": ["offsitejobs/status", "offsitepeers/status"],
-        "verbs": ["patch"],
-    },
-    {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": EVERYTHING},
-    {"apiGroups": ["ray.io"], "resources": ["rayjobs"], "verbs": EVERYTHING},
-    {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "create", "patch"]},
-    {"apiGroups": [""], "resources": ["pods", "pods/log"], "verbs": ["get", "list", "watch"]},
-    {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "list"]},
-]
-"""What the operator may do. Deleting jobs is for ttlSecondsAfterFinished."""
 
 
 @dataclass(frozen=True)
@@ -53,17 +37,15 @@ class Site:
 
     def submit(self, name: str, content: dict[str, Any], **changes: Any) -> None:
         """Create an OffsiteJob."""
-        kind = {"apiVersion": "offsite-tuning.dev/v1alpha1", "kind": "OffsiteJob"}
-        self.space.apply(kind | {"metadata": {"name": name}, "spec": content | changes})
+        self.space.apply(offsite_job(name, content | changes))
 
     def change(self, name: str, **changes: Any) -> None:
         """Change the spec of an OffsiteJob."""
-        patch = json.dumps({"spec": changes})
-        self.space.kubectl("patch", "oj", name, "--type=merge", f"--patch={patch}")
+        change_job(self.space, name, changes)
 
     def status(self, name: str) -> JobStatus:
         """Read what became of an OffsiteJob."""
-        return JobStatus.model_validate(self.space.get(f"oj/{name}").get("status", {}))
+        return status_of(self.space, name)
 
     def says(self, name: str, kind: str) -> tuple[str, str]:
         """Read reason and message of a condition."""
@@ -112,12 +94,8 @@ def _settings(image: str, **changes: Any) -> Settings:
 
 def _prepare(space: Namespace, lab: Ring) -> None:
     """What the chart and the administrator make: accounts, Secrets, the peer."""
-    for account in ("offsite-operator", "offsite-step"):
-        space.kubectl("create", "serviceaccount", account)
-    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role"}
-    space.apply(role | {"metadata": {"name": "operator"}, "rules": RULES})
-    subject = f"--serviceaccount={space.name}:offsite-operator"
-    space.kubectl("create", "rolebinding", "operator", "--role=operator", subject)
+    chart = rendered("offsite", organization(), release="offsite", namespace=space.name)
+    space.apply(*(each for each in chart if _is_rights(each)))
     for name, keys in (
         ("keys", ("ring.json", "passphrase")),
         ("account", ("credentials.json",)),
@@ -128,6 +106,12 @@ def _prepare(space: Namespace, lab: Ring) -> None:
     public = canonical(lab.public().wire()).decode()
     kind = {"apiVersion": "offsite-tuning.dev/v1alpha1", "kind": "OffsitePeer"}
     space.apply(kind | {"metadata": {"name": "lab"}, "spec": {"id": "lab", "public": public}})
+
+
+def _is_rights(made: Manifest) -> bool:
+    """Whether it is of what the operator may do, or one of the accounts."""
+    own = made["metadata"]["name"] in ("offsite-operator", "offsite-step")
+    return own and made["kind"] in ("ServiceAccount", "Role", "RoleBinding")
 
 
 def _account(space: Namespace, folder: Path) -> ApiClient:
