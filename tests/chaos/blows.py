@@ -58,9 +58,9 @@ def blows() -> Iterator[Blow]:
                 yield Blow(what, stage, step, "Job", strike)
             yield Blow("delete", stage, step, "Job", _delete(moment), "gone")
             yield Blow("cancel", stage, step, "Job", _cancel(moment), "Cancelled")
-        for part, command in (("head", ""), ("driver", "offsite run"), ("submitter", "")):
-            pod = "head" if part == "driver" else part
-            yield Blow(f"kill -9 {part}", stage, "work", "RayJob", _of_ray(pod, command))
+        for part in ("head", "submitter"):
+            yield Blow(f"kill -9 {part}", stage, "work", "RayJob", _of_ray(part))
+        yield Blow("kill -9 driver", stage, "work", "RayJob", _driver)
         yield Blow("delete", stage, "work", "RayJob", _delete(_amid(stage, "work")), "gone")
         yield Blow("cancel", stage, "work", "RayJob", _cancel(_amid(stage, "work")), "Cancelled")
     for stage, step in product(STEPS, ("open", "publish")):
@@ -95,16 +95,19 @@ def _runner(moment: Moment) -> Strike:
     return strike
 
 
-def _of_ray(part: str, command: str) -> Strike:
+def _of_ray(part: str) -> Strike:
     def strike(scene: Scene, organization: Organization, name: str) -> None:
-        space = organization.space
         organization.running(name, "work", ray="submitter")
-        pod = organization.running(name, "work", ray=part)
-        if command:  # the driver comes later than the submitter
-            organization.reaches(name, lambda status: bool(status.progress))
-        kill(space, pod, command)
+        kill(organization.space, organization.running(name, "work", ray=part))
 
     return strike
+
+
+def _driver(scene: Scene, organization: Organization, name: str) -> None:
+    organization.running(name, "work", ray="head")
+    (head,) = organization.pods(name, "work", ray="head")
+    for pid in started(head["metadata"]["uid"], "offsite run"):
+        os.kill(pid, signal.SIGKILL)
 
 
 def _delete(moment: Moment) -> Strike:
