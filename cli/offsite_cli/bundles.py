@@ -29,6 +29,7 @@ from offsite.exchange import (
 )
 from offsite.exchange.home import books_of, open_mailbox, open_witness
 from offsite.sealing import Envelope, Header, Notice, open_notice
+from offsite.store import disk_errors
 from offsite_cli.keys import dns_label
 from offsite_cli.options import HOME, Exchange, Format, Home
 from offsite_cli.output import Output, monitored, say, show_json
@@ -55,7 +56,10 @@ def push_(
     home: Home = HOME,
     output: Format = Output.TEXT,
 ) -> None:
-    """Seal a bundle and send it. Cut off and run again, it goes on where it was."""
+    """Seal an adapter and send it. Cut off and run again, it goes on where it was.
+
+    An emulator is sent by `offsite run`, which keeps the record that its adapters are checked by.
+    """
     secret = asked(home)
     with monitored(output) as monitor:
         mailbox = _open(home, exchange, secret)
@@ -67,9 +71,13 @@ def push_(
                 f"{folder} was made by {manifest.made_by} for {manifest.made_for}, not by "
                 f"{mailbox.id} for {recipient}; name the one that it was made for: --peer"
             )
+        if not isinstance(manifest.facts, AdapterFacts):
+            raise InputError(
+                f"{folder} is an {manifest.facts.kind}: `offsite run` sends it, and keeps the "
+                "record without which no adapter for it is accepted"
+            )
         job = books_of(home.expanduser()).job(recipient, digest)
-        parent = manifest.facts.answers if isinstance(manifest.facts, AdapterFacts) else None
-        sent = push(mailbox, Outgoing(folder, peer, job, parent), monitor)
+        sent = push(mailbox, Outgoing(folder, peer, job, manifest.facts.answers), monitor)
         monitor.artifact(manifest.name, sent.digest, sent.uri, manifest.size)
 
 
@@ -85,8 +93,9 @@ def pull_(
     """Fetch a bundle that a peer sent, check it and open it."""
     secret = asked(home)
     with monitored(output) as monitor:
-        if folder.exists():
-            raise InputError(f"{folder} is there already; name another folder")
+        with disk_errors(folder):
+            if folder.exists():
+                raise InputError(f"{folder} is there already; name another folder")
         mailbox = _open(home, exchange, secret)
         envelope = mailbox.incoming(peer, Reference.parse(name))
         # what an adapter may hold is for plug-in to say, by the record of its emulator
@@ -162,7 +171,7 @@ def verify(
     """Check signatures, and the digest of every shard or file. Needs public keys alone."""
     with monitored(output) as monitor:
         witness = _watch(home, exchange)
-        if Path(target).is_dir():
+        if not target.startswith("sha256:") and _is_folder(Path(target)):
             provenance, links = witness.model(Path(target))
             say(f"{target} is as {provenance.made_by} signed it, alpha {provenance.origin.alpha:g}")
         else:
@@ -186,6 +195,11 @@ def rm(
     """Take a bundle back: delete its shards, and publish a signed notice that it is gone."""
     sent = withdraw(_open(home, exchange, asked(home)), peer, dns_label("bundle", name))
     say(f"took {name} back; whoever fetched it before still has it ({sent.digest})")
+
+
+def _is_folder(path: Path) -> bool:
+    with disk_errors(path):
+        return path.is_dir()
 
 
 def _envelope(text: str) -> str:

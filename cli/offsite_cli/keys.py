@@ -11,7 +11,7 @@ import typer
 
 from offsite.api import NAME_PATTERN, PATTERN_MEANING
 from offsite.errors import InputError
-from offsite.exchange.home import keep_ring, passphrase_of, ring_path
+from offsite.exchange.home import keep_ring, own_ring, passphrase_of, ring_path
 from offsite.sealing import PublicRing, Ring, load_ring
 from offsite.sealing.parts import canonical
 from offsite.store import locked, write_whole
@@ -96,7 +96,7 @@ def dns_label(what: str, text: str) -> str:
 
 
 def _load(home: Path) -> Ring:
-    return load_ring(ring_path(home.expanduser()), passphrase_of(os.environ) or asked(home))
+    return own_ring(home.expanduser(), os.environ, asked(home))
 
 
 def _change(home: Path, change: Callable[[Ring], Ring]) -> None:

@@ -11,7 +11,7 @@ from offsite.sealing import PublicRing, Ring, load_ring, save_ring
 from offsite.sealing.identity import read_public
 from offsite.sealing.parts import canonical
 from offsite.sealing.peers import Peers
-from offsite.store import FolderStore, write_whole
+from offsite.store import FolderStore, disk_errors, write_whole
 from offsite.store.cabinet import FolderCabinet
 from offsite.store.open import open_store, refuse_same_place
 from offsite.store.private import read_private
@@ -31,9 +31,36 @@ def public_path(home: Path) -> Path:
 
 
 def keep_ring(home: Path, ring: Ring, passphrase: str | None) -> None:
-    """Write a party's keys, and its public file beside them."""
-    save_ring(ring, ring_path(home), passphrase)
-    write_whole(public_path(home), canonical(ring.public().wire()) + b"\n")
+    """Write a party's keys, and its public file beside them; on a full disk, neither."""
+    public = public_path(home)
+    fresh = public.with_name("public.json.next")
+    try:
+        write_whole(fresh, _public_file(ring))
+        save_ring(ring, ring_path(home), passphrase)
+        fresh.replace(public)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def own_ring(home: Path, environ: Mapping[str, str], passphrase: str | None = None) -> Ring:
+    """Read a party's keys; mend its public file, if whoever wrote both was killed in between.
+
+    Raises:
+        InputError: as `load_ring`.
+        StorageError: the disk does not give or take it.
+    """
+    ring, public = (
+        load_ring(ring_path(home), passphrase_of(environ) or passphrase),
+        public_path(home),
+    )
+    with disk_errors(public):
+        if public.is_file() and public.read_bytes() != _public_file(ring):
+            write_whole(public, _public_file(ring))
+    return ring
+
+
+def _public_file(ring: Ring) -> bytes:
+    return canonical(ring.public().wire()) + b"\n"
 
 
 def open_witness(home: Path, exchange: str, environ: Mapping[str, str]) -> Witness:
@@ -95,7 +122,7 @@ def passphrase_of(environ: Mapping[str, str]) -> str | None:
         return None
     path = Path(environ[PASSPHRASE_FILE])
     try:
-        passphrase = read_private(path, "passphrase").decode().rstrip("\n")
+        passphrase = read_private(path, f"passphrase ({PASSPHRASE_FILE})").decode().rstrip("\n")
     except UnicodeDecodeError:  # without its cause: it holds the passphrase
         raise InputError(f"the passphrase in {path} is not UTF-8 text") from None
     if not passphrase:
@@ -120,7 +147,7 @@ def open_mailbox(
     store = open_store(exchange, "OFFSITE_EXCHANGE", environ)
     refuse_same_place(store, FolderStore(home))
     return Mailbox(
-        ring=load_ring(ring_path(home), passphrase_of(environ) or passphrase),
+        ring=own_ring(home, environ, passphrase),
         peers=peers_of(home),
         store=store,
         books=books_of(home),

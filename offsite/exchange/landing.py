@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from offsite.errors import InputError
+from offsite.errors import InputError, OffsiteError
 from offsite.sealing import Envelope, Shard
 from offsite.store import disk_errors, locked, new_folder, write_whole
 
@@ -36,8 +36,9 @@ class Landing:
 def landing(target: Path, envelope: Envelope, journals: Path) -> Iterator[Landing]:
     """Fill a folder that becomes `target` when the `with` block ends, and not before.
 
-    What a refused bundle left, or a full disk, is deleted; what an interrupted attempt left is gone
-    on with. Another process that fills the same target is waited for.
+    What is left of a pull that was refused is deleted, by whomever: the checks, a full disk, a
+    store. What an interrupted attempt left is gone on with. Another process that fills the same
+    target is waited for.
 
     Raises:
         InputError: there is a target already; it is never replaced.
@@ -57,9 +58,10 @@ def landing(target: Path, envelope: Envelope, journals: Path) -> Iterator[Landin
         try:
             with disk_errors(target):
                 yield Landing(scratch, journal, known)
-        except InputError:
-            shutil.rmtree(scratch, ignore_errors=True)
-            journal.unlink()
+        except OffsiteError as error:
+            if not error.retryable:
+                shutil.rmtree(scratch, ignore_errors=True)
+                journal.unlink()
             raise
         _refuse_replacing(target)
         scratch.rename(target)

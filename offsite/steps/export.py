@@ -14,9 +14,8 @@ from offsite.exchange import Mailbox, retract
 from offsite.sealing import PublicRing
 from offsite.steps.places import digest_of_model, model_digest
 from offsite.steps.workspace import Workspace
-from offsite.store import FolderStore, link_or_copy, whole_folder
+from offsite.store import link_or_copy, whole_folder
 from offsite.store.library import Library
-from offsite.store.open import refuse_same_place
 
 ORIGIN = "origin.json"
 """What a plugged-in model that is not signed yet was made of."""
@@ -54,9 +53,7 @@ def export_of(space: Workspace, mailbox: Mailbox) -> Export:
     place = export.to if export else party.cabinet.uri(f"models/{space.name}")
     if place.startswith("s3://"):
         return BucketExport(place.rstrip("/"), party.library, mailbox.ring.public())
-    folder = party.path(place)
-    refuse_same_place(mailbox.store, FolderStore(folder))
-    return FolderExport(folder)
+    return FolderExport(party.path(place))
 
 
 def already_delivered(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> bool:

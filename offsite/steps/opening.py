@@ -49,12 +49,15 @@ def answered(space: Workspace, envelope: Envelope) -> EmulatorRecord:
     """
     header = envelope.header
     if header.kind != "adapter" or header.parent is None:
-        raise BundleError(f"the bundle {header.name} is an {header.kind}, not an adapter")
+        raise BundleError(
+            f"the bundle {header.name} is an {header.kind}, not an adapter; name one that "
+            f"{header.sender} tuned"
+        )
     record = space.party.record(header.parent)
     if header.sender != record.recipient:
         raise BundleError(
             f"{header.name} was made by {header.sender}, but the emulator that it answers was made "
-            f"for {record.recipient}"
+            f"for {record.recipient}; ask {record.recipient} to send it"
         )
     return record
 

@@ -18,9 +18,10 @@ from offsite.errors import BundleError, InputError
 from offsite.sealing import Disclosure
 from offsite.sealing.parts import canonical
 from offsite.steps.places import MODEL_FILES, from_hub
-from offsite.store import local_path
+from offsite.store import FolderStore, local_path
 from offsite.store.cabinet import Cabinet, FolderCabinet
 from offsite.store.library import Library
+from offsite.store.open import refuse_same_place
 
 Note = TypeVar("Note", bound=BaseModel)
 _CLAIM = "pvc://"
@@ -81,10 +82,14 @@ class Party:
         """Find a path that a job names; a relative one is relative to the job.
 
         Raises:
-            InputError: it is on a volume claim, and this is no cluster; or it leads out of it.
+            InputError: it is on a volume claim, and this is no cluster; it leads out of it; or it
+                is in the exchange, where the peer would read it.
         """
         if not location.startswith(_CLAIM):
-            return (self.base / local_path(location)).resolve()
+            path = (self.base / local_path(location)).resolve()
+            if self.library.exchange is not None:
+                refuse_same_place(self.library.exchange, FolderStore(path))
+            return path
         if self.claims is None:
             raise InputError(
                 f"{location} is a volume of a cluster; name a path or s3://bucket/path"
@@ -109,7 +114,8 @@ class Party:
         found = self.note(name, EmulatorRecord)
         if found is None:
             raise BundleError(
-                f"{self.id} has sent no emulator {digest}: {self.cabinet.uri(name)} is not there"
+                f"{self.id} has sent no emulator {digest}: {self.cabinet.uri(name)} is not there; "
+                "run this where it was sent from, or restore the record from a backup"
             )
         return found
 

@@ -65,11 +65,16 @@ class ExchangeAdmin:
 
         Returns:
             The credentials files that were written.
+
+        Raises:
+            InputError: there is no such bucket, nor then an account.
         """
         own, reader = self._pair(party, peer)
+        has_reader = self._user(reader) is not None
+        self.bucket()  # no accounts for one whose name is mistyped
         written = [self._account(each, folder) for each in (own, self._principal(peer))]
         self._attach(own, own.grant_name(peer), own.grant(peer))
-        if self._user(reader) is not None:
+        if has_reader:
             self._attach(reader, reader.grant_name(peer), reader.grant(peer))
         return [path for path in written if path]
 

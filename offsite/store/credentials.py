@@ -22,14 +22,17 @@ class Credentials:
     secret_key: str = field(repr=False)
 
 
-def read_credentials(path: Path) -> Credentials:
+def read_credentials(path: Path, what: str = "credentials file") -> Credentials:
     """Read a credentials file.
+
+    Args:
+        what: names it in errors.
 
     Raises:
         InputError: it is not there, others may read it, or it holds something else.
         StorageError: the disk does not give it.
     """
-    return _parsed(path, read_private(path, "credentials file"))
+    return _parsed(path, read_private(path, what))
 
 
 def write_credentials(path: Path, credentials: Credentials) -> None:

@@ -12,7 +12,10 @@ from urllib.request import url2pathname
 
 from offsite.errors import DiskFullError, InputError, OffsiteError, StorageError
 
-_LASTING = (errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EROFS, errno.EACCES, errno.ELOOP)
+_LASTING = (
+    *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),
+    *(errno.EROFS, errno.EACCES, errno.ELOOP),
+)
 """What the same command meets again, until somebody mends it."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -113,7 +116,12 @@ def write_whole(path: Path, content: bytes, mode: int = 0o644) -> None:
     """Write a file so that it is there whole or as it was before, also after a power cut.
 
     Two at once on one file are the caller's to avoid.
+
+    Raises:
+        InputError: there is a folder of that name; else as `disk_errors`.
     """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a file")
     scratch = path.with_name(f".{path.name}.partial")
     with disk_errors(path), new_folder(path.parent):
         try:

@@ -6,8 +6,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from offsite.errors import BundleError, NotFoundError
+from offsite.errors import NotFoundError
 from offsite.store.disk import disk_errors, write_whole
+from offsite.store.objects import too_large
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class FolderStore:
             with open(file, "rb") as opened:
                 content = opened.read(most + 1)
         if len(content) > most:
-            raise BundleError(f"{path} is larger than {most} bytes")
+            raise too_large(path, most)
         return content
 
     def sizes(self, prefix: str) -> dict[str, int]:

@@ -6,6 +6,16 @@ An object is at most a shard, so it is handed over in memory. Nothing here knows
 from collections.abc import Iterable
 from typing import Protocol
 
+from offsite.errors import BundleError
+
+
+def too_large(what: object, most: int) -> BundleError:
+    """Say that an object is larger than what was put there can be."""
+    return BundleError(
+        f"{what} is larger than {most} bytes, so it was changed; ask whoever wrote it to write it "
+        "again"
+    )
+
 
 class ObjectStore(Protocol):
     """Objects by key; keys are plain names joined by `/`.

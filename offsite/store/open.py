@@ -50,7 +50,10 @@ def s3_store(uri: str, prefix: str, environ: Mapping[str, str]) -> S3Store:
     """
     found = re.fullmatch(f"s3://({_BUCKET})/?", uri)
     if found is None:
-        raise InputError(f"{uri!r} names no bucket; use s3://bucket, without a path")
+        raise InputError(
+            f"{uri!r} names no bucket; use s3://bucket, without a path: 3 to 63 letters in lower "
+            "case, digits, dots and dashes"
+        )
     missing = [name for name in ("_ENDPOINT", "_CREDENTIALS") if not environ.get(prefix + name)]
     if missing:
         names = " and ".join(prefix + name for name in missing)
@@ -58,7 +61,8 @@ def s3_store(uri: str, prefix: str, environ: Mapping[str, str]) -> S3Store:
     style = environ.get(f"{prefix}_STYLE") or "path"
     if style not in _STYLES:
         raise InputError(f"{prefix}_STYLE is {style!r}; use path or virtual")
-    keys = read_credentials(Path(environ[f"{prefix}_CREDENTIALS"]).expanduser())
+    setting = f"{prefix}_CREDENTIALS"
+    keys = read_credentials(Path(environ[setting]).expanduser(), f"credentials file ({setting})")
     try:
         store = S3Store(
             _endpoint(environ[f"{prefix}_ENDPOINT"], f"{prefix}_ENDPOINT"),

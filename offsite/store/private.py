@@ -24,7 +24,7 @@ def read_private(path: Path, what: str) -> bytes:
                 _refuse_open(path, what, os.fstat(file.fileno()))
                 return file.read()
         except FileNotFoundError as error:
-            raise InputError(f"there is no {what} at {path}") from error
+            raise InputError(f"there is no {what} at {path}; check the path") from error
 
 
 def _refuse_open(path: Path, what: str, status: os.stat_result) -> None:

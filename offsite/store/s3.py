@@ -18,7 +18,8 @@ from minio import Minio
 from minio.deleteobjects import DeleteError, DeleteObject
 from minio.error import S3Error
 
-from offsite.errors import BundleError, NotAllowedError, NotFoundError, StorageError
+from offsite.errors import NotAllowedError, NotFoundError, StorageError
+from offsite.store.objects import too_large
 from offsite.store.refusals import Place, refused, told_apart
 from offsite.store.transport import (
     Patience,
@@ -154,7 +155,7 @@ class S3Store:
             # the bytes as they were put: a store may not say that they are compressed
             return read_whole(response, most, decode=False)
         except TooLargeError as error:
-            raise BundleError(f"{self.uri(key)} is larger than {most} bytes") from error
+            raise too_large(self.uri(key), most) from error
 
     def _missing(self, key: str) -> bool:
         try:

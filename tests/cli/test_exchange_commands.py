@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,8 @@ from offsite.bundle import (
     write_provenance,
 )
 from offsite.errors import BundleError, InputError, OffsiteError
-from offsite.exchange import Failed, tell
+from offsite.events import Monitor
+from offsite.exchange import Failed, Outgoing, push, tell
 from offsite.exchange.home import open_mailbox, ring_path
 from offsite.sealing import Notice, load_ring, save_ring
 from offsite.store import locked
@@ -69,11 +71,15 @@ class People:
         write_manifest(folder, name=name, **parties, **fields)
         return folder
 
+    def emulator(self) -> Path:
+        """Make what the lab may send as an emulator."""
+        facts = EmulatorFacts(bottom=1, top=1, healed=False, distilled_steps=0)
+        return self._bundle("question", facts, made_by="lab", made_for="hospital")
+
     def chain(self) -> dict[str, str]:
         """Send an emulator one way and an adapter back; give their envelopes by kind."""
-        facts = EmulatorFacts(bottom=1, top=1, healed=False, distilled_steps=0)
-        first = self._bundle("question", facts, made_by="lab", made_for="hospital")
-        self.ok("lab", "bundles", "push", first, "--peer", "hospital")
+        lab = open_mailbox(self.root / "lab", (self.root / "exchange").as_uri(), {})
+        push(lab, Outgoing(self.emulator(), "hospital", "job"), Monitor(lambda event: None))
         (listed,) = self.said("lab", "bundles", "list", "-o", "json")
         self.ok("hospital", "bundles", "push", self.bundle(listed["digest"]), "--peer", "lab")
         every = self.said("lab", "bundles", "list", "-o", "json")
@@ -199,6 +205,34 @@ def test_what_is_not_ours_is_not_sent(people: People) -> None:
     changed = people.run("hospital", "bundles", "push", folder, "--peer", "lab")
     assert "damaged or changed" in str(changed.exception)
     assert not (people.root / "exchange").exists()
+
+
+def test_an_emulator_is_sent_by_what_keeps_its_record(people: People) -> None:
+    refused = people.run("lab", "bundles", "push", people.emulator(), "--peer", "hospital")
+    assert isinstance(refused.exception, InputError)
+    assert "is an emulator: `offsite run` sends it" in str(refused.exception)
+    assert not (people.root / "exchange").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("bundles", "pull", "answer", "x" * 300, "--peer", "hospital"),
+        ("bundles", "pull", "answer", "lab.pub/x", "--peer", "hospital"),
+        ("bundles", "verify", "x" * 300),
+        ("keys", "export", "."),
+        ("keys", "export", "/"),
+    ],
+    ids=lambda arguments: "-".join(each[:9] for each in arguments),
+)
+def test_a_path_that_cannot_be_used_is_told(
+    people: People, arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people.ok("hospital", "bundles", "push", people.bundle(), "--peer", "lab")
+    monkeypatch.chdir(people.root)
+    refused = people.run("lab", *arguments)
+    assert isinstance(refused.exception, InputError), refused.exception
+    assert re.search("cannot use|is a folder", str(refused.exception))
 
 
 def test_keys_rotate_and_the_peer_takes_them(people: People, tmp_path: Path) -> None:

@@ -21,7 +21,13 @@ from offsite.bundle import (
     read_manifest,
     write_manifest,
 )
-from offsite.errors import BundleError, InputError, OffsiteError, StorageError
+from offsite.errors import (
+    BundleError,
+    InputError,
+    NotAllowedError,
+    OffsiteError,
+    StorageError,
+)
 from offsite.exchange import (
     WHOLE,
     Books,
@@ -534,6 +540,25 @@ def test_what_came_to_lie_there_meanwhile_stays(world: World, tmp_path: Path) ->
     with pytest.raises(InputError, match="is there already"):
         pull(mailbox, envelope, target, Checks(lambda manifest: None, check), silent())
     assert (target / "thesis.txt").exists()
+
+
+def test_what_a_store_refuses_leaves_nothing(world: World, tmp_path: Path) -> None:
+    class Refusing(FolderStore):
+        """A store that gives the manifest, and nothing that was granted no more."""
+
+        def get(self, key: str, most: int) -> bytes:
+            if list((tmp_path / "new").rglob("manifest.json")):
+                raise NotAllowedError("this account may not use it")
+            return super().get(key, most)
+
+    world.send(world.bundle())
+    mailbox = replace(world.mailbox(LAB), store=Refusing(world.root / "exchange"))
+    envelope = mailbox.incoming(HOSPITAL, Reference("answer"))
+    with pytest.raises(NotAllowedError):
+        pull(mailbox, envelope, tmp_path / "new/out", WHOLE, silent())
+    assert not (tmp_path / "new").exists()
+    assert not list(mailbox.scratch.glob("*.pull"))
+    world.take(tmp_path / "new/out")
 
 
 @pytest.mark.parametrize("gone", ["books", "all but the keys"])

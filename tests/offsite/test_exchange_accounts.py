@@ -526,6 +526,18 @@ def test_a_removed_account_is_gone_with_its_grants(exchange: Exchange, tmp_path:
     assert _reads_from(admin, "one") == ("three",), "an older grant came back"
 
 
+def test_nothing_is_granted_in_a_bucket_that_is_not_there(
+    exchange: Exchange, tmp_path: Path
+) -> None:
+    admin = ExchangeAdmin(exchange.server.store("mistyped"))
+    with pytest.raises(
+        InputError, match=r"no bucket mistyped.*offsite exchange init s3://mistyped"
+    ):
+        admin.grant("lab", "hospital", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert list(admin.accounts()) == []
+
+
 def test_a_grant_that_was_broken_off_goes_on(exchange: Exchange, tmp_path: Path) -> None:
     admin = ExchangeAdmin(exchange.server.store("broken-off"))
     admin.prepare()
@@ -610,9 +622,11 @@ def test_a_party_is_told_of_a_missing_bucket_as_far_as_the_store_tells(
     for use in (lambda: mistaken.sizes("lab/"), lambda: mistaken.put("lab/hospital/b/1", b"x")):
         with pytest.raises(NotAllowedError, match="not granted that, or there is no bucket exchn"):
             use()
-    # granted before it was made
+    # granted while it was there
     admin = ExchangeAdmin(exchange.server.store("not-made"))
+    admin.prepare()
     admin.grant("one", "two", tmp_path)
+    admin.store.client().remove_bucket("not-made")
     keys = read_credentials(tmp_path / "one.json")
     one = replace(admin.store, access_key=keys.access_key, secret_key=keys.secret_key)
     for use in (lambda: one.sizes("one/"), lambda: one.put("one/two/b/1", b"x")):

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from offsite.errors import BundleError, InputError
+from offsite.errors import BundleError, DiskFullError, InputError
+from offsite.exchange import home
+from offsite.exchange.home import keep_ring, own_public, own_ring, public_path
 from offsite.sealing import PublicRing, Ring, identity, load_ring, save_ring
 from offsite.sealing.identity import Endorsement, Entry, read_public, successor_problem
 from offsite.sealing.parts import canonical, now, text_of
@@ -266,3 +268,26 @@ def test_a_changed_public_file_is_refused(tmp_path: Path, content: bytes) -> Non
     with pytest.raises(InputError, match=r"lab\.pub"):
         Peers(tmp_path).add(content, "lab.pub")
     assert not list(tmp_path.iterdir())
+
+
+def test_keys_that_cannot_be_written_leave_the_public_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise DiskFullError("no space is left")
+
+    keep_ring(tmp_path, LAB, None)
+    monkeypatch.setattr(home, "save_ring", full)
+    with pytest.raises(DiskFullError):
+        keep_ring(tmp_path, LATER, None)
+    assert own_public(tmp_path, {}) == own_ring(tmp_path, {}).public() == LAB.public()
+    assert {path.name for path in (tmp_path / "keys").iterdir()} == {"ring.json", "public.json"}
+
+
+def test_a_public_file_that_fell_behind_is_mended(tmp_path: Path) -> None:
+    keep_ring(tmp_path, LAB, None)
+    behind = public_path(tmp_path).read_bytes()
+    keep_ring(tmp_path, LATER, None)
+    public_path(tmp_path).write_bytes(behind)
+    assert own_ring(tmp_path, {}) == LATER
+    assert own_public(tmp_path, {}) == LATER.public()

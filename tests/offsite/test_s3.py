@@ -170,8 +170,8 @@ def test_something_else_at_the_endpoint_is_named(store: S3Store, tmp_path: Path)
         untrusting = replace(other.store(BUCKET), ca_file=None)
         with pytest.raises(NotAllowedError, match="name its file in OFFSITE_EXCHANGE_CA"):
             untrusting.put("a/b", b"")
-        ExchangeAdmin(other.store(BUCKET)).grant("lab", "hospital", tmp_path)
         ExchangeAdmin(other.store(BUCKET)).prepare()
+        ExchangeAdmin(other.store(BUCKET)).grant("lab", "hospital", tmp_path)
         other.store(BUCKET).put("a/b", b"over TLS")
         assert other.store(BUCKET).get("a/b", 9) == b"over TLS"
     with pytest.raises(NotAllowedError, match="OFFSITE_EXCHANGE_CA"):
@@ -284,7 +284,11 @@ def test_the_environment_says_where(store: S3Store, environ: dict[str, str]) -> 
         ("s3://exchange\n", {}, "names no bucket"),
         ("s3://exchange", {"ENDPOINT": ""}, "needs OFFSITE_EXCHANGE_ENDPOINT"),
         ("s3://exchange", {"CREDENTIALS": ""}, "needs OFFSITE_EXCHANGE_CREDENTIALS"),
-        ("s3://exchange", {"CREDENTIALS": "/nowhere"}, "no credentials file at /nowhere"),
+        (
+            "s3://exchange",
+            {"CREDENTIALS": "/nowhere"},
+            r"no credentials file \(OFFSITE_EXCHANGE_CREDENTIALS\) at /nowhere",
+        ),
         ("s3://exchange", {"ENDPOINT": "minio:9000"}, "https://host:port"),
         ("s3://exchange", {"ENDPOINT": "http://me:word@minio"}, "https://host:port"),
         ("s3://exchange", {"ENDPOINT": "http://minio/path"}, "https://host:port"),

@@ -363,6 +363,13 @@ def test_export_never_goes_into_the_exchange(finished: Parties, tmp_path: Path) 
     assert not inside.exists()
 
 
+def test_what_is_in_the_exchange_is_no_input(finished: Parties, tmp_path: Path) -> None:
+    parties = copy_of(finished, tmp_path / "copy")
+    inside = shutil.copytree(parties.home(LAB) / "model", parties.exchange / "model")
+    with pytest.raises(InputError, match="are one place"):
+        parties.run("leaking", distill(model=str(inside)))
+
+
 @pytest.mark.parametrize("name", ["._config.json", "LICENSE (copy).txt"])
 def test_odd_files_beside_a_model_stay_behind(finished: Parties, tmp_path: Path, name: str) -> None:
     parties = copy_of(finished, tmp_path / "copy")
