@@ -32,7 +32,7 @@ test: check  ## check, then all tests, in two processes (PROCESSES=0: in one)
 
 e2e: setup  ## the tests on a real Kubernetes, of their own (root, Linux, cgroup v1) or of OFFSITE_E2E_KUBECONFIG
 	[ -n "$$OFFSITE_E2E_KUBECONFIG" ] || PYTHONPATH=tests $(BIN)/python -m cluster build
-	$(BIN)/pytest -m e2e --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder tests/e2e $(ARGS)
+	$(BIN)/pytest -m e2e tests/e2e $(ARGS)
 
 cluster: setup  ## such a Kubernetes to work with, until `make cluster-down`
 	PYTHONPATH=tests $(BIN)/python -m cluster up

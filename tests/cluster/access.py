@@ -8,14 +8,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 from cluster.addons import GPU
 from cluster.images import Image, build, load, push, reference
+from cluster.lifecycle import remove_dead, running_node
 from cluster.node import Node
 from cluster.processes import BOUND, run
-from cluster.sharing import shared_node
 
 KUBECONFIG, REGISTRY = "OFFSITE_E2E_KUBECONFIG", "OFFSITE_E2E_REGISTRY"
 """The variables that name another cluster, and a registry that it and we reach."""
@@ -97,19 +96,19 @@ def own(node: Node) -> Cluster:
 
 
 @contextmanager
-def reached_cluster(name: str, folder: Path | None = None) -> Iterator[Cluster]:
+def reached_cluster(name: str) -> Iterator[Cluster]:
     """Reach the cluster that the environment names, or run a node while the `with` block runs.
 
     Args:
         name: of the node; another run beside it needs another one.
-        folder: of a run whose processes share the node; None: there is one process.
 
     Raises:
         RuntimeError: no kubectl for the one, or the other cannot be started.
     """
     named = os.environ.get(KUBECONFIG)
     if not named:
-        with TemporaryDirectory() as alone, shared_node(name, folder or Path(alone)) as node:
+        remove_dead()  # what an earlier run left that was killed
+        with running_node(name) as node:
             yield own(node)
         return
     kubectl = shutil.which("kubectl")

@@ -11,11 +11,6 @@ _API = "admissionregistration.k8s.io/v1beta1"
 _REQUEST = "/spec/containers/0/resources/requests/cpu"
 
 
-def overcommit(cluster: Cluster, label: str) -> None:
-    """Let pods with a label request a tenth of a core, in all namespaces of tests, from now on."""
-    cluster.apply(*_policy("overcommit", OURS, label))
-
-
 @contextmanager
 def overcommitted(space: Namespace, label: str) -> Iterator[None]:
     """Let pods with a label request a tenth of a core in a namespace, if the cluster can do that.
@@ -27,8 +22,7 @@ def overcommitted(space: Namespace, label: str) -> Iterator[None]:
         return
     name = f"overcommit-{space.name}"
     try:
-        own = {"kubernetes.io/metadata.name": space.name}
-        space.cluster.apply(*_policy(name, own, label))
+        space.cluster.apply(*_policy(name, space.name, label))
         yield
     finally:
         _remove(space.cluster, name)
@@ -39,7 +33,7 @@ def _remove(cluster: Cluster, name: str) -> None:
         cluster.kubectl("delete", kind, name, "--ignore-not-found")
 
 
-def _policy(name: str, namespaces: Manifest, label: str) -> tuple[Manifest, Manifest]:
+def _policy(name: str, namespace: str, label: str) -> tuple[Manifest, Manifest]:
     pods = {
         "apiGroups": [""],
         "apiVersions": ["v1"],
@@ -48,7 +42,7 @@ def _policy(name: str, namespaces: Manifest, label: str) -> tuple[Manifest, Mani
     }
     labelled = f"has(object.metadata.labels) && '{label}' in object.metadata.labels"
     patch = f"[JSONPatch{{op: 'replace', path: '{_REQUEST}', value: '100m'}}]"
-    within = {"namespaceSelector": {"matchLabels": namespaces}}
+    within = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}
     metadata = {"metadata": {"name": name, "labels": OURS}}
     policy: dict[str, Any] = {
         "matchConstraints": {"resourceRules": [pods]},

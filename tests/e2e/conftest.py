@@ -6,68 +6,30 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from cluster import kuberay as ray
 from cluster.access import KUBECONFIG, Cluster, reached_cluster
 from cluster.addons import GPU
 from cluster.minio import MinioPod, running_minio
 from cluster.namespaces import Namespace, new_namespace
-from cluster.overcommit import overcommit
 from cluster.parties import Party, introduce
 from cluster.reports import report
 from cluster.scene import install_crds
-from cluster.sharing import machine as machine_of
 
 _SPACES = pytest.StashKey[list[Namespace]]()
 
 
-def is_alone(node: pytest.Item | pytest.Collector) -> bool:
-    """Whether tests look at all that runs on the machine."""
-    return node.get_closest_marker("alone") is not None
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what may take longest: with several processes none is left with it at the end."""
-
-    def order(item: pytest.Item) -> tuple[bool, float]:
-        limit = item.get_closest_marker("timeout")
-        return not is_alone(item), -limit.args[0] if limit else 0
-
-    if all(item.get_closest_marker("e2e") for item in items):
-        items.sort(key=order)
-
-
 @pytest.fixture(scope="session")
-def together(tmp_path_factory: pytest.TempPathFactory, testrun_uid: str) -> Path:
-    """A folder for all processes of this test run."""
-    folder = tmp_path_factory.getbasetemp().parent / f"offsite-e2e-{testrun_uid}"
-    folder.mkdir(exist_ok=True)
-    return folder
-
-
-@pytest.fixture(scope="module", autouse=True)
-def machine(request: pytest.FixtureRequest, together: Path) -> Iterator[None]:
-    """Leave the machine to the tests of a module that want it for themselves."""
-    alone, lock = is_alone(request.node), machine_of(together)
-    with lock.write_lock() if alone else lock.read_lock():
-        yield
-
-
-@pytest.fixture(scope="session")
-def cluster(together: Path) -> Iterator[Cluster]:
+def cluster() -> Iterator[Cluster]:
     """A node of the tests' own, which `make cluster-down` finds, or the cluster that is named."""
-    with reached_cluster(f"e2e-{secrets.token_hex(3)}", together) as found:
-        if found.node is not None:
-            overcommit(found, "offsite-tuning.dev/job")
+    with reached_cluster(f"e2e-{secrets.token_hex(3)}") as found:
         yield found
 
 
 @pytest.fixture(scope="session")
-def crds(cluster: Cluster, together: Path) -> Cluster:
+def crds(cluster: Cluster) -> Cluster:
     """A cluster that has the kinds OffsiteJob and OffsitePeer, as the tutorial installs them."""
-    with FileLock(together / "lock"):
-        install_crds(cluster)
+    install_crds(cluster)
     return cluster
 
 
@@ -123,10 +85,9 @@ def namespace(new_space: Callable[[str], Namespace]) -> Namespace:
 
 
 @pytest.fixture(scope="session")
-def kuberay(cluster: Cluster, together: Path) -> None:
+def kuberay(cluster: Cluster) -> None:
     """KubeRay, in the whole cluster."""
-    with FileLock(together / "lock"):
-        ray.install(cluster)
+    ray.install(cluster)
 
 
 @pytest.fixture

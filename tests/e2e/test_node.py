@@ -31,8 +31,7 @@ ANOTHER = bool(os.environ.get(KUBECONFIG))
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.alone,
-    pytest.mark.timeout(1800),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(ANOTHER, reason=f"of nodes of our own; {KUBECONFIG} is set"),
 ]
 
