@@ -31,14 +31,17 @@ def find_sent(mailbox: Mailbox, peer: str, name: str, digest: str) -> Sent | Non
 
     Raises:
         BundleError: its envelope was changed.
+        OffsiteError: another process sends a bundle of that name.
         StorageError: the store did not tell, or did not delete what is old.
     """
     ring = mailbox.peers.get(peer)
-    shelf = mailbox.outgoing(ring, name)
-    envelope = shelf.find(digest)
-    if envelope is None or not shelf.is_whole(envelope, ring):
-        return None
-    return tidied(shelf, envelope)
+    with mailbox.sending(ring, name) as journal:
+        shelf = mailbox.outgoing(ring, name)
+        envelope = shelf.find(digest)
+        if envelope is None or not shelf.is_whole(envelope, ring):
+            return None
+        mailbox.journals.remove(journal)
+        return tidied(shelf, envelope)
 
 
 def arrived(

@@ -1,7 +1,8 @@
 """One party's side of an exchange, and which envelope is the one to take."""
 
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,7 +13,7 @@ from offsite.exchange.books import Accounts, Ledger, check_fresh
 from offsite.exchange.shelf import Shelf, shelf_of
 from offsite.sealing import Envelope, PublicRing, Ring, open_notice
 from offsite.sealing.peers import Peers
-from offsite.store import ObjectStore
+from offsite.store import ObjectStore, locked
 from offsite.store.cabinet import Cabinet
 
 _MOST_ATTEMPTS = 16
@@ -168,3 +169,15 @@ class Mailbox:
     def outgoing(self, peer: PublicRing, name: str) -> Shelf:
         """List what we have sent to a peer under a name."""
         return shelf_of(self.store, self.ring.public(), peer.id, name)
+
+    @contextmanager
+    def sending(self, peer: PublicRing, name: str) -> Iterator[str]:
+        """Keep other processes from sending the same bundle; gives the name of its journal.
+
+        Raises:
+            OffsiteError: one does so.
+        """
+        journal = f"{peer.id}.{name}.push"
+        busy = f"another process sends {name} to {peer.id} just now"
+        with locked(self.scratch / f"{journal}.lock", busy):
+            yield journal

@@ -1,8 +1,7 @@
 """Sending: seal the shards, put them, and put the envelope last. No envelope, nothing was sent."""
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,7 @@ from offsite.sealing import SHARD_SIZE, Envelope, Header, PublicRing, Shard, wri
 from offsite.sealing.envelope import Grant
 from offsite.sealing.parts import digest_of, now
 from offsite.sealing.shards import place_of, seal_shard
-from offsite.store import ObjectStore, locked
+from offsite.store import ObjectStore
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def push(
     """
     peer = mailbox.peers.get(outgoing.peer)
     manifest, digest = read_manifest(outgoing.folder)
-    with _alone(mailbox, peer, manifest.name) as name:
+    with mailbox.sending(peer, manifest.name) as name:
         shelf = mailbox.outgoing(peer, manifest.name)
         sequence = mailbox.books.allot(peer.id, manifest.name, outgoing.job)
         for envelope in shelf.readable(sequence):
@@ -92,7 +91,7 @@ def withdraw(mailbox: Mailbox, peer: str, name: str) -> Sent:
         StorageError: the store did not take it.
     """
     ring, job = mailbox.peers.get(peer), secrets.token_hex(16)
-    with _alone(mailbox, ring, name) as journal:
+    with mailbox.sending(ring, name) as journal:
         shelf = mailbox.outgoing(ring, name)
         if not (shelf.envelopes or shelf.shards):
             raise InputError(f"{mailbox.id} has sent {ring.id} no {name}; see offsite bundles list")
@@ -126,14 +125,6 @@ def _free(mailbox: Mailbox, shelf: Shelf, peer: str, name: str, sequence: int, j
     while spent + 1 in shelf.envelopes:
         spent += 1
     return mailbox.books.allot(peer, name, job, spent) if spent >= sequence else sequence
-
-
-@contextmanager
-def _alone(mailbox: Mailbox, peer: PublicRing, name: str) -> Iterator[str]:
-    """Keep other processes from sending the same bundle; gives the name of its journal."""
-    journal, busy = f"{peer.id}.{name}.push", f"another process sends {name} to {peer.id} just now"
-    with locked(mailbox.scratch / f"{journal}.lock", busy):
-        yield journal
 
 
 def _header(

@@ -3,10 +3,12 @@
 import errno
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -115,20 +117,33 @@ def new_folder(path: Path) -> Iterator[None]:
 def write_whole(path: Path, content: bytes, mode: int = 0o644) -> None:
     """Write a file so that it is there whole or as it was before, also after a power cut.
 
-    Two at once on one file are the caller's to avoid.
-
     Raises:
         InputError: there is a folder of that name; else as `disk_errors`.
     """
     if path.is_dir():
         raise InputError(f"{path} is a folder; name a file")
-    scratch = path.with_name(f".{path.name}.partial")
+    scratch = path.with_name(f".{secrets.token_hex(8)}.partial")
     with disk_errors(path), new_folder(path.parent):
         try:
-            with open(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
+            with _nameless(scratch, mode) as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
+                if not scratch.exists():
+                    # of the two directories, only one that is given makes Python follow the link
+                    os.link(f"/proc/self/fd/{file.fileno()}", scratch, src_dir_fd=file.fileno())
             scratch.replace(path)
         finally:
             scratch.unlink(missing_ok=True)
+
+
+def _nameless(scratch: Path, mode: int) -> BinaryIO:
+    """Open a file that has no name yet, so that kill -9 leaves nothing of it (open(2), O_TMPFILE).
+
+    Where there are none of the kind, it is named `scratch`.
+    """
+    try:
+        opened = os.open(scratch.parent, os.O_TMPFILE | os.O_WRONLY, mode)
+    except (AttributeError, OSError):  # another system, or file system
+        opened = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    return open(opened, "wb")

@@ -297,9 +297,12 @@ def test_what_is_found_sent_is_tidied_up_after(
         with pytest.raises(StorageError):
             push(world.mailbox(HOSPITAL), outgoing(folder, "job-2"), silent(), found.append)
     assert world.shards(1)
-    sent = find_sent(world.mailbox(HOSPITAL), LAB, "answer", found[0])
+    mailbox = world.mailbox(HOSPITAL)
+    assert mailbox.journals.names("lab.answer.push")
+    sent = find_sent(mailbox, LAB, "answer", found[0])
     assert sent is not None
     assert (sent.sequence, world.shards(1)) == (2, [])
+    assert not list(mailbox.scratch.iterdir())
 
 
 def test_a_journal_of_an_earlier_version_is_put_aside(world: World, tmp_path: Path) -> None:
