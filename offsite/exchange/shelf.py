@@ -51,10 +51,15 @@ class Shelf:
         """Read an envelope, and check that it belongs there.
 
         Raises:
-            BundleError: it does not, or is not its sender's.
+            BundleError: it is not there, does not belong there, or is not its sender's.
         """
         key = f"{self.prefix}{sequence}/{envelope_name(digest)}"
-        content = self.store.get(key, LARGEST_ENVELOPE)
+        try:
+            content = self.store.get(key, LARGEST_ENVELOPE)
+        except NotFoundError as error:
+            raise BundleError(
+                f"the store lists {self.store.uri(key)}, and does not give it; {self._remedy}"
+            ) from error
         if digest_of(content) != digest:
             raise BundleError(
                 f"{self.store.uri(key)} was changed: its name is not its digest; {self._remedy}"

@@ -287,6 +287,25 @@ def test_a_push_that_was_cut_off_when_all_was_there_tidies_up(
     assert not list(journals.iterdir())
 
 
+def test_an_envelope_that_is_listed_and_not_given_counts_for_nothing(
+    world: World, tmp_path: Path
+) -> None:
+    class Promising(FolderStore):
+        """A store that lists an envelope that it does not have."""
+
+        def sizes(self, prefix: str) -> dict[str, int]:
+            return {**super().sizes(prefix), f"hospital/lab/answer/1/envelope-{'0' * 64}": 9}
+
+    store = Promising(world.root / "exchange")
+    sent = push(
+        replace(world.mailbox(HOSPITAL), store=store), outgoing(world.bundle(), "job-1"), silent()
+    )
+    lab = replace(world.mailbox(LAB), store=store)
+    envelope = lab.incoming(HOSPITAL, Reference("answer"))
+    assert envelope.digest == sent.digest
+    pull(lab, envelope, tmp_path / "out", WHOLE, silent())
+
+
 def test_what_is_found_sent_is_tidied_up_after(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
