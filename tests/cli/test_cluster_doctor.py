@@ -11,7 +11,7 @@ from offsite_cli.cluster.checks_of_namespace import operator_of, peer_of, peers_
 from offsite_cli.cluster.checks_of_secrets import Need, mounted_by, secret_of, secrets_of
 from offsite_cli.cluster.checks_of_stores import stores_of
 from offsite_cli.cluster.findings import Finding, exit_code
-from offsite_cli.cluster.trying import findings_of
+from offsite_cli.cluster.trying import findings_of, job_of
 
 
 def deployment(image: str, ready: int) -> dict[str, Any]:
@@ -57,6 +57,13 @@ def test_operators_are_ready_or_not() -> None:
     assert kuberay_operator([deployment("registry/kuberay:v1.7.0", 1)]).message.endswith(":v1.7.0")
     assert kuberay_operator([deployment("kuberay:v1", 0)]).verdict == "fail"
     assert kuberay_operator([]).verdict == "warn"
+
+
+def test_the_job_that_tries_the_stores_has_a_name() -> None:
+    # as the API server gives a template that has no metadata
+    inner = {"metadata": {}, "spec": {"backoffLimit": 0}}
+    made = job_of({"spec": {"jobTemplate": inner}}, "offsite-check-1")
+    assert (made["metadata"], made["spec"]) == ({"name": "offsite-check-1"}, {"backoffLimit": 0})
 
 
 def test_secrets_are_those_that_the_settings_name() -> None:

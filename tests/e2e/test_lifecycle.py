@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from cluster.minio import running_minio
 from cluster.namespaces import Namespace
 from cluster.organizations import MODEL, OPERATORS, Organization, settle
 from cluster.parties import introduce
-from cluster.processes import wait_for
+from cluster.processes import run, wait_for
 from cluster.stages import NEEDS, distill
 from offsite.resources import JobStatus
 
@@ -75,6 +76,17 @@ def test_a_job_completes_and_leaves_no_pod_that_runs(lab: Organization) -> None:
     assert (status.attempts, status.engine) == (1, "Job")
     assert status.artifact is not None
     assert status.artifact.name == "plain"
+
+
+def test_a_pod_tries_both_stores_for_the_administrator(lab: Organization) -> None:
+    cluster = lab.space.cluster
+    place = (f"--kubeconfig={cluster.kubeconfig}", f"--namespace={lab.space.name}")
+    command = [sys.executable, "-m", "offsite_cli", "doctor", "--deep", *place]
+    told = run(command, environment=cluster.environ)
+    for store in ("exchange", "private"):
+        assert re.search(rf"^ok    {store} store: .* was written, read, listed", told, re.MULTILINE)
+    assert not re.search(r"^fail|its Deployment is not", told, re.MULTILINE)
+    wait_for(lambda: "offsite-check" not in lab.space.kubectl("get", "jobs", "--output=name"))
 
 
 def test_a_suspended_job_goes_on_from_its_checkpoint(lab: Organization) -> None:

@@ -21,6 +21,7 @@ _VERSION = f"{GROUP}/version"
 _INSTALL = "ask the cluster's administrator for `helm upgrade --install offsite-crds`"
 _KUBERAY = (1, 5, 1)
 """The first version that has `authOptions`, which every RayJob of the operator sets."""
+_LABEL = "app.kubernetes.io"
 _TAG = re.compile(r":v?(\d+)\.(\d+)\.(\d+)")
 _SKEW_THAT_WARNS, _SKEW_THAT_FAILS = 30, 300
 
@@ -76,12 +77,17 @@ def kuberay(api: "Api") -> Iterator[Finding]:
         yield Finding("kuberay", "warn", told, "install KubeRay if jobs need more than one worker")
         return
     try:
-        selector = "app.kubernetes.io/name=kuberay-operator"
-        operators = api.get("/apis/apps/v1/deployments", labelSelector=selector)["items"]
+        selector = f"{_LABEL}/name in (kuberay-operator, kuberay)"  # by Helm, by its own manifests
+        found = api.get("/apis/apps/v1/deployments", labelSelector=selector)["items"]
     except ClusterRefusal:
         yield Finding("kuberay", "ok", "is installed; you may not see its version")
         return
-    yield kuberay_operator(operators)
+    yield kuberay_operator([each for each in found if _is_operator(each["metadata"]["labels"])])
+
+
+def _is_operator(labels: dict[str, str]) -> bool:
+    """Whether a Deployment is KubeRay's operator: its other parts share a name with it."""
+    return "kuberay-operator" in (labels[f"{_LABEL}/name"], labels.get(f"{_LABEL}/component"))
 
 
 def kuberay_operator(operators: list[dict[str, Any]]) -> Finding:

@@ -45,7 +45,8 @@ def tried(api: "Api") -> Iterator[Finding]:
 def job_of(template: Resource, name: str) -> Resource:
     """Make the Job that a CronJob would have made."""
     made: dict[str, Any] = template["spec"]["jobTemplate"]
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, **made}
+    # the server gives the template metadata, empty ones if it has none
+    return {"apiVersion": "batch/v1", "kind": "Job", **made, "metadata": {"name": name}}
 
 
 def findings_of(log: Iterable[str]) -> Iterator[Finding]:
