@@ -171,7 +171,7 @@ def verify(
     """Check signatures, and the digest of every shard or file. Needs public keys alone."""
     with monitored(output) as monitor:
         witness = _watch(home, exchange)
-        if not target.startswith("sha256:") and _is_folder(Path(target)):
+        if _is_folder(Path(target)):
             provenance, links = witness.model(Path(target))
             say(f"{target} is as {provenance.made_by} signed it, alpha {provenance.origin.alpha:g}")
         else:

@@ -1,10 +1,10 @@
 """Receiving: fetch and open the shards, and check what came out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial, wraps
+from functools import partial
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 from offsite.bundle import MANIFEST, Manifest, check_whole, read_manifest
 from offsite.errors import BundleError, NotFoundError
@@ -21,9 +21,6 @@ from offsite.sealing.parts import digest_of
 from offsite.sealing.primitives import Keyset
 from offsite.sealing.shards import place_of, shard_count
 from offsite.store import ObjectStore
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -61,41 +58,32 @@ def pull(
     prefix = f"{prefix_of(header.sender, header.recipient, header.name)}{header.sequence}/"
     task = partial(_get_and_open, mailbox.store, prefix, key, header.bundle)
     with landing(target, envelope, mailbox.scratch) as place:
-        admit = _refusing(header, partial(_admitted, checks))
-        digests = _open_all(task, header.shards, place, admit, monitor)
-        manifest = _refusing(header, check_whole)(place.folder, digests.of)
+        digests = _open_all(task, header, place, checks.admit, monitor)
+        with _refusals(header):
+            manifest = check_whole(place.folder, digests.of)
         told = (manifest.name, manifest.made_by, manifest.made_for, manifest.facts.kind)
         if told != (header.name, header.sender, header.recipient, header.kind):
             raise BundleError(
                 f"the bundle {header.name} of {header.sender} for {header.recipient} says that it "
                 f"is {told[0]} of {told[1]} for {told[2]}; ask {header.sender} to send it again"
             )
-        _refusing(header, checks.check)(place.folder)
+        with _refusals(header):
+            checks.check(place.folder)
         checks.count()
         mailbox.books.accept(header.sender, header.name, header.sequence, envelope.digest)
     return manifest
 
 
-def _admitted(checks: Checks, folder: Path) -> Manifest:
-    manifest, _ = read_manifest(folder)
-    checks.admit(manifest)
-    return manifest
-
-
-def _refusing(header: Header, check: Callable[P, T]) -> Callable[P, T]:
-    """Let a check of a bundle's content say whose it is, and what to do about it."""
-
-    @wraps(check)
-    def refusing(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return check(*args, **kwargs)
-        except BundleError as error:
-            raise BundleError(
-                f"{header.sender} sent a bundle {header.name} that is refused: {error}; ask "
-                f"{header.sender} to make it anew"
-            ) from error
-
-    return refusing
+@contextmanager
+def _refusals(header: Header) -> Iterator[None]:
+    """Let a check of what is in a bundle say whose it is, and what to do about it."""
+    try:
+        yield
+    except BundleError as error:
+        raise BundleError(
+            f"{header.sender} sent a bundle {header.name} that is refused: {error}; ask "
+            f"{header.sender} to make it anew"
+        ) from error
 
 
 Task = Callable[[tuple[Shard, Path]], Shard]
@@ -103,12 +91,13 @@ Task = Callable[[tuple[Shard, Path]], Shard]
 
 def _open_all(
     task: Task,
-    shards: Sequence[Shard],
+    header: Header,
     place: Landing,
-    admit: Callable[[Path], Manifest],
+    admit: Callable[[Manifest], None],
     monitor: Monitor,
 ) -> Digests:
     """Open what is not there yet, the manifest first; give the digests of the files."""
+    shards = header.shards
     tracker = monitor.track("fetch and open", len(shards), start=len(place.done))
 
     def note(shard: Shard) -> None:
@@ -124,7 +113,9 @@ def _open_all(
         )
     if first[0].sha256 not in place.done:
         note(task((first[0], place.folder / MANIFEST)))
-    manifest = admit(place.folder)
+    with _refusals(header):
+        manifest, _ = read_manifest(place.folder)
+        admit(manifest)
     rest = [shard for shard in shards if shard.file]
     paths = _places(manifest, rest, place.folder)
     for name, entry in manifest.files.items():

@@ -83,13 +83,15 @@ class Party:
 
         Raises:
             InputError: it is on a volume claim, and this is no cluster; it leads out of it; or it
-                is in the exchange, where the peer would read it.
+                is in the exchange, or that in it.
         """
-        if not location.startswith(_CLAIM):
-            path = (self.base / local_path(location)).resolve()
-            if self.library.exchange is not None:
-                refuse_same_place(self.library.exchange, FolderStore(path))
-            return path
+        claimed = location.startswith(_CLAIM)
+        path = self._on_claim(location) if claimed else self.base / local_path(location)
+        if self.library.exchange is not None:
+            refuse_same_place(self.library.exchange, FolderStore(path))
+        return path.resolve()
+
+    def _on_claim(self, location: str) -> Path:
         if self.claims is None:
             raise InputError(
                 f"{location} is a volume of a cluster; name a path or s3://bucket/path"

@@ -120,12 +120,12 @@ def write_whole(path: Path, content: bytes, mode: int = 0o644) -> None:
     Raises:
         InputError: there is a folder of that name; else as `disk_errors`.
     """
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; name a file")
-    scratch = path.with_name(f".{secrets.token_hex(8)}.partial")
     with disk_errors(path), new_folder(path.parent):
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; name a file")
+        scratch = path.with_name(f".{secrets.token_hex(8)}.partial")
         try:
-            with _nameless(scratch, mode) as file:
+            with _open_new(scratch, mode) as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -137,7 +137,7 @@ def write_whole(path: Path, content: bytes, mode: int = 0o644) -> None:
             scratch.unlink(missing_ok=True)
 
 
-def _nameless(scratch: Path, mode: int) -> BinaryIO:
+def _open_new(scratch: Path, mode: int) -> BinaryIO:
     """Open a file that has no name yet, so that kill -9 leaves nothing of it (open(2), O_TMPFILE).
 
     Where there are none of the kind, it is named `scratch`.

@@ -220,6 +220,7 @@ def test_an_emulator_is_sent_by_what_keeps_its_record(people: People) -> None:
         ("bundles", "pull", "answer", "x" * 300, "--peer", "hospital"),
         ("bundles", "pull", "answer", "lab.pub/x", "--peer", "hospital"),
         ("bundles", "verify", "x" * 300),
+        ("keys", "export", "x" * 300),
         ("keys", "export", "."),
         ("keys", "export", "/"),
     ],

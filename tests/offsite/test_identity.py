@@ -11,10 +11,10 @@ from offsite.errors import BundleError, DiskFullError, InputError
 from offsite.exchange import home
 from offsite.exchange.home import keep_ring, own_public, own_ring, public_path
 from offsite.sealing import PublicRing, Ring, identity, load_ring, save_ring
-from offsite.sealing.identity import Endorsement, Entry, read_public, successor_problem
-from offsite.sealing.parts import canonical, now, text_of
+from offsite.sealing.identity import Entry, read_public, successor_problem
+from offsite.sealing.parts import canonical, now
 from offsite.sealing.peers import Peers
-from offsite.sealing.primitives import sign
+from offsite_testing.hostile_peer import endorsed
 from offsite_testing.parties import ring_of
 
 LAB = ring_of("lab")
@@ -155,16 +155,14 @@ def test_a_key_that_cannot_do_its_work_is_refused(tmp_path: Path) -> None:
 def test_a_key_that_nothing_can_be_sealed_to_is_refused_although_its_owner_signed_it(
     tmp_path: Path,
 ) -> None:
-    public, own = LAB.public(), LAB.newest("sign")
+    public = LAB.public()
     entry = public.newest("encrypt")
     useless = {name: value for name, value in entry.keyset.items() if name != "primaryKeyId"}
     entries = tuple(
         each.model_copy(update={"keyset": useless}) if each == entry else each
         for each in public.entries
     )
-    changed = public.model_copy(update={"entries": entries})
-    signed = Endorsement(by=own.id, signature=text_of(sign(own.keyset, changed.content)))
-    ring = changed.model_copy(update={"endorsements": (signed,)})
+    ring = endorsed(public.model_copy(update={"entries": entries}), LAB)
     with pytest.raises(InputError, match=f"has a key {entry.id} that cannot encrypt"):
         Peers(tmp_path).add(public_file(ring), "lab.pub")
 
@@ -231,7 +229,7 @@ def test_a_key_of_no_year_of_ours_is_refused_although_its_owner_signed_it(
     entries = tuple(each.model_copy(update={field: at}) for each in LAB.entries)
     ring = LAB.model_copy(update={"entries": entries})
     signers = ring.model_copy(update={"entries": (*entries, *LAB.entries)})
-    with pytest.raises(InputError, match=r"lab\.pub is not a public file"):
+    with pytest.raises(InputError, match=r"lab\.pub is not a public file: .*; ask its party"):
         Peers(tmp_path).add(public_file(signers), "lab.pub")
     assert list(tmp_path.iterdir()) == []
 

@@ -34,6 +34,13 @@ from offsite.store.cabinet import FolderCabinet
 _PLACE = "hospital/lab/answer/"
 
 
+def endorsed(public: PublicRing, ring: Ring) -> PublicRing:
+    """Sign a public file with a party's newest key, whatever it says."""
+    signer = ring.newest("sign")
+    signed = Endorsement(by=signer.id, signature=text_of(sign(signer.keyset, public.content)))
+    return public.model_copy(update={"endorsements": (signed,)})
+
+
 @dataclass(frozen=True)
 class HostilePeer:
     """The hospital, which has sent the lab one honest bundle, and goes on from there."""
@@ -118,13 +125,10 @@ class HostilePeer:
         None: it cannot be endorsed, as with a spoiled header.
         """
         try:
-            ring = PublicRing.model_validate_json(content)
-            signer = self.hospital.newest("sign")
-            signed = text_of(sign(signer.keyset, ring.content))
+            ring = endorsed(PublicRing.model_validate_json(content), self.hospital)
         except ValueError:
             return None
-        endorsed = {"endorsements": (Endorsement(by=signer.id, signature=signed),)}
-        public = canonical(ring.model_copy(update=endorsed).wire())
+        public = canonical(ring.wire())
         with tempfile.TemporaryDirectory(dir=self.root) as folder:
             pinned = Peers(Path(folder)).add(public, "file", "hospital")
             header = self.sent.header.model_copy(update={"shards": ()})
