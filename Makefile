@@ -30,9 +30,9 @@ generate: setup  ## write the CRDs anew, from the types in offsite/api and offsi
 test: check  ## check, then all tests, in two processes (PROCESSES=0: in one)
 	$(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile $(ARGS)
 
-e2e: setup  ## the tests on a real Kubernetes, of their own (root, Linux, cgroup v1) or of OFFSITE_E2E_KUBECONFIG
+e2e: setup  ## the tests on a real Kubernetes: a node a process (root, Linux, cgroup v1), or OFFSITE_E2E_KUBECONFIG
 	[ -n "$$OFFSITE_E2E_KUBECONFIG" ] || PYTHONPATH=tests $(BIN)/python -m cluster build
-	$(BIN)/pytest -m e2e tests/e2e $(ARGS)
+	$(BIN)/pytest -m e2e --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder tests/e2e $(ARGS)
 
 cluster: setup  ## such a Kubernetes to work with, until `make cluster-down`
 	PYTHONPATH=tests $(BIN)/python -m cluster up

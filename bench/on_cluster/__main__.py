@@ -14,6 +14,7 @@ from cluster.organizations import give
 from cluster.processes import end_in_order
 from cluster.scene import Scene, set_up
 from on_cluster.crowded import crowded
+from on_cluster.fresh import oldest_progress
 from on_cluster.overhead import overhead
 
 _ROW = "{:<58} {:>9} {:>10} {:>7}"
@@ -29,6 +30,8 @@ def main() -> None:
         print(_ROW.format("what was measured", "figure", "aim", "load"), flush=True)
         if options.rounds:
             _beside_a_bare_one(cluster, scene, options.steps, options.rounds)
+        oldest = oldest_progress(scene.lab)
+        _tell("the oldest progress told, in a minute", f"{oldest:.1f} s", "<= 10 s")
         if options.jobs:
             _in_a_crowd(scene, options.waiting, options.jobs)
 

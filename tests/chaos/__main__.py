@@ -58,7 +58,8 @@ def main() -> int:
         print(row, flush=True)
         rows.append(row)
 
-    with reached_cluster(f"chaos-{secrets.token_hex(3)}") as cluster, set_up(cluster) as scene:
+    name = f"chaos-{secrets.token_hex(3)}"
+    with reached_cluster(name) as cluster, set_up(cluster, in_s3=True) as scene:
         exchange_both(scene)
         print(_ROW.format("what was done", "ended", "attempts", "after", "right?"), flush=True)
         for number, blow in enumerate(chosen):

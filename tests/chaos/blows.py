@@ -4,14 +4,15 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
 from chaos.struck import job_of
 from cluster.killing import kill, started
+from cluster.minio import MinioPod
 from cluster.organizations import OPERATORS, Organization
 from cluster.scene import Scene
-from cluster.stages import Spec
+from cluster.stages import NEEDS, Spec
 
 Strike = Callable[[Scene, Organization, str], None]
 """Strikes a job by its name, in the moment that it waits for."""
@@ -36,16 +37,20 @@ class Blow:
     strike: Strike
     ends: str = "Complete"
     """The state in which the job should end; `gone`: it was deleted."""
+    waits: str = ""
+    """What it waits for when it is struck, if it does."""
+    changes: Spec = field(default_factory=dict)
+    """What the job has in place of what is usual."""
 
     @property
     def title(self) -> str:
         """Name it."""
-        return f"{self.what} in {self.step} of {self.stage} ({self.engine})"
+        return f"{self.what} in {self.waits or self.step} of {self.stage} ({self.engine})"
 
     @property
     def job(self) -> Spec:
         """Describe the job that is struck."""
-        return job_of(self.stage, self.step, self.engine)
+        return job_of(self.stage, self.step, self.engine) | self.changes
 
 
 def blows() -> Iterator[Blow]:
@@ -63,9 +68,40 @@ def blows() -> Iterator[Blow]:
         yield Blow("kill -9 driver", stage, "work", "RayJob", _driver)
         yield Blow("delete", stage, "work", "RayJob", _delete(_amid(stage, "work")), "gone")
         yield Blow("cancel", stage, "work", "RayJob", _cancel(_amid(stage, "work")), "Cancelled")
+    yield from _waiting()
     for stage, step in product(STEPS, ("open", "publish")):
         if step in STEPS[stage]:
-            yield Blow("MinIO away for a minute", stage, step, "Job", _store(step))
+            yield Blow("MinIO away for a minute", stage, step, "Job", _exchange(step))
+    for stage in ("Distill", "PlugIn"):  # the lab's, whose private store is one
+        yield Blow("own MinIO away for a minute", stage, "work", "Job", _own_store(stage))
+
+
+def _waiting() -> Iterator[Blow]:
+    """List those of a job of which nothing runs."""
+    unsent = {"tune": job_of("Tune", "work", "Job")["tune"] | {"bundle": "unsent"}}
+    for waits, stage, changes, moment in (
+        ("Pending", "Distill", {"resources": NEEDS | {"gpusPerWorker": 64}}, _is("Pending")),
+        ("Pending", "Tune", unsent, _is("Pending")),
+        ("Suspended", "Distill", {"suspend": True}, _is("Suspended")),
+        ("BackOff", "Distill", {}, _failed_once),
+    ):
+        yield Blow("delete", stage, "work", "Job", _delete(moment), "gone", waits, changes)
+        yield Blow("cancel", stage, "work", "Job", _cancel(moment), "Cancelled", waits, changes)
+
+
+def _is(state: str) -> Moment:
+    def wait(organization: Organization, name: str) -> list[int]:
+        organization.reaches(name, lambda status: status.state == state)
+        return []
+
+    return wait
+
+
+def _failed_once(organization: Organization, name: str) -> list[int]:
+    for pid in _amid("Distill", "work")(organization, name):
+        os.kill(pid, signal.SIGKILL)
+    organization.reaches(name, lambda s: any(c.reason == "BackOff" for c in s.conditions))
+    return []
 
 
 def _amid(stage: str, step: str) -> Moment:
@@ -126,14 +162,26 @@ def _cancel(moment: Moment) -> Strike:
     return strike
 
 
-def _store(step: str) -> Strike:
+def _exchange(step: str) -> Strike:
     def strike(scene: Scene, organization: Organization, name: str) -> None:
         if step == "publish":
             organization.begun(name, "work")
-        space = scene.minio.space
-        space.kubectl("scale", "statefulset/minio", "--replicas=0")
-        time.sleep(_AWAY_SECONDS)
-        space.kubectl("scale", "statefulset/minio", "--replicas=1")
-        space.kubectl("rollout", "status", "statefulset/minio", "--timeout=120s")
+        _take_away(scene.minio)
 
     return strike
+
+
+def _own_store(stage: str) -> Strike:
+    def strike(scene: Scene, organization: Organization, name: str) -> None:
+        assert scene.store is not None
+        _amid(stage, "work")(organization, name)
+        _take_away(scene.store)
+
+    return strike
+
+
+def _take_away(minio: MinioPod) -> None:
+    minio.space.kubectl("scale", "statefulset/minio", "--replicas=0")
+    time.sleep(_AWAY_SECONDS)
+    minio.space.kubectl("scale", "statefulset/minio", "--replicas=1")
+    minio.space.kubectl("rollout", "status", "statefulset/minio", "--timeout=120s")

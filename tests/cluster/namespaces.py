@@ -24,6 +24,11 @@ class Namespace:
     cluster: Cluster
     name: str
 
+    @property
+    def selector(self) -> Manifest:
+        """All its pods, as a NetworkPolicy names them."""
+        return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": self.name}}}
+
     def kubectl(self, *arguments: str, given: str | None = None) -> str:
         """Run kubectl in it; see `Cluster.kubectl`."""
         return self.cluster.kubectl(f"--namespace={self.name}", *arguments, given=given)

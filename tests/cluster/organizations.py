@@ -163,8 +163,7 @@ def give(space: Namespace) -> None:
 
 
 def _values(party: Party, peer: Party, minio: MinioPod) -> Values:
-    cluster, exchange = party.space.cluster, minio.space.name
-    namespace = {"matchLabels": {"kubernetes.io/metadata.name": exchange}}
+    cluster = party.space.cluster
     known = organization(
         images={"operator": cluster.image(OPERATOR), "runtime": cluster.image(RUNTIME)},
         identity={"secret": IDENTITY},
@@ -173,7 +172,7 @@ def _values(party: Party, peer: Party, minio: MinioPod) -> Values:
             "endpoint": minio.inside,
             "secret": EXCHANGE,
             "readerSecret": READER,
-            "to": [{"namespaceSelector": namespace}],
+            "to": [minio.space.selector],
         },
         bounds={
             "peers": [peer.id],

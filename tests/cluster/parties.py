@@ -1,8 +1,10 @@
 """An organization in a cluster: a namespace with its keys and its account at the exchange."""
 
+import json
 from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cluster.minio import MinioPod
 from cluster.namespaces import Namespace
@@ -11,7 +13,7 @@ from offsite.sealing import Ring
 from offsite.sealing.parts import canonical
 from offsite.store.admin import ExchangeAdmin
 
-BUCKET = "exchange"
+BUCKET, PRIVATE = "exchange", "offsite-private"
 IDENTITY, EXCHANGE, READER = "offsite-identity", "offsite-exchange", "offsite-exchange-reader"
 """The Secrets of a party: its keys with those of its peers, its account, and its operator's."""
 
@@ -42,6 +44,24 @@ def introduce(minio: MinioPod, spaces: dict[str, Namespace], folder: Path) -> li
         admin.add_reader(party.id, folder / "credentials")
         _keep_secrets(party, others, folder)
     return parties
+
+
+def keep_in(store: MinioPod, party: Party, folder: Path) -> dict[str, Any]:
+    """Give a party a bucket of its own; say it as the values of its chart do.
+
+    Args:
+        folder: for files that are handed over.
+    """
+    ExchangeAdmin(store.store(PRIVATE)).prepare()
+    keys = folder / f"{party.id}.private.json"
+    keys.write_text(json.dumps({"accessKey": store.user, "secretKey": store.password}))
+    _secret(party, PRIVATE, {"credentials.json": keys})
+    return {
+        "uri": f"s3://{PRIVATE}/offsite",
+        "endpoint": store.inside,
+        "secret": PRIVATE,
+        "to": [store.space.selector],
+    }
 
 
 def _keep_secrets(party: Party, others: list[Party], folder: Path) -> None:

@@ -13,7 +13,7 @@ from cluster.kuberay import install as install_kuberay
 from cluster.minio import MinioPod, running_minio
 from cluster.namespaces import Namespace, new_namespace
 from cluster.organizations import Organization, settle
-from cluster.parties import introduce
+from cluster.parties import introduce, keep_in
 
 _ADOPTING = ("--wait", "--take-ownership", "--force-conflicts")
 
@@ -25,6 +25,8 @@ class Scene:
     lab: Organization
     hospital: Organization
     minio: MinioPod
+    store: MinioPod | None
+    """The lab's own; None: it keeps all on a claim, as the hospital does."""
 
     def of(self, stage: str) -> Organization:
         """Find whose stage it is."""
@@ -38,22 +40,26 @@ def install_crds(cluster: Cluster) -> None:
 
 
 @contextmanager
-def set_up(cluster: Cluster, **more: Any) -> Iterator[Scene]:
+def set_up(cluster: Cluster, in_s3: bool = False, **more: Any) -> Iterator[Scene]:
     """Set both up, and remove their namespaces when the `with` block is done.
 
     Args:
+        in_s3: whether the lab's private store is a MinIO of its own.
         more: of the values of their charts.
     """
     install_kuberay(cluster)
     install_crds(cluster)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
-        spaces = {
-            name: stack.enter_context(new_namespace(cluster, name)) for name in ("lab", "hospital")
-        }
-        space = stack.enter_context(new_namespace(cluster, "minio"))
-        minio = stack.enter_context(running_minio(space))
+
+        def space(name: str) -> Namespace:
+            return stack.enter_context(new_namespace(cluster, name))
+
+        spaces = {name: space(name) for name in ("lab", "hospital")}
+        minio = stack.enter_context(running_minio(space("minio")))
+        store = stack.enter_context(running_minio(space("store"))) if in_s3 else None
         lab, hospital = introduce(minio, spaces, folder)
-        for party, peer in ((lab, hospital), (hospital, lab)):
-            settle(party, peer, minio, **more)
-        yield Scene(Organization(lab), Organization(hospital), minio)
+        own = {"private": keep_in(store, lab, folder)} if store else {}
+        settle(lab, hospital, minio, **more, **own)
+        settle(hospital, lab, minio, **more)
+        yield Scene(Organization(lab), Organization(hospital), minio, store)

@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from filelock import ReadWriteLock
 
 from cluster import kuberay as ray
 from cluster.access import KUBECONFIG, Cluster, reached_cluster
@@ -15,8 +16,33 @@ from cluster.namespaces import Namespace, new_namespace
 from cluster.parties import Party, introduce
 from cluster.reports import report
 from cluster.scene import install_crds
+from offsite_testing.gobuild import cache
 
 _SPACES = pytest.StashKey[list[Namespace]]()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the modules that may take longest: no process is left with one at the end."""
+    items.sort(key=lambda item: (_is_alone(item), -_limit(item)))
+
+
+def _is_alone(node: pytest.Item | pytest.Collector) -> bool:
+    return node.get_closest_marker("alone") is not None
+
+
+def _limit(item: pytest.Item) -> float:
+    module = item.getparent(pytest.Module)
+    limit = module and item.get_closest_marker("e2e") and module.get_closest_marker("timeout")
+    return limit.args[0] if limit else 0.0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def machine(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Leave the machine to a module that looks at all of it, or wait for one that does."""
+    cache().mkdir(parents=True, exist_ok=True)
+    lock = ReadWriteLock(cache() / "machine.db")
+    with lock.write_lock() if _is_alone(request.node) else lock.read_lock():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,8 @@ ANOTHER = bool(os.environ.get(KUBECONFIG))
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.timeout(900),
+    pytest.mark.alone,
+    pytest.mark.timeout(2400),  # until the other processes are done
     pytest.mark.skipif(ANOTHER, reason=f"of nodes of our own; {KUBECONFIG} is set"),
 ]
 
