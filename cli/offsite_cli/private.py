@@ -1,8 +1,10 @@
 """`offsite private`: a party's own store in S3, where jobs on a cluster find models and data.
 
-`OFFSITE_PRIVATE_ENDPOINT`, `_CREDENTIALS` (a file), `_REGION`, `_CA` and `_STYLE` describe it.
+`OFFSITE_PRIVATE_ENDPOINT`, `_CREDENTIALS` (a file), `_REGION`, `_CA` and `_STYLE` describe it; of
+its server's administrator, who sets it up, `OFFSITE_ADMIN_…` do.
 """
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -14,16 +16,47 @@ import typer
 from offsite.errors import InputError
 from offsite.events import Monitor
 from offsite.store import whole_folder
+from offsite.store.admin_api import NoAdminError
 from offsite.store.library import Library
-from offsite_cli.output import Output, monitored
+from offsite.store.open import s3_store
+from offsite.store.own import account_of, provide
+from offsite.store.policies import bucket_policy
+from offsite_cli.output import Output, monitored, say
 
 app = typer.Typer(
     name="private",
-    help="Your own store in S3: put models and data there, and see what is in it.",
+    help="Your own store in S3: set it up, put models and data there, see what is in it.",
     no_args_is_help=True,
 )
 
 Place = Annotated[str, typer.Argument(help="s3://bucket/path")]
+
+
+@app.command("init")
+def init(
+    bucket: Annotated[str, typer.Argument(help="s3://bucket, of this store alone.")],
+    credentials: Annotated[
+        Path, typer.Option(help="The file for the keys of the account that jobs use.")
+    ],
+    reissue: Annotated[
+        bool, typer.Option("--reissue", help="Give the account new keys; the old ones end.")
+    ] = False,
+) -> None:
+    """Make the bucket, and an account that may use it and nothing else of its server.
+
+    It can be run again at any time. Where the store has no admin API of MinIO, the account's policy
+    is printed, for its administrator to set.
+    """
+    store = s3_store(bucket, "OFFSITE_ADMIN", os.environ)
+    try:
+        is_new = provide(store, credentials, reissue)
+    except NoAdminError as error:
+        say(f"{error}; {bucket} is made, and this is the policy of the account that jobs use:")
+        print(json.dumps(bucket_policy(store.bucket), indent=2))
+        return
+    if is_new:
+        print(f"{credentials} holds the keys of {account_of(store.bucket)}; keep it private")
+    print(f"{bucket} is ready")
 
 
 @app.command("put")

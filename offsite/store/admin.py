@@ -17,8 +17,6 @@ from offsite.store.policies import Policy, same_policy
 from offsite.store.principals import Principal, check_party
 from offsite.store.s3 import S3Store
 
-_NO_USER, _SO_ALREADY = "XMinioAdminNoSuchUser", "XMinioAdminPolicyChangeAlreadyApplied"
-
 
 @dataclass(frozen=True)
 class Account:
@@ -70,12 +68,12 @@ class ExchangeAdmin:
             InputError: there is no such bucket, nor then an account.
         """
         own, reader = self._pair(party, peer)
-        has_reader = self._user(reader) is not None
+        has_reader = self._api.user(reader.name) is not None
         self.bucket()  # no accounts for one whose name is mistyped
         written = [self._account(each, folder) for each in (own, self._principal(peer))]
-        self._attach(own, own.grant_name(peer), own.grant(peer))
+        self._api.attach(own.name, own.grant_name(peer), own.grant(peer))
         if has_reader:
-            self._attach(reader, reader.grant_name(peer), reader.grant(peer))
+            self._api.attach(reader.name, reader.grant_name(peer), reader.grant(peer))
         return [path for path in written if path]
 
     def add_reader(self, party: str, folder: Path | None = None) -> Path | None:
@@ -91,17 +89,19 @@ class ExchangeAdmin:
             InputError: the party has no account yet.
         """
         own, reader = self._principal(party), self._principal(party, reader=True)
-        user = self._user(own)
+        user = self._api.user(own.name)
         if user is None:
             raise InputError(f"{party} has no account yet; grant it something to read: --from")
         written = self._account(reader, folder)
         for peer in own.peers_in(_attached(user)):
-            self._attach(reader, reader.grant_name(peer), reader.grant(peer))
+            self._api.attach(reader.name, reader.grant_name(peer), reader.grant(peer))
         return written
 
     def revoke(self, party: str, peer: str) -> bool:
         """Let a party read no more of what a peer sends to it; tell whether it could."""
-        done = [self._detach(each, each.grant_name(peer)) for each in self._pair(party, peer)]
+        done = [
+            self._api.detach(each.name, each.grant_name(peer)) for each in self._pair(party, peer)
+        ]
         return any(done)
 
     def reissue(self, party: str, folder: Path, reader: bool = False) -> Path:
@@ -118,14 +118,14 @@ class ExchangeAdmin:
         """
         account = self._principal(party, reader)
         path, fresh = (folder / f"{account.file}{end}" for end in (".json", ".new.json"))
-        if self._user(account) is None:
+        if self._api.user(account.name) is None:
             raise InputError(
                 f"{account} has no account to reissue; `offsite exchange grant` makes it"
             )
         if path.exists():
             own_credentials(path, account.name)
         keys = drawn_credentials(fresh, account.name)
-        self._api.run(lambda admin: admin.user_add(account.name, keys.secret_key))
+        self._api.set_user(keys)
         fresh.replace(path)
         return path
 
@@ -150,7 +150,7 @@ class ExchangeAdmin:
     def _account(self, account: Principal, folder: Path | None) -> Path | None:
         """Make an account if there is none, and attach the policy of its party's own folder."""
         written = None
-        if self._user(account) is None:
+        if self._api.user(account.name) is None:
             if folder is None:
                 raise InputError(
                     f"{account} has no account yet; name a folder for its credentials: "
@@ -159,33 +159,16 @@ class ExchangeAdmin:
             written = folder / f"{account.file}.json"
             # before anything is made that needs them
             keys = drawn_credentials(written, account.name)
-            self._api.run(lambda admin: admin.user_add(account.name, keys.secret_key))
-        self._attach(account, account.name, account.policy())
+            self._api.set_user(keys)
+        self._api.attach(account.name, account.name, account.policy())
         return written
 
     def _remove(self, account: Principal) -> bool:
-        done = self._api.run(lambda admin: admin.user_remove(account.name), _NO_USER)
+        there = self._api.remove_user(account.name)
         left = self._api.ask(lambda admin: admin.policy_list())
         for policy in (account.name, *map(account.grant_name, account.peers_in(left))):
-            self._drop(policy)
-        return done is not None
-
-    def _user(self, account: Principal) -> dict[str, Any] | None:
-        name = account.name
-        found: dict[str, Any] | None = self._api.ask(lambda admin: admin.user_info(name), _NO_USER)
-        return found
-
-    def _attach(self, account: Principal, name: str, policy: Policy) -> None:
-        self._api.run(lambda admin: admin.policy_add(name, policy=policy))
-        self._api.run(lambda admin: admin.attach_policy([name], user=account.name), _SO_ALREADY)
-
-    def _detach(self, account: Principal, name: str) -> bool:
-        fine = (_SO_ALREADY, _NO_USER)
-        done = self._api.run(lambda admin: admin.detach_policy([name], user=account.name), *fine)
-        return done is not None
-
-    def _drop(self, name: str) -> None:
-        self._api.run(lambda admin: admin.policy_remove(name))
+            self._api.drop(policy)
+        return there
 
     def _principal(self, party: str, reader: bool = False) -> Principal:
         return Principal(self.store.bucket, check_party(party), reader)

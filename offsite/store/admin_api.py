@@ -11,10 +11,13 @@ from minio.error import MinioAdminException
 from minio.minioadmin import MinioAdmin
 
 from offsite.errors import NotAllowedError, OffsiteError, StorageError
+from offsite.store.credentials import Credentials
+from offsite.store.policies import Policy
 from offsite.store.refusals import WRONG_KEYS, told_apart
 from offsite.store.s3 import S3Store
 from offsite.store.transport import Patience, connections
 
+_NO_USER, _SO_ALREADY = "XMinioAdminNoSuchUser", "XMinioAdminPolicyChangeAlreadyApplied"
 Command = Callable[[MinioAdmin], str]
 """A call of the SDK's admin client."""
 
@@ -25,17 +28,43 @@ class NoAdminError(NotAllowedError):
 
 @dataclass(frozen=True)
 class AdminApi:
-    """The admin API of the server that a store lies on, under the store's credentials."""
+    """The admin API of the server that a store lies on, under the store's credentials.
+
+    Every method raises `NoAdminError` if there is no such API, and `NotAllowedError`,
+    `UnreachableError` and `StorageError` if what it asks for was not done.
+    """
 
     store: S3Store
 
-    def ask(self, question: Command, *absent: str) -> Any:
-        """Ask for something; None: the server says `absent` of it.
+    def user(self, name: str) -> dict[str, Any] | None:
+        """Read what there is of an account; None: there is none."""
+        found: dict[str, Any] | None = self.ask(lambda admin: admin.user_info(name), _NO_USER)
+        return found
 
-        Raises:
-            NoAdminError: there is no such API.
-            NotAllowedError, UnreachableError, StorageError: it did not answer.
-        """
+    def set_user(self, keys: Credentials) -> None:
+        """Make an account, or give it another secret key."""
+        self.run(lambda admin: admin.user_add(keys.access_key, keys.secret_key))
+
+    def remove_user(self, name: str) -> bool:
+        """Remove an account; tell whether there was one."""
+        return self.run(lambda admin: admin.user_remove(name), _NO_USER) is not None
+
+    def attach(self, user: str, name: str, policy: Policy) -> None:
+        """Set a policy, and attach it to an account beside its others."""
+        self.run(lambda admin: admin.policy_add(name, policy=policy))
+        self.run(lambda admin: admin.attach_policy([name], user=user), _SO_ALREADY)
+
+    def detach(self, user: str, name: str) -> bool:
+        """Take a policy from an account; tell whether it had it."""
+        fine = (_SO_ALREADY, _NO_USER)
+        return self.run(lambda admin: admin.detach_policy([name], user=user), *fine) is not None
+
+    def drop(self, name: str) -> None:
+        """Remove a policy that nobody has."""
+        self.run(lambda admin: admin.policy_remove(name))
+
+    def ask(self, question: Command, *absent: str) -> Any:
+        """Ask for something; None: the server says `absent` of it."""
         told = self.run(question, *absent)
         try:
             return None if told is None else json.loads(told)
@@ -43,12 +72,7 @@ class AdminApi:
             raise self._no_admin() from error
 
     def run(self, command: Command, *fine: str) -> str | None:
-        """Run a command; None: the server refused it for a reason that is fine.
-
-        Raises:
-            NoAdminError: there is no such API.
-            NotAllowedError, UnreachableError, StorageError: it was not done.
-        """
+        """Run a command; None: the server refused it for a reason that is fine."""
         with told_apart(self.store.place(), self.store.uri("")):
             try:
                 return command(self._client())

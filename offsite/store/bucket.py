@@ -1,4 +1,4 @@
-"""The bucket of an exchange: its versions, and the rule by which old ones expire."""
+"""Making buckets; of an exchange's, the versions and the rule by which old ones expire."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -33,12 +33,19 @@ class BucketFacts:
     """Whether a policy of the bucket itself lets in others, such as everybody."""
 
 
+def make_bucket(store: S3Store) -> None:
+    """Make a bucket, unless it is there."""
+    client = store.client()
+    with _told_apart(store):
+        if not client.bucket_exists(store.bucket):
+            client.make_bucket(store.bucket)
+
+
 def prepare_bucket(store: S3Store) -> None:
     """Make the bucket; keep the old versions of its objects for some days. Other rules stay."""
     client, bucket = store.client(), store.bucket
+    make_bucket(store)
     with _told_apart(store):
-        if not client.bucket_exists(bucket):
-            client.make_bucket(bucket)
         client.set_bucket_versioning(bucket, VersioningConfig(ENABLED))
         found = client.get_bucket_lifecycle(bucket)
         others = [rule for rule in found.rules if rule.rule_id != _RULE] if found else []

@@ -45,7 +45,7 @@ def account_policy(bucket: str, party: str, reader: bool = False) -> Policy:
     key that was stolen. It may change its own secret, too: a thief would lock the party out.
     """
     policy = policy_of(bucket, party, (), reader)
-    policy["Statement"].append(_statement("Deny", _ACCOUNTS, ["arn:aws:s3:::*"]))
+    policy["Statement"].append(_statement("Deny", _ACCOUNTS, [_arn("*")]))
     return policy
 
 
@@ -53,6 +53,16 @@ def grant_policy(bucket: str, party: str, peer: str, reader: bool = False) -> Po
     """Write the policy by which a party, or its reader, reads what a peer sends to it."""
     inboxes = [f"{peer}/{party}/"]
     return _policy(_reads(bucket, inboxes, reader), _lists(bucket, inboxes))
+
+
+def bucket_policy(bucket: str) -> Policy:
+    """Write the policy of an account that has a bucket of a MinIO to itself, and nothing else."""
+    large = ["s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
+    return _policy(
+        _statement("Allow", [*_OWN, *large], [_arn(bucket, "/*")]),
+        _statement("Allow", ["s3:ListBucket"], [_arn(bucket)]),
+        _statement("Deny", _ACCOUNTS, [_arn("*")]),
+    )
 
 
 def _policy(*statements: Policy) -> Policy:
