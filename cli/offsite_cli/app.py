@@ -49,7 +49,7 @@ class Commands(LazyGroup):
         ),
         "private": (
             "private:app",
-            "Your own store in S3: put models and data there, and see what is in it.",
+            "Your own store in S3: set it up, put models and data there, see what is in it.",
         ),
     }
 
