@@ -15,7 +15,7 @@ from offsite.store.credentials import Credentials
 from offsite.store.policies import Policy
 from offsite.store.refusals import WRONG_KEYS, told_apart
 from offsite.store.s3 import S3Store
-from offsite.store.transport import Patience, connections
+from offsite.store.transport import connections
 
 _NO_USER, _SO_ALREADY = "XMinioAdminNoSuchUser", "XMinioAdminPolicyChangeAlreadyApplied"
 Command = Callable[[MinioAdmin], str]
@@ -83,7 +83,7 @@ class AdminApi:
                 raise self._refusal(code) from error
 
     def _client(self) -> MinioAdmin:
-        url, patience = urlsplit(self.store.endpoint), Patience.of(self.store.stall_seconds)
+        url, patience = urlsplit(self.store.endpoint), self.store.patience()
         return MinioAdmin(
             endpoint=url.netloc,
             credentials=StaticProvider(self.store.access_key, self.store.secret_key),

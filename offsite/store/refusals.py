@@ -20,7 +20,8 @@ from offsite.errors import (
     StorageError,
     UnreachableError,
 )
-from offsite.store.transport import TooLargeError, tls_refused
+from offsite.store.patience import tls_refused
+from offsite.store.transport import TooLargeError
 
 WRONG_KEYS = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidTokenId", "ExpiredToken")
 """What is said of credentials that are not right."""

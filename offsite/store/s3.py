@@ -20,14 +20,9 @@ from minio.error import S3Error
 
 from offsite.errors import NotAllowedError, NotFoundError, StorageError
 from offsite.store.objects import too_large
+from offsite.store.patience import Patience, until_read
 from offsite.store.refusals import Place, refused, told_apart
-from offsite.store.transport import (
-    Patience,
-    TooLargeError,
-    connections,
-    read_whole,
-    until_read,
-)
+from offsite.store.transport import TooLargeError, connections, read_whole
 
 _SMALLEST_PART = 5 * 1024 * 1024
 
@@ -74,7 +69,7 @@ class S3Store:
         """Read an object; see `ObjectStore.get`."""
         with self._told_apart(key):
             try:
-                return until_read(lambda: self._read(key, most), Patience.of(self.stall_seconds))
+                return until_read(lambda: self._read(key, most), self.patience())
             except S3Error as error:
                 # some stores say so of a missing key too, to those who may list or not
                 if refused(error) and self._missing(key):
@@ -90,7 +85,7 @@ class S3Store:
         only = {"request_headers": {"If-Match": f'"{etag}"'}, "offset": start, "length": most}
         with self._told_apart(key):
             read = partial(self._read, key, most, **only)
-            return until_read(read, Patience.of(self.stall_seconds))
+            return until_read(read, self.patience())
 
     def sizes(self, prefix: str) -> dict[str, int]:
         """List objects; see `ObjectStore.sizes`."""
@@ -130,8 +125,12 @@ class S3Store:
         """Say where this is, for messages."""
         return Place(self.endpoint, self.bucket, self.settings)
 
+    def patience(self) -> Patience:
+        """How long a request is tried."""
+        return Patience.of(self.stall_seconds, self.endpoint)
+
     def _new_client(self) -> Minio:
-        url, patience = urlsplit(self.endpoint), Patience.of(self.stall_seconds)
+        url, patience = urlsplit(self.endpoint), self.patience()
         client = Minio(
             url.netloc,
             access_key=self.access_key,

@@ -1,15 +1,9 @@
-"""How requests to an S3 store survive a bad network: urllib3's pool and retries, set to patience.
-
-A request is given up when it has got nowhere for a span of time, not after a number of tries, and
-not because the link is slow. Nothing here knows S3.
-"""
+"""The connections to an S3 store: urllib3's, capped in what they read. Nothing here knows S3."""
 
 import io
 import os
-import ssl
-import time
-from collections.abc import Callable, Iterator
-from typing import Any, Self, TypeVar
+from collections.abc import Iterator
+from typing import Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -21,21 +15,13 @@ from urllib3 import (
     HTTPSConnectionPool,
     PoolManager,
     ProxyManager,
-    Retry,
 )
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    HTTPError,
-    NewConnectionError,
-    ProtocolError,
-    ReadTimeoutError,
-    SSLError,
-)
+from urllib3.exceptions import HTTPError
 from urllib3.util import Timeout, make_headers
 
-_BUSY = (429, 500, 502, 503, 504)
-_LONGEST_PAUSE = 8.0
+from offsite.store.patience import Patience, until_read
+
 _PIECE = 64 * 1024
 _CONNECTIONS = 32
 _LARGEST_ANSWER = 16 << 20
@@ -44,89 +30,9 @@ _OBJECT = (200, 206)
 _FRAME = ("content-encoding", "transfer-encoding")
 """Headers that say how a body was sent, and nothing of one that was read."""
 
-Answer = TypeVar("Answer")
-
 
 class TooLargeError(HTTPError):
     """An answer is larger than what was asked for can be."""
-
-
-class Patience(Retry):
-    """Retries with growing pauses until a request has failed for a span of time."""
-
-    seconds = 0.0
-    _failing_since: float | None = None
-
-    @classmethod
-    def of(cls, seconds: float) -> Self:
-        """Make the retries that give up after so many seconds."""
-        longest = min(_LONGEST_PAUSE, seconds / 8)
-        patience = cls(
-            total=None,
-            redirect=False,  # a store does not send us elsewhere
-            allowed_methods=None,
-            status_forcelist=_BUSY,
-            backoff_factor=longest / 32,
-            backoff_max=longest,
-            backoff_jitter=longest / 8,
-            retry_after_max=max(1, round(longest)),  # MinIO asks for a minute while it starts
-        )
-        patience.seconds = seconds
-        return patience
-
-    def new(self, **changes: Any) -> Self:
-        """Make the retries that are left after a failure."""
-        left = super().new(**changes)
-        left.seconds = self.seconds
-        left._failing_since = self._failing_since or time.monotonic() - left._waited()
-        return left
-
-    def is_exhausted(self) -> bool:
-        """Tell whether it is time to give up."""
-        since = self._failing_since or time.monotonic()
-        return (
-            super().is_exhausted() or self._hopeless() or time.monotonic() - since >= self.seconds
-        )
-
-    @property
-    def silence(self) -> float:
-        """How long one try waits for the next bytes: so long that two make the whole span."""
-        return self.seconds / 2
-
-    def _waited(self) -> float:
-        last = self._last()
-        silent = isinstance(last, ReadTimeoutError | ConnectTimeoutError | TimeoutError)
-        # a connection that is refused at once is a timeout, too, to urllib3
-        return self.silence if silent and not isinstance(last, NewConnectionError) else 0.0
-
-    def _hopeless(self) -> bool:
-        error = self._last()
-        return isinstance(error, SSLError) and tls_refused(error)
-
-    def _last(self) -> Exception | None:
-        return self.history[-1].error if self.history else None
-
-
-def tls_refused(error: SSLError) -> bool:
-    """Tell a certificate that is not trusted, or no TLS at all, from a connection that broke."""
-    cause = error.args[0] if error.args else None
-    return isinstance(cause, ssl.SSLCertVerificationError) or "WRONG_VERSION_NUMBER" in str(cause)
-
-
-def until_read(read: Callable[[], Answer], patience: Patience) -> Answer:
-    """Call what reads an answer again when the answer breaks off.
-
-    urllib3 retries a request until its answer begins; what breaks off later is the reader's.
-
-    Raises:
-        MaxRetryError: it broke off for too long.
-    """
-    while True:
-        try:
-            return read()
-        except (ReadTimeoutError, ProtocolError) as error:
-            patience = patience.increment("GET", error=error)
-            patience.sleep()
 
 
 def read_whole(answer: BaseHTTPResponse, most: int, decode: bool) -> bytes:

@@ -1,8 +1,10 @@
 """A store that answers nonsense, without end, or too much: each is an error of ours."""
 
 import http.server
+import re
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -123,3 +125,13 @@ def test_a_listing_without_end_ends() -> None:
     page = listing(*(entry(f"lab/{number}") for number in range(20)), rest=more)
     with liar(page) as store, pytest.raises(StorageError, match="lists more than 50 objects"):
         replace(store, most_objects=50).sizes("lab/")
+
+
+def test_who_waits_for_a_store_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    with liar(b"", status=503) as store:
+        with ThreadPoolExecutor(4) as pool:
+            asked = [pool.submit(store.get, "lab/x", 9) for _ in range(4)]
+        assert all(isinstance(each.exception(), OffsiteError) for each in asked)
+    said = [each.getMessage() for each in caplog.records if each.name == "offsite.store.patience"]
+    (only,) = said
+    assert re.fullmatch(r"offsite: http://127.* does not answer; it is tried for [12] s more", only)
