@@ -31,8 +31,11 @@ test: check  ## check, then all tests, in two processes (PROCESSES=0: in one)
 	$(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile $(ARGS)
 
 e2e: setup  ## the tests on a real Kubernetes: a node a process (root, Linux, cgroup v1), or OFFSITE_E2E_KUBECONFIG
-	[ -n "$$OFFSITE_E2E_KUBECONFIG" ] || PYTHONPATH=tests $(BIN)/python -m cluster build
-	$(BIN)/pytest -m e2e --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder tests/e2e $(ARGS)
+ifndef OFFSITE_E2E_KUBECONFIG
+	PYTHONPATH=tests $(BIN)/python -m cluster build
+	PYTHONPATH=tests $(BIN)/python -m cluster.images
+endif
+	$(BIN)/pytest -m e2e --numprocesses $(if $(OFFSITE_E2E_KUBECONFIG),0,$(PROCESSES)) --dist loadfile --no-loadscope-reorder tests/e2e $(ARGS)
 
 cluster: setup  ## such a Kubernetes to work with, until `make cluster-down`
 	PYTHONPATH=tests $(BIN)/python -m cluster up

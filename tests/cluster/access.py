@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -32,6 +32,8 @@ class Cluster:
     """Its only node, if that is our own."""
     registry: str | None = None
     """Where images go that another cluster is to run."""
+    spaces: list[str] = field(default_factory=list)
+    """The namespaces that were made in it; those that are done with may still be going."""
 
     def kubectl(self, *arguments: str, given: str | None = None) -> str:
         """Run kubectl as the administrator.
@@ -99,6 +101,8 @@ def own(node: Node) -> Cluster:
 def reached_cluster(name: str) -> Iterator[Cluster]:
     """Reach the cluster that the environment names, or run a node while the `with` block runs.
 
+    What was made in the one is gone then, and with the other.
+
     Args:
         name: of the node; another run beside it needs another one.
 
@@ -114,4 +118,10 @@ def reached_cluster(name: str) -> Iterator[Cluster]:
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         raise RuntimeError("kubectl is not on the PATH: install it")
-    yield Cluster(Path(named), kubectl, registry=os.environ.get(REGISTRY))
+    other = Cluster(Path(named), kubectl, registry=os.environ.get(REGISTRY))
+    try:
+        yield other
+    finally:
+        if other.spaces:
+            gone = ("--ignore-not-found", "--timeout=300s")
+            other.kubectl("delete", "namespace", *other.spaces, *gone)

@@ -1,6 +1,6 @@
 """The images of this checkout: built with buildah when their inputs changed, given to a containerd.
 
-`python -m cluster.images` builds them all ahead of time.
+`python -m cluster.images` builds them all ahead of time, and has them in stock for new nodes.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ from filelock import Timeout
 from cluster.base_image import base_image, base_name
 from cluster.buildah import buildah, folder, keep_only, lock, names, prune
 from cluster.layout import hand_over, layout
+from cluster.stock import restock
 from offsite_testing.minio_server import minio_binary
 
 ROOT = Path(__file__).parents[2]
@@ -165,5 +166,6 @@ def _network() -> list[str]:
 
 
 if __name__ == "__main__":
-    for one in IMAGES:
-        print(build(one))
+    built = [build(one) for one in IMAGES]
+    restock(built)
+    print(*built, sep="\n")

@@ -41,6 +41,13 @@ def layout(name: str) -> Path:
     return folder() / "layouts" / name.rpartition(":")[0].rpartition("/")[2]
 
 
+def blobs(name: str) -> list[Path]:
+    """List the files of an image's layout; none: it was not exported."""
+    place = layout(name)
+    there = (place / "index.json").exists()
+    return [_blob(place, digest) for digest in _digests(place)] if there else []
+
+
 def hand_over(name: str, ctr: Sequence[str]) -> None:
     """Bring an image into a containerd, unless it is there, and remove what it replaces.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from cluster import addons, binaries, certificates, cgroups, debian, machine, network
+from cluster import addons, binaries, certificates, cgroups, debian, machine, network, stock
 from cluster.node import READY, Node, all_nodes, whereabouts
 from cluster.processes import BOUND, spawn, wait_until
 from cluster.supervisor import LINK, STARTED
@@ -124,6 +124,7 @@ def _fill(node: Node) -> None:
     for folder in (programs, node.folder / "log"):
         folder.mkdir()
     shutil.copytree(_HERE / "config", node.folder / "config")
+    stock.give(node.folder / "var/lib/containerd")
     shutil.copy(binaries.kube_router(), programs / "kube-router")
     for name in binaries.COMPONENTS:
         source = binaries.component(name).resolve()  # most names are of one binary

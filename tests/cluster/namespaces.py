@@ -1,4 +1,4 @@
-"""Namespaces for tests: restricted as an organization's is, and gone when the test is done."""
+"""Namespaces for tests: restricted as an organization's is, and deleted when the test is done."""
 
 import secrets
 from collections.abc import Iterator
@@ -60,8 +60,9 @@ class Namespace:
 
 @contextmanager
 def new_namespace(cluster: Cluster, kind: str, **labels: str) -> Iterator[Namespace]:
-    """Make a namespace in which pods may be made at once; delete it, and wait until it is gone."""
+    """Make a namespace in which pods may be made at once; delete it, and leave it to go."""
     name = f"{kind}-{secrets.token_hex(3)}"
+    cluster.spaces.append(name)
     metadata = {"name": name, "labels": OURS | RESTRICTED | labels}
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
     try:
@@ -69,4 +70,4 @@ def new_namespace(cluster: Cluster, kind: str, **labels: str) -> Iterator[Namesp
         space.wait("create", "serviceaccount/default")
         yield space
     finally:
-        cluster.kubectl("delete", "namespace", name, "--ignore-not-found", "--timeout=300s")
+        cluster.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=false")

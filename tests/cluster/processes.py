@@ -96,11 +96,13 @@ def wait_for(happened: Callable[[], bool], seconds: float = _PATIENCE) -> None:
     Raises:
         RuntimeError: it takes too long.
     """
-    end = time.monotonic() + seconds
+    began = time.monotonic()
     while not happened():
-        if time.monotonic() > end:
+        waited = time.monotonic() - began
+        if waited > seconds:
             raise RuntimeError(f"waited {seconds:.0f} s in vain")
-        time.sleep(0.1)
+        # a look may be the start of a program: not at the cost of what is waited for
+        time.sleep(min(0.1 + waited / 20, 1.0))
 
 
 @contextmanager

@@ -78,7 +78,7 @@ def gpus(cluster: Cluster) -> None:
 def new_space(
     request: pytest.FixtureRequest, cluster: Cluster
 ) -> Iterator[Callable[[str], Namespace]]:
-    """Make namespaces, each of a kind; all are gone when the test is done."""
+    """Make namespaces, each of a kind; all are deleted when the test is done."""
     with _spaces_of(request.node, cluster) as make:
         yield make
 

@@ -29,7 +29,8 @@ from cluster.images import (
     sweep,
 )
 from cluster.layout import layout
-from cluster.processes import BOUND, wait_for
+from cluster.processes import wait_for
+from cluster.stock import give, place, restock, running_containerd
 
 ANOTHER = bool(os.environ.get(KUBECONFIG))
 
@@ -76,24 +77,10 @@ ray job submit --address http://127.0.0.1:8265 -- python -c "print('trained')" 2
 
 @pytest.fixture
 def ctr(tmp_path: Path) -> Iterator[list[str]]:
-    """Run a containerd that holds nothing, and give the call of its client."""
-    socket = tmp_path / "socket"
-    settings = tmp_path / "config.toml"
-    settings.write_text(
-        f'version = 2\nroot = "{tmp_path}/root"\nstate = "{tmp_path}/state"\n'
-        f'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n[grpc]\naddress = "{socket}"\n',
-        encoding="utf-8",
-    )
-    command = [*BOUND, "containerd", "--config", str(settings), "--log-level", "error"]
-    with subprocess.Popen(command) as running:
-        try:
-            client = ["ctr", "--address", str(socket)]
-            call(*client, "--connect-timeout", "30s", "version")
-            yield client
-        finally:
-            running.terminate()
-            running.wait(30)
-            shutil.rmtree(tmp_path / "root")
+    """Run a containerd that holds nothing; gives how its client is called."""
+    with running_containerd(tmp_path / "root") as client:
+        yield client
+    shutil.rmtree(tmp_path / "root")
 
 
 def changed_checkout(image: Image, folder: Path) -> Image:
@@ -191,6 +178,20 @@ def test_containerd_takes_what_it_lacks(ctr: list[str], tmp_path: Path) -> None:
         change(other)
         newer = load(other, ctr)  # takes the place of the generation before, of that name alone
     assert sorted(listed("image")) == sorted([name, newer])
+
+
+def test_a_node_begins_with_what_is_in_stock_and_copies_no_layer(tmp_path: Path) -> None:
+    name, root = build(OPERATOR), tmp_path / "root"
+    restock([name])
+    give(root)
+    with running_containerd(root) as ctr:
+        listed = call(*ctr, "--namespace", "k8s.io", "image", "check", "--quiet", f"name=={name}")
+        assert listed.split() == [name], "it is there, with all its layers unpacked"
+    for pattern, is_shared in (("*overlayfs/snapshots/**/python3*", True), ("*/meta.db", False)):
+        found = (path for path in root.glob(pattern) if not path.is_symlink())
+        given = next(path for path in found if path.is_file())
+        assert given.samefile(place() / given.relative_to(root)) is is_shared
+    shutil.rmtree(root)
 
 
 @pytest.mark.parametrize("work", ["build", "container"])
