@@ -112,6 +112,7 @@ def test_a_job_is_submitted_once_and_seen(cli: Cli, namespace: Namespace) -> Non
     assert "tune.adapter.rank: 16 there, 8 here" in differs.stderr
     assert cli.ok("list", "-o", "name") == f"offsitejob.offsite-tuning.dev/{NAME}\n"
     assert "NotSeen" in cli.ok("list", "-o", "wide")
+    assert cli.ok("list", "--all-namespaces").startswith("NAMESPACE")
     found = json.loads(cli.ok("get", NAME, "-o", "json"))
     assert found["spec"] == namespace.get("offsitejob", NAME)["spec"]
     (listed,) = json.loads(cli.ok("list", "-o", "json"))["items"]
@@ -218,7 +219,10 @@ def test_a_job_is_suspended_cancelled_and_run_once_more(cli: Cli, namespace: Nam
     cli.ok("resume", NAME)
     assert spec()["suspend"] is False
     assert cli.run("retry", NAME).returncode == 2
-    cli.ok("cancel", NAME)
+    mistyped = cli.run("cancel", "mistyped", NAME)
+    assert mistyped.returncode == 2
+    assert '"mistyped" not found' in mistyped.stderr
+    assert mistyped.stdout == f"{NAME} is being cancelled\n"
     assert spec()["cancel"] is True
     report(namespace, "Cancelled", told("Failed", "Cancelled"))
     cli.ok("retry", NAME)
@@ -231,9 +235,10 @@ def test_a_job_is_suspended_cancelled_and_run_once_more(cli: Cli, namespace: Nam
     assert NAME in gone.stderr
 
 
-def driver(image: str, uid: str, attempt: int, *lines: str) -> dict[str, Any]:
-    """Make the pod that speaks for an attempt."""
-    told = "\n".join(f"print({line!r}, flush=True)" for line in lines)
+def driver(image: str, uid: str, attempt: int, *lines: str, seconds: int = 0) -> dict[str, Any]:
+    """Make the pod that speaks for an attempt, and stays for a while."""
+    told = "\n".join([*(f"print({line!r}, flush=True)" for line in lines), "import time"])
+    told += f"\ntime.sleep({seconds})"
     name = f"{NAME}-{uid[:6]}-{attempt}-w"
     labels = {
         "offsite-tuning.dev/job-uid": uid,
@@ -261,14 +266,18 @@ def test_logs_follow_over_attempts(cluster: Cluster, cli: Cli, namespace: Namesp
         assert logs.stdout is not None
         assert logs.stdout.readline() == "a line\n"
         assert logs.stdout.readline().startswith("tune: 1/2")
-        namespace.apply(driver(image, uid, 2, "once more"))
+        suspended = driver(image, uid, 2, "once more", seconds=600)
+        namespace.apply(suspended)
         assert logs.stdout.readline() == "once more\n"
+        namespace.kubectl("delete", "pod", suspended["metadata"]["name"], "--now")
+        namespace.apply(driver(image, uid, 3, "at last"))
+        assert logs.stdout.readline() == "at last\n"
         report(namespace, "Complete", told("Complete", "Published"))
         assert logs.wait() == 0
-    assert cli.ok("logs", NAME, "--attempt", "2") == "once more\n"
+    assert cli.ok("logs", NAME, "--attempt", "3") == "at last\n"
     events = [json.loads(line) for line in cli.ok("logs", NAME, "-o", "json").splitlines()]
     assert [event["event"] for event in events] == ["log", "progress", "log"]
-    assert [event["pod"]["attempt"] for event in events] == [1, 1, 2]
+    assert [event["pod"]["attempt"] for event in events] == [1, 1, 3]
 
 
 def test_events_are_those_of_the_job_and_its_pods(cli: Cli, namespace: Namespace) -> None:

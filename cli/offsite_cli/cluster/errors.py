@@ -32,6 +32,10 @@ class AlreadyThere(ClusterError):
     """There is an object of that name."""
 
 
+class Modified(ClusterError):
+    """Somebody else has changed the object since it was read."""
+
+
 class WaitedTooLong(OffsiteError):
     """What was waited for did not happen in the time that was given."""
 

@@ -43,7 +43,7 @@ def change(api: "Api", job: Resource, spec: dict[str, Any]) -> Resource:
     """Change fields of a job's spec, unless somebody else has changed the job since it was read.
 
     Raises:
-        ClusterError: somebody has.
+        Modified: somebody has.
     """
     metadata = job["metadata"]
     version = {"resourceVersion": metadata["resourceVersion"]}

@@ -28,7 +28,7 @@ def list_(
     if not found["items"] and view in (View.TABLE, View.WIDE):
         say(f"no jobs in {'any namespace' if everywhere else f'namespace {api.namespace}'}")
         return
-    show(view, found)
+    show(view, found, everywhere=everywhere)
 
 
 @grouped

@@ -3,7 +3,8 @@
 import time
 from typing import TYPE_CHECKING
 
-from offsite_cli.cluster.errors import ClusterUnreachable
+from offsite.errors import InputError
+from offsite_cli.cluster.errors import AWAY
 from offsite_cli.cluster.facts import Resource
 from offsite_cli.cluster.jobs import GROUP
 from offsite_cli.cluster.outages import enduring
@@ -58,6 +59,8 @@ def ended(pod: Resource) -> bool:
 def log_of(api: "Api", pod: Resource, *, follow: bool, tail: int | None) -> "Iterator[str]":
     """Read a pod's log line by line. A connection that breaks is taken up where it broke.
 
+    To follow one is to come to its end, also if that is that the pod is deleted.
+
     Args:
         tail: how many of the last lines; None: all.
     """
@@ -74,11 +77,19 @@ def log_of(api: "Api", pod: Resource, *, follow: bool, tail: int | None) -> "Ite
                 if stamp > already:  # all are of one length, so they compare as text
                     seen = max(seen, stamp)
                     yield text
-        except ClusterUnreachable:
+        except (*AWAY, InputError):
             if not follow:
                 raise
-        if not follow or ended(enduring(api.get, path)):
+        if not follow or _is_over(api, path):
             return
         time.sleep(_PAUSE)
         query = {key: value for key, value in query.items() if key != "tailLines"}
         query |= {"sinceTime": seen} if seen else {}
+
+
+def _is_over(api: "Api", path: str) -> bool:
+    """Whether a pod has ended, or is gone."""
+    try:
+        return ended(enduring(api.get, path))
+    except InputError:
+        return True

@@ -10,6 +10,7 @@ from offsite_cli.cluster.errors import (
     ClusterError,
     ClusterRefusal,
     ClusterUnreachable,
+    Modified,
 )
 
 _ANONYMOUS = "system:anonymous"
@@ -43,7 +44,7 @@ def refusal(status: int, body: bytes, path: str) -> OffsiteError:
     if status == 409:
         if told.get("reason") == "AlreadyExists":
             return AlreadyThere(message)
-        return ClusterError(f"{message}; run it again")
+        return Modified(f"{message}; run it again")
     failed = f"the API server failed (HTTP {status}): {message}; try again"
     return ClusterBusy(failed) if status >= 500 or status == 429 else ClusterError(failed)
 

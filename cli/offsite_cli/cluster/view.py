@@ -25,8 +25,8 @@ class View(StrEnum):
 Viewed = Annotated[View, typer.Option("--output", "-o", help="The form of the result.")]
 
 
-def show(view: View, resource: Resource) -> None:
-    """Write a job, or a list of jobs, to stdout."""
+def show(view: View, resource: Resource, *, everywhere: bool = False) -> None:
+    """Write a job, or a list of jobs, to stdout; `everywhere`: with the namespace of each."""
     items = resource.get("items", [resource])
     if view in (View.JSON, View.YAML):
         write(view, _bare(resource))
@@ -34,7 +34,7 @@ def show(view: View, resource: Resource) -> None:
         for each in items:
             print(f"offsitejob.offsite-tuning.dev/{name_of(each)}")
     else:
-        print("\n".join(aligned(_rows(items, view, everywhere=_spread(items)))))
+        print("\n".join(aligned(_rows(items, view, everywhere=everywhere))))
 
 
 def write(view: View, content: Any) -> None:
@@ -49,10 +49,6 @@ def _rows(items: Sequence[Resource], view: View, *, everywhere: bool) -> list[li
     return (
         [[space, *cells] for space, cells in zip(spaces, rows, strict=True)] if everywhere else rows
     )
-
-
-def _spread(items: Sequence[Resource]) -> bool:
-    return len({each["metadata"].get("namespace") for each in items}) > 1
 
 
 def _bare(resource: Resource) -> Resource:
