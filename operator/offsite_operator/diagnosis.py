@@ -5,7 +5,7 @@ A wrong image or spec fails at once; a shortage waits, and says so.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from offsite_operator.observed import Trouble
@@ -16,24 +16,24 @@ Pod = Mapping[str, Any]
 Warned = Mapping[str, Any]
 """A core/v1 Event."""
 
-_PULL_SECONDS = 60.0
-"""From the first pull that failed until one that still fails is one that never succeeds."""
+_LASTING_SECONDS = 60.0
+"""From the first failure of a pull, or a start, until one that still fails never succeeds."""
 _AWAY = re.compile(
     r"time(d )?out|deadline exceeded|connection reset|broken pipe|(?-i:\bEOF\b)|i/o error|"
     r"no route to host|network is unreachable|server misbehaving|try again|too ?many ?requests|"
-    r"\b50[0234] ",
+    r"\b50[0234] |reserve container name",
     re.IGNORECASE,
 )
-"""In what is said of a pull: the network, or a registry that is away or busy."""
+"""In what is said of a failure: the network, or a registry or a runtime that is away or busy."""
 _NEVER = {
     "InvalidImageName": "ImagePullFailed",
     "ErrImageNeverPull": "ImagePullFailed",
     "CreateContainerConfigError": "InvalidPod",
-    "CreateContainerError": "InvalidPod",
-    "RunContainerError": "InvalidPod",
 }
 """Reasons for which a container waits in vain, and what we call them."""
 _PULLING = ("ErrImagePull", "ImagePullBackOff", "RegistryUnavailable")
+_STARTING = ("CreateContainerError", "RunContainerError")
+_REFUSED, _VOLUMES = ("FailedCreate", "FailedToCreate"), ("FailedMount", "FailedAttachVolume")
 _MOUNTS = (
     ("non-existent secret key", "; add it to the Secret that the chart's values name for that"),
     ('secret "', "; make it, or name another one in the chart's values"),
@@ -68,43 +68,63 @@ def trouble(
     return next((t for t in found if t.fatal), found[0] if found else None)
 
 
+def is_refusal(warning: Warned) -> bool:
+    """Whether a pod was not let in."""
+    return str(warning.get("reason", "")).startswith(_REFUSED)
+
+
+def is_about_volumes(warning: Warned) -> bool:
+    """Whether a volume was not to be had."""
+    return str(warning.get("reason", "")).startswith(_VOLUMES)
+
+
 def _in_containers(
     pods: Sequence[Pod], warnings: Sequence[Warned], now: datetime
 ) -> Iterator[Trouble]:
     for pod in pods:
         status = pod.get("status", {})
+        pulls, starts = _pulls_fail(pod, warnings), _starts_fail(warnings)
         for container in (
             *status.get("initContainerStatuses", ()),
             *status.get("containerStatuses", ()),
         ):
             waiting = container.get("state", {}).get("waiting")
             if waiting:
-                since = _failing_since(pod, warnings, now)
-                yield from _waiting(container, waiting, (now - since).total_seconds())
+                since = pulls if waiting.get("reason") in _PULLING else starts
+                yield from _waiting(container, waiting, now - (since or now))
 
 
 def _waiting(
-    container: Mapping[str, Any], waiting: Mapping[str, str], failing: float
+    container: Mapping[str, Any], waiting: Mapping[str, str], failing: timedelta
 ) -> Iterator[Trouble]:
     reason, said = waiting.get("reason", ""), waiting.get("message", "")
-    image = container.get("image", "")
+    image, away = container.get("image", ""), _AWAY.search(said) is not None
+    lasts = failing.total_seconds() >= _LASTING_SECONDS and not away
     if reason in _PULLING:
-        away = reason == "RegistryUnavailable" or _AWAY.search(said) is not None
-        fatal = failing >= _PULL_SECONDS and not away
         message = f"the image {image} cannot be pulled: {said or reason}; check its name, and the "
+        fatal = lasts and reason != "RegistryUnavailable"
         yield Trouble("ImagePullFailed", f"{message}pull secrets of the chart", fatal)
-    elif reason in _NEVER:
+    elif reason in _NEVER or reason in _STARTING:
         message = f"the container {container.get('name')} of {image} cannot start: {said or reason}"
-        yield Trouble(_NEVER[reason], message, fatal=True)
+        fatal = lasts if reason in _STARTING else True
+        yield Trouble(_NEVER.get(reason, "InvalidPod"), message, fatal)
 
 
-def _failing_since(pod: Pod, warnings: Sequence[Warned], now: datetime) -> datetime:
+def _pulls_fail(pod: Pod, warnings: Sequence[Warned]) -> datetime | None:
     """Say since when pulls fail: a pod may wait long for its node, and a large image take long."""
     told = (w.get("firstTimestamp") for w in warnings if "Failed to pull" in w.get("message", ""))
     conditions = pod.get("status", {}).get("conditions", ())
     scheduled = (c for c in conditions if c["type"] == "PodScheduled" and c["status"] == "True")
     known = [*told, *(c.get("lastTransitionTime") for c in scheduled)]
-    return next((at for each in known if (at := instant(each))), now)
+    return next((at for each in known if (at := instant(each))), None)
+
+
+def _starts_fail(warnings: Sequence[Warned]) -> datetime | None:
+    """Say since when the container runtime fails; a kubelet gets over most of that by itself."""
+    failed = (w for w in warnings if w.get("reason") == "Failed")
+    told = (w for w in failed if w.get("message", "").startswith("Error: "))
+    since = (w.get("firstTimestamp") for w in told if "ImagePull" not in w["message"])
+    return next((at for each in since if (at := instant(each))), None)
 
 
 def _in_scheduling(pods: Sequence[Pod], gpu: str) -> Iterator[Trouble]:
@@ -118,15 +138,15 @@ def _in_scheduling(pods: Sequence[Pod], gpu: str) -> Iterator[Trouble]:
 
 def _in_warnings(warnings: Sequence[Warned], workers: int) -> Iterator[Trouble]:
     for event in reversed(warnings):
-        reason, said = str(event.get("reason", "")), str(event.get("message", ""))
-        if reason.startswith("FailedMount") or reason == "FailedAttachVolume":
+        said = str(event.get("message", ""))
+        if is_about_volumes(event):
             remedy = next((remedy for sign, remedy in _MOUNTS if sign in said), "")
             yield Trouble("FailedMount", f"a volume of its pod cannot be mounted: {said}{remedy}")
         elif "exceeded quota" in said:
             remedy = quota_remedy(said, workers)
             message = f"the namespace's quota leaves no room for it: {said}; {remedy}"
             yield Trouble("QuotaExceeded", message)
-        elif reason.startswith(("FailedCreate", "FailedToCreate")):
+        elif is_refusal(event):
             fatal = any(each in said for each in _FORBIDDEN)
             remedy = "; correct spec.runtime.priorityClassName" if _NO_CLASS in said else ""
             yield Trouble("InvalidPod", f"its pod is not let in: {said}{remedy}", fatal)

@@ -16,6 +16,7 @@ from offsite_operator.api import (
 )
 from offsite_operator.names import JOB_UID, MANAGED_BY, MANAGER
 from offsite_operator.observed import Engine
+from offsite_operator.states import is_starting
 
 _WARNING = "type=Warning"
 
@@ -64,7 +65,7 @@ def read_one(api: Api, name: str) -> Raw | None:
     ray, labels = api.serves(RAY_JOBS), f"{JOB_UID}={uid}"
     children = list(_children(api, ray, labels))
     pods = _by_age(api.list(PODS, labels=labels)) if children else []
-    told = [event for name in _starting(children, pods) for event in _told_of(api, name)]
+    told = [event for name in starting(children, pods) for event in _told_of(api, name)]
     peers = {alias: peer} if peer is not None else {}
     return Raw((job,), peers, ray, {uid: children}, {uid: pods}, _warnings(told))
 
@@ -82,17 +83,18 @@ def _children(api: Api, ray: bool, labels: str) -> Iterator[tuple[Engine, Object
         yield from (("RayJob", each) for each in api.list(RAY_JOBS, labels=labels))
 
 
-def _starting(children: list[tuple[Engine, Object]], pods: list[Object]) -> Iterator[str]:
+def starting(children: list[tuple[Engine, Object]], pods: list[Object]) -> Iterator[str]:
     """Name what may have something to warn of: all of a child, unless its pods run or ended."""
-    for _, child in children:
-        status = child.get("status") or {}
-        ended = status.get("completionTime") or status.get("endTime") or status.get("failed")
-        if not ended and not any(_runs(pod) for pod in pods):
+    for kind, child in children:
+        # a cluster waits for its workers while its head runs
+        if is_starting(child) if kind == "RayJob" else _is_awaited(child, pods):
             yield from names_of(child, pods)
 
 
-def _runs(pod: Object) -> bool:
-    return bool(pod.get("status", {}).get("phase") == "Running")
+def _is_awaited(job: Object, pods: list[Object]) -> bool:
+    status = job.get("status") or {}
+    ended = status.get("completionTime") or status.get("failed")
+    return not ended and all(pod.get("status", {}).get("phase") != "Running" for pod in pods)
 
 
 def _told_of(api: Api, name: str) -> list[Object]:

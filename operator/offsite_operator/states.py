@@ -59,6 +59,12 @@ def rayjob_state(rayjob: Mapping[str, Any], now: datetime) -> State:
     return State(phase, reason, message, deployment == "ValidationFailed", ended)
 
 
+def is_starting(rayjob: Mapping[str, Any]) -> bool:
+    """Whether pods of a RayJob's cluster are still to come, also if some run."""
+    deployment = (rayjob.get("status") or {}).get("jobDeploymentStatus", "")
+    return _RAY.get(deployment, Phase.PENDING) is Phase.PENDING
+
+
 def job_state(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> State:
     """Map a batch/v1 Job."""
     conditions = {c["type"]: c for c in (job.get("status") or {}).get("conditions", ())}

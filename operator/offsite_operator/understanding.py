@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import chain
 from typing import get_args
 
 from pydantic import ValidationError
@@ -24,8 +25,9 @@ from offsite_operator.observed import (
     State,
     Trouble,
 )
-from offsite_operator.reading import Raw, names_of, told_at
+from offsite_operator.reading import Raw, names_of
 from offsite_operator.settings import Settings
+from offsite_operator.standing import standing
 from offsite_operator.states import instant, job_state, rayjob_state
 
 Tell = Callable[[Sequence[Object], bool], Told | None]
@@ -147,8 +149,7 @@ class _Reader:
     def _trouble(self, kind: Engine, found: Object, pods: list[Object]) -> Trouble | None:
         since = found["metadata"]["creationTimestamp"]
         named = (self._raw.warnings.get(name, []) for name in names_of(found, pods))
-        # another child may have had this name before
-        told = sorted((e for each in named for e in each if told_at(e) >= since), key=told_at)
+        told = standing(chain.from_iterable(named), since, pods)
         workers = self._asked.workers if kind == "RayJob" else 1
         return trouble(pods, told, self._settings.gpu_resource, self._now, workers)
 

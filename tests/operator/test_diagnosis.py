@@ -82,6 +82,29 @@ def test_a_network_that_fails_is_no_wrong_image(said: str, fatal: bool) -> None:
     assert (found.reason, found.fatal) == ("ImagePullFailed", fatal)
 
 
+@pytest.mark.parametrize(
+    ("said", "first", "fatal"),
+    [
+        ("no such file or directory", "11:59:30", False),
+        ("no such file or directory", "11:58:59", True),
+        ("no such file or directory", None, False),
+        ("context deadline exceeded", "11:00:00", False),
+        ('failed to reserve container name "step": it is reserved for "a"', "11:00:00", False),
+    ],
+)
+def test_a_container_runtime_that_is_busy_is_waited_for(
+    said: str, first: str | None, fatal: bool
+) -> None:
+    found = pod("CreateContainerError")
+    found["status"]["containerStatuses"][0]["state"]["waiting"]["message"] = said
+    pulled = event("Failed", "Error: ErrImagePull") | {"firstTimestamp": "2026-01-01T09:00:00Z"}
+    failed = event("Failed", f"Error: {said}") | {"firstTimestamp": f"2026-01-01T{first}Z"}
+    told = trouble([found], [pulled, failed] if first else [pulled], GPU, NOW)
+    assert told is not None
+    assert (told.reason, told.fatal) == ("InvalidPod", fatal)
+    assert said in told.message
+
+
 @pytest.mark.parametrize(("first", "fatal"), [("11:59:30", False), ("11:58:59", True)])
 def test_the_first_pull_that_fails_is_not_the_last(first: str, fatal: bool) -> None:
     failed = event("Failed", "Failed to pull image") | {"firstTimestamp": f"2026-01-01T{first}Z"}
