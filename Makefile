@@ -56,6 +56,7 @@ demo: setup  ## three stages, two parties, one real model, on this machine
 bench: setup  ## speed and memory as ratios to a plain loop
 	$(BIN)/python bench/run.py $(ARGS)
 	PYTHONPATH=tests $(BIN)/python bench/exchange.py
+	$(BIN)/python bench/help.py
 
 bench-cluster: setup  ## what the operator costs in time and memory (ARGS="--rounds 1"), on such a Kubernetes
 	PYTHONPATH=tests:bench $(BIN)/python -m on_cluster $(ARGS)

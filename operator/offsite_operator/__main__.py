@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from kubernetes.client import ApiClient
@@ -20,6 +21,7 @@ from offsite_operator.api import Api
 from offsite_operator.incoming import Desk
 from offsite_operator.jsonlogs import log_as_json
 from offsite_operator.metrics import Metrics
+from offsite_operator.mounted import MountedDesk
 from offsite_operator.operating import operate
 from offsite_operator.serving import serve
 from offsite_operator.settings import Settings, read_settings
@@ -54,7 +56,7 @@ def _run(environ: Mapping[str, str], stop: threading.Event) -> None:
     settings = read_settings(Path(environ.get("OFFSITE_SETTINGS", _SETTINGS)))
     if not (namespace := environ.get("OFFSITE_NAMESPACE")):
         raise InputError("OFFSITE_NAMESPACE must name the namespace to operate")
-    desk = _desk(settings, environ)
+    desk = MountedDesk(_files(environ), partial(_desk, settings, environ))
     _connect()
     metrics = Metrics()
     server = serve(metrics, settings.resync_seconds, _PORT)
@@ -72,8 +74,18 @@ def _connect() -> None:
         load_kube_config()
 
 
+def _files(environ: Mapping[str, str]) -> list[Path]:
+    """List the files that a desk is made of."""
+    named = (environ.get(f"OFFSITE_EXCHANGE_{name}") for name in ("CREDENTIALS", "CA"))
+    return [_public(environ), *(Path(each) for each in named if each)]
+
+
+def _public(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("OFFSITE_PUBLIC", _PUBLIC))
+
+
 def _desk(settings: Settings, environ: Mapping[str, str]) -> Desk:
-    path = Path(environ.get("OFFSITE_PUBLIC", _PUBLIC))
+    path = _public(environ)
     with disk_errors(path):
         own = read_public(path.read_bytes(), str(path))
     if own.id != settings.party:

@@ -12,7 +12,7 @@ from offsite.api import JobSpec
 from offsite.resources import JobStatus, Step
 from offsite_operator.attempts import current, steps_of
 from offsite_operator.conditions import Kind, Says
-from offsite_operator.observed import Child, Engine, Observed
+from offsite_operator.observed import Child, Engine, Observed, Phase
 from offsite_operator.plan import Plan
 from offsite_operator.verdicts import changed
 
@@ -23,10 +23,16 @@ def caught_up(seen: Observed, spec: JobSpec) -> Observed:
     if child is None or child.deleting or spec.suspend or _before_suspension(seen, child):
         return seen
     again = child.name == status.job_name and status.start_time is None
-    if not (again or _is_ahead(spec, child, status)):
+    queued, was_queued = child.state.phase is Phase.QUEUED, status.state == "Queued"
+    if not ((again and not queued) or _is_ahead(spec, child, status)):
         return seen
-    began = entries(status, child, child.created)
-    entered = changed(seen, "Pending", starting(seen, child.name), **began)
+    # in a queue the clock stands
+    entered = changed(
+        seen,
+        "Pending",
+        starting(seen, child.name),
+        **entries(status, child, seen.now if was_queued else child.created),
+    )
     return replace(seen, job=replace(seen.job, status=entered or status))
 
 

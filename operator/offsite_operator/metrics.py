@@ -33,10 +33,13 @@ class Metrics:
         )
         age.set_function(self.resync_age)
         self._resynced = time.monotonic()
+        self.has_resynced = False
+        """Whether everything was ever listed."""
 
     def resynced(self) -> None:
         """Note that everything was listed."""
         self._resynced = time.monotonic()
+        self.has_resynced = True
 
     def resync_age(self) -> float:
         """Give the seconds since then, or since the start."""

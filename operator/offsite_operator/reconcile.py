@@ -75,7 +75,9 @@ def _unfinished(seen: Observed, spec: JobSpec) -> Decision:
 
 
 def _deadline(seen: Observed, spec: JobSpec) -> datetime | None:
-    began, seconds = seen.job.status.start_time, spec.active_deadline_seconds
+    began, seconds, child = seen.job.status.start_time, spec.active_deadline_seconds, current(seen)
+    if child is not None and child.state.phase is Phase.QUEUED:
+        return None  # its clock stands, as that of a Job of Kubernetes that is suspended
     return began + timedelta(seconds=seconds) if began and seconds is not None else None
 
 
@@ -146,7 +148,7 @@ def _under_way(seen: Observed, child: Child) -> Decision:
     phase, found = child.state.phase, child.trouble
     if phase is Phase.QUEUED:
         says = Says("False", "WaitingForPod", f"{child.name} is suspended, as by a queue of Kueue")
-        return Decision(status=changed(seen, "Queued", {"Running": says}))
+        return Decision(status=changed(seen, "Queued", {"Running": says}, start_time=None))
     if phase is not Phase.PENDING:
         unread = child.told.unread if child.told else ""
         said = f"; it has ended, and its log cannot be read: {unread}" if unread else ""

@@ -1,4 +1,4 @@
-"""`/healthz`, by the age of the last resync, and `/metrics`."""
+"""`/healthz` by the age of the last resync, `/readyz` once there was one, and `/metrics`."""
 
 import threading
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ class _Quiet(WSGIRequestHandler):
 
 
 def serve(metrics: Metrics, interval: float, port: int) -> WSGIServer:
-    """Serve both, in a thread of their own, until the server is shut down.
+    """Serve all three, in a thread of their own, until the server is shut down.
 
     Args:
         interval: of the resync, in seconds.
@@ -33,13 +33,14 @@ def serve(metrics: Metrics, interval: float, port: int) -> WSGIServer:
     figures = make_wsgi_app(metrics.registry)
 
     def answer(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
-        if environ["PATH_INFO"] != "/healthz":
+        path, age = environ["PATH_INFO"], metrics.resync_age()
+        if path not in ("/healthz", "/readyz"):
             return figures(environ, start)  # type: ignore[no-any-return]
-        age = metrics.resync_age()
-        healthy = age < _INTERVALS * interval
-        status = "200 OK" if healthy else "503 Service Unavailable"
-        start(status, [("Content-Type", "text/plain")])
-        return [f"the last resync was {age:.0f} s ago\n".encode()]
+        lives, looked = age < _INTERVALS * interval, metrics.has_resynced
+        fine = lives and (looked or path == "/healthz")
+        start("200 OK" if fine else "503 Service Unavailable", [("Content-Type", "text/plain")])
+        said = "the last resync was" if looked else "there was no resync yet; it started"
+        return [f"{said} {age:.0f} s ago\n".encode()]
 
     server = make_server("", port, answer, _Server, _Quiet)
     threading.Thread(target=server.serve_forever, name="http", daemon=True).start()

@@ -11,12 +11,14 @@ import pytest
 
 from offsite.sealing import Notice, Ring, write_notice
 from offsite.sealing.envelope import Grant, Header, write_envelope
+from offsite.sealing.identity import read_public
 from offsite.sealing.parts import canonical, now
 from offsite.sealing.primitives import STREAM, new_keyset
-from offsite.store import FolderStore
+from offsite.store import FolderStore, disk_errors
 from offsite.store.s3 import S3Store
 from offsite_operator.incoming import Desk
 from offsite_operator.ledger import accepting
+from offsite_operator.mounted import MountedDesk
 from offsite_operator.observed import Found, Incoming, NotYet, Peer, Refused, Unreachable
 from offsite_operator.peers import review
 from offsite_testing.world import PLUG_IN, START, TUNE, ready_peer, spec_of
@@ -184,3 +186,35 @@ def test_a_grant_ends(tmp_path: Path) -> None:
 def test_an_adapter_of_no_known_emulator_is_refused(tmp_path: Path, parent: str | None) -> None:
     send(tmp_path, HOSPITAL, LAB, "answer", kind="adapter", parent=parent)
     assert isinstance(plug_in(tmp_path, pinned(HOSPITAL)), Refused)
+
+
+def test_keys_that_are_rotated_while_it_runs_are_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    public, exchange = tmp_path / "public.json", tmp_path / "exchange"
+
+    def mount(content: bytes) -> None:
+        public.write_bytes(content)
+
+    def make() -> Desk:
+        with disk_errors(public):
+            return Desk(read_public(public.read_bytes(), "it"), FolderStore(exchange))
+
+    def look() -> Incoming:
+        return desk.look(spec_of(PLUG_IN), pinned(HOSPITAL))
+
+    mount(canonical(LAB.public().wire()))
+    desk = MountedDesk([public], make)
+    rotated = LAB.rotated(timedelta(days=1))
+    emulator = send(exchange, rotated, HOSPITAL, "question")
+    answer = send(exchange, HOSPITAL, LAB, "answer", kind="adapter", parent=emulator)
+    refused = look()
+    assert isinstance(refused, Refused)
+    assert "lab has no key" in refused.message
+    mount(canonical(rotated.public().wire()))
+    assert look() == Found(answer, "answer", 1, emulator)
+    mount(b"half of a file")
+    assert look() == Found(answer, "answer", 1, emulator)
+    public.unlink()
+    assert look() == Found(answer, "answer", 1, emulator)
+    assert len([each for each in caplog.records if "used on" in each.message]) == 2

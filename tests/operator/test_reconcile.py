@@ -465,6 +465,23 @@ def test_a_deadline_ends_a_job_on_time() -> None:
     assert world.newest.deleting
 
 
+def test_waiting_in_a_queue_takes_no_time() -> None:
+    world = through(tune(activeDeadlineSeconds=100), to="Work")
+    for phase in (Phase.QUEUED, Phase.PENDING, Phase.QUEUED):  # it may be put back there
+        world.becomes(phase)
+        world.wait(60)
+        world.go()
+    assert (world.status.state, world.status.start_time) == ("Queued", None)
+    world.wait(1000)
+    assert world.go().idle
+    world.becomes(Phase.RUNNING)
+    world.go()
+    assert (world.status.state, world.status.start_time) == ("Running", world.now)
+    world.wait(100)
+    world.go()
+    assert world.reason("Failed") == "DeadlineExceeded"
+
+
 def test_waiting_for_a_bundle_takes_no_time() -> None:
     world = tune(activeDeadlineSeconds=100)
     world.incoming = NotYet("none")

@@ -127,6 +127,19 @@ def test_an_operator_that_does_not_resync_is_not_healthy() -> None:
     assert "offsite_operator_resync_age_seconds" in figures
 
 
+def test_an_operator_is_ready_once_it_has_looked_at_everything() -> None:
+    metrics = Metrics()
+    server = serve(metrics, 3600.0, 0)
+    try:
+        url = f"http://127.0.0.1:{server.server_port}"
+        assert [fetch(f"{url}/{path}")[0] for path in ("healthz", "readyz")] == [200, 503]
+        metrics.resynced()
+        assert fetch(f"{url}/readyz") == (200, "the last resync was 0 s ago\n")
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 def test_logs_are_json_and_name_the_job(capsys: pytest.CaptureFixture[str]) -> None:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
