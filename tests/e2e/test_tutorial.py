@@ -24,14 +24,12 @@ PAGE = ROOT / "docs/tutorial.md"
 
 @pytest.fixture(scope="module")
 def spaces(cluster: Cluster) -> Iterator[dict[str, Namespace]]:
-    """The namespaces of the tutorial, which are gone when the tests are done."""
-    remove(cluster)
+    """The namespaces of the tutorial, which are deleted when the tests are done."""
+    delete = ("delete", "namespace", *SPACES, "--ignore-not-found")
+    cluster.kubectl(*delete, "--timeout=180s")
+    cluster.spaces.extend(SPACES)
     yield {name: Namespace(cluster, name) for name in SPACES}
-    remove(cluster)
-
-
-def remove(cluster: Cluster) -> None:
-    cluster.kubectl("delete", "namespace", *SPACES, "--ignore-not-found", "--timeout=180s")
+    cluster.kubectl(*delete, "--wait=false")
 
 
 @pytest.fixture(scope="module")
