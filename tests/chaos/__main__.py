@@ -48,6 +48,8 @@ def main() -> int:
     options = _options()
     chosen = [each for each in blows() if re.search(options.only, each.title)]
     with_crowd = re.search(options.only, CROWD) is not None
+    if not (chosen or with_crowd):
+        sys.exit(f"chaos: no row matches {options.only!r}; ARGS=--list names them")
     if options.list:
         print(*(each.title for each in chosen), *([CROWD] if with_crowd else []), sep="\n")
         return 0

@@ -21,13 +21,14 @@ def build() -> None:
     machine.check()
     debian.install()
     for program in binaries.PROGRAMS:
-        typer.echo(f"{program.__name__}: ", nl=False)  # the first build of one takes minutes
-        typer.echo(program())
+        typer.echo(f"{program.__name__}: ", nl=False, err=True)  # the first build takes minutes
+        typer.echo(program(), err=True)
 
 
 @app.command()
 def up() -> None:
     """Start the node, unless it runs, and leave it running."""
+    build()
     began = time.monotonic()
     node = ensure(_NAME)
     typer.echo(f"# ready after {time.monotonic() - began:.0f} s")

@@ -118,7 +118,7 @@ def reached_cluster(name: str) -> Iterator[Cluster]:
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         raise RuntimeError("kubectl is not on the PATH: install it")
-    other = Cluster(Path(named), kubectl, registry=os.environ.get(REGISTRY))
+    other = Cluster(Path(named).expanduser().absolute(), kubectl, registry=os.environ.get(REGISTRY))
     try:
         yield other
     finally:

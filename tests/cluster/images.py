@@ -8,16 +8,19 @@ import os
 import re
 import shutil
 import stat
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Annotated
 
+import typer
 from filelock import Timeout
 
 from cluster.base_image import base_image, base_name
-from cluster.buildah import buildah, folder, keep_only, lock, names, prune
+from cluster.buildah import buildah, call, folder, keep_only, lock, names, prune
 from cluster.layout import hand_over, layout
 from cluster.stock import restock
 from offsite_testing.minio_server import minio_binary
@@ -130,12 +133,23 @@ def sweep() -> list[str]:
         return []
     with suppress(Timeout), lock().acquire(timeout=0):
         prune()
+        for scratch in folder().glob("tmp*"):
+            _clear(scratch)
         left = [name for name in names() if name.rpartition(":")[0].endswith(CHANGED)]
         for name in left:
             buildah("rmi", name)
             shutil.rmtree(layout(name), ignore_errors=True)
         return left
     return []
+
+
+def _clear(scratch: Path) -> None:
+    """Remove a folder of somebody who was killed, and what is mounted there still."""
+    lines = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
+    for mount in reversed([line.split()[1] for line in lines]):
+        if mount.startswith(f"{scratch}/"):
+            call("umount", mount)
+    shutil.rmtree(scratch)
 
 
 def _files(place: Path) -> list[Path]:
@@ -165,7 +179,32 @@ def _network() -> list[str]:
     return ["--network=host", f"--volume={authorities}:{_AUTHORITIES}:ro", *secrets]
 
 
+def archive(name: str, place: Path) -> None:
+    """Write an image that was built as `kind load image-archive` and `docker load` read it.
+
+    Raises:
+        RuntimeError: it cannot be written.
+    """
+    with lock():
+        buildah("push", name, f"docker-archive:{place}:{name}")
+
+
+def main(
+    archives: Annotated[Path | None, typer.Option(help="A folder for archives.")] = None,
+) -> None:
+    """Build all images, and have them in stock where there is a containerd."""
+    for image in IMAGES:
+        name = build(image)
+        if shutil.which("containerd"):
+            restock([name])
+        if archives is not None:
+            archives.mkdir(parents=True, exist_ok=True)
+            archive(name, archives / f"{image.name}.tar")
+        typer.echo(name)
+
+
 if __name__ == "__main__":
-    built = [build(one) for one in IMAGES]
-    restock(built)
-    print(*built, sep="\n")
+    try:
+        typer.run(main)
+    except RuntimeError as error:
+        sys.exit(f"images: {error}")

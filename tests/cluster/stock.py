@@ -36,6 +36,7 @@ def running_containerd(root: Path) -> Iterator[list[str]]:
         settings.write_text(
             f'version = 2\nroot = "{root}"\nstate = "{scratch}/state"\n'
             'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
+            f'[plugins."io.containerd.internal.v1.opt"]\npath = "{scratch}/opt"\n'
             f'[grpc]\naddress = "{scratch}/socket"\n',
             encoding="utf-8",
         )
@@ -71,10 +72,13 @@ def give(target: Path) -> None:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with _lock():
-        if place().exists() and place().stat().st_dev == target.parent.stat().st_dev:
-            run(["cp", "--archive", "--link", str(place()), str(target)])
-            for database in target.glob(_DATABASES):
-                _own(database)
+        if place().exists():
+            try:
+                run(["cp", "--archive", "--link", "--one-file-system", str(place()), str(target)])
+            except RuntimeError:
+                shutil.rmtree(target, ignore_errors=True)
+        for database in target.glob(_DATABASES):
+            _own(database)
 
 
 def _share(blob: Path, copy: Path) -> None:

@@ -2,11 +2,11 @@
 
 import secrets
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from filelock import ReadWriteLock
+from filelock import ReadWriteLock, Timeout
 
 from cluster import kuberay as ray
 from cluster.access import KUBECONFIG, Cluster, reached_cluster
@@ -36,19 +36,36 @@ def _limit(item: pytest.Item) -> float:
     return limit.args[0] if limit else 0.0
 
 
+@contextmanager
+def _machine(*, alone: bool) -> Iterator[None]:
+    """Share the machine with other processes that run such tests, or have it alone."""
+    cache().mkdir(parents=True, exist_ok=True)
+    lock = ReadWriteLock(cache() / "machine.db")
+    take = lock.acquire_write if alone else lock.acquire_read
+    while True:
+        # who waits in there cannot be interrupted
+        with suppress(Timeout):
+            take(timeout=1)
+            break
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def machine(request: pytest.FixtureRequest) -> Iterator[None]:
     """Leave the machine to a module that looks at all of it, or wait for one that does."""
-    cache().mkdir(parents=True, exist_ok=True)
-    lock = ReadWriteLock(cache() / "machine.db")
-    with lock.write_lock() if _is_alone(request.node) else lock.read_lock():
+    with _machine(alone=_is_alone(request.node)):
         yield
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """A node of the tests' own, which `make cluster-down` finds, or the cluster that is named."""
-    with reached_cluster(f"e2e-{secrets.token_hex(3)}") as found:
+    with ExitStack() as stack:
+        with _machine(alone=False):  # that of the first module comes later
+            found = stack.enter_context(reached_cluster(f"e2e-{secrets.token_hex(3)}"))
         yield found
 
 
@@ -102,6 +119,13 @@ def _spaces_of(node: pytest.Item, cluster: Cluster) -> Iterator[Callable[[str], 
             return space
 
         yield make
+
+
+@pytest.fixture(scope="module")
+def reported(request: pytest.FixtureRequest) -> Callable[[Namespace], None]:
+    """Have what fails in a module report on a namespace that somebody else makes."""
+    spaces: list[Namespace] = request.node.stash.setdefault(_SPACES, [])
+    return spaces.append
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from cluster.access import Cluster
 from cluster.helm import in_space, install
 from cluster.images import MINIO, OPERATOR
-from cluster.namespaces import Namespace, new_namespace
+from cluster.namespaces import Namespace
 from cluster.pods import container, pod_spec
 from cluster.shell import commands, typed
 from offsite_testing.authority import Authority
@@ -57,25 +57,27 @@ class Installed:
 
 
 @pytest.fixture(scope="module")
-def exchange(cluster: Cluster) -> Iterator[Installed]:
-    with new_namespace(cluster, "exchange") as space:
-        yield Installed(space, install(space, "exchange", "exchange", small(cluster), "--wait"))
+def exchange(cluster: Cluster, new_module_space: Callable[[str], Namespace]) -> Installed:
+    space = new_module_space("exchange")
+    return Installed(space, install(space, "exchange", "exchange", small(cluster), "--wait"))
 
 
 @pytest.fixture(scope="module")
 def lab(
-    cluster: Cluster, exchange: Installed, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Installed]:
+    cluster: Cluster,
+    exchange: Installed,
+    new_module_space: Callable[[str], Namespace],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Installed:
     """An organization, whose administrator did what both charts' notes say."""
-    folder = tmp_path_factory.mktemp("lab")
-    with new_namespace(cluster, "lab") as space:
-        follow(commands(exchange.notes), space, folder)
-        values = at_exchange(cluster, exchange)
-        notes = install(space, "lab", "offsite", values)
-        typed(cluster, folder, f"offsite keys init lab --home {folder}")
-        identity = [each for each in commands(notes) if "offsite-identity" in each]
-        typed(cluster, folder, *(each.replace("HOME/", f"{folder}/") for each in identity))
-        yield Installed(space, install(space, "lab", "offsite", values))
+    folder, space = tmp_path_factory.mktemp("lab"), new_module_space("lab")
+    follow(commands(exchange.notes), space, folder)
+    values = at_exchange(cluster, exchange)
+    notes = install(space, "lab", "offsite", values)
+    typed(cluster, folder, f"offsite keys init lab --home {folder}")
+    identity = [each for each in commands(notes) if "offsite-identity" in each]
+    typed(cluster, folder, *(each.replace("HOME/", f"{folder}/") for each in identity))
+    return Installed(space, install(space, "lab", "offsite", values))
 
 
 def small(cluster: Cluster, **more: Values) -> Values:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cluster.access import Cluster
-from cluster.namespaces import Namespace, new_namespace
+from cluster.namespaces import Namespace
 from offsite.config import load_job, parse_job
 from offsite.resources import (
     Artifact,
@@ -40,10 +40,9 @@ PEER: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def space(crds: Cluster) -> Iterator[Namespace]:
+def space(crds: Cluster, new_module_space: Callable[[str], Namespace]) -> Namespace:
     """A namespace of a cluster that has the resources."""
-    with new_namespace(crds, "crds") as made:
-        yield made
+    return new_module_space("crds")
 
 
 @pytest.fixture

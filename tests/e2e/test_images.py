@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -180,8 +181,15 @@ def test_containerd_takes_what_it_lacks(ctr: list[str], tmp_path: Path) -> None:
     assert sorted(listed("image")) == sorted([name, newer])
 
 
-def test_a_node_begins_with_what_is_in_stock_and_copies_no_layer(tmp_path: Path) -> None:
-    name, root = build(OPERATOR), tmp_path / "root"
+@pytest.fixture
+def near() -> Iterator[Path]:
+    """A folder on the disk of the images, which nobody sweeps meanwhile."""
+    with lock(), TemporaryDirectory(dir=folder()) as made:
+        yield Path(made)
+
+
+def test_a_node_begins_with_what_is_in_stock_and_copies_no_layer(near: Path) -> None:
+    name, root = build(OPERATOR), near / "root"
     restock([name])
     give(root)
     with running_containerd(root) as ctr:
@@ -191,7 +199,6 @@ def test_a_node_begins_with_what_is_in_stock_and_copies_no_layer(tmp_path: Path)
         found = (path for path in root.glob(pattern) if not path.is_symlink())
         given = next(path for path in found if path.is_file())
         assert given.samefile(place() / given.relative_to(root)) is is_shared
-    shutil.rmtree(root)
 
 
 @pytest.mark.parametrize("work", ["build", "container"])
@@ -209,6 +216,7 @@ def test_killed_work_leaves_nothing(work: str, tmp_path: Path) -> None:
     wait_for(lambda: not running(mark))
     with lock():
         assert sweep() == [built]
+    assert not list(folder().glob("tmp*"))
     assert not layout(built).exists()
     assert not [name for name in names() if CHANGED in name]
     assert not [line for line in Path("/proc/mounts").read_text().splitlines() if MOUNTED in line]

@@ -87,6 +87,7 @@ def traces() -> dict[str, set[str]]:
         "mounts": {mount for mount in mounts.splitlines() if str(cache()) not in mount},
         "groups": {str(path) for path in groups if path.is_dir()},
         "processes": processes(),
+        "files": {str(path) for place in ("/etc", "/opt") for path in Path(place).iterdir()},
         "forwarding": {Path("/proc/sys/net/ipv4/ip_forward").read_text()},
     }
 

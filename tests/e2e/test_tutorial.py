@@ -3,7 +3,7 @@
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,18 @@ PAGE = ROOT / "docs/tutorial.md"
 
 
 @pytest.fixture(scope="module")
-def spaces(cluster: Cluster) -> Iterator[dict[str, Namespace]]:
-    """The namespaces of the tutorial, which are deleted when the tests are done."""
-    delete = ("delete", "namespace", *SPACES, "--ignore-not-found")
-    cluster.kubectl(*delete, "--timeout=180s")
+def spaces(
+    cluster: Cluster, reported: Callable[[Namespace], None]
+) -> Iterator[dict[str, Namespace]]:
+    """The namespaces that the tutorial makes, which are deleted when the tests are done."""
+    there = cluster.kubectl("get", "namespace", *SPACES, "--ignore-not-found", "--output=name")
+    assert not there, f"these may be somebody's; the tutorial would make them: {there}"
     cluster.spaces.extend(SPACES)
-    yield {name: Namespace(cluster, name) for name in SPACES}
-    cluster.kubectl(*delete, "--wait=false")
+    found = {name: Namespace(cluster, name) for name in SPACES}
+    for space in found.values():
+        reported(space)
+    yield found
+    cluster.kubectl("delete", "namespace", *SPACES, "--ignore-not-found", "--wait=false")
 
 
 @pytest.fixture(scope="module")
