@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 from cluster.namespaces import Namespace
@@ -27,7 +28,8 @@ def kill(space: Namespace, pod: str, command: str = "") -> list[int]:
     if not found:
         raise Elsewhere(f"no process {command!r} of pod {pod} is on this machine")
     for pid in found:
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # the others end with the first of a container
+            os.kill(pid, signal.SIGKILL)
     return found
 
 
