@@ -163,14 +163,23 @@ def test_a_killed_operator_finds_its_jobs_again(lab: Organization) -> None:
     assert lab.space.get(name)["status"]["containerStatuses"][0]["restartCount"] > 0
 
 
-@pytest.mark.parametrize("command", ["offsite run", ""], ids=["driver", "head"])
-def test_a_killed_part_of_ray_goes_on_from_its_checkpoint(lab: Organization, command: str) -> None:
-    name = "driven" if command else "headless"
-    lab.submit(name, distill(steps=LONG, engine="RayJob"))
-    lab.reaches(name, training, 400)
-    kill(lab.space, lab.running(name, "work", ray="head"), command)
-    status = lab.reaches(name, done, 800)
+def test_a_killed_driver_on_ray_goes_on_from_its_checkpoint(lab: Organization) -> None:
+    lab.submit("driven", distill(steps=LONG, engine="RayJob"))
+    lab.reaches("driven", training, 400)
+    kill(lab.space, lab.running("driven", "work", ray="head"), "offsite run")
+    status = lab.reaches("driven", done, 800)
     assert (status.attempts, status.engine) == (2, "RayJob")
+
+
+def test_a_killed_head_comes_back_and_the_work_is_done(lab: Organization) -> None:
+    lab.submit("headless", distill(steps=LONG, engine="RayJob"))
+    lab.reaches("headless", training, 400)
+    head = lab.running("headless", "work", ray="head")
+    kill(lab.space, head)
+    restarts = "jsonpath={.status.containerStatuses[0].restartCount}=1"
+    lab.space.wait(restarts, f"pod/{head}")
+    # its submitter submits it anew, in the same attempt
+    assert lab.reaches("headless", done, 800).engine == "RayJob"
 
 
 def test_a_killed_submitter_loses_nothing(lab: Organization) -> None:
