@@ -1,14 +1,12 @@
 """What is done to a job in the middle of a step, and how it should end then."""
 
-import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import product
 
 from chaos.struck import job_of
-from cluster.killing import kill, started
+from cluster.killing import kill, kill_all, started
 from cluster.minio import MinioPod
 from cluster.organizations import OPERATORS, Organization
 from cluster.scene import Scene
@@ -98,8 +96,7 @@ def _is(state: str) -> Moment:
 
 
 def _failed_once(organization: Organization, name: str) -> list[int]:
-    for pid in _amid("Distill", "work")(organization, name):
-        os.kill(pid, signal.SIGKILL)
+    kill_all(_amid("Distill", "work")(organization, name))
     organization.reaches(name, lambda s: any(c.reason == "BackOff" for c in s.conditions))
     return []
 
@@ -125,8 +122,7 @@ def _operator(moment: Moment) -> Strike:
 
 def _runner(moment: Moment) -> Strike:
     def strike(scene: Scene, organization: Organization, name: str) -> None:
-        for pid in moment(organization, name):
-            os.kill(pid, signal.SIGKILL)
+        kill_all(moment(organization, name))
 
     return strike
 
@@ -142,8 +138,7 @@ def _of_ray(part: str) -> Strike:
 def _driver(scene: Scene, organization: Organization, name: str) -> None:
     organization.running(name, "work", ray="head")
     (head,) = organization.pods(name, "work", ray="head")
-    for pid in started(head["metadata"]["uid"], "offsite run"):
-        os.kill(pid, signal.SIGKILL)
+    kill_all(started(head["metadata"]["uid"], "offsite run"))
 
 
 def _delete(moment: Moment) -> Strike:

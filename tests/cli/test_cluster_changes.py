@@ -35,8 +35,9 @@ def test_a_status_that_is_written_meanwhile_is_no_disagreement() -> None:
     jobs: Any = Busy(times=4)
     assert _decided(jobs, "x", suspended) is None
     assert jobs.spec == {"suspend": True}
+    jobs = Busy(times=5)
     with pytest.raises(Modified):
-        _decided(Busy(times=5), "x", suspended)  # type: ignore[arg-type]
+        _decided(jobs, "x", suspended)
 
 
 def test_what_cannot_be_done_is_told_when_the_rest_is_done() -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,10 +28,15 @@ def kill(space: Namespace, pod: str, command: str = "") -> list[int]:
     found = [pid for pid in _processes(containers) if command in _read(pid, "cmdline")]
     if not found:
         raise Elsewhere(f"no process {command!r} of pod {pod} is on this machine")
-    for pid in found:
-        with suppress(ProcessLookupError):  # the others end with the first of a container
-            os.kill(pid, signal.SIGKILL)
+    kill_all(found)
     return found
+
+
+def kill_all(pids: Iterable[int]) -> None:
+    """Kill processes, with no chance to end well; some may have ended with the first of them."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def started(uid: str, command: str, seconds: float = 300.0) -> list[int]:

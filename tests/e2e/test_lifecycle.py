@@ -1,9 +1,7 @@
 """What becomes of a job when it is stopped, killed, starved or given up: installed as users do."""
 
 import json
-import os
 import re
-import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 import pytest
 
 from cluster.access import Cluster
-from cluster.killing import kill, started
+from cluster.killing import kill, kill_all, started
 from cluster.minio import running_minio
 from cluster.namespaces import Namespace
 from cluster.organizations import MODEL, OPERATORS, Organization, settle
@@ -146,8 +144,7 @@ def test_a_killed_runner_goes_on_from_its_checkpoint(lab: Organization) -> None:
 def test_a_killed_publish_is_repeated_without_training_again(lab: Organization) -> None:
     lab.submit("unsent", distill(steps=20))
     # when its process begins: it may be done before the API server tells that it runs
-    for pid in started(lab.begun("unsent", "publish"), "offsite run"):
-        os.kill(pid, signal.SIGKILL)
+    kill_all(started(lab.begun("unsent", "publish"), "offsite run"))
     assert lab.reaches("unsent", done).attempts == 2
     assert len(lab.pods("unsent", "work")) == 1
 
