@@ -106,6 +106,8 @@ def worker(rank: int, workers: int, port: int, form: str, runs: list[Run]) -> No
             save_file({k: v.contiguous() for k, v in made.items()}, run.folder / "made")
     dist.barrier()
     dist.destroy_process_group()
+    # an interpreter that ends while Gloo's threads let go of tensors aborts: pytorch/pytorch#179291
+    os._exit(os.EX_OK)
 
 
 def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
