@@ -1,7 +1,7 @@
 # Every target sets up what it needs; `make` alone lists them.
 PYTHON ?= python3
 BIN := .venv/bin
-PROCESSES ?= 2
+PROCESSES ?= 3
 UV := $(BIN)/uv
 CRDS := charts/offsite-crds/templates
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
@@ -27,7 +27,7 @@ fix: setup  ## repair what ruff can repair
 generate: setup  ## write the CRDs anew, from the types in offsite/api and offsite/resources.py
 	$(BIN)/python -m offsite_operator.crd $(CRDS)
 
-test: check  ## check, then all tests, in two processes (PROCESSES=0: in one)
+test: check  ## check, then all tests, in three processes (PROCESSES=0: in one)
 	$(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile $(ARGS)
 
 e2e: setup  ## the tests on a real Kubernetes: a node a process (root, Linux, cgroup v1), or OFFSITE_E2E_KUBECONFIG

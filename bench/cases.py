@@ -15,11 +15,12 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 
-from offsite.data import batch_of, encode, read_rows
+from offsite.data import batch_of, encode
 from offsite.distill import Weights, distill
 from offsite.emulator import Layout, drop_layers, heal
 from offsite.events import Monitor
 from offsite.layers import Batch, blocks, device, family, lm_loss, load, precision
+from offsite.rows import read_rows
 from offsite.train import Checkpoints, Plan, fit
 from offsite.tune import tune
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from offsite.data import Example, Row, batches, encode, pair, shorten
+from offsite.data import Example, batches, encode, pair, shorten
 from offsite.events import Monitor
 from offsite.layers import (
     IGNORED,
@@ -21,6 +21,7 @@ from offsite.layers import (
     total,
     workers,
 )
+from offsite.rows import Row
 
 _BATCH_TOKENS = 2048
 _TEXT_LENGTH = 512

@@ -1,9 +1,26 @@
 """What is to be done before the first test, whatever the tests are."""
 
 import sys
+import tempfile
+from collections.abc import Iterator
+
+import pytest
 
 
 def pytest_collection_finish() -> None:
     """Have the server of commands ready, if any test runs commands."""
     if command := sys.modules.get("offsite_testing.command"):
         command.warm_up()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Have temporary files go with the tests, also those of processes that were killed."""
+    tmp_path_factory.getbasetemp()  # what tests write stays for a look at it
+    with (
+        tempfile.TemporaryDirectory(prefix="offsite-", ignore_cleanup_errors=True) as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("TMPDIR", folder)
+        patch.setattr(tempfile, "tempdir", None)
+        yield

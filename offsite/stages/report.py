@@ -5,11 +5,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from offsite.data import Example, encode, read_rows
+from offsite.data import Example, encode
 from offsite.errors import DataError, ModelError
 from offsite.evaluate import Benchmark, benchmark
 from offsite.events import Monitor
 from offsite.layers import Loaded, context, is_panic
+from offsite.rows import read_rows
 from offsite.steps.places import text_digest
 
 

@@ -12,11 +12,12 @@ from xml.etree.ElementTree import parse
 import pytest
 from gguf import GGUFReader
 
-from offsite.data import Row, encode, read_rows
+from offsite.data import encode
 from offsite.errors import InputError
 from offsite.evaluate import benchmark
 from offsite.events import Monitor
 from offsite.layers import Loaded, load
+from offsite.rows import Row, read_rows
 from offsite_cli.demo.icd import questions, texts
 from offsite_cli.demo.model import packaged_model
 from offsite_cli.demo.packaged import packaged_file

@@ -8,9 +8,10 @@ import pytest
 import torch
 from tokenizers.processors import TemplateProcessing
 
-from offsite.data import Example, Row, Shuffled, batch_of, batches, encode, pack, pair, read_rows
+from offsite.data import Example, Shuffled, batch_of, batches, encode, pack, pair
 from offsite.errors import DataError
 from offsite.layers import IGNORED, Batch
+from offsite.rows import Row, read_rows
 from offsite_testing.models import WORDS, tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer()

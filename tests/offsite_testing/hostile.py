@@ -4,8 +4,10 @@ Every reader gives a value or raises an `OffsiteError`; anything else is a bug. 
 torch, and none may load it.
 """
 
+import atexit
 import io
 import json
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -171,9 +173,10 @@ def targets() -> Mapping[str, Target]:
 
 def _bundle_targets(lab: Ring, hospital: Ring) -> dict[str, Target]:
     root = Path(tempfile.mkdtemp(prefix="hostile-"))
+    atexit.register(shutil.rmtree, root)
     record, adapter = _adapter(root / "adapter")
     emulator = _emulator(root / "emulator")
-    peer = HostilePeer.of(lab, hospital, adapter)
+    peer = HostilePeer.of(lab, hospital, adapter, root / "peer")
     found = {
         "signed header": Target(peer.sent.header.content, peer.pull_header),
         "wrapped key": Target(canonical(peer.sent.bundle_key(lab)), peer.unwrap),

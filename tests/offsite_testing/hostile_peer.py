@@ -51,9 +51,8 @@ class HostilePeer:
     sent: Envelope
 
     @classmethod
-    def of(cls, lab: Ring, hospital: Ring, folder: Path) -> "HostilePeer":
-        """Let the hospital send an honest bundle, which lies in a folder."""
-        root = Path(tempfile.mkdtemp(prefix="hostile-peer-"))
+    def of(cls, lab: Ring, hospital: Ring, folder: Path, root: Path) -> "HostilePeer":
+        """Let the hospital send an honest bundle, which lies in a folder; both live in a root."""
         homes = {ring.id: root / ring.id for ring in (lab, hospital)}
         for ring, other in ((lab, hospital), (hospital, lab)):
             Peers(homes[ring.id]).add(canonical(other.public().wire()), other.id)

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from offsite.errors import InputError
+from offsite_cli.demo import play
 from offsite_cli.demo.story import Cast, Choices, Recipe
 from offsite_cli.demo.table import show
 from offsite_cli.output import Output, monitored
@@ -53,9 +54,6 @@ def demo(  # noqa: V103 - the app finds it by name
     if data is not None and task is not None:
         raise InputError("--data and --task exclude each other; name one of them")
     with monitored(output) as monitor:
-        # torch takes seconds to import, so only what needs it does so
-        from offsite_cli.demo import play
-
         choices = Choices(model=model, data=data, task=task, upper_bound=upper_bound)
         tag = f"-{secrets.token_hex(3)}" if exchange else ""
         cast = Cast(folder.resolve(), seed, exchange, credentials, tag)

@@ -3,8 +3,8 @@
 import random
 from pathlib import Path
 
-from offsite.data import Row, read_rows
 from offsite.errors import DataError
+from offsite.rows import Row, read_rows
 from offsite_cli.demo.rows import Splits
 
 _FEWEST = 10

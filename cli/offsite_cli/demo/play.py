@@ -5,11 +5,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from offsite.api import MODEL_PATTERN
-from offsite.data import read_rows
 from offsite.errors import DataError
 from offsite.events import Monitor
+from offsite.rows import read_rows
 from offsite.steps.places import from_hub, model_digest
-from offsite_cli.demo import both
 from offsite_cli.demo.icd import questions, texts
 from offsite_cli.demo.model import packaged_model
 from offsite_cli.demo.own_data import own_data
@@ -30,6 +29,9 @@ def play(cast: Cast, choices: Choices, monitor: Monitor) -> Result:
     recipe = Recipe.of(choices)
     model = prepare(cast, choices, recipe, monitor)
     stages = cast.play(monitor.emit)
+    # torch takes seconds to import, so only what needs it does so
+    from offsite_cli.demo import both
+
     text = cast.hospital / "test.jsonl"
     before = both.score_and_continue(model, text, "full_zero_shot", monitor)
     after = both.score_and_continue(cast.plugged, text, "plug_in", monitor)
@@ -95,6 +97,8 @@ def _private_data(choices: Choices, seed: int) -> Splits:
 
 
 def _upper_bound(cast: Cast, model: Path, recipe: Recipe, monitor: Monitor) -> float | None:
+    from offsite_cli.demo import both
+
     train, test = cast.hospital / "train.jsonl", cast.hospital / "test.jsonl"
     with TemporaryDirectory(prefix="upper-bound-", dir=cast.root) as scratch:
         return both.fine_tune(model, train, test, recipe, cast.seed, Path(scratch), monitor)
