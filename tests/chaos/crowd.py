@@ -1,5 +1,6 @@
 """Many jobs at once, in little room."""
 
+from chaos.aftermath import clean
 from cluster.scene import Scene
 from cluster.stages import distill
 
@@ -11,7 +12,7 @@ def crowd(scene: Scene, size: int) -> tuple[str, int | None]:
     """Submit jobs that do not fit all at once; every one of them is to be Complete at last.
 
     Raises:
-        RuntimeError: one is not.
+        RuntimeError: one is not, or leaves something.
     """
     lab, names = scene.lab, [f"crowd-{number}" for number in range(size)]
     lab.space.apply(_QUOTA | {"spec": {"hard": {"pods": "4"}}})  # one is the operator
@@ -23,7 +24,9 @@ def crowd(scene: Scene, size: int) -> tuple[str, int | None]:
             status = lab.reaches(name, lambda s: s.completion_time is not None, 120.0 * size)
             if status.state != "Complete":
                 raise RuntimeError(f"{name} is {status.state}: {status.wire()}")
-        return f"{size} done", None
+        clean(lambda: [each for name in names for each in lab.busy(name)])
     finally:
         lab.space.kubectl("delete", "resourcequota", "crowd")
         lab.space.kubectl("delete", "offsitejob", *names, "--ignore-not-found", "--wait=false")
+    clean(lambda: [each for name in names for each in lab.left(name)])
+    return f"{size} done", None

@@ -33,10 +33,18 @@ def kill(space: Namespace, pod: str, command: str = "") -> list[int]:
 
 
 def kill_all(pids: Iterable[int]) -> None:
-    """Kill processes, with no chance to end well; some may have ended with the first of them."""
+    """Kill processes, with no chance to end well; some may have ended with the first of them.
+
+    Raises:
+        ProcessLookupError: all have ended before.
+    """
+    killed = list[int]()
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+            killed.append(pid)
+    if not killed:
+        raise ProcessLookupError("they had ended before they were killed")
 
 
 def started(uid: str, command: str, seconds: float = 300.0) -> list[int]:

@@ -13,6 +13,7 @@ from cluster.access import KUBECONFIG, Cluster, reached_cluster
 from cluster.addons import GPU
 from cluster.minio import MinioPod, running_minio
 from cluster.namespaces import Namespace, new_namespace
+from cluster.organizations import Organization, settle
 from cluster.parties import Party, introduce
 from cluster.reports import report
 from cluster.scene import install_crds
@@ -153,6 +154,22 @@ def party(
 ) -> Callable[..., list[Party]]:
     """Make organizations that know each other, by their ids."""
     return lambda *ids: introduce(minio, {name: new_space(name) for name in ids}, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def lab(
+    crds: Cluster,
+    kuberay: None,
+    new_module_space: Callable[[str], Namespace],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Organization]:
+    """An organization whose peer is away; its exchange is up."""
+    folder = tmp_path_factory.mktemp("lab")
+    with running_minio(new_module_space("minio")) as minio:
+        spaces = {name: new_module_space(name) for name in ("lab", "hospital")}
+        party, peer = introduce(minio, spaces, folder)
+        settle(party, peer, minio)
+        yield Organization(party)
 
 
 @pytest.hookimpl(wrapper=True)

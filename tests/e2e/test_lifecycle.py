@@ -1,28 +1,20 @@
-"""What becomes of a job when it is stopped, killed, starved or given up: installed as users do."""
+"""What becomes of a job when it is stopped, starved or given up: installed as users do."""
 
 import json
 import re
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from cluster.access import Cluster
-from cluster.killing import kill, kill_all, started
-from cluster.minio import running_minio
-from cluster.namespaces import Namespace
-from cluster.organizations import MODEL, OPERATORS, Organization, settle
-from cluster.parties import introduce
+from cluster.killing import kill
+from cluster.organizations import MODEL, Organization
 from cluster.processes import run, wait_for
 from cluster.stages import NEEDS, distill
-from offsite.resources import JobStatus
+from cluster.trainings import LONG, done, first_step, says, training
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
-LONG = 3000
-"""Steps of a training that takes long enough to look into."""
-PROGRESS = r'"phase": "distill", "step": (\d+)'
 LOOK = """
 import pathlib, socket, sys, urllib.parse
 url = urllib.parse.urlparse(sys.argv[1])
@@ -36,36 +28,6 @@ except OSError:
     pass
 print(*(seen or ["nothing"]))
 """
-
-
-@pytest.fixture(scope="module")
-def lab(
-    crds: Cluster,
-    kuberay: None,
-    new_module_space: Callable[[str], Namespace],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Any:
-    """An organization whose peer is away; its exchange is up."""
-    folder = tmp_path_factory.mktemp("lab")
-    with running_minio(new_module_space("minio")) as minio:
-        spaces = {name: new_module_space(name) for name in ("lab", "hospital")}
-        party, peer = introduce(minio, spaces, folder)
-        settle(party, peer, minio)
-        yield Organization(party)
-
-
-def done(status: JobStatus) -> bool:
-    return status.state == "Complete"
-
-
-def training(status: JobStatus) -> bool:
-    """Whether it trains for so long that a checkpoint was written."""
-    return status.progress is not None and (status.progress.step or 0) > LONG // 10
-
-
-def says(status: JobStatus, kind: str = "Running") -> str:
-    """Read reason and message of a condition."""
-    return next((f"{c.reason}: {c.message}" for c in status.conditions if c.type == kind), "")
 
 
 def test_a_job_completes_and_leaves_no_pod_that_runs(lab: Organization) -> None:
@@ -99,18 +61,6 @@ def test_a_suspended_job_goes_on_from_its_checkpoint(lab: Organization) -> None:
     assert lab.reaches("paused", done, 600).attempts == 1
 
 
-def first_step(lab: Organization, pod: str) -> int:
-    """Wait for a training on a pod; give the step that it began with."""
-    found = list[str]()
-
-    def look() -> bool:
-        found[:] = re.findall(PROGRESS, lab.space.kubectl("logs", pod))
-        return bool(found)
-
-    wait_for(look, 120)
-    return int(found[0])
-
-
 def test_a_cancelled_job_stops_and_keeps_its_record(lab: Organization) -> None:
     lab.submit("cancelled", distill(steps=LONG))
     lab.reaches("cancelled", training)
@@ -129,61 +79,6 @@ def test_a_deleted_job_leaves_nothing(lab: Organization, engine: str) -> None:
         wait_for(lambda: any("raycluster" in each for each in lab.left(name)), 120)
     lab.space.kubectl("delete", "offsitejob", name, "--timeout=60s")
     wait_for(lambda: lab.left(name) == [], 240)
-
-
-def test_a_killed_runner_goes_on_from_its_checkpoint(lab: Organization) -> None:
-    lab.submit("killed", distill(steps=LONG))
-    lab.reaches("killed", training)
-    kill(lab.space, lab.running("killed", "work"), "offsite run")
-    lab.reaches("killed", lambda status: status.attempts == 2)
-    pod = lab.running("killed", "work")
-    assert first_step(lab, pod) > 1
-    assert lab.reaches("killed", done, 600).attempts == 2
-
-
-def test_a_killed_publish_is_repeated_without_training_again(lab: Organization) -> None:
-    lab.submit("unsent", distill(steps=20))
-    # when its process begins: it may be done before the API server tells that it runs
-    kill_all(started(lab.begun("unsent", "publish"), "offsite run"))
-    assert lab.reaches("unsent", done).attempts == 2
-    assert len(lab.pods("unsent", "work")) == 1
-
-
-def test_a_killed_operator_finds_its_jobs_again(lab: Organization) -> None:
-    lab.submit("orphan", distill(steps=LONG))
-    lab.running("orphan", "work")
-    (operator,) = lab.space.get("pods", OPERATORS)["items"]
-    kill(lab.space, operator["metadata"]["name"], "offsite_operator")
-    assert lab.reaches("orphan", done, 600).attempts == 1
-    assert len(lab.pods("orphan", "work")) == 1
-    name = f"pod/{operator['metadata']['name']}"
-    assert lab.space.get(name)["status"]["containerStatuses"][0]["restartCount"] > 0
-
-
-def test_a_killed_driver_on_ray_goes_on_from_its_checkpoint(lab: Organization) -> None:
-    lab.submit("driven", distill(steps=LONG, engine="RayJob"))
-    lab.reaches("driven", training, 400)
-    kill(lab.space, lab.running("driven", "work", ray="head"), "offsite run")
-    status = lab.reaches("driven", done, 800)
-    assert (status.attempts, status.engine) == (2, "RayJob")
-
-
-def test_a_killed_head_comes_back_and_the_work_is_done(lab: Organization) -> None:
-    lab.submit("headless", distill(steps=LONG, engine="RayJob"))
-    lab.reaches("headless", training, 400)
-    head = lab.running("headless", "work", ray="head")
-    kill(lab.space, head)
-    restarts = "jsonpath={.status.containerStatuses[0].restartCount}=1"
-    lab.space.wait(restarts, f"pod/{head}")
-    # its submitter submits it anew, in the same attempt
-    assert lab.reaches("headless", done, 800).engine == "RayJob"
-
-
-def test_a_killed_submitter_loses_nothing(lab: Organization) -> None:
-    lab.submit("submitted", distill(steps=LONG, engine="RayJob"))
-    lab.reaches("submitted", training, 400)
-    kill(lab.space, lab.running("submitted", "work", ray="submitter"))
-    assert lab.reaches("submitted", done, 800).attempts == 1
 
 
 def test_ten_jobs_at_once_complete_in_the_room_there_is(lab: Organization) -> None:
