@@ -6,6 +6,7 @@ through the party's private store. Two errands hold keys, too, and do not reach 
 tells the peer that the stage failed, `Hear` opens what the peer told so.
 """
 
+from datetime import datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -58,7 +59,9 @@ class Task(BaseModel):
     """The largest share of a model's blocks that may be ends, which are never compressed."""
     checkpoint_seconds: float = Field(60.0, ge=0)
     jobs: tuple[str, ...] | None = None
-    """The UIDs of the jobs that there are; what others left in the private store is deleted."""
+    """The UIDs of the jobs that there were; what others left in the private store is deleted."""
+    listed: datetime | None = None
+    """When they were there: the pod may start much later."""
     job: OffsiteJob
 
     @model_validator(mode="after")
@@ -74,6 +77,8 @@ class Task(BaseModel):
             needed["reason"] = self.reason
         if self.step == "Publish" and spec.plug_in is None:
             needed["sequence"] = self.sequence
+        if self.jobs is not None:
+            needed["listed"] = self.listed
         if missing := [name for name, value in needed.items() if value is None]:
             raise ValueError(f"step {self.step} of {spec.stage} needs {', '.join(missing)}")
         return self

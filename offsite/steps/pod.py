@@ -17,7 +17,6 @@ from offsite.events import Monitor
 from offsite.exchange import Mailbox, Reference
 from offsite.exchange.home import passphrase_of
 from offsite.sealing import load_ring
-from offsite.sealing.parts import now
 from offsite.sealing.peers import Peers
 from offsite.steps.ending import end, has_ended
 from offsite.steps.export import ORIGIN, refuse_taken_place
@@ -37,7 +36,7 @@ _OPENED = "envelope"
 _NOTES = (DRAFT, ORIGIN, ATTEMPT)
 """What goes with a result. The last one is handed on last: where it is, the result is."""
 _LEFT = timedelta(days=1)
-"""For how long nobody wrote what is deleted: a job may be newer than the list of them."""
+"""For how long before jobs were listed nobody wrote what is deleted: a list may lack the newest."""
 
 
 @dataclass(frozen=True)
@@ -171,10 +170,10 @@ def _clear(uid: str, cabinet: Cabinet) -> None:
 
 def _sweep(task: Task, cabinet: Cabinet, monitor: Monitor) -> None:
     """Delete what jobs left that are gone: a job that is deleted has nobody to do it."""
-    if task.jobs is None:
+    if task.jobs is None or task.listed is None:
         return
     try:
-        for uid in cabinet.idle("work", now() - _LEFT):
+        for uid in cabinet.idle("work", task.listed - _LEFT):
             if uid not in task.jobs:
                 _clear(uid, cabinet)
                 monitor.log(f"deleted {cabinet.uri(f'work/{uid}')}: its job is gone")

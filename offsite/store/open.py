@@ -107,7 +107,9 @@ def refuse_same_place(exchange: ObjectStore, private: ObjectStore) -> None:
         InputError: both stores are one bucket, or one's folder lies in the other's.
     """
     if isinstance(exchange, S3Store) and isinstance(private, S3Store):
-        same = _are_same(exchange, private)
+        same = is_one_bucket(
+            (exchange.bucket, exchange.endpoint), (private.bucket, private.endpoint)
+        )
     elif isinstance(exchange, FolderStore) and isinstance(private, FolderStore):
         one, other = exchange.root.resolve(), private.root.resolve()
         same = one.is_relative_to(other) or other.is_relative_to(one)
@@ -120,14 +122,18 @@ def refuse_same_place(exchange: ObjectStore, private: ObjectStore) -> None:
         )
 
 
-def _are_same(one: S3Store, other: S3Store) -> bool:
-    """Whether two stores are one bucket, under whichever of its server's names."""
-    hosts, ports = zip(*(_server(each) for each in (one, other)), strict=True)
-    return one.bucket == other.bucket and ports[0] == ports[1] and bool(hosts[0] & hosts[1])
+def is_one_bucket(one: tuple[str, str], other: tuple[str, str]) -> bool:
+    """Whether two buckets are one, under whichever of its server's names.
+
+    Args:
+        one: a bucket's name, and its server's endpoint; `other` likewise.
+    """
+    hosts, ports = zip(*(_server(endpoint) for _, endpoint in (one, other)), strict=True)
+    return one[0] == other[0] and ports[0] == ports[1] and bool(hosts[0] & hosts[1])
 
 
-def _server(store: S3Store) -> tuple[set[str], int]:
-    url = urlsplit(store.endpoint)
+def _server(endpoint: str) -> tuple[set[str], int]:
+    url = urlsplit(endpoint)
     host, port = url.hostname or "", url.port or _DEFAULT_PORTS[url.scheme]
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)

@@ -16,7 +16,7 @@ from offsite.errors import InputError, OffsiteError
 from offsite.sealing.identity import read_public
 from offsite.signals import stopping
 from offsite.store import disk_errors
-from offsite.store.open import s3_store
+from offsite.store.open import is_one_bucket, s3_store
 from offsite_operator.api import Api
 from offsite_operator.incoming import Desk
 from offsite_operator.jsonlogs import log_as_json
@@ -56,6 +56,7 @@ def _run(environ: Mapping[str, str], stop: threading.Event) -> None:
     settings = read_settings(Path(environ.get("OFFSITE_SETTINGS", _SETTINGS)))
     if not (namespace := environ.get("OFFSITE_NAMESPACE")):
         raise InputError("OFFSITE_NAMESPACE must name the namespace to operate")
+    refuse_one_place(settings)
     desk = MountedDesk(_files(environ), partial(_desk, settings, environ))
     _connect()
     metrics = Metrics()
@@ -64,6 +65,25 @@ def _run(environ: Mapping[str, str], stop: threading.Event) -> None:
         operate(Api(ApiClient(), namespace), settings, desk, metrics, stop)
     finally:
         server.shutdown()
+
+
+def refuse_one_place(settings: Settings) -> None:
+    """Check that what is to stay private does not lie where others may read.
+
+    A pod that trains does not know the exchange, so nobody would notice before it has written.
+
+    Raises:
+        InputError: both stores are one bucket.
+    """
+    private, exchange = settings.private, settings.exchange
+    if not private.endpoint or not exchange.endpoint:
+        return
+    buckets = [each.uri.removeprefix("s3://").partition("/")[0] for each in (exchange, private)]
+    if is_one_bucket((buckets[0], exchange.endpoint), (buckets[1], private.endpoint)):
+        raise InputError(
+            f"the exchange ({exchange.uri}) and the private store ({private.uri}) are one bucket; "
+            "give each one of its own in the chart's values"
+        )
 
 
 def _connect() -> None:

@@ -96,13 +96,18 @@ def _create(api: Api, new: NewChild, owner: str) -> None:
             api.create(resource, body)
         except ApiError as error:
             if error.code != 409:
-                raise RejectedChild(error) if error.code in (400, 403, 422) else error from error
+                raise RejectedChild(error) if _is_told(error.code) else error from error
             there = api.get(resource, name)
             if there is None or not is_owned(there, owner):
                 said = f"a {body['kind']} {name} is there that is not this job's; delete it"
                 raise RejectedChild(ApiError(409, said)) from error
             if resource is CONFIG_MAPS:  # of an attempt that a suspension ended
                 api.apply(resource, _as_seen(body, there))
+
+
+def _is_told(code: int) -> bool:
+    """Whether a server says something about the child: also a webhook of it that is away does."""
+    return code in (400, 403, 422, 429) or code >= 500
 
 
 def _as_seen(body: Object, there: Object) -> Object:

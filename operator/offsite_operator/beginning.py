@@ -10,7 +10,19 @@ from offsite_operator.decision import Decision
 from offsite_operator.ledger import allotting
 from offsite_operator.observed import Engine, Observed
 from offsite_operator.plan import plan_of
-from offsite_operator.verdicts import changed, finish, hold
+from offsite_operator.quota import exceeded, quota_remedy
+from offsite_operator.verdicts import changed, finish, hold, with_told
+
+_REFUSALS = (
+    (
+        "cannot create resource",
+        "; the operator's Role lacks that: upgrade the release of the chart",
+    ),
+    ("webhook", "; its administrator knows what this webhook wants"),
+)
+"""In what the API server says of a child that it does not take, and what is to be done."""
+_ASK_AGAIN = 15.0
+"""Seconds until the API server is asked again."""
 
 
 def begin(seen: Observed, step: Step, attempt: int, told: dict[str, Any]) -> Decision:
@@ -21,7 +33,7 @@ def begin(seen: Observed, step: Step, attempt: int, told: dict[str, Any]) -> Dec
     """
     objected = objection(seen) or _rejected(seen)
     if objected is not None:
-        return objected
+        return with_told(objected, seen.job.status, told)
     if step == "Publish" and _sends(seen) and seen.job.status.sequence is None:
         return _allot(seen, told)
     plan = plan_of(seen, step, attempt, _engine(seen, step))
@@ -41,7 +53,13 @@ def _rejected(seen: Observed) -> Decision | None:
     code, message = seen.rejection.code, seen.rejection.message
     if code in (400, 422):
         return finish(seen, "Failed", "InvalidPod", f"the cluster does not take it: {message}")
-    return hold(seen, "NameTaken" if code == 409 else "WaitingForPod", message)
+    if code == 409:
+        return hold(seen, "NameTaken", message)
+    remedy = next((remedy for sign, remedy in _REFUSALS if sign in message), "")
+    if "exceeded quota" in message:
+        message, remedy = exceeded(message), f"; {quota_remedy(message, 1)}"
+    said = f"the cluster does not take it now: {message}{remedy}"
+    return hold(seen, "WaitingForPod", said, _ASK_AGAIN)
 
 
 def _allot(seen: Observed, told: dict[str, Any]) -> Decision:

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from offsite_operator.endings import Container, Pod, before, how
 from offsite_operator.observed import Trouble
-from offsite_operator.quota import quota_remedy
+from offsite_operator.quota import exceeded, quota_remedy
 from offsite_operator.states import instant
 
-Pod = Mapping[str, Any]
 Warned = Mapping[str, Any]
 """A core/v1 Event."""
 
@@ -39,14 +39,21 @@ _MOUNTS = (
     ('secret "', "; make it, or name another one in the chart's values"),
 )
 """In the message of a FailedMount, and what is to be done; the pod starts by itself then."""
+_MOST_RESTARTS = 3
+"""Of a container that ends as soon as it starts, until one more is in vain."""
+_SCHEDULING = (
+    ("Insufficient", "; ask for less in spec.resources, or have a node added; till then it waits"),
+    ("persistentvolumeclaim", "; make that claim, or name another one in the spec"),
+    ("affinity/selector", "; correct spec.runtime.nodeSelector, or have a node labelled so"),
+    ("untolerated taint", "; name the taint in spec.runtime.tolerations"),
+)
+"""In the message of a pod that no node takes, and what is to be done; the first that is there."""
 _NO_CLASS = "no PriorityClass with name"
 _FORBIDDEN = (
     *("violates PodSecurity", "is invalid", "per Container", "per Pod", "must specify"),
     _NO_CLASS,
 )
 """In the message of a FailedCreate: no pod of this kind is ever let in."""
-
-_MORE_SCRATCH = "; if it needs that much, have scratch.sizeLimit raised in the chart's values"
 
 
 def trouble(
@@ -88,14 +95,26 @@ def _in_containers(
             *status.get("initContainerStatuses", ()),
             *status.get("containerStatuses", ()),
         ):
+            yield from _crashing(container)
             waiting = container.get("state", {}).get("waiting")
             if waiting:
                 since = pulls if waiting.get("reason") in _PULLING else starts
                 yield from _waiting(container, waiting, now - (since or now))
 
 
+def _crashing(container: Container) -> Iterator[Trouble]:
+    """Tell of a container that ended and was started again, if it is not well since."""
+    ended = before(container)
+    if ended and not container.get("ready"):
+        waits = container.get("state", {}).get("waiting", {}).get("reason") == "CrashLoopBackOff"
+        said = (
+            f"a container of {container.get('image')} keeps ending: {how(container['name'], ended)}"
+        )
+        yield Trouble("PodCrashes", said, waits and container["restartCount"] >= _MOST_RESTARTS)
+
+
 def _waiting(
-    container: Mapping[str, Any], waiting: Mapping[str, str], failing: timedelta
+    container: Container, waiting: Mapping[str, str], failing: timedelta
 ) -> Iterator[Trouble]:
     reason, said = waiting.get("reason", ""), waiting.get("message", "")
     image, away = container.get("image", ""), _AWAY.search(said) is not None
@@ -133,7 +152,10 @@ def _in_scheduling(pods: Sequence[Pod], gpu: str) -> Iterator[Trouble]:
             if condition["type"] == "PodScheduled" and condition["status"] == "False":
                 said = condition.get("message", "")
                 short = f"not enough {gpu}: " if f"Insufficient {gpu}" in said else ""
-                yield Trouble("Unschedulable", f"no node has room for its pod: {short}{said}")
+                remedy = next((remedy for sign, remedy in _SCHEDULING if sign in said), "")
+                takes = "has room for" if "Insufficient" in said else "takes"
+                message = f"no node {takes} its pod: {short}{said}{remedy}"
+                yield Trouble("Unschedulable", message)
 
 
 def _in_warnings(warnings: Sequence[Warned], workers: int) -> Iterator[Trouble]:
@@ -143,34 +165,9 @@ def _in_warnings(warnings: Sequence[Warned], workers: int) -> Iterator[Trouble]:
             remedy = next((remedy for sign, remedy in _MOUNTS if sign in said), "")
             yield Trouble("FailedMount", f"a volume of its pod cannot be mounted: {said}{remedy}")
         elif "exceeded quota" in said:
-            remedy = quota_remedy(said, workers)
-            message = f"the namespace's quota leaves no room for it: {said}; {remedy}"
-            yield Trouble("QuotaExceeded", message)
+            message = f"the namespace's quota leaves no room for it: {exceeded(said)}"
+            yield Trouble("QuotaExceeded", f"{message}; {quota_remedy(said, workers)}")
         elif is_refusal(event):
             fatal = any(each in said for each in _FORBIDDEN)
             remedy = "; correct spec.runtime.priorityClassName" if _NO_CLASS in said else ""
             yield Trouble("InvalidPod", f"its pod is not let in: {said}{remedy}", fatal)
-
-
-def ended_because(pods: Sequence[Pod], memory: str) -> str:
-    """Say how the containers of a failed child ended, when they could not say so themselves.
-
-    Args:
-        memory: what they were given, as the job asks for it.
-    """
-    for pod in reversed(pods):
-        status = pod.get("status", {})
-        if status.get("reason"):
-            said = status.get("message", "")
-            remedy = _MORE_SCRATCH if 'EmptyDir volume "tmp"' in said else ""
-            return f"{status['reason']}: {said}{remedy}"
-        for container in status.get("containerStatuses", ()):
-            ended = container.get("state", {}).get("terminated")
-            if ended and ended.get("reason") == "OOMKilled":
-                return (
-                    f"{container['name']} ran out of memory ({memory}); ask for more in "
-                    "spec.resources.memoryPerWorker, or make the batches smaller"
-                )
-            if ended and ended.get("exitCode"):
-                return f"{container['name']} ended with exit code {ended['exitCode']}"
-    return ""

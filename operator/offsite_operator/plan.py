@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from datetime import datetime
 
 from offsite.api import JobSpec, Metadata, OffsiteJob
 from offsite.resources import Step
@@ -32,6 +33,8 @@ class Plan:
     sequence: int | None = None
     jobs: frozenset[str] | None = None
     """The UIDs of all jobs; None: they were not listed yet."""
+    listed: datetime | None = None
+    """When that were all."""
     reason: str | None = None
     """Why the job failed, and what else the peer is told about it; of Tell."""
     message: str = ""
@@ -79,6 +82,7 @@ class Plan:
 
     def task(self) -> Task:
         """Say what its pod does."""
+        jobs = self.jobs if self.step == "Publish" else None
         return Task(
             step=self.step,
             uid=self.uid,
@@ -94,7 +98,8 @@ class Plan:
             message=self.message,
             max_kept_blocks=self.settings.bounds.max_kept_blocks,
             max_end_blocks=self.settings.bounds.max_end_blocks,
-            jobs=tuple(sorted(self.jobs)) if self.jobs and self.step == "Publish" else None,
+            jobs=tuple(sorted(jobs)) if jobs else None,
+            listed=self.listed if jobs else None,
             checkpoint_seconds=self.settings.checkpoint_seconds,
             job=OffsiteJob(
                 apiVersion="offsite-tuning.dev/v1alpha1",
@@ -123,6 +128,7 @@ def plan_of(seen: Observed, step: Step, attempt: int, engine: Engine = "Job") ->
         envelope=job.status.envelope,
         sequence=job.status.sequence,
         jobs=seen.jobs,
+        listed=seen.now,
         seconds=_seconds(seen, job.spec.active_deadline_seconds),
     )
 

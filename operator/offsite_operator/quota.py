@@ -6,13 +6,21 @@ from math import inf
 
 from kubernetes.utils.quantity import parse_quantity
 
-_EXCEEDED = re.compile(r"exceeded quota: .*?, requested: (.+?), used: .+?, limited: (\S+)")
+_EXCEEDED = re.compile(r"exceeded quota: (.*?), requested: (.+?), used: .+?, limited: ([^\s;]+)")
 _FIELDS = {
     "gpu": "gpusPerWorker",
     "cpu": "cpusPerWorker",
     "memory": "memoryPerWorker",
 }
 """What the name of a resource ends with, and the field of `spec.resources` that asks for it."""
+
+
+def exceeded(said: str) -> str:
+    """Say which quota it is, without the pod's name and the use, which differ at each try."""
+    if (found := _EXCEEDED.search(said)) is None:
+        return said
+    name, requested, limited = found.groups()
+    return f"exceeded quota: {name}, requested: {requested}, limited: {limited}"
 
 
 def quota_remedy(said: str, workers: int) -> str:
@@ -22,7 +30,7 @@ def quota_remedy(said: str, workers: int) -> str:
         workers: pods that start together or not at all; each asks for as much.
     """
     found = _EXCEEDED.search(said)
-    requested, limited = found.groups() if found else ("", "")
+    requested, limited = found.groups()[1:] if found else ("", "")
     if alone := list(_beyond(requested, limited)):
         return _change(f"it can never fit, for {', '.join(alone)} alone", _lower(alone))
     if together := list(_beyond(requested, limited, pods=workers)):

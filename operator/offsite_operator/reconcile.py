@@ -58,6 +58,8 @@ def reconcile(seen: Observed) -> Decision:
 
 def _unfinished(seen: Observed, spec: JobSpec) -> Decision:
     deadline, child = _deadline(seen, spec), current(seen)
+    if child is not None and _is_published(seen, spec, child):
+        return _at(seen, spec, child)
     if spec.cancel:
         return finish(seen, "Cancelled", "Cancelled", "spec.cancel was set")
     if deadline is not None and seen.now >= deadline:
@@ -72,6 +74,12 @@ def _unfinished(seen: Observed, spec: JobSpec) -> Decision:
     if child is None:
         return begin(seen, *_first(seen, spec), {})
     return _at(seen, spec, child)
+
+
+def _is_published(seen: Observed, spec: JobSpec, child: Child) -> bool:
+    """Whether all is done, though perhaps not read yet: what would end it comes too late."""
+    last = step_after(spec, child.step) is None and child.state.phase is Phase.SUCCEEDED
+    return last and not isinstance(outcome(child, seen.now), Failure)
 
 
 def _deadline(seen: Observed, spec: JobSpec) -> datetime | None:

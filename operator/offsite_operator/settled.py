@@ -43,11 +43,12 @@ def settle(seen: Observed) -> Decision:
 
 
 def _once_more(seen: Observed, retries: int) -> JobStatus | None:
-    """Begin another round. What only could not be published is not made again."""
+    """Begin another round. What only could not be published is not made again, if it is sound."""
     status = seen.job.status
     says: dict[Kind, Says] = {**FIRST, "Failed": Says("False", "Retried")}
     kept: Mapping[str, Any] = {}
-    if status.step != "Publish":
+    unsound = any(c.type == "Failed" and c.reason == "BundleError" for c in status.conditions)
+    if status.step != "Publish" or unsound:
         kept = {"step": None, "envelope": None, "sequence": None}
     return changed(seen, "Pending", says, retries=retries, **dict.fromkeys(_OF_A_ROUND), **kept)
 

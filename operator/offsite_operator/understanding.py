@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from offsite.api import JobSpec, Resources
 from offsite.resources import JobStatus, OffsitePeer, Step
 from offsite_operator.api import Object
-from offsite_operator.diagnosis import ended_because, trouble
+from offsite_operator.diagnosis import trouble
+from offsite_operator.endings import ended_because, never_starts
 from offsite_operator.logs import Told
 from offsite_operator.names import ACCEPT_KEYS, ATTEMPT, DRIVER, ROUND, STEP
 from offsite_operator.observed import (
@@ -144,7 +145,8 @@ class _Reader:
         if state.phase is not Phase.FAILED:
             return state
         because = ended_because(pods, self._asked.memory_per_worker)
-        return replace(state, message=because) if because else state
+        permanent = state.permanent or never_starts(pods)
+        return replace(state, message=because or state.message, permanent=permanent)
 
     def _trouble(self, kind: Engine, found: Object, pods: list[Object]) -> Trouble | None:
         since = found["metadata"]["creationTimestamp"]

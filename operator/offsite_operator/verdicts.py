@@ -1,6 +1,7 @@
 """What a decision says of a job: the one place where its status is put together."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -25,6 +26,8 @@ _LOOK_AGAIN = 15.0
 def wait(seen: Observed, reason: str, message: str, again: float | None = None) -> Decision:
     """Do not accept a job yet, and say what it waits for."""
     says: dict[Kind, Says] = {"Accepted": Says("False", reason, message)}
+    if seen.job.has("Running"):
+        says["Running"] = Says("False", "NotAccepted")
     return Decision(status=changed(seen, "Pending", says), again=again)
 
 
@@ -85,6 +88,12 @@ def changed(
     }
     status = job.status.model_copy(update=fresh)
     return None if status == job.status else status
+
+
+def with_told(decision: Decision, status: JobStatus, told: Mapping[str, Any]) -> Decision:
+    """Say also what an attempt has told, which is not read again when its pod is gone."""
+    after = (decision.status or status).model_copy(update=told)
+    return replace(decision, status=None if after == status else after)
 
 
 def heard_from(status: JobStatus, child: Child) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from cluster.images import OPERATOR
 from cluster.namespaces import Namespace
 from cluster.processes import wait_for
 from cluster.site import Site, operating
+from cluster.stages import NEEDS
 from offsite_testing.world import DISTILL, SETTINGS, TUNE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -135,6 +136,15 @@ def test_what_fails_is_tried_again_and_then_given_up(site: Callable[..., Site]) 
     wait_for(lambda: here.status("broken").attempts == 2, seconds=120)
     wait_for(lambda: here.status("broken").state == "Failed", seconds=120)
     assert len(here.children("broken")) == 2
+
+
+def test_a_head_that_keeps_ending_is_given_up(kuberay: None, site: Callable[..., Site]) -> None:
+    here = site()  # its runtime image has no Ray
+    here.submit("rayless", DISTILL, runtime={"engine": "RayJob"}, resources=NEEDS)
+    wait_for(lambda: "keeps ending" in here.says("rayless", "Running")[1], seconds=120)
+    wait_for(lambda: here.says("rayless", "Failed")[0] == "PodCrashes", seconds=240)
+    assert "exit code 127" in here.says("rayless", "Failed")[1]
+    wait_for(lambda: here.space.get("pods")["items"] == [], seconds=120)
 
 
 def test_what_somebody_else_has_under_a_name_is_left_alone(site: Callable[..., Site]) -> None:

@@ -21,7 +21,7 @@ from offsite.errors import BundleError, InputError, NotSentError, StorageError
 from offsite.events import LINE, Event, Monitor
 from offsite.exchange.home import ring_path
 from offsite.resources import Step
-from offsite.sealing.parts import canonical
+from offsite.sealing.parts import canonical, now
 from offsite.stages.pod import run_work
 from offsite.steps.pod import Pod, run_open, run_publish
 from offsite.steps.telling import run_hear, run_tell
@@ -175,13 +175,16 @@ def test_the_last_step_deletes_what_jobs_left_that_are_gone(
     for uid in ("uid-known", "uid-gone"):
         (work / uid / "notes").mkdir(parents=True)
         (work / uid / "notes" / "attempt").write_text(uid)
-    done.run("Publish", EMULATOR, distill(), jobs=jobs)
+    done.run("Publish", EMULATOR, distill(), jobs=jobs, listed=now())
     assert {path.name for path in work.iterdir()} == {"uid-known", "uid-gone"}
     # a file's time of change cannot be set back
     monkeypatch.setattr("offsite.steps.pod._LEFT", -timedelta(hours=1))
     done.run("Publish", EMULATOR, distill())
     assert {path.name for path in work.iterdir()} == {"uid-known", "uid-gone"}
-    done.run("Publish", EMULATOR, distill(), jobs=jobs)
+    # a job that was submitted while this pod waited for its node
+    done.run("Publish", EMULATOR, distill(), jobs=jobs, listed=now() - timedelta(days=3))
+    assert {path.name for path in work.iterdir()} == {"uid-known", "uid-gone"}
+    done.run("Publish", EMULATOR, distill(), jobs=jobs, listed=now())
     assert {path.name for path in work.iterdir()} == {"uid-known"}
     shutil.rmtree(work / "uid-known")
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from offsite_operator.api import ApiError
-from offsite_operator.applying import carry_out
+from offsite_operator.applying import RejectedChild, carry_out
 from offsite_operator.observed import Phase
 from offsite_testing.world import DISTILL, World, spec_of
 
@@ -24,6 +24,23 @@ class Refusing:
 
     def delete(self, resource: object, name: str, uid: str) -> None:
         self.deleted.append(name)
+
+
+class Webhooked(Refusing):
+    """An API server of which a webhook does not answer."""
+
+    def create(self, resource: object, body: object) -> Any:
+        raise ApiError(self.code, "failed calling webhook")
+
+
+@pytest.mark.parametrize(
+    ("code", "told"), [(500, True), (503, True), (429, True), (403, True), (0, False), (401, False)]
+)
+def test_who_does_not_take_a_child_says_so_of_the_job(code: int, told: bool) -> None:
+    """But for a server that does not answer, or does not know who asks."""
+    world = World(spec_of(DISTILL), incoming=None)
+    with pytest.raises(RejectedChild if told else ApiError):
+        carry_out(Webhooked(code), world.seen, world.decide())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("code", "stops"), [(413, True), (500, True), (422, True), (409, False)])

@@ -1,11 +1,11 @@
-"""Why a pod does not start, and how one ended."""
+"""Why a pod does not start."""
 
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from offsite_operator.diagnosis import ended_because, trouble
+from offsite_operator.diagnosis import trouble
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 GPU = "nvidia.com/gpu"
@@ -32,6 +32,12 @@ def scheduled(at: str, said: str = "") -> dict[str, Any]:
 def unschedulable(message: str) -> dict[str, Any]:
     condition = {"type": "PodScheduled", "status": "False", "message": message}
     return pod(conditions=[condition])
+
+
+def crashing(state: dict[str, Any], restarts: int, **last: Any) -> dict[str, Any]:
+    """A pod whose container ended as it says, and was started again."""
+    told = {"name": "ray-head", "image": "r/i:1", "ready": False, "restartCount": restarts}
+    return pod(containerStatuses=[told | {"state": state, "lastState": {"terminated": last}}])
 
 
 def event(reason: str, message: str) -> dict[str, str]:
@@ -62,6 +68,54 @@ def test_trouble(pods: list[Any], events: list[Any], reason: str, fatal: bool, s
     assert found is not None
     assert (found.reason, found.fatal) == (reason, fatal)
     assert said in found.message
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("0/2: 2 Insufficient memory, 1 untolerated taint", "has room for its pod: 0/2"),
+        ("0/2: 2 Insufficient nvidia.com/gpu", "ask for less in spec.resources"),
+        ('persistentvolumeclaim "data" not found', "takes its pod: persis"),
+        ('persistentvolumeclaim "data" not found', "make that claim"),
+        ("2 node(s) didn't match Pod's node affinity/selector", "correct spec.runtime.nodeSel"),
+        ("1 node(s) had untolerated taint {a: b}", "name the taint in spec.runtime.tolerations"),
+        ("pod has unbound immediate PersistentVolumeClaims", "takes its pod: pod has"),
+    ],
+)
+def test_what_to_do_about_a_pod_that_no_node_takes(said: str, told: str) -> None:
+    found = trouble([unschedulable(said)], [], GPU, NOW)
+    assert found is not None
+    assert (found.reason, found.fatal) == ("Unschedulable", False)
+    assert told in found.message
+
+
+WAITS = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}}
+
+
+@pytest.mark.parametrize(
+    ("state", "restarts", "last", "fatal", "said"),
+    [
+        (WAITS, 1, {"exitCode": 127}, False, "of r/i:1 keeps ending: ray-head ended with exit"),
+        (WAITS, 3, {"exitCode": 127}, True, "exit code 127"),
+        (WAITS, 3, {"exitCode": 137, "reason": "OOMKilled"}, True, "ran out of memory"),
+        (WAITS, 3, {"exitCode": 1, "message": "no ray"}, True, "exit code 1: no ray"),
+        ({"running": {}}, 9, {"exitCode": 1}, False, "exit code 1"),
+        ({"terminated": {"exitCode": 1}}, 9, {"exitCode": 1}, False, "exit code 1"),
+    ],
+)
+def test_a_container_that_keeps_ending_is_told_and_given_up(
+    state: dict[str, Any], restarts: int, last: dict[str, Any], fatal: bool, said: str
+) -> None:
+    found = trouble([crashing(state, restarts, **last)], [], GPU, NOW)
+    assert found is not None
+    assert (found.reason, found.fatal) == ("PodCrashes", fatal)
+    assert said in found.message
+
+
+def test_a_container_that_is_well_again_is_no_trouble() -> None:
+    found = crashing({"running": {}}, 1, exitCode=1)
+    found["status"]["containerStatuses"][0]["ready"] = True
+    assert trouble([found], [], GPU, NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -176,6 +230,14 @@ def test_what_to_do_about_a_quota(requested: str, used: str, limited: str, told:
     assert told in found.message
 
 
+def test_who_waits_for_a_quota_says_the_same_at_each_try() -> None:
+    tries = (exceeded("pods=1", used, "pods=3") for used in ("pods=3", "pods=4"))
+    found = [trouble([], [event("FailedCreate", said)], GPU, NOW) for said in tries]
+    assert found[0] == found[1]
+    assert found[0] is not None
+    assert "exceeded quota: offsite, requested: pods=1, limited: pods=3; it" in found[0].message
+
+
 @pytest.mark.parametrize(
     ("requested", "workers", "told"),
     [
@@ -195,18 +257,3 @@ def test_workers_that_never_fit_together_are_told(requested: str, workers: int, 
     found = trouble([], [event("FailedToCreateWorkerPod", said)], GPU, NOW, workers)
     assert found is not None
     assert told in found.message
-
-
-def test_how_a_pod_ended() -> None:
-    def ended(**how: Any) -> dict[str, Any]:
-        return pod(containerStatuses=[{"name": "step", "state": {"terminated": how}}])
-
-    assert "spec.resources.memoryPerWorker" in ended_because([ended(reason="OOMKilled")], "4Gi")
-    assert ended_because([ended(exitCode=3)], "") == "step ended with exit code 3"
-    assert ended_because([pod(reason="Evicted", message="disk")], "") == "Evicted: disk"
-    killed = [{"name": "step", "state": {"terminated": {"exitCode": 137}}}]
-    full = 'Usage of EmptyDir volume "tmp" exceeds the limit "200Gi".'
-    evicted = pod(containerStatuses=killed, reason="Evicted", message=full)
-    assert "have scratch.sizeLimit raised" in ended_because([evicted], "")
-    assert ended_because([ended(exitCode=0)], "") == ""
-    assert ended_because([], "") == ""

@@ -20,6 +20,7 @@ from offsite_testing.world import (
     DISTILL,
     PLUG_IN,
     SETTINGS,
+    START,
     TUNE,
     UID,
     World,
@@ -171,9 +172,10 @@ def test_the_task_says_what_the_step_may_know(step: Any) -> None:
 
 def test_the_last_step_knows_which_jobs_there_are() -> None:
     for step in ("Open", "Work", "Publish"):
-        child = new_child(plan(step, jobs=frozenset({UID, "another"})))
+        child = new_child(plan(step, jobs=frozenset({UID, "another"}), listed=START))
         task = Task.model_validate_json(child.task["data"]["task.json"])
         assert task.jobs == ((UID, "another") if step == "Publish" else None)
+        assert task.listed == (START if step == "Publish" else None)
 
 
 def task_name(child: Any) -> str:

@@ -465,6 +465,35 @@ def test_a_deadline_ends_a_job_on_time() -> None:
     assert world.newest.deleting
 
 
+@pytest.mark.parametrize("asks", [{"cancel": True}, {"suspend": True}, {}])
+@pytest.mark.parametrize("read", [True, False])
+def test_what_is_published_is_complete_whatever_comes_too_late(
+    asks: dict[str, Any], read: bool
+) -> None:
+    """No operator ran for a while, or the log of the step is not read yet."""
+    world = through(tune(activeDeadlineSeconds=100))
+    world.becomes(Phase.RUNNING)
+    world.go()
+    world.wait(200)
+    if not read:
+        world.becomes(Phase.SUCCEEDED, told=Told())
+        world.change(**asks)
+        world.go()
+        assert not world.seen.job.finished
+    world.change(**asks)
+    world.succeeds()
+    world.go()
+    assert (world.status.state, world.reason("Complete")) == ("Complete", "Published")
+
+
+def test_what_failed_to_publish_ends_as_it_was_asked_to() -> None:
+    world = through(tune())
+    world.fails()
+    world.change(cancel=True)
+    world.go()
+    assert world.status.state == "Cancelled"
+
+
 def test_waiting_in_a_queue_takes_no_time() -> None:
     world = through(tune(activeDeadlineSeconds=100), to="Work")
     for phase in (Phase.QUEUED, Phase.PENDING, Phase.QUEUED):  # it may be put back there
@@ -514,6 +543,15 @@ def test_a_retry_of_what_could_not_be_published_publishes_alone() -> None:
     world.succeeds()
     world.go()
     assert world.status.state == "Complete"
+
+
+def test_a_retry_of_what_has_no_sound_result_makes_it_anew() -> None:
+    world = through(tune())
+    world.fails("BundleError", retryable=False)
+    world.go()
+    world.change(retries=1)
+    world.go()
+    assert steps(world)[3:] == ["2-Open"]
 
 
 def test_a_retry_of_what_failed_before_opens_what_the_peer_sent_since() -> None:
@@ -577,6 +615,51 @@ def test_a_name_that_is_taken_is_left_alone() -> None:
     world.do(world.decide())
     assert world.reason("Running") == "NameTaken"
     assert world.children == []
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "told"),
+    [
+        (
+            403,
+            "pods is forbidden: exceeded quota: q, requested: a=1, used: a=1, limited: a=1",
+            "exceeded quota: q, requested: a=1, limited: a=1; it starts when",
+        ),
+        (403, 'User "x" cannot create resource "jobs"', "upgrade the release of the chart"),
+        (500, 'failed calling webhook "k": refused', "its administrator knows"),
+        (503, "the server is busy", "does not take it now: the server is busy"),
+    ],
+)
+def test_what_the_cluster_does_not_take_now_says_so_and_is_tried_again(
+    code: int, said: str, told: str
+) -> None:
+    world = through(tune(), to="Work")
+    world.succeeds()
+    world.go()
+    world.fails()
+    world.wait(60)
+    world.rejection = Rejection(code, said)
+    decision = world.decide()
+    world.do(decision)
+    assert (world.status.state, decision.create) == ("Pending", None)
+    assert world.reason("Running") == "WaitingForPod"
+    assert told in world.message("Running")
+    assert decision.again == 15
+
+
+def test_what_was_told_is_kept_although_the_next_step_has_to_wait() -> None:
+    world = through(tune(), to="Work")
+    world.becomes(Phase.RUNNING)
+    world.go()
+    assert world.seen.job.has("Running")
+    metric = {"event": "metric", "name": "perplexity", "setting": "emulator_tuned", "value": 2.5}
+    metric |= {"text": "private"}
+    world.succeeds(metrics={("perplexity", "emulator_tuned"): metric})
+    world.peer = None
+    world.go()
+    assert (world.reason("Accepted"), world.reason("Running")) == ("PeerNotFound", "NotAccepted")
+    assert not world.seen.job.has("Running")
+    assert [m.setting for m in world.status.metrics] == ["emulator_tuned"]
 
 
 def test_what_the_cluster_never_takes_fails() -> None:

@@ -5,11 +5,13 @@ import logging
 import threading
 import urllib.error
 import urllib.request
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from offsite.errors import InputError
+from offsite_operator.__main__ import refuse_one_place
 from offsite_operator.conditions import Says, updated
 from offsite_operator.jsonlogs import log_as_json
 from offsite_operator.metrics import Metrics
@@ -18,6 +20,23 @@ from offsite_operator.settings import Private, read_settings
 from offsite_operator.story import Chapter, story
 from offsite_operator.workqueue import WorkQueue
 from offsite_testing.world import SETTINGS, START, TUNE, World, spec_of
+
+
+@pytest.mark.parametrize(
+    ("exchange", "private", "one"),
+    [
+        ("https://127.0.0.1:9000", "https://localhost:9000", True),
+        ("https://127.0.0.1:9000", "https://localhost:9001", False),
+        ("https://127.0.0.1:443", "https://localhost", True),
+    ],
+)
+def test_both_stores_are_not_one_bucket(exchange: str, private: str, one: bool) -> None:
+    both = SETTINGS.exchange.model_copy(update={"endpoint": exchange, "uri": "s3://private"})
+    own = SETTINGS.private.model_copy(update={"endpoint": private})
+    settings = SETTINGS.model_copy(update={"exchange": both, "private": own})
+    with pytest.raises(InputError, match="are one bucket") if one else nullcontext():
+        refuse_one_place(settings)
+    refuse_one_place(settings.model_copy(update={"exchange": SETTINGS.exchange}))
 
 
 def test_what_is_wanted_twice_is_looked_at_once() -> None:
