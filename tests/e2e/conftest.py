@@ -172,6 +172,14 @@ def lab(
         yield Organization(party)
 
 
+@pytest.fixture(scope="module")
+def own_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep these nodes apart from a developer's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OFFSITE_NODES", str(tmp_path_factory.mktemp("nodes")))
+        yield
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
