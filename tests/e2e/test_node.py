@@ -26,6 +26,7 @@ ANOTHER = bool(os.environ.get(KUBECONFIG))
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.usefixtures("own_nodes"),
     pytest.mark.timeout(600),
     pytest.mark.skipif(ANOTHER, reason=f"of nodes of our own; {KUBECONFIG} is set"),
 ]
@@ -35,7 +36,7 @@ UNIFIED = 'mount --bind cgroup /proc/$$/cgroup && exec "$0" "$@"'
 
 
 @pytest.fixture(scope="module")
-def node(own_nodes: None) -> Iterator[Node]:
+def node() -> Iterator[Node]:
     with running_node("first") as running:
         yield running
 

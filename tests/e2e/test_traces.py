@@ -83,7 +83,8 @@ def added(before: dict[str, set[str]]) -> dict[str, set[str]]:
     return {name: more for name, more in new.items() if more}
 
 
-def test_it_leaves_the_network_of_the_machine_alone(own_nodes: None) -> None:
+@pytest.mark.usefixtures("own_nodes")
+def test_it_leaves_the_network_of_the_machine_alone() -> None:
     before = traces()
     with running_node("seen") as node:
         new, link = added(before), node.link.name
