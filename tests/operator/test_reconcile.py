@@ -658,7 +658,7 @@ def test_what_was_told_is_kept_although_the_next_step_has_to_wait() -> None:
     world.peer = None
     world.go()
     assert (world.reason("Accepted"), world.reason("Running")) == ("PeerNotFound", "NotAccepted")
-    assert world.status.reason == "PeerNotFound"
+    assert world.status.wire()["reason"] == "PeerNotFound"
     assert [m.setting for m in world.status.metrics] == ["emulator_tuned"]
 
 
