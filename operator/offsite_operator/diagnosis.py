@@ -48,6 +48,8 @@ _SCHEDULING = (
     ("untolerated taint", "; name the taint in spec.runtime.tolerations"),
 )
 """In the message of a pod that no node takes, and what is to be done; the first that is there."""
+_PREEMPTION = re.compile(r"\.?( no new claims to deallocate,)? preemption: .*")
+"""In that message: what else the scheduler tried, which helps nobody."""
 _NO_CLASS = "no PriorityClass with name"
 _FORBIDDEN = (
     *("violates PodSecurity", "is invalid", "per Container", "per Pod", "must specify"),
@@ -150,7 +152,7 @@ def _in_scheduling(pods: Sequence[Pod], gpu: str) -> Iterator[Trouble]:
     for pod in pods:
         for condition in pod.get("status", {}).get("conditions", ()):
             if condition["type"] == "PodScheduled" and condition["status"] == "False":
-                said = condition.get("message", "")
+                said = _PREEMPTION.sub("", condition.get("message", ""))
                 short = f"not enough {gpu}: " if f"Insufficient {gpu}" in said else ""
                 remedy = next((remedy for sign, remedy in _SCHEDULING if sign in said), "")
                 takes = "has room for" if "Insufficient" in said else "takes"

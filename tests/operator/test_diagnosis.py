@@ -75,6 +75,12 @@ def test_trouble(pods: list[Any], events: list[Any], reason: str, fatal: bool, s
     [
         ("0/2: 2 Insufficient memory, 1 untolerated taint", "has room for its pod: 0/2"),
         ("0/2: 2 Insufficient nvidia.com/gpu", "ask for less in spec.resources"),
+        (
+            "0/1: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are "
+            "available: 1 Preemption is not helpful for scheduling.",
+            "0/1: 1 Insufficient cpu; ask for less",
+        ),
+        ("0/1: 1 Insufficient cpu. preemption: not eligible", "1 Insufficient cpu; ask for less"),
         ('persistentvolumeclaim "data" not found', "takes its pod: persis"),
         ('persistentvolumeclaim "data" not found', "make that claim"),
         ("2 node(s) didn't match Pod's node affinity/selector", "correct spec.runtime.nodeSel"),
