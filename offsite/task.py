@@ -6,10 +6,9 @@ through the party's private store. Two errands hold keys, too, and do not reach 
 tells the peer that the stage failed, `Hear` opens what the peer told so.
 """
 
-from datetime import datetime
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from offsite.api import Name, OffsiteJob
@@ -60,7 +59,7 @@ class Task(BaseModel):
     checkpoint_seconds: float = Field(60.0, ge=0)
     jobs: tuple[str, ...] | None = None
     """The UIDs of the jobs that there were; what others left in the private store is deleted."""
-    listed: datetime | None = None
+    listed: AwareDatetime | None = None
     """When they were there: the pod may start much later."""
     job: OffsiteJob
 

@@ -128,8 +128,10 @@ def is_one_bucket(one: tuple[str, str], other: tuple[str, str]) -> bool:
     Args:
         one: a bucket's name, and its server's endpoint; `other` likewise.
     """
+    if one[0] != other[0]:
+        return False
     hosts, ports = zip(*(_server(endpoint) for _, endpoint in (one, other)), strict=True)
-    return one[0] == other[0] and ports[0] == ports[1] and bool(hosts[0] & hosts[1])
+    return ports[0] == ports[1] and bool(hosts[0] & hosts[1])
 
 
 def _server(endpoint: str) -> tuple[set[str], int]:

@@ -10,7 +10,8 @@ from offsite_operator.decision import Decision
 from offsite_operator.ledger import allotting
 from offsite_operator.observed import Engine, Observed
 from offsite_operator.plan import plan_of
-from offsite_operator.quota import exceeded, quota_remedy
+from offsite_operator.quota import exceeded
+from offsite_operator.remedies import remedy_for
 from offsite_operator.verdicts import changed, finish, hold, with_told
 
 _REFUSALS = (
@@ -55,10 +56,9 @@ def _rejected(seen: Observed) -> Decision | None:
         return finish(seen, "Failed", "InvalidPod", f"the cluster does not take it: {message}")
     if code == 409:
         return hold(seen, "NameTaken", message)
-    remedy = next((remedy for sign, remedy in _REFUSALS if sign in message), "")
-    if "exceeded quota" in message:
-        message, remedy = exceeded(message), f"; {quota_remedy(message, 1)}"
-    said = f"the cluster does not take it now: {message}{remedy}"
+    quota = "exceeded quota" in message
+    told = exceeded(message, 1) if quota else f"{message}{remedy_for(message, _REFUSALS)}"
+    said = f"the cluster does not take it now: {told}"
     return hold(seen, "WaitingForPod", said, _ASK_AGAIN)
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from offsite_operator.endings import Container, Pod, before, how
 from offsite_operator.observed import Trouble
-from offsite_operator.quota import exceeded, quota_remedy
+from offsite_operator.quota import exceeded
+from offsite_operator.remedies import remedy_for
 from offsite_operator.states import instant
 
 Warned = Mapping[str, Any]
@@ -154,7 +155,7 @@ def _in_scheduling(pods: Sequence[Pod], gpu: str) -> Iterator[Trouble]:
             if condition["type"] == "PodScheduled" and condition["status"] == "False":
                 said = _PREEMPTION.sub("", condition.get("message", ""))
                 short = f"not enough {gpu}: " if f"Insufficient {gpu}" in said else ""
-                remedy = next((remedy for sign, remedy in _SCHEDULING if sign in said), "")
+                remedy = remedy_for(said, _SCHEDULING)
                 takes = "has room for" if "Insufficient" in said else "takes"
                 message = f"no node {takes} its pod: {short}{said}{remedy}"
                 yield Trouble("Unschedulable", message)
@@ -164,11 +165,11 @@ def _in_warnings(warnings: Sequence[Warned], workers: int) -> Iterator[Trouble]:
     for event in reversed(warnings):
         said = str(event.get("message", ""))
         if is_about_volumes(event):
-            remedy = next((remedy for sign, remedy in _MOUNTS if sign in said), "")
+            remedy = remedy_for(said, _MOUNTS)
             yield Trouble("FailedMount", f"a volume of its pod cannot be mounted: {said}{remedy}")
         elif "exceeded quota" in said:
-            message = f"the namespace's quota leaves no room for it: {exceeded(said)}"
-            yield Trouble("QuotaExceeded", f"{message}; {quota_remedy(said, workers)}")
+            told = exceeded(said, workers)
+            yield Trouble("QuotaExceeded", f"the namespace's quota leaves no room for it: {told}")
         elif is_refusal(event):
             fatal = any(each in said for each in _FORBIDDEN)
             remedy = "; correct spec.runtime.priorityClassName" if _NO_CLASS in said else ""

@@ -21,7 +21,7 @@ def ended_because(pods: Sequence[Pod], memory: str) -> str:
         memory: what they were given, as the job asks for it.
     """
     evicted = (pod["status"] for pod in reversed(pods) if pod.get("status", {}).get("reason"))
-    for status in evicted:
+    if status := next(evicted, None):
         said = status.get("message", "")
         remedy = _MORE_SCRATCH if 'EmptyDir volume "tmp"' in said else ""
         return f"{status['reason']}: {said}{remedy}"

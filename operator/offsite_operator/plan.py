@@ -34,7 +34,7 @@ class Plan:
     jobs: frozenset[str] | None = None
     """The UIDs of all jobs; None: they were not listed yet."""
     listed: datetime | None = None
-    """When that were all."""
+    """When those were all."""
     reason: str | None = None
     """Why the job failed, and what else the peer is told about it; of Tell."""
     message: str = ""

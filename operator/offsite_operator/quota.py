@@ -15,22 +15,23 @@ _FIELDS = {
 """What the name of a resource ends with, and the field of `spec.resources` that asks for it."""
 
 
-def exceeded(said: str) -> str:
-    """Say which quota it is, without the pod's name and the use, which differ at each try."""
-    if (found := _EXCEEDED.search(said)) is None:
-        return said
-    name, requested, limited = found.groups()
-    return f"exceeded quota: {name}, requested: {requested}, limited: {limited}"
+def exceeded(said: str, workers: int) -> str:
+    """Say which quota it is and what to do about it, in the same words at each try.
 
-
-def quota_remedy(said: str, workers: int) -> str:
-    """Say what to do about it: what asks for more than there ever is will not fit by waiting.
+    The API server tells the pod's name and the use as well, which differ each time.
 
     Args:
         workers: pods that start together or not at all; each asks for as much.
     """
-    found = _EXCEEDED.search(said)
-    requested, limited = found.groups()[1:] if found else ("", "")
+    if (found := _EXCEEDED.search(said)) is None:
+        return f"{said}; {_remedy('', '', workers)}"
+    name, requested, limited = found.groups()
+    told = f"exceeded quota: {name}, requested: {requested}, limited: {limited}"
+    return f"{told}; {_remedy(requested, limited, workers)}"
+
+
+def _remedy(requested: str, limited: str, workers: int) -> str:
+    """Say what to do: what asks for more than there ever is will not fit by waiting."""
     if alone := list(_beyond(requested, limited)):
         return _change(f"it can never fit, for {', '.join(alone)} alone", _lower(alone))
     if together := list(_beyond(requested, limited, pods=workers)):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.access import KUBECONFIG, own
+from cluster.access import own
 from cluster.addons import GPU, GPUS
 from cluster.archive import image_of
 from cluster.binaries import pause
@@ -22,13 +22,10 @@ from cluster.scene import install_crds
 from cluster.site import operating
 from offsite_testing.world import TUNE
 
-ANOTHER = bool(os.environ.get(KUBECONFIG))
-
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.usefixtures("own_nodes"),
     pytest.mark.timeout(600),
-    pytest.mark.skipif(ANOTHER, reason=f"of nodes of our own; {KUBECONFIG} is set"),
 ]
 
 TESTS = Path(__file__).parents[1]

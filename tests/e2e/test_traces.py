@@ -11,19 +11,16 @@ from pathlib import Path
 import pytest
 
 from cluster import cgroups
-from cluster.access import KUBECONFIG
 from cluster.lifecycle import running_node
 from cluster.node import Node
 from cluster.processes import wait_for
 from offsite_testing.gobuild import cache
 
-ANOTHER = bool(os.environ.get(KUBECONFIG))
-
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.alone,
+    pytest.mark.usefixtures("own_nodes"),
     pytest.mark.timeout(2400),  # until the other processes are done
-    pytest.mark.skipif(ANOTHER, reason=f"of nodes of our own; {KUBECONFIG} is set"),
 ]
 
 TESTS = Path(__file__).parents[1]
@@ -83,7 +80,6 @@ def added(before: dict[str, set[str]]) -> dict[str, set[str]]:
     return {name: more for name, more in new.items() if more}
 
 
-@pytest.mark.usefixtures("own_nodes")
 def test_it_leaves_the_network_of_the_machine_alone() -> None:
     before = traces()
     with running_node("seen") as node:
