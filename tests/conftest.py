@@ -3,6 +3,7 @@
 import sys
 import tempfile
 from collections.abc import Iterator
+from multiprocessing.util import get_temp_dir
 
 import pytest
 
@@ -17,6 +18,7 @@ def pytest_collection_finish() -> None:
 def _temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Have temporary files go with the tests, also those of processes that were killed."""
     tmp_path_factory.getbasetemp()  # what tests write stays for a look at it
+    get_temp_dir()  # what goes with this process, and only then
     with (
         tempfile.TemporaryDirectory(prefix="offsite-", ignore_cleanup_errors=True) as folder,
         pytest.MonkeyPatch.context() as patch,
