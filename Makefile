@@ -4,6 +4,8 @@ BIN := .venv/bin
 PROCESSES ?= 3
 UV := $(BIN)/uv
 CRDS := charts/offsite-crds/templates
+# Imports are compiled once, not in each of a hundred processes: torch and transformers take half the time.
+unexport PYTHONDONTWRITEBYTECODE
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from offsite.errors import OffsiteError
 from offsite.events import Event, Monitor, as_line, failure
+from offsite.lifetime import leave, uncollected
 from offsite.signals import stopping
 from offsite.steps.pod import Pod, run_open, run_publish
 from offsite.steps.telling import run_hear, run_tell
@@ -57,11 +58,12 @@ def _run(pod: Pod, monitor: Monitor, *, on_ray: bool) -> Event:
 
         return run_on_ray(pod, monitor)
     else:
-        from offsite.stages.pod import run_work
+        with uncollected():
+            from offsite.stages.pod import run_work
 
         run_work(pod, monitor)
     return {"event": "done", "peakMemoryBytes": peak_memory()}
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -9,6 +9,7 @@ import typer
 
 import offsite
 from offsite.errors import OffsiteError
+from offsite.lifetime import leave
 from offsite_cli.lazy import LazyGroup
 from offsite_cli.output import complain
 
@@ -89,4 +90,8 @@ def main() -> None:
         app(prog_name="kubectl offsite" if plugin else None)
     except OffsiteError as error:
         complain(str(error))
-        sys.exit(error.exit_code)
+        leave(error.exit_code)
+    except SystemExit as ending:
+        if isinstance(ending.code, int):
+            leave(ending.code)
+        raise

@@ -9,6 +9,7 @@ import typer
 
 from offsite.config import load_job
 from offsite.exchange.home import open_mailbox
+from offsite.lifetime import uncollected
 from offsite.sealing import Disclosure
 from offsite.store.library import Library
 from offsite_cli.local import check_local, unheeded
@@ -43,7 +44,8 @@ def run(
         place = home.expanduser().resolve()
         mailbox = open_mailbox(place, exchange, os.environ, secret)
         # torch takes seconds to import, so only what needs it does so
-        from offsite.stages.run import run_job
+        with uncollected():
+            from offsite.stages.run import run_job
         from offsite.steps import Party
 
         library = Library(place / "copies", mailbox.store, os.environ)

@@ -16,6 +16,7 @@ from ray.util.queue import Empty, Queue
 from offsite.api import Resources
 from offsite.errors import OffsiteError
 from offsite.events import Event, Monitor, failure
+from offsite.lifetime import uncollected
 from offsite.steps.pod import Pod
 from offsite.task import Task
 from offsite.usage import peak_memory
@@ -74,8 +75,9 @@ def _scaling(wanted: Resources) -> ScalingConfig:
 def _step(config: dict[str, Any]) -> None:
     """Run in each worker: the step, whose events go to the driver from the leading one."""
     # the driver, which shares the pod's memory, needs no torch
-    from offsite.layers import leads, rank, workers
-    from offsite.stages.pod import run_work
+    with uncollected():
+        from offsite.layers import leads, rank, workers
+        from offsite.stages.pod import run_work
 
     queue: Queue = config["queue"]
     pod = Pod(Task.model_validate_json(config["task"]), config["environ"])

@@ -61,22 +61,23 @@ class Organization:
     def reaches(
         self, name: str, happened: Callable[[JobStatus], bool], seconds: float = 300.0
     ) -> JobStatus:
-        """Wait for a status of an OffsiteJob; give it.
+        """Watch an OffsiteJob until it has a status, now or later; give that.
 
         Raises:
-            RuntimeError: it takes too long; the message has the status.
+            RuntimeError: it takes too long; the message has the last status.
         """
-        seen = [self.status(name)]
+        found = list[JobStatus]()
+        with watched(self.space, f"offsitejob/{name}", NAME, ".status") as told:
 
-        def look() -> bool:
-            seen.append(self.status(name))
-            return happened(seen[-1])
+            def look() -> bool:
+                found[:] = filter(happened, map(_status, told.values()))
+                return bool(found)
 
-        try:
-            wait_for(look, seconds)
-        except RuntimeError as error:
-            raise RuntimeError(f"{name}: {error}: {seen[-1].wire()}") from error
-        return seen[-1]
+            try:
+                wait_for(look, seconds)
+            except RuntimeError as error:
+                raise RuntimeError(f"{name}: {error}: {self.status(name).wire()}") from error
+        return found[0]
 
     def pods(self, name: str, step: str, ray: str = "") -> list[Any]:
         """List the pods of a step of a job, the oldest first.
@@ -131,6 +132,10 @@ class Organization:
         """Name what there is of a job, beside itself."""
         told = self.space.kubectl("get", ",".join(_CHILDREN), "--output=name")
         return [line for line in told.split() if line.partition("/")[2].startswith(f"{name}-")]
+
+
+def _status(told: str) -> JobStatus:
+    return JobStatus.model_validate_json(told or "{}")
 
 
 def _runs(pod: Any) -> bool:

@@ -6,7 +6,7 @@ from cluster.organizations import Organization
 from cluster.processes import wait_for
 from offsite.resources import JobStatus
 
-LONG = 3000
+LONG = 1500
 """Steps of a training that takes long enough to look into."""
 _PROGRESS = r'"phase": "distill", "step": (\d+)'
 

