@@ -19,7 +19,7 @@ setup: .venv/.synced  ## make .venv from the locked requirements (PYTHON=python3
 # vulture runs twice: without the tests it finds what only they use, with them their own dead code
 check: setup  ## lint, format, types, layers, dead code, what is generated
 	$(BIN)/ruff check && $(BIN)/ruff format --check
-	$(BIN)/mypy && $(BIN)/lint-imports
+	$(BIN)/mypy --num-workers auto && $(BIN)/lint-imports
 	$(BIN)/vulture && $(BIN)/vulture offsite operator cli bench tests
 	$(BIN)/python -m offsite_operator.crd --check $(CRDS)
 
