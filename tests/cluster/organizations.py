@@ -74,7 +74,7 @@ class Organization:
                 return bool(found)
 
             try:
-                wait_for(look, seconds)
+                wait_for(look, seconds, pause=0.1)  # a look at what the watch has told
             except RuntimeError as error:
                 raise RuntimeError(f"{name}: {error}: {self.status(name).wire()}") from error
         return found[0]
@@ -111,7 +111,8 @@ class Organization:
         def look() -> bool:
             pods = self.pods(name, step, ray)
             found[:] = [each["metadata"]["name"] for each in pods if _runs(each)]
-            return bool(found) or self.status(name).completion_time is not None
+            begins = any(each["status"]["phase"] == "Pending" for each in pods)
+            return bool(found) or (not begins and self.status(name).completion_time is not None)
 
         wait_for(look, seconds)
         if not found:

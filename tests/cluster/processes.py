@@ -90,8 +90,13 @@ def wait_until(happened: Callable[[], bool], pid: int, log: Path) -> None:
         time.sleep(0.05)
 
 
-def wait_for(happened: Callable[[], bool], seconds: float = _PATIENCE) -> None:
+def wait_for(
+    happened: Callable[[], bool], seconds: float = _PATIENCE, *, pause: float = 1.0
+) -> None:
     """Wait for what somebody else is to do.
+
+    Args:
+        pause: the longest one between two looks, in seconds.
 
     Raises:
         RuntimeError: it takes too long.
@@ -102,7 +107,7 @@ def wait_for(happened: Callable[[], bool], seconds: float = _PATIENCE) -> None:
         if waited > seconds:
             raise RuntimeError(f"waited {seconds:.0f} s in vain")
         # a look may be the start of a program: not at the cost of what is waited for
-        time.sleep(min(0.1 + waited / 20, 1.0))
+        time.sleep(min(0.1 + waited / 20, pause))
 
 
 @contextmanager
