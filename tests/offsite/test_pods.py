@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -40,6 +40,7 @@ from offsite_testing.parties import (
     ring_of,
     tune,
 )
+from offsite_testing.ray_head import running_ray
 
 pytestmark = pytest.mark.timeout(900)  # Ray takes its time on a busy machine
 
@@ -392,6 +393,16 @@ def test_the_steps_that_hold_keys_need_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
 
 
+@pytest.fixture(scope="module")
+def _ray() -> Iterator[None]:
+    """A Ray that runs, as the program of a pod finds it."""
+    with running_ray() as known, pytest.MonkeyPatch.context() as patch:
+        for name, value in known.items():
+            patch.setenv(name, value)
+        yield
+
+
+@pytest.mark.usefixtures("_ray")
 def test_ray_makes_the_same_bytes(pods: Pods) -> None:
     pods.run("Open", ADAPTER, tune(), uid="ray")
     task = pods.task("Work", ADAPTER, tune(), uid="ray")
@@ -406,6 +417,7 @@ def test_ray_makes_the_same_bytes(pods: Pods) -> None:
     }
 
 
+@pytest.mark.usefixtures("_ray")
 def test_workers_of_ray_tell_once_and_agree_with_one(done: Pods, pods: Pods) -> None:
     spec = {**tune(), "resources": {"workers": 2, "sharding": "FSDP"}}
     pods.run("Open", ADAPTER, spec, uid="ray")
@@ -420,6 +432,7 @@ def test_workers_of_ray_tell_once_and_agree_with_one(done: Pods, pods: Pods) -> 
     assert made.keys() == load_file(pods.parties.opened(ADAPTER) / "adapter.safetensors").keys()
 
 
+@pytest.mark.usefixtures("_ray")
 def test_what_fails_in_a_worker_of_ray_is_told_as_it_is(pods: Pods) -> None:
     task = pods.task("Work", ADAPTER, tune(), uid="nothing-opened")
     code, events, _ = program(pods, task, "--ray")
