@@ -25,11 +25,7 @@ _SPACES = pytest.StashKey[list[Namespace]]()
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the modules that may take longest: no process is left with one at the end."""
-    items.sort(key=lambda item: (_is_alone(item), -_limit(item)))
-
-
-def _is_alone(node: pytest.Item | pytest.Collector) -> bool:
-    return node.get_closest_marker("alone") is not None
+    items.sort(key=lambda item: -_limit(item))
 
 
 def _limit(item: pytest.Item) -> float:
@@ -40,7 +36,11 @@ def _limit(item: pytest.Item) -> float:
 
 @contextmanager
 def _machine(*, alone: bool) -> Iterator[None]:
-    """Share the machine with other processes that run such tests, or have it alone."""
+    """Start or end something on the machine beside other processes that do, or look at all of it.
+
+    Args:
+        alone: nothing is started or ended meanwhile that could be taken for a trace.
+    """
     cache().mkdir(parents=True, exist_ok=True)
     lock = ReadWriteLock(cache() / "machine.db")
     take = lock.acquire_write if alone else lock.acquire_read
@@ -55,10 +55,17 @@ def _machine(*, alone: bool) -> Iterator[None]:
         lock.release()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def machine(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Leave the machine to a module that looks at all of it, or wait for one that does."""
-    with _machine(alone=_is_alone(request.node)):
+@pytest.fixture
+def alone() -> Iterator[None]:
+    """Look at all of the machine: no other process starts or ends a node, or builds an image."""
+    with _machine(alone=True):
+        yield
+
+
+@pytest.fixture(scope="module")
+def beside() -> Iterator[None]:
+    """Start and end nodes, or build images: what looks at all of the machine waits."""
+    with _machine(alone=False):
         yield
 
 
@@ -66,9 +73,11 @@ def machine(request: pytest.FixtureRequest) -> Iterator[None]:
 def cluster() -> Iterator[Cluster]:
     """A node of the tests' own, which `make cluster-down` finds, or the cluster that is named."""
     with ExitStack() as stack:
-        with _machine(alone=False):  # that of the first module comes later
+        with _machine(alone=False):
             found = stack.enter_context(reached_cluster(f"e2e-{secrets.token_hex(3)}"))
         yield found
+        with _machine(alone=False):
+            stack.close()
 
 
 @pytest.fixture(scope="session")

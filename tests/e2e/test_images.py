@@ -38,6 +38,7 @@ ANOTHER = bool(os.environ.get(KUBECONFIG))
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.timeout(1800),
+    pytest.mark.usefixtures("beside"),
     pytest.mark.skipif(ANOTHER, reason=f"of this machine; {KUBECONFIG} is set"),
 ]
 
