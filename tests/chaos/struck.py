@@ -2,17 +2,18 @@
 
 from cluster.scene import Scene
 from cluster.stages import Spec, distill, plug_in, tune
+from cluster.trainings import LONG
 
 BUNDLE, ADAPTER = "question", "answer"
 """What the one sent, and what the other did; jobs that are struck open these."""
-_LONG, _SHORT = 1500, 10
-"""Steps of a training: so that it can be struck in the middle, and so that it is soon done."""
+_SHORT = 10
+"""Steps of a training that is soon done."""
 
 
 def job_of(stage: str, step: str, engine: str) -> Spec:
     """Describe a job of a stage that is struck in a step."""
     more = {"engine": engine, "backoffLimit": 6}
-    steps = _LONG if step == "work" else _SHORT
+    steps = LONG if step == "work" else _SHORT
     if stage == "Distill":
         return distill(steps=steps, **more)
     return tune(BUNDLE, steps=steps, **more) if stage == "Tune" else plug_in(ADAPTER, **more)

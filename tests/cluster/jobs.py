@@ -1,10 +1,14 @@
 """OffsiteJobs of a namespace, as kubectl has them."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from cluster.namespaces import Namespace
+from cluster.watching import NAME, watched
 from offsite.resources import JobStatus
+
+Happened = Callable[[JobStatus], bool]
 
 
 def offsite_job(name: str, spec: dict[str, Any]) -> dict[str, Any]:
@@ -22,3 +26,39 @@ def change_job(space: Namespace, name: str, spec: dict[str, Any]) -> None:
 def status_of(space: Namespace, name: str) -> JobStatus:
     """Read what became of an OffsiteJob."""
     return JobStatus.model_validate(space.get(f"offsitejob/{name}").get("status", {}))
+
+
+def reaches(space: Namespace, name: str, happened: Happened, seconds: float = 300.0) -> JobStatus:
+    """Watch an OffsiteJob until it has a status, now or later; give that.
+
+    Raises:
+        RuntimeError: it takes too long; the message has the last status.
+    """
+
+    def is_it(_: str, status: str) -> bool:
+        return happened(_status(status))
+
+    with watched(space, f"offsitejob/{name}", NAME, ".status") as told:
+        try:
+            return _status(told.first(is_it, seconds)[1])
+        except RuntimeError as error:
+            raise RuntimeError(f"{name}: {error}: {status_of(space, name).wire()}") from error
+
+
+def _status(told: str) -> JobStatus:
+    return JobStatus.model_validate_json(told or "{}")
+
+
+def said(status: JobStatus, kind: str = "Running") -> str:
+    """Read reason and message of a condition."""
+    return next((f"{c.reason}: {c.message}" for c in status.conditions if c.type == kind), "")
+
+
+def says(what: str, kind: str = "Running") -> Happened:
+    """Whether reason or message of a condition has something in it."""
+    return lambda status: what in said(status, kind)
+
+
+def is_in(state: str) -> Happened:
+    """Whether a job is in a state."""
+    return lambda status: status.state == state

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cluster import cgroups
-from cluster.components import ADMIN, ENVIRONMENT, account_file
+from cluster.components import ADMIN, ENVIRONMENT, LESS_OFTEN, account_file
 from cluster.network import Link
 from cluster.processes import run
 from cluster.supervisor import LINK
@@ -101,7 +101,12 @@ class Node:
     @property
     def client_environment(self) -> dict[str, str]:
         """That of its clients: a bare one, so that no proxy stands between them and the node."""
-        return {"PATH": os.defpath, "HOME": str(self.folder), "KUBECONFIG": str(self.kubeconfig)}
+        return {
+            "PATH": os.defpath,
+            "HOME": str(self.folder),
+            "KUBECONFIG": str(self.kubeconfig),
+            "GOGC": LESS_OFTEN,
+        }
 
     def run(self, *command: str, given: Path | None = None) -> str:
         """Run a command inside the node, as its root.

@@ -1,6 +1,7 @@
 """An organization on a cluster as its administrators set it up: keys, store, chart, model, text."""
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -8,12 +9,11 @@ from typing import Any
 
 from cluster.helm import install
 from cluster.images import OPERATOR, RUNTIME
-from cluster.jobs import change_job, offsite_job, status_of
+from cluster.jobs import Happened, change_job, offsite_job, reaches, status_of
 from cluster.minio import MinioPod
 from cluster.namespaces import Namespace
 from cluster.parties import BUCKET, EXCHANGE, IDENTITY, READER, Party
 from cluster.pods import container, pod
-from cluster.processes import wait_for
 from cluster.watching import NAME, watched
 from offsite.resources import JobStatus
 from offsite.sealing.parts import canonical
@@ -58,26 +58,9 @@ class Organization:
         """Read what became of an OffsiteJob."""
         return status_of(self.space, name)
 
-    def reaches(
-        self, name: str, happened: Callable[[JobStatus], bool], seconds: float = 300.0
-    ) -> JobStatus:
-        """Watch an OffsiteJob until it has a status, now or later; give that.
-
-        Raises:
-            RuntimeError: it takes too long; the message has the last status.
-        """
-        found = list[JobStatus]()
-        with watched(self.space, f"offsitejob/{name}", NAME, ".status") as told:
-
-            def look() -> bool:
-                found[:] = filter(happened, map(_status, told.values()))
-                return bool(found)
-
-            try:
-                wait_for(look, seconds, pause=0.1)  # a look at what the watch has told
-            except RuntimeError as error:
-                raise RuntimeError(f"{name}: {error}: {self.status(name).wire()}") from error
-        return found[0]
+    def reaches(self, name: str, happened: Happened, seconds: float = 300.0) -> JobStatus:
+        """Watch an OffsiteJob until it has a status; see `cluster.jobs.reaches`."""
+        return reaches(self.space, name, happened, seconds)
 
     def pods(self, name: str, step: str, ray: str = "") -> list[Any]:
         """List the pods of a step of a job, the oldest first.
@@ -85,9 +68,8 @@ class Organization:
         Args:
             ray: `head` or `submitter`: only those.
         """
-        labels = f"{_GROUP}/job={name},{_GROUP}/step={step}{f',{_GROUP}/ray={ray}' if ray else ''}"
         sort = "--sort-by=.metadata.creationTimestamp"
-        found: list[Any] = self.space.get("pods", f"--selector={labels}", sort)["items"]
+        found: list[Any] = self.space.get("pods", _labels(name, step, ray), sort)["items"]
         return found
 
     def begun(self, name: str, step: str) -> str:
@@ -96,28 +78,17 @@ class Organization:
         Raises:
             RuntimeError: it takes too long.
         """
-        labels = f"--selector={_GROUP}/job={name},{_GROUP}/step={step}"
-        with watched(self.space, "pods", NAME, ".metadata.uid", labels) as pods:
+        with watched(self.space, "pods", NAME, ".metadata.uid", _labels(name, step)) as pods:
             return pods.first()[1]
 
     def running(self, name: str, step: str, ray: str = "", seconds: float = 300.0) -> str:
-        """Wait for a pod of a step of a job whose containers run; give the newest one's name.
+        """Wait for a pod of a step of a job whose containers run; give its name.
 
         Raises:
-            RuntimeError: it takes too long, or the job has ended.
+            RuntimeError: it takes too long.
         """
-        found = list[str]()
-
-        def look() -> bool:
-            pods = self.pods(name, step, ray)
-            found[:] = [each["metadata"]["name"] for each in pods if _runs(each)]
-            begins = any(each["status"]["phase"] == "Pending" for each in pods)
-            return bool(found) or (not begins and self.status(name).completion_time is not None)
-
-        wait_for(look, seconds)
-        if not found:
-            raise RuntimeError(f"{name} has ended, and no pod of {step} was seen to run")
-        return found[-1]
+        with watched(self.space, "pods", NAME, ".status", _labels(name, step, ray)) as pods:
+            return pods.first(_runs, seconds)[0]
 
     def busy(self, name: str) -> list[str]:
         """Name what of a job still runs, or takes up room."""
@@ -135,12 +106,14 @@ class Organization:
         return [line for line in told.split() if line.partition("/")[2].startswith(f"{name}-")]
 
 
-def _status(told: str) -> JobStatus:
-    return JobStatus.model_validate_json(told or "{}")
+def _labels(name: str, step: str, ray: str = "") -> str:
+    """Select the pods of a step of a job, or only that one of Ray's."""
+    part = f",{_GROUP}/ray={ray}" if ray else ""
+    return f"--selector={_GROUP}/job={name},{_GROUP}/step={step}{part}"
 
 
-def _runs(pod: Any) -> bool:
-    statuses = pod["status"].get("containerStatuses", [])
+def _runs(pod: str, status: str) -> bool:
+    statuses = json.loads(status or "{}").get("containerStatuses", [])
     return bool(statuses) and all("running" in each["state"] for each in statuses)
 
 

@@ -13,7 +13,7 @@ from kubernetes.client import ApiClient, Configuration
 
 from cluster.access import Manifest
 from cluster.helm import rendered
-from cluster.jobs import change_job, offsite_job, status_of
+from cluster.jobs import Happened, change_job, offsite_job, reaches
 from cluster.namespaces import Namespace
 from offsite.resources import JobStatus
 from offsite.sealing import Ring
@@ -43,14 +43,9 @@ class Site:
         """Change the spec of an OffsiteJob."""
         change_job(self.space, name, changes)
 
-    def status(self, name: str) -> JobStatus:
-        """Read what became of an OffsiteJob."""
-        return status_of(self.space, name)
-
-    def says(self, name: str, kind: str) -> tuple[str, str]:
-        """Read reason and message of a condition."""
-        found = (c for c in self.status(name).conditions if c.type == kind)
-        return next(((c.reason, c.message) for c in found), ("", ""))
+    def reaches(self, name: str, happened: Happened, seconds: float = 120.0) -> JobStatus:
+        """Watch an OffsiteJob until it has a status; see `cluster.jobs.reaches`."""
+        return reaches(self.space, name, happened, seconds)
 
     def children(self, name: str) -> list[Any]:
         """List the Jobs of an OffsiteJob."""

@@ -11,19 +11,9 @@ LONG = 1500
 _PROGRESS = r'"phase": "distill", "step": (\d+)'
 
 
-def done(status: JobStatus) -> bool:
-    """Whether it ended well."""
-    return status.state == "Complete"
-
-
 def training(status: JobStatus) -> bool:
     """Whether it trains for so long that a checkpoint was written."""
     return status.progress is not None and (status.progress.step or 0) > LONG // 10
-
-
-def says(status: JobStatus, kind: str = "Running") -> str:
-    """Read reason and message of a condition."""
-    return next((f"{c.reason}: {c.message}" for c in status.conditions if c.type == kind), "")
 
 
 def first_step(lab: Organization, pod: str) -> int:

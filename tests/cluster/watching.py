@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from cluster.namespaces import Namespace
@@ -28,18 +28,25 @@ class Sightings:
         """Count those of which a value was seen."""
         return sum(each == value for _, each in list(self._first))
 
-    def values(self) -> list[str]:
-        """List what was seen, each once, in the order in which it came."""
-        return [value for _, value in self._first.copy()]
-
-    def first(self, seconds: float = 300.0) -> tuple[str, str]:
-        """Wait until anything was seen; give what came first.
+    def first(
+        self, happened: Callable[[str, str], bool] = lambda *_: True, seconds: float = 300.0
+    ) -> tuple[str, str]:
+        """Wait until something was seen of which that is so, now or later; give what came first.
 
         Raises:
             RuntimeError: it takes too long.
         """
-        wait_for(lambda: bool(self._first), seconds)
-        return next(iter(self._first))
+        known, found = 0, list[tuple[str, str]]()
+
+        def look() -> bool:
+            nonlocal known
+            news = list(self._first)[known:]
+            known += len(news)
+            found.extend(each for each in news if happened(*each))
+            return bool(found)
+
+        wait_for(look, seconds, pause=0.1)  # a look at what the watch has told
+        return found[0]
 
     def at(self, subject: str, value: str = "", *wrong: str, seconds: float = 300.0) -> float:
         """Wait until something is so; give when that was, on the monotonic clock.

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from cluster.jobs import is_in, said, says
 from cluster.killing import kill
 from cluster.organizations import MODEL, Organization
 from cluster.processes import run, wait_for
 from cluster.stages import NEEDS, distill
-from cluster.trainings import LONG, done, first_step, says, training
+from cluster.trainings import LONG, first_step, training
+from cluster.watching import NAME, watched
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
@@ -32,7 +34,7 @@ print(*(seen or ["nothing"]))
 
 def test_a_job_completes_and_leaves_no_pod_that_runs(lab: Organization) -> None:
     lab.submit("plain", distill())
-    status = lab.reaches("plain", done)
+    status = lab.reaches("plain", is_in("Complete"))
     assert (status.attempts, status.engine) == (1, "Job")
     assert status.artifact is not None
     assert status.artifact.name == "plain"
@@ -53,20 +55,20 @@ def test_a_suspended_job_goes_on_from_its_checkpoint(lab: Organization) -> None:
     lab.submit("paused", distill(steps=LONG))
     lab.reaches("paused", training)
     lab.change("paused", suspend=True)
-    lab.reaches("paused", lambda status: status.state == "Suspended")
+    lab.reaches("paused", is_in("Suspended"))
     wait_for(lambda: lab.pods("paused", "work") == [], 120)
     lab.change("paused", suspend=False)
     pod = lab.running("paused", "work")
     assert first_step(lab, pod) > 1
-    assert lab.reaches("paused", done, 600).attempts == 1
+    assert lab.reaches("paused", is_in("Complete"), 600).attempts == 1
 
 
 def test_a_cancelled_job_stops_and_keeps_its_record(lab: Organization) -> None:
     lab.submit("cancelled", distill(steps=LONG))
     lab.reaches("cancelled", training)
     lab.change("cancelled", cancel=True)
-    status = lab.reaches("cancelled", lambda status: status.state == "Cancelled")
-    assert says(status, "Failed").startswith("Cancelled")
+    status = lab.reaches("cancelled", is_in("Cancelled"))
+    assert said(status, "Failed").startswith("Cancelled")
     wait_for(lambda: all(each.startswith("configmap/") for each in lab.left("cancelled")), 120)
 
 
@@ -87,18 +89,17 @@ def test_ten_jobs_at_once_complete_in_the_room_there_is(lab: Organization) -> No
     lab.space.wait("jsonpath={.status.hard}", "resourcequota/room")
     try:
         names = [f"crowd-{number}" for number in range(10)]
+        lab.submit_all(dict.fromkeys(names, distill()))
+        with watched(lab.space, "offsitejobs", NAME, ".status") as jobs:
+            jobs.first(lambda _, status: "quota leaves no room" in status, 120)
         for name in names:
-            lab.submit(name, distill())
-        waits = [lambda status: "quota leaves no room" in says(status)]
-        wait_for(lambda: any(waits[0](lab.status(name)) for name in names), 120)
-        for name in names:
-            lab.reaches(name, done, 900)
+            lab.reaches(name, is_in("Complete"), 900)
     finally:
         lab.space.kubectl("delete", "resourcequota", "room")
 
 
 @pytest.mark.parametrize(
-    ("name", "changes", "said"),
+    ("name", "changes", "why"),
     [
         ("greedy", {"resources": NEEDS | {"gpusPerWorker": 64}}, "not enough nvidia.com/gpu"),
         (
@@ -110,11 +111,11 @@ def test_ten_jobs_at_once_complete_in_the_room_there_is(lab: Organization) -> No
     ],
 )
 def test_a_job_that_cannot_start_says_why(
-    lab: Organization, name: str, changes: dict[str, Any], said: str
+    lab: Organization, name: str, changes: dict[str, Any], why: str
 ) -> None:
     lab.submit(name, distill() | changes)
-    lab.reaches(name, lambda status: said in says(status), 120)
-    assert said in lab.space.events(name)
+    lab.reaches(name, says(why), 120)
+    assert why in lab.space.events(name)
     lab.space.kubectl("delete", "offsitejob", name)
 
 
@@ -123,30 +124,30 @@ def test_a_missing_secret_is_said_and_waited_for(lab: Organization) -> None:
     lab.space.kubectl("delete", "secret", "offsite-exchange")
     try:
         lab.submit("keyless", distill())
-        lab.reaches("keyless", lambda status: 'secret "offsite-exchange" not found' in says(status))
+        lab.reaches("keyless", says('secret "offsite-exchange" not found'))
     finally:
         lab.space.apply({**secret, "metadata": {"name": "offsite-exchange"}})
-    assert lab.reaches("keyless", done).attempts == 1
+    assert lab.reaches("keyless", is_in("Complete")).attempts == 1
 
 
 def test_a_model_that_is_not_there_fails_at_once(lab: Organization) -> None:
     job = distill()
     job["distill"]["model"] = f"{MODEL}-of-somebody"
     lab.submit("nowhere", job)
-    status = lab.reaches("nowhere", lambda status: status.state == "Failed")
+    status = lab.reaches("nowhere", is_in("Failed"))
     assert status.attempts == 1
-    assert "model-of-somebody" in says(status, "Failed")
-    assert "check" in says(status, "Failed")
+    assert "model-of-somebody" in said(status, "Failed")
+    assert "check" in said(status, "Failed")
 
 
 def test_what_fails_is_given_up_and_tried_again_when_asked(lab: Organization) -> None:
     lab.submit("retried", distill(steps=LONG, backoffLimit=0))
     lab.reaches("retried", training)
     kill(lab.space, lab.running("retried", "work"), "offsite run")
-    status = lab.reaches("retried", lambda status: status.state == "Failed")
-    assert says(status, "Failed").startswith("BackoffLimitExceeded: Work failed 1 times")
+    status = lab.reaches("retried", is_in("Failed"))
+    assert said(status, "Failed").startswith("BackoffLimitExceeded: Work failed 1 times")
     lab.change("retried", retries=1)
-    assert lab.reaches("retried", done, 600).attempts == 2
+    assert lab.reaches("retried", is_in("Complete"), 600).attempts == 2
 
 
 @pytest.mark.parametrize("engine", ["Job", "RayJob"])

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from cluster.access import Cluster
+from cluster.jobs import is_in, said, says
 from cluster.killing import kill
 from cluster.minio import running_minio
 from cluster.namespaces import Namespace
@@ -12,7 +13,6 @@ from cluster.organizations import Organization, settle
 from cluster.parties import introduce
 from cluster.processes import wait_for
 from cluster.stages import distill, tune
-from offsite.resources import JobStatus
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
@@ -35,15 +35,6 @@ def parties(
         yield Organization(lab), Organization(hospital)
 
 
-def is_in(state: str) -> Callable[[JobStatus], bool]:
-    return lambda status: status.state == state
-
-
-def said(status: JobStatus) -> str:
-    """Read what a job says of the bundle that it waits for."""
-    return next((c.message for c in status.conditions if c.type == "Accepted"), "")
-
-
 def phases(organization: Organization, name: str, errand: str) -> list[str]:
     """Read how far the pods of an errand are: what they tell is known before they end."""
     return [pod["status"]["phase"] for pod in organization.pods(name, errand)]
@@ -54,12 +45,12 @@ def test_a_job_hears_why_what_it_waits_for_failed_and_takes_what_a_retry_sends(
 ) -> None:
     lab, hospital = parties
     hospital.submit("answer", tune("question", steps=4))
-    hospital.reaches("answer", lambda status: "the job begins when it has come" in said(status))
+    hospital.reaches("answer", says("the job begins when it has come", "Accepted"))
     lab.submit("question", distill(steps=500, backoffLimit=0))
     kill(lab.space, lab.running("question", "work"), "offsite run")
     failed = lab.reaches("question", is_in("Failed"))
-    status = hospital.reaches("answer", lambda status: HEARD in said(status))
-    assert said(status).endswith(" UTC: BackoffLimitExceeded")
+    status = hospital.reaches("answer", says(HEARD, "Accepted"))
+    assert said(status, "Accepted").endswith(" UTC: BackoffLimitExceeded")
     assert (status.state, status.attempts) == ("Pending", None)
     assert HEARD in hospital.space.events("answer")
     assert lab.status("question") == failed

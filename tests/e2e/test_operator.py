@@ -11,13 +11,14 @@ import pytest
 
 from cluster.access import Cluster
 from cluster.images import OPERATOR
+from cluster.jobs import is_in, said, says
 from cluster.namespaces import Namespace
 from cluster.processes import wait_for
 from cluster.site import Site, operating
 from cluster.stages import NEEDS
 from offsite_testing.world import DISTILL, SETTINGS, TUNE
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
@@ -30,16 +31,16 @@ def site(crds: Cluster, namespace: Namespace, tmp_path: Path) -> Iterator[Callab
 def test_waits_for_what_the_peer_has_not_sent(site: Callable[..., Site]) -> None:
     here = site()
     here.submit("early", TUNE)
-    wait_for(lambda: here.says("early", "Accepted")[0] == "WaitingForBundle")
-    assert here.status("early").state == "Pending"
-    assert "no bundle named question" in here.says("early", "Accepted")[1]
+    status = here.reaches("early", says("WaitingForBundle", "Accepted"))
+    assert status.state == "Pending"
+    assert "no bundle named question" in said(status, "Accepted")
     assert "WaitingForBundle" in here.space.events("early")
     here.change("early", cancel=True)
-    wait_for(lambda: here.status("early").state == "Cancelled")
+    here.reaches("early", is_in("Cancelled"))
 
 
 @pytest.mark.parametrize(
-    ("changes", "kind", "reason", "said"),
+    ("changes", "kind", "reason", "why"),
     [
         ({"peer": "nobody"}, "Failed", "NotAllowed", "spec.peer"),
         ({"peer": "clinic"}, "Accepted", "PeerNotFound", "there is no OffsitePeer clinic"),
@@ -48,13 +49,12 @@ def test_waits_for_what_the_peer_has_not_sent(site: Callable[..., Site]) -> None
     ids=["peer", "no-peer", "image"],
 )
 def test_says_why_a_job_may_not_run(
-    site: Callable[..., Site], changes: dict[str, Any], kind: str, reason: str, said: str
+    site: Callable[..., Site], changes: dict[str, Any], kind: str, reason: str, why: str
 ) -> None:
     bounds = SETTINGS.bounds.model_dump(mode="json", by_alias=True)
     here = site(bounds=bounds | {"peers": ["lab", "clinic"]})
     here.submit("refused", TUNE, **changes)
-    wait_for(lambda: here.says("refused", kind)[0] == reason)
-    assert said in here.says("refused", kind)[1]
+    assert why in said(here.reaches("refused", says(reason, kind)), kind)
     assert reason in here.space.events("refused")
     assert here.children("refused") == []
 
@@ -63,14 +63,14 @@ def test_a_hub_that_may_not_be_reached_is_told(site: Callable[..., Site]) -> Non
     here = site()
     section = DISTILL["distill"] | {"model": "hf://org/model"}
     here.submit("hub", DISTILL, distill=section)
-    wait_for(lambda: here.says("hub", "Failed")[0] == "EgressDisabled")
+    here.reaches("hub", says("EgressDisabled", "Failed"))
 
 
 def test_an_image_that_is_not_there_fails(site: Callable[..., Site]) -> None:
     here = site(images={"operator": "localhost/none:1", "runtime": "localhost/none:1"})
     here.submit("pull", DISTILL, runtime={"engine": "Job"})
-    wait_for(lambda: "cannot be pulled" in here.says("pull", "Running")[1])
-    wait_for(lambda: here.says("pull", "Failed")[0] == "ImagePullFailed", seconds=120)
+    here.reaches("pull", says("cannot be pulled"))
+    here.reaches("pull", says("ImagePullFailed", "Failed"))
     wait_for(lambda: here.space.get("pods")["items"] == [], seconds=120)
 
 
@@ -80,28 +80,26 @@ def waiting(site: Callable[..., Site]) -> Site:
     here = site()
     more = {"resources": {"gpusPerWorker": 64}, "runtime": {"engine": "Job"}}
     here.submit("greedy", DISTILL, **more)
-    wait_for(lambda: "not enough nvidia.com/gpu" in here.says("greedy", "Running")[1])
-    assert here.status("greedy").state == "Pending"
+    assert here.reaches("greedy", says("not enough nvidia.com/gpu")).state == "Pending"
     return here
 
 
 def test_a_suspended_job_goes_on_as_the_same_attempt(waiting: Site) -> None:
     (before,) = waiting.children("greedy")
     waiting.change("greedy", suspend=True)
-    wait_for(lambda: waiting.status("greedy").state == "Suspended")
+    waiting.reaches("greedy", is_in("Suspended"))
     wait_for(lambda: waiting.children("greedy") == [])
     assert waiting.space.get("pods")["items"] == []
     waiting.change("greedy", suspend=False)
     wait_for(lambda: len(waiting.children("greedy")) == 1)
     (after,) = waiting.children("greedy")
     assert after["metadata"]["name"] == before["metadata"]["name"]
-    wait_for(lambda: waiting.status("greedy").state == "Pending")
-    assert waiting.status("greedy").attempts == 1
+    assert waiting.reaches("greedy", is_in("Pending")).attempts == 1
 
 
 def test_a_cancelled_job_keeps_its_record_alone(waiting: Site) -> None:
     waiting.change("greedy", cancel=True)
-    wait_for(lambda: waiting.status("greedy").state == "Cancelled")
+    waiting.reaches("greedy", is_in("Cancelled"))
     wait_for(lambda: waiting.children("greedy") == [])
 
 
@@ -123,39 +121,36 @@ def test_a_quota_that_is_used_up_is_waited_for(site: Callable[..., Site]) -> Non
     here.space.apply(quota | {"spec": {"hard": {"requests.memory": "1Gi"}}})
     here.space.wait("jsonpath={.status.hard}", "resourcequota/small")
     here.submit("large", DISTILL, runtime={"engine": "Job"})
-    wait_for(lambda: "exceeded quota: small" in here.says("large", "Running")[1])
-    assert here.status("large").state == "Pending"
+    assert here.reaches("large", says("exceeded quota: small")).state == "Pending"
 
 
 def test_what_fails_is_tried_again_and_then_given_up(site: Callable[..., Site]) -> None:
     here = site()  # its runtime image has no torch
     here.submit("broken", DISTILL, runtime={"engine": "Job"}, backoffLimit=0)
-    wait_for(lambda: here.status("broken").state == "Failed", seconds=120)
-    assert here.status("broken").attempts == 1
+    assert here.reaches("broken", is_in("Failed")).attempts == 1
     here.change("broken", retries=1)
-    wait_for(lambda: here.status("broken").attempts == 2, seconds=120)
-    wait_for(lambda: here.status("broken").state == "Failed", seconds=120)
+    here.reaches("broken", lambda status: status.attempts == 2 and status.state == "Failed")
     assert len(here.children("broken")) == 2
 
 
 def test_a_head_that_keeps_ending_is_given_up(kuberay: None, site: Callable[..., Site]) -> None:
     here = site()  # its runtime image has no Ray
     here.submit("rayless", DISTILL, runtime={"engine": "RayJob"}, resources=NEEDS)
-    wait_for(lambda: "keeps ending" in here.says("rayless", "Running")[1], seconds=120)
-    wait_for(lambda: here.says("rayless", "Failed")[0] == "PodCrashes", seconds=240)
-    assert "exit code 127" in here.says("rayless", "Failed")[1]
+    here.reaches("rayless", says("keeps ending"))
+    status = here.reaches("rayless", says("PodCrashes", "Failed"), seconds=240)
+    assert "exit code 127" in said(status, "Failed")
     wait_for(lambda: here.space.get("pods")["items"] == [], seconds=120)
 
 
 def test_what_somebody_else_has_under_a_name_is_left_alone(site: Callable[..., Site]) -> None:
     here = site()
     here.submit("taken", DISTILL, runtime={"engine": "Job"}, suspend=True)
-    wait_for(lambda: here.status("taken").state == "Suspended")
+    here.reaches("taken", is_in("Suspended"))
     uid = here.space.get("oj/taken")["metadata"]["uid"]
     name = f"taken-{uid[:6]}-1-w"
     here.space.kubectl("create", "configmap", name, "--from-literal=of=somebody")
     here.change("taken", suspend=False)
-    wait_for(lambda: here.says("taken", "Running")[0] == "NameTaken")
+    here.reaches("taken", says("NameTaken"))
     found = here.space.get(f"configmap/{name}")
     assert found["data"] == {"of": "somebody"}
     assert "ownerReferences" not in found["metadata"]
@@ -167,5 +162,5 @@ def test_two_operators_do_no_harm(site: Callable[..., Site]) -> None:
     for number in range(5):
         here.submit(f"twin-{number}", DISTILL, runtime={"engine": "Job"}, backoffLimit=0)
     for number in range(5):
-        wait_for(lambda n=number: here.status(f"twin-{n}").state == "Failed", 120)  # type: ignore[misc]
+        here.reaches(f"twin-{number}", is_in("Failed"))
         assert len(here.children(f"twin-{number}")) == 1

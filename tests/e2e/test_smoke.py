@@ -15,6 +15,7 @@ from cluster.namespaces import Namespace
 from cluster.parties import BUCKET, EXCHANGE, IDENTITY, Party
 from cluster.pods import container, job, pod, pod_spec
 from cluster.processes import wait_for
+from cluster.watching import NAME, watched
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -171,13 +172,9 @@ def run_as(party: Party, minio: MinioPod, image: str, name: str) -> None:
 def test_a_ray_job_trains(kuberay: None, namespace: Namespace, cluster: Cluster) -> None:
     namespace.kubectl("create", "configmap", "train", f"--from-file={HERE / 'programs/train.py'}")
     namespace.apply(ray_job("train", cluster.image(RUNTIME)))
-
-    def state() -> tuple[str, str]:
-        status = namespace.get("rayjob/train").get("status", {})
-        return status.get("jobDeploymentStatus", ""), status.get("jobStatus", "")
-
-    wait_for(lambda: state()[0] in ("Complete", "Failed"), seconds=400)
-    assert state() == ("Complete", "SUCCEEDED")
+    with watched(namespace, "rayjobs", NAME, ".status.jobDeploymentStatus") as jobs:
+        jobs.at("train", "Complete", "Failed", seconds=400)
+    assert namespace.get("rayjob/train")["status"]["jobStatus"] == "SUCCEEDED"
     told = namespace.kubectl("logs", "--selector=app=submitter", "--tail=-1")
     assert "the loss fell" in told
 
