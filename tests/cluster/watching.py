@@ -19,10 +19,15 @@ class Sightings:
 
     def __init__(self) -> None:
         self._first: dict[tuple[str, str], float] = {}
+        self._over = threading.Event()
 
     def note(self, subject: str, value: str) -> None:
         """Note that something is so now, unless that is known."""
         self._first.setdefault((subject, value), time.monotonic())
+
+    def end(self) -> None:
+        """Note that nothing more will be seen."""
+        self._over.set()
 
     def count(self, value: str) -> int:
         """Count those of which a value was seen."""
@@ -34,7 +39,7 @@ class Sightings:
         """Wait until something was seen of which that is so, now or later; give what came first.
 
         Raises:
-            RuntimeError: it takes too long.
+            RuntimeError: it takes too long, or the watch ends.
         """
         known, found = 0, list[tuple[str, str]]()
 
@@ -45,7 +50,7 @@ class Sightings:
             found.extend(each for each in news if happened(*each))
             return bool(found)
 
-        wait_for(look, seconds, pause=0.1)  # a look at what the watch has told
+        self._await(look, seconds)
         return found[0]
 
     def at(self, subject: str, value: str = "", *wrong: str, seconds: float = 300.0) -> float:
@@ -56,14 +61,23 @@ class Sightings:
             wrong: values with which the wait is in vain.
 
         Raises:
-            RuntimeError: one of these was seen, or it takes too long.
+            RuntimeError: one of these was seen, it takes too long, or the watch ends.
         """
         known, awaited = self._first, {(subject, each) for each in (value, *wrong)}
-        wait_for(lambda: not awaited.isdisjoint(known.copy()), seconds)
+        self._await(lambda: not awaited.isdisjoint(known.copy()), seconds)
         if (subject, value) not in known:
             seen = ", ".join(each for of, each in known.copy() if of == subject)
             raise RuntimeError(f"{subject} is not {value}; seen of it was: {seen}")
         return known[subject, value]
+
+    def _await(self, happened: Callable[[], bool], seconds: float) -> None:
+        def look() -> bool:
+            over = self._over.is_set()  # all that came before is seen by the look
+            if not (seen := happened()) and over:
+                raise RuntimeError("the watch has ended")
+            return seen
+
+        wait_for(look, seconds, pause=0.1)  # it costs nothing
 
 
 @contextmanager
@@ -97,3 +111,4 @@ def _read(pipe: int, sightings: Sightings) -> None:
         for line in lines:
             subject, _, value = line.rstrip("\n").partition(" ")
             sightings.note(subject, value)
+    sightings.end()

@@ -15,7 +15,7 @@ from cluster.stages import NEEDS, distill
 from cluster.trainings import LONG, first_step, training
 from cluster.watching import NAME, watched
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 LOOK = """
 import pathlib, socket, sys, urllib.parse

@@ -14,7 +14,7 @@ from cluster.parties import introduce
 from cluster.processes import wait_for
 from cluster.stages import distill, tune
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 HEARD = "lab says that its Distill question failed on"
 

@@ -18,7 +18,7 @@ from cluster.site import Site, operating
 from cluster.stages import NEEDS
 from offsite_testing.world import DISTILL, SETTINGS, TUNE
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture

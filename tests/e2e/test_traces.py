@@ -19,7 +19,7 @@ from offsite_testing.gobuild import cache
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.usefixtures("own_nodes", "alone"),
-    pytest.mark.timeout(1500),  # until the images are built, and before other nodes are started
+    pytest.mark.timeout(1500),  # until no other process starts a node, or builds an image
 ]
 
 TESTS = Path(__file__).parents[1]
