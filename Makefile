@@ -6,6 +6,8 @@ UV := $(BIN)/uv
 CRDS := charts/offsite-crds/templates
 # Imports are compiled once, not in each of a hundred processes: torch and transformers take half the time.
 unexport PYTHONDONTWRITEBYTECODE
+# What mypy knows of torch and the like, for every checkout.
+export MYPY_CACHE_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/offsite-tuning/mypy
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help

@@ -1,5 +1,8 @@
 """The control groups of a node: one folder of its own in each hierarchy of cgroup v1.
 
+A container that runs without a node has them, too, and one in the hierarchy of cgroup v2, which
+has no controllers here.
+
 The node sees its folders as the roots (a cgroup namespace). They outlive its processes, and tell
 which processes are its own, whatever became of the one that started it.
 """
@@ -52,13 +55,12 @@ def first_process(group: str) -> int | None:
 
 def processes(group: str) -> set[int]:
     """List the processes in a group and in all below it."""
-    return {pid for folder in _tree(_folders(group)[0]) for pid in _members(folder)}
+    return {pid for folder in tree(_folders(group)[0]) for pid in _members(folder)}
 
 
 def sweep(known: Iterable[str]) -> None:
     """Remove the groups that nobody knows and no process is in."""
-    places = [mount_point(hierarchy) for hierarchy in hierarchies()]
-    names = {folder.name for place in places for folder in place.glob(f"{PREFIX}*")}
+    names = {folder.name for place in places() for folder in place.glob(f"{PREFIX}*")}
     for folder in (folder for name in names - {*known} for folder in _groups(name)):
         with suppress(OSError):  # somebody is in there
             folder.rmdir()
@@ -87,20 +89,24 @@ def mount_point(hierarchy: str) -> Path:
     return ROOT / hierarchy.removeprefix("name=")
 
 
+def places() -> list[Path]:
+    """List where hierarchies are mounted, also that of cgroup v2."""
+    unified = ROOT / "unified"
+    return [*map(mount_point, hierarchies()), *([unified] if unified.exists() else [])]
+
+
+def tree(root: Path) -> list[Path]:
+    """List a group and those below it, the lowest first; some may be removed meanwhile."""
+    return [Path(folder) for folder, _, _ in os.walk(root, topdown=False)]
+
+
 def _folders(group: str) -> list[Path]:
     return [mount_point(hierarchy) / group for hierarchy in hierarchies()]
 
 
 def _groups(group: str) -> list[Path]:
     """List the folders of a group and of those below it, in every hierarchy."""
-    return [folder for root in _folders(group) for folder in _tree(root)]
-
-
-def _tree(root: Path) -> list[Path]:
-    """List a group and those below it, the lowest first."""
-    if not root.exists():
-        return []
-    return [*(path for path in sorted(root.rglob("*"), reverse=True) if path.is_dir()), root]
+    return [folder for place in places() for folder in tree(place / group)]
 
 
 def _members(folder: Path) -> list[int]:

@@ -34,31 +34,37 @@ def reaches(space: Namespace, name: str, happened: Happened, seconds: float = 30
     Raises:
         RuntimeError: it takes too long; the message has the last status.
     """
-
-    def is_it(_: str, status: str) -> bool:
-        return happened(_status(status))
-
     with watched(space, f"offsitejob/{name}", NAME, ".status") as told:
         try:
-            return _status(told.first(is_it, seconds)[1])
+            return _status(told.first(seen(happened), seconds)[1])
         except RuntimeError as error:
             raise RuntimeError(f"{name}: {error}: {status_of(space, name).wire()}") from error
 
 
-def _status(told: str) -> JobStatus:
-    return JobStatus.model_validate_json(told or "{}")
+def seen(happened: Happened) -> Callable[[str, str], bool]:
+    """Look for a status among those that a watch of OffsiteJobs tells."""
+    return lambda _, status: happened(_status(status))
 
 
-def said(status: JobStatus, kind: str = "Running") -> str:
+def condition(status: JobStatus, kind: str = "Running") -> str:
     """Read reason and message of a condition."""
     return next((f"{c.reason}: {c.message}" for c in status.conditions if c.type == kind), "")
 
 
-def says(what: str, kind: str = "Running") -> Happened:
-    """Whether reason or message of a condition has something in it."""
-    return lambda status: what in said(status, kind)
+def has(reason: str, kind: str) -> Happened:
+    """Whether a condition has a reason."""
+    return lambda status: condition(status, kind).startswith(f"{reason}: ")
+
+
+def tells(text: str, kind: str = "Running") -> Happened:
+    """Whether a text is in the message of a condition."""
+    return lambda status: text in condition(status, kind).partition(": ")[2]
 
 
 def is_in(state: str) -> Happened:
     """Whether a job is in a state."""
     return lambda status: status.state == state
+
+
+def _status(told: str) -> JobStatus:
+    return JobStatus.model_validate_json(told or "{}")

@@ -14,7 +14,7 @@ from cluster.minio import MinioPod
 from cluster.namespaces import Namespace
 from cluster.parties import BUCKET, EXCHANGE, IDENTITY, READER, Party
 from cluster.pods import container, pod
-from cluster.watching import NAME, watched
+from cluster.watching import NAME, WHOLE, watched
 from offsite.resources import JobStatus
 from offsite.sealing.parts import canonical
 from offsite_testing.charts import Values, organization
@@ -82,13 +82,17 @@ class Organization:
             return pods.first()[1]
 
     def running(self, name: str, step: str, ray: str = "", seconds: float = 300.0) -> str:
-        """Wait for a pod of a step of a job whose containers run; give its name.
+        """Wait for a pod of a step of a job whose containers run, and go on; give its name.
 
         Raises:
-            RuntimeError: it takes too long.
+            RuntimeError: it takes too long; the message has the job's last status.
         """
-        with watched(self.space, "pods", NAME, ".status", _labels(name, step, ray)) as pods:
-            return pods.first(_runs, seconds)[0]
+        with watched(self.space, "pods", NAME, WHOLE, _labels(name, step, ray)) as pods:
+            try:
+                return pods.first(_runs, seconds)[0]
+            except RuntimeError as error:
+                last = self.status(name).wire()
+                raise RuntimeError(f"no pod of {step} of {name} runs: {error}: {last}") from error
 
     def busy(self, name: str) -> list[str]:
         """Name what of a job still runs, or takes up room."""
@@ -112,9 +116,11 @@ def _labels(name: str, step: str, ray: str = "") -> str:
     return f"--selector={_GROUP}/job={name},{_GROUP}/step={step}{part}"
 
 
-def _runs(pod: str, status: str) -> bool:
-    statuses = json.loads(status or "{}").get("containerStatuses", [])
-    return bool(statuses) and all("running" in each["state"] for each in statuses)
+def _runs(_: str, told: str) -> bool:
+    pod = json.loads(told)
+    statuses = pod["status"].get("containerStatuses", [])
+    goes_on = statuses and "deletionTimestamp" not in pod["metadata"]
+    return bool(goes_on) and all("running" in each["state"] for each in statuses)
 
 
 def settle(party: Party, peer: Party, minio: MinioPod, **more: Any) -> None:

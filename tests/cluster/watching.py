@@ -10,6 +10,8 @@ from cluster.namespaces import Namespace
 from cluster.processes import wait_for
 
 NAME = ".metadata.name"
+WHOLE = "@"
+"""All of an object, as JSON."""
 JOB = r".metadata.labels.offsite-tuning\.dev/job"
 """The name of the OffsiteJob that something was made for."""
 

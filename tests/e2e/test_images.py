@@ -15,6 +15,7 @@ import pytest
 
 from cluster.access import KUBECONFIG
 from cluster.buildah import buildah, call, folder, lock, names
+from cluster.cgroups import PREFIX, ROOT
 from cluster.container import layers, run
 from cluster.images import (
     CHANGED,
@@ -30,6 +31,8 @@ from cluster.images import (
     sweep,
 )
 from cluster.layout import layout
+from cluster.lifecycle import remove_dead
+from cluster.node import all_nodes
 from cluster.processes import wait_for
 from cluster.stock import give, place, restock, running_containerd
 
@@ -208,6 +211,7 @@ def test_a_node_begins_with_what_is_in_stock_and_copies_no_layer(near: Path) -> 
 @pytest.mark.parametrize("work", ["build", "container"])
 def test_killed_work_leaves_nothing(work: str, tmp_path: Path) -> None:
     """Kill a build, or a container that runs, in the middle of what it does."""
+    before = groups()
     other = changed_checkout(OPERATOR, tmp_path)
     built = build(other)
     mark = f"sleep 6{secrets.randbelow(10**6):06}"
@@ -220,10 +224,19 @@ def test_killed_work_leaves_nothing(work: str, tmp_path: Path) -> None:
     wait_for(lambda: not running(mark))
     with lock():
         assert sweep() == [built]
+        remove_dead()  # as `make cluster-down`
+        assert groups() <= before
         assert not list(folder().glob("tmp*"))  # another process may be at work later
     assert not layout(built).exists()
     assert not [name for name in names() if CHANGED in name]
     assert not [line for line in Path("/proc/mounts").read_text().splitlines() if MOUNTED in line]
+
+
+def groups() -> set[Path]:
+    """List the control groups that are of no node, in every hierarchy."""
+    found = set(ROOT.glob(f"*/{PREFIX}*"))
+    nodes = {node.group for node in all_nodes()}  # registered before they have any
+    return {path for path in found if path.name not in nodes}
 
 
 def running(command: str) -> list[str]:

@@ -8,7 +8,7 @@ from cluster.organizations import OPERATORS, Organization
 from cluster.stages import distill
 from cluster.trainings import LONG, first_step, training
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 
 def test_a_killed_runner_goes_on_from_its_checkpoint(lab: Organization) -> None:

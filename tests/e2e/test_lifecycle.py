@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cluster.jobs import is_in, said, says
+from cluster.jobs import condition, is_in, seen, tells
 from cluster.killing import kill
 from cluster.organizations import MODEL, Organization
 from cluster.processes import run, wait_for
@@ -15,7 +15,7 @@ from cluster.stages import NEEDS, distill
 from cluster.trainings import LONG, first_step, training
 from cluster.watching import NAME, watched
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 LOOK = """
 import pathlib, socket, sys, urllib.parse
@@ -68,7 +68,7 @@ def test_a_cancelled_job_stops_and_keeps_its_record(lab: Organization) -> None:
     lab.reaches("cancelled", training)
     lab.change("cancelled", cancel=True)
     status = lab.reaches("cancelled", is_in("Cancelled"))
-    assert said(status, "Failed").startswith("Cancelled")
+    assert condition(status, "Failed").startswith("Cancelled")
     wait_for(lambda: all(each.startswith("configmap/") for each in lab.left("cancelled")), 120)
 
 
@@ -91,7 +91,7 @@ def test_ten_jobs_at_once_complete_in_the_room_there_is(lab: Organization) -> No
         names = [f"crowd-{number}" for number in range(10)]
         lab.submit_all(dict.fromkeys(names, distill()))
         with watched(lab.space, "offsitejobs", NAME, ".status") as jobs:
-            jobs.first(lambda _, status: "quota leaves no room" in status, 120)
+            jobs.first(seen(tells("quota leaves no room")), 120)
         for name in names:
             lab.reaches(name, is_in("Complete"), 900)
     finally:
@@ -114,7 +114,7 @@ def test_a_job_that_cannot_start_says_why(
     lab: Organization, name: str, changes: dict[str, Any], why: str
 ) -> None:
     lab.submit(name, distill() | changes)
-    lab.reaches(name, says(why), 120)
+    lab.reaches(name, tells(why), 120)
     assert why in lab.space.events(name)
     lab.space.kubectl("delete", "offsitejob", name)
 
@@ -124,7 +124,7 @@ def test_a_missing_secret_is_said_and_waited_for(lab: Organization) -> None:
     lab.space.kubectl("delete", "secret", "offsite-exchange")
     try:
         lab.submit("keyless", distill())
-        lab.reaches("keyless", says('secret "offsite-exchange" not found'))
+        lab.reaches("keyless", tells('secret "offsite-exchange" not found'))
     finally:
         lab.space.apply({**secret, "metadata": {"name": "offsite-exchange"}})
     assert lab.reaches("keyless", is_in("Complete")).attempts == 1
@@ -136,8 +136,8 @@ def test_a_model_that_is_not_there_fails_at_once(lab: Organization) -> None:
     lab.submit("nowhere", job)
     status = lab.reaches("nowhere", is_in("Failed"))
     assert status.attempts == 1
-    assert "model-of-somebody" in said(status, "Failed")
-    assert "check" in said(status, "Failed")
+    assert "model-of-somebody" in condition(status, "Failed")
+    assert "check" in condition(status, "Failed")
 
 
 def test_what_fails_is_given_up_and_tried_again_when_asked(lab: Organization) -> None:
@@ -145,7 +145,7 @@ def test_what_fails_is_given_up_and_tried_again_when_asked(lab: Organization) ->
     lab.reaches("retried", training)
     kill(lab.space, lab.running("retried", "work"), "offsite run")
     status = lab.reaches("retried", is_in("Failed"))
-    assert said(status, "Failed").startswith("BackoffLimitExceeded: Work failed 1 times")
+    assert condition(status, "Failed").startswith("BackoffLimitExceeded: Work failed 1 times")
     lab.change("retried", retries=1)
     assert lab.reaches("retried", is_in("Complete"), 600).attempts == 2
 

@@ -13,7 +13,7 @@ from cluster.access import own
 from cluster.addons import GPU, GPUS
 from cluster.archive import image_of
 from cluster.binaries import pause
-from cluster.jobs import said, says
+from cluster.jobs import condition, has
 from cluster.lifecycle import running_node
 from cluster.namespaces import new_namespace
 from cluster.node import Node
@@ -26,7 +26,7 @@ from offsite_testing.world import TUNE
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.usefixtures("own_nodes", "beside"),
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(600),
 ]
 
 TESTS = Path(__file__).parents[1]
@@ -99,8 +99,8 @@ def test_what_needs_ray_waits_where_there_is_no_kuberay(node: Node, tmp_path: Pa
     with new_namespace(cluster, "site") as space, operating(space, tmp_path, "none:1") as start:
         here = start()
         here.submit("rayless", TUNE, runtime={"engine": "RayJob"})
-        status = here.reaches("rayless", says("NoKubeRay", "Accepted"))
-        assert "engine: Job" in said(status, "Accepted")
+        status = here.reaches("rayless", has("NoKubeRay", "Accepted"))
+        assert "engine: Job" in condition(status, "Accepted")
         assert "NoKubeRay" in space.events("rayless")
 
 

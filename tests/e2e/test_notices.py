@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from cluster.access import Cluster
-from cluster.jobs import is_in, said, says
+from cluster.jobs import condition, is_in, tells
 from cluster.killing import kill
 from cluster.minio import running_minio
 from cluster.namespaces import Namespace
@@ -14,7 +14,7 @@ from cluster.parties import introduce
 from cluster.processes import wait_for
 from cluster.stages import distill, tune
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 HEARD = "lab says that its Distill question failed on"
 
@@ -45,12 +45,12 @@ def test_a_job_hears_why_what_it_waits_for_failed_and_takes_what_a_retry_sends(
 ) -> None:
     lab, hospital = parties
     hospital.submit("answer", tune("question", steps=4))
-    hospital.reaches("answer", says("the job begins when it has come", "Accepted"))
+    hospital.reaches("answer", tells("the job begins when it has come", "Accepted"))
     lab.submit("question", distill(steps=500, backoffLimit=0))
     kill(lab.space, lab.running("question", "work"), "offsite run")
     failed = lab.reaches("question", is_in("Failed"))
-    status = hospital.reaches("answer", says(HEARD, "Accepted"))
-    assert said(status, "Accepted").endswith(" UTC: BackoffLimitExceeded")
+    status = hospital.reaches("answer", tells(HEARD, "Accepted"))
+    assert condition(status, "Accepted").endswith(" UTC: BackoffLimitExceeded")
     assert (status.state, status.attempts) == ("Pending", None)
     assert HEARD in hospital.space.events("answer")
     assert lab.status("question") == failed

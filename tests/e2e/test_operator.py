@@ -11,14 +11,14 @@ import pytest
 
 from cluster.access import Cluster
 from cluster.images import OPERATOR
-from cluster.jobs import is_in, said, says
+from cluster.jobs import condition, has, is_in, tells
 from cluster.namespaces import Namespace
 from cluster.processes import wait_for
 from cluster.site import Site, operating
 from cluster.stages import NEEDS
 from offsite_testing.world import DISTILL, SETTINGS, TUNE
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
@@ -31,9 +31,9 @@ def site(crds: Cluster, namespace: Namespace, tmp_path: Path) -> Iterator[Callab
 def test_waits_for_what_the_peer_has_not_sent(site: Callable[..., Site]) -> None:
     here = site()
     here.submit("early", TUNE)
-    status = here.reaches("early", says("WaitingForBundle", "Accepted"))
+    status = here.reaches("early", has("WaitingForBundle", "Accepted"))
     assert status.state == "Pending"
-    assert "no bundle named question" in said(status, "Accepted")
+    assert "no bundle named question" in condition(status, "Accepted")
     assert "WaitingForBundle" in here.space.events("early")
     here.change("early", cancel=True)
     here.reaches("early", is_in("Cancelled"))
@@ -54,7 +54,7 @@ def test_says_why_a_job_may_not_run(
     bounds = SETTINGS.bounds.model_dump(mode="json", by_alias=True)
     here = site(bounds=bounds | {"peers": ["lab", "clinic"]})
     here.submit("refused", TUNE, **changes)
-    assert why in said(here.reaches("refused", says(reason, kind)), kind)
+    assert why in condition(here.reaches("refused", has(reason, kind)), kind)
     assert reason in here.space.events("refused")
     assert here.children("refused") == []
 
@@ -63,14 +63,14 @@ def test_a_hub_that_may_not_be_reached_is_told(site: Callable[..., Site]) -> Non
     here = site()
     section = DISTILL["distill"] | {"model": "hf://org/model"}
     here.submit("hub", DISTILL, distill=section)
-    here.reaches("hub", says("EgressDisabled", "Failed"))
+    here.reaches("hub", has("EgressDisabled", "Failed"))
 
 
 def test_an_image_that_is_not_there_fails(site: Callable[..., Site]) -> None:
     here = site(images={"operator": "localhost/none:1", "runtime": "localhost/none:1"})
     here.submit("pull", DISTILL, runtime={"engine": "Job"})
-    here.reaches("pull", says("cannot be pulled"))
-    here.reaches("pull", says("ImagePullFailed", "Failed"))
+    here.reaches("pull", tells("cannot be pulled"))
+    here.reaches("pull", has("ImagePullFailed", "Failed"))
     wait_for(lambda: here.space.get("pods")["items"] == [], seconds=120)
 
 
@@ -80,7 +80,7 @@ def waiting(site: Callable[..., Site]) -> Site:
     here = site()
     more = {"resources": {"gpusPerWorker": 64}, "runtime": {"engine": "Job"}}
     here.submit("greedy", DISTILL, **more)
-    assert here.reaches("greedy", says("not enough nvidia.com/gpu")).state == "Pending"
+    assert here.reaches("greedy", tells("not enough nvidia.com/gpu")).state == "Pending"
     return here
 
 
@@ -121,7 +121,7 @@ def test_a_quota_that_is_used_up_is_waited_for(site: Callable[..., Site]) -> Non
     here.space.apply(quota | {"spec": {"hard": {"requests.memory": "1Gi"}}})
     here.space.wait("jsonpath={.status.hard}", "resourcequota/small")
     here.submit("large", DISTILL, runtime={"engine": "Job"})
-    assert here.reaches("large", says("exceeded quota: small")).state == "Pending"
+    assert here.reaches("large", tells("exceeded quota: small")).state == "Pending"
 
 
 def test_what_fails_is_tried_again_and_then_given_up(site: Callable[..., Site]) -> None:
@@ -136,9 +136,9 @@ def test_what_fails_is_tried_again_and_then_given_up(site: Callable[..., Site]) 
 def test_a_head_that_keeps_ending_is_given_up(kuberay: None, site: Callable[..., Site]) -> None:
     here = site()  # its runtime image has no Ray
     here.submit("rayless", DISTILL, runtime={"engine": "RayJob"}, resources=NEEDS)
-    here.reaches("rayless", says("keeps ending"))
-    status = here.reaches("rayless", says("PodCrashes", "Failed"), seconds=240)
-    assert "exit code 127" in said(status, "Failed")
+    here.reaches("rayless", tells("keeps ending"))
+    status = here.reaches("rayless", has("PodCrashes", "Failed"), seconds=240)
+    assert "exit code 127" in condition(status, "Failed")
     wait_for(lambda: here.space.get("pods")["items"] == [], seconds=120)
 
 
@@ -150,7 +150,7 @@ def test_what_somebody_else_has_under_a_name_is_left_alone(site: Callable[..., S
     name = f"taken-{uid[:6]}-1-w"
     here.space.kubectl("create", "configmap", name, "--from-literal=of=somebody")
     here.change("taken", suspend=False)
-    here.reaches("taken", says("NameTaken"))
+    here.reaches("taken", has("NameTaken", "Running"))
     found = here.space.get(f"configmap/{name}")
     assert found["data"] == {"of": "somebody"}
     assert "ownerReferences" not in found["metadata"]

@@ -19,33 +19,37 @@ from offsite_testing.gobuild import cache
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.usefixtures("own_nodes", "alone"),
-    pytest.mark.timeout(1500),  # until no other process starts a node, or builds an image
+    pytest.mark.timeout(1500),  # until no other process starts a node, or looks into images
 ]
 
 TESTS = Path(__file__).parents[1]
 PROGRAMS = ("containerd", "etcd", "kube", "program")
 GROUPS = re.compile(r"/(offsite-|kubepods|k8s\.io)[^/]*$")
 HELD = """
-import signal, sys
+import os, signal, sys
+from tempfile import TemporaryFile
+from cluster.access import own
 from cluster.lifecycle import running_node
-with running_node(sys.argv[1]):
-    print("up", flush=True)
+from cluster.processes import wait_for
+with running_node(sys.argv[1]) as node, TemporaryFile("w") as told:
+    kubectl = own(node).start("proxy", "--port=0", told=told)
+    wait_for(lambda: os.fstat(told.fileno()).st_size > 0)
+    print(kubectl.pid, flush=True)
     signal.pause()
 """
 
 
 def traces() -> dict[str, set[str]]:
     """Look at everything of this machine in which a node could leave something."""
-    places = [cgroups.mount_point(name) for name in cgroups.hierarchies()]
     mounts = Path("/proc/self/mounts").read_text()  # those in the cache are of images being built
-    groups = [path for place in places for path in place.glob("**/*") if GROUPS.search(str(path))]
+    groups = {str(path) for place in cgroups.places() for path in cgroups.tree(place)}
     return {
         "links": lines("ip", "-brief", "address"),
         "routes": lines("ip", "route", "show", "table", "all"),
         "rules": lines("iptables-save") | lines("ip6tables-save"),
         "listeners": listeners(),
         "mounts": {mount for mount in mounts.splitlines() if str(cache()) not in mount},
-        "groups": {str(path) for path in groups if path.is_dir()},
+        "groups": {path for path in groups if GROUPS.search(path)},
         "processes": processes(),
         "files": {str(path) for place in ("/etc", "/opt") for path in Path(place).iterdir()},
         "forwarding": {Path("/proc/sys/net/ipv4/ip_forward").read_text()},
@@ -70,6 +74,11 @@ def processes() -> set[str]:
     return found
 
 
+def runs(pid: int) -> bool:
+    """Whether it has not ended; what only waits to be reaped has."""
+    return Path(f"/proc/{pid}/exe").exists()
+
+
 def lines(*command: str) -> set[str]:
     """List the lines that a command prints, without comments and counters."""
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -79,6 +88,7 @@ def lines(*command: str) -> set[str]:
 def added(before: dict[str, set[str]]) -> dict[str, set[str]]:
     """Tell what is there now and was not before; nodes that ran before go on as they like."""
     new = {name: now - before[name] for name, now in traces().items()}
+    new["listeners"] &= listeners()  # a kubectl that just begins may be told without its name
     older = set(re.findall(r"/(offsite-\w+)", "\n".join(before["groups"])))
     for name in ("groups", "processes"):
         new[name] = {line for line in new[name] if older.isdisjoint(line.split("/"))}
@@ -99,8 +109,8 @@ def test_it_leaves_the_network_of_the_machine_alone() -> None:
 def test_a_killed_run_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, component: str | None
 ) -> None:
-    """Kill it as soon as a component was started, or once all is ready."""
-    before = traces()
+    """Kill it as soon as a component was started, or once all is ready and a kubectl listens."""
+    before, kubectl = traces(), list[int]()
     monkeypatch.setenv("OFFSITE_NODES", str(tmp_path / "nodes"))
     doomed = Node("doomed")
     known = {**os.environ, "PYTHONPATH": str(TESTS)}
@@ -110,10 +120,12 @@ def test_a_killed_run_leaves_nothing(
             wait_for((doomed.folder / "log" / f"{component}.log").exists)
         else:
             assert run.stdout is not None
-            assert run.stdout.readline() == b"up\n"
+            kubectl.append(int(run.stdout.readline()))
+            assert all(map(runs, kubectl))
         run.send_signal(signal.SIGKILL)
     try:
         wait_for(lambda: not cgroups.processes(doomed.group), seconds=20)
+        wait_for(lambda: not any(map(runs, kubectl)), seconds=20)
         # the kernel removes the link by itself, a minute or two later
         assert added(before).keys() <= {"groups", "links", "routes"}, "what namespaces cannot hold"
     finally:

@@ -363,12 +363,12 @@ def test_an_emulator_is_not_sealed_when_nobody_knows_its_model(pods: Pods) -> No
         pods.run("Publish", EMULATOR, distill(), uid="another", sequence=2)
 
 
-def program(pods: Pods, task: Task, *options: str) -> tuple[int, list[Event], str]:
+def program(pods: Pods, task: Task, *options: str, **more: str) -> tuple[int, list[Event], str]:
     """Run a pod's program; gives its exit code, its events, and what it wrote to stderr."""
     pod, path = pods.pod(task), pods.parties.root / "task.json"
     path.write_text(task.wire(), encoding="utf-8")
     command = [sys.executable, "-m", "offsite", "run", "--task", str(path), *options]
-    environ = {**os.environ, **pod.environ}
+    environ = {**os.environ, **pod.environ, **more}
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=800)
     lines = [line for line in done.stdout.splitlines() if line.startswith(LINE)]
     return done.returncode, [json.loads(line.removeprefix(LINE)) for line in lines], done.stderr
@@ -394,20 +394,18 @@ def test_the_steps_that_hold_keys_need_no_torch() -> None:
 
 
 @pytest.fixture(scope="module")
-def _ray() -> Iterator[None]:
-    """A Ray that runs, as the program of a pod finds it."""
-    with running_ray() as known, pytest.MonkeyPatch.context() as patch:
-        for name, value in known.items():
-            patch.setenv(name, value)
-        yield
+def ray() -> Iterator[dict[str, str]]:
+    """A Ray that runs; gives what the program of a pod finds it by, in its environment."""
+    with running_ray() as known:
+        yield known
 
 
-@pytest.mark.usefixtures("_ray")
-def test_ray_makes_the_same_bytes(pods: Pods) -> None:
+def test_ray_makes_the_same_bytes(pods: Pods, ray: dict[str, str]) -> None:
     pods.run("Open", ADAPTER, tune(), uid="ray")
     task = pods.task("Work", ADAPTER, tune(), uid="ray")
-    code, events, complaint = program(pods, task, "--ray")
+    code, events, complaint = program(pods, task, "--ray", **ray)
     assert code == 0, complaint
+    assert ray["RAY_ADDRESS"] in complaint, "it is that Ray, and none of its own"
     assert events[-1]["event"] == "done"
     assert {e["setting"] for e in events if e["event"] == "metric"} >= {"emulator_tuned"}
     made = load_file(pods.private(HOSPITAL) / "work/ray/result/adapter.safetensors")
@@ -417,11 +415,13 @@ def test_ray_makes_the_same_bytes(pods: Pods) -> None:
     }
 
 
-@pytest.mark.usefixtures("_ray")
-def test_workers_of_ray_tell_once_and_agree_with_one(done: Pods, pods: Pods) -> None:
+def test_workers_of_ray_tell_once_and_agree_with_one(
+    done: Pods, pods: Pods, ray: dict[str, str]
+) -> None:
     spec = {**tune(), "resources": {"workers": 2, "sharding": "FSDP"}}
     pods.run("Open", ADAPTER, spec, uid="ray")
-    code, events, complaint = program(pods, pods.task("Work", ADAPTER, spec, uid="ray"), "--ray")
+    task = pods.task("Work", ADAPTER, spec, uid="ray")
+    code, events, complaint = program(pods, task, "--ray", **ray)
     assert code == 0, complaint
     assert [event["event"] for event in events].count("done") == 1
     told = [(e["setting"], e["value"]) for e in events if e["event"] == "metric"]
@@ -432,10 +432,9 @@ def test_workers_of_ray_tell_once_and_agree_with_one(done: Pods, pods: Pods) -> 
     assert made.keys() == load_file(pods.parties.opened(ADAPTER) / "adapter.safetensors").keys()
 
 
-@pytest.mark.usefixtures("_ray")
-def test_what_fails_in_a_worker_of_ray_is_told_as_it_is(pods: Pods) -> None:
+def test_what_fails_in_a_worker_of_ray_is_told_as_it_is(pods: Pods, ray: dict[str, str]) -> None:
     task = pods.task("Work", ADAPTER, tune(), uid="nothing-opened")
-    code, events, _ = program(pods, task, "--ray")
+    code, events, _ = program(pods, task, "--ray", **ray)
     assert code == 2
     assert (events[-1]["event"], events[-1]["reason"]) == ("failed", "BundleError")
     assert "there is no opened bundle" in events[-1]["message"]
