@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
-from offsite.api import Name, OffsiteJob
+from offsite.api import Limits, Name, OffsiteJob
 from offsite.errors import InputError
 from offsite.resources import Digest, Step
 
@@ -52,10 +52,8 @@ class Task(BaseModel):
     """Why the stage failed; of `Tell`."""
     message: str = ""
     """What else the peer is told about it."""
-    max_kept_blocks: float = Field(1.0, gt=0, le=1)
-    """The largest share of the middle blocks that an emulator may keep."""
-    max_end_blocks: float = Field(1.0, gt=0, le=1)
-    """The largest share of a model's blocks that may be ends, which are never compressed."""
+    limits: Limits = Limits()
+    """What the party allows, whatever the job asks for."""
     checkpoint_seconds: float = Field(60.0, ge=0)
     jobs: tuple[str, ...] | None = None
     """The UIDs of the jobs that there were; what others left in the private store is deleted."""

@@ -7,6 +7,7 @@ explain` says of it.
 
 from offsite.api.cluster import Resources, Runtime, Toleration
 from offsite.api.job import JobSpec, Metadata, OffsiteJob
+from offsite.api.limits import Limits
 from offsite.api.stages import (
     Adapter,
     Data,
@@ -54,6 +55,7 @@ __all__ = [
     "Export",
     "Grant",
     "JobSpec",
+    "Limits",
     "Metadata",
     "Name",
     "OffsiteJob",

@@ -27,8 +27,8 @@ def check_kept(party: Party, job: Distill, blocks: int, kept: int) -> None:
     """
     ends = job.ends.bottom + job.ends.top
     shares = (
-        ("ends.bottom and ends.top", "", ends, blocks, party.max_end_blocks),
-        ("emulator.blocks", "middle ", kept - ends, blocks - ends, party.max_kept_blocks),
+        ("ends.bottom and ends.top", "", ends, blocks, party.limits.max_end_blocks),
+        ("emulator.blocks", "middle ", kept - ends, blocks - ends, party.limits.max_kept_blocks),
     )
     for field, which, count, every, most in shares:
         if count > most * every:

@@ -7,12 +7,13 @@ way, are emptied when it is done, and may be deleted at any time, as `copies/` o
 On a cluster records, notes and models are in the private store, and a home lasts as its pod does.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from offsite.api import Limits
 from offsite.bundle import EmulatorRecord
 from offsite.errors import BundleError, InputError
 from offsite.sealing import Disclosure
@@ -42,10 +43,8 @@ class Party:
     checkpoint_seconds: float = 60.0
     claims: Path | None = None
     """Where volume claims are mounted; None: this is no cluster."""
-    max_kept_blocks: float = 1.0
-    """The largest share of the middle blocks that an emulator may keep."""
-    max_end_blocks: float = 1.0
-    """The largest share of a model's blocks that may be ends, which are never compressed."""
+    limits: Limits = field(default_factory=Limits)
+    """What it allows, whatever a job asks for."""
     notices: Disclosure = Disclosure.REASON
     """How much a peer is told when a stage has failed for good."""
 

@@ -66,8 +66,7 @@ class Pod:
             cabinet=cabinet_of(self.task.private, library),
             checkpoint_seconds=self.task.checkpoint_seconds,
             claims=Path(self.environ.get("OFFSITE_CLAIMS", "/mnt/claims")),
-            max_kept_blocks=self.task.max_kept_blocks,
-            max_end_blocks=self.task.max_end_blocks,
+            limits=self.task.limits,
         )
 
     def mailbox(self) -> Mailbox:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
-from offsite.api import Name
+from offsite.api import Limits, Name
 from offsite.api.values import Memory
 from offsite.errors import InputError
 from offsite.sealing import Disclosure
@@ -87,7 +87,7 @@ class Identity(_Part):
     passphrase: bool = False
 
 
-class Bounds(_Part):
+class Bounds(Limits):
     """What the author of a job may ask for.
 
     `*` at the end of an entry stands for anything; a prefix is a folder, and has none.
@@ -106,10 +106,11 @@ class Bounds(_Part):
     """PriorityClasses that may be named; without one, pods have the cluster's default."""
     tolerations: tuple[str, ...] = ("nvidia.com/gpu",)
     """Keys of taints that may be tolerated."""
-    max_kept_blocks: float = Field(0.8, gt=0, le=1)
-    """The largest share of a model's middle blocks that an emulator may keep."""
-    max_end_blocks: float = Field(0.5, gt=0, le=1)
-    """The largest share of a model's blocks that may be ends, which are never compressed."""
+
+    @property
+    def limits(self) -> Limits:
+        """Those that the steps of a job check themselves."""
+        return Limits(**{name: getattr(self, name) for name in Limits.model_fields})
 
 
 class Settings(_Part):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from itertools import product
 
 from chaos.struck import job_of
+from cluster.jobs import is_in
 from cluster.killing import kill, kill_all, started
 from cluster.minio import MinioPod
 from cluster.organizations import OPERATORS, Organization
@@ -89,7 +90,7 @@ def _waiting() -> Iterator[Blow]:
 
 def _is(state: str) -> Moment:
     def wait(organization: Organization, name: str) -> list[int]:
-        organization.reaches(name, lambda status: status.state == state)
+        organization.reaches(name, is_in(state))
         return []
 
     return wait

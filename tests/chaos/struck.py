@@ -1,5 +1,6 @@
 """What the jobs that are struck are, and what they open."""
 
+from cluster.jobs import is_in
 from cluster.scene import Scene
 from cluster.stages import Spec, distill, plug_in, tune
 from cluster.trainings import LONG
@@ -22,6 +23,6 @@ def job_of(stage: str, step: str, engine: str) -> Spec:
 def exchange_both(scene: Scene) -> None:
     """Have each send something to the other."""
     scene.lab.submit(BUNDLE, distill(steps=_SHORT))
-    scene.lab.reaches(BUNDLE, lambda status: status.state == "Complete")
+    scene.lab.reaches(BUNDLE, is_in("Complete"))
     scene.hospital.submit(ADAPTER, tune(BUNDLE, steps=_SHORT))
-    scene.hospital.reaches(ADAPTER, lambda status: status.state == "Complete")
+    scene.hospital.reaches(ADAPTER, is_in("Complete"))

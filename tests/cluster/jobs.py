@@ -1,12 +1,12 @@
 """OffsiteJobs of a namespace, as kubectl has them."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from cluster.namespaces import Namespace
 from cluster.watching import NAME, watched
-from offsite.resources import JobStatus
+from offsite.resources import Condition, JobStatus
 
 Happened = Callable[[JobStatus], bool]
 
@@ -48,22 +48,27 @@ def seen(happened: Happened) -> Callable[[str, str], bool]:
 
 def condition(status: JobStatus, kind: str = "Running") -> str:
     """Read reason and message of a condition."""
-    return next((f"{c.reason}: {c.message}" for c in status.conditions if c.type == kind), "")
+    return next((f"{c.reason}: {c.message}" for c in _of(status, kind)), "")
 
 
 def has(reason: str, kind: str) -> Happened:
     """Whether a condition has a reason."""
-    return lambda status: condition(status, kind).startswith(f"{reason}: ")
+    return lambda status: any(c.reason == reason for c in _of(status, kind))
 
 
 def tells(text: str, kind: str = "Running") -> Happened:
     """Whether a text is in the message of a condition."""
-    return lambda status: text in condition(status, kind).partition(": ")[2]
+    return lambda status: any(text in c.message for c in _of(status, kind))
 
 
 def is_in(state: str) -> Happened:
     """Whether a job is in a state."""
     return lambda status: status.state == state
+
+
+def _of(status: JobStatus, kind: str) -> Iterator[Condition]:
+    """Find a condition by its type; there is none or one."""
+    return (each for each in status.conditions if each.type == kind)
 
 
 def _status(told: str) -> JobStatus:

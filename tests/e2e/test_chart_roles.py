@@ -12,6 +12,8 @@ from offsite_testing.charts import organization
 
 pytestmark = pytest.mark.e2e
 
+Access = tuple[str, str, str, str]
+"""Who, a verb, a group, and a resource of it."""
 GROUP = "offsite-tuning.dev"
 OPERATOR_ACCOUNT = "system:serviceaccount:{}:offsite-operator"
 STEP_ACCOUNT = "system:serviceaccount:{}:offsite-step"
@@ -62,9 +64,6 @@ MAY_NOT = [
     ("auditor", "create", GROUP, "offsitejobs"),
     ("auditor", "delete", GROUP, "offsitejobs"),
 ]
-
-
-Access = tuple[str, str, str, str]
 
 
 def allowed(space: Namespace, asked: list[Access], home: str) -> list[Access]:

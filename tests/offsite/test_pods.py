@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
+from offsite.api import Limits
 from offsite.bundle import MANIFEST, PROVENANCE
 from offsite.bundle.provenance import check_plugged_in
 from offsite.config import load_job
@@ -336,17 +337,17 @@ def test_keys_of_somebody_else_are_told(pods: Pods) -> None:
 
 def test_an_emulator_may_not_keep_more_than_its_owner_allows(pods: Pods) -> None:
     with pytest.raises(InputError, match=r"2 of 4 middle blocks is more than .* keep at most 1"):
-        pods.run("Work", EMULATOR, distill(), uid="another", max_kept_blocks=0.4)
+        pods.run("Work", EMULATOR, distill(), uid="another", limits=Limits(max_kept_blocks=0.4))
     with pytest.raises(InputError, match=r"ends.top: 2 of 6 blocks is more than .* at most 1"):
-        pods.run("Work", EMULATOR, distill(), uid="another", max_end_blocks=0.3)
+        pods.run("Work", EMULATOR, distill(), uid="another", limits=Limits(max_end_blocks=0.3))
 
 
 def test_what_is_sealed_keeps_no_more_than_that_whoever_made_it(pods: Pods) -> None:
     """The image that trains may be the author's own, and check nothing."""
     pods.run("Work", EMULATOR, distill(), uid="another")
-    for bound in ({"max_kept_blocks": 0.4}, {"max_end_blocks": 0.3}):
+    for bound in (Limits(max_kept_blocks=0.4), Limits(max_end_blocks=0.3)):
         with pytest.raises(InputError, match="is more than the share that this organization"):
-            pods.run("Publish", EMULATOR, distill(), uid="another", sequence=2, **bound)
+            pods.run("Publish", EMULATOR, distill(), uid="another", sequence=2, limits=bound)
     manifest = pods.private(LAB) / "work/another/result" / MANIFEST
     content = json.loads(manifest.read_bytes())
     answers = {"kind": "adapter", "method": "LoRA", "scope": "All", "rank": 1}

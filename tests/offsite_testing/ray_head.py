@@ -29,4 +29,3 @@ def running_ray() -> Iterator[dict[str, str]]:
         address = head.stdout.readline().strip()
         assert address, "Ray did not start"
         yield {**known, "RAY_ADDRESS": address}
-        head.communicate()

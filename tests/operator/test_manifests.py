@@ -166,7 +166,7 @@ def test_the_task_says_what_the_step_may_know(step: Any) -> None:
     assert (task.step, task.uid, task.envelope) == (step, UID, DIGEST)
     assert (task.public is None, task.exchange is None) == (step == "Work", step == "Work")
     assert task.sequence == (3 if step == "Publish" else None)
-    assert (task.max_kept_blocks, task.max_end_blocks) == (0.8, 0.5)
+    assert (task.limits.max_kept_blocks, task.limits.max_end_blocks) == (0.8, 0.5)
     assert task.jobs is None
 
 
