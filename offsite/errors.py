@@ -16,11 +16,15 @@
             └── NotSentError          it sent nothing of that name yet
 
 Messages name the thing and the remedy, in lower case and without a full stop, since they stand
-behind `offsite: error:`. Anything that is not an `OffsiteError` is a bug and keeps its traceback.
+behind `offsite: error:`. They may quote what a peer wrote: whoever reads them gets it escaped. Each
+argument of an error is a line, and nothing in it can begin another one. Anything that is not an
+`OffsiteError` is a bug and keeps its traceback.
 """
 
 from collections.abc import Sequence
 from typing import ClassVar
+
+from offsite.text import printable
 
 
 class OffsiteError(Exception):
@@ -31,14 +35,8 @@ class OffsiteError(Exception):
     """Whether the same command may succeed when it is run again."""
 
     def __str__(self) -> str:
-        """Give the message; what in it would change what a terminal shows is escaped.
-
-        It may quote what a peer wrote.
-        """
-        return "".join(
-            each if each.isprintable() or each in "\n\t" else ascii(each)[1:-1]
-            for each in super().__str__()
-        )
+        """Give the message, and each further argument on a line of its own, indented."""
+        return "\n  ".join(printable(str(each)) for each in self.args)
 
 
 class InterruptedStage(OffsiteError):
@@ -82,7 +80,7 @@ class SpecError(InputError):
 
     def __init__(self, source: str, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
-        super().__init__(f"{source} is not a valid job:\n  " + "\n  ".join(problems))
+        super().__init__(f"{source} is not a valid job:", *problems)
 
 
 class DataError(InputError):
@@ -106,10 +104,6 @@ class UnknownFamilyError(ModelError):
 
 class BundleError(InputError):
     """A bundle is damaged, not what it claims to be, or holds what it may not hold."""
-
-    def __str__(self) -> str:
-        """Give the message on one line: what a peer wrote begins no other."""
-        return super().__str__().replace("\n", "\\n")
 
 
 class NotSentError(BundleError):

@@ -13,7 +13,6 @@ that failed. The last event decides: `done`, or `failed`. The operator, `offsite
 progress bar read these and nothing else; the core never writes to the terminal itself.
 """
 
-import json
 import math
 import threading
 import time
@@ -21,6 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 from offsite.errors import InterruptedStage, OffsiteError
+from offsite.text import as_json, printable
 
 Event = dict[str, Any]
 Emit = Callable[[Event], None]
@@ -34,7 +34,7 @@ _OUTSIDE = (OSError, MemoryError, RuntimeError)
 
 def as_line(event: Event) -> str:
     """Write an event as a line of a pod's log."""
-    return LINE + json.dumps(event, allow_nan=False)
+    return LINE + as_json(event)
 
 
 def failure(error: BaseException) -> Event:
@@ -44,7 +44,7 @@ def failure(error: BaseException) -> Event:
         "event": "failed",
         "reason": type(error).__name__,
         "retryable": again,
-        "message": str(error),
+        "message": str(error) if isinstance(error, OffsiteError) else printable(str(error)),
     }
 
 

@@ -14,6 +14,7 @@ from offsite.errors import BundleError
 from offsite.sealing.envelope import Envelope, Header, wrap
 from offsite.sealing.identity import PublicRing, Ring
 from offsite.sealing.parts import Part, canonical
+from offsite.text import printable
 
 LARGEST_NOTICE = 16 << 10
 """Bytes of its envelope. An honest one has about ten thousand."""
@@ -39,7 +40,7 @@ class Disclosure(StrEnum):
 
 
 def _printable(text: str) -> str:
-    if not text.isprintable():
+    if text != printable(text):
         raise ValueError("holds characters that would change what a terminal shows")
     return text
 
@@ -53,9 +54,8 @@ class Notice(Part):
 
     @classmethod
     def of(cls, stage: Stage, reason: str, message: str) -> "Notice":
-        """Tell of any failure: what does not fit is cut, what cannot be shown is left out."""
-        shown = "".join(each if each.isprintable() else " " for each in message)
-        words = " ".join(shown.split())
+        """Tell of any failure: what does not fit is cut, what cannot be shown is escaped."""
+        words = printable(" ".join(message.split()))
         return cls(
             stage=stage,
             reason=reason if re.fullmatch(_REASON, reason) else "StageFailed",

@@ -96,4 +96,4 @@ def _each(names: list[str], do: Callable[[str], None]) -> None:
         except (InputError, Modified) as error:
             refused.append(error)
     if refused:
-        raise type(refused[0])("\n  ".join(map(str, refused)))
+        raise type(refused[0])(*(line for error in refused for line in error.args))

@@ -40,7 +40,7 @@ def refusal(status: int, body: bytes, path: str) -> OffsiteError:
     if status == 404:
         return InputError(_absent(told, message) if told else _UNINSTALLED.format(path=path))
     if status in (400, 413, 422):
-        return InputError("\n  ".join([_invalid(told, message), *_causes(told)]))
+        return InputError(_invalid(told, message), *_causes(told))
     if status == 409:
         if told.get("reason") == "AlreadyExists":
             return AlreadyThere(message)

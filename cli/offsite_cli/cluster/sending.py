@@ -118,6 +118,7 @@ def _created(api: "Api", document: "Document") -> tuple[Resource, bool]:
     if problems := differences(wanted, found["spec"]):
         raise InputError(
             f"a job {name} is there already, and differs; choose another name, or `offsite delete "
-            f"{name}` first:\n  " + "\n  ".join(problems)
+            f"{name}` first:",
+            *problems,
         )
     return found, False
