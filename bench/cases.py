@@ -20,7 +20,7 @@ from offsite.distill import Weights, distill
 from offsite.emulator import Layout, drop_layers, heal
 from offsite.events import Monitor
 from offsite.layers import Batch, blocks, device, family, lm_loss, load, precision
-from offsite.rows import read_rows
+from offsite.rows import DataFile, read_rows
 from offsite.train import Checkpoints, Plan, fit
 from offsite.tune import tune
 
@@ -35,7 +35,9 @@ class Work:
     def __init__(self, folder: Path, text: Path, steps: int) -> None:
         loaded = load(folder)
         self.model: PreTrainedModel = loaded.model
-        rows = encode(read_rows(text), loaded.tokenizer, LENGTH).examples[: (steps + 1) * BATCH]
+        rows = encode(read_rows(DataFile(text)), loaded.tokenizer, LENGTH).examples[
+            : (steps + 1) * BATCH
+        ]
         self.examples = rows
         # the first step warms up and does not count
         self.batches = [batch_of(rows[i : i + BATCH]) for i in range(0, len(rows), BATCH)]

@@ -1,11 +1,52 @@
 """Data sets as people write them: lines of text, or of labelled examples. Needs no torch."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from offsite.errors import DataError
+
+Format = Literal["rows", "prose"]
+ROW_SUFFIXES = (".jsonl", ".ndjson")
+"""How the name of a data file ends that holds one JSON object a line."""
+PROSE_SUFFIXES = (".txt", ".text", ".md")
+"""How the name of a data file ends that is one plain text."""
+_POINTERS = ("version https://git-lfs.github.com/spec/", "/annex/objects/")
+"""How the small file begins that Git LFS or git-annex keeps where a large one is to be."""
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A data file: where it lies on this disk, and how its user names it."""
+
+    path: Path
+    location: str = ""
+    """As a job names it; absent: its path. A link may lead to a file of quite another name."""
+
+    @property
+    def name(self) -> str:
+        """What to call it in a message."""
+        return self.location or str(self.path)
+
+    @property
+    def format(self) -> Format:
+        """How it is to be read: its user's name for it decides, never what a link leads to.
+
+        Raises:
+            DataError: the name does not say.
+        """
+        if self.name.lower().endswith(ROW_SUFFIXES):
+            return "rows"
+        if self.name.lower().endswith(PROSE_SUFFIXES):
+            return "prose"
+        raise DataError(
+            f"the format of {self.name} is not known: use a name that ends in "
+            f"{' or '.join(ROW_SUFFIXES)} for one JSON object a line, or in "
+            f"{', '.join(PROSE_SUFFIXES[:-1])} or {PROSE_SUFFIXES[-1]} for one plain text; convert "
+            "CSV, TSV, Parquet and others to JSON lines first"
+        )
 
 
 @dataclass(frozen=True)
@@ -18,38 +59,81 @@ class Row:
     choices: tuple[str, ...] = ()
 
 
-def read_rows(path: Path) -> list[Row]:
-    """Read a data set: `.jsonl` with one object a line, or any other file as one plain text.
-
-    `.ndjson` is another name of `.jsonl`; `.json` is refused, since it may be meant either way.
+def read_rows(data: DataFile) -> list[Row]:
+    """Read a data set: JSON lines, or one plain text, as its name says.
 
     Raises:
-        DataError: no such file, nothing in it, or a line that is not as it should be; the message
-            names file and line.
+        DataError: no such file, nothing in it, not what its name says, or a line that is not as it
+            should be; the message names file and line.
     """
-    kind = path.suffix.lower()
-    if kind == ".json":
-        raise DataError(f"{path} is one JSON value; write one object a line into a file .jsonl")
-    try:
-        content = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read the data {path}: {error}") from error
-    if kind in (".jsonl", ".ndjson"):
-        # not splitlines(), which also cuts at characters that JSON strings may hold
-        lines = [(n, line) for n, line in enumerate(content.split("\n"), 1) if line.strip()]
-        rows = [_row(f"{path}:{number}", line) for number, line in lines]
-    else:
-        rows = [Row(text=content)] if content.strip() else []
+    kind, content = data.format, _read(data)
+    rows = _rows(data.name, content) if kind == "rows" else _prose(data.name, content)
     if not rows:
-        raise DataError(f"{path} holds no data; put text or JSON lines into it")
+        raise DataError(f"{data.name} holds no data; put text or JSON lines into it")
     if len({(bool(row.text), bool(row.choices)) for row in rows}) > 1:
-        raise DataError(f"{path} mixes kinds of lines; give all of them the same columns")
+        raise DataError(f"{data.name} mixes kinds of lines; give all of them the same columns")
     return rows
+
+
+def _read(data: DataFile) -> str:
+    try:
+        content = data.path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"cannot read the data {data.name}: it is not UTF-8 text ({error}); unpack it, or "
+            "convert it to UTF-8"
+        ) from error
+    except OSError as error:
+        raise DataError(f"cannot read the data {data.name}: {error}") from error
+    if "\0" in content:
+        raise DataError(
+            f"{data.name} holds null characters, as binary files and UTF-16 do; convert it to "
+            "text in UTF-8"
+        )
+    if content.startswith(_POINTERS):
+        raise DataError(
+            f"{data.name} is a pointer of Git LFS or git-annex, not the data itself; get that "
+            "with `git lfs pull` or `git annex get`"
+        )
+    return content
+
+
+def _prose(name: str, content: str) -> list[Row]:
+    if not content.strip():
+        return []
+    if _is_json(content) or _are_json(content.split("\n")):
+        raise DataError(
+            f"{name} is JSON, and its name says plain text; write one object a line into a file "
+            f"whose name ends in {ROW_SUFFIXES[0]}"
+        )
+    return [Row(text=content)]
+
+
+def _is_json(content: str) -> bool:
+    """Whether a text is one JSON object or list."""
+    if content.lstrip()[:1] not in ("{", "["):
+        return False
+    try:
+        json.loads(content)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _are_json(lines: Sequence[str]) -> bool:
+    """Whether each line is JSON by itself; the first that is not ends the search."""
+    return all(_is_json(line) for line in lines if line.strip())
+
+
+def _rows(name: str, content: str) -> list[Row]:
+    # not splitlines(), which also cuts at characters that JSON strings may hold
+    lines = [(n, line) for n, line in enumerate(content.split("\n"), 1) if line.strip()]
+    return [_row(f"{name}:{number}", line) for number, line in lines]
 
 
 def _row(where: str, line: str) -> Row:
     try:
-        value = json.loads(line)
+        value = json.loads(line, object_pairs_hook=_distinct)
         json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where} is not JSON: {error}") from error
@@ -62,6 +146,14 @@ def _row(where: str, line: str) -> Row:
     if not all(isinstance(value[name], str) and value[name] for name in columns - {"choices"}):
         raise DataError(f"{where} has a column that is empty or not a string")
     return Row(**value | {"choices": _choices(where, value)})
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of its pairs: of two values for one column the first would be lost."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("one object has a column twice")
+    return found
 
 
 def _choices(where: str, value: dict[str, Any]) -> tuple[str, ...]:

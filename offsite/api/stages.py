@@ -4,7 +4,16 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from offsite.api.values import RULES, Bundle, Duration, Location, ModelLocation, Section, cel
+from offsite.api.values import (
+    RULES,
+    Bundle,
+    Duration,
+    Location,
+    ModelLocation,
+    Section,
+    TextLocation,
+    cel,
+)
 
 _HEALING = "emulator.heal: true needs emulator.calibration or training.corpus"
 _BLOCKS = "method Blocks needs scope: Ends, since emulator blocks do not transfer"
@@ -29,14 +38,14 @@ class Emulator(Section):
     """How many of the middle blocks are kept."""
     heal: bool | None = None
     """Fold a closed-form correction into the kept blocks; absent: where the family allows it."""
-    calibration: Location | None = None
+    calibration: TextLocation | None = None
     """The text that healing fits to; absent: the training corpus."""
 
 
 class DistillTraining(Section):
     """Training of the emulator against the blocks that it stands for."""
 
-    corpus: Location
+    corpus: TextLocation
     """The text to train on."""
     steps: int = Field(2000, ge=1, le=10_000_000)
     """How many steps to train."""
@@ -88,7 +97,7 @@ class Distill(Section):
     """Training of the emulator against the blocks that it stands for; absent: no distillation."""
     grant: Grant = Grant()
     """What the emulator may be used for."""
-    evaluate: Location | None = None
+    evaluate: TextLocation | None = None
     """A text that both parties hold; the full model and the emulator are scored on it."""
 
     @model_validator(mode="after")
@@ -99,11 +108,11 @@ class Distill(Section):
 
 
 class Data(Section):
-    """The data owner's private data: JSONL (`text`, or `prompt` and `completion`) or plain text."""
+    """The data owner's private data: `.jsonl` (`text`, or `prompt` and `completion`) or `.txt`."""
 
-    train: Location
+    train: TextLocation
     """What the adapter is trained on."""
-    validation: Location
+    validation: TextLocation
     """What chooses the best of several checkpoints."""
 
 
@@ -158,12 +167,12 @@ class Tune(Section):
     bundle: Bundle
     """The name of the peer's job that made it, or name@sha256:… for one envelope of it."""
     data: Data
-    """The private data: JSONL (`text`, or `prompt` and `completion`) or plain text."""
+    """The private data: `.jsonl` (`text`, or `prompt` and `completion`) or `.txt`."""
     adapter: Adapter = Adapter()
     """What is trainable."""
     training: TuneTraining = TuneTraining()
     """How the adapter is trained."""
-    evaluate: Location | None = None
+    evaluate: TextLocation | None = None
     """A text that both parties hold; untouched and tuned emulator are scored on it."""
 
 
@@ -183,7 +192,7 @@ class PlugIn(Section):
     """The name of the peer's job that made it, or name@sha256:… for one envelope of it."""
     alpha: float = Field(1.0, ge=0, le=2)
     """Scale of the change (WiSE-FT, arXiv 2109.01903)."""
-    evaluate: Location | None = None
+    evaluate: TextLocation | None = None
     """The full model, untouched and plugged in, are scored on this text."""
     export: Export | None = None
     """Where the plugged-in model is written; absent: `models/<job>` in the party's own store."""

@@ -9,12 +9,16 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from offsite.rows import PROSE_SUFFIXES, ROW_SUFFIXES
+
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 _OWN = r"file:///.+|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+"
 # no part of the path is `.` or `..`: it stays in the claim
 _CLAIM = r"pvc://[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?(/([^./][^/]*|\.[^./][^/]*|\.\.[^/]+))+/?"
 _HUB = r"hf://[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_][A-Za-z0-9_.-]*(@[A-Za-z0-9_.-]+)?"
 PATH_PATTERN = rf"^({_OWN}|{_CLAIM}|[^:]+)$"
+_SUFFIXES = "|".join(suffix[1:] for suffix in (*ROW_SUFFIXES, *PROSE_SUFFIXES))
+TEXT_PATTERN = rf"^({_OWN}|{_CLAIM}|[^:]+)\.(?i:{_SUFFIXES})$"
 MODEL_PATTERN = rf"^({_OWN}|{_CLAIM}|{_HUB}|[^:]+)$"
 BUNDLE_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(@sha256:[0-9a-f]{64})?$"
 DURATION_PATTERN = r"^[1-9][0-9]{0,6}[hms]$"
@@ -33,6 +37,11 @@ PATTERN_MEANING = {
     CLASS_PATTERN: "a DNS name: lower-case letters, digits, '-' and '.'",
     PATH_PATTERN: (
         "a path (relative to the job file), file:///path, s3://bucket/path, or pvc://claim/path"
+    ),
+    TEXT_PATTERN: (
+        "a path (relative to the job file), file:///path, s3://bucket/path, or pvc://claim/path, "
+        "and end in .jsonl or .ndjson (one JSON object a line), or in .txt, .text or .md (one "
+        "plain text); convert a file of another format"
     ),
     MODEL_PATTERN: (
         "a path (relative to the job file), file:///path, s3://bucket/path, pvc://claim/path, or "
@@ -53,7 +62,10 @@ Memory = Annotated[str, Field(pattern=MEMORY_PATTERN, max_length=12)]
 """A quantity of Kubernetes, in mega- or mebibytes at least."""
 
 Location = Annotated[str, Field(pattern=PATH_PATTERN, max_length=1024)]
-"""Where a text or a data set lies, or a model is to be written; `s3://` is the private store."""
+"""Where a model is to be written; `s3://` is the private store."""
+
+TextLocation = Annotated[str, Field(pattern=TEXT_PATTERN, max_length=1024)]
+"""Where a text or a data set lies. How its name ends says how it is read."""
 
 ModelLocation = Annotated[str, Field(pattern=MODEL_PATTERN, max_length=1024)]
 """Where a model lies; a hub has no other thing that a job reads."""

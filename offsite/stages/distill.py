@@ -2,7 +2,6 @@
 
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 from transformers import PreTrainedModel
 
@@ -15,6 +14,7 @@ from offsite.errors import ModelError
 from offsite.events import Monitor
 from offsite.layers import Loaded, blocks, family, load
 from offsite.parallel import Sharding
+from offsite.rows import DataFile
 from offsite.stages.finish import finish_emulator
 from offsite.stages.report import Yardstick, read_examples
 from offsite.steps.inputs import Inputs
@@ -68,7 +68,7 @@ def _make(
     loaded: Loaded,
     layout: Layout,
     job: Distill,
-    texts: dict[str, Path],
+    texts: dict[str, DataFile],
     space: Workspace,
     checkpoints: Checkpoints,
     monitor: Monitor,
@@ -98,7 +98,7 @@ def _heal(
     loaded: Loaded,
     emulator: PreTrainedModel,
     layout: Layout,
-    text: Path,
+    text: DataFile,
     space: Workspace,
     monitor: Monitor,
 ) -> None:
@@ -112,7 +112,7 @@ def _heal(
         heal(loaded.model, emulator, layout, fit_to, monitor, scratch=space.folder)
 
 
-def _heals(loaded: Loaded, job: Distill, texts: dict[str, Path], monitor: Monitor) -> bool:
+def _heals(loaded: Loaded, job: Distill, texts: dict[str, DataFile], monitor: Monitor) -> bool:
     """Decide whether to heal; raises ModelError if the job insists on what cannot be done."""
     row = family(loaded.model)
     possible = row.healed_by(loaded.model.config.to_dict()) is not None

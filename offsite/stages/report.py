@@ -3,51 +3,52 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from offsite.data import Example, encode
 from offsite.errors import DataError, ModelError
 from offsite.evaluate import Benchmark, benchmark
 from offsite.events import Monitor
 from offsite.layers import Loaded, context, is_panic
-from offsite.rows import read_rows
+from offsite.rows import DataFile, read_rows
 from offsite.steps.places import text_digest
 
 
-def read_examples(path: Path, loaded: Loaded, length: int, monitor: Monitor) -> tuple[Example, ...]:
+def read_examples(
+    text: DataFile, loaded: Loaded, length: int, monitor: Monitor
+) -> tuple[Example, ...]:
     """Read a data set as examples of at most `length` tokens; says how many had to be cut."""
-    rows = read_rows(path)
-    with _named(path):
+    rows = read_rows(text)
+    with _named(text):
         found = encode(rows, loaded.tokenizer, min(length, context(loaded.model)))
-    _check_known(found.examples, path, loaded)
-    _say_cut(found.cut, path, monitor)
+    _check_known(found.examples, text, loaded)
+    _say_cut(found.cut, text, monitor)
     return found.examples
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
+def _named(text: DataFile) -> Iterator[None]:
     """Say which text it was that could not be encoded."""
     try:
         yield
     except DataError as error:
-        raise DataError(f"{path}: {error}") from error
+        raise DataError(f"{text.name}: {error}") from error
     except BaseException as error:
         if not is_panic(error):
             raise
-        raise ModelError(f"the model's tokenizer gave up on {path}: {error}") from error
+        raise ModelError(f"the model's tokenizer gave up on {text.name}: {error}") from error
 
 
-def _check_known(examples: Iterable[Example], path: Path, loaded: Loaded) -> None:
+def _check_known(examples: Iterable[Example], text: DataFile, loaded: Loaded) -> None:
     """Check that the model knows every token; an added one of its tokenizer it may not."""
     highest = max(max(example.tokens) for example in examples)
     if highest >= loaded.vocabulary:
         token = loaded.tokenizer.convert_ids_to_tokens(highest)
-        raise DataError(f"{path} holds {token!r}, which this model does not know; take it out")
+        raise DataError(f"{text.name} holds {token!r}, which this model does not know; take it out")
 
 
-def _say_cut(cut: int, path: Path, monitor: Monitor) -> None:
+def _say_cut(cut: int, text: DataFile, monitor: Monitor) -> None:
     if cut:
-        monitor.log(f"{cut} examples of {path} are longer than the context; cut on the left")
+        monitor.log(f"{cut} examples of {text.name} are longer than the context; cut on the left")
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,14 @@ class Yardstick:
     """By which two parties know that they scored the same text."""
 
     @classmethod
-    def read(cls, path: Path, loaded: Loaded, monitor: Monitor) -> "Yardstick":
+    def read(cls, text: DataFile, loaded: Loaded, monitor: Monitor) -> "Yardstick":
         """Read and encode a text; says how many prompts had to be cut."""
-        rows = read_rows(path)
-        with _named(path):
+        rows = read_rows(text)
+        with _named(text):
             bench = benchmark(rows, loaded.tokenizer, context(loaded.model))
-        _check_known(bench.examples, path, loaded)
-        _say_cut(bench.cut, path, monitor)
-        return cls(bench, text_digest(path))
+        _check_known(bench.examples, text, loaded)
+        _say_cut(bench.cut, text, monitor)
+        return cls(bench, text_digest(text))
 
     def report(self, loaded: Loaded, setting: str, monitor: Monitor) -> tuple[str, float | None]:
         """Score a model; tell, and give, the metric and its value; None where it is infinite."""
@@ -75,6 +76,8 @@ class Yardstick:
         return self.bench.metric, told
 
 
-def report(loaded: Loaded, path: Path, setting: str, monitor: Monitor) -> tuple[str, float | None]:
+def report(
+    loaded: Loaded, text: DataFile, setting: str, monitor: Monitor
+) -> tuple[str, float | None]:
     """Score one model on a text that no other is scored on here."""
-    return Yardstick.read(path, loaded, monitor).report(loaded, setting, monitor)
+    return Yardstick.read(text, loaded, monitor).report(loaded, setting, monitor)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from offsite.api import JobSpec
+from offsite.rows import DataFile
+from offsite.sealing.parts import canonical, digest_of
 from offsite.steps.party import Party
 from offsite.steps.places import model_digest, text_digest
 
@@ -12,16 +14,16 @@ from offsite.steps.places import model_digest, text_digest
 class Inputs:
     """The texts of a job by what they are for, and the model of a model owner's."""
 
-    texts: dict[str, Path]
+    texts: dict[str, DataFile]
     model: Path | None
 
     def digests(self) -> dict[str, str]:
-        """Compute the digest of each.
+        """Compute a digest of each, of a text with the format that it is read in.
 
         Raises:
             DataError, ModelError: one is not there, or is not what it should be.
         """
-        found = {key: text_digest(path) for key, path in self.texts.items()}
+        found = {key: _digest(text) for key, text in self.texts.items()}
         return found | ({"model": model_digest(self.model)} if self.model else {})
 
 
@@ -31,9 +33,18 @@ def inputs_of(spec: JobSpec, party: Party) -> Inputs:
     Raises:
         InputError, ModelError, StorageError: a store or a hub did not give it.
     """
-    texts = {key: party.text(location) for key, location in _texts(spec).items() if location}
+    texts = {
+        key: DataFile(party.text(location), location)
+        for key, location in _texts(spec).items()
+        if location
+    }
     models = [section.model for section in (spec.distill, spec.plug_in) if section]
     return Inputs(texts, party.model(models[0]) if models else None)
+
+
+def _digest(text: DataFile) -> str:
+    # the same bytes in another format are another text
+    return digest_of(canonical([text.format, text_digest(text)]))
 
 
 def _texts(spec: JobSpec) -> dict[str, str | None]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from offsite.bundle.manifest import file_digest
 from offsite.errors import DataError, ModelError, StorageError
+from offsite.rows import DataFile
 from offsite.sealing.parts import canonical, digest_of
 from offsite.store import disk_errors
 
@@ -76,13 +77,13 @@ def _is_decisive(name: str) -> bool:
     return name in _BESIDE or _is_weights(name)
 
 
-def text_digest(path: Path) -> str:
+def text_digest(text: DataFile) -> str:
     """Compute the digest of a data file, by which parties know that they mean the same text.
 
     Raises:
         DataError: there is no such file, or it cannot be read.
     """
     try:
-        return f"sha256:{file_digest(path)}"
+        return f"sha256:{file_digest(text.path)}"
     except OSError as error:
-        raise DataError(f"cannot read the data {path}: {error}") from error
+        raise DataError(f"cannot read the data {text.name}: {error}") from error

@@ -17,7 +17,7 @@ from offsite.errors import InputError
 from offsite.evaluate import benchmark
 from offsite.events import Monitor
 from offsite.layers import Loaded, load
-from offsite.rows import Row, read_rows
+from offsite.rows import DataFile, Row, read_rows
 from offsite_cli.demo.icd import questions, texts
 from offsite_cli.demo.model import packaged_model
 from offsite_cli.demo.packaged import packaged_file
@@ -99,9 +99,10 @@ def test_no_question_is_on_both_sides_of_a_split(asked: Rows) -> None:
 def test_the_task_is_labelled_data(asked: Rows, tmp_path: Path) -> None:
     write_splits(tmp_path, asked)
     for name in asked:
-        found = read_rows(tmp_path / f"{name}.jsonl")
+        found = read_rows(DataFile(tmp_path / f"{name}.jsonl"))
         assert all(len(set(row.choices)) == 4 and row.completion in row.choices for row in found)
-    right = [row.choices.index(row.completion) for row in read_rows(tmp_path / "test.jsonl")]
+    test = read_rows(DataFile(tmp_path / "test.jsonl"))
+    right = [row.choices.index(row.completion) for row in test]
     assert all(right.count(place) > 40 for place in range(4))
 
 
@@ -122,7 +123,8 @@ def loaded(model: Path) -> Loaded:
 def test_the_packaged_model_knows_english(loaded: Loaded, tmp_path: Path) -> None:
     write_corpus(tmp_path / "corpus.jsonl")
     # about a thousand tokens
-    some = [Row(text=row.text[:4000]) for row in read_rows(tmp_path / "corpus.jsonl")[:2]]
+    rows = read_rows(DataFile(tmp_path / "corpus.jsonl"))
+    some = [Row(text=row.text[:4000]) for row in rows[:2]]
     assert encode(some, loaded.tokenizer, 128).cut == 0
     bench = benchmark(some, loaded.tokenizer, 256)
     perplexity = bench.score(loaded.model, Monitor(lambda _event: None), "test")

@@ -366,15 +366,17 @@ BAD: dict[str, tuple[str, dict[str, Any], Callable[[Parties], object], list[str]
     "no corpus": (EMULATOR, distill(), without("lab/corpus.txt"), ["cannot read", "corpus.txt"]),
     "corpus that is a folder": (
         EMULATOR,
-        distill(evaluate="model"),
-        nothing,
-        ["cannot read", "lab/model"],
+        distill(evaluate="folder.txt"),
+        lambda parties: (parties.root / "lab/folder.txt").mkdir(),
+        ["cannot read", "folder.txt"],
     ),
     "corpus that is no text": (
         EMULATOR,
-        distill(evaluate="model/model.safetensors"),
-        nothing,
-        ["cannot read", "model.safetensors"],
+        distill(evaluate="binary.txt"),
+        lambda parties: shutil.copy(
+            parties.root / "lab/model/model.safetensors", parties.root / "lab/binary.txt"
+        ),
+        ["cannot read", "binary.txt", "is not UTF-8 text"],
     ),
     "empty data": (
         ADAPTER,
@@ -393,6 +395,17 @@ BAD: dict[str, tuple[str, dict[str, Any], Callable[[Parties], object], list[str]
         tune(),
         text_in("hospital/private.jsonl", '{"question": "a", "answer": "b"}'),
         ["private.jsonl:1 has the columns ['answer', 'question']", "prompt and completion"],
+    ),
+    "a table": (
+        ADAPTER,
+        tune(data={"train": "private.csv", "validation": "private.TSV"}),
+        text_in("hospital/private.csv", "text\nsomething private\n"),
+        [
+            "spec.tune.data.train: must be a path",
+            "spec.tune.data.validation: must be a path",
+            "end in .jsonl or .ndjson",
+            "convert a file of another format",
+        ],
     ),
     "no data": (ADAPTER, tune(), without("hospital/private.jsonl"), ["private.jsonl"]),
     "prompts longer than the context": (

@@ -43,6 +43,20 @@ def test_long_value_is_told_in_short() -> None:
     "location", ["pvc://claim/a", "pvc://a.b-c/a/b.jsonl", "pvc://c/.hidden/..a/...", "pvc://c/a/"]
 )
 def test_claim_is_a_location(location: str) -> None:
+    export = {"to": location}
+    found = tuned(
+        stage="PlugIn", tune=None, plugIn={"model": "m", "adapter": "a", "export": export}
+    ).plug_in
+    assert found is not None
+    assert found.export is not None
+    assert found.export.to == location
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["pvc://claim/a.jsonl", "pvc://c/.hidden/..a/....txt", "s3://texts/a.b/C.JSONL", "a.Md"],
+)
+def test_a_text_is_named_by_its_format(location: str) -> None:
     data = {"train": location, "validation": location}
     found = tuned(tune={"bundle": "emulator", "data": data}).tune
     assert found is not None

@@ -1,5 +1,6 @@
 """Data sets: what is refused and how it is named, and how rows become batches."""
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from tokenizers.processors import TemplateProcessing
 from offsite.data import Example, Shuffled, batch_of, batches, encode, pack, pair
 from offsite.errors import DataError
 from offsite.layers import IGNORED, Batch
-from offsite.rows import Row, read_rows
+from offsite.rows import DataFile, Row, read_rows
 from offsite_testing.models import WORDS, tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer()
@@ -42,18 +43,91 @@ GOOD = [
 
 @pytest.mark.parametrize(("line", "row"), GOOD, ids=["text", "pair", "choices"])
 def test_a_line_becomes_a_row(line: dict[str, Any], row: Row, tmp_path: Path) -> None:
-    assert read_rows(jsonl(tmp_path, line, "", "  ", line)) == [row, row]
+    assert read_rows(DataFile(jsonl(tmp_path, line, "", "  ", line))) == [row, row]
 
 
-def test_any_other_file_is_one_text(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("one\n\ntwo\n")
-    assert read_rows(tmp_path / "notes.txt") == [Row(text="one\n\ntwo\n")]
+@pytest.mark.parametrize("name", ["notes.txt", "NOTES.TXT", "notes.text", "notes.md"])
+def test_prose_is_one_text(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("one\n\n{two}\n")
+    assert read_rows(DataFile(tmp_path / name)) == [Row(text="one\n\n{two}\n")]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "a.csv",
+            "a.tsv",
+            "a.CSV",
+            "a.json",
+            "a.parquet",
+            "a.arrow",
+            "a.xlsx",
+            "a.yaml",
+            "a.html",
+        ),
+        *("a.jsonl.gz", "a.txt.zst", "a.jsonl.bak", "a", "0a1b", "jsonl", "a.jsonl~"),
+    ],
+)
+def test_a_name_that_tells_no_format_is_an_error(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text('{"text": "one"}\n')
+    with pytest.raises(DataError, match="is not known: use a name that ends in"):
+        read_rows(DataFile(tmp_path / name))
+
+
+@pytest.mark.parametrize("blob", ["0a1b", "0a1b.txt", "0a1b.csv"])
+def test_the_name_that_its_user_gave_decides(blob: str, tmp_path: Path) -> None:
+    (tmp_path / blob).write_text('{"text": "one"}\n')
+    data = DataFile(tmp_path / blob, "s3://texts/train.jsonl")
+    assert read_rows(data) == [Row(text="one")]
+    (tmp_path / blob).write_text("{")
+    with pytest.raises(DataError, match=r"^s3://texts/train\.jsonl:1 is not JSON"):
+        read_rows(data)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"text": "one"}\n\n{"text": "two"}\n',
+        '{"prompt": "one", "completion": "two"}',
+        '\ufeff[{"text": "one"},\n {"text": "two"}]',
+        '["one"]\r\n["two"]\r\n',
+    ],
+)
+def test_json_that_is_named_prose_is_an_error(content: str, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=r"a\.txt is JSON, and its name says plain text"):
+        read_rows(DataFile(tmp_path / "a.txt"))
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (gzip.compress(b'{"text": "one"}'), "is not UTF-8 text"),
+        ("größe".encode("utf-16"), "is not UTF-8 text"),
+        ("large".encode("utf-16-le"), "holds null characters"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "a pointer of Git"),
+        (b"/annex/objects/SHA256E-s9--0.jsonl\n", "a pointer of Git"),
+    ],
+    ids=["gzip", "utf-16", "utf-16 without a mark", "Git LFS", "git-annex"],
+)
+def test_what_is_no_text_is_an_error(name: str, content: bytes, told: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=told):
+        read_rows(DataFile(tmp_path / name))
+
+
+def test_lines_may_end_as_on_windows(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b'{"text": "one"}\r\n{"text": "two"}\r\n')
+    assert [row.text for row in read_rows(DataFile(tmp_path / "a.jsonl"))] == ["one", "two"]
 
 
 BAD: dict[str, tuple[Any, str]] = {
     "malformed": ('{"text": "a"', "is not JSON"),
     "no-object": (["text"], r"has the columns \[\]; allowed are text, or prompt"),
     "no-columns": ({}, r"has the columns \[\]"),
+    "column-twice": ('{"text": "a", "text": "b"}', "one object has a column twice"),
     "wrong-column": ({"txt": "a"}, r"has the columns \['txt'\]"),
     "surplus-column": ({"text": "a", "id": 1}, r"has the columns \['id', 'text'\]"),
     "prompt-alone": ({"prompt": "a"}, r"has the columns \['prompt'\]"),
@@ -73,7 +147,7 @@ def test_a_bad_line_is_named_with_its_file(name: str, tmp_path: Path) -> None:
     line, message = BAD[name]
     path = jsonl(tmp_path, "", GOOD[0][0], line)
     with pytest.raises(DataError, match=rf"{path}:3 .*{message}"):
-        read_rows(path)
+        read_rows(DataFile(path))
 
 
 @pytest.mark.parametrize("name", ["data.jsonl", "data.txt"])
@@ -81,25 +155,25 @@ def test_a_bad_line_is_named_with_its_file(name: str, tmp_path: Path) -> None:
 def test_a_file_without_data_is_an_error(name: str, content: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(content)
     with pytest.raises(DataError, match=f"{name} holds no data"):
-        read_rows(tmp_path / name)
+        read_rows(DataFile(tmp_path / name))
 
 
 @pytest.mark.parametrize("other", [PAIR, CHOICE])
 def test_mixed_kinds_of_lines_are_an_error(other: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data\.jsonl mixes kinds of lines"):
-        read_rows(jsonl(tmp_path, {"text": "a"}, other))
+        read_rows(DataFile(jsonl(tmp_path, {"text": "a"}, other)))
 
 
 def test_choices_in_some_lines_only_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="mixes kinds of lines"):
-        read_rows(jsonl(tmp_path, PAIR, CHOICE))
+        read_rows(DataFile(jsonl(tmp_path, PAIR, CHOICE)))
 
 
 def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "latin.txt").write_bytes("Größe".encode("latin-1"))
-    for name in ("absent.jsonl", "latin.txt", "."):
+    for name in ("absent.jsonl", "latin.txt"):
         with pytest.raises(DataError, match="cannot read the data"):
-            read_rows(tmp_path / name)
+            read_rows(DataFile(tmp_path / name))
 
 
 def test_texts_are_packed_and_each_is_closed() -> None:
@@ -138,10 +212,7 @@ def test_a_completion_starts_with_one_space(completion: str) -> None:
 def test_json_lines_go_by_several_names(tmp_path: Path) -> None:
     for name in ("a.ndjson", "a.JSONL"):
         (tmp_path / name).write_text('{"text": "one"}\n{"text": "two"}\n', encoding="utf-8")
-        assert [row.text for row in read_rows(tmp_path / name)] == ["one", "two"]
-    (tmp_path / "a.json").write_text('[{"text": "one"}]', encoding="utf-8")
-    with pytest.raises(DataError, match="write one object a line"):
-        read_rows(tmp_path / "a.json")
+        assert [row.text for row in read_rows(DataFile(tmp_path / name))] == ["one", "two"]
 
 
 def test_every_block_begins_with_the_begin_token() -> None:
@@ -246,10 +317,10 @@ def test_line_that_python_cannot_take_is_named(tmp_path: Path, line: str) -> Non
     path = tmp_path / "rows.jsonl"
     path.write_text(f'{{"text": "fine"}}\n{line}\n', encoding="utf-8")
     with pytest.raises(DataError, match=r"rows\.jsonl:2"):
-        read_rows(path)
+        read_rows(DataFile(path))
 
 
 def test_line_separators_inside_a_string_and_a_byte_order_mark_are_fine(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"text": "one\u2028two"}\n', encoding="utf-8-sig")
-    assert [row.text for row in read_rows(path)] == ["one\u2028two"]
+    assert [row.text for row in read_rows(DataFile(path))] == ["one\u2028two"]

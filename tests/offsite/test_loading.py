@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from offsite.errors import DataError, ModelError
 from offsite.layers import load
+from offsite.rows import DataFile
 from offsite.stages.report import read_examples
 from offsite_testing.core import silent
 from offsite_testing.models import save_tiny
@@ -67,10 +68,10 @@ def test_an_unknown_token_is_told_where_a_text_names_it(model: Path, tmp_path: P
     edit(model / "tokenizer.json", add_token)
     loaded, path = load(model), tmp_path / "rows.txt"
     path.write_text("the quick fox", encoding="utf-8")
-    assert read_examples(path, loaded, 16, silent())
+    assert read_examples(DataFile(path), loaded, 16, silent())
     path.write_text("the quick <image>", encoding="utf-8")
     with pytest.raises(DataError, match=r"rows\.txt holds '<image>', which this model does not"):
-        read_examples(path, loaded, 16, silent())
+        read_examples(DataFile(path), loaded, 16, silent())
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -122,4 +123,4 @@ def test_a_tokenizer_that_gives_up_on_a_text_is_told(model: Path, tmp_path: Path
     loaded, path = load(model), tmp_path / "rows.txt"
     path.write_text("word " * 400, encoding="utf-8")
     with pytest.raises(ModelError, match=r"gave up on .*rows\.txt"):
-        read_examples(path, loaded, 16, silent())
+        read_examples(DataFile(path), loaded, 16, silent())

@@ -20,7 +20,9 @@ from offsite.errors import BundleError, DataError, DiskFullError, InputError, Mo
 from offsite.evaluate import mean_loss
 from offsite.events import Event, Monitor
 from offsite.exchange import Failed, tell
+from offsite.rows import DataFile
 from offsite.sealing import Notice
+from offsite.steps.inputs import inputs_of
 from offsite.steps.places import model_digest, text_digest
 from offsite.steps.workspace import workspace
 from offsite.store import FolderStore, disk_errors
@@ -79,7 +81,7 @@ def test_two_sides_need_nothing_of_each_other(tmp_path: Path) -> None:
     assert kinds(told) == ["full_zero_shot", "emulator_zero_shot", "artifact", "done"]
     assert phases(told) >= {"heal", "distill"}
     assert {event["name"] for event in metrics(told).values()} == {"perplexity"}
-    shared = text_digest(lab / "shared.jsonl")
+    shared = text_digest(DataFile(lab / "shared.jsonl"))
     assert {event["text"] for event in metrics(told).values()} == {shared}
     opened, digest = parties.opened(EMULATOR), parties.envelope(EMULATOR).digest
     manifest, found = check_emulator(opened), artifact(told)
@@ -400,13 +402,33 @@ def test_missing_evaluation_text_is_told_before_any_work(tmp_path: Path) -> None
     assert not (parties.home(LAB) / "home/work").exists()
 
 
+@pytest.mark.parametrize("blob", ["blobs/0a1b", "blobs/0a1b.txt"])
+def test_a_link_is_read_as_its_own_name_says(finished: Parties, tmp_path: Path, blob: str) -> None:
+    parties = copy_of(finished, tmp_path / "copy")
+    data = parties.home(HOSPITAL) / "private.jsonl"
+    (parties.home(HOSPITAL) / "blobs").mkdir()
+    data.rename(parties.home(HOSPITAL) / blob)
+    data.symlink_to(blob)
+    shutil.rmtree(parties.home(HOSPITAL) / "home/published")
+    parties.run(ADAPTER, tune())
+    assert parties.digest(ADAPTER) == finished.digest(ADAPTER)
+
+
+def test_the_same_bytes_in_another_format_are_another_input(tmp_path: Path) -> None:
+    parties = lay_out(tmp_path)
+    home = parties.home(HOSPITAL)
+    (home / "private.txt").symlink_to("private.jsonl")
+    data = {"train": "private.jsonl", "validation": "private.txt"}
+    job = load_job(parties.write(ADAPTER, tune(data=data)))
+    digests = inputs_of(job.spec, parties.party(HOSPITAL)).digests()
+    assert digests["train"] != digests["validation"]
+
+
 def test_damaged_checkpoint_is_told(finished: Parties, tmp_path: Path) -> None:
     parties = copy_of(finished, tmp_path / "copy")
     shutil.rmtree(parties.published(EMULATOR))
-    job, inputs = load_job(parties.write(EMULATOR, distill())), tmp_path / "copy" / LAB
-    texts = {"corpus": "corpus.txt", "calibration": "corpus.txt", "evaluate": "shared.jsonl"}
-    digests = {name: text_digest(inputs / text) for name, text in texts.items()}
-    digests["model"] = model_digest(inputs / "model")
+    job = load_job(parties.write(EMULATOR, distill()))
+    digests = inputs_of(job.spec, parties.party(LAB)).digests()
     with workspace(parties.party(LAB), EMULATOR, job.spec, HOSPITAL, digests) as space:
         path = space.checkpoint
     path.parent.mkdir(parents=True)

@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FILES = sorted(EXAMPLES.rglob("*.yaml"))
 ABSENT = object()
+LONG = "a" * 1019 + ".jsonl"
 _LABEL = "must be a DNS label: lower-case letters, digits and hyphens, 63 at most"
 _PATH = "must be a path (relative to the job file), file:///path, s3://bucket/path"
 _DISTILLED: dict[str, Any] = {"model": "m", "emulator": {"blocks": 1}}
@@ -83,16 +84,19 @@ BAD = (
     _range("tune", "spec.tune.adapter.rank", 65, "less than or equal to 64"),
     _range("tune", "spec.tune.training.learningRate", 0, "greater than 0"),
     Bad("tune", "spec.tune.bundle", "a@sha256:12", "must be the name of a bundle, or name@sha256"),
-    Bad("tune", "spec.tune.data.train", "ftp://host/file", _PATH),
-    Bad("tune", "spec.tune.data.train", "hf://org/name", _PATH),
-    Bad("tune", "spec.tune.data.train", "s3://bucket", _PATH),
-    Bad("tune", "spec.tune.data.train", "pvc://claim", _PATH),
-    Bad("tune", "spec.tune.data.train", "pvc://claim/", _PATH),
-    Bad("tune", "spec.tune.data.train", "pvc://claim/../other", _PATH),
-    Bad("tune", "spec.tune.data.train", "pvc://claim/a/./b", _PATH),
-    Bad("tune", "spec.tune.data.train", "pvc://claim/a//b", _PATH),
-    Bad("tune", "spec.tune.data.train", "pvc://Claim/a", _PATH),
-    Bad("tune", "spec.tune.data.train", "a" * 1025, "must have at most 1024 char", "Too long"),
+    Bad("tune", "spec.tune.data.train", "ftp://host/file.jsonl", _PATH),
+    Bad("tune", "spec.tune.data.train", "hf://org/name.jsonl", _PATH),
+    Bad("tune", "spec.tune.data.train", "s3://bucket.jsonl", _PATH),
+    Bad("tune", "spec.tune.data.train", "pvc://claim.jsonl", _PATH),
+    *(
+        Bad("tune", "spec.tune.data.train", name, "and end in .jsonl or .ndjson (one")
+        for name in ("a.csv", "s3://bucket/a.tsv", "pvc://claim/a.json", "blobs/0a1b", "a.jsonl.gz")
+    ),
+    Bad("tune", "spec.tune.data.train", "pvc://claim/../other.jsonl", _PATH),
+    Bad("tune", "spec.tune.data.train", "pvc://claim/a/./b.jsonl", _PATH),
+    Bad("tune", "spec.tune.data.train", "pvc://claim/a//b.jsonl", _PATH),
+    Bad("tune", "spec.tune.data.train", "pvc://Claim/a.jsonl", _PATH),
+    Bad("tune", "spec.tune.data.train", LONG, "must have at most 1024 char", "Too long"),
     Bad(
         "distill",
         "spec.distill",

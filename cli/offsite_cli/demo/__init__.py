@@ -22,7 +22,7 @@ def demo(  # noqa: V103 - the app finds it by name
         str | None, typer.Option(help="A local model folder or a hub id instead of SmolLM2-135M.")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Your own data, JSONL or text, as the private data.")
+        Path | None, typer.Option(help="Your own data, .jsonl or .txt, as the private data.")
     ] = None,
     task: Annotated[
         str | None,

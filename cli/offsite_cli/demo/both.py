@@ -14,7 +14,7 @@ from torch import nn
 from offsite.data import Shuffled, encode
 from offsite.events import Monitor
 from offsite.layers import Loaded, context, inference, lm_loss, load
-from offsite.rows import read_rows
+from offsite.rows import DataFile, read_rows
 from offsite.stages.report import report
 from offsite.train import Checkpoints, Plan, fit
 from offsite_cli.demo.story import Recipe
@@ -34,7 +34,7 @@ class Scored:
     continuation: str
 
 
-def score_and_continue(folder: Path, text: Path, setting: str, monitor: Monitor) -> Scored:
+def score_and_continue(folder: Path, text: DataFile, setting: str, monitor: Monitor) -> Scored:
     """Score a model on the private test text, and let it go on from how that begins."""
     loaded = load(folder)
     metric, value = report(loaded, text, setting, monitor)
@@ -42,7 +42,7 @@ def score_and_continue(folder: Path, text: Path, setting: str, monitor: Monitor)
     return Scored(metric, value, prompt, _continue(loaded, prompt))
 
 
-def _first_prompt(loaded: Loaded, text: Path) -> str:
+def _first_prompt(loaded: Loaded, text: DataFile) -> str:
     """Take the end of the first prompt, or the beginning of the first text."""
     row, tokenizer = read_rows(text)[0], loaded.tokenizer
     ids = tokenizer(row.prompt or row.text, add_special_tokens=False, verbose=False)["input_ids"]
@@ -66,8 +66,8 @@ def _continue(loaded: Loaded, prompt: str) -> str:
 
 def fine_tune(
     folder: Path,
-    train: Path,
-    text: Path,
+    train: DataFile,
+    text: DataFile,
     recipe: Recipe,
     seed: int,
     scratch: Path,

@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 from offsite.errors import DataError
-from offsite.rows import Row, read_rows
+from offsite.rows import DataFile, Row, read_rows
 from offsite_cli.demo.rows import Splits
 
 _FEWEST = 10
@@ -18,7 +18,7 @@ def own_data(source: Path, seed: int) -> Splits:
     Raises:
         DataError: the file is wrong, or too small to be split.
     """
-    rows = read_rows(source)
+    rows = read_rows(DataFile(source))
     if len(rows) == 1 and rows[0].text:
         parts = [part.strip() for part in rows[0].text.split("\n\n")]
         rows = [Row(text=part) for part in parts if part]

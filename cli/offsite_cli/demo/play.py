@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from offsite.api import MODEL_PATTERN
 from offsite.errors import DataError
 from offsite.events import Monitor
-from offsite.rows import read_rows
+from offsite.rows import DataFile, read_rows
 from offsite.steps.places import from_hub, model_digest
 from offsite_cli.demo.icd import questions, texts
 from offsite_cli.demo.model import packaged_model
@@ -32,7 +32,7 @@ def play(cast: Cast, choices: Choices, monitor: Monitor) -> Result:
     # torch takes seconds to import, so only what needs it does so
     from offsite_cli.demo import both
 
-    text = cast.hospital / "test.jsonl"
+    text = DataFile(cast.hospital / "test.jsonl")
     before = both.score_and_continue(model, text, "full_zero_shot", monitor)
     after = both.score_and_continue(cast.plugged, text, "plug_in", monitor)
     best = _upper_bound(cast, model, recipe, monitor) if choices.upper_bound else None
@@ -90,7 +90,7 @@ def _private_data(choices: Choices, seed: int) -> Splits:
     if choices.task == _SHIPPED_TASK:
         return questions(seed)
     task = _task_file(choices)
-    if task is not None and not read_rows(task)[0].choices:
+    if task is not None and not read_rows(DataFile(task))[0].choices:
         raise DataError(f"{task} has no choices, so it is no task; name it with --data")
     source = task or choices.data
     return own_data(source.expanduser(), seed) if source else texts(seed)
@@ -99,6 +99,6 @@ def _private_data(choices: Choices, seed: int) -> Splits:
 def _upper_bound(cast: Cast, model: Path, recipe: Recipe, monitor: Monitor) -> float | None:
     from offsite_cli.demo import both
 
-    train, test = cast.hospital / "train.jsonl", cast.hospital / "test.jsonl"
+    train, test = (DataFile(cast.hospital / f"{name}.jsonl") for name in ("train", "test"))
     with TemporaryDirectory(prefix="upper-bound-", dir=cast.root) as scratch:
         return both.fine_tune(model, train, test, recipe, cast.seed, Path(scratch), monitor)
