@@ -12,6 +12,7 @@ from offsite_operator.observed import Engine, Observed
 from offsite_operator.plan import plan_of
 from offsite_operator.quota import exceeded
 from offsite_operator.remedies import remedy_for
+from offsite_operator.room import turn
 from offsite_operator.verdicts import changed, finish, hold, with_told
 
 _REFUSALS = (
@@ -32,7 +33,7 @@ def begin(seen: Observed, step: Step, attempt: int, told: dict[str, Any]) -> Dec
     Args:
         told: updates of the status by what the attempt before it told.
     """
-    objected = objection(seen) or _rejected(seen)
+    objected = objection(seen) or turn(seen) or _rejected(seen)
     if objected is not None:
         return with_told(objected, seen.job.status, told)
     if step == "Publish" and _sends(seen) and seen.job.status.sequence is None:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from kubernetes.utils.quantity import parse_quantity
+
 from offsite.api import JobSpec, is_among
 from offsite_operator.settings import Settings
 
@@ -31,6 +33,7 @@ def _problems(spec: JobSpec, settings: Settings) -> Iterator[str]:
     if image is not None and not is_among(image, allowed):
         yield _refusal("runtime.image", image, "bounds.images", allowed)
     yield from _placement(spec, settings)
+    yield from _sizes(spec, settings)
     for field, place in reads(spec):
         yield from _place(field, place, settings)
         if not _readable(place, settings):
@@ -54,6 +57,38 @@ def _placement(spec: JobSpec, settings: Settings) -> Iterator[str]:
         if not is_among(each.key or "", bounds.tolerations):
             named = each.key or "every taint"
             yield _refusal("runtime.tolerations", named, "bounds.tolerations", bounds.tolerations)
+
+    for key in runtime.node_selector:
+        if not is_among(key, bounds.node_selector_keys):
+            allowed = bounds.node_selector_keys
+            yield _refusal("runtime.nodeSelector", key, "bounds.nodeSelectorKeys", allowed)
+
+
+def _sizes(spec: JobSpec, settings: Settings) -> Iterator[str]:
+    """Check what a job takes from the other jobs of the organization."""
+    bounds, asked = settings.bounds, spec.resources
+    deadline = (spec.active_deadline_seconds, bounds.max_active_deadline_seconds)
+    for field, (wanted, most) in {
+        "resources.workers": (asked.workers, bounds.max_workers),
+        "resources.cpusPerWorker": (asked.cpus_per_worker, bounds.max_cpus_per_worker),
+        "resources.gpusPerWorker": (asked.gpus_per_worker, bounds.max_gpus_per_worker),
+        "resources.memoryPerWorker": (asked.memory_per_worker, bounds.max_memory_per_worker),
+        "activeDeadlineSeconds": deadline,
+    }.items():
+        if wanted is None or most is None or parse_quantity(wanted) <= parse_quantity(most):
+            continue
+        name = field.rpartition(".")[2]
+        setting = f"bounds.max{name[0].upper()}{name[1:]}"
+        yield f"spec.{field} is {wanted}; {setting} in the chart's values allows {most} at most"
+
+
+def deadline_of(spec: JobSpec, settings: Settings) -> int | None:
+    """Get how many seconds a round of a job may take; None: there is no deadline.
+
+    A job that names none has the longest one that the administrator allows.
+    """
+    named = (spec.active_deadline_seconds, settings.bounds.max_active_deadline_seconds)
+    return min((each for each in named if each is not None), default=None)
 
 
 def reads(spec: JobSpec) -> Iterator[tuple[str, str]]:

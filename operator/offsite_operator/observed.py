@@ -195,3 +195,5 @@ class Observed:
     """Of the child that the last decision wanted."""
     jobs: frozenset[str] | None = None
     """The UIDs of all OffsiteJobs, as of the last resync; None: there was none yet."""
+    ahead: int = 0
+    """How many jobs run, or waited longer until fewer do; counted where that is bounded."""

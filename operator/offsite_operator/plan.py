@@ -8,6 +8,7 @@ from offsite.api import JobSpec, Metadata, OffsiteJob
 from offsite.resources import Step
 from offsite.task import Task
 from offsite_operator.attempts import round_of
+from offsite_operator.bounds import deadline_of
 from offsite_operator.names import child_labels, child_name
 from offsite_operator.observed import Engine, Observed, Peer
 from offsite_operator.settings import Settings
@@ -128,7 +129,7 @@ def plan_of(seen: Observed, step: Step, attempt: int, engine: Engine = "Job") ->
         sequence=job.status.sequence,
         jobs=seen.jobs,
         listed=seen.now,
-        seconds=_seconds(seen, job.spec.active_deadline_seconds),
+        seconds=_seconds(seen, deadline_of(job.spec, seen.settings)),
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from kubernetes.utils.quantity import parse_quantity
 
-from offsite_operator.names import DRIVER, REACH_EXCHANGE, REACH_HUB, REACH_PRIVATE
+from offsite_operator.names import DRIVER, REACH_DNS, REACH_EXCHANGE, REACH_HUB, REACH_PRIVATE
 from offsite_operator.plan import Plan
 from offsite_operator.volumes import TASK, Volume, environment, volumes
 
@@ -126,10 +126,16 @@ def _resources(cpu: str, memory: str, most_cpu: str) -> Manifest:
 
 
 def pod_labels(plan: Plan) -> dict[str, str]:
-    """Give the labels by which NetworkPolicies let a pod reach what it needs."""
+    """Give the labels by which NetworkPolicies let a pod reach what it needs.
+
+    Names are resolved only where something has to be reached by its name: what a resolver is
+    asked leaves the cluster, and with it whatever is written into the name.
+    """
+    stored = plan.settings.private.claim is None and not plan.errand
     reach = {
         REACH_EXCHANGE: plan.keyed,
-        REACH_PRIVATE: plan.settings.private.claim is None and not plan.errand,
+        REACH_PRIVATE: stored,
         REACH_HUB: plan.reaches_hub,
+        REACH_DNS: plan.keyed or stored or plan.reaches_hub,
     }
     return plan.labels | {label: "true" for label, reaches in reach.items() if reaches}

@@ -12,7 +12,7 @@ cluster, keeps in a Secret, and gives to every pod of it. Before 1.5.1 it drops 
 from collections.abc import Sequence
 from typing import Any
 
-from offsite_operator.names import DRIVER, RAY
+from offsite_operator.names import DRIVER, RAY, REACH_DNS
 from offsite_operator.plan import Plan
 from offsite_operator.pods import (
     COMMAND,
@@ -33,6 +33,8 @@ RAY_VERSION = "2.60.0"
 """Of the runtime image; KubeRay wants to read that it is one that knows tokens."""
 _OBJECT_STORE_BYTES = 256 << 20
 """What workers hand to the driver is small: events, and references to checkpoints."""
+_BY_NAME = {REACH_DNS: "true"}
+"""Submitter and workers find the head by the name of its Service; the head looks for nobody."""
 _SUBMITTER_RETRIES = 3
 """The submitter may come before the dashboard serves."""
 
@@ -60,7 +62,7 @@ def _submitter(plan: Plan) -> Manifest:
     # KubeRay gives it its command
     main = container(plan, "ray-job-submitter", small(), [scratch(plan)])
     main["env"] = [{"name": "HOME", "value": "/tmp"}, {"name": "PYTHONUNBUFFERED", "value": "1"}]
-    labels = plan.labels | {DRIVER: "true", RAY: "submitter"}
+    labels = plan.labels | {DRIVER: "true", RAY: "submitter"} | _BY_NAME
     spec = pod_spec(plan, main, [scratch(plan)]) | {"restartPolicy": "Never"}
     return {"metadata": {"labels": labels}, "spec": spec}
 
@@ -100,7 +102,7 @@ def _trainer(plan: Plan, role: str, *healthy: str) -> Manifest:
     main = step_container(plan, name=f"ray-{role}")
     del main["command"]  # KubeRay starts Ray, and Ray starts the entrypoint
     main |= {"readinessProbe": _probe(10, healthy), "livenessProbe": _probe(120, healthy)}
-    labels = pod_labels(plan) | {RAY: role}
+    labels = pod_labels(plan) | {RAY: role} | (_BY_NAME if role == "worker" else {})
     return {"metadata": {"labels": labels}, "spec": pod_spec(plan, main, volumes(plan))}
 
 

@@ -24,6 +24,7 @@ from offsite_operator.attempts import (
 )
 from offsite_operator.beginning import begin
 from offsite_operator.bookkeeping import caught_up
+from offsite_operator.bounds import deadline_of
 from offsite_operator.conditions import Says
 from offsite_operator.decision import Decision
 from offsite_operator.observed import ENDED, Child, Observed, Phase
@@ -41,7 +42,8 @@ def reconcile(seen: Observed) -> Decision:
     """Decide what is to be done about a job now."""
     job = seen.job
     if job.deleting:
-        return Decision()
+        # the garbage collector waits until the last finalizer is gone, and that may be never
+        return Decision(delete=tuple(child for child in seen.children if child.active))
     if job.finished:
         return settle(seen)
     if job.spec is None:
@@ -63,7 +65,7 @@ def _unfinished(seen: Observed, spec: JobSpec) -> Decision:
     if spec.cancel:
         return finish(seen, "Cancelled", "Cancelled", "spec.cancel was set")
     if deadline is not None and seen.now >= deadline:
-        said = f"it was not done after spec.activeDeadlineSeconds: {spec.active_deadline_seconds}"
+        said = f"it was not done after {_limit(seen, spec)}"
         return finish(seen, "Failed", "DeadlineExceeded", said)
     if spec.suspend:
         return _suspend(seen, child)
@@ -83,10 +85,19 @@ def _is_published(seen: Observed, spec: JobSpec, child: Child) -> bool:
 
 
 def _deadline(seen: Observed, spec: JobSpec) -> datetime | None:
-    began, seconds, child = seen.job.status.start_time, spec.active_deadline_seconds, current(seen)
+    began, child = seen.job.status.start_time, current(seen)
+    seconds = deadline_of(spec, seen.settings)
     if child is not None and child.state.phase is Phase.QUEUED:
         return None  # its clock stands, as that of a Job of Kubernetes that is suspended
     return began + timedelta(seconds=seconds) if began and seconds is not None else None
+
+
+def _limit(seen: Observed, spec: JobSpec) -> str:
+    """Name the deadline that ended a job, as its author or the administrator wrote it."""
+    seconds = deadline_of(spec, seen.settings)
+    by_author = seconds == spec.active_deadline_seconds
+    field = "spec.activeDeadlineSeconds" if by_author else "bounds.maxActiveDeadlineSeconds"
+    return f"{field}: {seconds}"
 
 
 def _awake(decision: Decision, deadline: datetime | None, now: datetime) -> Decision:

@@ -17,6 +17,15 @@ from offsite.sealing import Disclosure
 _BUCKET = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _CLAIM = r"pvc://[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?"
 
+NODE_SELECTOR_KEYS = (
+    "kubernetes.io/arch",
+    "node.kubernetes.io/instance-type",
+    "topology.kubernetes.io/region",
+    "topology.kubernetes.io/zone",
+    "nvidia.com/*",
+)
+"""What describes hardware and place, but names no single node and no role of nodes."""
+
 Folder = Annotated[str, Field(pattern=r"^(s3|pvc)://[^*]+$")]
 """A folder of the private store or of a claim, with all that lies below it."""
 
@@ -106,6 +115,16 @@ class Bounds(Limits):
     """PriorityClasses that may be named; without one, pods have the cluster's default."""
     tolerations: tuple[str, ...] = ("nvidia.com/gpu",)
     """Keys of taints that may be tolerated."""
+    node_selector_keys: tuple[str, ...] = NODE_SELECTOR_KEYS
+    """Keys of node labels that a job may select by."""
+    max_workers: int | None = Field(None, ge=1)
+    max_cpus_per_worker: int | None = Field(None, ge=1)
+    max_gpus_per_worker: int | None = Field(None, ge=0)
+    max_memory_per_worker: Memory | None = None
+    max_running_jobs: int | None = Field(None, ge=1)
+    """How many jobs may run at once; the others are queued."""
+    max_active_deadline_seconds: int | None = Field(None, ge=1)
+    """The longest `activeDeadlineSeconds`; also that of a job which names none."""
 
     @property
     def limits(self) -> Limits:

@@ -1,19 +1,23 @@
 """Looking at jobs and peers, one at a time: read, decide, do."""
 
 import logging
+import threading
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal, NamedTuple
 
 from pydantic import ValidationError
 
 from offsite.api import JobSpec
+from offsite.resources import JobStatus
 from offsite.sealing.parts import now
 from offsite_operator.admission import awaits_bundle
 from offsite_operator.api import OFFSITE_JOBS, OFFSITE_PEERS, Api, ApiError, Object
 from offsite_operator.applying import RejectedChild, carry_out, write_peer
+from offsite_operator.decision import Decision
 from offsite_operator.enquiries import Enquiries
 from offsite_operator.logbook import LogBook
 from offsite_operator.metrics import Metrics
@@ -21,6 +25,7 @@ from offsite_operator.observed import Incoming, Observed, Peer, Rejection
 from offsite_operator.peers import elder_of, review
 from offsite_operator.reading import Raw, read_all, read_one
 from offsite_operator.reconcile import reconcile
+from offsite_operator.room import Room, room_of
 from offsite_operator.settings import Settings
 from offsite_operator.understanding import Tell, peer_of, understood
 from offsite_operator.workqueue import WorkQueue
@@ -52,6 +57,8 @@ class Worker:
     clock: Callable[[], datetime] = now
     jobs: frozenset[str] | None = None
     """The UIDs of all jobs, as of the last resync."""
+    _admitting: threading.Lock = field(default_factory=threading.Lock)
+    """Held while a job may take a place among those that run."""
 
     def run(self) -> None:
         """Work until the queue is closed."""
@@ -83,9 +90,10 @@ class Worker:
             self.queue.add(Key("peer", alias))
         self.enquiries.tidy()
         states: Counter[str] = Counter()
+        room = room_of(raw.jobs)
         for found in raw.jobs:
             try:
-                states[self._glance(raw, found)] += 1
+                states[self._glance(raw, found, room)] += 1
             except Exception:  # a bug in the view of one job must not end the work on the others
                 self.metrics.errors.inc()
                 log.exception("a bug", extra={"job": found["metadata"]["name"]})
@@ -93,10 +101,11 @@ class Worker:
         self.metrics.resynced()
         return raw.ray
 
-    def _glance(self, raw: Raw, found: Object) -> str:
+    def _glance(self, raw: Raw, found: Object, room: Room) -> str:
         """Have a job looked at if it is not as it should be; gives its state."""
         seen = self._see(raw, found, lambda pods, ended: None)
         seen = _asked(seen, self.enquiries.recall)
+        seen = replace(seen, ahead=room.ahead(seen.job.uid))
         if _needs_a_look(seen):
             self.queue.add(Key("job", seen.job.name), urgent=False)
         return seen.job.status.state or "Pending"
@@ -132,10 +141,8 @@ class Worker:
                 return
             seen = self._see(raw, raw.jobs[0], self.book.told)
             seen = _asked(seen, self.enquiries.look)
-            decision = reconcile(replace(seen, rejection=rejection))
-            self.metrics.reconciles.inc()
             try:
-                carry_out(self.api, seen, decision)
+                decision = self._decide(replace(seen, rejection=rejection))
             except RejectedChild as error:
                 log.warning("%s", error, extra={"job": key.name})
                 rejection = Rejection(error.code, str(error))
@@ -149,6 +156,34 @@ class Worker:
                 self.queue.add_later(key, decision.again)
                 return
         self.queue.add_later(key, _AFTER_ERROR)
+
+    def _decide(self, seen: Observed) -> Decision:
+        """Decide what is to be done about a job, and do it."""
+        with self._counted(seen) as counted:
+            decision = reconcile(counted)
+            self.metrics.reconciles.inc()
+            carry_out(self.api, counted, decision)
+        if decision.status is not None and _leaves(seen.job.status, decision.status):
+            self._wake_next()
+        return decision
+
+    @contextmanager
+    def _counted(self, seen: Observed) -> Iterator[Observed]:
+        """Count the jobs that come before one that would begin; meanwhile no other one begins."""
+        status = seen.job.status
+        bounded = self.settings.bounds.max_running_jobs is not None and status.start_time is None
+        if not bounded or reconcile(seen).idle:
+            yield seen
+            return
+        with self._admitting:
+            room = room_of(self.api.list(OFFSITE_JOBS))
+            yield replace(seen, ahead=room.ahead(seen.job.uid))
+
+    def _wake_next(self) -> None:
+        """Have jobs looked at that wait for a place, if one is free."""
+        if (most := self.settings.bounds.max_running_jobs) is not None:
+            for name in room_of(self.api.list(OFFSITE_JOBS)).next(most):
+                self.queue.add(Key("job", name))
 
     def _see(self, raw: Raw, found: Object, tell: Tell) -> Observed:
         seen = understood(raw, found, self.settings, self.clock(), tell)
@@ -164,6 +199,12 @@ class Worker:
         self.metrics.jobs.clear()
         for state, count in states.items():
             self.metrics.jobs.labels(state).set(count)
+
+
+def _leaves(before: JobStatus, after: JobStatus) -> bool:
+    """Whether a job gives up its place among those that run."""
+    left = after.start_time is None or after.completion_time is not None
+    return before.start_time is not None and before.completion_time is None and left
 
 
 def _asked(seen: Observed, ask: _Ask) -> Observed:

@@ -17,7 +17,8 @@ OPERATOR = {
     "app.kubernetes.io/instance": "lab",
     "app.kubernetes.io/component": "operator",
 }
-OPEN = {f"{GROUP}/step": "open", f"{GROUP}/reach-exchange": "true"}
+DNS_LABEL = {f"{GROUP}/reach-dns": "true"}
+OPEN = {f"{GROUP}/step": "open", f"{GROUP}/reach-exchange": "true", **DNS_LABEL}
 WORK = {f"{GROUP}/step": "work"}
 PRIVATE = {f"{GROUP}/reach-private": "true"}
 HUB = {f"{GROUP}/reach-hub": "true"}
@@ -86,10 +87,12 @@ def named(rule: dict[str, Any], side: str) -> str:
         (OPERATOR, {"dns:53", "any:443+6443", "exchange:9000"}),
         (OPEN | PRIVATE, {"dns:53", "exchange:9000", "private:443"}),
         (OPEN, {"dns:53", "exchange:9000"}),
-        (WORK | PRIVATE, {"dns:53", "private:443"}),
-        (WORK | PRIVATE | HUB, {"dns:53", "private:443"}),
-        (WORK | PRIVATE | HEAD, {"dns:53", "private:443", "ray:any"}),
-        (WORK | SUBMITTER, {"dns:53", "ray:any"}),
+        (WORK, set()),
+        (WORK | HEAD, {"ray:any"}),
+        (WORK | PRIVATE | DNS_LABEL, {"dns:53", "private:443"}),
+        (WORK | PRIVATE | HUB | DNS_LABEL, {"dns:53", "private:443"}),
+        (WORK | PRIVATE | HEAD | DNS_LABEL, {"dns:53", "private:443", "ray:any"}),
+        (WORK | SUBMITTER | DNS_LABEL, {"dns:53", "ray:any"}),
         (STRANGER, None),
     ],
 )
@@ -123,12 +126,12 @@ def test_nobody_reads_metrics_unless_named() -> None:
 
 def test_a_claim_needs_no_way_to_a_store() -> None:
     made = rendered("offsite", on_claim())
-    assert flows(made, WORK | PRIVATE, "egress") == {"dns:53"}
+    assert flows(made, WORK | PRIVATE, "egress") == set()
 
 
 def test_the_hub_is_the_world_without_private_networks() -> None:
     made = rendered("offsite", organization(egress={"modelHub": True}))
-    assert flows(made, WORK | HEAD, "egress") == {"dns:53", "ray:any"}
+    assert flows(made, WORK | HEAD, "egress") == {"ray:any"}
     (hub,) = [spec for spec in of_pod(made, HUB) if spec["policyTypes"] == ["Egress"]]
     (rule,) = hub["egress"]
     assert [port["port"] for port in rule["ports"]] == [443]

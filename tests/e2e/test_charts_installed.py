@@ -119,7 +119,8 @@ def test_who_holds_an_account_reaches_the_exchange_by_its_name(
     secret = {"secretName": "offsite-exchange", "defaultMode": 0o440}
     volumes = [{"name": "account", "secret": secret}]
     spec = pod_spec(main, volumes=volumes, securityContext={"fsGroup": 10001})
-    labels = {f"{GROUP}/step": "publish", f"{GROUP}/reach-exchange": "true"}
+    reaches = {f"{GROUP}/reach-exchange": "true", f"{GROUP}/reach-dns": "true"}
+    labels = {f"{GROUP}/step": "publish", **reaches}
     lab.space.apply(labelled("send", labels, spec))
     lab.space.wait("jsonpath={.status.phase}=Succeeded", "pod/send")
     assert lab.space.kubectl("logs", "send") == "b'sealed'\n"

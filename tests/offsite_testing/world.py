@@ -89,6 +89,7 @@ class World:
     rejection: Rejection | None = None
     deleted: bool = False
     generation: int = 1
+    ahead: int = 0
 
     @property
     def seen(self) -> Observed:
@@ -103,6 +104,7 @@ class World:
             self.peer,
             self.incoming,
             self.rejection,
+            ahead=self.ahead,
         )
 
     def decide(self) -> Decision:

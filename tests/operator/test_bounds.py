@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from pydantic.alias_generators import to_camel
 
-from offsite_operator.bounds import violation
-from offsite_operator.settings import Bounds
+from offsite_operator.bounds import deadline_of, violation
+from offsite_operator.settings import Bounds, Settings
 from offsite_testing.world import DISTILL, PLUG_IN, SETTINGS, TUNE, spec_of
 
 
@@ -62,6 +63,78 @@ def test_what_is_not(content: dict[str, Any], changes: dict[str, Any], said: str
     assert found is not None
     assert found[0] == "NotAllowed"
     assert said in found[1]
+
+
+def bounded(**bounds: Any) -> Settings:
+    changed = SETTINGS.bounds.model_copy(update=bounds)
+    return SETTINGS.model_copy(update={"bounds": changed})
+
+
+@pytest.mark.parametrize(
+    ("bounds", "asked", "too_much"),
+    [
+        ({"max_workers": 2}, {"resources": {"workers": 2}}, {"resources": {"workers": 3}}),
+        (
+            {"max_cpus_per_worker": 4},
+            {"resources": {"cpusPerWorker": 4}},
+            {"resources": {"cpusPerWorker": 5}},
+        ),
+        ({"max_gpus_per_worker": 0}, {}, {"resources": {"gpusPerWorker": 1}}),
+        (
+            {"max_memory_per_worker": "4Gi"},
+            {"resources": {"memoryPerWorker": "4096Mi"}},
+            {"resources": {"memoryPerWorker": "4.3G"}},
+        ),
+        ({"max_memory_per_worker": "8Gi"}, {}, {"resources": {"memoryPerWorker": "1Ti"}}),
+        (
+            {"max_active_deadline_seconds": 60},
+            {"activeDeadlineSeconds": 60},
+            {"activeDeadlineSeconds": 61},
+        ),
+    ],
+)
+def test_sizes_have_a_bound_where_there_is_one(
+    bounds: dict[str, Any], asked: dict[str, Any], too_much: dict[str, Any]
+) -> None:
+    settings = bounded(**bounds)
+    assert violation(spec_of(TUNE, **asked), settings) is None
+    assert violation(spec_of(TUNE, **too_much), SETTINGS) is None
+    found = violation(spec_of(TUNE, **too_much), settings)
+    assert found is not None
+    assert found[0] == "NotAllowed"
+    (setting,) = Bounds.model_fields.keys() & bounds.keys()
+    assert f"bounds.{to_camel(setting)} in the chart's values allows" in found[1]
+
+
+def test_a_bound_on_the_default_of_a_job_is_told_as_any_other() -> None:
+    found = violation(spec_of(TUNE), bounded(max_memory_per_worker="1Gi"))
+    assert found is not None
+    assert found[1].startswith("spec.resources.memoryPerWorker is 4Gi; bounds.maxMemoryPerWorker")
+
+
+@pytest.mark.parametrize(
+    ("key", "allowed"),
+    [
+        ("topology.kubernetes.io/zone", True),
+        ("nvidia.com/gpu.product", True),
+        ("kubernetes.io/hostname", False),
+        ("node-role.kubernetes.io/control-plane", False),
+    ],
+)
+def test_a_job_selects_nodes_by_what_they_are_not_by_their_name(key: str, allowed: bool) -> None:
+    spec = spec_of(TUNE, runtime={"nodeSelector": {key: "a"}})
+    found = violation(spec, SETTINGS)
+    assert (found is None) is allowed
+    if found is not None:
+        assert found[1].startswith(f"spec.runtime.nodeSelector is '{key}', which")
+    assert violation(spec, bounded(node_selector_keys=("*",))) is None
+
+
+def test_a_job_without_a_deadline_has_the_longest_that_is_allowed() -> None:
+    assert deadline_of(spec_of(TUNE), SETTINGS) is None
+    settings = bounded(max_active_deadline_seconds=60)
+    assert deadline_of(spec_of(TUNE), settings) == 60
+    assert deadline_of(spec_of(TUNE, activeDeadlineSeconds=30), settings) == 30
 
 
 @pytest.mark.parametrize("folder", ["records", "work", "checkpoints", "published"])

@@ -10,7 +10,7 @@ import pytest
 
 from offsite.task import Task
 from offsite_operator.children import new_child
-from offsite_operator.names import child_name
+from offsite_operator.names import GROUP, child_name
 from offsite_operator.observed import Engine
 from offsite_operator.plan import Plan, plan_of
 from offsite_operator.rayjob import RAY_VERSION
@@ -37,6 +37,7 @@ STEPS: list[tuple[Any, Engine]] = [
     ("Tell", "Job"),
 ]
 ON_CLAIM = SETTINGS.model_copy(update={"private": Private(uri="pvc://home/offsite")})
+AT_HUB = ON_CLAIM.model_copy(update={"model_hub": True})
 
 
 def plan(step: Any = "Work", engine: Engine = "Job", **changes: Any) -> Plan:
@@ -146,6 +147,38 @@ def test_small_steps_see_keys_and_exchange(step: str) -> None:
     labels = template["metadata"]["labels"]
     assert labels["offsite-tuning.dev/reach-exchange"] == "true"
     assert template["spec"]["containers"][0]["image"] == SETTINGS.images.operator
+
+
+def resolving(described: Plan) -> set[str]:
+    """Name the pods that may resolve names, by their part in Ray if they have one."""
+    labels = [template["metadata"]["labels"] for template in templates(described)]
+    reaching = [each for each in labels if f"{GROUP}/reach-dns" in each]
+    return {each.get(f"{GROUP}/ray", each[f"{GROUP}/step"]) for each in reaching}
+
+
+@pytest.mark.parametrize(
+    ("settings", "content", "plain", "on_ray"),
+    [
+        (SETTINGS, TUNE, {"work"}, {"head", "worker", "submitter"}),
+        (ON_CLAIM, TUNE, set(), {"worker", "submitter"}),
+        (ON_CLAIM, DISTILL, set(), {"worker", "submitter"}),
+        (AT_HUB, TUNE, set(), {"worker", "submitter"}),
+        (AT_HUB, DISTILL, {"work"}, {"head", "worker", "submitter"}),
+    ],
+    ids=["s3", "claim", "claim-distill", "hub-tune", "hub-distill"],
+)
+def test_what_trains_resolves_names_only_to_reach_something(
+    settings: Any, content: Any, plain: set[str], on_ray: set[str]
+) -> None:
+    asked = {"content": content, "settings": settings}
+    assert resolving(plan("Work", "Job", **asked)) == plain
+    several = {"resources": {"workers": 2}}
+    assert resolving(plan("Work", "RayJob", **asked, spec=several)) == on_ray
+
+
+@pytest.mark.parametrize("step", ["Open", "Publish", "Hear", "Tell"])
+def test_steps_that_hold_keys_resolve_the_name_of_the_exchange(step: str) -> None:
+    assert resolving(plan(step, settings=ON_CLAIM)) == {step.lower()}
 
 
 @pytest.mark.parametrize(("step", "engine"), STEPS)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from offsite.resources import Accepted
 from offsite_operator.attempts import current, steps_of
+from offsite_operator.decision import Decision
 from offsite_operator.logs import Told
 from offsite_operator.observed import (
     Found,
@@ -602,10 +603,20 @@ def test_a_cancelled_job_is_not_tried_again_while_it_is_cancelled() -> None:
     assert world.newest.round == 1
 
 
-def test_nothing_is_done_about_a_job_that_is_being_deleted() -> None:
+def test_a_job_that_is_being_deleted_stops_its_children() -> None:
+    """A finalizer of somebody else may hold it for ever, and the garbage collector waits."""
     world = through(tune(), to="Work")
     seen = replace(world.seen, job=replace(world.seen.job, deleting=True))
-    assert reconcile(seen).idle
+    decision = reconcile(seen)
+    assert decision == Decision(delete=(world.newest,))
+    world.do(decision)
+    assert reconcile(replace(seen, children=tuple(world.children))).idle
+
+
+@pytest.mark.parametrize("content", [TUNE, DISTILL | {"peer": "nobody"}])
+def test_a_job_that_is_being_deleted_begins_nothing(content: dict[str, Any]) -> None:
+    world = World(spec_of(content))
+    assert reconcile(replace(world.seen, job=replace(world.seen.job, deleting=True))).idle
 
 
 def test_a_name_that_is_taken_is_left_alone() -> None:
