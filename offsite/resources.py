@@ -127,7 +127,7 @@ class JobStatus(_Told):
     state: State | None = None
     """The conditions in one word."""
     step: StageStep | None = None
-    """Open opens what the peer sent, Work trains, Publish seals and sends the result."""
+    """Open checks keys and stores and opens what the peer sent, Work trains, Publish sends."""
     progress: Progress | None = None
     """How far the step that runs has come."""
     metrics: list[Metric] = []

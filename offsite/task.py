@@ -1,7 +1,8 @@
 """What one pod of a stage is to do: the operator writes it, `python -m offsite run` reads it.
 
-A stage on a cluster has three steps, and only two of them hold keys: `Open` fetches, verifies and
-decrypts what the peer sent; `Work` trains; `Publish` seals, signs and sends. They hand things on
+A stage on a cluster has three steps, and only two of them hold keys: `Open` checks what can be
+known before the work, and fetches, verifies and decrypts what the peer sent; `Work` trains;
+`Publish` seals, signs and sends. They hand things on
 through the party's private store. Two errands hold keys, too, and do not reach that store: `Tell`
 tells the peer that the stage failed, `Hear` opens what the peer told so.
 """

@@ -53,6 +53,7 @@ def _beside_a_bare_one(cluster: Cluster, scene: Scene, steps: int, rounds: int) 
     for what, seconds in (
         ("the bare RayJob", found.bare),
         ("the OffsiteJob", found.job.whole),
+        ("its Job that opens", found.job.open),
         ("its RayJob, which trains", found.job.work),
         ("its Job that publishes", found.job.publish),
         ("before, between and after them", found.job.between),

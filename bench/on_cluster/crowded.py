@@ -17,7 +17,7 @@ from cluster.watching import JOB, NAME, watched
 from offsite_operator.api import OFFSITE_JOBS, Api
 
 _NOWHERE = {"engine": "Job", "nodeSelector": {"offsite-tuning.dev/bench": "nowhere"}}
-"""Where pods of timed jobs are to run: nothing trains, so that it is the operator that is timed."""
+"""Where pods of timed jobs are to train: none does, so that it is the operator that is timed."""
 _PAUSE = 1.0
 """Seconds between two submissions."""
 _PATIENCE = 900.0

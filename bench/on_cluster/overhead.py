@@ -12,7 +12,7 @@ from on_cluster.bare import bare_rayjob
 
 _PATIENCE = 3600.0
 _RAY = ("rayjobs.ray.io", ".status.jobDeploymentStatus")
-_PUBLISH = "--selector=offsite-tuning.dev/step=publish"
+_OPEN, _PUBLISH = (f"--selector=offsite-tuning.dev/step={step}" for step in ("open", "publish"))
 
 
 @dataclass(frozen=True)
@@ -20,15 +20,17 @@ class Spans:
     """Seconds that one OffsiteJob took, and its parts, each from its creation to its end."""
 
     whole: float
+    open: float
+    """The Job that looks at keys and stores first, which the bare one has not."""
     work: float
     """The RayJob."""
     publish: float
-    """The Job that seals and sends, which the bare one has not."""
+    """The Job that seals and sends, which the bare one has not either."""
 
     @property
     def between(self) -> float:
-        """What neither took: the operator saw, decided and created."""
-        return self.whole - self.work - self.publish
+        """What none of them took: the operator saw, decided and created."""
+        return self.whole - self.open - self.work - self.publish
 
 
 @dataclass(frozen=True)
@@ -82,12 +84,14 @@ def _offsite(lab: Organization, name: str, spec: Spec) -> Spans:
     with (
         watched(lab.space, "offsitejobs", NAME, ".status.state") as jobs,
         watched(lab.space, what, JOB, state) as works,
+        watched(lab.space, "jobs.batch", JOB, ".status.succeeded", _OPEN) as opened,
         watched(lab.space, "jobs.batch", JOB, ".status.succeeded", _PUBLISH) as sent,
     ):
         lab.submit(name, spec)
         ended = jobs.at(name, "Complete", "Failed", seconds=_PATIENCE)
         return Spans(
             whole=ended - jobs.at(name),
+            open=opened.at(name, "1") - opened.at(name),
             work=works.at(name, "Complete") - works.at(name),
             publish=sent.at(name, "1") - sent.at(name),
         )

@@ -30,7 +30,8 @@ def make_model(
     assert inputs.model is not None
     manifest, _ = read_manifest(space.opened)
     assert isinstance(manifest.facts, AdapterFacts)
-    record = space.party.record(manifest.facts.answers)
+    # what the private store has of it, the step that trains cannot see
+    record = space.answered()
     if record.model_digest != digest:
         raise ModelError(
             f"{inputs.model} is not the model that the emulator {record.bundle} is made of"

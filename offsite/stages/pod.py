@@ -4,16 +4,13 @@ from collections.abc import Mapping
 
 import torch
 
-from offsite.bundle import MANIFEST
-from offsite.errors import BundleError
 from offsite.events import Monitor
 from offsite.layers import leads
 from offsite.stages.work import work
+from offsite.steps.handover import Handover
 from offsite.steps.inputs import inputs_of
-from offsite.steps.pod import Pod, has_result, keep_result, lay_out
+from offsite.steps.pod import Pod
 from offsite.steps.workspace import Workspace, fingerprint_of
-from offsite.store import link_or_copy
-from offsite.task import Task
 from offsite.train import Checkpoints
 
 
@@ -26,7 +23,8 @@ def run_work(pod: Pod, monitor: Monitor) -> None:
         OffsiteError: what went wrong; a later attempt goes on from the last checkpoint.
     """
     task, party = pod.task, pod.party()
-    if has_result(task, party.cabinet):
+    handover = Handover(task.uid, party.cabinet)
+    if handover.has_result():
         monitor.log("an earlier attempt made the result already")
         return
     # so that an attempt elsewhere, and one on Ray, makes the same bytes
@@ -36,30 +34,15 @@ def run_work(pod: Pod, monitor: Monitor) -> None:
     digests = inputs.digests()
     if task.envelope is not None:
         digests["bundle"] = task.envelope
-        _fetch_opened(task, space)
-    work(space, inputs, digests, _checkpoints(task, space, digests), monitor)
+    handover.take_given(space)
+    work(space, inputs, digests, _checkpoints(handover, space, digests), monitor)
     if leads():
-        keep_result(task, space, monitor)
+        handover.keep_result(space, monitor)
 
 
-def _fetch_opened(task: Task, space: Workspace) -> None:
-    name = f"work/{task.uid}/opened"
-    folder = space.party.cabinet.folder(name, MANIFEST)
-    if folder is None:
-        raise BundleError(f"there is no opened bundle at {space.party.cabinet.uri(name)}")
-    lay_out(folder, space.opened)
-
-
-def _checkpoints(task: Task, space: Workspace, digests: Mapping[str, str]) -> Checkpoints:
+def _checkpoints(handover: Handover, space: Workspace, digests: Mapping[str, str]) -> Checkpoints:
     """Keep checkpoints in the private store, each kind of inputs its own; fetch the last one."""
-    cabinet, path = space.party.cabinet, space.checkpoint
-    fingerprint = fingerprint_of(task.job.spec, digests)
-    name = f"work/{task.uid}/checkpoint-{fingerprint[:12]}"
-    if folder := cabinet.folder(name, path.name):
-        path.parent.mkdir(exist_ok=True)
-        link_or_copy(folder / path.name, path)
-
-    def keep() -> None:
-        cabinet.put(path.parent, name, path.name, lambda: None)
-
-    return Checkpoints(path, task.checkpoint_seconds, keep)
+    name = f"checkpoint-{fingerprint_of(space.spec, digests)[:12]}"
+    handover.take_checkpoint(name, space)
+    seconds = space.party.checkpoint_seconds
+    return Checkpoints(space.checkpoint, seconds, lambda: handover.keep_checkpoint(name, space))

@@ -8,6 +8,7 @@ from offsite.steps.ending import end, has_ended
 from offsite.steps.inputs import inputs_of
 from offsite.steps.opening import find_bundle, open_bundle
 from offsite.steps.party import Party
+from offsite.steps.ready import check_ready
 from offsite.steps.telling import telling
 from offsite.steps.workspace import workspace
 from offsite.train import Checkpoints
@@ -31,6 +32,8 @@ def run_job(job: OffsiteJob, party: Party, mailbox: Mailbox, monitor: Monitor) -
         digests["bundle"] = envelope.digest
     with workspace(party, name, spec, peer.id, digests) as space:
         if not has_ended(space, mailbox, monitor):
+            # whoever could not send its result could not tell of a failure either
+            check_ready(space, mailbox)
             with telling(space, digests.get("bundle"), mailbox, monitor):
                 if envelope:
                     open_bundle(space, envelope, mailbox, monitor)

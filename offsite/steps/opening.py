@@ -1,4 +1,7 @@
-"""The first step: verify, fetch, open and check what the peer sent, before anything reads it."""
+"""The first step: check what can be known before the work, and open what the peer sent.
+
+What was sent is verified, fetched, opened and checked before anything reads it.
+"""
 
 import shutil
 from functools import partial
@@ -37,7 +40,9 @@ def open_bundle(space: Workspace, envelope: Envelope, mailbox: Mailbox, monitor:
     if space.spec.tune is not None:
         checks = Checks(admit_emulator, check_emulator)
     else:
-        checks = _adapter_checks(answered(space, envelope), envelope, mailbox)
+        record = answered(space, envelope)
+        space.answer(record)
+        checks = _adapter_checks(record, envelope, mailbox)
     pull(mailbox, envelope, space.opened, checks, monitor)
 
 

@@ -1,42 +1,28 @@
-"""A step in a pod: what its task and its mounted files say, and what it hands to the next step.
-
-Steps hand things on below `work/<uid of the job>/` in the party's private store: `opened`, `result`
-with the notes beside it, and checkpoints. None does again what an earlier attempt of it did.
-"""
+"""A step in a pod: what its task and its mounted files say, and the steps that hold keys."""
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
 from offsite.api import JobSpec
-from offsite.bundle import MANIFEST
-from offsite.errors import BundleError, InputError, OffsiteError
+from offsite.errors import BundleError, InputError
 from offsite.events import Monitor
 from offsite.exchange import Mailbox, Reference
 from offsite.exchange.home import passphrase_of
 from offsite.sealing import load_ring
 from offsite.sealing.peers import Peers
 from offsite.steps.ending import end, has_ended
-from offsite.steps.export import ORIGIN, refuse_taken_place
+from offsite.steps.handover import Handover, sweep
 from offsite.steps.opening import open_bundle
 from offsite.steps.party import Party
 from offsite.steps.pinned import PinnedBooks
-from offsite.steps.publishing import DRAFT
-from offsite.steps.workspace import ATTEMPT, Workspace
-from offsite.store import ObjectStore, write_whole
-from offsite.store.cabinet import Cabinet, cabinet_of
+from offsite.steps.ready import check_ready
+from offsite.steps.workspace import Workspace
+from offsite.store import ObjectStore
+from offsite.store.cabinet import cabinet_of
 from offsite.store.library import Library
 from offsite.store.open import open_store
 from offsite.task import Task
-
-_OPENED = "envelope"
-"""The note of the envelope that was opened: what was made of another one is not of this one."""
-_NOTES = (DRAFT, ORIGIN, ATTEMPT)
-"""What goes with a result. The last one is handed on last: where it is, the result is."""
-_LEFT = timedelta(days=1)
-"""For how long before jobs were listed nobody wrote what is deleted: a list may lack the newest."""
 
 
 @dataclass(frozen=True)
@@ -107,31 +93,23 @@ class Pod:
 
 
 def run_open(pod: Pod, monitor: Monitor) -> None:
-    """Open the envelope that the operator entered, and hand on what was in it.
+    """Check what can be known before the work, open the envelope that was entered, and hand on.
 
     Raises:
-        InputError: something else is where the model is to go that the stage makes.
-        BundleError: it may not be used.
-        StorageError: a store did not give or take it.
+        InputError: a key is missing, or something else is where the model is to go.
+        BundleError: what the peer sent may not be used.
+        StorageError: a store did not give or take something.
     """
     task, mailbox = pod.task, pod.mailbox()
     party = pod.party(mailbox)
-    space, name = pod.space(party), f"work/{task.uid}/opened"
-    if task.job.spec.plug_in is not None:
-        refuse_taken_place(space, mailbox)
-    envelope = mailbox.incoming(task.job.spec.peer, Reference(wanted(task.job.spec), task.envelope))
-    _begin_with(envelope.digest, task.uid, party.cabinet)
-    open_bundle(space, envelope, mailbox, monitor)
-    tracker = monitor.track("hand on", sum(1 for _ in space.opened.iterdir()))
-    party.cabinet.put(space.opened, name, MANIFEST, tracker.advance)
-
-
-def _begin_with(digest: str, uid: str, cabinet: Cabinet) -> None:
-    """Delete what an earlier attempt handed on, if that opened another envelope."""
-    note = f"work/{uid}/{_OPENED}"
-    if cabinet.read(note) not in (None, digest.encode()):
-        _clear(uid, cabinet)
-    cabinet.write(note, digest.encode())
+    space, handover = pod.space(party), Handover(task.uid, party.cabinet)
+    check_ready(space, mailbox)
+    if task.envelope is not None:
+        reference = Reference(wanted(task.job.spec), task.envelope)
+        envelope = mailbox.incoming(task.job.spec.peer, reference)
+        handover.begin_with(envelope.digest)
+        open_bundle(space, envelope, mailbox, monitor)
+    handover.give(space, monitor)
 
 
 def wanted(spec: JobSpec) -> str:
@@ -151,70 +129,11 @@ def run_publish(pod: Pod, monitor: Monitor) -> None:
     """
     task, mailbox = pod.task, pod.mailbox()
     party = pod.party(mailbox)
-    space = pod.space(party)
-    if has_result(task, party.cabinet):
-        _fetch_result(task, space)
+    space, handover = pod.space(party), Handover(task.uid, party.cabinet)
+    if handover.has_result():
+        handover.take_result(space)
         end(space, mailbox, monitor)
     elif not has_ended(space, mailbox, monitor):
-        raise BundleError(f"there is no result at {party.cabinet.uri(f'work/{task.uid}')}")
-    _clear(task.uid, party.cabinet)
-    _sweep(task, party.cabinet, monitor)
-
-
-def _clear(uid: str, cabinet: Cabinet) -> None:
-    """Delete what steps of a job handed on; first what says that there is a result."""
-    cabinet.remove(f"work/{uid}/notes")
-    cabinet.remove(f"work/{uid}")
-
-
-def _sweep(task: Task, cabinet: Cabinet, monitor: Monitor) -> None:
-    """Delete what jobs left that are gone: a job that is deleted has nobody to do it."""
-    if task.jobs is None or task.listed is None:
-        return
-    try:
-        for uid in cabinet.idle("work", task.listed - _LEFT):
-            if uid not in task.jobs:
-                _clear(uid, cabinet)
-                monitor.log(f"deleted {cabinet.uri(f'work/{uid}')}: its job is gone")
-    except OffsiteError as error:
-        monitor.log(f"what jobs left that are gone is not deleted now: {error}")
-
-
-def has_result(task: Task, cabinet: Cabinet) -> bool:
-    """Whether an earlier attempt handed on its result, whole."""
-    return cabinet.read(f"work/{task.uid}/notes/{_NOTES[-1]}") is not None
-
-
-def keep_result(task: Task, space: Workspace, monitor: Monitor) -> None:
-    """Hand on a result and the notes beside it."""
-    cabinet, last = space.party.cabinet, _last(space)
-    tracker = monitor.track("hand on", sum(1 for _ in space.result.iterdir()))
-    cabinet.put(space.result, f"work/{task.uid}/result", last, tracker.advance)
-    for note in _NOTES:
-        with suppress(FileNotFoundError):
-            cabinet.write(f"work/{task.uid}/notes/{note}", (space.folder / note).read_bytes())
-
-
-def _fetch_result(task: Task, space: Workspace) -> None:
-    """Get a result that was handed on.
-
-    Raises:
-        BundleError: there is none.
-    """
-    cabinet = space.party.cabinet
-    folder = cabinet.folder(f"work/{task.uid}/result", _last(space))
-    if folder is None:
-        raise BundleError(f"there is no result at {cabinet.uri(f'work/{task.uid}')}")
-    for note in _NOTES:
-        if (content := cabinet.read(f"work/{task.uid}/notes/{note}")) is not None:
-            write_whole(space.folder / note, content)
-    lay_out(folder, space.result)
-
-
-def lay_out(folder: Path, place: Path) -> None:
-    """Give a workspace what lies in the cabinet: it may be large, and is on this disk already."""
-    place.symlink_to(folder, target_is_directory=True)
-
-
-def _last(space: Workspace) -> str:
-    return MANIFEST if space.spec.plug_in is None else "config.json"
+        raise BundleError(f"there is no result at {handover.uri}")
+    handover.clear()
+    sweep(task, party.cabinet, monitor)

@@ -11,11 +11,14 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from offsite.api import JobSpec
+from offsite.bundle import EmulatorRecord
 from offsite.errors import InputError
 from offsite.sealing.parts import canonical
 from offsite.steps.party import Party
 from offsite.store import locked, new_folder, write_whole
 
+ANSWERED = "answered.json"
+"""The record of the emulator that an adapter answers; of PlugIn."""
 ATTEMPT = "attempt"
 """The id under which a result is sent; one that is made anew takes a sequence of its own."""
 
@@ -60,6 +63,14 @@ class Workspace:
     def checkpoint(self) -> Path:
         """Where training keeps its checkpoint."""
         return self.folder / "checkpoint" / "checkpoint.safetensors"
+
+    def answer(self, record: EmulatorRecord) -> None:
+        """Write down of which emulator the adapter is that is opened."""
+        write_whole(self.folder / ANSWERED, canonical(record.wire()))
+
+    def answered(self) -> EmulatorRecord:
+        """Read of which emulator the adapter is that was opened."""
+        return EmulatorRecord.model_validate_json((self.folder / ANSWERED).read_bytes())
 
     @property
     def _published(self) -> str:

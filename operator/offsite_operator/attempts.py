@@ -4,16 +4,12 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from offsite.api import JobSpec
 from offsite.resources import Step
 from offsite_operator.logs import Event
 from offsite_operator.observed import ENDED, Child, Observed, Phase
 
-_STEPS: dict[str, tuple[Step, ...]] = {
-    "Distill": ("Work", "Publish"),
-    "Tune": ("Open", "Work", "Publish"),
-    "PlugIn": ("Open", "Work", "Publish"),
-}
+STEPS: tuple[Step, ...] = ("Open", "Work", "Publish")
+"""Of every stage."""
 _FIRST_DELAY, _LONGEST_DELAY = 10.0, 300.0
 _READ_WITHIN = timedelta(minutes=5)
 _REASON = re.compile(r"[A-Z][A-Za-z0-9]{0,127}")
@@ -43,15 +39,9 @@ class Failure:
 Outcome = Succeeded | Stopped | Failure
 
 
-def steps_of(spec: JobSpec) -> tuple[Step, ...]:
-    """List the steps of a stage. Distill has nothing to open."""
-    return _STEPS[spec.stage]
-
-
-def step_after(spec: JobSpec, step: Step) -> Step | None:
+def step_after(step: Step) -> Step | None:
     """Find the step that follows; None: it was the last one."""
-    steps = steps_of(spec)
-    return next(iter(steps[steps.index(step) + 1 :]), None)
+    return next(iter(STEPS[STEPS.index(step) + 1 :]), None)
 
 
 def round_of(seen: Observed) -> int:
@@ -65,9 +55,9 @@ def current(seen: Observed) -> Child | None:
     """Find the newest child of this round: at most this one may be active."""
     if seen.job.spec is None:
         return None
-    steps, round_ = steps_of(seen.job.spec), round_of(seen)
-    own = [c for c in seen.children if c.round == round_ and c.step in steps]
-    return max(own, key=lambda c: (c.attempt, steps.index(c.step)), default=None)
+    round_ = round_of(seen)
+    own = [c for c in seen.children if c.round == round_ and c.step in STEPS]
+    return max(own, key=lambda c: (c.attempt, STEPS.index(c.step)), default=None)
 
 
 def is_lost(seen: Observed) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from offsite.api import JobSpec
 from offsite.resources import JobStatus, Step
-from offsite_operator.attempts import current, steps_of
+from offsite_operator.attempts import STEPS, current
 from offsite_operator.conditions import Kind, Says
 from offsite_operator.observed import Child, Engine, Observed, Phase
 from offsite_operator.plan import Plan
@@ -24,7 +24,7 @@ def caught_up(seen: Observed, spec: JobSpec) -> Observed:
         return seen
     again = child.name == status.job_name and status.start_time is None
     queued, was_queued = child.state.phase is Phase.QUEUED, status.state == "Queued"
-    if not ((again and not queued) or _is_ahead(spec, child, status)):
+    if not ((again and not queued) or _is_ahead(child, status)):
         return seen
     # in a queue the clock stands
     entered = changed(
@@ -59,8 +59,8 @@ def entries(status: JobStatus, child: Child | Plan, began: datetime) -> dict[str
     }
 
 
-def _is_ahead(spec: JobSpec, child: Child, status: JobStatus) -> bool:
-    steps: tuple[Step | None, ...] = (None, *steps_of(spec))
+def _is_ahead(child: Child, status: JobStatus) -> bool:
+    steps: tuple[Step | None, ...] = (None, *STEPS)
     known = (status.attempts or 0, steps.index(status.step))
     return (child.attempt, steps.index(child.step)) > known
 

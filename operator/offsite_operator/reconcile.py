@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from offsite.api import JobSpec
 from offsite.resources import Artifact, Step
 from offsite_operator.attempts import (
+    STEPS,
     Failure,
     Stopped,
     Succeeded,
@@ -20,7 +21,6 @@ from offsite_operator.attempts import (
     next_attempt_at,
     outcome,
     step_after,
-    steps_of,
 )
 from offsite_operator.beginning import begin
 from offsite_operator.bookkeeping import caught_up
@@ -52,7 +52,7 @@ def reconcile(seen: Observed) -> Decision:
     decision, newest = _unfinished(seen, job.spec), current(seen)
     if decision.status is None and seen is not before:
         decision = replace(decision, status=seen.job.status)
-    old = (c for c in seen.children if c.active and c != newest and c.step in steps_of(job.spec))
+    old = (c for c in seen.children if c.active and c != newest and c.step in STEPS)
     strays = (child for child in old if child not in decision.delete)
     decision = replace(decision, delete=(*decision.delete, *strays))
     return _awake(decision, _deadline(seen, job.spec), seen.now)
@@ -60,8 +60,8 @@ def reconcile(seen: Observed) -> Decision:
 
 def _unfinished(seen: Observed, spec: JobSpec) -> Decision:
     deadline, child = _deadline(seen, spec), current(seen)
-    if child is not None and _is_published(seen, spec, child):
-        return _at(seen, spec, child)
+    if child is not None and _is_published(seen, child):
+        return _at(seen, child, spec.retries)
     if spec.cancel:
         return finish(seen, "Cancelled", "Cancelled", "spec.cancel was set")
     if deadline is not None and seen.now >= deadline:
@@ -74,13 +74,13 @@ def _unfinished(seen: Observed, spec: JobSpec) -> Decision:
     if is_lost(seen):
         return _lost(seen)
     if child is None:
-        return begin(seen, *_first(seen, spec), {})
-    return _at(seen, spec, child)
+        return begin(seen, *_first(seen), {})
+    return _at(seen, child, spec.retries)
 
 
-def _is_published(seen: Observed, spec: JobSpec, child: Child) -> bool:
+def _is_published(seen: Observed, child: Child) -> bool:
     """Whether all is done, though perhaps not read yet: what would end it comes too late."""
-    last = step_after(spec, child.step) is None and child.state.phase is Phase.SUCCEEDED
+    last = step_after(child.step) is None and child.state.phase is Phase.SUCCEEDED
     return last and not isinstance(outcome(child, seen.now), Failure)
 
 
@@ -122,11 +122,11 @@ def _suspend(seen: Observed, child: Child | None) -> Decision:
     return Decision(status=status, delete=tuple(c for c in seen.children if c.active))
 
 
-def _first(seen: Observed, spec: JobSpec) -> tuple[Step, int]:
+def _first(seen: Observed) -> tuple[Step, int]:
     """Say where a round begins, or goes on when a suspension took away its only child."""
     status = seen.job.status
     attempts = status.attempts or 0
-    return status.step or steps_of(spec)[0], attempts if status.job_name else attempts + 1
+    return status.step or STEPS[0], attempts if status.job_name else attempts + 1
 
 
 def _lost(seen: Observed) -> Decision:
@@ -139,7 +139,7 @@ def _lost(seen: Observed) -> Decision:
     return _failed(seen, _Tried(status.step, status.attempts or 1, gone), failure, lost_time=gone)
 
 
-def _at(seen: Observed, spec: JobSpec, child: Child) -> Decision:
+def _at(seen: Observed, child: Child, retries: int) -> Decision:
     """Go on from the newest child."""
     told = heard_from(seen.job.status, child)
     match outcome(child, seen.now):
@@ -151,12 +151,12 @@ def _at(seen: Observed, spec: JobSpec, child: Child) -> Decision:
             ended = child.state.ended or child.created
             return _failed(seen, _Tried(child.step, child.attempt, ended), failure, **told)
         case Succeeded():
-            following = step_after(spec, child.step)
+            following = step_after(child.step)
             if following is not None:
                 return begin(seen, following, child.attempt, told)
             said = _published(told.get("artifact"))
             # a retry that was asked for while it was not known whether it is needed is not
-            return finish(seen, "Complete", "Published", said, **told, retries=spec.retries)
+            return finish(seen, "Complete", "Published", said, **told, retries=retries)
 
 
 def _published(artifact: Artifact | None) -> str:

@@ -17,11 +17,8 @@ Strike = Callable[[Scene, Organization, str], None]
 """Strikes a job by its name, in the moment that it waits for."""
 Moment = Callable[[Organization, str], list[int]]
 """Waits for a moment in the life of a job; gives the processes that do its work then."""
-STEPS = {
-    "Distill": ("work", "publish"),
-    "Tune": ("open", "work", "publish"),
-    "PlugIn": ("open", "work", "publish"),
-}
+STAGES = ("Distill", "Tune", "PlugIn")
+STEPS = ("open", "work", "publish")
 _AWAY_SECONDS = 60.0
 
 
@@ -54,8 +51,8 @@ class Blow:
 
 def blows() -> Iterator[Blow]:
     """List them all."""
-    for stage, steps in STEPS.items():
-        for step in steps:
+    for stage in STAGES:
+        for step in STEPS:
             moment = _amid(stage, step)
             strikes = (("kill -9 operator", _operator(moment)), ("kill -9 runner", _runner(moment)))
             for what, strike in strikes:
@@ -68,9 +65,8 @@ def blows() -> Iterator[Blow]:
         yield Blow("delete", stage, "work", "RayJob", _delete(_amid(stage, "work")), "gone")
         yield Blow("cancel", stage, "work", "RayJob", _cancel(_amid(stage, "work")), "Cancelled")
     yield from _waiting()
-    for stage, step in product(STEPS, ("open", "publish")):
-        if step in STEPS[stage]:
-            yield Blow("MinIO away for a minute", stage, step, "Job", _exchange(step))
+    for stage, step in product(STAGES, ("open", "publish")):
+        yield Blow("MinIO away for a minute", stage, step, "Job", _exchange(step))
     for stage in ("Distill", "PlugIn"):  # the lab's, whose private store is one
         yield Blow("own MinIO away for a minute", stage, "work", "Job", _own_store(stage))
 

@@ -162,7 +162,7 @@ def _values(party: Party, peer: Party, minio: MinioPod) -> Values:
         bounds={
             "peers": [peer.id],
             "readPrefixes": [f"pvc://{CLAIM}/own/"],
-            "images": [NONE],
+            "images": [NONE, cluster.image(OPERATOR)],
         },
     )
     known["private"] = {"uri": f"pvc://{CLAIM}/offsite"}

@@ -8,7 +8,8 @@ from urllib.parse import urlparse
 
 import pytest
 
-from cluster.jobs import condition, is_in, seen, tells
+from cluster.images import OPERATOR
+from cluster.jobs import condition, has, is_in, seen, tells
 from cluster.killing import kill
 from cluster.organizations import MODEL, Organization
 from cluster.processes import run, wait_for
@@ -146,6 +147,15 @@ def test_a_model_that_is_not_there_fails_at_once(lab: Organization) -> None:
     assert status.attempts == 1
     assert "model-of-somebody" in condition(status, "Failed")
     assert "check" in condition(status, "Failed")
+
+
+def test_a_head_that_keeps_ending_is_given_up(lab: Organization) -> None:
+    image = lab.space.cluster.image(OPERATOR)  # it has no Ray
+    lab.submit("rayless", distill() | {"runtime": {"engine": "RayJob", "image": image}})
+    lab.reaches("rayless", tells("keeps ending"))
+    status = lab.reaches("rayless", has("PodCrashes", "Failed"))
+    assert "exit code 127" in condition(status, "Failed")
+    wait_for(lambda: lab.busy("rayless") == [], 120)
 
 
 def test_what_fails_is_given_up_and_tried_again_when_asked(lab: Organization) -> None:

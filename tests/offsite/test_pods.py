@@ -18,7 +18,7 @@ from offsite.api import Limits
 from offsite.bundle import MANIFEST, PROVENANCE
 from offsite.bundle.provenance import check_plugged_in
 from offsite.config import load_job
-from offsite.errors import BundleError, InputError, NotSentError, StorageError
+from offsite.errors import BundleError, InputError, NotAllowedError, NotSentError, StorageError
 from offsite.events import LINE, Event, Monitor
 from offsite.exchange.home import ring_path
 from offsite.resources import Step
@@ -106,8 +106,7 @@ class Pods:
     def run_all(self, name: str, spec: Mapping[str, Any]) -> None:
         """Run the steps of a stage."""
         for step in ("Open", "Work", "Publish"):
-            if step != "Open" or spec["stage"] != "Distill":
-                self.run(step, name, spec)
+            self.run(step, name, spec)
 
 
 def located(spec: Mapping[str, Any], parties: Parties) -> dict[str, Any]:
@@ -180,7 +179,7 @@ def test_the_last_step_deletes_what_jobs_left_that_are_gone(
     done.run("Publish", EMULATOR, distill(), jobs=jobs, listed=now())
     assert {path.name for path in work.iterdir()} == {"uid-known", "uid-gone"}
     # a file's time of change cannot be set back
-    monkeypatch.setattr("offsite.steps.pod._LEFT", -timedelta(hours=1))
+    monkeypatch.setattr("offsite.steps.handover._LEFT", -timedelta(hours=1))
     done.run("Publish", EMULATOR, distill())
     assert {path.name for path in work.iterdir()} == {"uid-known", "uid-gone"}
     # a job that was submitted while this pod waited for its node
@@ -244,6 +243,7 @@ def test_what_a_pod_has_sent_another_does_not_send_again(
     monkeypatch.setattr(FolderStore, "put", counted)
     for step in ("Open", "Work"):
         pods.run(step, ADAPTER, tune(), uid="another")
+    sent.clear()  # what the first step tried
     with pytest.raises(StorageError):
         pods.run("Publish", ADAPTER, tune(), uid="another", sequence=2)
     first, journals = sent.copy(), pods.private(HOSPITAL) / "work/another/journals"
@@ -289,6 +289,28 @@ def test_a_place_that_is_taken_is_told_before_anything_is_made(pods: Pods) -> No
     pods.run("Open", PLUGGED, spec)  # what is there is this very job's
     with pytest.raises(InputError, match=r"export is there already; name another place"):
         pods.run("Open", PLUGGED, spec, uid="another")
+
+
+def test_a_party_that_may_not_send_learns_it_before_its_emulator_is_made(
+    pods: Pods, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(store: FolderStore, key: str, content: bytes) -> None:
+        raise NotAllowedError("the exchange does not know these credentials")
+
+    monkeypatch.setattr(FolderStore, "put", refuse)
+    with pytest.raises(NotAllowedError):
+        pods.run("Open", EMULATOR, distill(), uid="another")
+    with pytest.raises(NotAllowedError):
+        pods.run("Open", ADAPTER, tune(), uid="another")
+    pods.run("Open", PLUGGED, plug_in(), uid="another")  # it sends nothing
+
+
+def test_the_step_that_trains_reads_no_record_of_its_party(pods: Pods) -> None:
+    """What of it the step needs was handed to it."""
+    pods.run("Open", PLUGGED, plug_in(), uid="another")
+    shutil.rmtree(pods.private(LAB) / "records")
+    pods.run("Work", PLUGGED, plug_in(), uid="another")
+    assert (pods.private(LAB) / "work/another/result/config.json").is_file()
 
 
 def test_only_the_envelope_that_was_entered_is_opened(pods: Pods) -> None:

@@ -145,6 +145,34 @@ def test_the_three_stages_over_the_store(exchange: Exchange, tmp_path: Path) -> 
         assert [event["event"] for event in again] == ["artifact", "done"]
 
 
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [("mistyped", "does not know these credentials"), (f"{LAB}.reader", "may not use")],
+)
+def test_who_may_not_send_is_told_before_the_work(
+    exchange: Exchange, tmp_path: Path, file: str, told: str
+) -> None:
+    parties, events = lay_out(tmp_path), list[Event]()
+    ExchangeAdmin(exchange.server.store("exchange")).add_reader(LAB, exchange.credentials)
+    wrong = Credentials(f"offsite.exchange.{LAB}", "wrong-key")
+    write_credentials(exchange.credentials / "mistyped.json", wrong)
+    environ = exchange.environ(LAB)
+    environ["OFFSITE_EXCHANGE_CREDENTIALS"] = str(exchange.credentials / f"{file}.json")
+    mailbox = open_mailbox(parties.home(LAB) / "home", URI, environ)
+    job = load_job(parties.write(EMULATOR, distill()))
+    with pytest.raises(NotAllowedError, match=told) as refused:
+        run_job(job, parties.party(LAB), mailbox, Monitor(events.append))
+    assert refused.value.exit_code == 4
+    assert events == []
+
+
+def test_what_is_tried_in_the_exchange_leaves_nothing(exchange: Exchange, tmp_path: Path) -> None:
+    parties = lay_out(tmp_path)
+    run(parties, exchange, "emulator-tried", distill(None))
+    mailbox = exchange.mailbox(parties.home(LAB) / "home", LAB)
+    assert all(f"{LAB}/{HOSPITAL}/" in key for key in mailbox.store.sizes(f"{LAB}/"))
+
+
 def test_a_party_tells_that_it_failed_with_the_rights_it_has(
     exchange: Exchange, tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from offsite.resources import Accepted
-from offsite_operator.attempts import current, steps_of
+from offsite_operator.attempts import STEPS, current
 from offsite_operator.decision import Decision
 from offsite_operator.logs import Told
 from offsite_operator.observed import (
@@ -61,10 +61,22 @@ def test_tune_opens_works_and_publishes() -> None:
     assert world.status.completion_time == world.now
 
 
-def test_distill_has_nothing_to_open() -> None:
-    world = through(World(spec_of(DISTILL), incoming=None))
-    assert steps(world) == ["1-Work", "1-Publish"]
+def test_distill_looks_at_keys_and_stores_first_and_opens_no_envelope() -> None:
+    world = World(spec_of(DISTILL), incoming=None)
+    world.go()
+    assert steps(world) == ["1-Open"]
+    through(world)
+    assert steps(world) == ["1-Open", "1-Work", "1-Publish"]
     assert world.status.envelope is None
+
+
+def test_exchange_credentials_that_are_refused_end_a_distill_before_its_work() -> None:
+    world = World(spec_of(DISTILL), incoming=None)
+    world.go()
+    world.fails(retryable=False, reason="NotAllowedError")
+    world.go()
+    assert (world.status.state, world.reason("Failed")) == ("Failed", "NotAllowedError")
+    assert steps(world) == ["1-Open"]
 
 
 def test_plug_in_sends_nothing_and_gets_no_sequence() -> None:
@@ -744,7 +756,7 @@ def assert_entered(world: World) -> None:
     child, status = current(world.seen), world.status
     if child is None or child.deleting or status.state == "Suspended":
         return
-    steps = [None, *steps_of(world.spec)]
+    steps = [None, *STEPS]
     known = (status.attempts or 0, steps.index(status.step))
     assert known >= (child.attempt, steps.index(child.step))
     if child.active:

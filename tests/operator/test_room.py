@@ -46,7 +46,7 @@ def test_a_queued_job_begins_when_it_is_its_turn() -> None:
     world.wait(50)
     world.ahead = 1
     world.go()
-    assert (world.status.state, world.newest.step) == ("Pending", "Work")
+    assert (world.status.state, world.newest.step) == ("Pending", "Open")
     assert world.status.start_time == world.now, "the clock of its deadline stood while it waited"
 
 
@@ -161,7 +161,7 @@ def test_no_bound_counts_nothing() -> None:
     world = World(spec_of(DISTILL))
     world.ahead = 1000
     world.go()
-    assert world.newest.step == "Work"
+    assert world.newest.step == "Open"
 
 
 def test_the_longest_deadline_ends_a_job_that_names_none() -> None:

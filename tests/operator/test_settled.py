@@ -29,7 +29,7 @@ def resource(world: World) -> dict[str, Any]:
 
 def complete() -> World:
     world = running()
-    for _ in ("Work", "Publish"):
+    for _ in ("Open", "Work", "Publish"):
         world.succeeds()
         world.go()
     return world

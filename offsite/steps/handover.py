@@ -1,0 +1,144 @@
+"""What steps of a job hand on: all of it lies below `work/<uid of the job>/` in the private store.
+
+    given/          what the first step found out, for the one that trains: notes
+    opened/         what the peer sent, opened
+    checkpoint-*/   what a later attempt goes on from
+    result/         what was made, and waits to be sent
+    notes/          what goes with it
+
+That folder is all that the step that trains sees of what its party keeps. None of the steps does
+again what an earlier attempt of it did.
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+
+from offsite.bundle import MANIFEST
+from offsite.errors import BundleError, OffsiteError
+from offsite.events import Monitor
+from offsite.steps.export import ORIGIN
+from offsite.steps.publishing import DRAFT
+from offsite.steps.workspace import ANSWERED, ATTEMPT, Workspace
+from offsite.store import link_or_copy, write_whole
+from offsite.store.cabinet import Cabinet
+from offsite.task import Task
+
+_GIVEN = (ANSWERED,)
+"""Notes in the first step's workspace that the one that trains has in its own."""
+_NOTES = (DRAFT, ORIGIN, ATTEMPT)
+"""What goes with a result. The last one is handed on last: where it is, the result is."""
+_LEFT = timedelta(days=1)
+"""For how long before jobs were listed nobody wrote what is deleted: a list may lack the newest."""
+
+
+@dataclass(frozen=True)
+class Handover:
+    """What one job's steps hand on."""
+
+    uid: str
+    cabinet: Cabinet
+
+    @property
+    def uri(self) -> str:
+        """Where it lies, for people."""
+        return self.cabinet.uri(self._name())
+
+    def begin_with(self, envelope: str) -> None:
+        """Delete what an earlier attempt handed on, if that opened another envelope."""
+        note = self._name("envelope")
+        if self.cabinet.read(note) not in (None, envelope.encode()):
+            self.clear()
+        self.cabinet.write(note, envelope.encode())
+
+    def give(self, space: Workspace, monitor: Monitor) -> None:
+        """Hand on what the first step found out and opened."""
+        for note in _GIVEN:
+            with suppress(FileNotFoundError):
+                self.cabinet.write(self._name(f"given/{note}"), (space.folder / note).read_bytes())
+        if space.opened.is_dir():
+            tracker = monitor.track("hand on", sum(1 for _ in space.opened.iterdir()))
+            self.cabinet.put(space.opened, self._name("opened"), MANIFEST, tracker.advance)
+
+    def take_given(self, space: Workspace) -> None:
+        """Get what was given to the step that trains.
+
+        Raises:
+            BundleError: a bundle was to be opened, and there is none.
+        """
+        self._take_notes("given", _GIVEN, space)
+        if space.spec.distill is None:
+            folder = self.cabinet.folder(self._name("opened"), MANIFEST)
+            if folder is None:
+                raise BundleError(
+                    f"there is no opened bundle at {self.cabinet.uri(self._name('opened'))}"
+                )
+            # it may be large, and is on this disk already
+            space.opened.symlink_to(folder, target_is_directory=True)
+
+    def take_checkpoint(self, name: str, space: Workspace) -> None:
+        """Get the checkpoint that an earlier attempt kept, if there is one."""
+        path = space.checkpoint
+        if folder := self.cabinet.folder(self._name(name), path.name):
+            path.parent.mkdir(exist_ok=True)
+            link_or_copy(folder / path.name, path)
+
+    def keep_checkpoint(self, name: str, space: Workspace) -> None:
+        """Keep the newest checkpoint."""
+        path = space.checkpoint
+        self.cabinet.put(path.parent, self._name(name), path.name, lambda: None)
+
+    def has_result(self) -> bool:
+        """Whether an earlier attempt handed on its result, whole."""
+        return self.cabinet.read(self._name(f"notes/{_NOTES[-1]}")) is not None
+
+    def keep_result(self, space: Workspace, monitor: Monitor) -> None:
+        """Hand on a result and the notes beside it."""
+        tracker = monitor.track("hand on", sum(1 for _ in space.result.iterdir()))
+        self.cabinet.put(space.result, self._name("result"), _last(space), tracker.advance)
+        for note in _NOTES:
+            with suppress(FileNotFoundError):
+                self.cabinet.write(self._name(f"notes/{note}"), (space.folder / note).read_bytes())
+
+    def take_result(self, space: Workspace) -> None:
+        """Get a result that was handed on.
+
+        Raises:
+            BundleError: there is none.
+        """
+        folder = self.cabinet.folder(self._name("result"), _last(space))
+        if folder is None:
+            raise BundleError(f"there is no result at {self.uri}")
+        self._take_notes("notes", _NOTES, space)
+        space.result.symlink_to(folder, target_is_directory=True)
+
+    def clear(self) -> None:
+        """Delete it all; first what says that there is a result."""
+        self.cabinet.remove(self._name("notes"))
+        self.cabinet.remove(self._name())
+
+    def _take_notes(self, folder: str, notes: tuple[str, ...], space: Workspace) -> None:
+        for note in notes:
+            if (content := self.cabinet.read(self._name(f"{folder}/{note}"))) is not None:
+                write_whole(space.folder / note, content)
+
+    def _name(self, part: str = "") -> str:
+        return f"work/{self.uid}/{part}".rstrip("/")
+
+
+def sweep(task: Task, cabinet: Cabinet, monitor: Monitor) -> None:
+    """Delete what jobs left that are gone: a job that is deleted has nobody to do it."""
+    if task.jobs is None or task.listed is None:
+        return
+    try:
+        for uid in cabinet.idle("work", task.listed - _LEFT):
+            if uid not in task.jobs:
+                left = Handover(uid, cabinet)
+                left.clear()
+                monitor.log(f"deleted {left.uri}: its job is gone")
+    except OffsiteError as error:
+        monitor.log(f"what jobs left that are gone is not deleted now: {error}")
+
+
+def _last(space: Workspace) -> str:
+    return MANIFEST if space.spec.plug_in is None else "config.json"
