@@ -6,7 +6,7 @@ hold keys do without it.
 """
 
 from offsite.bundle.adapter import ADAPTER, admit_adapter, check_adapter
-from offsite.bundle.emulator import admit_emulator, check_emulator
+from offsite.bundle.emulator import admit_emulator, check_companions, check_emulator
 from offsite.bundle.files import check_whole
 from offsite.bundle.manifest import (
     MANIFEST,
@@ -17,6 +17,7 @@ from offsite.bundle.manifest import (
     read_manifest,
     write_manifest,
 )
+from offsite.bundle.original import check_original, check_tensors, files_read
 from offsite.bundle.provenance import PROVENANCE, Origin, check_plugged_in, write_provenance
 from offsite.bundle.record import BlockRecord, EmulatorRecord
 from offsite.bundle.strip import strip_companions
@@ -34,9 +35,13 @@ __all__ = [
     "admit_adapter",
     "admit_emulator",
     "check_adapter",
+    "check_companions",
     "check_emulator",
+    "check_original",
     "check_plugged_in",
+    "check_tensors",
     "check_whole",
+    "files_read",
     "is_plain",
     "read_manifest",
     "strip_companions",

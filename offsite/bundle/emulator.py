@@ -6,7 +6,7 @@ transformers or a tokenizer. The folder must be the receiver's own copy, which n
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any
 
@@ -63,21 +63,33 @@ def check_emulator(folder: Path) -> Manifest:
     """
     manifest, _ = read_manifest(folder)
     facts = _check_kind(manifest)
-    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
-        if name not in manifest.files:
-            raise BundleError(f"{folder} has no {name}")
-    contents = {name: _read_json(folder / name) for name in _JSON_CHECKS if name in manifest.files}
-    for name, content in contents.items():
-        _refuse(folder / name, _JSON_CHECKS[name](content))
-    config = contents["config.json"]
-    tokenizer = _read_json(folder / "tokenizer.json")
-    _refuse(folder / "tokenizer.json", component_problems(tokenizer))
+    config = check_companions(folder, manifest.files)
     row = _family(folder, config, manifest)
     _check_tensors(folder, manifest, row, config)
     _check_index(folder, manifest)
     if facts.bottom + facts.top >= row.count(config):
         raise BundleError(f"{folder / MANIFEST} names more end blocks than the model has blocks")
     return manifest
+
+
+def check_companions(folder: Path, names: Container[str]) -> dict[str, Any]:
+    """Check what an emulator bundle holds beside its weights; give its config.
+
+    Args:
+        names: of its files.
+
+    Raises:
+        BundleError: the first thing that is wrong, with the file it is in.
+    """
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        if name not in names:
+            raise BundleError(f"{folder} has no {name}")
+    contents = {name: _read_json(folder / name) for name in _JSON_CHECKS if name in names}
+    for name, content in contents.items():
+        _refuse(folder / name, _JSON_CHECKS[name](content))
+    tokenizer = _read_json(folder / "tokenizer.json")
+    _refuse(folder / "tokenizer.json", component_problems(tokenizer))
+    return contents["config.json"]
 
 
 def _check_kind(manifest: Manifest) -> EmulatorFacts:

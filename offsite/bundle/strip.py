@@ -1,14 +1,18 @@
 """Leaving out of a model's folder what a bundle may not hold."""
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from offsite.bundle.emulator import is_emulator_file
-from offsite.families import GENERATION_KEYS, TOKENIZER_KEYS
+from offsite.families import GENERATION_KEYS, TOKENIZER_KEYS, without_unread
+
+_Content = Mapping[str, Any]
 
 
 def strip_companions(folder: Path) -> None:
-    """Delete the files, and the keys of the files beside the config, that no bundle may hold.
+    """Delete the files, and the keys of its JSON files, that no bundle may hold.
 
     What is left out does not change what the model computes: chat templates, paths of the machine
     that it was made on, names of Python classes.
@@ -16,9 +20,30 @@ def strip_companions(folder: Path) -> None:
     for path in folder.iterdir():
         if not is_emulator_file(path.name):
             path.unlink()
-    known = {"tokenizer_config.json": TOKENIZER_KEYS, "generation_config.json": GENERATION_KEYS}
-    for name, keys in known.items():
+    for name, kept in _KEPT.items():
         if (folder / name).is_file():
-            content = json.loads((folder / name).read_bytes())
-            kept = {key: value for key, value in content.items() if key in keys}
-            (folder / name).write_text(json.dumps(kept, indent=2, sort_keys=True), encoding="utf-8")
+            content = kept(json.loads((folder / name).read_bytes()))
+            (folder / name).write_text(
+                json.dumps(content, indent=2, sort_keys=True), encoding="utf-8"
+            )
+
+
+def _tokenizer_keys(content: _Content) -> dict[str, Any]:
+    """Keep what is allowed; the class becomes the one that takes tokenizer.json as it is.
+
+    The other classes of transformers build parts of a tokenizer anew, each in its own way. What
+    they built is in tokenizer.json already.
+    """
+    kept = {key: value for key, value in content.items() if key in TOKENIZER_KEYS}
+    return {**kept, "tokenizer_class": "TokenizersBackend"}
+
+
+def _generation_keys(content: _Content) -> dict[str, Any]:
+    return {key: value for key, value in content.items() if key in GENERATION_KEYS}
+
+
+_KEPT: Mapping[str, Callable[[_Content], dict[str, Any]]] = {
+    "config.json": without_unread,
+    "tokenizer_config.json": _tokenizer_keys,
+    "generation_config.json": _generation_keys,
+}

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from offsite.errors import UnknownFamilyError
-from offsite.families.checks import config_problems
+from offsite.families.checks import config_problems, without_unread
 from offsite.families.companions import (
     GENERATION_KEYS,
     TOKENIZER_KEYS,
@@ -19,6 +19,7 @@ from offsite.families.companions import (
 )
 from offsite.families.keys import COMMON_KEYS
 from offsite.families.row import Family, Linear, Module, Norm, Shape, Table
+from offsite.families.stored import Checkpoint
 from offsite.families.table import FAMILIES
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "FAMILIES",
     "GENERATION_KEYS",
     "TOKENIZER_KEYS",
+    "Checkpoint",
     "Family",
     "Linear",
     "Module",
@@ -37,6 +39,7 @@ __all__ = [
     "family_of",
     "generation_problems",
     "tokenizer_problems",
+    "without_unread",
 ]
 
 

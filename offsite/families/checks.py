@@ -49,6 +49,23 @@ def config_problems(config: Config) -> list[str]:
     return found or _size_problems(family, config)
 
 
+def without_unread(config: Config) -> dict[str, Any]:
+    """Copy a config without what its rotary parameters hold that transformers never reads.
+
+    Some checkpoints have keys of other libraries there, such as yarn's `attn_factor`.
+    """
+    ropes = {key: _read(value) for key, value in config.items() if key in _ROPE_KEYS}
+    return {**config, **ropes}
+
+
+def _read(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if value and value.keys() <= kinds.LAYER_TYPES:
+        return {name: _read(rope) for name, rope in value.items()}
+    return {key: each for key, each in value.items() if key in ROPE_KINDS}
+
+
 def _key_problems(family: Family, config: Config) -> list[str]:
     twice = [
         f"{alias}: stands beside {key}, which means the same"

@@ -78,7 +78,15 @@ def fused(attention: str, bias: When) -> tuple[Module, ...]:
     )
 
 
+def rotary_buffers(attention: str) -> frozenset[str]:
+    """Name what older versions of transformers stored of a block's rotary embeddings."""
+    return frozenset(
+        f"{attention}.rotary_emb.{name}" for name in ("inv_freq", "cos_cached", "sin_cached")
+    )
+
+
 BIASED = attention("attention_bias", output_bias="attention_bias")
+ROTARY_BUFFERS = rotary_buffers("self_attn")
 HEAD_NORMS = (Norm("self_attn.q_norm", "H"), Norm("self_attn.k_norm", "H"))
 NORMS = (Norm("input_layernorm"), Norm("post_attention_layernorm"))
 MLP_NORMS = (Norm("pre_feedforward_layernorm"), Norm("post_feedforward_layernorm"))

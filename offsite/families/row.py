@@ -135,6 +135,8 @@ class Family:
     """Config values with which there is no such projection after all (OPT's post-norm)."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """Config keys that must not be true, and why."""
+    buffers: frozenset[str] = frozenset()
+    """Names, in a block, of what older checkpoints store although it is computed."""
 
     def renamed(self, config: Config) -> dict[str, Any]:
         """Copy a config with every alias replaced by the key that it stands for."""

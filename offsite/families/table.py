@@ -44,6 +44,7 @@ FAMILIES: tuple[Family, ...] = (
             "num_hidden_layers": "n_layer",
         },
         config_keys=keys.GPT2,
+        buffers=frozenset({"attn.bias", "attn.masked_bias"}),
         refused={
             "scale_attn_by_inverse_layer_idx": "each block scales its attention by its place in "
             "the stack, which changes when blocks are dropped",
@@ -126,6 +127,7 @@ FAMILIES: tuple[Family, ...] = (
         heal="mlp.dense_4h_to_h",
         defaults={"tie_word_embeddings": False, "attention_bias": True},
         config_keys=keys.GPT_NEOX,
+        buffers=parts.rotary_buffers("attention") | {"attention.bias", "attention.masked_bias"},
     ),
     Family(
         model_type="phi",
@@ -148,6 +150,7 @@ FAMILIES: tuple[Family, ...] = (
         heal="mlp.fc2",
         defaults={"tie_word_embeddings": False, "qk_layernorm": False},
         config_keys=keys.PHI,
+        buffers=parts.ROTARY_BUFFERS,
     ),
     Family(
         model_type="llama",
@@ -159,6 +162,7 @@ FAMILIES: tuple[Family, ...] = (
         heal="mlp.down_proj",
         defaults={"tie_word_embeddings": False, "attention_bias": False, "mlp_bias": False},
         config_keys=keys.LLAMA,
+        buffers=parts.ROTARY_BUFFERS,
     ),
     Family(
         model_type="mistral",
@@ -170,6 +174,7 @@ FAMILIES: tuple[Family, ...] = (
         heal="mlp.down_proj",
         defaults={"tie_word_embeddings": False, "num_key_value_heads": 8},
         config_keys=keys.MISTRAL,
+        buffers=parts.ROTARY_BUFFERS,
     ),
     Family(
         model_type="qwen2",
@@ -183,6 +188,7 @@ FAMILIES: tuple[Family, ...] = (
         per_block={"layer_types": parts.qwen_types},
         boundaries=("max_window_layers",),
         config_keys=keys.QWEN2,
+        buffers=parts.ROTARY_BUFFERS,
     ),
     Family(
         model_type="qwen3",
@@ -196,6 +202,7 @@ FAMILIES: tuple[Family, ...] = (
         per_block={"layer_types": parts.qwen_types},
         boundaries=("max_window_layers",),
         config_keys=keys.QWEN3,
+        buffers=parts.ROTARY_BUFFERS,
     ),
     Family(
         model_type="gemma",
@@ -207,6 +214,7 @@ FAMILIES: tuple[Family, ...] = (
         heal="mlp.down_proj",
         defaults={**_GEMMA_DEFAULTS, "num_key_value_heads": 16},
         config_keys=keys.GEMMA,
+        buffers=parts.ROTARY_BUFFERS,
         refused=_CAUSAL,
     ),
     Family(
@@ -221,6 +229,7 @@ FAMILIES: tuple[Family, ...] = (
         defaults={**_GEMMA_DEFAULTS, "num_key_value_heads": 4},
         per_block={"layer_types": parts.gemma_types},
         config_keys=keys.GEMMA2,
+        buffers=parts.ROTARY_BUFFERS,
         refused=_CAUSAL,
     ),
     Family(

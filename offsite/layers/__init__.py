@@ -15,6 +15,7 @@ from offsite.layers.loading import (
     load,
     quiet,
     save,
+    save_companions,
 )
 from offsite.layers.loss import IGNORED, Batch, each_loss, lm_loss
 from offsite.layers.stack import (
@@ -57,6 +58,7 @@ __all__ = [
     "rank",
     "run",
     "save",
+    "save_companions",
     "total",
     "trace",
     "watching",

@@ -2,15 +2,15 @@
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 import transformers
-from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -22,6 +22,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from offsite.bundle import check_original, check_tensors
 from offsite.errors import ModelError, OffsiteError
 from offsite.families import Family, family_of
 from offsite.layers.hardware import device
@@ -70,11 +71,10 @@ def load(folder: Path) -> Loaded:
         ModelError: there is no such model, or its files are damaged, or its tokenizer is that of
             another model.
     """
-    if not (folder / "config.json").is_file():
-        raise ModelError(f"{folder} is not a model: it has no config.json")
+    names = check_original(folder)
     try:
-        with quiet():
-            return _open(folder)
+        with quiet(), _alone(folder, names) as view:
+            return _open(folder, view)
     except OffsiteError:
         raise
     # of a damaged file, transformers and the libraries below it raise anything at all
@@ -83,6 +83,19 @@ def load(folder: Path) -> Loaded:
             raise
         reason = " ".join(str(error).split())
         raise ModelError(f"cannot load the model {folder}: {reason}") from error
+
+
+@contextmanager
+def _alone(folder: Path, names: Iterable[str]) -> Iterator[Path]:
+    """Show the files of a model that decide what it computes, and no others.
+
+    transformers looks for more in a folder than its callers name.
+    """
+    with TemporaryDirectory(prefix="offsite-model-") as scratch:
+        view = Path(scratch)
+        for name in names:
+            (view / name).symlink_to((folder / name).resolve())
+        yield view
 
 
 def is_panic(error: BaseException) -> bool:
@@ -104,13 +117,13 @@ def block_count(folder: Path) -> int:
         raise ModelError(f"cannot read {folder / 'config.json'}: {error!r}") from error
 
 
-def _open(folder: Path) -> Loaded:
-    config, row = _checked_config(folder)
+def _open(folder: Path, view: Path) -> Loaded:
+    config, row = _checked_config(folder, view)
     stored = _stored_dtype(folder, row, config.to_dict())
     # on a CPU, what is not multiplied in bfloat16 is faster, and more exact, in float32
     wanted = torch.float32 if device().type == "cpu" else stored
     opened: Any = AutoModelForCausalLM.from_pretrained(
-        folder,
+        view,
         config=config,
         output_loading_info=True,
         dtype=wanted,
@@ -119,12 +132,11 @@ def _open(folder: Path) -> Loaded:
         **_LOCAL,
     )
     model, found = opened
-    if lacking := sorted(found["missing_keys"]):  # transformers would make them up
-        raise ModelError(f"the model {folder} lacks {len(lacking)} tensors: {lacking[0]} …")
+    _check_found(f"the model {folder}", model, found)
     for name, tensor in model.state_dict().items():
         if not tensor.isfinite().all():
             raise ModelError(f"the model {folder} holds a value in {name} that is not finite")
-    tokenizer = AutoTokenizer.from_pretrained(folder, **_LOCAL)
+    tokenizer = AutoTokenizer.from_pretrained(view, **_LOCAL)
     loaded = Loaded(freeze(_moved(model, wanted)), tokenizer, stored)
     if (highest := _highest_id(tokenizer)) >= loaded.vocabulary:
         raise ModelError(
@@ -145,12 +157,26 @@ def _highest_id(tokenizer: PreTrainedTokenizerBase) -> int:
     return max([*plain, tokenizer.bos_token_id or 0, tokenizer.eos_token_id or 0])
 
 
-def _checked_config(folder: Path) -> tuple[PreTrainedConfig, Family]:
+def _check_found(what: str, model: PreTrainedModel, found: Mapping[str, Any]) -> None:
+    """Check that transformers made up no tensor, and tied what the config ties."""
+    for problem in ("missing_keys", "mismatched_keys"):
+        if names := sorted(map(str, found[problem])):
+            said = problem.replace("_", " ")
+            raise ModelError(f"cannot load {what}: {said}: {', '.join(names[:3])}")
+    head = model.get_output_embeddings().weight
+    if model.config.tie_word_embeddings and head is not model.get_input_embeddings().weight:
+        raise ModelError(
+            f"{what} holds a head that differs from the token table, but its config.json ties "
+            "them: correct tie_word_embeddings, or remove the head"
+        )
+
+
+def _checked_config(folder: Path, view: Path) -> tuple[PreTrainedConfig, Family]:
     # before transformers, which tells of a family that it does not know in its own words,
     # and makes lists of as many blocks as a damaged config says
     raw = json.loads((folder / "config.json").read_bytes())
     family_of(raw).count(raw)
-    config = AutoConfig.from_pretrained(folder, **_LOCAL)
+    config = AutoConfig.from_pretrained(view, **_LOCAL)
     row = family_of(config.to_dict())
     if refusals := row.refusals(config.to_dict()):
         raise ModelError(f"the model {folder} cannot be used: {'; '.join(refusals)}")
@@ -159,25 +185,24 @@ def _checked_config(folder: Path) -> tuple[PreTrainedConfig, Family]:
 
 
 def _stored_dtype(folder: Path, row: Family, config: Mapping[str, Any]) -> torch.dtype:
-    """Read from the headers of its files in which dtype a model is stored.
-
-    Buffers that older versions of transformers stored too do not count.
-    """
-    known = row.tensors(config).keys()
-    bare = {name.partition(".")[2] for name in known}  # as GPT-2's first files have them
-    kinds: set[str] = set()
-    for path in folder.glob("*.safetensors"):
-        with safe_open(path, "pt") as file:
-            names = [name for name in file.keys() if name in known or name in bare]  # noqa: SIM118
-            kinds |= {file.get_slice(name).get_dtype() for name in names}
-    if not kinds:
-        raise ModelError(f"{folder} is not a model: its *.safetensors have no tensor of one")
+    """Check the tensors of a model's files, and read in which dtype they are stored."""
+    kinds = check_tensors(folder, row, config)
     if len(kinds) > 1 or not kinds <= _DTYPES.keys():
         raise ModelError(
             f"{folder} holds numbers of the kinds {', '.join(sorted(kinds))}; convert all of them "
             f"to one of {', '.join(_DTYPES)}"
         )
-    return _DTYPES[kinds.pop()]
+    (kind,) = kinds
+    return _DTYPES[kind]
+
+
+def save_companions(loaded: Loaded, folder: Path) -> None:
+    """Write what `save` writes beside a model's weights: its configs and its tokenizer."""
+    with quiet():
+        loaded.model.config.save_pretrained(folder)
+        if loaded.model.generation_config is not None:
+            loaded.model.generation_config.save_pretrained(folder)
+        loaded.tokenizer.save_pretrained(folder)
 
 
 def save(loaded: Loaded, folder: Path) -> None:
@@ -191,6 +216,9 @@ def save(loaded: Loaded, folder: Path) -> None:
 def assemble(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> PreTrainedModel:
     """Build a model around given tensors, without copying them.
 
+    Raises:
+        ModelError: a tensor is missing, or there is one too many.
+
     Args:
         config: the content of a `config.json`.
         tensors: every tensor of the model by its checkpoint name; tied ones may be absent. All of
@@ -199,13 +227,18 @@ def assemble(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> PreTra
     row = family_of(config)
     dtype = next(iter(tensors.values())).dtype
     with quiet():
-        model: PreTrainedModel = getattr(transformers, row.architecture).from_pretrained(
+        made: Any = getattr(transformers, row.architecture).from_pretrained(
             None,
+            output_loading_info=True,
             config=AutoConfig.for_model(**{**config, "architectures": [row.architecture]}),
             state_dict=dict(tensors),
             dtype=dtype,
             attn_implementation=row.attention,
         )
+    model, found = made
+    if surplus := sorted(found["unexpected_keys"]):
+        raise ModelError(f"a model of this config has no tensor {surplus[0]}")
+    _check_found("the emulator", model, found)
     return freeze(model)
 
 

@@ -6,6 +6,7 @@ Of several workers, which have all made it, one writes it.
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from safetensors.torch import save_file
 from torch import Tensor
@@ -16,19 +17,41 @@ from offsite.bundle import (
     EmulatorFacts,
     EmulatorRecord,
     Origin,
+    check_companions,
     check_emulator,
     is_plain,
     read_manifest,
     strip_companions,
     write_manifest,
 )
-from offsite.layers import Loaded, family, leads, save
+from offsite.errors import BundleError, ModelError
+from offsite.layers import Loaded, family, leads, save, save_companions
 from offsite.sealing.parts import canonical
 from offsite.steps.export import ORIGIN
 from offsite.steps.places import COMPANIONS
 from offsite.steps.publishing import DRAFT
 from offsite.steps.workspace import Workspace
 from offsite.store import whole_folder, write_whole
+
+
+def check_sendable(made: Loaded, original: Path) -> None:
+    """Check, before any work, that a receiver would take what is beside an emulator's weights.
+
+    Args:
+        original: the full model, whose files are named.
+
+    Raises:
+        ModelError: a file of it holds what no bundle may hold.
+    """
+    with TemporaryDirectory(prefix="offsite-companions-") as scratch:
+        folder = Path(scratch)
+        save_companions(made, folder)
+        strip_companions(folder)
+        try:
+            check_companions(folder, [path.name for path in folder.iterdir()])
+        except BundleError as error:
+            said = str(error).replace(scratch, str(original))
+            raise ModelError(f"an emulator of this model would be refused: {said}") from error
 
 
 def finish_emulator(

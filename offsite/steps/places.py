@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from offsite.bundle import check_original, files_read
 from offsite.bundle.manifest import file_digest
 from offsite.errors import DataError, ModelError, StorageError
 from offsite.rows import DataFile
@@ -13,11 +14,6 @@ COMPANIONS = ("*.json", "*.model", "*.txt", "*.jinja", "LICENSE*")
 """The files that stand beside a model's weights, its config among them."""
 MODEL_FILES = ("*.safetensors", *COMPANIONS)
 """The files of a model that are read."""
-_BESIDE = (
-    *("config.json", "generation_config.json"),
-    *("tokenizer.json", "tokenizer_config.json", "tokenizer.model"),
-)
-"""What else of a model decides what it computes."""
 
 
 def from_hub(name: str) -> Path:
@@ -48,14 +44,8 @@ def model_digest(folder: Path) -> str:
     """
     try:
         with disk_errors(folder):
-            names = [p.name for p in folder.iterdir() if p.is_file()] if folder.is_dir() else []
-            if "config.json" not in names or not any(map(_is_weights, names)):
-                raise ModelError(
-                    f"{folder} is not a model: it needs config.json, a tokenizer and "
-                    "*.safetensors; check the location"
-                )
-            decisive = [name for name in names if _is_decisive(name)]
-            return digest_of_model({name: file_digest(folder / name) for name in decisive})
+            names = check_original(folder)
+            return digest_of_model({name: file_digest(folder / name) for name in names})
     except StorageError as error:
         raise ModelError(f"cannot read the model {folder}: {error}") from error
 
@@ -66,15 +56,7 @@ def digest_of_model(files: Mapping[str, str]) -> str:
     Args:
         files: the SHA-256 of each file, in hex, by name; also of those that decide nothing.
     """
-    return digest_of(canonical({n: sha256 for n, sha256 in files.items() if _is_decisive(n)}))
-
-
-def _is_weights(name: str) -> bool:
-    return name.endswith(".safetensors")
-
-
-def _is_decisive(name: str) -> bool:
-    return name in _BESIDE or _is_weights(name)
+    return digest_of(canonical({name: files[name] for name in files_read(files)}))
 
 
 def text_digest(text: DataFile) -> str:

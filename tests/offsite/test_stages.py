@@ -191,7 +191,7 @@ def test_damaged_result_is_made_again(
     assert parties.envelope(name).header.sequence == 2
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "mine.safetensors"])
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
 def test_changed_export_is_left_as_it_is(finished: Parties, tmp_path: Path, name: str) -> None:
     parties = copy_of(finished, tmp_path / "copy")
     place = parties.home(LAB) / "home/models" / PLUGGED

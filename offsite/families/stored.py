@@ -1,0 +1,54 @@
+"""By which names checkpoints store a family's tensors, beside those of the family table."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from offsite.families.row import Config, Family, Linear, Shape
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint of one model may hold."""
+
+    family: Family
+    config: Config
+    """As transformers completes it."""
+    tensors: dict[str, Shape]
+    """What it must hold, by the names of the family table."""
+    tied: dict[str, str]
+    """A tied head that it may hold too, and the table that it repeats."""
+
+    @classmethod
+    def of(cls, family: Family, config: Config) -> "Checkpoint":
+        """Describe the checkpoint of a model with this config."""
+        table = f"{family.outer[0].name}.weight"
+        tied = {f"{each.stored or each.name}.weight": table for each in _tied(family, config)}
+        return cls(family, config, family.tensors(config), tied)
+
+    def name(self, stored: str) -> str | None:
+        """Find the family table's name for a tensor that is stored; None: it is a buffer.
+
+        The prefix of the base model may be missing, as in GPT-2's first files, or stand there
+        twice. A name that is not known is given back as it is.
+        """
+        for name in self._spellings(stored):
+            if name in self.tensors or name in self.tied:
+                return name
+            if self._is_buffer(name):
+                return None
+        return stored
+
+    def _is_buffer(self, name: str) -> bool:
+        split, depth = self.family.block_of(name), self.family.count(self.config)
+        return split is not None and split[0] < depth and split[1] in self.family.buffers
+
+    def _spellings(self, stored: str) -> Iterator[str]:
+        base = f"{self.family.blocks.partition('.')[0]}."
+        for name in (stored, f"{base}{stored}", stored.removeprefix(base)):
+            yield self.family.stored_name(name)
+
+
+def _tied(family: Family, config: Config) -> list[Linear]:
+    if not family.complete(config)["tie_word_embeddings"]:
+        return []
+    return [each for each in family.outer if isinstance(each, Linear) and each.tied]
