@@ -1,7 +1,7 @@
 """`python -m offsite run --task FILE`: one step of a stage, in a pod.
 
-Each event is a line on stdout that begins with `offsite-event `; every other line is a log. The
-last event decides: `done`, or `failed`. Exit codes are those of `offsite.errors`.
+Each event is a line on stdout, as `offsite.events` writes it; every other line is a log. The last
+event decides: `done`, or `failed`. Exit codes are those of `offsite.errors`.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from offsite.errors import OffsiteError
-from offsite.events import Event, Monitor, as_line, failure
+from offsite.events import Event, Monitor, as_line, failure, mark_of
 from offsite.lifetime import leave, uncollected
 from offsite.signals import stopping
 from offsite.steps.pod import Pod, run_open, run_publish
@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def _tell(event: Event) -> None:
-    print(as_line(event), flush=True)
+    print(as_line(event, mark_of(os.environ)), flush=True)
 
 
 def _run(pod: Pod, monitor: Monitor, *, on_ray: bool) -> Event:

@@ -11,12 +11,18 @@
 A figure that is infinite or no number is null. A notice is what the peer says of a stage of its own
 that failed. The last event decides: `done`, or `failed`. The operator, `offsite logs` and the
 progress bar read these and nothing else; the core never writes to the terminal itself.
+
+In a pod's log an event is a line that begins with `offsite-event` and the pod's mark, a random
+number that whoever makes the pod draws for it. What libraries print of a peer's files, or of a
+store's answers, stands in the same log, and knows no mark.
 """
 
+import json
 import math
+import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from offsite.errors import InterruptedStage, OffsiteError
@@ -25,16 +31,43 @@ from offsite.text import as_json, printable
 Event = dict[str, Any]
 Emit = Callable[[Event], None]
 
-LINE = "offsite-event "
-"""What a line of a pod's log begins with that is an event; every other one is a log."""
+MARK = "OFFSITE_EVENT_MARK"
+"""The variable of a pod's environment that holds its mark."""
+_LINE = "offsite-event"
 _SECONDS_BETWEEN_PROGRESS = 0.5
 _OUTSIDE = (OSError, MemoryError, RuntimeError)
 """What is no error of ours and yet may pass: a device, a driver or a mounted disk that failed."""
 
 
-def as_line(event: Event) -> str:
+def new_mark() -> str:
+    """Draw the mark of one pod's events."""
+    return secrets.token_hex(16)
+
+
+def mark_of(environ: Mapping[str, str]) -> str:
+    """Get the mark of this pod; a process that was started by hand has none, and needs none."""
+    return environ.get(MARK, "")
+
+
+def as_line(event: Event, mark: str) -> str:
     """Write an event as a line of a pod's log."""
-    return LINE + as_json(event)
+    return f"{_LINE} {mark} {as_json(event)}"
+
+
+def event_of(line: str, mark: str) -> Event | None:
+    """Read an event from a line of a pod's log; None: it is a log line.
+
+    Args:
+        mark: of the pod; of one without a mark no line is an event.
+    """
+    prefix = f"{_LINE} {mark} "
+    if not mark or not line.startswith(prefix):
+        return None
+    try:
+        event = json.loads(line.removeprefix(prefix))
+    except (ValueError, RecursionError):
+        return None
+    return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
 
 
 def failure(error: BaseException) -> Event:

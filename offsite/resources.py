@@ -7,10 +7,21 @@ without nulls: `wire()`.
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, computed_field
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    computed_field,
+)
 from pydantic.alias_generators import to_camel
 
 from offsite.api import RULES, Metadata, Name, Section, cel
+from offsite.text import printable
+
+EVENT_MARK = "offsite-tuning.dev/event-mark"
+"""The annotation of a pod that holds the mark of its events; see `offsite.events`."""
 
 ConditionType = Literal["Accepted", "Running", "Suspended", "Complete", "Failed"]
 State = Literal["Pending", "Queued", "Running", "Suspended", "Complete", "Failed", "Cancelled"]
@@ -27,6 +38,9 @@ _DECIDING: tuple[tuple[ConditionType, str], ...] = (
 
 Digest = Annotated[str, Field(max_length=71)]
 """Of an envelope, if nothing else is said."""
+
+Shown = Annotated[str, AfterValidator(printable)]
+"""Text that may come from a log, a peer or a store, and is shown wherever a status is."""
 
 
 class _Told(BaseModel):
@@ -51,7 +65,7 @@ class _Condition(_Told):
     """Whether it holds."""
     reason: str = Field(min_length=1, max_length=1024)
     """Why, in one word of CamelCase, for programs."""
-    message: str = Field("", max_length=32768)
+    message: Shown = Field("", max_length=32768)
     """Why and what to do, for people."""
     last_transition_time: AwareDatetime
     """When `status` changed last."""
@@ -69,7 +83,7 @@ class Condition(_Condition):
 class Progress(_Told):
     """How far the step that runs has come."""
 
-    phase: str | None = None
+    phase: Shown | None = None
     """What is under way, such as `tune`."""
     step: int | None = Field(None, ge=0)
     """Units of work that are done."""
@@ -88,24 +102,24 @@ class Progress(_Told):
 class Metric(_Told):
     """A figure that the stage measured."""
 
-    name: str
+    name: Shown
     """What was measured, such as `perplexity`."""
-    setting: str
+    setting: Shown
     """Of which model, such as `full_zero_shot` or `plug_in`."""
     value: str | None = None
     """The figure, in decimal notation; absent where no number holds it."""
-    text: str | None = None
+    text: Shown | None = None
     """The digest of the text that it was measured on: compare figures of the same text alone."""
 
 
 class Artifact(_Told):
     """What the job made."""
 
-    name: str
+    name: Shown
     """The name of the bundle, or of the job that plugged it in."""
-    digest: str
+    digest: Shown
     """Of the envelope that was published, or of the plugged-in model."""
-    uri: str
+    uri: Shown
     """Where it lies."""
     size_bytes: int = Field(ge=0)
     """How large it is."""

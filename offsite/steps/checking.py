@@ -17,7 +17,7 @@ from dataclasses import replace
 from uuid import uuid4
 
 from offsite.errors import NotFoundError, OffsiteError, StorageError
-from offsite.events import Event, as_line
+from offsite.events import Event, as_line, mark_of
 from offsite.store import ObjectStore
 from offsite.store.library import SETTINGS
 from offsite.store.open import open_store
@@ -36,7 +36,7 @@ def main() -> int:
     options = parser.parse_args()
     found = list(check_stores(options.party, options.exchange, options.private, os.environ))
     for event in found:
-        print(as_line(event), flush=True)
+        print(as_line(event, mark_of(os.environ)), flush=True)
     return int(any(event["verdict"] == "fail" for event in found))
 
 

@@ -4,15 +4,16 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from offsite.events import Event
 from offsite.resources import Step
-from offsite_operator.logs import Event
 from offsite_operator.observed import ENDED, Child, Observed, Phase
 
 STEPS: tuple[Step, ...] = ("Open", "Work", "Publish")
 """Of every stage."""
 _FIRST_DELAY, _LONGEST_DELAY = 10.0, 300.0
 _READ_WITHIN = timedelta(minutes=5)
-_REASON = re.compile(r"[A-Z][A-Za-z0-9]{0,127}")
+_REASON = re.compile(r"[A-Z][A-Za-z0-9]{0,122}Error|InterruptedStage")
+"""The classes of errors: what a log says is never taken for a reason of the operator's own."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,10 @@ def outcome(child: Child, now: datetime) -> Outcome | None:
         return None
     if child.state.phase is Phase.STOPPED:
         return Stopped(f"the Ray job of {child.name} was stopped")
-    if told.last is not None:
-        return Succeeded() if told.last["event"] == "done" else _failure(told.last)
+    if is_done(child):
+        return Succeeded()
+    if told.last is not None and told.last["event"] == "failed":
+        return _failure(told.last)
     if told.unread:
         return Failure("LogLost", f"the log of {child.name} cannot be read: {told.unread}")
     state = child.state
@@ -87,6 +90,12 @@ def outcome(child: Child, now: datetime) -> Outcome | None:
     return Failure(_reason(state.reason), state.message or f"{child.name} failed, and said nothing")
 
 
+def is_done(child: Child) -> bool:
+    """Whether a child says that it is done, and has ended well: either alone proves nothing."""
+    last = child.told.last if child.told else None
+    return child.state.phase is Phase.SUCCEEDED and last is not None and last["event"] == "done"
+
+
 def _lost(child: Child, now: datetime) -> bool:
     """Whether a log is taken as read to its end because it cannot be: its node may come back."""
     unread = child.told is not None and bool(child.told.unread)
@@ -95,7 +104,7 @@ def _lost(child: Child, now: datetime) -> bool:
 
 def _failure(event: Event) -> Failure:
     reason, message = str(event.get("reason")), str(event.get("message"))
-    return Failure(_reason(reason), message, bool(event.get("retryable")))
+    return Failure(_reason(reason), message, event.get("retryable") is True)
 
 
 def _reason(text: str) -> str:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from offsite.resources import Condition, ConditionType
+from offsite.text import printable
 
 Kind = ConditionType
 Truth = Literal["True", "False", "Unknown"]
@@ -19,6 +20,12 @@ class Says:
     status: Truth
     reason: str
     message: str = ""
+    """It may quote anybody."""
+
+    @property
+    def shown(self) -> str:
+        """The message as a condition and an Event have it."""
+        return printable(self.message)[:_LONGEST]
 
 
 FIRST: Mapping[Kind, Says] = {
@@ -50,7 +57,7 @@ def _one(
         type=kind,
         status=says.status,
         reason=says.reason,
-        message=says.message[:_LONGEST],
+        message=says.shown,
         last_transition_time=now if changed or before is None else before.last_transition_time,
         observed_generation=generation,
     )

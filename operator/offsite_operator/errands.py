@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from offsite.resources import Condition
 from offsite.sealing import Disclosure
-from offsite_operator.attempts import round_of
+from offsite_operator.attempts import is_done, round_of
 from offsite_operator.children import new_child
 from offsite_operator.decision import Decision
 from offsite_operator.observed import ENDED, Child, Job, Observed
@@ -70,9 +70,9 @@ def _said(seen: Observed, child: Child) -> str:
     """Say what was heard; nothing, until that is known."""
     told = child.told
     over = told is not None and told.ended and child.state.phase in ENDED  # it may be tried again
-    if told is None or (told.notice is None and not over):
+    if told is None or not over:
         return ""
-    if told.notice is not None:
+    if told.notice is not None and is_done(child):
         return str(told.notice.get("message"))
     assert seen.peer is not None, "its notice was found"
     return f"{seen.peer.alias} says that it failed, and {child.name} could not read why"

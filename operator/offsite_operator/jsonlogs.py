@@ -1,9 +1,10 @@
 """Logs as JSON, a line each, with the name of the job that they are about."""
 
-import json
 import logging
 import sys
 from datetime import UTC, datetime
+
+from offsite.text import as_json
 
 
 class _Formatter(logging.Formatter):
@@ -17,7 +18,7 @@ class _Formatter(logging.Formatter):
             line["job"] = job
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return as_json(line)
 
 
 def log_as_json() -> None:

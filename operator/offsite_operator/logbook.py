@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from offsite.resources import EVENT_MARK
 from offsite_operator.api import Api, ApiError
 from offsite_operator.logs import Told, heard
 
@@ -69,7 +70,7 @@ class LogBook:
         if page.told.ended:
             return page.told
         try:
-            page = self._read(pod["metadata"]["name"], page)
+            page = self._read(pod, page)
         except ApiError as error:
             if not ended:
                 return None  # it has not started, or the server is busy: there is a next time
@@ -81,14 +82,15 @@ class LogBook:
             self._pages[uid] = page
         return page.told if ended else replace(page.told, unread="")
 
-    def _read(self, name: str, page: _Page) -> _Page:
+    def _read(self, pod: Pod, page: _Page) -> _Page:
         """Read on to the end, or to where a piece of any size brings nothing new."""
-        most = _PIECE
+        name, most = pod["metadata"]["name"], _PIECE
+        mark = (pod["metadata"].get("annotations") or {}).get(EVENT_MARK, "")
         while True:
             content = self._api.log(name, page.since, most)
             lines = list(_lines(content, page.since))
             if lines:
-                told = heard(page.told, ((line.instant, line.text) for line in lines))
+                told = heard(page.told, ((line.instant, line.text) for line in lines), mark)
                 page = _Page(told, lines[-1].at)
             if len(content) < most:
                 return replace(page, told=replace(page.told, unread=""))

@@ -1,16 +1,18 @@
-"""What a step tells in its log: lines that start with `offsite-event `; the last one decides.
+"""What a step tells in its log: events, of which the last one decides.
 
-The same log has what libraries print, of files that a peer may have chosen the names in: the mark
-counts at the start of a line alone.
+The same log has what libraries print of a peer's files: what is an event, the pod's mark says. But
+whoever chose the image of a pod knows its mark: what an event holds is foreign text all the same.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-MARK = "offsite-event "
+from offsite import events
+from offsite.events import Event
+from offsite.text import printable
+
 _FINAL = ("done", "failed")
 _LONGEST = 64 << 10
 """Characters of a line that are looked at; an event has far fewer."""
@@ -20,8 +22,6 @@ _MOST_CHARACTERS = {"message": 4096, "uri": 1024}
 _USUAL_CHARACTERS = 256
 _LARGEST = 2**63
 """No integer of Kubernetes' is."""
-
-Event = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -42,31 +42,29 @@ class Told:
     """Why the log of what has ended cannot be read."""
 
 
-def heard(told: Told, lines: Iterable[tuple[datetime, str]]) -> Told:
-    """Take in more lines of a log, each with the time at which it was written."""
+def heard(told: Told, lines: Iterable[tuple[datetime, str]], mark: str) -> Told:
+    """Take in more lines of a log, each with the time at which it was written.
+
+    Args:
+        mark: of the pod; see `offsite.events`.
+    """
     for at, line in lines:
-        event = event_of(line)
+        event = event_of(line, mark)
         if event is not None:
             told = _with(told, event, at)
     return told
 
 
-def event_of(line: str) -> Event | None:
-    """Read an event from a line of a log; None: it is a log line."""
-    if not line.startswith(MARK):
-        return None
-    try:
-        event = json.loads(line[:_LONGEST].removeprefix(MARK))
-    except ValueError:
-        return None
-    found = isinstance(event, dict) and isinstance(event.get("event"), str)
-    return {key: _bounded(key, value) for key, value in event.items()} if found else None
+def event_of(line: str, mark: str) -> Event | None:
+    """Read what has room in a status of an event; None: the line is a log line."""
+    event = events.event_of(line[:_LONGEST], mark)
+    return event and {printable(key): _bounded(key, value) for key, value in event.items()}
 
 
 def _bounded(key: str, value: Any) -> Any:
     """Keep of a value what has room in a status, whatever prints it; None: nothing."""
     if isinstance(value, str):
-        return value[: _MOST_CHARACTERS.get(key, _USUAL_CHARACTERS)]
+        return printable(value)[: _MOST_CHARACTERS.get(key, _USUAL_CHARACTERS)]
     small = isinstance(value, float) or (isinstance(value, int) and abs(value) < _LARGEST)
     return value if small else None
 

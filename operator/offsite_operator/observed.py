@@ -191,6 +191,8 @@ class Observed:
     peer: Peer | None = None
     incoming: Incoming | None = None
     """None: nobody asked, or it is not known yet."""
+    mark: str = ""
+    """A random one, for the events of the pods that are made now; see `offsite.events`."""
     rejection: Rejection | None = None
     """Of the child that the last decision wanted."""
     jobs: frozenset[str] | None = None

@@ -89,7 +89,7 @@ def _status(peer: Peer, says: Says, now: datetime, **updates: str) -> PeerStatus
         type="Ready",
         status=says.status,
         reason=says.reason,
-        message=says.message,
+        message=says.shown,
         last_transition_time=since,
         observed_generation=peer.generation,
     )

@@ -30,6 +30,8 @@ class Plan:
     attempt: int
     round: int
     engine: Engine
+    mark: str
+    """Of the events of its pods."""
     envelope: str | None = None
     sequence: int | None = None
     jobs: frozenset[str] | None = None
@@ -115,6 +117,7 @@ def plan_of(seen: Observed, step: Step, attempt: int, engine: Engine = "Job") ->
     job = seen.job
     assert job.spec is not None, "there was no objection"
     assert seen.peer is not None, "there was no objection"
+    assert seen.mark, "without one no event of its pods would be believed"
     return Plan(
         job=job.name,
         uid=job.uid,
@@ -125,6 +128,7 @@ def plan_of(seen: Observed, step: Step, attempt: int, engine: Engine = "Job") ->
         attempt=attempt,
         round=round_of(seen),
         engine=engine,
+        mark=seen.mark,
         envelope=job.status.envelope,
         sequence=job.status.sequence,
         jobs=seen.jobs,

@@ -5,6 +5,7 @@ from typing import Any
 
 from kubernetes.utils.quantity import parse_quantity
 
+from offsite.resources import EVENT_MARK
 from offsite_operator.names import DRIVER, REACH_DNS, REACH_EXCHANGE, REACH_HUB, REACH_PRIVATE
 from offsite_operator.plan import Plan
 from offsite_operator.volumes import TASK, Volume, environment, volumes
@@ -31,7 +32,7 @@ COMMAND = ("python", "-m", "offsite", "run", "--task", TASK)
 def step_pod(plan: Plan) -> Manifest:
     """Describe the one pod of a step that runs as a Job."""
     return {
-        "metadata": {"labels": pod_labels(plan) | {DRIVER: "true"}},
+        "metadata": pod_metadata(plan, pod_labels(plan) | {DRIVER: "true"}),
         "spec": pod_spec(plan, step_container(plan), volumes(plan)) | {"restartPolicy": "Never"},
     }
 
@@ -123,6 +124,11 @@ def _resources(cpu: str, memory: str, most_cpu: str) -> Manifest:
         "requests": {"cpu": cpu, "memory": memory},
         "limits": {"cpu": most_cpu, "memory": memory},
     }
+
+
+def pod_metadata(plan: Plan, labels: dict[str, str]) -> Manifest:
+    """Label a pod, and give it the mark of its events: whoever reads its log finds it there."""
+    return {"labels": labels, "annotations": {EVENT_MARK: plan.mark}}
 
 
 def pod_labels(plan: Plan) -> dict[str, str]:

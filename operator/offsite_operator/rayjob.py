@@ -19,6 +19,7 @@ from offsite_operator.pods import (
     Manifest,
     container,
     pod_labels,
+    pod_metadata,
     pod_spec,
     small,
     step_container,
@@ -64,7 +65,7 @@ def _submitter(plan: Plan) -> Manifest:
     main["env"] = [{"name": "HOME", "value": "/tmp"}, {"name": "PYTHONUNBUFFERED", "value": "1"}]
     labels = plan.labels | {DRIVER: "true", RAY: "submitter"} | _BY_NAME
     spec = pod_spec(plan, main, [scratch(plan)]) | {"restartPolicy": "Never"}
-    return {"metadata": {"labels": labels}, "spec": spec}
+    return {"metadata": pod_metadata(plan, labels), "spec": spec}
 
 
 def _head(plan: Plan) -> Manifest:
@@ -103,7 +104,8 @@ def _trainer(plan: Plan, role: str, *healthy: str) -> Manifest:
     del main["command"]  # KubeRay starts Ray, and Ray starts the entrypoint
     main |= {"readinessProbe": _probe(10, healthy), "livenessProbe": _probe(120, healthy)}
     labels = pod_labels(plan) | {RAY: role} | (_BY_NAME if role == "worker" else {})
-    return {"metadata": {"labels": labels}, "spec": pod_spec(plan, main, volumes(plan))}
+    metadata = pod_metadata(plan, labels)
+    return {"metadata": metadata, "spec": pod_spec(plan, main, volumes(plan))}
 
 
 def _probe(failures: int, healthy: Sequence[str]) -> dict[str, Any]:

@@ -6,12 +6,13 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from offsite.events import Event
 from offsite.resources import Artifact, JobStatus, Metric, Progress
 from offsite.resources import State as JobState
-from offsite_operator.attempts import round_of
+from offsite_operator.attempts import is_done, round_of
 from offsite_operator.conditions import Kind, Says, updated
 from offsite_operator.decision import Decision
-from offsite_operator.logs import MOST_METRICS, Event
+from offsite_operator.logs import MOST_METRICS
 from offsite_operator.observed import Child, Observed
 
 T = TypeVar("T", bound=BaseModel)
@@ -97,16 +98,22 @@ def with_told(decision: Decision, status: JobStatus, told: Mapping[str, Any]) ->
 
 
 def heard_from(status: JobStatus, child: Child) -> dict[str, Any]:
-    """Say what a child has told: the updates of a job's status by it."""
+    """Say what a child has told: the updates of a job's status by it.
+
+    Of one that is not done, or failed, only how far it has come.
+    """
     told = child.told
     if told is None:
         return {}
+    at = {"updatedAt": told.progress_at}
+    progress = {"progress": _read(Progress, told.progress, at) or status.progress}
+    if not is_done(child):
+        return progress
     merged = {(m.name, m.setting): m for m in status.metrics}
     merged |= {(m.name, m.setting): m for m in map(_metric, told.metrics.values()) if m}
-    at = {"updatedAt": told.progress_at}
     return {
+        **progress,
         "metrics": list(merged.values())[:MOST_METRICS],
-        "progress": _read(Progress, told.progress, at) or status.progress,
         "artifact": _read(Artifact, told.artifact, {}) or status.artifact,
     }
 

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from offsite.events import MARK
+from offsite.resources import EVENT_MARK
 from offsite_operator.bounds import claims_of, export_of, reads
 from offsite_operator.plan import Plan
 from offsite_operator.settings import Store
@@ -50,7 +52,7 @@ def volumes(plan: Plan) -> list[Volume]:
     ]
 
 
-def environment(plan: Plan) -> list[dict[str, str]]:
+def environment(plan: Plan) -> list[dict[str, Any]]:
     """List the variables of the container of a step, as the CLI reads them."""
     settings = plan.settings
     found = {"HOME": "/tmp", "PYTHONUNBUFFERED": "1"}
@@ -62,7 +64,9 @@ def environment(plan: Plan) -> list[dict[str, str]]:
         found |= dict(_store("exchange", settings.exchange))
         if settings.identity.passphrase:
             found["OFFSITE_PASSPHRASE_FILE"] = f"{ETC}/identity/passphrase"
-    return [{"name": name, "value": value} for name, value in sorted(found.items())]
+    mark = {"fieldRef": {"fieldPath": f"metadata.annotations['{EVENT_MARK}']"}}
+    plain = [{"name": name, "value": value} for name, value in sorted(found.items())]
+    return [{"name": MARK, "valueFrom": mark}, *plain]
 
 
 def _store(name: str, store: Store) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 from pydantic import ValidationError
 
 from offsite.api import JobSpec
+from offsite.events import new_mark
 from offsite.resources import JobStatus
 from offsite.sealing.parts import now
 from offsite_operator.admission import awaits_bundle
@@ -187,7 +188,7 @@ class Worker:
 
     def _see(self, raw: Raw, found: Object, tell: Tell) -> Observed:
         seen = understood(raw, found, self.settings, self.clock(), tell)
-        return replace(seen, jobs=self.jobs)
+        return replace(seen, jobs=self.jobs, mark=new_mark())
 
     def _give_up(self, key: Key, said: str) -> None:
         """Try again later."""

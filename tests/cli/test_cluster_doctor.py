@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 import offsite
+from offsite.events import as_line, new_mark
+from offsite.resources import EVENT_MARK
 from offsite_cli.cluster.checks_of_cluster import clock, gpus_of, kuberay_operator, version_of_crd
 from offsite_cli.cluster.checks_of_namespace import operator_of, peer_of, peers_allowed
 from offsite_cli.cluster.checks_of_secrets import Need, mounted_by, secret_of, secrets_of
@@ -59,11 +61,17 @@ def test_operators_are_ready_or_not() -> None:
     assert kuberay_operator([]).verdict == "warn"
 
 
-def test_the_job_that_tries_the_stores_has_a_name() -> None:
+def test_the_job_that_tries_the_stores_has_a_name_and_a_mark_of_its_own() -> None:
     # as the API server gives a template that has no metadata
-    inner = {"metadata": {}, "spec": {"backoffLimit": 0}}
+    inner = {"metadata": {}, "spec": {"backoffLimit": 0, "template": {"metadata": {}}}}
     made = job_of({"spec": {"jobTemplate": inner}}, "offsite-check-1")
-    assert (made["metadata"], made["spec"]) == ({"name": "offsite-check-1"}, {"backoffLimit": 0})
+    assert made["metadata"] == {"name": "offsite-check-1"}
+    marks = [
+        job_of({"spec": {"jobTemplate": inner}}, "x")["spec"]["template"]["metadata"]["annotations"]
+        for _ in range(2)
+    ]
+    assert len({each[EVENT_MARK] for each in marks}) == 2
+    assert inner["spec"]["template"] == {"metadata": {}}
 
 
 def test_secrets_are_those_that_the_settings_name() -> None:
@@ -200,12 +208,14 @@ def test_jobs_tell_of_the_stores(jobs: list[Any], told: list[tuple[str, str]]) -
 
 
 def test_a_pod_tells_of_both_stores() -> None:
+    mark = new_mark()
     log = [
         "a line",
-        'offsite-event {"event": "check", "store": "exchange", "verdict": "ok", "message": "x"}',
-        'offsite-event {"event": "check", "store": "private", "verdict": "fail", "message": "y"}',
+        as_line({"event": "check", "store": "private", "verdict": "ok", "message": "forged"}, ""),
+        as_line({"event": "check", "store": "exchange", "verdict": "ok", "message": "x"}, mark),
+        as_line({"event": "check", "store": "private", "verdict": "fail", "message": "y"}, mark),
     ]
-    assert list(findings_of(log)) == [
+    assert list(findings_of(log, mark)) == [
         Finding("exchange store", "ok", "x"),
         Finding("private store", "fail", "y"),
     ]
@@ -213,7 +223,7 @@ def test_a_pod_tells_of_both_stores() -> None:
 
 @pytest.mark.parametrize(("log", "said"), [([], "nothing"), (["No module named x"], "No module")])
 def test_a_pod_that_tells_nothing_is_a_failure(log: list[str], said: str) -> None:
-    (found,) = findings_of(log)
+    (found,) = findings_of(log, new_mark())
     assert found.verdict == "fail"
     assert said in found.message
 

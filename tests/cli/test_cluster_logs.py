@@ -6,6 +6,7 @@ from typing import Any, get_args
 import pytest
 
 from offsite.errors import InputError
+from offsite.events import new_mark
 from offsite.resources import Step
 from offsite_cli.cluster.decisions import cancelled, resumed, retried, suspended
 from offsite_cli.cluster.events import concerns, last_seen
@@ -14,6 +15,7 @@ from offsite_cli.cluster.logs import event_of
 from offsite_cli.output import described
 from offsite_operator.names import child_name
 
+MARK = new_mark()
 UID = "0a1b2c3d-0000-0000-0000-000000000000"
 
 
@@ -34,12 +36,14 @@ UID = "0a1b2c3d-0000-0000-0000-000000000000"
     ],
 )
 def test_an_event_is_said_in_a_line(event: dict[str, Any], said: str) -> None:
-    assert described(event_of(f"offsite-event {json.dumps(event)}")) == said
+    assert described(event_of(f"offsite-event {MARK} {json.dumps(event)}", MARK)) == said
 
 
-@pytest.mark.parametrize("line", ["a line", "offsite-event {torn", "offsite-event []", ""])
+@pytest.mark.parametrize(
+    "line", ["a line", f"offsite-event {MARK} {{torn", 'offsite-event {"event": "done"}', ""]
+)
 def test_every_other_line_is_a_log(line: str) -> None:
-    assert event_of(line) == {"event": "log", "message": line}
+    assert event_of(line, MARK) == {"event": "log", "message": line}
 
 
 @pytest.mark.parametrize(

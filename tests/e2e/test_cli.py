@@ -19,7 +19,8 @@ from cluster.images import OPERATOR
 from cluster.namespaces import Namespace
 from cluster.pods import container, pod_spec
 from cluster.processes import BOUND
-from offsite.resources import Artifact, Condition, JobStatus, Metric, Progress
+from offsite.events import as_line, new_mark
+from offsite.resources import EVENT_MARK, Artifact, Condition, JobStatus, Metric, Progress
 from offsite_cli.cluster.events import concerns
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -27,6 +28,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[2]
 TUNE = ROOT / "examples/tune.yaml"
 NAME = "coding-adapter"
+MARK = new_mark()
 DIGEST = f"sha256:{'0' * 64}"
 
 
@@ -249,7 +251,7 @@ def driver(image: str, uid: str, attempt: int, *lines: str, seconds: int = 0) ->
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": name, "labels": labels},
+        "metadata": {"name": name, "labels": labels, "annotations": {EVENT_MARK: MARK}},
         "spec": pod_spec(container(image, "python", "-c", told)),
     }
 
@@ -259,7 +261,8 @@ def test_logs_follow_over_attempts(cluster: Cluster, cli: Cli, namespace: Namesp
     cli.ok("submit", "-f", str(TUNE))
     assert "NotSeen" in cli.run("logs", NAME).stderr
     uid = namespace.get("offsitejob", NAME)["metadata"]["uid"]
-    progress = 'offsite-event {"event": "progress", "phase": "tune", "step": 1, "totalSteps": 2}'
+    event = {"event": "progress", "phase": "tune", "step": 1, "totalSteps": 2}
+    progress = as_line(event, MARK)
     namespace.apply(driver(image, uid, 1, "a line", progress))
     report(namespace, "Running", told("Running", "Training"))
     with cli.running("logs", NAME, "-f") as logs:

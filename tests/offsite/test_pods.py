@@ -19,7 +19,7 @@ from offsite.bundle import MANIFEST, PROVENANCE
 from offsite.bundle.provenance import check_plugged_in
 from offsite.config import load_job
 from offsite.errors import BundleError, InputError, NotAllowedError, NotSentError, StorageError
-from offsite.events import LINE, Event, Monitor
+from offsite.events import MARK, Event, Monitor, event_of, new_mark
 from offsite.exchange.home import ring_path
 from offsite.resources import Step
 from offsite.sealing.parts import canonical, now
@@ -391,10 +391,11 @@ def program(pods: Pods, task: Task, *options: str, **more: str) -> tuple[int, li
     pod, path = pods.pod(task), pods.parties.root / "task.json"
     path.write_text(task.wire(), encoding="utf-8")
     command = [sys.executable, "-m", "offsite", "run", "--task", str(path), *options]
-    environ = {**os.environ, **pod.environ, **more}
+    mark = new_mark()
+    environ = {**os.environ, **pod.environ, MARK: mark, **more}
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=800)
-    lines = [line for line in done.stdout.splitlines() if line.startswith(LINE)]
-    return done.returncode, [json.loads(line.removeprefix(LINE)) for line in lines], done.stderr
+    events = [event for line in done.stdout.split("\n") if (event := event_of(line, mark))]
+    return done.returncode, events, done.stderr
 
 
 def test_the_program_tells_events_and_ends_with_one(pods: Pods) -> None:

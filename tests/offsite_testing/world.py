@@ -26,6 +26,8 @@ from offsite_operator.settings import Settings
 
 UID = "0f3c5a1e-77aa-4b1c-9c55-2f1f9f8d0001"
 DIGEST = "sha256:" + "a" * 64
+MARK = "0123456789abcdef" * 2
+"""Of the events of every pod."""
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SETTINGS = Settings.model_validate_json(
     """{
@@ -103,6 +105,7 @@ class World:
             tuple(self.children),
             self.peer,
             self.incoming,
+            MARK,
             self.rejection,
             ahead=self.ahead,
         )

@@ -6,29 +6,33 @@ from typing import Any
 
 import pytest
 
+from offsite.resources import EVENT_MARK
 from offsite_operator.api import ApiError
 from offsite_operator.logbook import LogBook
 from offsite_operator.logs import Told, event_of, heard
+from offsite_testing.world import MARK
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+EVENT = f"offsite-event {MARK} "
 FORGED = "2026-01-01T00:00:09Z "
 
 
 def told(*lines: str) -> Told:
-    return heard(Told(), ((START + timedelta(seconds=n), line) for n, line in enumerate(lines)))
+    times = ((START + timedelta(seconds=n), line) for n, line in enumerate(lines))
+    return heard(Told(), times, MARK)
 
 
 def test_the_last_event_decides() -> None:
-    failed = 'offsite-event {"event": "failed", "reason": "X"}'
-    done = 'offsite-event {"event": "done"}'
-    progress = 'offsite-event {"event": "progress", "step": 1}'
+    failed = EVENT + '{"event": "failed", "reason": "X"}'
+    done = EVENT + '{"event": "done"}'
+    progress = EVENT + '{"event": "progress", "step": 1}'
     assert told(failed, "a log", done).last == {"event": "done"}
     assert told(done, failed).last == {"event": "failed", "reason": "X"}
     assert told(done, progress).last is None
 
 
 def test_progress_has_the_time_of_its_line() -> None:
-    found = told("a log", 'offsite-event {"event": "progress", "step": 1}')
+    found = told("a log", EVENT + '{"event": "progress", "step": 1}')
     assert (found.progress_at, found.progress) == (
         START + timedelta(seconds=1),
         {"event": "progress", "step": 1},
@@ -38,17 +42,24 @@ def test_progress_has_the_time_of_its_line() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        *("", "text", "offsite-event", "offsite-event {", "offsite-event []"),
-        *('offsite-event {"a": 1}', 'no file offsite-event {"event": "done"}'),
-        '(worker pid=7) offsite-event {"event": "done"}',
+        *("", "text", "offsite-event"),
+        *(EVENT, f"{EVENT}{{", f"{EVENT}[]", f"{EVENT}{'[' * 60_000}"),
+        *(EVENT + '{"a": 1}', EVENT + '{"event": 1}'),
+        f'no file {EVENT}{{"event": "done"}}',
+        f'(worker pid=7) {EVENT}{{"event": "done"}}',
+        'offsite-event {"event": "done"}',
+        'offsite-event  {"event": "done"}',
+        f'offsite-event {MARK}0 {{"event": "done"}}',
+        f'offsite-event {MARK[:-1]} {{"event": "done"}}',
+        f'offsite-event {MARK.upper()} {{"event": "done"}}',
     ],
 )
 def test_what_is_no_event(line: str) -> None:
-    assert event_of(line) is None
+    assert event_of(line, MARK) is None
 
 
 def metric(**said: object) -> str:
-    return "offsite-event " + json.dumps({"event": "metric", "name": "n", "setting": "s"} | said)
+    return EVENT + json.dumps({"event": "metric", "name": "n", "setting": "s"} | said)
 
 
 def test_of_what_a_step_prints_no_more_is_kept_than_a_status_holds() -> None:
@@ -59,9 +70,9 @@ def test_of_what_a_step_prints_no_more_is_kept_than_a_status_holds() -> None:
     assert all(len(text) <= 256 for key in found.metrics for text in key)
     assert len(json.dumps(list(found.metrics.values()))) < 100_000
     assert next(iter(found.metrics.values()))["value"] == 1.5
-    artifact = event_of("offsite-event " + json.dumps({"event": "artifact", "uri": long}))
+    artifact = event_of(EVENT + json.dumps({"event": "artifact", "uri": long}), MARK)
     assert artifact == {"event": "artifact", "uri": "x" * 1024}
-    nested = event_of('offsite-event {"event": "done", "a": [[]], "b": true, "c": null}')
+    nested = event_of(EVENT + '{"event": "done", "a": [[]], "b": true, "c": null}', MARK)
     assert nested == {"event": "done", "a": None, "b": True, "c": None}
 
 
@@ -81,17 +92,18 @@ class Lines:
 
 
 def pod(phase: str) -> dict[str, Any]:
-    return {"metadata": {"uid": "u", "name": "p"}, "status": {"phase": phase}}
+    metadata = {"uid": "u", "name": "p", "annotations": {EVENT_MARK: MARK}}
+    return {"metadata": metadata, "status": {"phase": phase}}
 
 
 def test_a_log_is_read_on_where_it_was_left() -> None:
     log = Lines()
     book = LogBook(log)  # type: ignore[arg-type]
-    log.lines.append('2026-01-01T00:00:01.000000001Z offsite-event {"event": "progress"}')
+    log.lines.append("2026-01-01T00:00:01.000000001Z " + EVENT + '{"event": "progress"}')
     first = book.told([pod("Running")], False)
     assert first is not None
     assert (first.last, first.ended) == (None, False)
-    log.lines.append('2026-01-01T00:00:01.000000002Z offsite-event {"event": "done"}')
+    log.lines.append("2026-01-01T00:00:01.000000002Z " + EVENT + '{"event": "done"}')
     second = book.told([pod("Succeeded")], True)
     assert second is not None
     assert (second.last, second.ended) == ({"event": "done"}, True)
@@ -102,9 +114,9 @@ def test_a_log_is_read_on_where_it_was_left() -> None:
 def test_what_a_step_prints_begins_no_line(end: str, time: str) -> None:
     log = Lines()
     book = LogBook(log)  # type: ignore[arg-type]
-    forged = f'no file{end}{time}offsite-event {{"event": "done"}}'
+    forged = f'no file{end}{time}{EVENT}{{"event": "done"}}'
     log.lines.append(f"2026-01-01T00:00:01.000000001Z {forged}")
-    log.lines.append('2026-01-01T00:00:01.000000002Z offsite-event {"event": "progress"}')
+    log.lines.append("2026-01-01T00:00:01.000000002Z " + EVENT + '{"event": "progress"}')
     found = book.told([pod("Running")], False)
     assert found is not None
     assert (found.last, found.progress) == (None, {"event": "progress"})
@@ -118,7 +130,7 @@ def test_what_is_no_line_of_a_log_is_passed_over(line: str) -> None:
     assert book.told([pod("Running")], False) == Told()
 
 
-DONE = 'offsite-event {"event": "done"}'
+DONE = EVENT + '{"event": "done"}'
 
 
 @pytest.mark.parametrize("mib", [3, 5, 15])
@@ -149,6 +161,25 @@ def test_what_was_not_read_to_its_end_is_not_taken_as_ended() -> None:
         assert found is not None
         assert (found.ended, found.last) == (False, None)
         assert "16 MiB" in found.unread
+
+
+def test_of_a_pod_without_a_mark_nothing_is_an_event() -> None:
+    for metadata in ({}, {"annotations": None}, {"annotations": {EVENT_MARK: ""}}):
+        log = Lines()
+        for line in (DONE, 'offsite-event {"event": "done"}', 'offsite-event  {"event": "done"}'):
+            log.lines.append(f"2026-01-01T00:00:01.00000000{len(log.lines)}Z {line}")
+        found = LogBook(log).told(  # type: ignore[arg-type]
+            [{"metadata": {"uid": "u", "name": "p", **metadata}, "status": {}}], True
+        )
+        assert found == Told(ended=True)
+
+
+def test_what_an_event_holds_is_escaped() -> None:
+    said = "a\x1b[2J\x9b\u202e\r\n" + DONE
+    event = event_of(EVENT + json.dumps({"event": "failed", "message": said, "\x1b": said}), MARK)
+    assert event is not None
+    assert all(key.isprintable() and value.isprintable() for key, value in event.items())
+    assert event["message"] == r"a\x1b[2J\x9b\u202e\r\n" + DONE
 
 
 def test_a_log_that_cannot_be_read_is_read_later() -> None:

@@ -18,6 +18,7 @@ from offsite_operator.settings import Private
 from offsite_testing.world import (
     DIGEST,
     DISTILL,
+    MARK,
     PLUG_IN,
     SETTINGS,
     START,
@@ -52,6 +53,7 @@ def plan(step: Any = "Work", engine: Engine = "Job", **changes: Any) -> Plan:
         attempt=1,
         round=0,
         engine=engine,
+        mark=MARK,
         envelope=DIGEST,
         sequence=3,
         reason="DataError" if step == "Tell" else None,
@@ -334,6 +336,19 @@ def test_only_what_reads_a_model_reaches_the_hub() -> None:
         assert ("HF_HUB_OFFLINE" in environ) is not reaches
 
 
+@pytest.mark.parametrize(("step", "engine"), STEPS)
+def test_each_pod_has_the_mark_of_its_events_where_its_log_is_read(
+    step: Any, engine: Engine
+) -> None:
+    made = templates(plan(step, engine, spec={"resources": {"workers": 2}}))
+    for template in made:
+        assert template["metadata"]["annotations"] == {"offsite-tuning.dev/event-mark": MARK}
+    field = {"fieldPath": "metadata.annotations['offsite-tuning.dev/event-mark']"}
+    found = [each for template in made for each in template["spec"]["containers"][0]["env"]]
+    marks = [each["valueFrom"] for each in found if each["name"] == "OFFSITE_EVENT_MARK"]
+    assert marks == [{"fieldRef": field}] * (2 if engine == "RayJob" else 1)
+
+
 @pytest.mark.parametrize("job", ["a", "7-days", "x" * 63, "a" + "-b" * 31])
 def test_names_are_short_and_say_whose_they_are(job: str) -> None:
     name = child_name(job, UID, "1234", "Publish")
@@ -350,6 +365,7 @@ def variables(described: Plan) -> Iterator[str]:
 
 def test_stores_are_told_as_the_cli_reads_them() -> None:
     assert {name for name in variables(plan("Open")) if name.startswith("OFFSITE_")} == {
+        "OFFSITE_EVENT_MARK",
         "OFFSITE_EXCHANGE_ENDPOINT",
         "OFFSITE_EXCHANGE_CREDENTIALS",
         "OFFSITE_PRIVATE_ENDPOINT",

@@ -233,6 +233,9 @@ def test_progress_and_figures_are_told() -> None:
     assert world.go().again == 4  # then its log is read on
     assert world.status.progress is not None
     assert (world.status.progress.step, world.status.progress.updated_at) == (3, START)
+    assert world.status.metrics == []  # it may fail yet
+    world.becomes(Phase.SUCCEEDED, told=replace(told, last={"event": "done"}, ended=True))
+    world.go()
     assert [(m.name, m.value, m.text) for m in world.status.metrics] == [("perplexity", "9.5", "t")]
 
 
@@ -241,7 +244,8 @@ def test_figures_of_many_attempts_have_an_end() -> None:
     for attempt in range(3):
         keys = [(f"{attempt}-{number}", "s") for number in range(100)]
         metrics = {key: {"name": key[0], "setting": key[1], "value": 1} for key in keys}
-        world.becomes(Phase.RUNNING, told=Told(metrics=metrics))
+        told = Told(metrics=metrics, last={"event": "done"})
+        world.becomes(Phase.SUCCEEDED, told=told)
         world.go()
         assert len(world.status.metrics) == 100
 
@@ -294,11 +298,30 @@ def test_a_failed_publish_trains_nothing_again() -> None:
     assert world.status.sequence == 1
 
 
-def test_the_last_event_decides_not_the_child() -> None:
-    world = through(tune(), to="Work")
-    world.becomes(Phase.FAILED, told=Told(last={"event": "done"}, ended=True))
+@pytest.mark.parametrize("to", ["Open", "Work", "Publish"])
+def test_a_child_that_failed_is_not_done_whatever_its_log_says(to: str) -> None:
+    world = through(tune(), to=to)
+    artifact = {"name": "tune-1", "digest": DIGEST, "uri": "s3://exchange/x", "sizeBytes": 5}
+    metric = {"name": "perplexity", "setting": "plug_in", "value": 1.0}
+    told = Told(None, None, {("perplexity", "plug_in"): metric}, artifact, last={"event": "done"})
+    world.becomes(
+        Phase.FAILED, told=replace(told, ended=True), reason="BackoffLimitExceeded", message="it"
+    )
     world.go()
-    assert world.newest.step == "Publish"
+    assert (world.newest.step, world.newest.attempt) == (to, 1)
+    assert world.reason("Running") == "BackOff"
+    assert (world.status.artifact, world.status.metrics) == (None, [])
+
+
+def test_what_a_log_says_is_no_reason_of_the_operator_s_own() -> None:
+    for said in ("Published", "Cancelled", "NotAllowed", "DeadlineExceeded", "a\nb", "Error"):
+        world = through(tune(), to="Work")
+        world.fails(said, retryable=False)
+        world.go()
+        assert (world.status.state, world.reason("Failed")) == ("Failed", "StepFailed")
+
+
+def test_a_child_that_ended_well_and_says_that_it_failed_has_failed() -> None:
     again = through(tune(), to="Work")
     last = {"event": "failed", "reason": "DataError", "retryable": False, "message": "bad"}
     again.becomes(Phase.SUCCEEDED, told=Told(last=last, ended=True))

@@ -1,12 +1,12 @@
 """`offsite logs`: what a job's pods say, over all its attempts."""
 
-import json
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from offsite import events
 from offsite.events import Event
 from offsite_cli.cluster.access import Target, connect
 from offsite_cli.cluster.errors import ClusterError
@@ -14,7 +14,15 @@ from offsite_cli.cluster.facts import Resource, settled, state_of, why
 from offsite_cli.cluster.jobs import get_job
 from offsite_cli.cluster.names import JobName
 from offsite_cli.cluster.outages import enduring
-from offsite_cli.cluster.pods import attempt_of, drivers, ended, log_of, started, step_of
+from offsite_cli.cluster.pods import (
+    attempt_of,
+    drivers,
+    ended,
+    log_of,
+    mark_of,
+    started,
+    step_of,
+)
 from offsite_cli.groups import grouped
 from offsite_cli.options import Format
 from offsite_cli.output import Output, described, say, tell
@@ -22,7 +30,6 @@ from offsite_cli.output import Output, described, say, tell
 if TYPE_CHECKING:
     from offsite_cli.cluster.api import Api
 
-_MARK = "offsite-event "
 _PAUSE = 2.0
 
 
@@ -70,19 +77,17 @@ def _pods(api: "Api", job: Resource, *, follow: bool) -> Iterator[Resource]:
         job = enduring(get_job, api, job["metadata"]["name"])
 
 
-def event_of(line: str) -> Event:
-    """Read a line of a driver's log: an event, or a log line as one."""
-    try:
-        event = json.loads(line.removeprefix(_MARK)) if line.startswith(_MARK) else None
-    except ValueError:
-        event = None
-    return (
-        event if isinstance(event, dict) and "event" in event else {"event": "log", "message": line}
-    )
+def event_of(line: str, mark: str) -> Event:
+    """Read a line of a driver's log: an event, or a log line as one.
+
+    Args:
+        mark: of the driver's pod; see `offsite.events`.
+    """
+    return events.event_of(line, mark) or {"event": "log", "message": line}
 
 
 def _show(line: str, pod: Resource, output: Output) -> None:
-    event = event_of(line)
+    event = event_of(line, mark_of(pod))
     if output is Output.JSON:
         place: dict[str, Any] = {"attempt": attempt_of(pod), "step": step_of(pod)}
         tell({**event, "pod": {"name": pod["metadata"]["name"], **place}})

@@ -4,6 +4,7 @@ import time
 from typing import TYPE_CHECKING
 
 from offsite.errors import InputError
+from offsite.resources import EVENT_MARK
 from offsite_cli.cluster.errors import AWAY
 from offsite_cli.cluster.facts import Resource
 from offsite_cli.cluster.jobs import GROUP
@@ -26,6 +27,11 @@ def attempt_of(pod: Resource) -> int:
 def step_of(pod: Resource) -> str:
     """Read which step a pod is of: open, work or publish; or hear or tell, about a failure."""
     return str(pod["metadata"]["labels"].get(f"{GROUP}/step", "work"))
+
+
+def mark_of(pod: Resource) -> str:
+    """Read the mark of a pod's events; see `offsite.events`."""
+    return str((pod["metadata"].get("annotations") or {}).get(EVENT_MARK, ""))
 
 
 def pods_of(api: "Api", job: Resource, also: str = "") -> list[Resource]:

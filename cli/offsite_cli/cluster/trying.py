@@ -6,14 +6,17 @@ Whoever may make Jobs can mount every Secret of the namespace, so that it is for
 
 import time
 from collections.abc import Iterable, Iterator
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from offsite.errors import InputError
+from offsite.events import new_mark
+from offsite.resources import EVENT_MARK
 from offsite_cli.cluster.facts import Resource
 from offsite_cli.cluster.findings import Finding
 from offsite_cli.cluster.logs import event_of
-from offsite_cli.cluster.pods import ended, log_of
+from offsite_cli.cluster.pods import ended, log_of, mark_of
 from offsite_cli.cluster.release import INSTALL
 
 if TYPE_CHECKING:
@@ -38,21 +41,26 @@ def tried(api: "Api") -> Iterator[Finding]:
         told = f"the Job {name} has not ended after {_SECONDS:.0f} s"
         yield Finding("stores", "fail", told, f"kubectl describe pod -l job-name={name}")
         return
-    yield from findings_of(log_of(api, pod, follow=False, tail=None))
+    found = list(findings_of(log_of(api, pod, follow=False, tail=None), mark_of(pod)))
+    yield from found
+    if pod["status"]["phase"] == "Failed" and all(each.verdict != "fail" for each in found):
+        yield Finding("stores", "fail", f"{pod['metadata']['name']} failed", "see its log")
     api.delete(api.path(*jobs, name))
 
 
 def job_of(template: Resource, name: str) -> Resource:
     """Make the Job that a CronJob would have made."""
-    made: dict[str, Any] = template["spec"]["jobTemplate"]
+    made: dict[str, Any] = deepcopy(template["spec"]["jobTemplate"])
+    metadata = made["spec"]["template"].setdefault("metadata", {})
+    metadata["annotations"] = {**(metadata.get("annotations") or {}), EVENT_MARK: new_mark()}
     # the server gives the template metadata, empty ones if it has none
     return {"apiVersion": "batch/v1", "kind": "Job", **made, "metadata": {"name": name}}
 
 
-def findings_of(log: Iterable[str]) -> Iterator[Finding]:
+def findings_of(log: Iterable[str], mark: str) -> Iterator[Finding]:
     """Read what the pod's log says of each store."""
     lines = list(log)
-    checks = [each for each in map(event_of, lines) if each["event"] == "check"]
+    checks = [each for each in (event_of(line, mark) for line in lines) if each["event"] == "check"]
     for each in checks:
         yield Finding(f"{each['store']} store", each["verdict"], each["message"])
     if not checks:
