@@ -13,7 +13,7 @@ from kubernetes.client import ApiClient, Configuration
 
 from cluster.access import Manifest
 from cluster.helm import rendered
-from cluster.jobs import Happened, change_job, offsite_job, reaches
+from cluster.jobs import Happened, change_job, offsite_job, reaches, status_of
 from cluster.namespaces import Namespace
 from offsite.resources import JobStatus
 from offsite.sealing import Ring
@@ -46,6 +46,10 @@ class Site:
     def reaches(self, name: str, happened: Happened, seconds: float = 120.0) -> JobStatus:
         """Watch an OffsiteJob until it has a status; see `cluster.jobs.reaches`."""
         return reaches(self.space, name, happened, seconds)
+
+    def status(self, name: str) -> JobStatus:
+        """Read what became of an OffsiteJob."""
+        return status_of(self.space, name)
 
     def children(self, name: str) -> list[Any]:
         """List the Jobs of an OffsiteJob."""

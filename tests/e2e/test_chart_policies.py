@@ -53,8 +53,9 @@ def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
     """Whether a selector takes in what has these labels."""
     wanted = selector.get("matchLabels", {}).items() <= labels.items()
     for each in selector.get("matchExpressions", []):
-        assert each["operator"] == "Exists"
-        wanted = wanted and each["key"] in labels
+        assert each["operator"] in ("Exists", "In")
+        among = labels.get(each["key"]) in each.get("values", [])
+        wanted = wanted and (among if each["operator"] == "In" else each["key"] in labels)
     return bool(wanted)
 
 
@@ -85,6 +86,7 @@ def named(rule: dict[str, Any], side: str) -> str:
     ("labels", "reached"),
     [
         (OPERATOR, {"dns:53", "any:443+6443", "exchange:9000"}),
+        (OPERATOR | {"app.kubernetes.io/component": "stop"}, {"any:443+6443"}),
         (OPEN | PRIVATE, {"dns:53", "exchange:9000", "private:443"}),
         (OPEN, {"dns:53", "exchange:9000"}),
         (WORK, set()),

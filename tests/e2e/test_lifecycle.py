@@ -8,6 +8,7 @@ from urllib.parse import urlparse
 
 import pytest
 
+from cluster.helm import in_space, install
 from cluster.images import OPERATOR
 from cluster.jobs import condition, has, is_in, seen, tells
 from cluster.killing import kill
@@ -20,6 +21,15 @@ from cluster.watching import NAME, watched
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 RAY = "offsite-tuning.dev/ray"
+KINDS = "deployments,serviceaccounts,roles,rolebindings,jobs,rayjobs"
+OPERATED = {
+    "deployment.apps/offsite-operator",
+    "role.rbac.authorization.k8s.io/offsite-stop",
+    "serviceaccount/offsite-stop",
+    "rolebinding.rbac.authorization.k8s.io/offsite-stop",
+    "job.batch/offsite-stop",
+}
+"""What an uninstall leaves nothing of."""
 AT_ONCE = "RES_OPTIONS=timeout:1 attempts:1 ndots:1"
 """For the resolver: one question, which is answered at once or not at all."""
 LOOK = """
@@ -185,6 +195,30 @@ def test_pods_that_train_hold_no_keys_reach_no_exchange_and_resolve_no_names(
         seen = "names\n" if each["metadata"]["labels"].get(RAY) == "submitter" else "nothing\n"
         assert lab.space.kubectl("exec", each["metadata"]["name"], "--", *look) == seen
     lab.change(name, cancel=True)
+
+
+def test_an_uninstall_stops_what_trains_and_never_sets_it_free(lab: Organization) -> None:
+    values = json.loads(in_space(lab.space, "get", "values", "offsite", "--output=json"))
+    lab.submit("outlived", distill(steps=100 * LONG))
+    lab.reaches("outlived", training)
+    pod, before = lab.running("outlived", "work"), isolation(lab)
+    look = ("exec", pod, "--", "env", AT_ONCE, "python", "-c", LOOK, *exchange_of(lab))
+    in_space(lab.space, "uninstall", "offsite", "--wait", "--no-hooks")
+    assert lab.space.kubectl(*look) == "nothing\n"
+    install(lab.space, "offsite", "offsite", values, "--wait")
+    assert isolation(lab) == before, "the policy that stayed is the release's again"
+    in_space(lab.space, "uninstall", "offsite", "--wait")
+    assert lab.busy("outlived") == []
+    assert isolation(lab) == before
+    assert OPERATED.isdisjoint(lab.space.kubectl("get", KINDS, "--output=name").split())
+    lab.change("outlived", suspend=True)
+    install(lab.space, "offsite", "offsite", values, "--wait")
+    lab.reaches("outlived", is_in("Suspended"))
+
+
+def isolation(lab: Organization) -> str:
+    """Tell the NetworkPolicy by which nothing of a step goes out or in from any other one."""
+    return str(lab.space.get("networkpolicy/offsite-deny-steps")["metadata"]["uid"])
 
 
 def exchange_of(lab: Organization) -> tuple[str, str]:

@@ -11,7 +11,7 @@ import pytest
 
 from cluster.access import Cluster
 from cluster.images import OPERATOR
-from cluster.jobs import condition, has, is_in, tells
+from cluster.jobs import condition, has, is_in, offsite_job, tells
 from cluster.namespaces import Namespace
 from cluster.processes import wait_for
 from cluster.site import Site, operating
@@ -105,6 +105,52 @@ def test_a_deleted_job_leaves_nothing(waiting: Site) -> None:
     waiting.space.kubectl("delete", "oj", "keyless", "--timeout=60s")
     for kind in ("jobs", "pods", "configmaps"):
         wait_for(lambda kind=kind: _ours(waiting.space, kind) == [])  # type: ignore[misc]
+
+
+def test_a_job_that_is_being_deleted_stops_although_somebody_holds_it(waiting: Site) -> None:
+    space, held = waiting.space, '{"metadata":{"finalizers":["example.com/held"]}}'
+    space.kubectl("patch", "oj", "keyless", "--type=merge", f"--patch={held}")
+    space.kubectl("delete", "oj", "keyless", "--wait=false")
+    try:
+        for kind in ("jobs", "pods"):
+            wait_for(lambda kind=kind: _ours(space, kind) == [])  # type: ignore[misc]
+        assert space.get("oj/keyless")["metadata"]["deletionTimestamp"]
+    finally:
+        free = '{"metadata":{"finalizers":null}}'
+        space.kubectl("patch", "oj", "keyless", "--type=merge", f"--patch={free}")
+    wait_for(lambda: _ours(space, "configmaps") == [])
+
+
+def test_no_more_jobs_run_at_once_than_are_allowed(site: Callable[..., Site]) -> None:
+    bounds = SETTINGS.bounds.model_dump(mode="json", by_alias=True, exclude_none=True)
+    here = site(bounds=bounds | {"maxRunningJobs": 2}, identity={"secret": "later"})
+    names = [f"crowd-{number}" for number in range(5)]
+    here.space.apply(*(offsite_job(name, DISTILL) for name in names))
+    for _ in range(2):  # those that run, and then those that take their places
+        begun = _begun(here, names)
+        assert len(begun) == 2
+        names = [name for name in names if name not in begun]
+        for name in names:
+            here.reaches(name, has("TooManyJobs", "Running"))
+            assert here.status(name).state == "Queued"
+        assert len(_ours(here.space, "jobs")) == 2
+        for name in begun:
+            here.change(name, cancel=True)
+        for name in begun:
+            here.reaches(name, is_in("Cancelled"))
+        wait_for(lambda begun=begun: not set(_running(here)) & set(begun))  # type: ignore[misc]
+    assert _begun(here, names, 1) == names
+
+
+def _begun(here: Site, names: list[str], awaited: int = 2) -> list[str]:
+    """Wait for children of some jobs; give the names of these jobs."""
+    wait_for(lambda: len(set(_running(here)) & set(names)) >= awaited)
+    return sorted(set(_running(here)) & set(names))
+
+
+def _running(here: Site) -> list[str]:
+    jobs = _ours(here.space, "jobs")
+    return [each["metadata"]["labels"]["offsite-tuning.dev/job"] for each in jobs]
 
 
 def _ours(space: Namespace, kind: str) -> list[Any]:

@@ -22,6 +22,21 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: operator
 {{- end }}
 
+{{/* The pods that speak to the API server, as a selector. */}}
+{{- define "offsite.clients" -}}
+matchLabels:
+  {{- include "offsite.selector" . | nindent 2 }}
+matchExpressions:
+  - {key: app.kubernetes.io/component, operator: In, values: [operator, stop]}
+{{- end }}
+
+{{/* Annotations of what exists only while `helm uninstall` waits for it, by its place in the order. */}}
+{{- define "offsite.beforeDelete" -}}
+helm.sh/hook: pre-delete
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}
+
 {{/* The pods of the steps: every one has this label, whoever makes it of the operator's template. */}}
 {{- define "offsite.steps" -}}
 matchExpressions:
