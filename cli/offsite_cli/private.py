@@ -19,7 +19,7 @@ from offsite.store import whole_folder
 from offsite.store.admin_api import NoAdminError
 from offsite.store.library import Library
 from offsite.store.open import s3_store
-from offsite.store.own import account_of, provide
+from offsite.store.own import provide
 from offsite.store.policies import bucket_policy
 from offsite_cli.output import Output, monitored, say
 
@@ -39,7 +39,8 @@ def init(
         Path, typer.Option(help="The file for the keys of the account that jobs use.")
     ],
     reissue: Annotated[
-        bool, typer.Option("--reissue", help="Give the account new keys; the old ones end.")
+        bool,
+        typer.Option("--reissue", help="Make another account; the former one and its keys end."),
     ] = False,
 ) -> None:
     """Make the bucket, and an account that may use it and nothing else of its server.
@@ -49,13 +50,13 @@ def init(
     """
     store = s3_store(bucket, "OFFSITE_ADMIN", os.environ)
     try:
-        is_new = provide(store, credentials, reissue)
+        account = provide(store, credentials, reissue)
     except NoAdminError as error:
         say(f"{error}; {bucket} is made, and this is the policy of the account that jobs use:")
         print(json.dumps(bucket_policy(store.bucket), indent=2))
         return
-    if is_new:
-        print(f"{credentials} holds the keys of {account_of(store.bucket)}; keep it private")
+    if account is not None:
+        print(f"{credentials} holds the keys of {account}; keep it private")
     print(f"{bucket} is ready")
 
 

@@ -105,7 +105,7 @@ class ExchangeAdmin:
         return any(done)
 
     def reissue(self, party: str, folder: Path, reader: bool = False) -> Path:
-        """Give an account another secret key, in place of the one that it has.
+        """Give an account another secret key, in place of the one that it has; its sessions end.
 
         Broken off and done again, it goes on: the new key is kept beside the file until it counts.
 
@@ -126,6 +126,8 @@ class ExchangeAdmin:
             own_credentials(path, account.name)
         keys = drawn_credentials(fresh, account.name)
         self._api.set_user(keys)
+        # one of an earlier version may lack what is refused today
+        self._api.attach(account.name, account.name, account.policy())
         fresh.replace(path)
         return path
 

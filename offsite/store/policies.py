@@ -22,6 +22,7 @@ Policy = dict[str, Any]
 _OWN = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
 _ENVELOPES = ("*/*/envelope-*", "*/notice")
 """Below a sender and a recipient: `<name>/<sequence>/envelope-<sha256>`, and `<name>/notice`."""
+_PRINCIPAL = "aws:principaltype"
 _ACCOUNTS = ["admin:CreateServiceAccount", "admin:CreateUser", "admin:UpdateServiceAccount"]
 
 
@@ -42,10 +43,12 @@ def account_policy(bucket: str, party: str, reader: bool = False) -> Policy:
     """Write the policy of a party's own folder on a MinIO.
 
     There an account may make others for itself, unless refused: they would outlive the change of a
-    key that was stolen. It may change its own secret, too: a thief would lock the party out.
+    key that was stolen. It may change its own secret, too: a thief would lock the party out. So may
+    it make sessions (STS), which live for up to seven days, and which nothing can refuse it: they
+    may do nothing.
     """
     policy = policy_of(bucket, party, (), reader)
-    policy["Statement"].append(_statement("Deny", _ACCOUNTS, [_arn("*")]))
+    policy["Statement"] += [_statement("Deny", _ACCOUNTS, [_arn("*")]), *_no_sessions()]
     return policy
 
 
@@ -63,6 +66,15 @@ def bucket_policy(bucket: str) -> Policy:
         _statement("Allow", ["s3:ListBucket"], [_arn(bucket)]),
         _statement("Deny", _ACCOUNTS, [_arn("*")]),
     )
+
+
+def _no_sessions() -> list[Policy]:
+    # A header may stand for what the server knows (see above), but not in a variable. So a header
+    # that says something else is refused, and so is a session, whoever says that it is one.
+    forged = {"StringNotEquals": {_PRINCIPAL: [f"${{{_PRINCIPAL}}}"]}}
+    session = {"StringEquals": {_PRINCIPAL: ["AssumedRole"]}}
+    denied = _statement("Deny", ["s3:*"], [_arn("*")])
+    return [denied | {"Condition": condition} for condition in (forged, session)]
 
 
 def _policy(*statements: Policy) -> Policy:

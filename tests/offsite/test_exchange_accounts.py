@@ -28,7 +28,7 @@ from offsite.store.principals import Principal
 from offsite.store.s3 import S3Store
 from offsite_cli.exchange import app
 from offsite_testing.minio_server import MinioServer, running_minio
-from offsite_testing.raw_s3 import Answer, ask, ask_server, escaped
+from offsite_testing.raw_s3 import Answer, ask, ask_server, assume_role, escaped, in_session
 
 pytestmark = pytest.mark.timeout(900)  # the first run builds the server
 
@@ -495,6 +495,49 @@ def test_a_secret_is_reissued_and_the_former_one_ends(exchange: Exchange, tmp_pa
     assert one().secret_key == broken_off.secret_key
     one().put("one/two/b/3", b"x")
     assert not (tmp_path / "one.new.json").exists()
+
+
+@pytest.mark.parametrize("account", ["lab", "lab.reader"])
+@pytest.mark.parametrize(
+    "said", [None, "User", "Account", "AssumedRole", "", "User,AssumedRole", "${aws:principaltype}"]
+)
+def test_a_session_of_a_party_may_do_nothing(
+    exchange: Exchange, account: str, said: str | None
+) -> None:
+    lab = exchange.party(account)
+    exchange.root.put("lab/hospital/b/9/envelope-session", b"x")
+    session = assume_role(lab)
+    # MinIO takes a condition's value from a header of that name first
+    headers = {} if said is None else {"Principaltype": said}
+    for method, path, query in (
+        ("GET", "/lab/hospital/b/9/envelope-session", ""),
+        ("GET", "", "list-type=2&prefix=lab%2Fhospital%2F"),
+        ("GET", "", "list-type=2&prefix=lab%2Fhospital%2F&principaltype=User"),
+        ("PUT", "/lab/hospital/b/x", ""),
+        ("DELETE", "/lab/hospital/b/9/envelope-session", ""),
+    ):
+        answer = in_session(lab, session, method, path, query, headers=headers)
+        assert answer.status == 403, (method, path, query)
+    assert ask(lab, "GET", "/lab/hospital/b/9/envelope-session").done
+
+
+def test_a_session_of_before_ends_when_the_secret_is_reissued(
+    exchange: Exchange, tmp_path: Path
+) -> None:
+    admin = ExchangeAdmin(exchange.server.store("sessions"))
+    admin.prepare()
+    admin.grant("one", "two", tmp_path)
+    keys, account = read_credentials(tmp_path / "one.json"), Principal("sessions", "one")
+    # as an earlier version wrote it
+    exchange.server.admin().policy_add(account.name, policy=policy_of("sessions", "one", ()))
+    one = replace(admin.store, access_key=keys.access_key, secret_key=keys.secret_key)
+    session, listing = assume_role(one), "list-type=2&prefix=two%2Fone%2F"
+    assert in_session(one, session, "GET", query=listing).done
+    exchange.server.stop()
+    exchange.server.start()  # what it knows of sessions is read from its disk then
+    admin.reissue("one", tmp_path)
+    assert not in_session(one, session, "GET", query=listing).done
+    assert [each.changed for each in admin.accounts()] == [False, False]
 
 
 def test_only_an_account_that_is_there_is_reissued(exchange: Exchange, tmp_path: Path) -> None:

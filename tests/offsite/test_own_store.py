@@ -10,10 +10,11 @@ from typer.testing import CliRunner, Result
 from offsite.errors import InputError, NotAllowedError
 from offsite.store.admin_api import AdminApi
 from offsite.store.credentials import Credentials, read_credentials, write_credentials
-from offsite.store.own import account_of
+from offsite.store.own import provide
 from offsite.store.s3 import S3Store
 from offsite_cli.private import app
 from offsite_testing.minio_server import MinioServer, running_minio
+from offsite_testing.raw_s3 import assume_role, in_session
 
 pytestmark = pytest.mark.timeout(900)  # the first run builds the server
 
@@ -53,7 +54,8 @@ def under(store: S3Store, file: Path) -> S3Store:
 def test_an_account_has_its_bucket_and_no_other(server: MinioServer, file: Path) -> None:
     said = init(file, PLACE).stdout
     assert said == (
-        f"{file} holds the keys of offsite-private.models; keep it private\n{PLACE} is ready\n"
+        f"{file} holds the keys of {read_credentials(file).access_key}; keep it private\n"
+        f"{PLACE} is ready\n"
     )
     own, other = (under(server.store(bucket), file) for bucket in ("models", "others"))
     own.put("texts/a", b"one")
@@ -91,10 +93,54 @@ def test_it_can_be_done_again(server: MinioServer, file: Path) -> None:
     init(file, "s3://again")
     server.store("again").put("kept", b"x")
     keys = file.read_bytes()
-    AdminApi(server.store("again")).remove_user(account_of("again"))
+    AdminApi(server.store("again")).remove_user(read_credentials(file).access_key)
     assert init(file, "s3://again").stdout == "s3://again is ready\n"
     assert file.read_bytes() == keys
+    session = assume_role(under(server.store("again"), file))
+    assert init(file, "s3://again").stdout == "s3://again is ready\n"
+    assert in_session(server.store("again"), session, "GET", "/kept").done, "a job may run in it"
     assert under(server.store("again"), file).get("kept", 9) == b"x"
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_keys_that_are_reissued_end_with_their_sessions(
+    server: MinioServer, file: Path, restarted: bool
+) -> None:
+    bucket = f"stolen-{restarted}".lower()
+    store = server.store(bucket)
+    provide(store, file)
+    stolen = under(store, file)
+    stolen.put("a", b"still")
+    session = assume_role(stolen)
+    assert in_session(stolen, session, "GET", "/a").done
+    if restarted:  # what the server knows of sessions is read from its disk then
+        server.stop()
+        server.start()
+    assert provide(store, file, reissue=True) == read_credentials(file).access_key
+    with pytest.raises(NotAllowedError):
+        stolen.put("a", b"no more")
+    assert not in_session(stolen, session, "GET", "/a").done
+    assert under(store, file).get("a", 9) == b"still"
+    write_credentials(file, Credentials(stolen.access_key, stolen.secret_key))
+    with pytest.raises(InputError, match="has an account already, and its keys are not at"):
+        provide(store, file)
+    assert not in_session(stolen, session, "GET", "/a").done, "it came back with its account"
+
+
+def test_a_reissue_that_was_broken_off_goes_on(server: MinioServer, file: Path) -> None:
+    store = server.store("broken-off")
+    provide(store, file)
+    former, again = under(store, file), file.with_name("own.new.json")
+    write_credentials(again, Credentials("offsite-private.broken-off_1", "drawn-and-not-told"))
+    provide(store, file, reissue=True)
+    assert read_credentials(file).secret_key == "drawn-and-not-told"
+    assert not again.exists()
+    under(store, file).put("a", b"x")
+    # cut off after the file was replaced: the former account is still there
+    AdminApi(store).set_user(Credentials(former.access_key, former.secret_key))
+    assert provide(store, file) is None
+    with pytest.raises(NotAllowedError):
+        former.put("a", b"x")
 
 
 def test_an_account_whose_keys_are_lost_gets_others_when_asked(
@@ -107,9 +153,12 @@ def test_an_account_whose_keys_are_lost_gets_others_when_asked(
         init(file, "s3://lost")
     assert not file.exists()
     stolen.put("a", b"still")
+    session = assume_role(stolen)
+    assert in_session(stolen, session, "GET", "/a").done
     init(file, "s3://lost", "--reissue")
     with pytest.raises(NotAllowedError):
         stolen.put("a", b"no more")
+    assert not in_session(stolen, session, "GET", "/a").done
     assert under(server.store("lost"), file).get("a", 9) == b"still"
 
 

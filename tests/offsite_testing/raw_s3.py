@@ -7,9 +7,10 @@ import hashlib
 import hmac
 import http.client
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from urllib.parse import quote, unquote, urlsplit
+from xml.etree import ElementTree
 
 from offsite.store.s3 import S3Store
 
@@ -48,6 +49,7 @@ def ask_server(
     *,
     body: bytes = b"",
     headers: Mapping[str, str] | None = None,
+    service: str = "s3",
 ) -> Answer:
     """Send a request to the server itself."""
     known = {
@@ -56,15 +58,43 @@ def ask_server(
         "x-amz-content-sha256": hashlib.sha256(body).hexdigest(),
         **{name.lower(): value for name, value in (headers or {}).items()},
     }
-    known["authorization"] = _signature(store, method, path, query, known)
+    known["authorization"] = _signature(store, method, path, query, known, service)
     known["content-length"] = str(len(body))
     answer = _sent(method, f"{path}?{query}" if query else path, body, known)
     assert "SignatureDoesNotMatch" not in answer.body, f"{method} {path} {query}: wrong signature"
     return answer
 
 
+def assume_role(store: S3Store) -> Answer:
+    """Ask for a session (STS) of an account, for the longest time that there is."""
+    form = b"Action=AssumeRole&Version=2011-06-15&DurationSeconds=604800"
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    return ask_server(store, "POST", "/", body=form, headers=headers, service="sts")
+
+
+def in_session(
+    store: S3Store,
+    session: Answer,
+    method: str,
+    path: str = "",
+    query: str = "",
+    *,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """Send a request below a bucket in a session."""
+    said = ElementTree.fromstring(session.body)
+    access, secret, token = (
+        str(said.findtext(f".//{{*}}{name}"))
+        for name in ("AccessKeyId", "SecretAccessKey", "SessionToken")
+    )
+    as_session = replace(store, access_key=access, secret_key=secret)
+    return ask(
+        as_session, method, path, query, headers={**(headers or {}), "x-amz-security-token": token}
+    )
+
+
 def _signature(
-    store: S3Store, method: str, path: str, query: str, headers: Mapping[str, str]
+    store: S3Store, method: str, path: str, query: str, headers: Mapping[str, str], service: str
 ) -> str:
     names, when = sorted(headers), headers["x-amz-date"]
     # the server signs what it understood: the path anew, the query by its keys
@@ -72,7 +102,7 @@ def _signature(
     lines = [method, quote(unquote(path), safe="/~"), "&".join(ordered)]
     lines += [f"{name}:{headers[name]}" for name in names]
     lines += ["", ";".join(names), headers["x-amz-content-sha256"]]
-    scope = [when[:8], store.region, "s3", "aws4_request"]
+    scope = [when[:8], store.region, service, "aws4_request"]
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
     key = f"AWS4{store.secret_key}".encode()
     for part in [*scope, "\n".join(["AWS4-HMAC-SHA256", when, "/".join(scope), digest])]:
