@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 
 import torch
 from transformers import PreTrainedTokenizerBase
@@ -120,7 +121,8 @@ def batches(examples: Sequence[Example], size: int) -> list[Batch]:
 class Shuffled:
     """Batches for training: the batch of any step, as a function of the seed alone.
 
-    Each epoch is a new shuffle. Examples of like length share a batch, so little is padded.
+    Each epoch is a new shuffle. Examples of like length share a batch, so little is padded. One
+    batch of an epoch may lack examples; it gets others of that epoch, so that no step is of fewer.
     """
 
     def __init__(self, examples: Sequence[Example], batch_size: int, seed: int) -> None:
@@ -140,5 +142,8 @@ class Shuffled:
         for i in range(0, len(order), bucket):
             near = sorted(order[i : i + bucket], key=lambda j: len(self._examples[j].tokens))
             batches += [near[k : k + self._size] for k in range(0, len(near), self._size)]
+        # of like length first; `near` is what the last one was made of
+        fill = dict.fromkeys([*batches[-1], *reversed(near), *order])
+        batches[-1] = list(islice(fill, self._size))
         mixed: list[int] = torch.randperm(len(batches), generator=generator).tolist()
         return [batches[i] for i in mixed]

@@ -8,7 +8,7 @@
     │   └── NotAllowedError           exit code 4: the store refuses; a retry cannot help
     └── InputError            exit code 2: wrong input, a retry cannot help
         ├── DiskFullError         no space is left; somebody must make room
-        ├── SpecError             the job file
+        ├── SpecError             the job file, or a policy
         ├── DataError             the training or evaluation data
         ├── ModelError            the model owner's model
         │   └── UnknownFamilyError    its architecture has no row in the table
@@ -76,11 +76,11 @@ class DiskFullError(InputError):
 
 
 class SpecError(InputError):
-    """The job file is wrong. Carries every problem that was found, not only the first."""
+    """The job file, or a policy, is wrong. Carries every problem that was found."""
 
-    def __init__(self, source: str, problems: Sequence[str]) -> None:
+    def __init__(self, source: str, problems: Sequence[str], what: str = "job") -> None:
         self.problems = tuple(problems)
-        super().__init__(f"{source} is not a valid job:", *problems)
+        super().__init__(f"{source} is not a valid {what}:", *problems)
 
 
 class DataError(InputError):

@@ -128,10 +128,18 @@ def _are_json(lines: Sequence[str]) -> bool:
 def _rows(name: str, content: str) -> list[Row]:
     # not splitlines(), which also cuts at characters that JSON strings may hold
     lines = [(n, line) for n, line in enumerate(content.split("\n"), 1) if line.strip()]
-    return [_row(f"{name}:{number}", line) for number, line in lines]
+    return [read_row(f"{name}:{number}", line) for number, line in lines]
 
 
-def _row(where: str, line: str) -> Row:
+def read_row(where: str, line: str) -> Row:
+    """Read one line of JSON.
+
+    Args:
+        where: file and line, as errors name them.
+
+    Raises:
+        DataError: it is not JSON, or has other columns than it should have.
+    """
     try:
         value = json.loads(line, object_pairs_hook=_distinct)
         json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text

@@ -38,6 +38,8 @@ class Plan:
     """The share of the steps over which the learning rate rises; then it falls as a cosine."""
     validate_every: int = 0
     """Steps between two validations; 0: never."""
+    least: int = 1
+    """How many steps the best tensors have to have had."""
     sharding: Sharding = "DDP"
     """How several workers share the model."""
 
@@ -51,7 +53,7 @@ class Plan:
 
     def validates_after(self, step: int) -> bool:
         """Whether to validate when `step` is done; the last step always counts."""
-        if not self.validate_every:
+        if not self.validate_every or step + 1 < self.least:
             return False
         return (step + 1) % self.validate_every == 0 or step + 1 == self.steps
 

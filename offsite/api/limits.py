@@ -2,6 +2,7 @@
 
 from pydantic import ConfigDict, Field
 
+from offsite.api.stages import Tune
 from offsite.api.values import Section
 
 
@@ -18,3 +19,23 @@ class Limits(Section):
     """The largest share of a model's middle blocks that an emulator may keep."""
     max_end_blocks: float = Field(0.5, gt=0, le=1)
     """The largest share of a model's blocks that may be ends, which are never compressed."""
+    min_examples: int = Field(16, ge=1)
+    """How many different examples an adapter has to be tuned on at least."""
+    min_steps: int = Field(8, ge=1)
+    """How many steps an adapter has to be tuned for at least."""
+    min_batch_size: int = Field(4, ge=1)
+    """How many examples each of those steps has to have at least."""
+
+    def objection(self, job: Tune) -> str | None:
+        """Say which floor an adapter's job asks to go below, before its data is read."""
+        asked = (
+            ("batchSize", job.training.batch_size, "minBatchSize", self.min_batch_size),
+            ("steps", job.training.steps, "minSteps", self.min_steps),
+        )
+        for field, value, floor, least in asked:
+            if value is not None and value < least:
+                return (
+                    f"tune.training.{field} is {value}, and this organization allows no adapter "
+                    f"below {least} ({floor}): ask for more"
+                )
+        return None

@@ -10,9 +10,9 @@ from offsite.data import Example, Shuffled
 from offsite.errors import BundleError, ModelError
 from offsite.events import Monitor
 from offsite.layers import Loaded, blocks, load
-from offsite.parallel import Sharding
 from offsite.stages.finish import finish_adapter
 from offsite.stages.report import Yardstick, read_examples
+from offsite.steps.floors import check_asked, check_examples, check_training
 from offsite.steps.inputs import Inputs
 from offsite.steps.workspace import Workspace
 from offsite.train import Checkpoints, Plan
@@ -38,22 +38,23 @@ def make_adapter(
 
     Raises:
         BundleError: transformers cannot load what the checks let through.
-        DataError: the private data cannot be used.
+        DataError: the private data cannot be used, or is less than the party allows.
         InterruptedStage: a signal came; training goes on from its checkpoint next time.
     """
+    limits = space.party.limits
+    check_asked(limits, job)
+    check_examples(limits, inputs.texts["train"])
     manifest, _ = read_manifest(space.opened)
     loaded = _load(space.opened)
     yard = Yardstick.read(inputs.texts["evaluate"], loaded, monitor)
-    length, seed = job.training.block_size, space.spec.seed
+    length = job.training.block_size
     fit_to = read_examples(inputs.texts["train"], loaded, length, monitor)
     held_out = read_examples(inputs.texts["validation"], loaded, length, monitor)
+    check_training(limits, job, len(set(fit_to)))
     yard.report(loaded, "emulator_zero_shot", monitor)
     facts = _facts(job, envelope)
-    batches = Shuffled(fit_to, job.training.batch_size, seed)
-    sharding = space.spec.resources.sharding
-    changes = _train(
-        loaded, manifest, facts, job, batches, held_out, sharding, checkpoints, monitor
-    )
+    batches = Shuffled(fit_to, job.training.batch_size, space.spec.seed)
+    changes = _train(space, loaded, manifest, facts, job, batches, held_out, checkpoints, monitor)
     yard.report(loaded, "emulator_tuned", monitor)
     finish_adapter(space, changes, facts, manifest.architecture)
 
@@ -80,13 +81,13 @@ def _places(loaded: Loaded, manifest: Manifest, scope: str) -> tuple[int, ...]:
 
 
 def _train(
+    space: Workspace,
     loaded: Loaded,
     manifest: Manifest,
     facts: AdapterFacts,
     job: Tune,
     batches: Shuffled,
     validation: tuple[Example, ...],
-    sharding: Sharding,
     checkpoints: Checkpoints,
     monitor: Monitor,
 ) -> dict[str, Tensor]:
@@ -101,7 +102,8 @@ def _train(
             learning_rate=training.learning_rate,
             seed=batches.seed,
             validate_every=max(1, steps // _VALIDATIONS),
-            sharding=sharding,
+            least=space.party.limits.min_steps,
+            sharding=space.spec.resources.sharding,
         ),
         method=facts.method,
         rank=facts.rank,

@@ -18,6 +18,7 @@ from offsite.errors import BundleError
 from offsite.events import Monitor
 from offsite.exchange import Checks, Mailbox, Reference, pull
 from offsite.sealing import Envelope
+from offsite.steps.floors import check_asked
 from offsite.steps.workspace import Workspace
 
 
@@ -32,12 +33,14 @@ def open_bundle(space: Workspace, envelope: Envelope, mailbox: Mailbox, monitor:
     """Open what a job asks for into its workspace; what an earlier attempt opened is opened anew.
 
     Raises:
+        InputError: the job asks for what the party does not allow.
         BundleError: it may not be used: damaged, expired, of another party, or not what the record
             of the emulator allows.
         StorageError: the store did not give it.
     """
     shutil.rmtree(space.opened, ignore_errors=True)
     if space.spec.tune is not None:
+        check_asked(space.party.limits, space.spec.tune)
         checks = Checks(admit_emulator, check_emulator)
     else:
         record = answered(space, envelope)

@@ -1,6 +1,7 @@
 """One organization, as a step of a stage sees it on the machine that it runs on.
 
-A party's home holds `keys/` and `peers/` (who it is and whom it knows), `records/` (the emulators
+A party's home holds `keys/` and `peers/` (who it is and whom it knows), `policy.yaml` (what it
+allows its jobs, where that is not the default), `records/` (the emulators
 that it sent, by envelope), `published/` (which job published what to whom), `books/` (sequences,
 ledger, uses), `models/` (plugged-in models), and `work/` and `journals/`, which hold what is under
 way, are emptied when it is done, and may be deleted at any time, as `copies/` of the private store.
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from offsite.api import Limits
 from offsite.bundle import EmulatorRecord
+from offsite.config import load_policy
 from offsite.errors import BundleError, InputError
 from offsite.sealing import Disclosure
 from offsite.sealing.parts import canonical
@@ -26,6 +28,8 @@ from offsite.store.open import refuse_same_place
 
 Note = TypeVar("Note", bound=BaseModel)
 _CLAIM = "pvc://"
+POLICY = "policy.yaml"
+"""What a home allows its jobs: the fields of `Limits`."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,20 @@ class Party:
     def on_this_machine(
         cls, party: str, home: Path, library: Library, base: Path, checkpoint_seconds: float
     ) -> "Party":
-        """Describe a party all of whose things are in its home."""
-        cabinet = FolderCabinet(home)
-        return cls(party, home, library, cabinet, base, checkpoint_seconds=checkpoint_seconds)
+        """Describe a party all of whose things are in its home.
+
+        Raises:
+            SpecError: its policy is wrong.
+        """
+        return cls(
+            party,
+            home,
+            library,
+            FolderCabinet(home),
+            base,
+            checkpoint_seconds=checkpoint_seconds,
+            limits=load_policy(home / POLICY),
+        )
 
     def model(self, location: str) -> Path:
         """Find the folder of a model that a job names; of one elsewhere, get a copy.

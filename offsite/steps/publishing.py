@@ -9,6 +9,7 @@ from offsite.events import Monitor
 from offsite.exchange import Mailbox, Outgoing, find_sent, push
 from offsite.sealing.envelope import Grant
 from offsite.sealing.parts import now
+from offsite.steps.floors import check_floors
 from offsite.steps.kept import check_result
 from offsite.steps.workspace import ATTEMPT, Workspace
 
@@ -46,7 +47,7 @@ def send(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
     """Seal the result, send it, and remember what is to be remembered before it can be answered.
 
     Raises:
-        InputError, BundleError: it may not be sent, as `check_result`.
+        InputError, BundleError: it may not be sent, as `check_result` and `check_floors`.
         StorageError: the exchange did not take it; what it took is not sent again.
     """
     manifest, _ = read_manifest(space.result)
@@ -54,6 +55,8 @@ def send(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
     if space.spec.distill is not None:
         draft = EmulatorRecord.model_validate_json((space.folder / DRAFT).read_bytes())
         check_result(space, draft)
+    if space.spec.tune is not None:
+        check_floors(space, space.spec.tune)
 
     def remember(digest: str) -> None:
         if draft is not None:

@@ -34,6 +34,8 @@ def _problems(spec: JobSpec, settings: Settings) -> Iterator[str]:
         yield _refusal("runtime.image", image, "bounds.images", allowed)
     yield from _placement(spec, settings)
     yield from _sizes(spec, settings)
+    if spec.tune is not None and (below := bounds.objection(spec.tune)) is not None:
+        yield f"spec.{below}"
     for field, place in reads(spec):
         yield from _place(field, place, settings)
         if not _readable(place, settings):

@@ -119,11 +119,17 @@ def _claims(plan: Plan) -> Iterator[Volume]:
 
 
 def _read(plan: Plan) -> Iterator[str]:
-    """List what a step reads; what seals an emulator looks how many blocks its model has."""
+    """List what a step reads.
+
+    What seals an emulator looks how many blocks its model has; what seals an adapter, how many
+    examples it was tuned on.
+    """
     if not plan.keyed:
         yield from (place for _, place in reads(plan.spec))
     elif plan.step == "Publish" and plan.spec.distill is not None:
         yield plan.spec.distill.model
+    elif plan.step == "Publish" and plan.spec.tune is not None:
+        yield plan.spec.tune.data.train
 
 
 def _claim(name: str, path: str, claim: str, *, read_only: bool) -> Volume:

@@ -163,6 +163,9 @@ def _values(party: Party, peer: Party, minio: MinioPod) -> Values:
             "peers": [peer.id],
             "readPrefixes": [f"pvc://{CLAIM}/own/"],
             "images": [NONE, cluster.image(OPERATOR)],
+            "minExamples": 1,
+            "minSteps": 1,
+            "minBatchSize": 1,
         },
     )
     known["private"] = {"uri": f"pvc://{CLAIM}/offsite"}

@@ -125,7 +125,7 @@ def test_two_pods_train_together(done: dict[str, Any], spaces: dict[str, Namespa
     asked = {"workers": 2, "sharding": "FSDP", "memoryPerWorker": "4Gi"}
     spec = deepcopy(made["spec"])
     spec["resources"] |= asked
-    spec["tune"]["training"]["steps"] = 5
+    spec["tune"]["training"]["steps"] = 8
     kind = {key: made[key] for key in ("apiVersion", "kind")}
     with overcommitted(space, "offsite-tuning.dev/ray"):
         space.apply({**kind, "metadata": {"name": "two-workers"}, "spec": spec})

@@ -34,6 +34,7 @@ from offsite_testing.parties import (
     HOSPITAL,
     LAB,
     PLUGGED,
+    TINY,
     Parties,
     distill,
     lay_out,
@@ -77,6 +78,7 @@ class Pods:
             "exchange": self.parties.exchange.as_uri() if keys else None,
             "envelope": self.envelope(spec) if answers else None,
             "sequence": 1 if step == "Publish" and name != PLUGGED else None,
+            "limits": TINY,
             "checkpoint_seconds": 0.0,
             "job": load_job(path),
         }
@@ -362,6 +364,20 @@ def test_an_emulator_may_not_keep_more_than_its_owner_allows(pods: Pods) -> None
         pods.run("Work", EMULATOR, distill(), uid="another", limits=Limits(max_kept_blocks=0.4))
     with pytest.raises(InputError, match=r"ends.top: 2 of 6 blocks is more than .* at most 1"):
         pods.run("Work", EMULATOR, distill(), uid="another", limits=Limits(max_end_blocks=0.3))
+
+
+def test_what_seals_an_adapter_counts_again_whoever_trained_it(pods: Pods) -> None:
+    """The image that trains may be the author's own, and check nothing."""
+    for step in ("Open", "Work"):
+        pods.run(step, ADAPTER, tune(), uid="another")
+    for floor, problem in (
+        (Limits(min_steps=7, min_batch_size=2), r"training.steps is 6, .* below 7 \(minSteps\)"),
+        (Limits(min_steps=6), r"batchSize is 2, .* below 4 \(minBatchSize\)"),
+        (TINY.model_copy(update={"min_examples": 25}), "private.jsonl has 24 different examples"),
+    ):
+        with pytest.raises(InputError, match=problem):
+            pods.run("Publish", ADAPTER, tune(), uid="another", sequence=2, limits=floor)
+    pods.run("Publish", ADAPTER, tune(), uid="another", sequence=2)
 
 
 def test_what_is_sealed_keeps_no_more_than_that_whoever_made_it(pods: Pods) -> None:

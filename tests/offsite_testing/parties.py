@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from offsite.api import OffsiteJob
+from offsite.api import Limits, OffsiteJob
 from offsite.bundle import MANIFEST, PROVENANCE
 from offsite.bundle.manifest import file_digest
 from offsite.config import load_job
@@ -21,6 +21,7 @@ from offsite.sealing import Envelope, Ring
 from offsite.sealing.parts import canonical
 from offsite.stages.run import run_job
 from offsite.steps import Party
+from offsite.steps.party import POLICY
 from offsite.store.library import Library
 from offsite_testing.core import silent
 from offsite_testing.models import WORDS, save_tiny
@@ -31,6 +32,9 @@ torch.set_num_threads(1)
 LAB, HOSPITAL = "lab", "hospital"
 EMULATOR, ADAPTER, PLUGGED = "emulator", "adapter", "plugged"
 """The names of the three jobs, and so of what they publish."""
+
+TINY = Limits(min_examples=1, min_steps=1, min_batch_size=1)
+"""What the hospital allows: jobs of tests are tiny."""
 
 HEAD = {"apiVersion": "offsite-tuning.dev/v1alpha1", "kind": "OffsiteJob"}
 
@@ -149,6 +153,7 @@ def lay_out(root: Path, model_type: str = "llama", **model: Any) -> Parties:
     (lab / "corpus.txt").write_text(f"{WORDS}. " * 300, encoding="utf-8")
     rows = [json.dumps({"text": f"{WORDS} {number}"}) for number in range(24)]
     (hospital / "private.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    (hospital / "home" / POLICY).write_text(json.dumps(TINY.model_dump(by_alias=True)))
     (lab / "shared.jsonl").write_text("\n".join(rows[:6]), encoding="utf-8")
     return parties
 

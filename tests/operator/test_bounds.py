@@ -19,6 +19,10 @@ def tolerated(**toleration: str) -> dict[str, Any]:
     return {"runtime": {"tolerations": [toleration]}}
 
 
+def tuned(**training: int) -> dict[str, Any]:
+    return {"tune": TUNE["tune"] | {"training": training}}
+
+
 def export(place: str) -> dict[str, Any]:
     return {"plugIn": PLUG_IN["plugIn"] | {"export": {"to": place}}}
 
@@ -54,6 +58,8 @@ def test_what_is_allowed(content: dict[str, Any], changes: dict[str, Any]) -> No
         (DISTILL, model("pvc://secrets/x"), "bounds.claims"),
         (DISTILL, model("/home/me/model"), "which no pod can see"),
         (DISTILL, model("file:///home/me/model"), "which no pod can see"),
+        (TUNE, tuned(steps=7), "spec.tune.training.steps is 7"),
+        (TUNE, tuned(batchSize=3), "below 4 (minBatchSize)"),
         (PLUG_IN, export("s3://private/models/mine"), "bounds.exportPrefixes"),
         (PLUG_IN, export("pvc://datasets/mine"), "bounds.exportPrefixes"),
     ],

@@ -202,6 +202,7 @@ def test_the_task_says_what_the_step_may_know(step: Any) -> None:
     assert (task.public is None, task.exchange is None) == (step == "Work", step == "Work")
     assert task.sequence == (3 if step == "Publish" else None)
     assert (task.limits.max_kept_blocks, task.limits.max_end_blocks) == (0.8, 0.5)
+    assert (task.limits.min_examples, task.limits.min_steps) == (16, 8)
     assert task.jobs is None
 
 
@@ -260,6 +261,13 @@ def test_what_seals_an_emulator_sees_its_model() -> None:
     section = DISTILL["distill"] | {"model": "pvc://models/tiny", "evaluate": "pvc://texts/a.txt"}
     described = plan("Publish", content=DISTILL, spec={"distill": section})
     assert mounts(described) == {"/mnt/claims/models": True}
+
+
+def test_what_seals_an_adapter_sees_what_it_was_tuned_on() -> None:
+    data = {"train": "pvc://records/train.jsonl", "validation": "pvc://other/valid.jsonl"}
+    described = plan("Publish", content=TUNE, spec={"tune": TUNE["tune"] | {"data": data}})
+    assert mounts(described) == {"/mnt/claims/records": True}
+    assert mounts(replace(described, step="Open")) == {}
 
 
 def test_an_author_places_what_trains() -> None:

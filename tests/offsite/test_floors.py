@@ -1,0 +1,204 @@
+"""The floors of an adapter: what an author asks for, what the data holds, and who looks."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from offsite.api import JobSpec, Limits
+from offsite.config import load_policy
+from offsite.data import Example, Shuffled
+from offsite.errors import DataError, InputError, SpecError
+from offsite.rows import DataFile
+from offsite.steps.floors import check_examples, check_training
+from offsite.steps.party import POLICY
+from offsite.survey import survey
+from offsite.train import Plan
+from offsite_testing.parties import ADAPTER, EMULATOR, HOSPITAL, LAB, Parties, distill, lay_out
+from offsite_testing.parties import tune as tuned_by
+
+CHART = Path(__file__).parents[2] / "charts/offsite/values.yaml"
+ENOUGH = {"steps": 8, "batchSize": 4, "blockSize": 8}
+
+
+def texts(*lines: str) -> str:
+    return "\n".join(json.dumps({"text": line}) for line in lines)
+
+
+def data(folder: Path, content: str, name: str = "data.jsonl") -> DataFile:
+    (folder / name).write_text(content, encoding="utf-8")
+    return DataFile(folder / name)
+
+
+def test_the_chart_has_the_defaults_of_the_types() -> None:
+    bounds = YAML(typ="safe").load(CHART)["bounds"]
+    assert {name: bounds[name] for name in Limits().model_dump(by_alias=True)} == (
+        Limits().model_dump(by_alias=True)
+    )
+
+
+@pytest.mark.parametrize("floor", ["min_examples", "min_steps", "min_batch_size"])
+def test_one_step_on_one_example_is_below_every_default(floor: str) -> None:
+    assert getattr(Limits(), floor) > 1
+
+
+def test_copies_are_one_example(tmp_path: Path) -> None:
+    copies = texts(
+        *["The patient  fell."] * 50, *["the PATIENT fell. "] * 49, "\uff34he patient fell."
+    )
+    assert survey(data(tmp_path, copies), 16).different == 1
+    with pytest.raises(DataError, match=r"data.jsonl has 1 different examples, .* fewer than 16"):
+        check_examples(Limits(), DataFile(tmp_path / "data.jsonl"))
+
+
+def test_choices_make_no_other_example(tmp_path: Path) -> None:
+    answers = [f"answer {number}" for number in range(30)]
+    rows = [
+        {"prompt": "What is it?", "completion": "a cold", "choices": ["a cold", answer]}
+        for answer in answers
+    ]
+    content = "\n".join(json.dumps(row) for row in rows)
+    found = survey(data(tmp_path, content), 16)
+    assert (found.rows, found.different, found.labelled) == (30, 1, True)
+
+
+def test_lines_of_plain_text_are_its_examples(tmp_path: Path) -> None:
+    path = data(tmp_path, "one\n\n two\nONE\nthree" + "\n" * 5, "notes.txt")
+    found = survey(path, 16)
+    assert (found.rows, found.different, found.labelled) == (4, 3, False)
+    with pytest.raises(DataError, match="has 3 different examples"):
+        check_examples(Limits(min_examples=4), path)
+    assert check_examples(Limits(min_examples=3), path) == survey(path, 3)
+
+
+@pytest.mark.parametrize(
+    ("lines", "share"),
+    [
+        (["a" * 50, *[f"{number:02}" for number in range(20)]], 50 / 90),
+        ([*[f"{number:02}" for number in range(20)], *["copy"] * 30], 120 / 160),
+        ([f"{number:02}" for number in range(20)], 0.0),
+        (["a" * 40, *[f"{number:02}" for number in range(20)]], 0.0),
+    ],
+    ids=["long", "copied", "even", "half"],
+)
+def test_one_example_may_not_be_most_of_the_data(
+    lines: list[str], share: float, tmp_path: Path
+) -> None:
+    path = data(tmp_path, texts(*lines))
+    assert survey(path, 16).largest == pytest.approx(share)
+    if share:
+        with pytest.raises(DataError, match=f"one example makes {share:.0%} of "):
+            check_examples(Limits(), path)
+    else:
+        check_examples(Limits(), path)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [("{", "data.jsonl:1 is not JSON"), (b"\xff\xfe", "cannot read the data")],
+    ids=["json", "bytes"],
+)
+def test_what_cannot_be_read_is_told(content: str | bytes, problem: str, tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(DataError, match=problem):
+        survey(DataFile(path), 16)
+
+
+@pytest.mark.parametrize(
+    ("count", "size"), [(9, 8), (257, 8), (5, 8), (8, 8), (33, 4), (1, 1), (100, 7)]
+)
+def test_no_step_is_of_fewer_examples_than_asked_for(count: int, size: int) -> None:
+    examples = [Example((100 + i, *range(3, 4 + i % 5))) for i in range(count)]
+    shuffled = Shuffled(examples, size, seed=1)
+    seen = set()
+    for step in range(shuffled.steps_per_epoch):
+        firsts = shuffled(step).tokens[:, 0].tolist()
+        assert len(set(firsts)) == len(firsts) == min(size, count)
+        seen |= set(firsts)
+    assert len(seen) == count
+
+
+def test_the_best_adapter_has_as_many_steps_as_any() -> None:
+    """A learning rate that ruins all later steps would otherwise choose the first one."""
+    plan = Plan(steps=12, learning_rate=1.0, seed=0, validate_every=1, least=8)
+    assert [step + 1 for step in range(12) if plan.validates_after(step)] == [8, 9, 10, 11, 12]
+
+
+def test_epochs_are_counted_as_steps() -> None:
+    asked = Limits(min_steps=6, min_batch_size=2)
+    job = tune_spec({"epochs": 2, "batchSize": 4})
+    check_training(asked, job, 12)
+    with pytest.raises(DataError, match=r"2 epochs are 4 steps, and .* fewer than 6"):
+        check_training(asked, job, 8)
+    with pytest.raises(DataError, match=r"all the data is 1 examples of blockSize 512"):
+        check_training(asked, job, 1)
+
+
+def tune_spec(training: dict[str, Any]) -> Any:
+    found = JobSpec.model_validate(tuned_by(training=training)).tune
+    assert found is not None
+    return found
+
+
+def test_a_policy_is_read_strictly_and_all_its_problems_are_told(tmp_path: Path) -> None:
+    path = tmp_path / POLICY
+    assert load_policy(path) == Limits()
+    path.write_text("# nothing yet\n")
+    assert load_policy(path) == Limits()
+    path.write_text("minExamples: 2\nmaxKeptBlocks: 0.5\n")
+    assert load_policy(path) == Limits(min_examples=2, max_kept_blocks=0.5)
+    path.write_text("minExamples: 0\nmin_steps: 1\nminBatch: 1\nmaxKeptBlocks: '1'\n")
+    with pytest.raises(SpecError, match=r"policy.yaml is not a valid policy:") as refused:
+        load_policy(path)
+    assert len(refused.value.problems) == 4
+    for wrong in ("[]", "a: b: c", "minSteps: 1\nminSteps: 2"):
+        path.write_text(wrong)
+        with pytest.raises(SpecError, match="is not a valid policy"):
+            load_policy(path)
+    path.unlink()
+    path.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(SpecError, match="cannot be read"):
+        load_policy(path)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Parties:
+    """An emulator was sent to a hospital that has no policy."""
+    parties = lay_out(tmp_path_factory.mktemp("floors"))
+    parties.run(EMULATOR, distill(None))
+    (parties.home(HOSPITAL) / "home" / POLICY).unlink()
+    return parties
+
+
+@pytest.mark.parametrize(
+    ("content", "training", "problem"),
+    [
+        (texts("one example"), {"steps": 1, "batchSize": 1}, "batchSize is 1, and this organ"),
+        (None, ENOUGH | {"steps": 7}, "tune.training.steps is 7, and this organization allows no"),
+        (None, ENOUGH | {"batchSize": 3}, "tune.training.batchSize is 3, and"),
+        (texts(*["one example"] * 100), ENOUGH, "has 1 different examples"),
+        (
+            texts(*map(str, range(16))),
+            ENOUGH | {"blockSize": 64},
+            r"is \d examples of blockSize 64",
+        ),
+        (None, {"epochs": 1, "batchSize": 64, "blockSize": 8}, "1 epochs are . steps"),
+    ],
+    ids=["gradient", "steps", "batch", "copies", "packed", "epochs"],
+)
+def test_an_adapter_of_too_little_is_not_made(
+    made: Parties, content: str | None, training: dict[str, Any], problem: str
+) -> None:
+    home = made.home(HOSPITAL)
+    if content is not None:
+        (home / "few.jsonl").write_text(content)
+    train = "few.jsonl" if content is not None else "private.jsonl"
+    given = {"train": train, "validation": "private.jsonl"}
+    with pytest.raises(InputError, match=problem):
+        made.run(ADAPTER, tuned_by(data=given, training=training))
+    assert not list(made.exchange.glob(f"{HOSPITAL}/{LAB}/{ADAPTER}/**/envelope*"))
+    shutil.rmtree(home / "home/work", ignore_errors=True)
