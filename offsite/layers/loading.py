@@ -60,6 +60,11 @@ class Loaded:
         """How many tokens the model knows."""
         return int(self.model.get_input_embeddings().get_parameter("weight").shape[0])
 
+    @property
+    def size(self) -> int:
+        """How many bytes its weights take on disk."""
+        return sum(each.numel() for each in self.model.parameters()) * self.dtype.itemsize
+
 
 def load(folder: Path) -> Loaded:
     """Load a model from a folder, frozen and in evaluation mode.

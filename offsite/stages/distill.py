@@ -10,18 +10,17 @@ from offsite.bundle import BlockRecord, EmulatorFacts, EmulatorRecord
 from offsite.data import Example, Shuffled, batches
 from offsite.distill import Weights, distill
 from offsite.emulator import Layout, drop_layers, heal
-from offsite.errors import ModelError
 from offsite.events import Monitor
 from offsite.layers import Loaded, blocks, family, load
 from offsite.parallel import Sharding
 from offsite.rows import DataFile
-from offsite.stages.finish import finish_emulator
+from offsite.stages.finish import check_sendable, finish_emulator
 from offsite.stages.report import Yardstick, read_examples
 from offsite.steps.inputs import Inputs
-from offsite.steps.kept import check_kept
+from offsite.steps.kept import check_healable, check_kept, check_layout
 from offsite.steps.publishing import terms
 from offsite.steps.workspace import Workspace
-from offsite.store import disk_errors
+from offsite.store import check_room, disk_errors
 from offsite.train import Checkpoints, Plan
 
 _CALIBRATION_TOKENS = 32_768
@@ -49,6 +48,7 @@ def make_emulator(
     """
     assert inputs.model is not None
     texts = inputs.texts
+    check_layout(space.party, job, inputs.model / "config.json")
     loaded = load(inputs.model)
     layout = Layout.uniform(
         len(blocks(loaded.model)), job.ends.bottom, job.ends.top, job.emulator.blocks
@@ -56,24 +56,27 @@ def make_emulator(
     check_kept(space.party, job, len(blocks(loaded.model)), len(layout.kept))
     if len(layout.kept) == len(blocks(loaded.model)):
         monitor.log("the emulator keeps every block: the peer gets the whole model")
+    emulator = replace(loaded, model=drop_layers(loaded.model, layout))
+    check_sendable(emulator, inputs.model)
+    check_room(space.folder, emulator.size)
     yard = Yardstick.read(text, loaded, monitor) if (text := texts.get("evaluate")) else None
-    made, facts = _make(loaded, layout, job, texts, space, checkpoints, monitor)
+    facts = _train_emulator(loaded, emulator.model, layout, job, texts, space, checkpoints, monitor)
     if yard:
         yard.report(loaded, "full_zero_shot", monitor)
-        yard.report(made, "emulator_zero_shot", monitor)
-    finish_emulator(space, made, facts, _draft(space, loaded, layout, digest, job))
+        yard.report(emulator, "emulator_zero_shot", monitor)
+    finish_emulator(space, emulator, facts, _draft(space, loaded, layout, digest, job))
 
 
-def _make(
+def _train_emulator(
     loaded: Loaded,
+    emulator: PreTrainedModel,
     layout: Layout,
     job: Distill,
     texts: dict[str, DataFile],
     space: Workspace,
     checkpoints: Checkpoints,
     monitor: Monitor,
-) -> tuple[Loaded, EmulatorFacts]:
-    emulator = drop_layers(loaded.model, layout)
+) -> EmulatorFacts:
     wants_heal = _heals(loaded, job, texts, monitor)
     training = job.training
     corpus: tuple[Example, ...] = ()
@@ -86,7 +89,7 @@ def _make(
         batches = Shuffled(corpus, training.batch_size, space.spec.seed)
         sharding = space.spec.resources.sharding
         _train(loaded, emulator, layout, training, batches, sharding, checkpoints, monitor)
-    return replace(loaded, model=emulator), EmulatorFacts(
+    return EmulatorFacts(
         bottom=layout.bottom,
         top=layout.top,
         healed=wants_heal,
@@ -116,11 +119,8 @@ def _heals(loaded: Loaded, job: Distill, texts: dict[str, DataFile], monitor: Mo
     """Decide whether to heal; raises ModelError if the job insists on what cannot be done."""
     row = family(loaded.model)
     possible = row.healed_by(loaded.model.config.to_dict()) is not None
-    if job.emulator.heal and not possible:
-        raise ModelError(
-            f"emulator.heal: a {row.model_type} model has no projection to fold a correction "
-            "into; leave heal out, or train the emulator instead"
-        )
+    if job.emulator.heal:
+        check_healable(row, loaded.model.config.to_dict())
     if job.emulator.heal is None and possible and "calibration" not in texts:
         monitor.log("healing is left out: there is no emulator.calibration text to fit to")
     if job.emulator.heal is None and not possible:

@@ -12,6 +12,7 @@ from offsite.stages.finish import finish_model
 from offsite.stages.report import Yardstick
 from offsite.steps.inputs import Inputs
 from offsite.steps.workspace import Workspace
+from offsite.store import check_room
 
 
 def make_model(
@@ -37,6 +38,7 @@ def make_model(
             f"{inputs.model} is not the model that the emulator {record.bundle} is made of"
         )
     loaded = load(inputs.model)
+    check_room(space.folder, loaded.size)
     text = inputs.texts.get("evaluate")
     yard = Yardstick.read(text, loaded, monitor) if text else None
     if yard:

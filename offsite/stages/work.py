@@ -7,6 +7,7 @@ import torch
 
 from offsite.errors import InputError
 from offsite.events import Monitor
+from offsite.rows import read_rows
 from offsite.stages.distill import make_emulator
 from offsite.stages.plug_in import make_model
 from offsite.stages.tune import make_adapter
@@ -31,6 +32,9 @@ def work(
         OffsiteError: what went wrong; there is no result.
     """
     spec = space.spec
+    # what can be known without a model costs no loading of one
+    for text in set(inputs.texts.values()):
+        read_rows(text)
     with _short_memory_told():
         if spec.distill is not None:
             make_emulator(space, spec.distill, inputs, digests["model"], checkpoints, monitor)

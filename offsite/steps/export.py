@@ -14,7 +14,7 @@ from offsite.exchange import Mailbox, retract
 from offsite.sealing import PublicRing
 from offsite.steps.places import digest_of_model, model_digest
 from offsite.steps.workspace import Workspace
-from offsite.store import link_or_copy, whole_folder
+from offsite.store import link_or_copy, whole_folder, write_whole
 from offsite.store.library import Library
 
 ORIGIN = "origin.json"
@@ -35,6 +35,10 @@ class Export(Protocol):
 
     def holds(self, digest: str) -> bool:
         """Whether the model of this digest is there, whole."""
+        ...
+
+    def try_writing(self) -> None:
+        """Write something beside the place, and delete it."""
         ...
 
     def deliver(self, model: Path, monitor: Monitor) -> None:
@@ -79,16 +83,19 @@ def already_delivered(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> b
     return True
 
 
-def refuse_taken_place(space: Workspace, mailbox: Mailbox) -> None:
+def check_place(space: Workspace, mailbox: Mailbox) -> None:
     """Look at the place of a model before anything is made for it.
 
     Raises:
-        InputError: there is something else than what this very job has written.
+        InputError: there is something else than what this very job has written, or nothing can be
+            written there.
+        StorageError: the private store does not take what is written.
     """
     export, note = export_of(space, mailbox), space.published()
     ours = note is not None and note.fingerprint == space.fingerprint
     if export.is_taken() and not ours:
         raise _taken(export)
+    export.try_writing()
 
 
 def deliver(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
@@ -139,6 +146,13 @@ class FolderExport:
         except ModelError:
             return False
 
+    def try_writing(self) -> None:
+        """See `Export.try_writing`."""
+        there = next(folder for folder in self.folder.parents if folder.exists())
+        probe = there / f".{self.folder.name}.offsite-check"
+        write_whole(probe, b"")
+        probe.unlink()
+
     def deliver(self, model: Path, monitor: Monitor) -> None:
         """See `Export.deliver`."""
         with whole_folder(self.folder) as scratch:
@@ -169,6 +183,13 @@ class BucketExport:
         there = self.library.sizes(self.uri)
         told = digest_of_model({name: entry.sha256 for name, entry in files.items()})
         return told == digest and all(there.get(n) == e.size for n, e in files.items())
+
+    def try_writing(self) -> None:
+        """See `Export.try_writing`."""
+        # no part of the place itself: what is left there of a killed process would take it
+        probe = f"{self.uri}.offsite-check"
+        self.library.write(f"{probe}/probe", b"offsite: a check\n")
+        self.library.remove(probe)
 
     def deliver(self, model: Path, monitor: Monitor) -> None:
         """See `Export.deliver`."""

@@ -5,14 +5,55 @@ that seals checks it again, from the model's own config and the tensors that are
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from offsite.api import Distill
 from offsite.bundle import EmulatorRecord, check_emulator
-from offsite.errors import InputError
-from offsite.families import family_of
+from offsite.errors import InputError, ModelError
+from offsite.families import Family, family_of
 from offsite.steps.party import Party
 from offsite.steps.workspace import Workspace
+
+
+def check_layout(party: Party, job: Distill, config: Path) -> None:
+    """Check, before a model is loaded, that the emulator that a job asks for can be made of it.
+
+    Args:
+        config: the model's config.json.
+
+    Raises:
+        ModelError: the model has too few blocks, or its family cannot be healed.
+        InputError: the emulator would keep more of it than the party allows.
+    """
+    raw = _read(config)
+    row = family_of(raw)
+    if refusals := row.refusals(raw):
+        raise ModelError(f"{config}: this model cannot be used: {'; '.join(refusals)}")
+    if job.emulator.heal:
+        check_healable(row, raw)
+    depth, ends = row.count(raw), job.ends.bottom + job.ends.top
+    if (keep := job.emulator.blocks) > depth - ends:
+        raise ModelError(
+            f"the model has {depth} blocks: ends of {job.ends.bottom} + {job.ends.top} leave "
+            f"{max(0, depth - ends)} in the middle, and emulator.blocks asks for {keep}; lower one "
+            "of them"
+        )
+    check_kept(party, job, depth, keep + ends)
+
+
+def check_healable(row: Family, config: Mapping[str, Any]) -> None:
+    """Check that a job may insist on healing.
+
+    Raises:
+        ModelError: the model has nothing to fold a correction into.
+    """
+    if row.healed_by(config) is None:
+        raise ModelError(
+            f"emulator.heal: a {row.model_type} model has no projection to fold a correction "
+            "into; leave heal out, or train the emulator instead"
+        )
 
 
 def check_kept(party: Party, job: Distill, blocks: int, kept: int) -> None:
@@ -53,21 +94,29 @@ def check_result(space: Workspace, draft: EmulatorRecord) -> None:
     assert job is not None, "no other stage makes an emulator"
     check_emulator(space.result)
     at_hub = job.model.startswith("hf://")
-    blocks = draft.blocks[-1].full + 1 if at_hub else _count(_config_of(party, job.model))
+    blocks = draft.blocks[-1].full + 1 if at_hub else _count(config_of(party, job.model))
     check_kept(party, job, blocks, _count(space.result / "config.json"))
 
 
-def _config_of(party: Party, model: str) -> Path:
+def config_of(party: Party, model: str) -> Path:
+    """Find the config.json of a model that is not at the hub."""
     return party.text(f"{model.rstrip('/')}/config.json")
 
 
 def _count(path: Path) -> int:
     """Count the blocks of a model by its config."""
+    config = _read(path)
+    return family_of(config).count(config)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Read a config whose family is known, and which says how many blocks there are."""
     try:
-        config = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+        config: dict[str, Any] = json.loads(path.read_bytes())
+        family_of(config).count(config)
+    except (OSError, ValueError, KeyError, AttributeError) as error:
         raise InputError(
-            f"{path} cannot be read, so nobody knows how much of the model the emulator keeps: "
+            f"{path} cannot be read, so nobody knows how much of the model an emulator keeps: "
             f"{error}; leave the model where it is until the emulator is sent"
         ) from error
-    return family_of(config).count(config)
+    return config

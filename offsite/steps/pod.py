@@ -16,7 +16,7 @@ from offsite.steps.handover import Handover, sweep
 from offsite.steps.opening import open_bundle
 from offsite.steps.party import Party
 from offsite.steps.pinned import PinnedBooks
-from offsite.steps.ready import check_ready
+from offsite.steps.ready import check_possible, check_ready
 from offsite.steps.workspace import Workspace
 from offsite.store import ObjectStore
 from offsite.store.cabinet import cabinet_of
@@ -104,6 +104,7 @@ def run_open(pod: Pod, monitor: Monitor) -> None:
     party = pod.party(mailbox)
     space, handover = pod.space(party), Handover(task.uid, party.cabinet)
     check_ready(space, mailbox)
+    check_possible(space)
     if task.envelope is not None:
         reference = Reference(wanted(task.job.spec), task.envelope)
         envelope = mailbox.incoming(task.job.spec.peer, reference)

@@ -4,7 +4,8 @@ A training may take days. Credentials that were mistyped are told before it, not
 """
 
 from offsite.exchange import Mailbox
-from offsite.steps.export import refuse_taken_place
+from offsite.steps.export import check_place
+from offsite.steps.kept import check_layout, config_of
 from offsite.steps.workspace import Workspace
 
 _PROBE = ".offsite-check"
@@ -22,7 +23,7 @@ def check_ready(space: Workspace, mailbox: Mailbox) -> None:
     ring = mailbox.ring
     ring.newest("sign")
     if space.spec.plug_in is not None:
-        refuse_taken_place(space, mailbox)
+        check_place(space, mailbox)
         return
     for each in (mailbox.peers.get(space.spec.peer), ring):
         each.newest("encrypt")
@@ -30,3 +31,17 @@ def check_ready(space: Workspace, mailbox: Mailbox) -> None:
     probe = f"{mailbox.id}/{_PROBE}"
     mailbox.store.put(probe, b"offsite: a check\n")
     mailbox.store.delete([probe])
+
+
+def check_possible(space: Workspace) -> None:
+    """Check that the emulator of a job could be made of its model, as the work will check again.
+
+    A model at the hub cannot be asked from here.
+
+    Raises:
+        ModelError: it cannot.
+        InputError: it would keep more of the model than the party allows.
+    """
+    job = space.spec.distill
+    if job is not None and not job.model.startswith("hf://"):
+        check_layout(space.party, job, config_of(space.party, job.model))

@@ -1,6 +1,7 @@
 """Where bytes lie: the disk, and the exchange point between the parties."""
 
 from offsite.store.disk import (
+    check_room,
     disk_errors,
     link_or_copy,
     local_path,
@@ -15,6 +16,7 @@ from offsite.store.objects import ObjectStore
 __all__ = [
     "FolderStore",
     "ObjectStore",
+    "check_room",
     "disk_errors",
     "link_or_copy",
     "local_path",

@@ -48,6 +48,23 @@ def disk_errors(where: Path) -> Iterator[None]:
         raise kind(f"cannot use {where}: {error}") from error
 
 
+def check_room(folder: Path, size: int) -> None:
+    """Check, before something is made, that a disk has room for it.
+
+    Args:
+        size: in bytes.
+
+    Raises:
+        DiskFullError: it has not.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise DiskFullError(
+            f"{folder} has room for {free >> 20} MiB, but what is to be made takes {size >> 20} "
+            "MiB; make room there"
+        )
+
+
 def _system_error(error: Exception) -> int | None:
     """Find the operating system's number of an error.
 

@@ -8,12 +8,16 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from offsite.errors import InputError, NotAllowedError
+from offsite.steps.export import BucketExport
 from offsite.store.admin_api import AdminApi
 from offsite.store.credentials import Credentials, read_credentials, write_credentials
-from offsite.store.own import provide
+from offsite.store.library import Library
+from offsite.store.own import policy_name, provide
+from offsite.store.policies import policy_of
 from offsite.store.s3 import S3Store
 from offsite_cli.private import app
 from offsite_testing.minio_server import MinioServer, running_minio
+from offsite_testing.parties import ring_of
 from offsite_testing.raw_s3 import assume_role, in_session
 
 pytestmark = pytest.mark.timeout(900)  # the first run builds the server
@@ -87,6 +91,27 @@ def test_what_a_party_has_goes_there_and_comes_back(
     assert run("list", place).stdout.split() == [str(large.stat().st_size), large.name]
     run("get", place, str(tmp_path / "back"))
     assert (tmp_path / "back" / large.name).read_bytes() == large.read_bytes()
+
+
+def test_a_place_in_a_store_that_may_only_be_read_is_told(
+    file: Path, tmp_path: Path, server: MinioServer
+) -> None:
+    init(file, "s3://exports")
+    environ = {
+        "OFFSITE_PRIVATE_ENDPOINT": server.endpoint,
+        "OFFSITE_PRIVATE_CREDENTIALS": str(file),
+    }
+    export = BucketExport(
+        "s3://exports/tuned", Library(tmp_path, None, environ), ring_of("lab").public()
+    )
+    export.try_writing()
+    assert not export.is_taken()
+    assert server.store("exports").sizes("") == {}
+    admin, account = AdminApi(server.store("exports")), read_credentials(file).access_key
+    admin.detach(account, policy_name("exports"))
+    admin.attach(account, "reads", policy_of("exports", "x", [], reader=True))
+    with pytest.raises(NotAllowedError):
+        export.try_writing()
 
 
 def test_it_can_be_done_again(server: MinioServer, file: Path) -> None:

@@ -18,7 +18,14 @@ from offsite.api import Limits
 from offsite.bundle import MANIFEST, PROVENANCE
 from offsite.bundle.provenance import check_plugged_in
 from offsite.config import load_job
-from offsite.errors import BundleError, InputError, NotAllowedError, NotSentError, StorageError
+from offsite.errors import (
+    BundleError,
+    InputError,
+    ModelError,
+    NotAllowedError,
+    NotSentError,
+    StorageError,
+)
 from offsite.events import MARK, Event, Monitor, event_of, new_mark
 from offsite.exchange.home import ring_path
 from offsite.resources import Step
@@ -305,6 +312,22 @@ def test_a_party_that_may_not_send_learns_it_before_its_emulator_is_made(
     with pytest.raises(NotAllowedError):
         pods.run("Open", ADAPTER, tune(), uid="another")
     pods.run("Open", PLUGGED, plug_in(), uid="another")  # it sends nothing
+
+
+def test_an_emulator_that_cannot_be_made_is_told_before_a_pod_trains(pods: Pods) -> None:
+    too_many = distill(emulator={"blocks": 5})
+    with pytest.raises(ModelError, match=r"asks for 5; lower one of them"):
+        pods.run("Open", EMULATOR, too_many, uid="another")
+    half = Limits(max_kept_blocks=0.5)
+    with pytest.raises(InputError, match=r"emulator\.blocks: 3 of 4 middle blocks is more than"):
+        pods.run("Open", EMULATOR, distill(emulator={"blocks": 3}), uid="another", limits=half)
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_made(pods: Pods) -> None:
+    place = pods.parties.home(LAB) / "corpus.txt/below/export"
+    spec = plug_in(export={"to": place.as_uri()})
+    with pytest.raises(InputError, match=r"cannot use .*corpus\.txt"):
+        pods.run("Open", PLUGGED, spec, uid="another")
 
 
 def test_the_step_that_trains_reads_no_record_of_its_party(pods: Pods) -> None:
