@@ -23,6 +23,8 @@ _SIZE = 2048
 _LONGEST = 400
 """Characters of its message, of four bytes each at most."""
 _REASON = r"^[A-Z][A-Za-z0-9]{0,63}$"
+UNDISCLOSED = "StageFailed"
+"""The reason of every failure after private data was read: which one it was would tell of them."""
 Stage = Literal["Distill", "Tune", "PlugIn"]
 
 
@@ -58,7 +60,7 @@ class Notice(Part):
         words = printable(" ".join(message.split()))
         return cls(
             stage=stage,
-            reason=reason if re.fullmatch(_REASON, reason) else "StageFailed",
+            reason=reason if re.fullmatch(_REASON, reason) else UNDISCLOSED,
             message=words if len(words) <= _LONGEST else f"{words[: _LONGEST - 1]}…",
         )
 

@@ -34,9 +34,11 @@ def run_job(job: OffsiteJob, party: Party, mailbox: Mailbox, monitor: Monitor) -
         if not has_ended(space, mailbox, monitor):
             # whoever could not send its result could not tell of a failure either
             check_ready(space, mailbox)
-            with telling(space, digests.get("bundle"), mailbox, monitor):
-                if envelope:
+            answers = digests.get("bundle")
+            if envelope:
+                with telling(space, answers, mailbox, monitor, private=False):
                     open_bundle(space, envelope, mailbox, monitor)
+            with telling(space, answers, mailbox, monitor, private=True):
                 checkpoints = Checkpoints(space.checkpoint, party.checkpoint_seconds)
                 work(space, inputs, digests, checkpoints, monitor)
                 end(space, mailbox, monitor)

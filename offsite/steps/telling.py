@@ -7,24 +7,30 @@ from contextlib import contextmanager
 from offsite.errors import NotSentError, OffsiteError
 from offsite.events import Event, Monitor, failure
 from offsite.exchange import Failed, Mailbox, tell
-from offsite.sealing import Disclosure, Notice, open_notice
+from offsite.sealing import UNDISCLOSED, Disclosure, Notice, open_notice
 from offsite.steps.pod import Pod, wanted
 from offsite.steps.workspace import Workspace
 
 
 @contextmanager
 def telling(
-    space: Workspace, answers: str | None, mailbox: Mailbox, monitor: Monitor
+    space: Workspace, answers: str | None, mailbox: Mailbox, monitor: Monitor, *, private: bool
 ) -> Iterator[None]:
     """Tell the peer, as far as its party wants it, if the `with` block fails for good.
 
     Args:
         answers: the envelope that the job opens.
+        private: whether the block reads private data. What the peer sent may have been made so
+            that it fails in one way or another by what they hold, so the peer learns that it
+            failed, and nothing else.
     """
     try:
         yield
     except Exception as error:  # whatever it is: the peer waits for what does not come
         ended = failure(error)
+        if private:
+            passing = isinstance(error, OffsiteError) and error.retryable
+            ended |= {"reason": UNDISCLOSED, "retryable": passing}
         if space.party.notices is not Disclosure.NONE and not ended["retryable"]:
             try:
                 tell(mailbox, _failed(space, answers, ended))

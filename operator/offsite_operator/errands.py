@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from offsite.resources import Condition
-from offsite.sealing import Disclosure
+from offsite.sealing import UNDISCLOSED, Disclosure
 from offsite_operator.attempts import is_done, round_of
 from offsite_operator.children import new_child
 from offsite_operator.decision import Decision
@@ -33,7 +33,7 @@ def tell(seen: Observed) -> Decision | None:
     if seen.peer is None or not seen.peer.ready or seen.rejection is not None:
         return None
     bare = plan_of(seen, "Tell", round_of(seen) + 1)
-    plan = replace(bare, reason=why.reason, message=policy.of(why.message))
+    plan = replace(bare, reason=_disclosed(job, why), message=policy.of(why.message))
     return None if _child(seen, plan.name) else Decision(create=new_child(plan))
 
 
@@ -43,6 +43,11 @@ def _failure(job: Job) -> Condition | None:
         return None
     why = next(each for each in job.status.conditions if each.type == "Failed")
     return why if job.has("Accepted") or why.reason == "BundleError" else None
+
+
+def _disclosed(job: Job, why: Condition) -> str:
+    """Give the reason that the peer is told: once private data may have been read, always one."""
+    return UNDISCLOSED if job.status.step in ("Work", "Publish") else why.reason
 
 
 def hear(seen: Observed, message: str, notice: str) -> Decision:

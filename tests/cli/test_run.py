@@ -530,7 +530,7 @@ def test_the_peer_is_told_what_failed(
     last = waiting.events[-1]
     assert (last["reason"], waiting.events[:-1]) == ("NotSentError", [])
     told = last["message"].partition("; hospital says that its Tune adapter failed on ")[2]
-    assert told.partition(" UTC: ")[2].startswith("DataError")
+    assert told.partition(" UTC: ")[2].startswith("StageFailed")
     assert ("private.jsonl" in told) is (disclosed == "Message")
     # what waits in vain tells nobody that it failed
     assert [path.parent.name for path in parties.exchange.rglob("notice")] == [ADAPTER]

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,21 @@ from offsite.bundle import ADAPTER as ADAPTER_FILE
 from offsite.bundle import AdapterFacts, check_adapter, check_emulator
 from offsite.config import load_job, parse_job
 from offsite.data import Example, pair
-from offsite.errors import BundleError, DataError, DiskFullError, InputError, ModelError, SpecError
+from offsite.errors import (
+    BundleError,
+    DataError,
+    DiskFullError,
+    InputError,
+    InterruptedStage,
+    ModelError,
+    SpecError,
+)
 from offsite.evaluate import mean_loss
 from offsite.events import Event, Monitor
 from offsite.exchange import Failed, tell
 from offsite.rows import DataFile
-from offsite.sealing import Notice
+from offsite.sealing import Notice, open_notice
+from offsite.stages.run import run_job
 from offsite.steps.inputs import inputs_of
 from offsite.steps.places import model_digest, text_digest
 from offsite.steps.workspace import workspace
@@ -155,6 +165,80 @@ def test_finished_job_is_done_at_once(finished: Parties, name: str, spec: dict[s
     told = finished.run(name, spec)
     assert [event["event"] for event in told] == ["artifact", "done"]
     assert listing(finished.root) == before
+
+
+def row(**columns: object) -> str:
+    return json.dumps(columns) + "\n"
+
+
+def damage_checkpoint(parties: Parties) -> None:
+    """Leave what an attempt before might have left, in the folder of this very job."""
+    job, stop = load_job(parties.write(ADAPTER, tune())), threading.Event()
+
+    def at_once(event: Event) -> None:
+        if event.get("phase") == "tune":
+            stop.set()
+
+    party, mailbox = parties.party(HOSPITAL), parties.mailbox(HOSPITAL)
+    with pytest.raises(InterruptedStage):
+        run_job(job, party, mailbox, Monitor(at_once, stop))
+    (found,) = parties.home(HOSPITAL).glob("home/work/*/checkpoint/*.safetensors")
+    found.write_bytes(b"junk")
+
+
+def short_floor(parties: Parties) -> None:
+    (parties.home(HOSPITAL) / "home/policy.yaml").write_text(
+        '{"minExamples": 25, "minSteps": 1, "minBatchSize": 1}'
+    )
+
+
+def text_of(content: str) -> Callable[[Parties], None]:
+    def change(parties: Parties) -> None:
+        (parties.home(HOSPITAL) / "private.jsonl").write_text(content)
+
+    return change
+
+
+UNLIKE: dict[str, tuple[type[Exception], Callable[[Parties], None]]] = {
+    "a column": (DataError, text_of(row(text="a secret", name="Kovacs"))),
+    "nothing": (DataError, text_of("")),
+    "too long": (DataError, text_of(row(prompt="the quick " * 90, completion="fox"))),
+    "a floor": (DataError, short_floor),
+    "a checkpoint": (InputError, damage_checkpoint),
+}
+
+
+def test_after_private_data_were_read_every_failure_is_told_alike(
+    finished: Parties, tmp_path: Path
+) -> None:
+    """A lab could have made its emulator so that the reason answers a question about the data."""
+    told, said = set(), set()
+    for number, (kind, change) in enumerate(UNLIKE.values()):
+        parties = copy_of(finished, tmp_path / f"copy-{number}")
+        shutil.rmtree(parties.published(ADAPTER))
+        shutil.rmtree(parties.home(HOSPITAL) / "home/published")
+        change(parties)
+        with pytest.raises(kind) as failed:
+            parties.run(ADAPTER, tune())
+        said.add(str(failed.value))
+        notice = parties.mailbox(LAB).inbox.notice(HOSPITAL, ADAPTER)
+        assert notice is not None
+        content = open_notice(notice, parties.mailbox(LAB).ring).content
+        told.add((content, len((parties.published(ADAPTER) / "notice").read_bytes())))
+    assert len(said) == len(UNLIKE)
+    ((content, _),) = told
+    assert json.loads(content) == {"message": "", "reason": "StageFailed", "stage": "Tune"}
+
+
+def test_a_bundle_that_is_refused_is_told_by_its_reason(finished: Parties, tmp_path: Path) -> None:
+    """What was found before private data were read depends on what the peer sent alone."""
+    parties = copy_of(finished, tmp_path / "copy")
+    parties.resend(EMULATOR, lambda folder: (folder / "code.py").write_text("1"))
+    with pytest.raises(BundleError):
+        parties.run("another", tune())
+    notice = parties.mailbox(LAB).inbox.notice(HOSPITAL, "another")
+    assert notice is not None
+    assert open_notice(notice, parties.mailbox(LAB).ring).reason == "BundleError"
 
 
 def test_a_model_that_is_made_at_last_takes_a_notice_back(

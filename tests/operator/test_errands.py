@@ -1,6 +1,7 @@
 """What is decided about a stage that failed: whom to tell, what to hear, and nothing else."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from offsite.sealing import Disclosure
+from offsite.sealing import Disclosure, Notice
 from offsite_operator.children import NewChild
 from offsite_operator.logs import Told
 from offsite_operator.observed import Found, NotYet, Phase, Refused, Rejection
@@ -47,7 +48,7 @@ def errands(job: World) -> list[str]:
 def test_the_peer_is_told_once_that_a_job_failed(content: Any) -> None:
     job = fail(world(content=content))
     told = task(job.decide().create)
-    assert (told["step"], told["attempt"], told["reason"]) == ("Tell", 1, "DataError")
+    assert (told["step"], told["attempt"], told["reason"]) == ("Tell", 1, "StageFailed")
     assert told["message"] == ""
     assert told.get("envelope") == (None if content is DISTILL else DIGEST)
     job.go()
@@ -62,7 +63,7 @@ def test_the_peer_is_told_once_that_a_job_failed(content: Any) -> None:
 
 def test_as_much_is_told_as_the_policy_allows() -> None:
     told = task(fail(world(Disclosure.MESSAGE)).decide().create)
-    assert (told["reason"], told["message"]) == ("DataError", "so it is")
+    assert (told["reason"], told["message"]) == ("StageFailed", "so it is")
     job = fail(world(Disclosure.NONE))
     job.go()
     assert errands(job) == []
@@ -74,6 +75,53 @@ def test_what_was_given_up_after_many_attempts_is_told() -> None:
     job.fails()
     job.go()
     assert task_reason(job) == "BackoffLimitExceeded"
+
+
+def late(job: World) -> None:
+    job.wait(61)
+    job.do(job.decide())
+
+
+def given_up(job: World) -> None:
+    job.fails("RuntimeError")
+    job.do(job.decide())
+
+
+def wrong(reason: str) -> Callable[[World], None]:
+    def end(job: World) -> None:
+        job.fails(reason, retryable=False)
+        job.do(job.decide())
+
+    return end
+
+
+@pytest.mark.parametrize("step", ["Work", "Publish"])
+def test_after_private_data_were_read_every_failure_is_told_alike(step: str) -> None:
+    """A peer could have made its bundle so that the reason answers a question about the data."""
+    told = set()
+    for end in (wrong("DataError"), wrong("BundleError"), wrong("InputError"), given_up, late):
+        job = world(backoffLimit=0, activeDeadlineSeconds=60)
+        job.go()
+        while job.newest.step != step:
+            job.succeeds()
+            job.go()
+        end(job)
+        assert job.status.state == "Failed"
+        told.add((job.reason("Failed"), json.dumps(notice_of(job))))
+    assert len({reason for reason, _ in told}) == 5
+    assert {json.loads(each)["reason"] for _, each in told} == {"StageFailed"}
+    assert len({each for _, each in told}) == 1
+
+
+def notice_of(job: World) -> Any:
+    """What the peer is told, by the task of the pod that tells it."""
+    found = task(job.decide().create)
+    return Notice.of("Tune", found["reason"], found.get("message", "")).wire()
+
+
+@pytest.mark.parametrize("reason", ["BundleError", "NotAllowedError"])
+def test_before_private_data_were_read_the_reason_is_told(reason: str) -> None:
+    assert task_reason(fail(world(), "Open", reason)) == reason
 
 
 def task_reason(job: World) -> str:
