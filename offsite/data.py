@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from offsite.errors import DataError
-from offsite.layers import IGNORED, Batch
+from offsite.layers import IGNORED, Batch, encoded
 from offsite.rows import Row
 
 _BUCKET_BATCHES = 32
@@ -65,7 +65,7 @@ def pack(
     end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     stream: list[int] = []
     for text in texts:
-        stream += [*_tokens(tokenizer, text), *end]
+        stream += [*encoded(tokenizer, text), *end]
     room = min(length - len(lead), len(stream))
     if len(lead) + room < 2:
         raise DataError("the text has fewer than two tokens; there is nothing to learn from it")
@@ -75,8 +75,8 @@ def pack(
 
 def pair(prompt: str, completion: str, tokenizer: PreTrainedTokenizerBase, *, end: bool) -> Example:
     """Encode a prompt and its completion, which starts with a space as lm-eval scores it."""
-    context = [*_lead(tokenizer), *_tokens(tokenizer, prompt)]
-    answer = _tokens(tokenizer, completion if completion[0].isspace() else f" {completion}")
+    context = [*_lead(tokenizer), *encoded(tokenizer, prompt)]
+    answer = encoded(tokenizer, completion if completion[0].isspace() else f" {completion}")
     if end and tokenizer.eos_token_id is not None:
         answer = [*answer, tokenizer.eos_token_id]
     return Example((*context, *answer), start=max(1, len(context)))
@@ -88,14 +88,9 @@ def shorten(example: Example, length: int) -> Example:
     return Example(example.tokens[excess:], start=max(1, example.start - excess))
 
 
-def _tokens(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-    return ids
-
-
 def _lead(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Find what the tokenizer puts before every text: its begin token, or nothing."""
-    first: list[int] = tokenizer("a", verbose=False)["input_ids"][:1]
+    first = encoded(tokenizer, "a", special=True)[:1]
     return first if first == [tokenizer.bos_token_id] else []
 
 

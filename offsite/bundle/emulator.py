@@ -20,17 +20,18 @@ from offsite.bundle.manifest import (
 from offsite.errors import BundleError, UnknownFamilyError
 from offsite.families import (
     Family,
-    component_problems,
     config_problems,
     family_of,
     generation_problems,
+    named_token_problems,
+    tokenizer_file_problems,
     tokenizer_problems,
 )
 
 _WEIGHTS = re.compile(r"model(-[0-9]{5}-of-[0-9]{5})?\.safetensors")
 _INDEX = "model.safetensors.index.json"
-_LARGEST_JSON = {"tokenizer.json": 64 << 20, _INDEX: 16 << 20}
-_MOST_CONTAINERS = 4_000_000
+_LARGEST_JSON = {"tokenizer.json": 64 << 20, _INDEX: 16 << 20, "tokenizer_config.json": 4 << 20}
+_MOST_CONTAINERS = 2_000_000
 """Of a JSON file: an empty list takes twenty times its place in memory. Gemma 3 has 0.6 million."""
 _JSON_CHECKS: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "config.json": config_problems,
@@ -87,9 +88,16 @@ def check_companions(folder: Path, names: Container[str]) -> dict[str, Any]:
     contents = {name: _read_json(folder / name) for name in _JSON_CHECKS if name in names}
     for name, content in contents.items():
         _refuse(folder / name, _JSON_CHECKS[name](content))
-    tokenizer = _read_json(folder / "tokenizer.json")
-    _refuse(folder / "tokenizer.json", component_problems(tokenizer))
-    return contents["config.json"]
+    config = contents["config.json"]
+    _check_tokenizer(folder, config, contents["tokenizer_config.json"])
+    return config
+
+
+def _check_tokenizer(folder: Path, config: dict[str, Any], beside: dict[str, Any]) -> None:
+    row, path = family_of(config), folder / "tokenizer.json"
+    tokenizer = _read_json(path)
+    _refuse(path, tokenizer_file_problems(tokenizer, row.sizes(config)["V"], row.beyond))
+    _refuse(folder / "tokenizer_config.json", named_token_problems(beside, tokenizer))
 
 
 def _check_kind(manifest: Manifest) -> EmulatorFacts:
@@ -112,12 +120,24 @@ def _read_json(path: Path) -> dict[str, Any]:
         text = path.read_bytes()
         if text.count(b"[") + text.count(b"{") > _MOST_CONTAINERS:
             raise BundleError(f"{path} has more than {_MOST_CONTAINERS} lists and objects")
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=_once, parse_constant=_number)
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{path} is not JSON: {error}") from error
     if not isinstance(content, dict):
         raise BundleError(f"{path} is not a JSON object")
     return content
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of which two readers cannot read two different things."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return found
+
+
+def _number(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _refuse(path: Path, problems: list[str]) -> None:

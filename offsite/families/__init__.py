@@ -13,7 +13,6 @@ from offsite.families.checks import config_problems, without_unread
 from offsite.families.companions import (
     GENERATION_KEYS,
     TOKENIZER_KEYS,
-    component_problems,
     generation_problems,
     tokenizer_problems,
 )
@@ -21,6 +20,7 @@ from offsite.families.keys import COMMON_KEYS
 from offsite.families.row import Family, Linear, Module, Norm, Shape, Table
 from offsite.families.stored import Checkpoint
 from offsite.families.table import FAMILIES
+from offsite.families.tokenizer import named_token_problems, tokenizer_file_problems
 
 __all__ = [
     "COMMON_KEYS",
@@ -34,10 +34,11 @@ __all__ = [
     "Norm",
     "Shape",
     "Table",
-    "component_problems",
     "config_problems",
     "family_of",
     "generation_problems",
+    "named_token_problems",
+    "tokenizer_file_problems",
     "tokenizer_problems",
     "without_unread",
 ]

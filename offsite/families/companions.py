@@ -102,39 +102,3 @@ def tokenizer_problems(config: Mapping[str, Any]) -> list[str]:
 def generation_problems(config: Mapping[str, Any]) -> list[str]:
     """List every problem of a generation_config.json, each with the path of its key."""
     return problems(config, GENERATION_KEYS)
-
-
-_COMPONENTS = frozenset(
-    {"BPE", "Unigram", "WordLevel", "WordPiece", "Sequence"}
-    | {"NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Strip", "StripAccents", "Replace", "Prepend"}
-    | {"ByteLevel", "Digits", "Metaspace", "Punctuation", "Split", "Whitespace", "WhitespaceSplit"}
-    | {"TemplateProcessing", "RobertaProcessing", "BertProcessing"}
-    | {"BPEDecoder", "ByteFallback", "Fuse", "WordPieceDecoder"}
-)
-"""What the known families' tokenizers are made of; `Precompiled`, a blob, is not among it."""
-_SECTIONS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
-_LONGEST_PATTERN = 2000
-
-
-def component_problems(tokenizer: Mapping[str, Any]) -> list[str]:
-    """List the problems of a tokenizer.json: components that no known tokenizer has."""
-    parts = [(name, tokenizer.get(name)) for name in _SECTIONS if tokenizer.get(name) is not None]
-    return [problem for name, part in parts for problem in _part_problems(name, part, 0)]
-
-
-def _part_problems(path: str, part: Any, depth: int) -> list[str]:
-    kind = part.get("type") if isinstance(part, dict) else None
-    if not isinstance(kind, str) or kind not in _COMPONENTS or depth > 4:
-        return [f"{path}: is not a known component"]
-    pattern = part.get("pattern")
-    found = [f"{path}: its pattern is too long"] if len(str(pattern)) > _LONGEST_PATTERN else []
-    for key, value in part.items():
-        if isinstance(value, list) and key in (
-            "normalizers",
-            "pretokenizers",
-            "processors",
-            "decoders",
-        ):
-            for number, inner in enumerate(value):
-                found += _part_problems(f"{path}.{key}.{number}", inner, depth + 1)
-    return found

@@ -133,6 +133,8 @@ class Family:
     """The block's last projection before the residual sum, into which healing folds its map."""
     unhealable: Config = field(default_factory=dict)
     """Config values with which there is no such projection after all (OPT's post-norm)."""
+    beyond: frozenset[str] = frozenset()
+    """Special tokens of its tokenizers that its models may lack, such as those for images."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """Config keys that must not be true, and why."""
     buffers: frozenset[str] = frozenset()

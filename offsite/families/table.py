@@ -242,6 +242,7 @@ FAMILIES: tuple[Family, ...] = (
         defaults={**_GEMMA_DEFAULTS, "num_key_value_heads": 4, "sliding_window_pattern": 6},
         per_block={"layer_types": parts.gemma_types},
         rope_per_type=True,
+        beyond=frozenset({"<image_soft_token>"}),
         config_keys=keys.GEMMA3_TEXT,
         refused={
             **_CAUSAL,

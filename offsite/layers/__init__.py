@@ -11,7 +11,6 @@ from offsite.layers.loading import (
     assemble,
     block_count,
     freeze,
-    is_panic,
     load,
     quiet,
     save,
@@ -30,6 +29,7 @@ from offsite.layers.stack import (
     trace,
     watching,
 )
+from offsite.layers.tokenizing import encoded
 
 __all__ = [
     "IGNORED",
@@ -45,11 +45,11 @@ __all__ = [
     "context",
     "device",
     "each_loss",
+    "encoded",
     "family",
     "final_hidden",
     "freeze",
     "inference",
-    "is_panic",
     "leads",
     "lm_loss",
     "load",

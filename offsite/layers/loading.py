@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
-    AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -26,6 +25,7 @@ from offsite.bundle import check_original, check_tensors
 from offsite.errors import ModelError, OffsiteError
 from offsite.families import Family, family_of
 from offsite.layers.hardware import device
+from offsite.layers.tokenizing import is_panic, load_tokenizer
 
 _SHARD = "2GB"
 _DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
@@ -103,11 +103,6 @@ def _alone(folder: Path, names: Iterable[str]) -> Iterator[Path]:
         yield view
 
 
-def is_panic(error: BaseException) -> bool:
-    """Whether a library in Rust (tokenizers) gave up; its exception is no `Exception`."""
-    return type(error).__name__ == "PanicException"
-
-
 def block_count(folder: Path) -> int:
     """Count the blocks of a model in a folder, which is not loaded.
 
@@ -141,25 +136,9 @@ def _open(folder: Path, view: Path) -> Loaded:
     for name, tensor in model.state_dict().items():
         if not tensor.isfinite().all():
             raise ModelError(f"the model {folder} holds a value in {name} that is not finite")
-    tokenizer = AutoTokenizer.from_pretrained(view, **_LOCAL)
-    loaded = Loaded(freeze(_moved(model, wanted)), tokenizer, stored)
-    if (highest := _highest_id(tokenizer)) >= loaded.vocabulary:
-        raise ModelError(
-            f"the tokenizer in {folder} makes the id {highest}, but the model knows "
-            f"{loaded.vocabulary} tokens only; put the model's own tokenizer there"
-        )
-    return loaded
-
-
-def _highest_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Find the highest id that a tokenizer makes of any text, or puts before or behind it.
-
-    Added tokens are left out: Gemma 3's has one, for images, that its text models do not know. They
-    are made only of a text that names them.
-    """
-    vocabulary, added = tokenizer.get_vocab(), tokenizer.get_added_vocab()
-    plain = [index for token, index in vocabulary.items() if token not in added]
-    return max([*plain, tokenizer.bos_token_id or 0, tokenizer.eos_token_id or 0])
+    known = int(model.get_input_embeddings().get_parameter("weight").shape[0])
+    tokenizer = load_tokenizer(view, folder, row, known, **_LOCAL)
+    return Loaded(freeze(_moved(model, wanted)), tokenizer, stored)
 
 
 def _check_found(what: str, model: PreTrainedModel, found: Mapping[str, Any]) -> None:

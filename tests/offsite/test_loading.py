@@ -2,25 +2,29 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import Regex
+from tokenizers.pre_tokenizers import Split
+from transformers import PreTrainedTokenizerFast
 
 from offsite.errors import DataError, ModelError
 from offsite.layers import load
 from offsite.rows import DataFile
 from offsite.stages.report import read_examples
 from offsite_testing.core import silent
-from offsite_testing.models import save_tiny
+from offsite_testing.models import save_tiny, tiny_tokenizer
 
 
-def add_token(tokenizer: dict[str, Any]) -> None:
+def add_token(tokenizer: dict[str, Any], content: str = "<image>") -> None:
     """Add a token, the 281st, that is made only of a text that names it."""
     one = tokenizer["added_tokens"][0]
-    tokenizer["added_tokens"].append({**one, "id": 280, "content": "<image>"})
+    tokenizer["added_tokens"].append({**one, "id": 280, "content": content})
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -28,6 +32,9 @@ def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     content = json.loads(path.read_text(encoding="utf-8"))
     change(content)
     path.write_text(json.dumps(content), encoding="utf-8")
+
+
+UNKNOWN = {"tokenizer_class": "GemmaTokenizer", "unk_token": "<nowhere>"}
 
 
 @pytest.fixture
@@ -64,13 +71,23 @@ def test_a_special_token_beyond_the_vocabulary_is_told(model: Path, token: str) 
         load(model)
 
 
-def test_an_unknown_token_is_told_where_a_text_names_it(model: Path, tmp_path: Path) -> None:
-    edit(model / "tokenizer.json", add_token)
-    loaded, path = load(model), tmp_path / "rows.txt"
+@pytest.mark.parametrize("model_type", ["llama", "gemma3_text"])
+def test_an_added_token_beyond_the_vocabulary_is_told(tmp_path: Path, model_type: str) -> None:
+    save_tiny(tmp_path, model_type, vocab_size=280)
+    edit(tmp_path / "tokenizer.json", add_token)
+    with pytest.raises(ModelError, match="makes the id 280, but the model knows 280"):
+        load(tmp_path)
+
+
+def test_a_token_for_images_is_told_where_a_text_names_it(tmp_path: Path) -> None:
+    model, path = tmp_path / "model", tmp_path / "rows.txt"
+    save_tiny(model, "gemma3_text", vocab_size=280)
+    edit(model / "tokenizer.json", lambda t: add_token(t, "<image_soft_token>"))
+    loaded = load(model)
     path.write_text("the quick fox", encoding="utf-8")
     assert read_examples(DataFile(path), loaded, 16, silent())
-    path.write_text("the quick <image>", encoding="utf-8")
-    with pytest.raises(DataError, match=r"rows\.txt holds '<image>', which this model does not"):
+    path.write_text("the quick <image_soft_token>", encoding="utf-8")
+    with pytest.raises(DataError, match=r"rows\.txt holds '<image_soft_token>', which this model"):
         read_examples(DataFile(path), loaded, 16, silent())
 
 
@@ -113,14 +130,38 @@ def test_a_tokenizer_that_panics_is_told(model: Path) -> None:
 
 
 def test_a_tokenizer_that_gives_up_on_a_text_is_told(model: Path, tmp_path: Path) -> None:
-    split = {
-        "type": "Split",
-        "pattern": {"Regex": r"(\w+\s?)+\d\d\d\d$"},
-        "behavior": "Isolated",
-        "invert": False,
-    }
-    edit(model / "tokenizer.json", lambda t: t.update(pre_tokenizer=split))
-    loaded, path = load(model), tmp_path / "rows.txt"
-    path.write_text("word " * 400, encoding="utf-8")
-    with pytest.raises(ModelError, match=r"gave up on .*rows\.txt"):
+    raw = tiny_tokenizer().backend_tokenizer
+    raw.pre_tokenizer = Split(Regex(r"(\w+\s?)+\d\d\d\d$"), "isolated")  # noqa: V101
+    loaded = replace(load(model), tokenizer=PreTrainedTokenizerFast(tokenizer_object=raw))
+    path = tmp_path / "rows.txt"
+    path.write_text("Kovacs " * 400, encoding="utf-8")
+    with pytest.raises(ModelError, match=r"rows\.txt: the model's tokenizer cannot") as told:
         read_examples(DataFile(path), loaded, 16, silent())
+    assert "Kovacs" not in str(told.value)
+
+
+def test_a_tokenizer_that_the_config_makes_unsafe_is_told(tmp_path: Path) -> None:
+    """Gemma's class takes the unknown token of tokenizer_config.json, which has no id."""
+    save_tiny(tmp_path, "gemma", vocab_size=300)
+    edit(tmp_path / "tokenizer_config.json", lambda t: t.update(UNKNOWN))
+    with pytest.raises(ModelError, match=r"model\.unk_token: is not in the vocabulary"):
+        load(tmp_path)
+
+
+def test_a_tokenizer_neither_pads_nor_cuts_nor_draws(model: Path) -> None:
+    padding = {
+        "strategy": {"Fixed": 10**9},
+        "direction": "Right",
+        "pad_to_multiple_of": None,
+        "pad_id": 0,
+        "pad_type_id": 0,
+        "pad_token": "<end>",
+    }
+    cut = {"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0}
+    edit(model / "tokenizer.json", lambda t: t.update(padding=padding, truncation=cut))
+    edit(model / "tokenizer.json", lambda t: t["model"].update(dropout=0.5))
+    plain, found = tiny_tokenizer(), load(model).tokenizer
+    words = "the quick brown fox " * 20
+    assert found(words)["input_ids"] == plain(words)["input_ids"]
+    saved = json.loads(found.backend_tokenizer.to_str())
+    assert (saved["padding"], saved["truncation"], saved["model"]["dropout"]) == (None, None, None)

@@ -1,0 +1,79 @@
+"""Everything that may be wrong with the tokenizer.json of a model that somebody sent.
+
+The tokenizer runs on private data. It may neither fail on it, nor take more memory or time than
+any other: see `components` and `vocabulary`.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from offsite.families import kinds
+from offsite.families.components import PARTS, component_problems
+from offsite.families.kinds import Kind, problems
+from offsite.families.templates import template_problems
+from offsite.families.vocabulary import (
+    added_problems,
+    id_problems,
+    ids_of,
+    model_problems,
+)
+
+_ANYTHING = Kind("anything", lambda _: True)
+_NULL = Kind("null", lambda v: v is None)
+_SECTIONS: Mapping[str, Kind] = {
+    "version": kinds.among({"1.0"}),
+    # A text is never padded or cut by its tokenizer.
+    **dict.fromkeys(("truncation", "padding"), _NULL),
+    **dict.fromkeys(("added_tokens", "model", *PARTS), _ANYTHING),
+}
+_NEEDED = ("version", "added_tokens", "model")
+
+
+def tokenizer_file_problems(
+    tokenizer: Mapping[str, Any], size: int, beyond: Collection[str] = ()
+) -> list[str]:
+    """List the problems of a tokenizer.json, each with the path of its key.
+
+    Args:
+        size: how many tokens the model knows.
+        beyond: added tokens that it need not know.
+    """
+    missing = [f"{key}: is missing" for key in _NEEDED if key not in tokenizer]
+    found = missing + problems(tokenizer, _SECTIONS)
+    # Each of these computes with what the one before it let through.
+    found = found or (
+        component_problems(tokenizer)
+        + model_problems(tokenizer)
+        + added_problems(tokenizer["added_tokens"])
+    )
+    if found:
+        return found
+    ids = ids_of(tokenizer)
+    return id_problems(tokenizer, ids, size, beyond) or template_problems(tokenizer, ids)
+
+
+def named_token_problems(config: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> list[str]:
+    """List the tokens that a tokenizer_config.json would add to those of its tokenizer.json.
+
+    Both must be without problems of their own.
+    """
+    ids = ids_of(tokenizer)
+    return [
+        f"{path}: is not a token of tokenizer.json"
+        for path, token in _named(config)
+        if token not in ids
+    ]
+
+
+def _named(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, value in config.items():
+        if key.endswith("_token"):
+            each = [value]
+        elif key in ("extra_special_tokens", "additional_special_tokens"):
+            each = value
+        elif key == "added_tokens_decoder":
+            each = list(value.values())
+        else:
+            continue
+        contents = (token["content"] if isinstance(token, dict) else token for token in each)
+        yield from ((key, content) for content in contents if isinstance(content, str))

@@ -1,0 +1,76 @@
+"""The tokenizer of a model, as transformers makes it of several files, and what it may be."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from offsite.errors import ModelError
+from offsite.families import Family, tokenizer_file_problems
+
+
+def load_tokenizer(
+    view: Path, folder: Path, row: Family, size: int, **options: Any
+) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a model, which neither pads, cuts, nor draws at random.
+
+    Its class and tokenizer_config.json change what tokenizer.json says, so what came of them is
+    looked at, too.
+
+    Args:
+        view: the files to load.
+        folder: where they are from.
+        size: how many tokens the model knows.
+        options: for transformers.
+
+    Raises:
+        ModelError: it is the tokenizer of another model, or of none that is known.
+    """
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(view, **options)
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise ModelError(f"the tokenizer in {folder} has no tokenizer.json; convert it to one")
+    backend.no_padding()
+    backend.no_truncation()
+    if getattr(backend.model, "dropout", None) is not None:
+        backend.model.dropout = None  # noqa: V101 - tokenizers reads it
+    found = tokenizer_file_problems(json.loads(backend.to_str()), size, row.beyond)
+    ends = (tokenizer.bos_token_id, tokenizer.eos_token_id)
+    found = found or [
+        f"makes the id {end}, but the model knows {size} tokens only"
+        for end in ends
+        if end is not None and end >= size
+    ]
+    if found:
+        raise ModelError(
+            f"the tokenizer in {folder} cannot be used: {'; '.join(found[:10])}; put the model's "
+            "own tokenizer there"
+        )
+    return tokenizer
+
+
+def encoded(tokenizer: PreTrainedTokenizerBase, text: str, *, special: bool = False) -> list[int]:
+    """Turn a text into the ids of its tokens.
+
+    Args:
+        special: put around it what the tokenizer puts around a text.
+
+    Raises:
+        ModelError: the tokenizer gave up. What it said is left out: it may quote the text.
+    """
+    try:
+        found = tokenizer(text, add_special_tokens=special, verbose=False)
+    except MemoryError:
+        raise
+    except BaseException as error:  # of tokenizers: a bare `Exception`, or a panic
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
+        raise ModelError("the model's tokenizer cannot encode the text") from None
+    ids: list[int] = found["input_ids"]
+    return ids
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether a library in Rust (tokenizers) gave up; its exception is no `Exception`."""
+    return type(error).__name__ == "PanicException"
