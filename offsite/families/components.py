@@ -4,6 +4,7 @@ How much text may grow in it is bounded too, by what the fields say: a component
 data, in the process that trains. `Precompiled`, a blob, is not among what is allowed.
 """
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from offsite.families.patterns import PIECES, REPLACES, WHOLE
 _MOST_GROWTH = 16
 """Times. Llama 2's `Prepend` and `Replace` come to 12 if every character stands alone."""
 _MOST_PARTS, _MOST_NESTING = 16, 2
+_HALF = re.compile("[\ud800-\udfff]")
 _LISTS = {
     "normalizer": "normalizers",
     "pre_tokenizer": "pretokenizers",
@@ -25,13 +27,13 @@ _LISTS = {
 
 
 def width(text: str) -> int:
-    """Count the bytes of a text, in which halves of characters may stand."""
+    """Count the bytes of a text; one in which halves of characters stand is refused elsewhere."""
     return len(text.encode("utf-8", "surrogatepass"))
 
 
 def _is_stable(text: Any) -> bool:
     """Whether a text is short, and no longer in any form of Unicode or in lower case."""
-    if not isinstance(text, str) or not 0 < len(text) <= 16:
+    if not isinstance(text, str) or not 0 < len(text) <= 16 or _HALF.search(text):
         return False
     forms = (unicodedata.normalize(form, text) for form in ("NFC", "NFD", "NFKC", "NFKD"))
     return all(width(form) <= width(text) for form in (*forms, text.lower()))

@@ -2,7 +2,7 @@
 
 A peer's expression could try for ever on the texts that it is made for, and give up on them: then
 the failure says what is in the private data. So only expressions of published models are allowed.
-To support another model, add its expression here, if one pass over a text is all that it needs.
+To support another model, add its expression here, if the tests of tokenizers find it harmless.
 """
 
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)"
