@@ -3,6 +3,7 @@
 A training may take days. Credentials that were mistyped are told before it, not after.
 """
 
+from offsite.bundle import check_original
 from offsite.exchange import Mailbox
 from offsite.steps.export import check_place
 from offsite.steps.kept import check_layout, config_of
@@ -36,12 +37,15 @@ def check_ready(space: Workspace, mailbox: Mailbox) -> None:
 def check_possible(space: Workspace) -> None:
     """Check that the emulator of a job could be made of its model, as the work will check again.
 
-    A model at the hub cannot be asked from here.
+    A model at the hub cannot be asked from here, and of one in a bucket the config alone.
 
     Raises:
         ModelError: it cannot.
         InputError: it would keep more of the model than the party allows.
     """
-    job = space.spec.distill
-    if job is not None and not job.model.startswith("hf://"):
-        check_layout(space.party, job, config_of(space.party, job.model))
+    job, party = space.spec.distill, space.party
+    if job is None or job.model.startswith("hf://"):
+        return
+    if not job.model.startswith("s3://"):
+        check_original(party.path(job.model))
+    check_layout(party, job, config_of(party, job.model))

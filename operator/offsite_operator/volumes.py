@@ -106,7 +106,7 @@ def _secret(name: str, secret: str, keys: list[str]) -> Volume:
 def _claims(plan: Plan) -> Iterator[Volume]:
     """Mount claims; one that is mounted twice is one volume, for two the kubelet waits for ever."""
     private, target = plan.settings.private.claim, export_of(plan.spec)
-    # where a model is to go, the first step looks, and the last one writes
+    # where a model is to go, the first step tries whether it can be written, and the last one does
     exported = claims_of(target) if plan.keyed else ()
     named = tuple(dict.fromkeys((*claims_of(*_read(plan)), *exported)))
     every = dict.fromkeys((*([private] if private else []), *named))
@@ -114,19 +114,19 @@ def _claims(plan: Plan) -> Iterator[Volume]:
     if private is not None:
         yield _claim(names[private], "/private", private, read_only=False)
     for claim in named:
-        written = plan.step == "Publish" and claim in exported
+        written = claim in exported
         yield _claim(names[claim], f"/mnt/claims/{claim}", claim, read_only=not written)
 
 
 def _read(plan: Plan) -> Iterator[str]:
     """List what a step reads.
 
-    What seals an emulator looks how many blocks its model has; what seals an adapter, how many
-    examples it was tuned on.
+    What begins an emulator, and what seals it, looks how many blocks its model has; what seals an
+    adapter, how many examples it was tuned on.
     """
     if not plan.keyed:
         yield from (place for _, place in reads(plan.spec))
-    elif plan.step == "Publish" and plan.spec.distill is not None:
+    elif plan.spec.distill is not None:
         yield plan.spec.distill.model
     elif plan.step == "Publish" and plan.spec.tune is not None:
         yield plan.spec.tune.data.train

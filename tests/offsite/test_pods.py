@@ -318,6 +318,11 @@ def test_an_emulator_that_cannot_be_made_is_told_before_a_pod_trains(pods: Pods)
     too_many = distill(emulator={"blocks": 5})
     with pytest.raises(ModelError, match=r"asks for 5; lower one of them"):
         pods.run("Open", EMULATOR, too_many, uid="another")
+    adapter = pods.parties.home(LAB) / "model/adapter_config.json"
+    adapter.write_text("{}", encoding="utf-8")
+    with pytest.raises(ModelError, match=r"an adapter beside the model"):
+        pods.run("Open", EMULATOR, distill(), uid="another")
+    adapter.unlink()
     half = Limits(max_kept_blocks=0.5)
     with pytest.raises(InputError, match=r"emulator\.blocks: 3 of 4 middle blocks is more than"):
         pods.run("Open", EMULATOR, distill(emulator={"blocks": 3}), uid="another", limits=half)

@@ -252,14 +252,15 @@ def test_claims_are_mounted_where_they_are_needed() -> None:
     described_same = plan(content=PLUG_IN, spec={"plugIn": same}, settings=ON_CLAIM)
     assert mounts(described_same) == {"/private": False, "/mnt/claims/home": True}
     opens = replace(described, step="Open")
-    assert mounts(opens) == {"/private": False, "/mnt/claims/out": True}
+    assert mounts(opens) == {"/private": False, "/mnt/claims/out": False}
     publishes = replace(described, step="Publish")
     assert mounts(publishes) == {"/private": False, "/mnt/claims/out": False}
 
 
-def test_what_seals_an_emulator_sees_its_model() -> None:
+@pytest.mark.parametrize("step", ["Open", "Publish"])
+def test_what_begins_or_seals_an_emulator_sees_its_model(step: str) -> None:
     section = DISTILL["distill"] | {"model": "pvc://models/tiny", "evaluate": "pvc://texts/a.txt"}
-    described = plan("Publish", content=DISTILL, spec={"distill": section})
+    described = plan(step, content=DISTILL, spec={"distill": section})
     assert mounts(described) == {"/mnt/claims/models": True}
 
 
