@@ -22,13 +22,18 @@ def add(
     alias: Annotated[str | None, typer.Option(help="Your own name for the peer.")] = None,
     home: Home = HOME,
 ) -> None:
-    """Pin the keys of a peer, or take newer ones that a pinned key signed.
+    """Pin the keys of a peer, or take newer ones that the newest pinned key signed.
 
     Compare the fingerprint with your peer over another channel.
     """
-    name = dns_label("party", alias) if alias else None
-    ring = pin(home.expanduser(), _read(file), str(file), name, os.environ)
-    say(f"pinned {ring.id}; compare its fingerprint with your peer by telephone")
+    name, place = dns_label("party", alias) if alias else None, home.expanduser()
+    before = {each.fingerprint for each in peers_of(place).all().values()}
+    ring = pin(place, _read(file), str(file), name, os.environ)
+    former = before - {each.fingerprint for each in peers_of(place).all().values()}
+    what = f"pinned {ring.id}"
+    if former:
+        what = f"newer keys of {ring.id} took the place of those with {former.pop()}"
+    say(f"{what}; compare the fingerprint with your peer by telephone")
     print(f"{ring.id}: {ring.fingerprint}")
 
 

@@ -15,6 +15,9 @@ from offsite.exchange.grants import check_use
 from offsite.sealing.envelope import Grant
 from offsite.store import disk_errors, locked, write_whole
 
+MOST_AHEAD = 1000
+"""How far a sequence may be ahead of the newest that was accepted. The next one is one ahead; none
+could follow one that jumps to the end of the numbers."""
 Page = dict[str, Any]
 T = TypeVar("T")
 
@@ -130,13 +133,23 @@ class Books:
         return result
 
 
+def newest_of(accepted: list[list[Any]]) -> int:
+    """Tell the newest sequence that was accepted of a bundle; 0: none."""
+    return max((each[0] for each in accepted), default=0)
+
+
 def check_fresh(accepted: list[list[Any]], name: str, sequence: int, digest: str) -> None:
     """Check an envelope against what was accepted of its bundle.
 
     Raises:
-        BundleError: it is neither newer nor one of them.
+        BundleError: it is neither newer nor one of them, or too far ahead of them.
     """
-    newest = max((each[0] for each in accepted), default=0)
+    newest = newest_of(accepted)
+    if sequence > newest + MOST_AHEAD:
+        raise BundleError(
+            f"{name} in sequence {sequence} ({digest}) is more than {MOST_AHEAD} ahead of sequence "
+            f"{newest}, the newest that was accepted; ask its sender to send it under another name"
+        )
     if [sequence, digest] not in accepted and sequence <= newest:
         raise BundleError(
             f"{name} in sequence {sequence} ({digest}) is not newer than sequence {newest}, which "

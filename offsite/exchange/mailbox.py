@@ -9,7 +9,7 @@ from typing import Protocol
 
 from offsite.api import BUNDLE_PATTERN, PATTERN_MEANING
 from offsite.errors import BundleError, InputError, NotSentError
-from offsite.exchange.books import Accounts, Ledger, check_fresh
+from offsite.exchange.books import MOST_AHEAD, Accounts, Ledger, check_fresh, newest_of
 from offsite.exchange.shelf import Shelf, shelf_of
 from offsite.sealing import Envelope, PublicRing, Ring, open_notice
 from offsite.sealing.peers import Peers
@@ -79,6 +79,8 @@ class Inbox:
         ring = self.peers.get(peer)
         envelope = self._chosen(shelf_of(self.store, ring, self.id, reference.name), reference)
         header = envelope.header
+        accepted = self.books.accepted(ring.id, reference.name)
+        check_fresh(accepted, reference.name, header.sequence, envelope.digest)
         if header.kind == "tombstone":
             # remembered, so that a store that hides it later is found out
             self.books.accept(ring.id, reference.name, header.sequence, envelope.digest)
@@ -86,8 +88,6 @@ class Inbox:
                 f"{ring.id} took back {reference.name} on {header.created}; ask "
                 f"{ring.id} for another one"
             )
-        accepted = self.books.accepted(ring.id, reference.name)
-        check_fresh(accepted, reference.name, header.sequence, envelope.digest)
         return envelope
 
     def notice(self, peer: str, name: str) -> Envelope | None:
@@ -100,9 +100,9 @@ class Inbox:
         return None
 
     def _chosen(self, shelf: Shelf, reference: Reference) -> Envelope:
-        sender = shelf.sender.id
-        accepted = {digest for _, digest in self.books.accepted(sender, reference.name)}
-        for sequence in shelf.newest_first:
+        sender, books = shelf.sender.id, self.books.accepted(shelf.sender.id, reference.name)
+        accepted, most = {digest for _, digest in books}, newest_of(books) + MOST_AHEAD
+        for sequence in (each for each in shelf.newest_first if each <= most):
             # attempts that raced: the one that was accepted before, else any, but always the same
             digests = sorted(shelf.envelopes[sequence])
             if len(digests) > _MOST_ATTEMPTS:
@@ -122,7 +122,18 @@ class Inbox:
         raise NotSentError(
             f"{sender} has sent {self.id} no bundle named {reference.name}{named}: there is none "
             f"at {self.store.uri(shelf.prefix)}; check the name, or ask {sender} to send it"
+            f"{_passed_over(shelf, most)}"
         )
+
+
+def _passed_over(shelf: Shelf, most: int) -> str:
+    ahead = [sequence for sequence in shelf.newest_first if sequence > most]
+    return (
+        f"; sequence {ahead[-1]} is passed over, as sequences do not jump: {most} is the highest "
+        "that may come next, by the books of what was accepted; if they were lost, restore them"
+        if ahead
+        else ""
+    )
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Sending: seal the shards, put them, and put the envelope last. No envelope, nothing was sent."""
 
+import itertools
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -8,9 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from offsite.bundle import Manifest, read_manifest
-from offsite.errors import InputError
+from offsite.errors import InputError, StorageError
 from offsite.events import Monitor
 from offsite.exchange.arrival import arrived, check_there
+from offsite.exchange.books import MOST_AHEAD
 from offsite.exchange.journal import Journal
 from offsite.exchange.mailbox import Mailbox, Sent
 from offsite.exchange.pieces import Piece, pieces_of
@@ -21,6 +23,9 @@ from offsite.sealing.envelope import Grant
 from offsite.sealing.parts import digest_of, now
 from offsite.sealing.shards import place_of, seal_shard
 from offsite.store import ObjectStore
+
+_MOST_STRAY = 100
+"""Envelopes in a row that a store may list and that are not ours."""
 
 
 @dataclass(frozen=True)
@@ -119,12 +124,22 @@ def withdraw(mailbox: Mailbox, peer: str, name: str) -> Sent:
 def _free(mailbox: Mailbox, shelf: Shelf, peer: str, name: str, sequence: int, job: str) -> int:
     """Take a later sequence if there is an envelope in an allotted one, or ours in one above it.
 
-    In the first a receiver would take either. The second is so when the books were lost.
+    In the first a receiver would take either. The second is so when the books were lost. No more
+    are left out at a time than a receiver lets a sequence be ahead.
+
+    Raises:
+        StorageError: the store lists more than that of what is not ours.
     """
-    spent = next(shelf.signed_from(sequence), sequence - 1)
-    while spent + 1 in shelf.envelopes:
-        spent += 1
-    return mailbox.books.allot(peer, name, job, spent) if spent >= sequence else sequence
+    spent = sequence - 1
+    while (later := next(shelf.signed_from(spent + 1, spent + MOST_AHEAD), None)) is not None:
+        spent = later
+    free = next(n for n in itertools.count(spent + 1) if n not in shelf.envelopes)
+    if free > spent + _MOST_STRAY:
+        raise StorageError(
+            f"{mailbox.store.uri(shelf.prefix)} lists {free - spent - 1} envelopes in a row that "
+            "are not ours; have the store looked at, or send under another name"
+        )
+    return mailbox.books.allot(peer, name, job, free - 1) if free > sequence else sequence
 
 
 def _header(

@@ -93,12 +93,16 @@ class Shelf:
         newest = next(filter(None, (list(self.readable(n)) for n in self.newest_first)), [])
         return None if any(each.header.created >= told for each in newest) else envelope
 
-    def signed_from(self, least: int) -> Iterator[int]:
+    def signed_from(self, least: int, most: int | None = None) -> Iterator[int]:
         """The sequences, from one on, in which an envelope is the sender's; newest first.
 
         A name in a listing is the store's word alone.
+
+        Args:
+            most: up to which one; absent: all of them.
         """
-        return (n for n in self.newest_first if n >= least and any(self.readable(n)))
+        last = most or max(self.envelopes, default=0)
+        return (n for n in self.newest_first if least <= n <= last and any(self.readable(n)))
 
     def readable(self, sequence: int) -> Iterator[Envelope]:
         """Read the envelopes of a sequence; what is not the sender's is passed over."""

@@ -90,11 +90,16 @@ class PublicRing(Part):
         """
         return _newest(self.id, self.entries, purpose)
 
-    def endorsed_by(self, other: "PublicRing") -> bool:
-        """Whether a key that another ring has, and that counts there, signed this one."""
-        trusted = {e.id: e for e in other.entries if e.purpose == "sign" and not e.revoked_at}
+    def signers(self) -> list[Entry]:
+        """List the sign keys that were not revoked, the newest last."""
+        found = [e for e in self.entries if e.purpose == "sign" and not e.revoked_at]
+        return sorted(found, key=lambda e: e.not_before)
+
+    def endorsed_by(self, *trusted: Entry) -> bool:
+        """Whether one of these keys signed this ring."""
+        known = {entry.id: entry for entry in trusted}
         return any(
-            each.by in trusted and _is_signed(trusted[each.by], each.signature, self.content)
+            each.by in known and _is_signed(known[each.by], each.signature, self.content)
             for each in self.endorsements
         )
 
@@ -102,8 +107,14 @@ class PublicRing(Part):
         """Find the key that signed something at an instant.
 
         Raises:
-            BundleError: there is none, it was revoked, or it did not count then.
+            BundleError: the instant is yet to come, there is no such key, it was revoked, or it did
+                not count then.
         """
+        if instant > now() + _SKEW:
+            raise BundleError(
+                f"what {self.id} signed is dated {instant}, which is not yet: one of two clocks is "
+                f"wrong, as it is {now()} here; set it right, or ask {self.id} to send anew"
+            )
         found = next((e for e in self.entries if (e.id, e.purpose) == (entry, "sign")), None)
         if found is None:
             raise BundleError(f"{self.id} has no key {entry}; ask for its newest public file")
@@ -218,7 +229,7 @@ def read_public(content: bytes, source: str) -> PublicRing:
     remedy = "ask its party for the file that `offsite keys export` makes"
     try:
         ring = PublicRing.model_validate_json(content)
-        sound = ring.endorsed_by(ring)
+        sound = ring.endorsed_by(*ring.signers())
     except (ValidationError, TinkError, ValueError) as error:
         problem = str(error).splitlines()[0]
         raise InputError(f"{source} is not a public file: {problem}; {remedy}") from error
@@ -236,16 +247,44 @@ def read_public(content: bytes, source: str) -> PublicRing:
 
 
 def successor_problem(pinned: PublicRing, fresh: PublicRing) -> str | None:
-    """Say why a public file may not take the place of a pinned one; None: it may."""
+    """Say why a public file may not take the place of a pinned one; None: it may.
+
+    The newest sign key that is pinned has to have signed it, and must not have ended: an older one
+    may long have been stolen, and would revoke the newer ones, or add its thief's.
+    """
     if fresh.id != pinned.id:
         return f"it is of {fresh.id}, not of {pinned.id}"
-    if not fresh.endorsed_by(pinned):
+    if fresh.content == pinned.content:
+        return None
+    known = pinned.signers()
+    if not fresh.endorsed_by(*known):
         return "no key that is pinned signed it"
     after = {entry.id: entry for entry in fresh.entries}
-    for before in pinned.entries:
-        entry = after.get(before.id)
-        if entry is None or entry.keyset != before.keyset:
-            return f"it lacks the key {before.id}, or has another one in its place"
-        if before.revoked_at and not entry.revoked_at:
-            return f"it takes back that the key {before.id} was revoked"
+    problems = (_change_problem(entry, after.get(entry.id)) for entry in reversed(pinned.entries))
+    return next(filter(None, problems), None) or _voucher_problem(known[-1], fresh)
+
+
+def _voucher_problem(newest: Entry, fresh: PublicRing) -> str | None:
+    if not newest.covers(now()):
+        return (
+            f"the newest sign key that is pinned, {newest.id}, counts from {newest.not_before} to "
+            f"{newest.not_after}, and not now: it vouches for no other"
+        )
+    if not fresh.endorsed_by(newest):
+        return f"the newest sign key that is pinned, {newest.id}, did not sign it; an older one did"
     return None
+
+
+def _change_problem(before: Entry, after: Entry | None) -> str | None:
+    """Say what may not become of a key that is pinned."""
+    if after is None or _identity(after) != _identity(before):
+        return f"it lacks the key {before.id}, or has another one in its place"
+    if before.revoked_at and not after.revoked_at:
+        return f"it takes back that the key {before.id} was revoked"
+    if before.not_after and (after.not_after is None or after.not_after > before.not_after):
+        return f"it takes back that the key {before.id} ends on {before.not_after}"
+    return None
+
+
+def _identity(entry: Entry) -> tuple[Purpose, datetime, Keyset]:
+    return entry.purpose, entry.not_before, entry.keyset

@@ -40,8 +40,20 @@ def review(peer: Peer, party: str, now: datetime, elder: str | None = None) -> P
         return _status(peer, Says("False", "InvalidKeys", str(error)), now)
     if problem is not None:
         return _status(peer, problem, now)
-    ready = Says("True", "Pinned", f"compare the fingerprint with {ring.id}: {ring.fingerprint}")
+    ready = _pinned(peer, ring)
     return _status(peer, ready, now, fingerprint=ring.fingerprint, pinned=peer.public)
+
+
+def _pinned(peer: Peer, ring: PublicRing) -> Says:
+    """Say which keys are pinned now; of newer ones, for as long as they are, what was before."""
+    said = next(iter(peer.status.conditions), None)
+    if said is not None and said.reason == "NewKeys" and peer.status.pinned == peer.public:
+        return Says("True", said.reason, said.message)
+    compare = f"compare the fingerprint with {ring.id}: {ring.fingerprint}"
+    if peer.status.pinned in (None, peer.public):
+        return Says("True", "Pinned", compare)
+    former = peer.status.fingerprint
+    return Says("True", "NewKeys", f"newer keys took the place of those with {former}; {compare}")
 
 
 def ring_of(peer: Peer) -> PublicRing:

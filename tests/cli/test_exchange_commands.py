@@ -241,7 +241,12 @@ def test_keys_rotate_and_the_peer_takes_them(people: People, tmp_path: Path) -> 
     people.ok("hospital", "bundles", "push", people.bundle(), "--peer", "lab")
     early = people.run("lab", "bundles", "pull", "answer", tmp_path / "got", "--peer", "hospital")
     assert "ask for its newest public file" in str(early.exception)
-    people.ok("lab", "peers", "add", people.public("hospital"))
+    former = people.said("lab", "peers", "list", "-o", "json")[0]["fingerprint"]
+    added = people.run("lab", "peers", "add", people.public("hospital"))
+    assert f"newer keys of hospital took the place of those with {former}" in added.stderr
+    fresh = people.said("lab", "peers", "list", "-o", "json")[0]["fingerprint"]
+    assert added.stdout == f"hospital: {fresh}\n"
+    assert fresh != former
     people.ok("lab", "bundles", "pull", "answer", tmp_path / "got", "--peer", "hospital")
 
 

@@ -8,9 +8,10 @@ import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,7 @@ from offsite.errors import (
     BundleError,
     InputError,
     NotAllowedError,
+    NotSentError,
     OffsiteError,
     StorageError,
 )
@@ -45,9 +47,10 @@ from offsite.exchange import (
 from offsite.exchange.digests import Digests
 from offsite.exchange.home import open_mailbox
 from offsite.exchange.journal import Journal, Start
+from offsite.exchange.shelf import key_of
 from offsite.exchange.workers import in_workers
-from offsite.sealing import Ring, Shard, new_bundle_key
-from offsite.sealing.envelope import Grant
+from offsite.sealing import Envelope, Header, Ring, Shard, new_bundle_key
+from offsite.sealing.envelope import Grant, write_envelope
 from offsite.sealing.parts import canonical, now, text_of
 from offsite.sealing.primitives import encrypt, sign
 from offsite.store import FolderStore
@@ -453,6 +456,69 @@ def test_another_envelope_of_an_accepted_sequence_is_refused(world: World, tmp_p
     world.send(folder, "job-of-a-thief")
     with pytest.raises(BundleError, match="is not newer than sequence 1"):
         world.take(tmp_path / "other")
+
+
+def put_signed(world: World, **over: object) -> Envelope:
+    """Put an envelope of the hospital's keys into its place, as their thief would."""
+    facts: dict[str, Any] = {"bundle": "0" * 32, "name": "answer", "kind": "tombstone"}
+    facts |= {"sender": HOSPITAL, "recipient": LAB, "job": "thief", "created": now(), "shards": ()}
+    header = Header(**{**facts, "sequence": 1, **over})
+    envelope = write_envelope(header, None, ring_of(HOSPITAL), [])
+    FolderStore(world.root / "exchange").put(key_of(envelope), envelope.content)
+    return envelope
+
+
+LAST = (1 << 53) - 1
+
+
+@pytest.mark.parametrize("kind", ["tombstone", "adapter"])
+@pytest.mark.parametrize("sequence", [LAST, 1002])
+def test_a_sequence_that_jumps_blocks_no_name(
+    world: World, tmp_path: Path, kind: str, sequence: int
+) -> None:
+    put_signed(world, sequence=sequence, kind=kind)
+    with pytest.raises(NotSentError, match=f"sequence {sequence} is passed over, as sequences do"):
+        world.take(tmp_path / "nothing")
+    folder = world.bundle()
+    shutil.rmtree(world.place / str(sequence))  # its sender would have gone on behind 1002
+    world.send(folder)
+    put_signed(world, sequence=sequence, kind=kind)
+    world.take(tmp_path / "first")
+    if sequence == LAST:
+        assert world.send(folder, "job-2").sequence == 2
+        world.take(tmp_path / "second")
+
+
+def test_an_envelope_that_jumps_is_refused_however_it_was_found(world: World) -> None:
+    books = world.mailbox(LAB).books
+    with pytest.raises(BundleError, match="is more than 1000 ahead of sequence 0"):
+        books.accept(HOSPITAL, "answer", LAST, "sha256:" + "0" * 64)
+    for sequence in (1000, 2000, 2001):
+        books.accept(HOSPITAL, "answer", sequence, "sha256:" + "0" * 64)
+
+
+@pytest.mark.parametrize("names", [5, 101])
+def test_names_that_a_store_makes_up_carry_no_sequence_away(world: World, names: int) -> None:
+    folder, store = world.bundle(), FolderStore(world.root / "exchange")
+    for sequence in (*range(1, names + 1), LAST):
+        store.put(f"{HOSPITAL}/{LAB}/answer/{sequence}/envelope-{'0' * 64}", b"{}")
+    if names <= 100:
+        assert world.send(folder).sequence == names + 1
+    else:
+        with pytest.raises(StorageError, match="lists 101 envelopes in a row that are not ours"):
+            world.send(folder)
+
+
+def test_an_envelope_of_the_future_is_refused(world: World, tmp_path: Path) -> None:
+    world.send(world.bundle())
+    put_signed(world, sequence=2, created=now() + timedelta(minutes=4))
+    with pytest.raises(BundleError, match="took back"):
+        world.take(tmp_path / "out")
+    for created in (now() + timedelta(minutes=6), datetime(8999, 12, 31, tzinfo=UTC)):
+        put_signed(world, sequence=3, created=created)
+        with pytest.raises(BundleError, match="is not yet: one of two clocks is wrong"):
+            world.take(tmp_path / "out")
+        shutil.rmtree(world.place / "3")
 
 
 def test_attempts_that_race_spoil_nothing(world: World, tmp_path: Path) -> None:

@@ -30,6 +30,12 @@ def signer(ring: Ring, place: int) -> str:
     return [entry.id for entry in ring.entries if entry.purpose == "sign"][place]
 
 
+def at(monkeypatch: pytest.MonkeyPatch, since: timedelta) -> None:
+    """Set the clock by which keys count."""
+    moment = now() + since
+    monkeypatch.setattr(identity, "now", lambda: moment)
+
+
 def test_a_ring_survives_its_file(tmp_path: Path) -> None:
     path = tmp_path / "keys/ring.json"
     save_ring(LATER, path)
@@ -84,14 +90,20 @@ def test_a_fingerprint_is_of_the_keys_and_short_enough_to_read_out() -> None:
     assert fingerprint not in (LATER.public().fingerprint, Ring.new("lab").public().fingerprint)
 
 
-def test_new_things_use_the_newest_key_and_old_ones_still_open() -> None:
+def test_new_things_use_the_newest_key_and_old_ones_still_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert LATER.newest("sign").id == signer(LATER, 1)
     assert LATER.newest("encrypt") != LAB.newest("encrypt")
     assert LATER.decrypting(LAB.newest("encrypt").id) is not None
     public = LATER.public()
     assert public.signer(signer(LATER, 0), now()).id == signer(LAB, 0)
+    later = now() + timedelta(days=31)
+    with pytest.raises(BundleError, match="is not yet: one of two clocks is wrong"):
+        public.signer(signer(LATER, 0), later)
+    at(monkeypatch, timedelta(days=31))
     with pytest.raises(BundleError, match="did not count on"):
-        public.signer(signer(LATER, 0), now() + timedelta(days=31))
+        public.signer(signer(LATER, 0), later)
 
 
 def test_a_revoked_key_counts_for_nothing() -> None:
@@ -185,6 +197,60 @@ def test_a_public_file_follows_if_a_pinned_key_signed_it() -> None:
 )
 def test_a_public_file_that_does_not_follow_is_refused(fresh: PublicRing, problem: str) -> None:
     assert problem in str(successor_problem(LATER.public(), fresh))
+
+
+def stolen(ring: Ring, place: int) -> PublicRing:
+    """What the thief of a sign key makes: the others are revoked, and the thief's own follow."""
+    thief = Ring.new("lab").rotated(timedelta(days=30))
+    kept = signer(ring, place)
+    revoked = (
+        e if e.id == kept else e.model_copy(update={"revoked_at": now()}) for e in ring.entries
+    )
+    both = ring.model_copy(update={"entries": (*revoked, *thief.entries)})
+    return both.public()
+
+
+@pytest.mark.parametrize("overlap", [0, 30])
+@pytest.mark.parametrize("days", [1, 60])
+def test_a_key_that_was_stolen_vouches_for_nothing_once_a_newer_one_is_pinned(
+    monkeypatch: pytest.MonkeyPatch, overlap: int, days: int
+) -> None:
+    ring = LAB.rotated(timedelta(days=overlap))
+    attack = stolen(ring, 0)
+    at(monkeypatch, timedelta(days=days))
+    assert "did not sign it; an older one did" in str(successor_problem(ring.public(), attack))
+    # without the revocations, the thief's keys would still be the newest
+    added = ring.model_copy(update={"entries": (*ring.entries, *Ring.new("lab").entries)})
+    bare = added.public()
+    alone = tuple(each for each in bare.endorsements if each.by == signer(ring, 0))
+    assert successor_problem(ring.public(), bare.model_copy(update={"endorsements": alone}))
+    assert successor_problem(ring.public(), ring.rotated(timedelta(days=1)).public()) is None
+
+
+def test_a_key_that_has_ended_vouches_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    end = {"not_after": now() + timedelta(days=1)}
+    ended = LAB.model_copy(
+        update={"entries": tuple(entry.model_copy(update=end) for entry in LAB.entries)}
+    )
+    at(monkeypatch, timedelta(days=2))
+    problem = successor_problem(ended.public(), ended.rotated(timedelta(days=30)).public())
+    assert "and not now: it vouches for no other" in str(problem)
+    assert successor_problem(ended.public(), ended.public()) is None, "it is what is pinned"
+
+
+def test_a_peer_that_rotated_long_ago_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    at(monkeypatch, timedelta(days=400))
+    twice = LATER.rotated(timedelta(days=30))
+    assert successor_problem(LAB.public(), twice.public()) is None
+
+
+def test_the_end_of_a_key_is_not_taken_back() -> None:
+    longer = LATER.model_copy(
+        update={"entries": (*LAB.entries, *LATER.entries[len(LAB.entries) :])}
+    )
+    problem = successor_problem(LATER.public(), longer.public())
+    assert "takes back that the key" in str(problem)
+    assert "ends on" in str(problem)
 
 
 def test_a_revocation_is_not_taken_back() -> None:

@@ -2,7 +2,7 @@
 
 import shutil
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +177,8 @@ HOSTILE = {
     "of somebody else": signed(header(sender="clinic"), "clinic"),
     "signed by somebody else": signed(header(), "clinic"),
     "not in one encoding": signed(header()) + b"\n",
+    "of the future": signed(header(created=now() + timedelta(minutes=6))),
+    "of the year 8999": signed(header(created=datetime(8999, 12, 31, tzinfo=UTC))),
     "another kind": signed(header(kind="adapter")),
     "a tombstone": signed(header(kind="tombstone")),
 }

@@ -63,6 +63,13 @@ def test_rotated_keys_take_the_place_of_those_before() -> None:
     peer = after(peer, text(rotated))
     assert peer.ready
     assert peer.status.pinned == text(rotated)
+    (says,) = peer.status.conditions
+    old, new = LAB.public().fingerprint, rotated.public().fingerprint
+    assert peer.status.fingerprint == new
+    assert says.reason == "NewKeys"
+    assert f"took the place of those with {old}" in says.message
+    assert says.message.endswith(f"compare the fingerprint with lab: {new}")
+    assert review(peer, "hospital", START) is None, "it goes on saying so"
 
 
 def test_keys_that_nobody_vouches_for_do_not() -> None:
