@@ -101,13 +101,6 @@ def test_a_receiver_encodes_as_the_sender_does(tmp_path: Path, name: str) -> Non
     assert (ours.bos_token_id, ours.eos_token_id) == (theirs.bos_token_id, theirs.eos_token_id)
 
 
-BERT = {
-    "type": "BertNormalizer",
-    "clean_text": True,
-    "handle_chinese_chars": True,
-    "strip_accents": None,
-    "lowercase": False,
-}
 REFUSED: dict[str, tuple[str, Callable[[dict[str, Any]], object], str]] = {
     "activation": ("config.json", lambda c: c.update(hidden_act="laplace"), "hidden_act: must be"),
     "rope": (
@@ -115,7 +108,6 @@ REFUSED: dict[str, tuple[str, Callable[[dict[str, Any]], object], str]] = {
         lambda c: c.update(rope_parameters={"rope_type": "proportional", "rope_theta": 1e4}),
         "rope_parameters.rope_type: must be one of",
     ),
-    "component": ("tokenizer.json", lambda t: t.update(normalizer=BERT), "normalizer"),
     "errors": ("tokenizer_config.json", lambda c: c.update(errors="xmlcharrefreplace"), "errors:"),
 }
 
