@@ -16,6 +16,7 @@ from offsite.signals import stopping
 from offsite.steps.pod import Pod, run_open, run_publish
 from offsite.steps.telling import run_hear, run_tell
 from offsite.task import read_task
+from offsite.text import guard_output
 from offsite.usage import peak_memory
 
 _KEYED = {"Open": run_open, "Publish": run_publish, "Hear": run_hear, "Tell": run_tell}
@@ -29,6 +30,7 @@ def main() -> int:
     run.add_argument("--task", type=Path, required=True, help="what the operator wrote down")
     run.add_argument("--ray", action="store_true", help="run the training as a Ray Train job")
     options = parser.parse_args()
+    guard_output()
     try:
         with stopping() as stop:
             pod = Pod(read_task(options.task), os.environ)

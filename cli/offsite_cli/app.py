@@ -10,8 +10,9 @@ import typer
 import offsite
 from offsite.errors import OffsiteError
 from offsite.lifetime import leave
+from offsite.text import guard_output
 from offsite_cli.lazy import LazyGroup
-from offsite_cli.output import complain
+from offsite_cli.output import complain, show_text
 
 
 class Commands(LazyGroup):
@@ -68,7 +69,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(offsite.__version__)
+        show_text(offsite.__version__)
         raise typer.Exit
 
 
@@ -83,13 +84,14 @@ def _options(
 
 def main() -> None:
     """Run the command line; exit codes are those of `offsite.errors`."""
+    guard_output()
     plugin = Path(sys.argv[0]).name == "kubectl-offsite"
     # it tells of each retry in words of its own
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     try:
         app(prog_name="kubectl offsite" if plugin else None)
     except OffsiteError as error:
-        complain(str(error))
+        complain(error)
         leave(error.exit_code)
     except SystemExit as ending:
         if isinstance(ending.code, int):

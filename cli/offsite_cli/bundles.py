@@ -32,7 +32,7 @@ from offsite.sealing import Envelope, Header, Notice, open_notice
 from offsite.store import disk_errors
 from offsite_cli.keys import dns_label
 from offsite_cli.options import HOME, Exchange, Format, Home
-from offsite_cli.output import Output, monitored, say, show_json
+from offsite_cli.output import Output, monitored, say, show_json, show_text
 from offsite_cli.passphrase import asked
 
 app = typer.Typer(no_args_is_help=True, help="Sealed bundles in the exchange.")
@@ -113,7 +113,7 @@ def list_(exchange: Exchange, home: Home = HOME, output: Format = Output.TEXT) -
         show_json([_facts(envelope) for envelope in found])
         return
     for envelope in found:
-        print(_line(envelope))
+        show_text(_line(envelope))
 
 
 @app.command()
@@ -130,7 +130,7 @@ def notices(exchange: Exchange, home: Home = HOME, output: Format = Output.TEXT)
         show_json([_told(header) | notice.wire() for header, notice in found])
         return
     for header, notice in found:
-        print(f"{header.sender} → {header.recipient}  {notice.said(header)}")
+        show_text(f"{header.sender} → {header.recipient}  {notice.said(header)}")
 
 
 def _told(header: Header) -> dict[str, object]:
@@ -182,7 +182,7 @@ def verify(
         show_json([_facts(link) for link in shown])
         return
     for link in shown:
-        print(_line(link))
+        show_text(_line(link))
 
 
 @app.command("rm")

@@ -9,6 +9,7 @@ import shlex
 import sys
 
 from offsite_cli.app import app
+from offsite_cli.output import show_text
 
 _NO_FILES = ":4"
 """kubectl shall not offer the names of files where there is no candidate."""
@@ -23,4 +24,4 @@ def main() -> None:
     try:
         app(prog_name="offsite")
     finally:
-        print(_NO_FILES)
+        show_text(_NO_FILES)

@@ -3,7 +3,6 @@
 `OFFSITE_ADMIN_ENDPOINT`, `_CREDENTIALS` (a file), `_REGION` and `_CA` say where and who.
 """
 
-import json
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +16,7 @@ from offsite.store.admin_api import NoAdminError
 from offsite.store.bucket import BucketFacts
 from offsite.store.open import s3_store
 from offsite.store.policies import policy_of
-from offsite_cli.output import Output, say
+from offsite_cli.output import Output, say, show_json, show_text, tell
 
 app = typer.Typer(
     name="exchange",
@@ -39,7 +38,7 @@ def init(bucket: Bucket) -> None:
     It can be run again at any time.
     """
     _admin(bucket).prepare()
-    print(f"{bucket} is ready")
+    show_text(f"{bucket} is ready")
 
 
 @app.command("grant")
@@ -91,18 +90,18 @@ def _reissue(admin: ExchangeAdmin, party: str, credentials: Path | None, reader:
     for each in (False, True) if reader else (False,):
         written = admin.reissue(party, credentials, each)
         whose = f"the reader of {party}" if each else party
-        print(f"{written} holds the new credentials of {whose}; hand it over in private")
+        show_text(f"{written} holds the new credentials of {whose}; hand it over in private")
 
 
 def _grant(admin: ExchangeAdmin, party: str, peers: list[str], credentials: Path | None) -> None:
     _told(*(path for peer in peers for path in admin.grant(party, peer, credentials)))
     if peers:
-        print(f"{party} may read what {', '.join(peers)} sends to it")
+        show_text(f"{party} may read what {', '.join(peers)} sends to it")
 
 
 def _told(*written: Path | None) -> None:
     for path in filter(None, written):
-        print(f"{path} holds the credentials of a new account; hand it over in private")
+        show_text(f"{path} holds the credentials of a new account; hand it over in private")
 
 
 def _print_policies(
@@ -111,10 +110,10 @@ def _print_policies(
     said = f"{error}; the policy of"
     if peers:
         say(f"{said} {party}, with all that it may read:")
-        print(json.dumps(policy_of(bucket, party, peers), indent=2))
+        show_json(policy_of(bucket, party, peers))
     if reader:
         say(f"{said} the reader of {party}, with all that it may read:")
-        print(json.dumps(policy_of(bucket, party, peers, reader=True), indent=2))
+        show_json(policy_of(bucket, party, peers, reader=True))
 
 
 @app.command("revoke")
@@ -135,7 +134,7 @@ def revoke(
     if remove:
         if not admin.remove(party):
             say(f"{party} had no account")
-        print(f"{party} has no account; what it sent stays in {bucket}")
+        show_text(f"{party} has no account; what it sent stays in {bucket}")
 
 
 def _revoke(admin: ExchangeAdmin, party: str, peers: list[str]) -> None:
@@ -148,7 +147,7 @@ def _revoke(admin: ExchangeAdmin, party: str, peers: list[str]) -> None:
             f"{error}: take what begins with {' and '.join(f'{p}/{party}/' for p in peers)} out of "
             f"the policy of {party}"
         ) from error
-    print(f"{party} may not read what {', '.join(peers)} sends to it")
+    show_text(f"{party} may not read what {', '.join(peers)} sends to it")
 
 
 def _refuse_nothing(peers: list[str] | None, other: bool, option: str) -> None:
@@ -165,11 +164,11 @@ def show(
     admin = _admin(bucket)
     facts, accounts = admin.bucket(), admin.accounts()
     if output is Output.JSON:
-        print(json.dumps(_document(bucket, facts, accounts)))
+        tell(_document(bucket, facts, accounts))
         return
-    print(f"{bucket}: {', '.join(_described(facts))}")
+    show_text(f"{bucket}: {', '.join(_described(facts))}")
     for account in accounts:
-        print(_line(account))
+        show_text(_line(account))
 
 
 def _admin(bucket: str) -> ExchangeAdmin:

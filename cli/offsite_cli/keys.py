@@ -16,7 +16,7 @@ from offsite.sealing import PublicRing, Ring, load_ring
 from offsite.sealing.parts import canonical
 from offsite.store import locked, write_whole
 from offsite_cli.options import HOME, Format, Home
-from offsite_cli.output import Output, say, show_json
+from offsite_cli.output import Output, say, show_json, show_text
 from offsite_cli.passphrase import asked, new_passphrase
 
 app = typer.Typer(no_args_is_help=True, help="Your own keys.")
@@ -114,8 +114,8 @@ def _show(public: PublicRing, output: Output) -> None:
         entries = [entry.wire() | {"keyset": None} for entry in public.entries]
         show_json({"id": public.id, "fingerprint": public.fingerprint, "keys": entries})
         return
-    print(f"{public.id}: {public.fingerprint}")
+    show_text(f"{public.id}: {public.fingerprint}")
     for entry in public.entries:
         until = f" until {entry.not_after:%Y-%m-%d}" if entry.not_after else ""
         state = " revoked" if entry.revoked_at else until
-        print(f"  {entry.id}  {entry.purpose:7}  since {entry.not_before:%Y-%m-%d}{state}")
+        show_text(f"  {entry.id}  {entry.purpose:7}  since {entry.not_before:%Y-%m-%d}{state}")

@@ -3,20 +3,25 @@
 Results go to stdout. Everything else goes to stderr: progress as a live bar on a terminal and as a
 line now and then elsewhere, messages behind `offsite:` in lower case and without a full stop. With
 `--output json` every event is one JSON line on stdout.
+
+Nothing else of the command line writes to a terminal, and all that is written here is escaped: it
+may come from a peer, a store, a log, a data set or the name of a file.
 """
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TextIO
 
+from offsite.errors import OffsiteError
 from offsite.events import Event, Monitor, failure
 from offsite.signals import stopping
+from offsite.text import as_json, guarded, printable, unguarded
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress, TaskID
 
 _SECONDS_BETWEEN_LINES = 5.0
@@ -29,14 +34,28 @@ class Output(StrEnum):
     JSON = "json"
 
 
-def complain(message: str) -> None:
-    """Tell the user what is wrong."""
+def show_text(*lines: str) -> None:
+    """Write a result, a line for each argument."""
+    for line in lines:
+        print(printable(line), flush=True)
+
+
+def complain(told: str | OffsiteError) -> None:
+    """Tell the user what is wrong: on one line, or on as many as an error has arguments."""
+    message = str(told) if isinstance(told, OffsiteError) else printable(told)
     print(f"offsite: error: {message}", file=sys.stderr)
 
 
 def say(message: str) -> None:
     """Tell the user something that is neither a result nor an error."""
-    print(f"offsite: {message}", file=sys.stderr)
+    print(f"offsite: {printable(message)}", file=sys.stderr)
+
+
+def screen(stream: TextIO) -> "Console":
+    """Get what draws tables and bars; it takes no text for its own markup."""
+    from rich.console import Console
+
+    return Console(file=unguarded(stream), markup=False, highlight=False, emoji=False)
 
 
 @contextmanager
@@ -48,7 +67,6 @@ def showing(output: Output) -> Iterator[Callable[[Event], None]]:
     if not sys.stderr.isatty():
         yield _Lines().show
         return
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
@@ -57,9 +75,21 @@ def showing(output: Output) -> Iterator[Callable[[Event], None]]:
         "{task.percentage:>3.0f}%",
         "{task.fields[facts]}",
     )
-    shown = [TextColumn(c) if isinstance(c, str) else c for c in columns]
-    with Progress(*shown, TimeRemainingColumn(), console=Console(stderr=True)) as bars:
+    shown = [TextColumn(c, markup=False) if isinstance(c, str) else c for c in columns]
+    console = screen(sys.stderr)
+    with Progress(*shown, TimeRemainingColumn(), console=console) as bars, _guarded():
         yield _Bars(bars).show
+
+
+@contextmanager
+def _guarded() -> Iterator[None]:
+    """Escape what is printed while bars are shown, which read sequences of colours in it."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (guarded(stream) for stream in before)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
 
 
 @contextmanager
@@ -77,7 +107,7 @@ def monitored(output: Output) -> Iterator[Monitor]:
 
 def show_json(value: object) -> None:
     """Write a result as JSON, for people and for other programs."""
-    print(json.dumps(value, indent=2, allow_nan=False))
+    print(as_json(value, indent=2))
 
 
 def show_yaml(value: object) -> None:
@@ -87,16 +117,31 @@ def show_yaml(value: object) -> None:
     yaml = YAML()
     yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.width = 4096  # no text is folded
+    yaml.allow_unicode = False  # noqa: V101 - it reads it
+    yaml.representer.add_representer(str, _quoted)
     yaml.dump(value, sys.stdout)
+
+
+def _quoted(representer: Any, text: str) -> Any:
+    """Write what has no glyph as an escape, for which YAML needs quotes of one kind."""
+    style = None if text == printable(text) else '"'
+    return representer.represent_scalar("tag:yaml.org,2002:str", text, style)
 
 
 def tell(event: Event) -> None:
     """Write an event as one line of JSON."""
-    print(json.dumps(event, allow_nan=False), flush=True)
+    print(as_json(event), flush=True)
 
 
 def described(event: Event) -> str:
-    """Say an event in a line."""
+    """Say an event in a line; as JSON, if it lacks what events of its kind have."""
+    try:
+        return _described(event)
+    except (KeyError, TypeError, ValueError):  # whoever wrote it is of another version, or hostile
+        return as_json(event)
+
+
+def _described(event: Event) -> str:
     kind = event["event"]
     if kind == "progress":
         steps = f"{event.get('step')}/{event.get('totalSteps')}"
@@ -136,14 +181,14 @@ class _Bars:
         if event["event"] == "progress":
             self._advance(event)
         elif event["event"] == "log":
-            self._bars.console.print(f"offsite: {event['message']}", markup=False, highlight=False)
+            self._bars.console.print(f"offsite: {printable(event['message'])}")
         elif (line := _result(event)) is not None:
-            print(line)
+            show_text(line)
 
     def _advance(self, event: Event) -> None:
         phase, done, total = event["phase"], event["step"], event["totalSteps"]
         if phase not in self._tasks:
-            self._tasks[phase] = self._bars.add_task(phase, facts="", total=total)
+            self._tasks[phase] = self._bars.add_task(printable(phase), facts="", total=total)
         self._bars.update(self._tasks[phase], completed=done, total=total, facts=_facts(event))
 
 
@@ -159,7 +204,7 @@ class _Lines:
         elif event["event"] == "log":
             say(event["message"])
         elif (line := _result(event)) is not None:
-            print(line, flush=True)
+            show_text(line)
 
     def _advance(self, event: Event) -> None:
         now = time.monotonic()

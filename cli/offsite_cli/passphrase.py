@@ -12,6 +12,7 @@ import typer
 from offsite.errors import InputError
 from offsite.exchange.home import PASSPHRASE_FILE, ring_path
 from offsite.sealing.ringfile import is_protected
+from offsite.text import printable
 
 
 def asked(home: Path) -> str | None:
@@ -19,7 +20,7 @@ def asked(home: Path) -> str | None:
     path = ring_path(home.expanduser())
     if PASSPHRASE_FILE in os.environ or not sys.stdin.isatty() or not is_protected(path):
         return None
-    return str(typer.prompt(f"passphrase of {path}", hide_input=True, err=True))
+    return str(typer.prompt(f"passphrase of {printable(str(path))}", hide_input=True, err=True))
 
 
 def new_passphrase() -> str:

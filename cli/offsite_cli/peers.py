@@ -11,7 +11,7 @@ from offsite.exchange.home import peers_of, pin
 from offsite.sealing.identity import read_public
 from offsite_cli.keys import dns_label
 from offsite_cli.options import HOME, Format, Home
-from offsite_cli.output import Output, say, show_json, show_yaml
+from offsite_cli.output import Output, say, show_json, show_text, show_yaml
 
 app = typer.Typer(no_args_is_help=True, help="The keys of others.")
 
@@ -34,7 +34,7 @@ def add(
     if former:
         what = f"newer keys of {ring.id} took the place of those with {former.pop()}"
     say(f"{what}; compare the fingerprint with your peer by telephone")
-    print(f"{ring.id}: {ring.fingerprint}")
+    show_text(f"{ring.id}: {ring.fingerprint}")
 
 
 @app.command()
@@ -78,7 +78,7 @@ def list_(home: Home = HOME, output: Format = Output.TEXT) -> None:
         )
         return
     for alias, ring in found.items():
-        print(f"{alias} ({ring.id}): {ring.fingerprint}")
+        show_text(f"{alias} ({ring.id}): {ring.fingerprint}")
 
 
 @app.command()

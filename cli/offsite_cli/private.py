@@ -4,7 +4,6 @@
 its server's administrator, who sets it up, `OFFSITE_ADMIN_…` do.
 """
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -21,7 +20,7 @@ from offsite.store.library import Library
 from offsite.store.open import s3_store
 from offsite.store.own import provide
 from offsite.store.policies import bucket_policy
-from offsite_cli.output import Output, monitored, say
+from offsite_cli.output import Output, monitored, say, show_json, show_text
 
 app = typer.Typer(
     name="private",
@@ -53,11 +52,11 @@ def init(
         account = provide(store, credentials, reissue)
     except NoAdminError as error:
         say(f"{error}; {bucket} is made, and this is the policy of the account that jobs use:")
-        print(json.dumps(bucket_policy(store.bucket), indent=2))
+        show_json(bucket_policy(store.bucket))
         return
     if account is not None:
-        print(f"{credentials} holds the keys of {account}; keep it private")
-    print(f"{bucket} is ready")
+        show_text(f"{credentials} holds the keys of {account}; keep it private")
+    show_text(f"{bucket} is ready")
 
 
 @app.command("put")
@@ -72,7 +71,7 @@ def put(
         if not files:
             raise InputError(f"there is no file at {source}")
         _put(files, place.rstrip("/"), monitor)
-    print(f"{place}: {len(files)} files")
+    show_text(f"{place}: {len(files)} files")
 
 
 def _put(files: list[Path], place: str, monitor: Monitor) -> None:
@@ -102,7 +101,7 @@ def get(
         with whole_folder(folder) as target:
             for path in found.iterdir():
                 shutil.move(path, target / path.name)
-    print(f"{folder}: {sum(1 for _ in folder.iterdir())} files")
+    show_text(f"{folder}: {sum(1 for _ in folder.iterdir())} files")
 
 
 @app.command("list")
@@ -111,4 +110,4 @@ def list_(place: Place) -> None:
     with TemporaryDirectory() as scratch:
         found = Library(Path(scratch), None, os.environ).sizes(place.rstrip("/"))
     for name, size in sorted(found.items()):
-        print(f"{size:>12}  {name}")
+        show_text(f"{size:>12}  {name}")

@@ -22,6 +22,7 @@ from offsite.store import ObjectStore
 from offsite.store.library import SETTINGS
 from offsite.store.open import open_store
 from offsite.store.s3 import S3Store
+from offsite.text import guard_output
 
 _MOST = 64
 _STALL_SECONDS = 20.0
@@ -34,6 +35,7 @@ def main() -> int:
     for name in ("party", "exchange", "private"):
         parser.add_argument(f"--{name}", required=True)
     options = parser.parse_args()
+    guard_output()
     found = list(check_stores(options.party, options.exchange, options.private, os.environ))
     for event in found:
         print(as_line(event, mark_of(os.environ)), flush=True)

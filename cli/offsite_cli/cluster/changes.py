@@ -11,7 +11,7 @@ from offsite_cli.cluster.facts import Resource
 from offsite_cli.cluster.jobs import change, get_job, path_of
 from offsite_cli.cluster.names import JobNames
 from offsite_cli.groups import grouped
-from offsite_cli.output import say
+from offsite_cli.output import say, show_text
 
 if TYPE_CHECKING:
     from offsite_cli.cluster.api import Api
@@ -52,7 +52,7 @@ def delete(names: JobNames, target: Target) -> None:
 
     def delete_one(name: str) -> None:
         api.delete(path_of(api, name))
-        print(f"{name} deleted")
+        show_text(f"{name} deleted")
 
     _each(names, delete_one)
 
@@ -64,7 +64,7 @@ def _change(target: Target, names: list[str], decide: Decide, done: str) -> None
     def change_one(name: str) -> None:
         decided = _decided(api, name, decide)
         if decided is None:
-            print(f"{name} {done.format(name=name)}")
+            show_text(f"{name} {done.format(name=name)}")
         else:
             say(f"{name} {decided}")
 

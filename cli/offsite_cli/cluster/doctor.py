@@ -18,7 +18,7 @@ from offsite_cli.cluster.findings import Finding, exit_code
 from offsite_cli.cluster.trying import tried
 from offsite_cli.groups import grouped
 from offsite_cli.options import Format
-from offsite_cli.output import Output, show_json
+from offsite_cli.output import Output, show_json, show_text
 
 if TYPE_CHECKING:
     from offsite_cli.cluster.api import Api
@@ -52,7 +52,7 @@ def doctor(
         for finding in checked(name, check, api):
             found.append(finding)
             if output is Output.TEXT:
-                print(finding.line, flush=True)
+                show_text(finding.line)
     if output is Output.JSON:
         show_json([each._asdict() for each in found])
     raise typer.Exit(exit_code(found))

@@ -12,7 +12,7 @@ from offsite_cli.cluster.pods import pods_of
 from offsite_cli.cluster.rows import aligned
 from offsite_cli.cluster.view import View, Viewed, write
 from offsite_cli.groups import grouped
-from offsite_cli.output import say
+from offsite_cli.output import say, show_text
 
 _HEAD = ["LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"]
 
@@ -28,10 +28,10 @@ def events(name: JobName, target: Target, view: Viewed = View.TABLE) -> None:
     if view in (View.JSON, View.YAML):
         write(view, {"apiVersion": "v1", "kind": "List", "items": found})
     elif view is View.NAME:
-        print("\n".join(f"event/{each['metadata']['name']}" for each in found))
+        show_text(*(f"event/{each['metadata']['name']}" for each in found))
     elif found:
         now = datetime.now(UTC)
-        print("\n".join(aligned([_HEAD, *(_row(each, now) for each in found)])))
+        show_text(*aligned([_HEAD, *(_row(each, now) for each in found)]))
     else:
         say(f"no events of {name}; Kubernetes keeps them for an hour, as a rule")
 

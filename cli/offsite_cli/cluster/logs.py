@@ -1,5 +1,6 @@
 """`offsite logs`: what a job's pods say, over all its attempts."""
 
+import re
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,12 +26,13 @@ from offsite_cli.cluster.pods import (
 )
 from offsite_cli.groups import grouped
 from offsite_cli.options import Format
-from offsite_cli.output import Output, described, say, tell
+from offsite_cli.output import Output, described, say, show_text, tell
 
 if TYPE_CHECKING:
     from offsite_cli.cluster.api import Api
 
 _PAUSE = 2.0
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @grouped
@@ -91,5 +93,8 @@ def _show(line: str, pod: Resource, output: Output) -> None:
     if output is Output.JSON:
         place: dict[str, Any] = {"attempt": attempt_of(pod), "step": step_of(pod)}
         tell({**event, "pod": {"name": pod["metadata"]["name"], **place}})
+    elif event["event"] == "log":
+        # colours, which Ray gives its own lines, are of no use as text
+        show_text(_COLOUR.sub("", str(event.get("message"))))
     else:
-        print(described(event), flush=True)
+        show_text(described(event))

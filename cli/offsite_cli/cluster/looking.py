@@ -11,7 +11,7 @@ from offsite_cli.cluster.names import JobNames
 from offsite_cli.cluster.rows import page
 from offsite_cli.cluster.view import View, Viewed, show
 from offsite_cli.groups import grouped
-from offsite_cli.output import say
+from offsite_cli.output import say, show_text
 
 
 @grouped
@@ -46,5 +46,6 @@ def get(
         several = {"apiVersion": "v1", "kind": "List", "items": found}
         show(view, several if len(found) > 1 else found[0])
         return
-    pages = ["\n".join(page(job, datetime.now(UTC))) for job in found]
-    print("\n\n".join(pages))
+    pages = [page(job, datetime.now(UTC)) for job in found]
+    for at, lines in enumerate(pages):
+        show_text(*([""] if at else []), *lines)

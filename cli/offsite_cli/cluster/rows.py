@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
+from offsite.text import printable
 from offsite_cli.cluster.facts import (
     Resource,
     age_of,
@@ -38,10 +39,11 @@ def wide_row(job: Resource, now: datetime) -> list[str]:
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Align rows in columns, as kubectl does."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    shown = [[printable(cell) for cell in cells] for cells in rows]
+    widths = [max(len(cell) for cell in column) for column in zip(*shown, strict=True)]
     return [
         "   ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
-        for cells in rows
+        for cells in shown
     ]
 
 

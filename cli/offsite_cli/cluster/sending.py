@@ -14,7 +14,7 @@ from offsite_cli.cluster.facts import Resource, name_of, state_of
 from offsite_cli.cluster.jobs import get_job, path_of
 from offsite_cli.cluster.view import View, show
 from offsite_cli.cluster.watching import Patience, watch_all
-from offsite_cli.output import Output, say
+from offsite_cli.output import Output, say, show_text
 
 if TYPE_CHECKING:
     from offsite_cli.cluster.api import Api
@@ -83,7 +83,7 @@ def _print(view: View, documents: list["Document"]) -> None:
     """Show jobs as if they had been sent."""
     for at, each in enumerate(documents):
         if at and view is View.YAML:
-            print("---")
+            show_text("---")
         show(view, each.content)
 
 
@@ -93,7 +93,7 @@ def _sent(api: "Api", document: "Document", view: View | None) -> Resource:
     if view is not None:
         show(view, job)
     elif made:
-        print(f"{name} submitted")
+        show_text(f"{name} submitted")
     if not made:
         again = (
             "; to run it once more: offsite retry"

@@ -9,7 +9,7 @@ import typer
 
 from offsite_cli.cluster.facts import Resource, name_of
 from offsite_cli.cluster.rows import HEAD, WIDE, aligned, row, wide_row
-from offsite_cli.output import show_json, show_yaml
+from offsite_cli.output import show_json, show_text, show_yaml
 
 
 class View(StrEnum):
@@ -32,9 +32,9 @@ def show(view: View, resource: Resource, *, everywhere: bool = False) -> None:
         write(view, _bare(resource))
     elif view is View.NAME:
         for each in items:
-            print(f"offsitejob.offsite-tuning.dev/{name_of(each)}")
+            show_text(f"offsitejob.offsite-tuning.dev/{name_of(each)}")
     else:
-        print("\n".join(aligned(_rows(items, view, everywhere=everywhere))))
+        show_text(*aligned(_rows(items, view, everywhere=everywhere)))
 
 
 def write(view: View, content: Any) -> None:

@@ -1,17 +1,17 @@
 """`offsite demo`: two parties, three stages, one real model, on one machine."""
 
 import secrets
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from offsite.errors import InputError
 from offsite_cli.demo import play
 from offsite_cli.demo.story import Cast, Choices, Recipe
 from offsite_cli.demo.table import show
-from offsite_cli.output import Output, monitored
+from offsite_cli.output import Output, monitored, screen
 
 
 def demo(  # noqa: V103 - the app finds it by name
@@ -64,4 +64,4 @@ def demo(  # noqa: V103 - the app finds it by name
         if output is Output.JSON:
             monitor.emit(result.event())
     if output is Output.TEXT:
-        show(result, Console())
+        show(result, screen(sys.stdout))

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from offsite.text import printable
 from offsite_cli.demo.child import Outcome
 
 SETTINGS = {
@@ -64,9 +66,9 @@ def show(result: Result, console: Console) -> None:
     """Print the settings, the costs, and a continuation before and after."""
     console.print(_settings(result))
     console.print(_costs(result))
-    console.print(f"[bold]Prompt[/]: {_plain(result.prompt)}")
-    console.print(f"[bold]The full model goes on[/]: {_plain(result.before)}")
-    console.print(f"[bold]With the adapter plugged in[/]: {_plain(result.after)}")
+    console.print(_quoted("Prompt", result.prompt))
+    console.print(_quoted("The full model goes on", result.before))
+    console.print(_quoted("With the adapter plugged in", result.after))
     console.print(
         "This demo plays both parties, on one machine. In earnest the model owner never sees the "
         "private text,\nso it cannot compute these figures for the full model and the plug-in.",
@@ -74,8 +76,10 @@ def show(result: Result, console: Console) -> None:
     )
 
 
-def _plain(text: str) -> str:
-    return text.strip().replace("[", r"\[")
+def _quoted(title: str, text: str) -> Text:
+    """Quote text that a model or a data set has; its further lines are indented."""
+    lines = (printable(line) for line in text.strip().split("\n"))
+    return Text.assemble((title, "bold"), ": ", "\n  ".join(lines))
 
 
 def _settings(result: Result) -> Table:
