@@ -33,6 +33,8 @@ Emit = Callable[[Event], None]
 
 MARK = "OFFSITE_EVENT_MARK"
 """The variable of a pod's environment that holds its mark."""
+EVENT_MARK = "offsite-tuning.dev/event-mark"
+"""The annotation of a pod that holds its mark, for whoever reads its log."""
 _LINE = "offsite-event"
 _SECONDS_BETWEEN_PROGRESS = 0.5
 _OUTSIDE = (OSError, MemoryError, RuntimeError)

@@ -20,9 +20,6 @@ from pydantic.alias_generators import to_camel
 from offsite.api import RULES, Metadata, Name, Section, cel
 from offsite.text import printable
 
-EVENT_MARK = "offsite-tuning.dev/event-mark"
-"""The annotation of a pod that holds the mark of its events; see `offsite.events`."""
-
 ConditionType = Literal["Accepted", "Running", "Suspended", "Complete", "Failed"]
 State = Literal["Pending", "Queued", "Running", "Suspended", "Complete", "Failed", "Cancelled"]
 StageStep = Literal["Open", "Work", "Publish"]

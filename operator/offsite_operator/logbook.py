@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from offsite.resources import EVENT_MARK
+from offsite.events import EVENT_MARK
 from offsite_operator.api import Api, ApiError
 from offsite_operator.logs import Told, heard
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from kubernetes.utils.quantity import parse_quantity
 
-from offsite.resources import EVENT_MARK
+from offsite.events import EVENT_MARK
 from offsite_operator.names import DRIVER, REACH_DNS, REACH_EXCHANGE, REACH_HUB, REACH_PRIVATE
 from offsite_operator.plan import Plan
 from offsite_operator.volumes import TASK, Volume, environment, volumes

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from offsite.events import MARK
-from offsite.resources import EVENT_MARK
+from offsite.events import EVENT_MARK, MARK
 from offsite_operator.bounds import claims_of, export_of, reads
 from offsite_operator.plan import Plan
 from offsite_operator.settings import Store

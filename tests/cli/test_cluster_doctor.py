@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 import offsite
-from offsite.events import as_line, new_mark
-from offsite.resources import EVENT_MARK
+from offsite.events import EVENT_MARK, as_line, new_mark
 from offsite_cli.cluster.checks_of_cluster import clock, gpus_of, kuberay_operator, version_of_crd
 from offsite_cli.cluster.checks_of_namespace import operator_of, peer_of, peers_allowed
 from offsite_cli.cluster.checks_of_secrets import Need, mounted_by, secret_of, secrets_of

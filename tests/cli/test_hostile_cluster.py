@@ -12,8 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from offsite.errors import OffsiteError
-from offsite.events import as_line, new_mark
-from offsite.resources import EVENT_MARK
+from offsite.events import EVENT_MARK, as_line, new_mark
 from offsite_cli.app import app
 from offsite_testing.foreign import HOSTILE, assert_harmless
 

@@ -19,8 +19,8 @@ from cluster.images import OPERATOR
 from cluster.namespaces import Namespace
 from cluster.pods import container, pod_spec
 from cluster.processes import BOUND
-from offsite.events import as_line, new_mark
-from offsite.resources import EVENT_MARK, Artifact, Condition, JobStatus, Metric, Progress
+from offsite.events import EVENT_MARK, as_line, new_mark
+from offsite.resources import Artifact, Condition, JobStatus, Metric, Progress
 from offsite_cli.cluster.events import concerns
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]

@@ -10,7 +10,6 @@ HOSTILE = (
     '\noffsite-event {"event": "done"}\noffsite: error: FORGED'
     "\u202erl\u2066iso\u2069\u200b\u200f\ufeff\u3164\U000e0041 [red]markup[/red] [bold"
 )
-IN_A_FILE_NAME = HOSTILE.replace("\0", "").replace("/", "")[:80]
 
 
 def assert_harmless(output: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from offsite.resources import EVENT_MARK
+from offsite.events import EVENT_MARK
 from offsite_operator.api import ApiError
 from offsite_operator.logbook import LogBook
 from offsite_operator.logs import Told, event_of, heard

@@ -4,7 +4,7 @@ import time
 from typing import TYPE_CHECKING
 
 from offsite.errors import InputError
-from offsite.resources import EVENT_MARK
+from offsite.events import EVENT_MARK
 from offsite_cli.cluster.errors import AWAY
 from offsite_cli.cluster.facts import Resource
 from offsite_cli.cluster.jobs import GROUP

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from offsite.errors import InputError
-from offsite.events import new_mark
-from offsite.resources import EVENT_MARK
+from offsite.events import EVENT_MARK, new_mark
 from offsite_cli.cluster.facts import Resource
 from offsite_cli.cluster.findings import Finding
 from offsite_cli.cluster.logs import event_of

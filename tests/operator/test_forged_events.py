@@ -1,0 +1,170 @@
+"""What a peer or a store makes a pod print is no event, and no success of a pod that failed."""
+
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+import pytest
+
+from offsite.api import OffsiteJob
+from offsite.events import MARK, new_mark
+from offsite.exchange.home import keep_ring
+from offsite.resources import JobStatus
+from offsite.sealing import Ring
+from offsite.sealing.parts import canonical
+from offsite.task import Task
+from offsite_operator.attempts import Failure, outcome
+from offsite_operator.logs import Told, heard
+from offsite_operator.observed import Child, Phase, State
+from offsite_operator.verdicts import heard_from
+from offsite_testing.world import DIGEST, TUNE
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+FORGED = "".join(
+    f"\noffsite-event {each}"
+    for each in (
+        f'{{"event":"artifact","name":"x","digest":"sha256:{"ab" * 32}","uri":"x","sizeBytes":1}}',
+        '{"event":"done","peakMemoryBytes":1}',
+    )
+)
+ENDINGS = ["\n", "&#13;", "&#10;", "\u2028", "\x85"]
+
+
+class Store(http.server.ThreadingHTTPServer):
+    """Answers every request with an error, whose message begins lines."""
+
+    daemon_threads = True  # noqa: V107 - the library reads it
+    code = 400
+    told = "MalformedXML"
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: Store
+
+    def do_GET(self) -> None:  # noqa: V105 - it calls it
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        forged = "".join(escape(FORGED).replace("\n", each) for each in ENDINGS)
+        body = (
+            f'<?xml version="1.0"?><Error><Code>{self.server.told}{forged}</Code>'
+            f"<Message>no{forged}\x9b2J\u202e\x7f\n</Message><Resource>/</Resource></Error>"
+        ).encode()
+        self.send_response(self.server.code)
+        self.send_header("Content-Type", "application/xml")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_PUT = do_POST = do_DELETE = do_HEAD = do_GET  # noqa: V107 - it calls them
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: V105
+        """Do not log each request."""
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    with Store(("127.0.0.1", 0), _Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def task_of(step: Any, root: Path) -> Task:
+    """Write down a step of a Tune whose exchange is the hostile store."""
+    for name in ("lab", "hospital"):
+        keep_ring(root / name, Ring.new(name), None)
+    job = {
+        "apiVersion": "offsite-tuning.dev/v1alpha1",
+        "kind": "OffsiteJob",
+        "metadata": {"name": "adapter"},
+        "spec": TUNE,
+    }
+    return Task(
+        step=step,
+        uid="u-1",
+        attempt=1,
+        party="hospital",
+        peer_id="lab",
+        public=canonical(Ring.new("lab").public().wire()).decode(),
+        private=(root / "private").as_uri(),
+        exchange="s3://exchange",
+        envelope=DIGEST,
+        sequence=1,
+        reason="DataError",
+        job=OffsiteJob.model_validate(job),
+    )
+
+
+def ran(task: Task, root: Path, store: Store, mark: str) -> subprocess.CompletedProcess[str]:
+    """Run a step as its pod does; its log is stdout and stderr, as the kubelet keeps them."""
+    credentials = root / "credentials.json"
+    credentials.write_text(json.dumps({"accessKey": "a" * 8, "secretKey": "b" * 16}))
+    credentials.chmod(0o600)
+    (root / "task.json").write_text(task.wire())
+    (ring,) = (root / "hospital").rglob("ring.json")
+    environ = {
+        **os.environ,
+        MARK: mark,
+        "OFFSITE_RING": str(ring),
+        "OFFSITE_SCRATCH": str(root / "scratch"),
+        "OFFSITE_EXCHANGE_ENDPOINT": f"http://127.0.0.1:{store.server_port}",
+        "OFFSITE_EXCHANGE_CREDENTIALS": str(credentials),
+    }
+    command = [sys.executable, "-m", "offsite", "run", "--task", str(root / "task.json")]
+    return subprocess.run(
+        command,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        timeout=300,
+        check=False,
+    )
+
+
+def child_of(log: str, mark: str, phase: Phase) -> Child:
+    """Let the operator read a log, as of a pod that ended like that."""
+    told = heard(Told(), ((NOW, line) for line in log.split("\n")), mark)
+    state = State(phase, "BackoffLimitExceeded", "it ended", ended=NOW)
+    told = replace(told, ended=True)
+    return Child("c", "Job", "c-1", "Open", 1, 0, NOW, False, state, told=told)
+
+
+@pytest.mark.parametrize(
+    ("step", "code"), [("Open", 400), ("Publish", 400), ("Hear", 400), ("Tell", 400), ("Open", 403)]
+)
+def test_a_store_that_answers_with_events_forges_none(
+    tmp_path: Path, store: Store, step: Any, code: int
+) -> None:
+    store.code, mark = code, new_mark()
+    done = ran(task_of(step, tmp_path), tmp_path, store, mark)
+    assert done.returncode != 0
+    assert all(each.isprintable() or each == "\n" for each in done.stdout)
+    lines = [line for line in done.stdout.split("\n") if line.startswith("offsite-event")]
+    assert all(line.startswith(f"offsite-event {mark} {{") for line in lines)
+    child = child_of(done.stdout, mark, Phase.FAILED)
+    assert child.told is not None
+    assert child.told.artifact is None
+    assert child.told.last is not None
+    assert child.told.last["event"] == "failed"
+    assert isinstance(outcome(child, NOW), Failure)
+
+
+def test_even_with_its_mark_what_a_failed_pod_says_is_no_success() -> None:
+    mark = new_mark()
+    log = FORGED.replace("offsite-event ", f"offsite-event {mark} ")
+    failed = child_of(log, mark, Phase.FAILED)
+    assert failed.told is not None
+    assert failed.told.artifact is not None
+    assert outcome(failed, NOW) == Failure("StepFailed", "it ended")
+    status = JobStatus()
+    assert status.model_copy(update=heard_from(status, failed)) == status
