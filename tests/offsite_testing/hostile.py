@@ -10,7 +10,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -46,6 +46,7 @@ from offsite.sealing.identity import read_public
 from offsite.sealing.notice import Notice, open_notice, write_notice
 from offsite.sealing.parts import canonical, now
 from offsite_testing.hostile_peer import HostilePeer
+from offsite_testing.tokenizers import reshaped
 
 Number = Callable[[int, int], int]
 """Draws a number between two, both included."""
@@ -131,11 +132,12 @@ class Target:
 
     sound: bytes
     read: Callable[[bytes], object]
+    spoil: Callable[[bytes, Number], bytes] = spoiled
 
     def attack(self, number: Number) -> str | None:
         """Let it read spoiled bytes; gives its refusal, if any. Anything else is raised."""
         try:
-            self.read(spoiled(self.sound, number))
+            self.read(self.spoil(self.sound, number))
         except OffsiteError as error:
             return str(error)
         return None
@@ -191,6 +193,8 @@ def _bundle_targets(lab: Ring, hospital: Ring) -> dict[str, Target]:
     for path in sorted(emulator.glob("*.json")):
         sound = path.read_bytes()
         found[f"emulator's {path.name}"] = Target(sound, _writing(path, sound, emulator))
+    tokenizer = found["emulator's tokenizer.json"]
+    found["emulator's tokenizer.json, still JSON"] = replace(tokenizer, spoil=reshaped)
     return found
 
 

@@ -12,6 +12,7 @@ File = dict[str, Any]
 
 QWEN = next(each for each in WHOLE if r"+|\p{N}| ?" in each and each.startswith("(?i:'s"))
 MARK = "\u2581"
+COMPONENTS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
 
 
@@ -227,3 +228,48 @@ def edited(file: File, *path: str | int, to: Any) -> File:
         place = place[step]
     place[path[-1]] = to
     return copy
+
+
+def reshaped(content: bytes, number: Callable[[int, int], int]) -> bytes:
+    """Change a tokenizer.json in one to three places, and leave it JSON.
+
+    Args:
+        number: draws a number between two, both included.
+    """
+    every = list(STRUCTURES.values())
+    file = json.loads(content) if number(0, 3) == 0 else every[number(0, len(every) - 1)]()
+    for _ in range(number(1, 3)):
+        _reshape(file, number)
+    return json.dumps(file).encode()
+
+
+def _reshape(file: File, number: Callable[[int, int], int]) -> None:
+    place: Any = file
+    key: Any = (*COMPONENTS, "model", "added_tokens", "padding")[number(0, 6)]
+    while number(0, 4) and key in place if isinstance(place, dict) else number(0, 4):
+        inner = place[key]
+        if not isinstance(inner, dict | list) or not inner:
+            break
+        keys = list(inner) if isinstance(inner, dict) else range(len(inner))
+        place, key = inner, keys[number(0, len(keys) - 1)]
+    value = _VALUES[number(0, len(_VALUES) - 1)]
+    if isinstance(place, list):
+        place[key : key + number(0, 1)] = [deepcopy(value)] * number(0, 3)
+    elif number(0, 5) == 0:
+        place.pop(key, None)
+    else:
+        place[key if number(0, 9) else "type"] = deepcopy(value)
+
+
+_VALUES: tuple[Any, ...] = (
+    *(None, True, False, 0, -1, 1, 16, 280, 281, 2**31, 10**30, 0.5, 1e300),
+    *("", "a", " ", MARK, "a" * 17, "a" * 300, "\ud800", "\ufdfa", "\u0130", "<end>", "Kovacs"),
+    *([], {}, [[]], ["a", "b"], ["<end>", 0], {"String": "a"}, {"Regex": "(a*)*$"}),
+    *({"type": kind} for kind in ("NFD", "NFKD", "Lowercase", "ByteLevel", "Fuse", "Whitespace")),
+    *(replace(" ", MARK), replace("a", "aa"), replace("a", "", "Regex"), prepend(MARK)),
+    *(split(QWEN), split(" ", "String"), split(QWEN, behavior="Removed"), bytes_of(), metaspace()),
+    *(sequence("normalizer", *[prepend("aa")] * 3), sequence("pre_tokenizer", *[metaspace()] * 2)),
+    *(added("Kovacs", 280), added("<end>", 0), added(" ", 4, lstrip=True), added("a", 66)),
+    *(pieces()["post_processor"], {"Sequence": {"id": "A", "type_id": 0}}),
+    {"SpecialToken": {"id": "<s>", "type_id": 0}},
+)
