@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from offsite.errors import ModelError
 from offsite.families import COMMON_KEYS
 from offsite.layers import assemble, family
+from offsite.steps.kept import check_depth
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,7 @@ class Layout:
             ModelError: the model has fewer blocks than that.
         """
         middle = depth - bottom - top
-        if keep > middle:
-            raise ModelError(
-                f"the model has {depth} blocks: ends of {bottom} + {top} leave {max(0, middle)} "
-                f"in the middle, and emulator.blocks asks for {keep}; lower one of them"
-            )
+        check_depth(depth, bottom, top, keep)
         # one division, so that a half is a half and not what two roundings make of it
         inner = [bottom + round(i * (middle - 1) / max(1, keep - 1)) for i in range(keep)]
         return cls(bottom, top, (*range(bottom), *inner, *range(depth - top, depth)))

@@ -34,13 +34,22 @@ def check_layout(party: Party, job: Distill, config: Path) -> None:
     if job.emulator.heal:
         check_healable(row, raw)
     depth, ends = row.count(raw), job.ends.bottom + job.ends.top
-    if (keep := job.emulator.blocks) > depth - ends:
+    check_depth(depth, job.ends.bottom, job.ends.top, job.emulator.blocks)
+    check_kept(party, job, depth, ends + job.emulator.blocks)
+
+
+def check_depth(depth: int, bottom: int, top: int, keep: int) -> None:
+    """Check that a model of `depth` blocks has as many as its ends and its emulator are to have.
+
+    Raises:
+        ModelError: it has fewer.
+    """
+    middle = depth - bottom - top
+    if keep > middle:
         raise ModelError(
-            f"the model has {depth} blocks: ends of {job.ends.bottom} + {job.ends.top} leave "
-            f"{max(0, depth - ends)} in the middle, and emulator.blocks asks for {keep}; lower one "
-            "of them"
+            f"the model has {depth} blocks: ends of {bottom} + {top} leave {max(0, middle)} in the "
+            f"middle, and emulator.blocks asks for {keep}; lower one of them"
         )
-    check_kept(party, job, depth, keep + ends)
 
 
 def check_healable(row: Family, config: Mapping[str, Any]) -> None:
