@@ -100,7 +100,7 @@ class Checkpoints:
     def _write(self, tensors: dict[str, Tensor], facts: dict[str, str]) -> None:
         scratch = self.path.with_suffix(".partial")
         with disk_errors(self.path):
-            self.path.parent.mkdir(exist_ok=True)
+            self.path.parent.mkdir(0o700, exist_ok=True)
             save_file(tensors, scratch, facts)
             scratch.replace(self.path)
         self.kept()

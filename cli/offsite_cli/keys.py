@@ -57,7 +57,7 @@ def export(
 ) -> None:
     """Write your public file. There is nothing secret in it."""
     public = _load(home).public()
-    write_whole(file, canonical(public.wire()) + b"\n")
+    write_whole(file, canonical(public.wire()) + b"\n", shared=True)
     say(f"wrote {file}; its fingerprint is {public.fingerprint}")
 
 

@@ -11,7 +11,7 @@ from offsite.sealing import PublicRing, Ring, load_ring, save_ring
 from offsite.sealing.identity import read_public
 from offsite.sealing.parts import canonical
 from offsite.sealing.peers import Peers
-from offsite.store import FolderStore, disk_errors, write_whole
+from offsite.store import FolderStore, disk_errors, tighten, write_whole
 from offsite.store.cabinet import FolderCabinet
 from offsite.store.open import open_store, refuse_same_place
 from offsite.store.private import read_private
@@ -37,6 +37,7 @@ def keep_ring(home: Path, ring: Ring, passphrase: str | None) -> None:
     try:
         write_whole(fresh, _public_file(ring))
         save_ring(ring, ring_path(home), passphrase)
+        tighten(home)
         fresh.replace(public)
     finally:
         fresh.unlink(missing_ok=True)
@@ -146,8 +147,10 @@ def open_mailbox(
     """
     store = open_store(exchange, "OFFSITE_EXCHANGE", environ)
     refuse_same_place(store, FolderStore(home))
+    ring = own_ring(home, environ, passphrase)
+    tighten(home)
     return Mailbox(
-        ring=own_ring(home, environ, passphrase),
+        ring=ring,
         peers=peers_of(home),
         store=store,
         books=books_of(home),

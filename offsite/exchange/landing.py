@@ -14,7 +14,14 @@ from pathlib import Path
 
 from offsite.errors import InputError, OffsiteError
 from offsite.sealing import Envelope, Shard
-from offsite.store import disk_errors, locked, new_folder, write_whole
+from offsite.store import (
+    disk_errors,
+    locked,
+    make_folders,
+    new_folder,
+    private_opener,
+    write_whole,
+)
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,10 @@ class Landing:
 
     def add(self, shard: Shard) -> None:
         """Note that a shard is opened, and written where it belongs."""
-        with disk_errors(self.journal), self.journal.open("a", encoding="ascii") as file:
+        with (
+            disk_errors(self.journal),
+            open(self.journal, "a", encoding="ascii", opener=private_opener) as file,
+        ):
             file.write(f"{shard.sha256}\n")
 
 
@@ -53,7 +63,7 @@ def landing(target: Path, envelope: Envelope, journals: Path) -> Iterator[Landin
             for stale in journals.glob(f"{place}.*.pull"):
                 stale.unlink()
             shutil.rmtree(scratch, ignore_errors=True)
-            scratch.mkdir()
+            make_folders(scratch)
             write_whole(journal, b"")
         try:
             with disk_errors(target):

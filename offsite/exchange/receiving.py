@@ -20,7 +20,7 @@ from offsite.sealing import SHARD_SIZE, Envelope, Header, Shard, open_shard
 from offsite.sealing.parts import digest_of
 from offsite.sealing.primitives import Keyset
 from offsite.sealing.shards import place_of, shard_count
-from offsite.store import ObjectStore
+from offsite.store import ObjectStore, private_opener
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def _open_all(
     rest = [shard for shard in shards if shard.file]
     paths = _places(manifest, rest, place.folder)
     for name, entry in manifest.files.items():
-        with (place.folder / name).open("ab") as file:
+        with open(place.folder / name, "ab", opener=private_opener) as file:
             file.truncate(entry.size)
     digests = Digests(paths, [shard for shard in rest if shard.sha256 in place.done])
     jobs = [(shard, paths[shard.file]) for shard in rest if shard.sha256 not in place.done]
@@ -150,7 +150,7 @@ def _get_and_open(
 ) -> Shard:
     shard, path = job
     sealed = fetch_shard(store, prefix, shard)
-    with path.open("r+b" if path.exists() else "xb") as file:
+    with open(path, "r+b" if path.exists() else "xb", opener=private_opener) as file:
         room = file.seek(0, 2)
         file.seek(shard.number * SHARD_SIZE)
         place = place_of(bundle, shard.file, shard.number, shard.count)

@@ -52,7 +52,7 @@ def save_ring(ring: Ring, path: Path, passphrase: str | None = None) -> None:
         empty = Protected(salt=text_of(secrets.token_bytes(16)), ciphertext="")
         sealed = aead_of(empty.key(passphrase)).encrypt(plain, _ASSOCIATED)
         plain = canonical(empty.model_copy(update={"ciphertext": text_of(sealed)}).wire())
-    write_whole(path, plain, mode=0o600)
+    write_whole(path, plain)
 
 
 def load_ring(path: Path, passphrase: str | None = None) -> Ring:

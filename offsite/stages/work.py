@@ -13,6 +13,7 @@ from offsite.stages.plug_in import make_model
 from offsite.stages.tune import make_adapter
 from offsite.steps.inputs import Inputs
 from offsite.steps.workspace import Workspace
+from offsite.store import privately
 from offsite.train import Checkpoints
 
 
@@ -35,7 +36,7 @@ def work(
     # what can be known without a model costs no loading of one
     for text in set(inputs.texts.values()):
         read_rows(text)
-    with _short_memory_told():
+    with privately(), _short_memory_told():
         if spec.distill is not None:
             make_emulator(space, spec.distill, inputs, digests["model"], checkpoints, monitor)
         elif spec.tune is not None:

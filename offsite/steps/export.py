@@ -14,7 +14,7 @@ from offsite.exchange import Mailbox, retract
 from offsite.sealing import PublicRing
 from offsite.steps.places import digest_of_model, model_digest
 from offsite.steps.workspace import Workspace
-from offsite.store import link_or_copy, whole_folder, write_whole
+from offsite.store import link_or_copy, publish, whole_folder, write_whole
 from offsite.store.library import Library
 
 ORIGIN = "origin.json"
@@ -57,7 +57,9 @@ def export_of(space: Workspace, mailbox: Mailbox) -> Export:
     place = export.to if export else party.cabinet.uri(f"models/{space.name}")
     if place.startswith("s3://"):
         return BucketExport(place.rstrip("/"), party.library, mailbox.ring.public())
-    return FolderExport(party.path(place))
+    folder = party.path(place)
+    is_own = export is None or folder.is_relative_to(party.home.resolve())
+    return FolderExport(folder, shared=not is_own)
 
 
 def already_delivered(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> bool:
@@ -129,6 +131,8 @@ class FolderExport:
     """A folder; it appears whole."""
 
     folder: Path
+    shared: bool = False
+    """Whether the umask says who may read it: a place of the job's choice, outside the home."""
 
     @property
     def uri(self) -> str:
@@ -159,6 +163,8 @@ class FolderExport:
             for path in model.iterdir():
                 link_or_copy(path, scratch / path.name)
                 monitor.check()
+            if self.shared:
+                publish(scratch)
 
 
 @dataclass(frozen=True)

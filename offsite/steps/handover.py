@@ -80,7 +80,7 @@ class Handover:
         """Get the checkpoint that an earlier attempt kept, if there is one."""
         path = space.checkpoint
         if folder := self.cabinet.folder(self._name(name), path.name):
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(0o700, exist_ok=True)
             link_or_copy(folder / path.name, path)
 
     def keep_checkpoint(self, name: str, space: Workspace) -> None:

@@ -18,7 +18,7 @@ from offsite.steps.party import Party
 from offsite.steps.pinned import PinnedBooks
 from offsite.steps.ready import check_possible, check_ready
 from offsite.steps.workspace import Workspace
-from offsite.store import ObjectStore
+from offsite.store import ObjectStore, make_folders
 from offsite.store.cabinet import cabinet_of
 from offsite.store.library import Library
 from offsite.store.open import open_store
@@ -39,7 +39,7 @@ class Pod:
 
     def at(self, scratch: Path) -> "Pod":
         """Get the same with another scratch folder."""
-        scratch.mkdir(parents=True, exist_ok=True)
+        make_folders(scratch)
         return Pod(self.task, {**self.environ, "OFFSITE_SCRATCH": str(scratch)})
 
     def party(self, mailbox: Mailbox | None = None) -> Party:
@@ -87,7 +87,7 @@ class Pod:
     def space(self, party: Party) -> Workspace:
         """Make the workspace: the job's uid stands for everything that decides its result."""
         task, folder = self.task, self.scratch / "work"
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folders(folder)
         name, spec = task.job.metadata.name, task.job.spec
         return Workspace(party, name, spec, task.peer_id, task.uid, folder, uid=task.uid)
 

@@ -42,7 +42,7 @@ def write_credentials(path: Path, credentials: Credentials) -> None:
         StorageError: the disk does not take it.
     """
     known = {"accessKey": credentials.access_key, "secretKey": credentials.secret_key}
-    write_whole(path, json.dumps(known).encode() + b"\n", mode=0o600)
+    write_whole(path, json.dumps(known).encode() + b"\n")
 
 
 def drawn_credentials(path: Path, account: str) -> Credentials:

@@ -5,6 +5,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +20,8 @@ _LASTING = (
     *(errno.EROFS, errno.EACCES, errno.ELOOP),
 )
 """What the same command meets again, until somebody mends it."""
+_FOLDER, _FILE = 0o700, 0o600
+"""Modes of what is its user's alone."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -100,7 +103,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
     scratch = target.with_name(f".{target.name}.partial")
     with disk_errors(target), new_folder(target.parent):
         shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir()
+        scratch.mkdir(_FOLDER)
         try:
             yield scratch
             shutil.rmtree(target, ignore_errors=True)
@@ -115,14 +118,70 @@ def link_or_copy(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
+        target.chmod(_FILE)
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[None]:
+def privately() -> Iterator[None]:
+    """Let all that this process makes while the `with` block runs be its user's alone.
+
+    For what libraries write; what is written here is so anyway.
+    """
+    before = os.umask(0o777 & ~_FOLDER)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def private_opener(path: str, flags: int) -> int:
+    """Open a file for `open`; a new one is its user's alone."""
+    return os.open(path, flags, _FILE)
+
+
+def tighten(folder: Path) -> None:
+    """Keep others out of a folder, and out of the files in it, which its user may have made.
+
+    What belongs to somebody else, is shared by all (as /tmp) or has another name elsewhere stays.
+    """
+    status = folder.stat()
+    if status.st_uid != os.geteuid() or status.st_mode & stat.S_ISVTX:
+        return
+    _close(folder, status, _FOLDER)
+    for path in folder.iterdir():
+        found = path.lstat()
+        if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and found.st_nlink == 1:
+            _close(path, found, _FILE)
+
+
+def _close(path: Path, status: os.stat_result, mode: int) -> None:
+    if stat.S_IMODE(status.st_mode) & ~mode:
+        path.chmod(stat.S_IMODE(status.st_mode) & mode)
+
+
+def publish(folder: Path) -> None:
+    """Give a folder of files the modes that its user's umask asks for."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    for path in folder.iterdir():
+        path.chmod(0o666 & ~mask)
+    folder.chmod(0o777 & ~mask)
+
+
+def make_folders(path: Path, mode: int = _FOLDER) -> None:
+    """Make a folder and those above it."""
+    for folder in reversed((path, *path.parents)):
+        if not folder.exists():
+            folder.mkdir(mode, exist_ok=True)
+
+
+@contextmanager
+def new_folder(path: Path, mode: int = _FOLDER) -> Iterator[None]:
     """Make a folder and those above it; take those that are new away again on failure."""
     made = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        make_folders(path, mode)
+        path.mkdir(exist_ok=True)  # tells if there is a file of that name
         yield
     except BaseException:
         for folder in made:
@@ -131,13 +190,18 @@ def new_folder(path: Path) -> Iterator[None]:
         raise
 
 
-def write_whole(path: Path, content: bytes, mode: int = 0o644) -> None:
+def write_whole(path: Path, content: bytes, *, shared: bool = False) -> None:
     """Write a file so that it is there whole or as it was before, also after a power cut.
+
+    Args:
+        shared: whether others may read it, as far as the umask lets them; else it is its user's
+            alone, whatever the umask, and so is every folder that is made for it.
 
     Raises:
         InputError: there is a folder of that name; else as `disk_errors`.
     """
-    with disk_errors(path), new_folder(path.parent):
+    mode, folders = (0o644, 0o777) if shared else (_FILE, _FOLDER)
+    with disk_errors(path), new_folder(path.parent, folders):
         if path.is_dir():
             raise InputError(f"{path} is a folder; name a file")
         scratch = path.with_name(f".{secrets.token_hex(8)}.partial")

@@ -22,7 +22,7 @@ class FolderStore:
 
     def put(self, key: str, content: bytes) -> None:
         """Write an object; see `ObjectStore.put`."""
-        write_whole(self._path(key), content)
+        write_whole(self._path(key), content, shared=True)
 
     def get(self, key: str, most: int) -> bytes:
         """Read an object; see `ObjectStore.get`. A link or a pipe is no object."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from offsite.errors import InputError
-from offsite.store.disk import disk_errors, write_whole
+from offsite.store.disk import disk_errors, make_folders, private_opener, write_whole
 from offsite.store.locks import locked
 from offsite.store.objects import ObjectStore
 from offsite.store.open import refuse_same_place, s3_store
@@ -154,9 +154,9 @@ class Library:
         note.unlink(missing_ok=True)
         scratch = note.with_name(f".{note.name}.partial")
         with disk_errors(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            note.parent.mkdir(parents=True, exist_ok=True)
-            with scratch.open("wb") as file:
+            make_folders(target.parent)
+            make_folders(note.parent)
+            with open(scratch, "wb", opener=private_opener) as file:
                 for start in range(0, found.size, _PIECE):
                     file.write(store.get_piece(found.key, start, _PIECE, found.etag))
             scratch.replace(target)

@@ -7,7 +7,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from offsite.errors import OffsiteError
-from offsite.store.disk import disk_errors, new_folder
+from offsite.store.disk import disk_errors, make_folders, new_folder
 
 
 @contextmanager
@@ -20,7 +20,7 @@ def locked(path: Path, busy: str | None = None) -> Iterator[None]:
     Raises:
         OffsiteError: another process holds it.
     """
-    lock = FileLock(path, timeout=-1 if busy is None else 0)
+    lock = FileLock(path, timeout=-1 if busy is None else 0, mode=0o600)
     with disk_errors(path), new_folder(path.parent):
         try:
             _acquire(lock, path.parent)
@@ -40,6 +40,6 @@ def _acquire(lock: FileLock, folder: Path) -> None:
         try:
             lock.acquire()
         except FileNotFoundError:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folders(folder)
         else:
             return

@@ -32,7 +32,7 @@ def folder(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.M
 def test_a_file_takes_the_place_of_an_older_one(folder: Path) -> None:
     path = folder / "inner/file"
     for content in (b"old", b"", b"new"):
-        write_whole(path, content, 0o600)
+        write_whole(path, content)
         assert path.read_bytes() == content
     assert path.stat().st_mode & 0o777 == 0o600
     assert list(path.parent.iterdir()) == [path]

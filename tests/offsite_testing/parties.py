@@ -111,12 +111,26 @@ class Parties:
         """Open a party's side of the exchange as the command line does."""
         return open_mailbox(self.home(name) / "home", self.exchange.as_uri(), {})
 
-    def run(self, name: str, spec: Mapping[str, Any]) -> list[Event]:
-        """Run a job in this process; give its events."""
+    def run(
+        self,
+        name: str,
+        spec: Mapping[str, Any],
+        look: Callable[[Event], object] = lambda event: None,
+    ) -> list[Event]:
+        """Run a job in this process; give its events.
+
+        Args:
+            look: called at each event, while the job runs.
+        """
         path, events = self.write(name, spec), list[Event]()
         job: OffsiteJob = load_job(path)
         owner = path.parent.name
-        run_job(job, self.party(owner), self.mailbox(owner), Monitor(events.append))
+
+        def told(event: Event) -> None:
+            events.append(event)
+            look(event)
+
+        run_job(job, self.party(owner), self.mailbox(owner), Monitor(told))
         return events
 
     def run_all(self) -> None:
