@@ -20,6 +20,10 @@ _REFUSALS = (
         "cannot create resource",
         "; the operator's Role lacks that: upgrade the release of the chart",
     ),
+    (
+        "ValidatingAdmissionPolicy 'offsite-operator",
+        "; the charts offsite-crds and offsite are of one version: upgrade both",
+    ),
     ("webhook", "; its administrator knows what this webhook wants"),
 )
 """In what the API server says of a child that it does not take, and what is to be done."""

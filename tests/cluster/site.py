@@ -24,7 +24,7 @@ from offsite_operator.incoming import Desk
 from offsite_operator.metrics import Metrics
 from offsite_operator.operating import operate
 from offsite_operator.settings import Settings
-from offsite_testing.charts import organization
+from offsite_testing.charts import Values, organization, peers
 from offsite_testing.world import SETTINGS
 
 
@@ -71,8 +71,8 @@ def operating(space: Namespace, folder: Path, image: str) -> Iterator[Callable[.
         settings = _settings(image, **changes)
         desk = Desk(own.public(), FolderStore(folder))
         if not threads:
-            _prepare(space, lab)
-        arguments = (Api(_account(space, folder), space.name), settings, desk, Metrics(), stop)
+            prepare(space, lab, settings)
+        arguments = (Api(as_operator(space, folder), space.name), settings, desk, Metrics(), stop)
         threads.append(threading.Thread(target=operate, args=arguments))
         threads[-1].start()
         return Site(space, folder)
@@ -91,9 +91,9 @@ def _settings(image: str, **changes: Any) -> Settings:
     return Settings.model_validate_json(json.dumps(wire))
 
 
-def _prepare(space: Namespace, lab: Ring) -> None:
-    """What the chart and the administrator make: accounts, Secrets, the peer."""
-    chart = rendered("offsite", organization(), release="offsite", namespace=space.name)
+def prepare(space: Namespace, lab: Ring, settings: Settings) -> None:
+    """Make what the chart and the administrator make: accounts, Secrets, the peer."""
+    chart = rendered("offsite", _values(settings), release="offsite", namespace=space.name)
     space.apply(*(each for each in chart if _is_rights(each)))
     for name, keys in (
         ("keys", ("ring.json", "passphrase")),
@@ -107,13 +107,24 @@ def _prepare(space: Namespace, lab: Ring) -> None:
     space.apply(kind | {"metadata": {"name": "lab"}, "spec": {"id": "lab", "public": public}})
 
 
+def _values(settings: Settings) -> Values:
+    """Say of an organization's settings what decides what its operator may create."""
+    wire = settings.model_dump(mode="json", by_alias=True, exclude_none=True)
+    private = wire["private"] | ({} if settings.private.claim else {"to": peers("private")})
+    return organization(images=wire["images"], identity=wire["identity"], bounds=wire["bounds"]) | {
+        "private": private,
+        "exchange": wire["exchange"] | {"to": peers("exchange")},
+    }
+
+
 def _is_rights(made: Manifest) -> bool:
     """Whether it is of what the operator may do, or one of the accounts."""
     own = made["metadata"]["name"] in ("offsite-operator", "offsite-step")
-    return own and made["kind"] in ("ServiceAccount", "Role", "RoleBinding")
+    rights = own and made["kind"] in ("ServiceAccount", "Role", "RoleBinding")
+    return rights or made["metadata"]["name"] == "offsite-operator-policy"
 
 
-def _account(space: Namespace, folder: Path) -> ApiClient:
+def as_operator(space: Namespace, folder: Path) -> ApiClient:
     """Reach the cluster as the operator does, with the token of its ServiceAccount."""
     view = space.cluster.kubectl("config", "view", "--raw", "--minify", "--output=json")
     reached = json.loads(view)["clusters"][0]["cluster"]

@@ -20,7 +20,7 @@ def of_kind(manifests: list[Manifest], kind: str) -> list[Manifest]:
 
 
 def settings(manifests: list[Manifest]) -> dict[str, Any]:
-    (found,) = of_kind(manifests, "ConfigMap")
+    found = next(each for each in manifests if each["metadata"]["name"] == "offsite-settings")
     known: dict[str, Any] = json.loads(found["data"]["settings.json"])
     return known
 
@@ -210,6 +210,35 @@ def test_no_chart_holds_what_is_secret() -> None:
     assert of_kind(rendered("offsite", organization()), "Secret") == []
     named = {**EXCHANGE, "root": {"secret": "mine"}, "tls": {"secret": "ours"}}
     assert of_kind(rendered("exchange", named), "Secret") == []
+
+
+def test_the_policy_of_operators_is_there_unless_it_is_unwanted() -> None:
+    def kinds(**values: Any) -> set[str]:
+        return {each["kind"] for each in rendered("offsite-crds", values)}
+
+    policies = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+    assert kinds() == {"CustomResourceDefinition"} | policies
+    assert kinds(operatorPolicy={"enabled": False}) == {"CustomResourceDefinition"}
+    with pytest.raises(RuntimeError, match="'enable' not allowed"):
+        kinds(operatorPolicy={"enable": False})
+
+
+def test_the_policy_knows_every_claim_and_image_that_a_job_may_name() -> None:
+    bounds = {
+        "claims": ["texts", "own-*"],
+        "readPrefixes": ["pvc://data/a/", "pvc://data/b/", "s3://models/"],
+        "exportPrefixes": ["pvc://exports/"],
+        "images": ["localhost/other:*"],
+    }
+    made = rendered("offsite", organization(bounds=bounds) | on_claim_part())
+    (found,) = (each for each in made if each["metadata"]["name"] == "offsite-operator-policy")
+    assert found["data"]["claims"].split() == ["texts", "own-*", "models", "data", "exports"]
+    assert found["data"]["runtimeImages"].split() == ["localhost/runtime:1", "localhost/other:*"]
+    assert found["data"]["privateSecret"] == ""
+
+
+def on_claim_part() -> dict[str, Any]:
+    return {"private": on_claim()["private"]}
 
 
 def test_nothing_is_of_the_whole_cluster() -> None:

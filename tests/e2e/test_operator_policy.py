@@ -1,0 +1,426 @@
+"""What the API server takes from who has an operator's token: what the operator itself makes."""
+
+import json
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.access import Cluster
+from cluster.namespaces import Namespace
+from cluster.site import as_operator, prepare
+from offsite.sealing import Ring
+from offsite_operator.children import new_child
+from offsite_operator.plan import Plan
+from offsite_operator.settings import Private
+from offsite_testing.world import (
+    DIGEST,
+    DISTILL,
+    MARK,
+    PLUG_IN,
+    SETTINGS,
+    TUNE,
+    UID,
+    ready_peer,
+    spec_of,
+)
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+Change = Callable[[dict[str, Any]], object]
+ON_CLAIM = SETTINGS.model_copy(update={"private": Private(uri="pvc://home/offsite")})
+ON_CLAIMS = DISTILL | {"distill": DISTILL["distill"] | {"model": "pvc://datasets/model"}}
+STEPS = [
+    ("Open", "Job", TUNE),
+    ("Open", "Job", DISTILL),
+    ("Work", "Job", TUNE),
+    ("Work", "RayJob", TUNE),
+    ("Work", "RayJob", DISTILL),
+    ("Publish", "Job", TUNE),
+    ("Publish", "Job", ON_CLAIMS),
+    ("Work", "Job", ON_CLAIMS),
+    ("Publish", "Job", PLUG_IN),
+    ("Hear", "Job", TUNE),
+    ("Tell", "Job", TUNE),
+]
+
+
+def made(step: Any, engine: Any = "Job", content: Any = TUNE, **changes: Any) -> Any:
+    """Give what the operator makes for a step: the child's manifest, and its task's."""
+    workers = {"resources": {"workers": 3, "gpusPerWorker": 1}} if engine == "RayJob" else {}
+    runtime = {"tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}], "queue": "gpus"}
+    plan = Plan(
+        job="tune-1",
+        uid=UID,
+        spec=spec_of(content, runtime=runtime, **workers),
+        settings=changes.pop("settings", SETTINGS),
+        peer=ready_peer(),
+        step=step,
+        attempt=1,
+        round=0,
+        engine=engine,
+        mark=MARK,
+        envelope=DIGEST,
+        sequence=3,
+        reason="DataError" if step == "Tell" else None,
+        seconds=600,
+    )
+    return new_child(replace(plan, **changes))
+
+
+@pytest.fixture(scope="module")
+def thieves(
+    crds: Cluster,
+    kuberay: None,
+    new_module_space: Callable[[str], Namespace],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, Namespace]:
+    """Reach two organizations with tokens of their operators: one is on S3, one on a claim."""
+    found = {}
+    for name, settings in (("s3", SETTINGS), ("claim", ON_CLAIM)):
+        space, folder = new_module_space(name), tmp_path_factory.mktemp(name)
+        prepare(space, Ring.new("lab"), settings)
+        found[name] = stolen(space, folder)
+    return found
+
+
+def stolen(space: Namespace, folder: Path) -> Namespace:
+    """Reach a namespace with a token of its operator, and nothing else."""
+    client = as_operator(space, folder).configuration
+    cluster = {"server": client.host, "certificate-authority": client.ssl_ca_cert}
+    named = {"cluster": "it", "user": "thief"}
+    user = {"token": client.api_key["authorization"]}
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "it", "cluster": cluster}],
+        "users": [{"name": "thief", "user": user}],
+        "contexts": [{"name": "it", "context": named}],
+        "current-context": "it",
+    }
+    path = folder / "stolen.kubeconfig"
+    path.write_text(json.dumps(config))
+    return replace(space, cluster=replace(space.cluster, kubeconfig=path))
+
+
+def create(thief: Namespace, manifest: dict[str, Any]) -> None:
+    """Create an object, as far as the API server's word that it takes it."""
+    options = ("--dry-run=server", "--validate=false", "--filename=-")
+    thief.kubectl("create", *options, given=json.dumps(manifest))
+
+
+@pytest.mark.parametrize("where", ["s3", "claim"])
+@pytest.mark.parametrize(("step", "engine", "content"), STEPS)
+def test_what_the_operator_makes_is_taken(
+    thieves: dict[str, Namespace], where: str, step: str, engine: str, content: Any
+) -> None:
+    settings = {"s3": SETTINGS, "claim": ON_CLAIM}[where]
+    child = made(step, engine, content, settings=settings)
+    create(thieves[where], child.task)
+    create(thieves[where], child.child)
+
+
+def pod(manifest: dict[str, Any]) -> Any:
+    """Get the pod of a Job, or the head of a RayJob."""
+    spec = manifest["spec"]
+    return (
+        spec["template"]
+        if manifest["kind"] == "Job"
+        else spec["rayClusterSpec"]["headGroupSpec"]["template"]
+    )
+
+
+def main(manifest: dict[str, Any]) -> Any:
+    """Get the container of a pod."""
+    return pod(manifest)["spec"]["containers"][0]
+
+
+def mount(secret: str, name: str = "identity", path: str = "/etc/offsite/identity") -> Change:
+    """Have a Secret mounted."""
+
+    def change(manifest: dict[str, Any]) -> None:
+        volume = {"name": name, "secret": {"secretName": secret}}
+        pod(manifest)["spec"]["volumes"].append(volume)
+        main(manifest)["volumeMounts"].append({"name": name, "mountPath": path})
+
+    return change
+
+
+def put(*path: Any, value: Any) -> Change:
+    """Put something into a pod, by the keys that lead there."""
+
+    def change(manifest: dict[str, Any]) -> None:
+        place = pod(manifest)
+        for key in path[:-1]:
+            place = place.setdefault(key, {}) if isinstance(key, str) else place[key]
+        place[path[-1]] = value
+
+    return change
+
+
+def spec(*path: str, value: Any) -> Change:
+    """Put something into the spec of a Job or RayJob."""
+
+    def change(manifest: dict[str, Any]) -> None:
+        place = manifest["spec"]
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = value
+
+    return change
+
+
+def label(key: str, value: str = "true") -> Change:
+    return put("metadata", "labels", f"offsite-tuning.dev/{key}", value=value)
+
+
+def env(name: str, value: Any) -> Change:
+    def change(manifest: dict[str, Any]) -> None:
+        given = {"value": value} if isinstance(value, str) else {"valueFrom": value}
+        main(manifest)["env"].append({"name": name, **given})
+
+    return change
+
+
+def source(name: str, **found: Any) -> Change:
+    """Have a volume come from somewhere else."""
+
+    def change(manifest: dict[str, Any]) -> None:
+        volumes = pod(manifest)["spec"]["volumes"]
+        (volume,) = (each for each in volumes if each["name"] == name)
+        volume.clear()
+        volume.update(name=name, **found)
+
+    return change
+
+
+def path(name: str, place: str) -> Change:
+    """Have a volume mounted somewhere else."""
+
+    def change(manifest: dict[str, Any]) -> None:
+        (found,) = (each for each in main(manifest)["volumeMounts"] if each["name"] == name)
+        found["mountPath"] = place
+
+    return change
+
+
+def beside(kind: str = "containers", **more: Any) -> Change:
+    """Add another container."""
+
+    def change(manifest: dict[str, Any]) -> None:
+        other = deepcopy(main(manifest)) | {"name": "other", "image": "evil/miner:1"}
+        pod(manifest)["spec"].setdefault(kind, []).append(other | more)
+
+    return change
+
+
+C = ("spec", "containers", 0)
+KEY = {"secretKeyRef": {"name": "keys", "key": "ring.json"}}
+SHELL = ["sh", "-c", "cat /etc/offsite/identity/ring.json"]
+ATTACKS: dict[str, tuple[str, str, Change]] = {
+    # the keys into a pod that an author's code runs in
+    "identity-in-work": ("Work", "Job", mount("keys")),
+    "identity-on-ray": ("Work", "RayJob", mount("keys")),
+    "identity-as-account": ("Work", "Job", source("private", secret={"secretName": "keys"})),
+    "identity-as-task": ("Work", "Job", source("task", secret={"secretName": "keys"})),
+    "identity-as-scratch": ("Work", "Job", source("tmp", secret={"secretName": "keys"})),
+    "identity-projected": (
+        "Work",
+        "Job",
+        source("tmp", projected={"sources": [{"secret": {"name": "keys"}}]}),
+    ),
+    "identity-in-the-environment": ("Work", "Job", env("KEY", KEY)),
+    "identity-in-a-known-variable": ("Work", "Job", env("HOME", KEY)),
+    "identity-as-all-variables": (
+        "Work",
+        "RayJob",
+        put(*C, "envFrom", value=[{"secretRef": {"name": "keys"}}]),
+    ),
+    "account-in-work": ("Work", "Job", mount("account", "exchange", "/etc/offsite/exchange")),
+    "any-secret": ("Open", "Job", mount("sh.helm.release.v1.offsite.v1", "other", "/mnt/claims/x")),
+    "any-secret-as-identity": ("Tell", "Job", source("identity", secret={"secretName": "other"})),
+    "step-of-another-label": ("Work", "Job", label("step", "publish")),
+    # other code into a pod that has the keys
+    "image": ("Open", "Job", put(*C, "image", value="evil/miner:1")),
+    "image-of-authors": ("Publish", "Job", put(*C, "image", value="r/runtime:1")),
+    "command": ("Open", "Job", put(*C, "command", value=SHELL)),
+    "arguments": ("Open", "Job", put(*C, "args", value=["--help"])),
+    "no-command": ("Open", "Job", lambda each: main(each).pop("command")),
+    "hook": (
+        "Open",
+        "Job",
+        put(*C, "lifecycle", value={"postStart": {"exec": {"command": SHELL}}}),
+    ),
+    "probe": ("Open", "Job", put(*C, "livenessProbe", value={"exec": {"command": SHELL}})),
+    "folder-of-modules": ("Open", "Job", put(*C, "workingDir", value="/private/work")),
+    "path-of-modules": ("Open", "Job", env("PYTHONPATH", "/private/work")),
+    "preloaded": ("Open", "Job", env("LD_PRELOAD", "/private/work/evil.so")),
+    "home": ("Open", "Job", env("HOME", "/private/work")),
+    "credentials": ("Open", "Job", env("OFFSITE_EXCHANGE_CREDENTIALS", "/etc/offsite/identity/x")),
+    "endpoint": ("Open", "Job", env("OFFSITE_EXCHANGE_ENDPOINT", "https://evil.example")),
+    "code-in-home": (
+        "Open",
+        "Job",
+        source("tmp", persistentVolumeClaim={"claimName": "datasets"}),
+    ),
+    "code-over-ours": ("Open", "Job", path("tmp", "/usr/lib/python3")),
+    "another-config": ("Open", "Job", source("task", configMap={"name": "evil"})),
+    "another-container": ("Open", "Job", beside()),
+    "one-that-begins": ("Open", "Job", beside("initContainers")),
+    "a-sidecar": ("Open", "Job", beside("initContainers", restartPolicy="Always")),
+    "one-more-on-ray": ("Work", "RayJob", beside()),
+    # another place, account, or right
+    "node": ("Open", "Job", put("spec", "nodeName", value="node")),
+    "node-selector": ("Open", "Job", put("spec", "nodeSelector", value={"evil": "yes"})),
+    "tolerations": ("Tell", "Job", put("spec", "tolerations", value=[{"operator": "Exists"}])),
+    "host-network": ("Work", "Job", put("spec", "hostNetwork", value=True)),
+    "host-processes": ("Work", "Job", put("spec", "hostPID", value=True)),
+    "host-path": ("Work", "Job", source("tmp", hostPath={"path": "/var/lib/kubelet"})),
+    "names": (
+        "Open",
+        "Job",
+        put("spec", "hostAliases", value=[{"ip": "192.0.2.1", "hostnames": ["minio"]}]),
+    ),
+    "account-of-the-operator": (
+        "Work",
+        "Job",
+        put("spec", "serviceAccountName", value="offsite-operator"),
+    ),
+    "token": ("Work", "Job", put("spec", "automountServiceAccountToken", value=True)),
+    "projected-token": (
+        "Work",
+        "Job",
+        source("tmp", projected={"sources": [{"serviceAccountToken": {"path": "token"}}]}),
+    ),
+    "privileged": (
+        "Work",
+        "Job",
+        put(*C, "securityContext", value={"privileged": True, "capabilities": {"drop": ["ALL"]}}),
+    ),
+    "capability": (
+        "Work",
+        "RayJob",
+        put(*C, "securityContext", "capabilities", value={"drop": ["ALL"], "add": ["NET_RAW"]}),
+    ),
+    "claim-of-others": (
+        "Work",
+        "Job",
+        lambda each: pod(each)["spec"]["volumes"].append(
+            {"name": "claim-9", "persistentVolumeClaim": {"claimName": "payroll"}}
+        ),
+    ),
+    # a way out of a pod that trains
+    "exchange-from-work": ("Work", "Job", label("reach-exchange")),
+    "hub-from-work": ("Work", "Job", label("reach-hub")),
+    "ray-from-a-job": ("Work", "Job", label("ray", "head")),
+    "api-server-from-work": (
+        "Work",
+        "Job",
+        put("metadata", "labels", "app.kubernetes.io/component", value="operator"),
+    ),
+    "injected": (
+        "Work",
+        "Job",
+        put("metadata", "annotations", value={"vault.hashicorp.com/agent-inject": "true"}),
+    ),
+    # of RayJobs alone
+    "keyed-on-ray": ("Work", "RayJob", lambda each: _relabel(each, "open")),
+    "entrypoint": ("Work", "RayJob", spec("entrypoint", value="sh -c evil")),
+    "another-cluster": ("Work", "RayJob", spec("clusterSelector", value={"ray.io/cluster": "x"})),
+    "in-process": ("Work", "RayJob", spec("submissionMode", value="HTTPMode")),
+    "no-token": (
+        "Work",
+        "RayJob",
+        spec("rayClusterSpec", "authOptions", value={"mode": "disabled"}),
+    ),
+    "autoscaler": ("Work", "RayJob", spec("rayClusterSpec", "enableInTreeAutoscaling", value=True)),
+    "labels-of-ray": (
+        "Work",
+        "RayJob",
+        spec(
+            "rayClusterSpec",
+            "headGroupSpec",
+            "labels",
+            value={"offsite-tuning.dev/reach-exchange": "true"},
+        ),
+    ),
+    "load-balancer": (
+        "Work",
+        "RayJob",
+        spec("rayClusterSpec", "headGroupSpec", "serviceType", value="LoadBalancer"),
+    ),
+    "submitter": (
+        "Work",
+        "RayJob",
+        lambda each: each["spec"]["submitterPodTemplate"]["spec"]["containers"][0].update(
+            command=SHELL
+        ),
+    ),
+    "worker": (
+        "Work",
+        "RayJob",
+        lambda each: each["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["template"]["spec"][
+            "volumes"
+        ].append({"name": "identity", "secret": {"secretName": "keys"}}),
+    ),
+    "nobodys": ("Open", "Job", lambda each: each["metadata"].pop("ownerReferences")),
+}
+
+
+def _relabel(manifest: dict[str, Any], step: str) -> None:
+    manifest["metadata"]["labels"]["offsite-tuning.dev/step"] = step
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_stolen_token_gets_no_other_pod(thieves: dict[str, Namespace], attack: str) -> None:
+    step, engine, change = ATTACKS[attack]
+    manifest = deepcopy(made(step, engine).child)
+    change(manifest)
+    with pytest.raises(RuntimeError, match=r"'offsite-operator-children'.* denied request"):
+        create(thieves["s3"], manifest)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"metadata": {"name": "offsite-operator-policy"}},
+        {"metadata": {"name": "offsite-settings"}},
+        {"data": {"task.json": "{}", "usercustomize.py": "evil"}},
+        {"binaryData": {"usercustomize.py": ""}},
+        {"metadata": {"ownerReferences": []}},
+        {"metadata": {"labels": {}}},
+    ],
+    ids=str,
+)
+def test_a_stolen_token_writes_nothing_but_tasks(
+    thieves: dict[str, Namespace], change: dict[str, Any]
+) -> None:
+    task = made("Open").task
+    forged = {**task, **change, "metadata": task["metadata"] | change.get("metadata", {})}
+    with pytest.raises(RuntimeError, match=r"'offsite-operator-tasks'.* denied request"):
+        create(thieves["s3"], forged)
+
+
+@pytest.mark.parametrize("name", ["offsite-operator-policy", "kube-root-ca.crt"])
+def test_a_stolen_token_takes_over_no_configuration(
+    thieves: dict[str, Namespace], name: str
+) -> None:
+    task = made("Open").task
+    taken = {**task, "metadata": task["metadata"] | {"name": name}}
+    apply = ("apply", "--server-side", "--force-conflicts", "--validate=false", "--filename=-")
+    for forged in (taken, {**taken, "metadata": {"name": name}, "data": {"operatorImage": "evil"}}):
+        with pytest.raises(RuntimeError, match=r"'offsite-operator-tasks'.* denied request"):
+            thieves["s3"].kubectl(*apply, given=json.dumps(forged))
+
+
+def test_an_organization_without_parameters_gets_no_pods(
+    new_space: Callable[[str], Namespace], crds: Cluster, tmp_path: Path
+) -> None:
+    space = new_space("older")
+    prepare(space, Ring.new("lab"), SETTINGS)
+    space.kubectl("delete", "configmap", "offsite-operator-policy")
+    with pytest.raises(RuntimeError, match="offsite-operator-children"):
+        create(stolen(space, tmp_path), made("Work").child)
