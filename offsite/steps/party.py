@@ -30,6 +30,8 @@ Note = TypeVar("Note", bound=BaseModel)
 _CLAIM = "pvc://"
 POLICY = "policy.yaml"
 """What a home allows its jobs: the fields of `Limits`."""
+_MOUNTED = Path("/etc/offsite")
+"""Where a pod finds its keys and accounts; a task that somebody forged may name them as data."""
 
 
 @dataclass(frozen=True)
@@ -96,14 +98,17 @@ class Party:
         """Find a path that a job names; a relative one is relative to the job.
 
         Raises:
-            InputError: it is on a volume claim, and this is no cluster; it leads out of it; or it
-                is in the exchange, or that in it.
+            InputError: it is on a volume claim, and this is no cluster; it leads out of it; it is
+                among the keys of a pod; or it is in the exchange, or that in it.
         """
         claimed = location.startswith(_CLAIM)
         path = self._on_claim(location) if claimed else self.base / local_path(location)
         if self.library.exchange is not None:
             refuse_same_place(self.library.exchange, FolderStore(path))
-        return path.resolve()
+        path = path.resolve()
+        if self.claims is not None and path.is_relative_to(_MOUNTED):
+            raise InputError(f"{location} is no data: keys and accounts are mounted there")
+        return path
 
     def _on_claim(self, location: str) -> Path:
         if self.claims is None:
