@@ -672,6 +672,11 @@ def test_a_name_that_is_taken_is_left_alone() -> None:
             "exceeded quota: q, requested: a=1, limited: a=1; it starts when",
         ),
         (403, 'User "x" cannot create resource "jobs"', "upgrade the release of the chart"),
+        (
+            403,
+            "forbidden: ValidatingAdmissionPolicy 'offsite-operator-children' denied request: odd",
+            "the charts offsite-crds and offsite are of one version: upgrade both",
+        ),
         (500, 'failed calling webhook "k": refused', "its administrator knows"),
         (503, "the server is busy", "does not take it now: the server is busy"),
     ],
