@@ -35,6 +35,7 @@ from offsite.steps.pod import Pod, run_open, run_publish
 from offsite.steps.telling import run_hear, run_tell
 from offsite.store import FolderStore
 from offsite.task import Task
+from offsite_testing.foreign import HOSTILE, assert_harmless
 from offsite_testing.parties import (
     ADAPTER,
     EMULATOR,
@@ -430,14 +431,19 @@ def test_an_emulator_is_not_sealed_when_nobody_knows_its_model(pods: Pods) -> No
         pods.run("Publish", EMULATOR, distill(), uid="another", sequence=2)
 
 
-def program(pods: Pods, task: Task, *options: str, **more: str) -> tuple[int, list[Event], str]:
-    """Run a pod's program; gives its exit code, its events, and what it wrote to stderr."""
+def started(pods: Pods, task: Task, *options: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run a pod's program."""
     pod, path = pods.pod(task), pods.parties.root / "task.json"
     path.write_text(task.wire(), encoding="utf-8")
     command = [sys.executable, "-m", "offsite", "run", "--task", str(path), *options]
+    environ = {**os.environ, **pod.environ, **more}
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=800)
+
+
+def program(pods: Pods, task: Task, *options: str, **more: str) -> tuple[int, list[Event], str]:
+    """Run a pod's program; gives its exit code, its events, and what it wrote to stderr."""
     mark = new_mark()
-    environ = {**os.environ, **pod.environ, MARK: mark, **more}
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=800)
+    done = started(pods, task, *options, **{MARK: mark}, **more)
     events = [event for line in done.stdout.split("\n") if (event := event_of(line, mark))]
     return done.returncode, events, done.stderr
 
@@ -452,6 +458,24 @@ def test_the_program_tells_events_and_ends_with_one(pods: Pods) -> None:
     assert (events[-1]["event"], events[-1]["reason"]) == ("failed", "NotSentError")
     assert not events[-1]["retryable"]
     assert "Traceback" not in complaint
+
+
+def test_a_token_of_a_peer_s_writes_no_line_of_the_log(pods: Pods) -> None:
+    pods.run("Open", ADAPTER, tune(), uid="forged")
+    path = pods.private(HOSPITAL) / "work/forged/opened/tokenizer.json"
+    content = json.loads(path.read_text())
+    # so that the first space is unknown, which tokenizers says with the token's text
+    content |= {"pre_tokenizer": None, "normalizer": None, "post_processor": None}
+    content["model"] |= {"unk_token": HOSTILE, "byte_fallback": False}
+    path.write_text(json.dumps(content))
+    mark = new_mark()
+    done = started(pods, pods.task("Work", ADAPTER, tune(), uid="forged"), **{MARK: mark})
+    assert done.returncode != 0
+    events = [line for line in done.stdout.split("\n") if line.startswith("offsite-event")]
+    assert all(line.startswith(f"offsite-event {mark} ") for line in events)
+    assert json.loads(events[-1].split(" ", 2)[2])["event"] == "failed"
+    assert_harmless(done.stdout.replace(f"offsite-event {mark}", "event"))
+    assert_harmless(done.stderr)
 
 
 def test_the_steps_that_hold_keys_need_no_torch() -> None:
