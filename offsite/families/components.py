@@ -53,7 +53,7 @@ def _pattern(strings: Kind, regexes: frozenset[str]) -> Kind:
     return Kind(f"{strings.says}, or the expression of a known model", test)
 
 
-_CONTENT = Kind("a short text that is longest as it stands", _is_stable)
+_CONTENT = Kind("1 to 16 characters that no form of Unicode makes longer", _is_stable)
 _SHORT = Kind("a text of up to 64 characters", lambda v: isinstance(v, str) and len(v) <= 64)
 _NAMED = Kind("a text of 1 to 64 characters", lambda v: _SHORT.test(v) and v != "")
 _BLANK = Kind("a string of spaces, line ends or \u2581", _is_blank)

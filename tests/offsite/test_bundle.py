@@ -253,6 +253,54 @@ def test_component_of_no_known_tokenizer_is_refused(
     refused(emulator, str(emulator / "tokenizer.json"), section)
 
 
+FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
+BOMB = [{"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 40}] * 6
+
+
+def add_tokens(tokenizer: dict[str, Any], *tokens: str) -> None:
+    """Add tokens to a tokenizer.json, each with the id that the library gives it."""
+    ends = dict.fromkeys(FLAGS, False)
+    first = len(tokenizer["model"]["vocab"])
+    new = [{"id": first + n, "content": each, **ends} for n, each in enumerate(tokens)]
+    tokenizer["added_tokens"] += new
+
+
+TOKENIZERS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "presence": (
+        lambda t: add_tokens(t, *(f"<{n}>" for n in range(900)), "Kovacs"),
+        "makes the id",
+    ),
+    "bomb": (lambda t: t.update(normalizer={"type": "Sequence", "normalizers": BOMB}), "longer"),
+    "dropout": (lambda t: t["model"].update(dropout=0.5), "model.dropout"),
+    "event": (lambda t: t["model"].update(unk_token="\x1b[31m\noffsite-event {}"), "unk_token"),
+    "padding": (lambda t: t.update(padding={"strategy": {"Fixed": 10**9}}), "padding"),
+    "not a number": (lambda t: t["model"].update(dropout=float("nan")), "is not JSON"),
+}
+
+
+@pytest.mark.parametrize("attack", TOKENIZERS)
+def test_a_tokenizer_that_is_a_trap_is_refused(emulator: Path, attack: str) -> None:
+    change, said = TOKENIZERS[attack]
+    edit(emulator / "tokenizer.json", change)
+    seal(emulator)
+    refused(emulator, str(emulator / "tokenizer.json"), said)
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
+def test_a_key_that_stands_twice_is_refused(emulator: Path, name: str) -> None:
+    """Python takes the last one of two; another reader may take the first."""
+    path, twice = emulator / name, '{"version": "2.0", "version": "1.0", '
+    path.write_text(path.read_text(encoding="utf-8").replace("{", twice, 1), encoding="utf-8")
+    seal(emulator)
+    refused(emulator, str(path), "a key stands twice")
+
+
+def test_a_token_of_the_config_alone_is_refused(emulator: Path) -> None:
+    edit(emulator / "tokenizer_config.json", lambda t: t.update(pad_token="Kovacs"))
+    seal(emulator)
+    refused(emulator, str(emulator / "tokenizer_config.json"), "pad_token: is not a token")
+
+
 def retensor(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     """Change the tensors of a file."""
     tensors = load_file(path)
