@@ -19,6 +19,7 @@ from offsite.events import Event, Monitor, failure
 from offsite.lifetime import uncollected
 from offsite.steps.pod import Pod
 from offsite.task import Task
+from offsite.text import guard_output
 from offsite.usage import peak_memory
 
 _ENDS = ("done", "failed")
@@ -74,6 +75,7 @@ def _scaling(wanted: Resources) -> ScalingConfig:
 
 def _step(config: dict[str, Any]) -> None:
     """Run in each worker: the step, whose events go to the driver from the leading one."""
+    guard_output()
     # the driver, which shares the pod's memory, needs no torch
     with uncollected():
         from offsite.layers import leads, rank, workers

@@ -15,6 +15,7 @@ from offsite_cli.app import app
 from offsite_testing.foreign import HOSTILE, assert_harmless
 from offsite_testing.parties import tune
 
+FORMS = ("text", "json")
 NAME = HOSTILE.replace("\0", "").replace("/", "")[:70]
 DIGEST = "sha256:" + "0" * 64
 
@@ -45,8 +46,10 @@ def test_what_lies_in_the_exchange_is_told_escaped(home: Path) -> None:
             path = home / "exchange" / place / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps({HOSTILE: HOSTILE}))
-    for arguments in (
-        *(["bundles", each, "-o", form] for each in ("list", "notices") for form in FORMS),
+    shown: list[list[str | Path]] = [
+        ["bundles", each, "-o", form] for each in ("list", "notices") for form in FORMS
+    ]
+    more: list[list[str | Path]] = [
         ["bundles", "show", DIGEST],
         ["bundles", "show", NAME],
         ["bundles", "verify", DIGEST],
@@ -56,11 +59,9 @@ def test_what_lies_in_the_exchange_is_told_escaped(home: Path) -> None:
         ["bundles", "push", home, "--peer", "hospital"],
         ["bundles", "rm", NAME, "--peer", "hospital"],
         ["bundles", "rm", "answer", "--peer", "hospital"],
-    ):
+    ]
+    for arguments in (*shown, *more):
         assert_harmless(run(*arguments))
-
-
-FORMS = ("text", "json")
 
 
 def test_a_peer_s_public_file_is_told_escaped(home: Path) -> None:
