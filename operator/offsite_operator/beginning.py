@@ -15,13 +15,15 @@ from offsite_operator.remedies import remedy_for
 from offsite_operator.room import turn
 from offsite_operator.verdicts import changed, finish, hold, with_told
 
+_POLICY = "ValidatingAdmissionPolicy 'offsite-operator"
+"""So a refusal by the chart `offsite-crds` begins, which is the administrator's to mend."""
 _REFUSALS = (
     (
         "cannot create resource",
         "; the operator's Role lacks that: upgrade the release of the chart",
     ),
     (
-        "ValidatingAdmissionPolicy 'offsite-operator",
+        _POLICY,
         "; the charts offsite-crds and offsite are of one version: upgrade both",
     ),
     ("webhook", "; its administrator knows what this webhook wants"),
@@ -57,7 +59,7 @@ def _rejected(seen: Observed) -> Decision | None:
     if seen.rejection is None:
         return None
     code, message = seen.rejection.code, seen.rejection.message
-    if code in (400, 422):
+    if code in (400, 422) and _POLICY not in message:
         return finish(seen, "Failed", "InvalidPod", f"the cluster does not take it: {message}")
     if code == 409:
         return hold(seen, "NameTaken", message)

@@ -119,7 +119,7 @@ def refused(thief: Namespace, manifests: list[dict[str, Any]], policy: str) -> s
         command, env=cluster.environ, input=listed, capture_output=True, text=True
     )
     print(ended.stdout, ended.stderr)  # what a failure shows
-    told = rf"\"(\S+)\" is forbidden: ValidatingAdmissionPolicy '{policy}'"
+    told = rf"\"(\S+)\" is (?:forbidden|invalid: ): ValidatingAdmissionPolicy '{policy}'"
     return set(re.findall(told, ended.stderr))
 
 

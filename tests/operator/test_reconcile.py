@@ -677,6 +677,11 @@ def test_a_name_that_is_taken_is_left_alone() -> None:
             "forbidden: ValidatingAdmissionPolicy 'offsite-operator-children' denied request: odd",
             "the charts offsite-crds and offsite are of one version: upgrade both",
         ),
+        (
+            422,
+            "invalid: : ValidatingAdmissionPolicy 'offsite-operator-children' denied: no params",
+            "the charts offsite-crds and offsite are of one version: upgrade both",
+        ),
         (500, 'failed calling webhook "k": refused', "its administrator knows"),
         (503, "the server is busy", "does not take it now: the server is busy"),
     ],
