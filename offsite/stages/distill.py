@@ -18,7 +18,6 @@ from offsite.stages.finish import check_sendable, finish_emulator
 from offsite.stages.report import Yardstick, read_examples
 from offsite.steps.inputs import Inputs
 from offsite.steps.kept import check_healable, check_kept, check_layout
-from offsite.steps.publishing import terms
 from offsite.steps.workspace import Workspace
 from offsite.store import check_room, disk_errors
 from offsite.train import Checkpoints, Plan
@@ -64,7 +63,7 @@ def make_emulator(
     if yard:
         yard.report(loaded, "full_zero_shot", monitor)
         yard.report(emulator, "emulator_zero_shot", monitor)
-    finish_emulator(space, emulator, facts, _draft(space, loaded, layout, digest, job))
+    finish_emulator(space, emulator, facts, _draft(space, loaded, layout, digest))
 
 
 def _train_emulator(
@@ -156,15 +155,12 @@ def _train(
     )
 
 
-def _draft(
-    space: Workspace, loaded: Loaded, layout: Layout, model: str, job: Distill
-) -> EmulatorRecord:
+def _draft(space: Workspace, loaded: Loaded, layout: Layout, model: str) -> EmulatorRecord:
     """Write down what is to be remembered of the emulator, as soon as it has an envelope."""
     row, config = family(loaded.model), loaded.model.config.to_dict()
     return EmulatorRecord(
         bundle=space.name,
         digest="sha256:" + "0" * 64,
-        grant=terms(job.grant),
         recipient=space.peer_id,
         architecture=row.architecture,
         model_digest=model,

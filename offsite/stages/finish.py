@@ -3,7 +3,6 @@
 Of several workers, which have all made it, one writes it.
 """
 
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,10 +15,8 @@ from offsite.bundle import (
     AdapterFacts,
     EmulatorFacts,
     EmulatorRecord,
-    Origin,
     check_companions,
     check_emulator,
-    is_plain,
     read_manifest,
     strip_companions,
     write_manifest,
@@ -27,8 +24,7 @@ from offsite.bundle import (
 from offsite.errors import BundleError, ModelError
 from offsite.layers import Loaded, family, leads, save, save_companions
 from offsite.sealing.parts import canonical
-from offsite.steps.export import ORIGIN
-from offsite.steps.places import COMPANIONS
+from offsite.steps.places import copy_companions
 from offsite.steps.publishing import DRAFT
 from offsite.steps.workspace import Workspace
 from offsite.store import whole_folder, write_whole
@@ -85,21 +81,17 @@ def finish_adapter(
     _finish(space, fill, fields, read_manifest)
 
 
-def finish_model(space: Workspace, made: Loaded, original: Path, origin: Origin) -> None:
+def finish_model(space: Workspace, made: Loaded, original: Path) -> None:
     """Write a plugged-in model, with what stood beside the original: tokenizer, licence, template.
 
-    Hidden files, and such as `LICENSE (copy)`, stay behind. It is signed when it is delivered.
+    It is signed when it is delivered.
     """
     if not leads():
         return
     space.begin_result()
-    write_whole(space.folder / ORIGIN, canonical(origin.wire()))
     with whole_folder(space.result) as folder:
         save(made, folder)
-        for path in {found for pattern in COMPANIONS for found in original.glob(pattern)}:
-            made_anew = path.name == "config.json" or path.name.endswith(".index.json")
-            if path.is_file() and is_plain(path.name) and not made_anew:
-                shutil.copyfile(path, folder / path.name)
+        copy_companions(original, folder)
 
 
 def _finish(

@@ -3,26 +3,25 @@
 from safetensors.torch import load_file
 
 from offsite.api import PlugIn
-from offsite.bundle import ADAPTER, AdapterFacts, EmulatorRecord, Origin, read_manifest
-from offsite.errors import ModelError
+from offsite.bundle import ADAPTER, AdapterFacts, EmulatorRecord, read_manifest
 from offsite.events import Monitor
 from offsite.layers import Loaded, load
 from offsite.plugin import plug_in
 from offsite.stages.finish import finish_model
 from offsite.stages.report import Yardstick
 from offsite.steps.inputs import Inputs
+from offsite.steps.opening import not_the_model
 from offsite.steps.workspace import Workspace
 from offsite.store import check_room
 
 
 def make_model(
-    space: Workspace, job: PlugIn, inputs: Inputs, digest: str, envelope: str, monitor: Monitor
+    space: Workspace, job: PlugIn, inputs: Inputs, digest: str, monitor: Monitor
 ) -> None:
     """Plug the adapter that was opened into the full model.
 
     Args:
         digest: of the model.
-        envelope: the digest of the adapter's envelope.
 
     Raises:
         BundleError: the adapter makes numbers that are none.
@@ -34,9 +33,7 @@ def make_model(
     # what the private store has of it, the step that trains cannot see
     record = space.answered()
     if record.model_digest != digest:
-        raise ModelError(
-            f"{inputs.model} is not the model that the emulator {record.bundle} is made of"
-        )
+        raise not_the_model(space.spec, record)
     loaded = load(inputs.model)
     check_room(space.folder, loaded.size)
     text = inputs.texts.get("evaluate")
@@ -47,8 +44,7 @@ def make_model(
     if yard:
         yard.report(loaded, "plug_in", monitor)
     monitor.check()
-    origin = Origin(emulator=record.digest, adapter=envelope, alpha=job.alpha)
-    finish_model(space, loaded, inputs.model, origin)
+    finish_model(space, loaded, inputs.model)
 
 
 def _plug_in(

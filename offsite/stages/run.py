@@ -5,8 +5,8 @@ from offsite.events import Monitor
 from offsite.exchange import Mailbox
 from offsite.stages.work import work
 from offsite.steps.ending import end, has_ended
-from offsite.steps.inputs import inputs_of
-from offsite.steps.opening import find_bundle, open_bundle
+from offsite.steps.inputs import inputs_of, source_in
+from offsite.steps.opening import find_bundle, prepare
 from offsite.steps.party import Party
 from offsite.steps.ready import check_ready
 from offsite.steps.telling import telling
@@ -34,10 +34,10 @@ def run_job(job: OffsiteJob, party: Party, mailbox: Mailbox, monitor: Monitor) -
         if not has_ended(space, mailbox, monitor):
             # whoever could not send its result could not tell of a failure either
             check_ready(space, mailbox)
+            source = source_in(inputs.model, digests["model"]) if inputs.model else None
             answers = digests.get("bundle")
-            if envelope:
-                with telling(space, answers, mailbox, monitor, private=False):
-                    open_bundle(space, envelope, mailbox, monitor)
+            with telling(space, answers, mailbox, monitor, private=False):
+                prepare(space, source, envelope, mailbox, monitor)
             with telling(space, answers, mailbox, monitor, private=True):
                 checkpoints = Checkpoints(space.checkpoint, party.checkpoint_seconds)
                 work(space, inputs, digests, checkpoints, monitor)

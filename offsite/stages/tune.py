@@ -12,13 +12,13 @@ from offsite.events import Monitor
 from offsite.layers import Loaded, blocks, load
 from offsite.stages.finish import finish_adapter
 from offsite.stages.report import Yardstick, read_examples
+from offsite.steps.answers import rank_of
 from offsite.steps.floors import check_asked, check_examples, check_training
 from offsite.steps.inputs import Inputs
 from offsite.steps.workspace import Workspace
 from offsite.train import Checkpoints, Plan
 from offsite.tune import tune
 
-_RANK = 16
 _VALIDATIONS = 4
 """How often the validation loss is looked at during a run."""
 
@@ -69,7 +69,7 @@ def _load(folder: Path) -> Loaded:
 
 def _facts(job: Tune, digest: str) -> AdapterFacts:
     adapter = job.adapter
-    rank = (adapter.rank or _RANK) if adapter.method == "LoRA" else 0
+    rank = rank_of(adapter)
     return AdapterFacts(method=adapter.method, scope=adapter.scope, rank=rank, answers=digest)
 
 

@@ -42,8 +42,7 @@ def work(
         elif spec.tune is not None:
             make_adapter(space, spec.tune, inputs, digests["bundle"], checkpoints, monitor)
         elif spec.plug_in is not None:
-            model, bundle = digests["model"], digests["bundle"]
-            make_model(space, spec.plug_in, inputs, model, bundle, monitor)
+            make_model(space, spec.plug_in, inputs, digests["model"], monitor)
 
 
 @contextmanager

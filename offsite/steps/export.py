@@ -13,12 +13,13 @@ from offsite.events import Monitor
 from offsite.exchange import Mailbox, retract
 from offsite.sealing import PublicRing
 from offsite.steps.places import digest_of_model, model_digest
+from offsite.steps.results import check_plugged
 from offsite.steps.workspace import Workspace
 from offsite.store import link_or_copy, publish, whole_folder, write_whole
 from offsite.store.library import Library
 
 ORIGIN = "origin.json"
-"""What a plugged-in model that is not signed yet was made of."""
+"""What a plugged-in model is made of: written when its adapter was opened."""
 
 
 class Export(Protocol):
@@ -70,7 +71,7 @@ def already_delivered(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> b
     """
     export, note = export_of(space, mailbox), space.published()
     ours = note is not None and note.fingerprint == space.fingerprint
-    if space.result.exists():
+    if space.is_finished:
         deliver(space, mailbox, monitor)
         return True
     if not export.is_taken():
@@ -104,9 +105,11 @@ def deliver(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
     """Sign the model that was made, and bring it to its place, if it is not there yet.
 
     Raises:
+        ModelError: it is not the model that the job was to make.
         InputError: there is something else.
     """
     export = export_of(space, mailbox)
+    check_plugged(space)
     origin = Origin.model_validate_json((space.folder / ORIGIN).read_bytes())
     digest, note = model_digest(space.result), space.published()
     ours = note is not None and (note.fingerprint, note.digest) == (space.fingerprint, digest)

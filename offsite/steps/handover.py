@@ -1,4 +1,6 @@
-"""What steps of a job hand on: all of it lies below `work/<uid of the job>/` in the private store.
+"""What steps of a job hand on, in the private store: a part for the one that trains, a part not.
+
+Below `work/<uid of the job>/`, which is all that the step that trains sees of what its party keeps:
 
     given/          what the first step found out, for the one that trains: notes
     opened/         what the peer sent, opened
@@ -6,10 +8,15 @@
     result/         what was made, and waits to be sent
     notes/          what goes with it
 
-That folder is all that the step that trains sees of what its party keeps. None of the steps does
-again what an earlier attempt of it did.
+Below `kept/<uid of the job>/`, which only steps that hold keys see: what the first one found out,
+for the last one, and journals of what was sent (`pod`).
+
+The step that trains may run an image that a job's author chose, and go on in a pod that was given
+up. So one that holds keys copies what it uses, follows no link, and checks the copy. None of the
+steps does again what an earlier attempt of it did.
 """
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,14 +26,18 @@ from offsite.errors import BundleError, OffsiteError
 from offsite.events import Monitor
 from offsite.steps.export import ORIGIN
 from offsite.steps.publishing import DRAFT
-from offsite.steps.workspace import ANSWERED, ATTEMPT, Workspace
+from offsite.steps.results import most_of
+from offsite.steps.workspace import ANSWERED, ATTEMPT, SOURCE, Workspace
 from offsite.store import link_or_copy, write_whole
 from offsite.store.cabinet import Cabinet
 from offsite.task import Task
 
+WORK, KEPT = "work", "kept"
 _GIVEN = (ANSWERED,)
 """Notes in the first step's workspace that the one that trains has in its own."""
-_NOTES = (DRAFT, ORIGIN, ATTEMPT)
+_KEPT = (SOURCE, ANSWERED, ORIGIN)
+"""Those that the last step has, whatever the one that trains did to its own."""
+_NOTES = (DRAFT, ATTEMPT)
 """What goes with a result. The last one is handed on last: where it is, the result is."""
 _LEFT = timedelta(days=1)
 """For how long before jobs were listed nobody wrote what is deleted: a list may lack the newest."""
@@ -46,16 +57,15 @@ class Handover:
 
     def begin_with(self, envelope: str) -> None:
         """Delete what an earlier attempt handed on, if that opened another envelope."""
-        note = self._name("envelope")
+        note = self._kept("envelope")
         if self.cabinet.read(note) not in (None, envelope.encode()):
             self.clear()
         self.cabinet.write(note, envelope.encode())
 
     def give(self, space: Workspace, monitor: Monitor) -> None:
         """Hand on what the first step found out and opened."""
-        for note in _GIVEN:
-            with suppress(FileNotFoundError):
-                self.cabinet.write(self._name(f"given/{note}"), (space.folder / note).read_bytes())
+        self._put_notes({note: self._kept(note) for note in _KEPT}, space)
+        self._put_notes({note: self._name(f"given/{note}") for note in _GIVEN}, space)
         if space.opened.is_dir():
             tracker = monitor.track("hand on", sum(1 for _ in space.opened.iterdir()))
             self.cabinet.put(space.opened, self._name("opened"), MANIFEST, tracker.advance)
@@ -66,7 +76,7 @@ class Handover:
         Raises:
             BundleError: a bundle was to be opened, and there is none.
         """
-        self._take_notes("given", _GIVEN, space)
+        self._take_notes({note: self._name(f"given/{note}") for note in _GIVEN}, space)
         if space.spec.distill is None:
             folder = self.cabinet.folder(self._name("opened"), MANIFEST)
             if folder is None:
@@ -96,34 +106,41 @@ class Handover:
         """Hand on a result and the notes beside it."""
         tracker = monitor.track("hand on", sum(1 for _ in space.result.iterdir()))
         self.cabinet.put(space.result, self._name("result"), _last(space), tracker.advance)
-        for note in _NOTES:
-            with suppress(FileNotFoundError):
-                self.cabinet.write(self._name(f"notes/{note}"), (space.folder / note).read_bytes())
+        self._put_notes({note: self._name(f"notes/{note}") for note in _NOTES}, space)
 
     def take_result(self, space: Workspace) -> None:
-        """Get a result that was handed on.
+        """Copy a result that was handed on to where nobody else changes it.
 
         Raises:
             BundleError: there is none.
+            InputError: it is more than files, or larger than it can be.
         """
-        folder = self.cabinet.folder(self._name("result"), _last(space))
-        if folder is None:
+        self._take_notes({note: self._kept(note) for note in _KEPT}, space)
+        self._take_notes({DRAFT: self._name(f"notes/{DRAFT}")}, space)
+        if not self.cabinet.take(self._name("result"), space.result, most_of(space)):
             raise BundleError(f"there is no result at {self.uri}")
-        self._take_notes("notes", _NOTES, space)
-        space.result.symlink_to(folder, target_is_directory=True)
 
     def clear(self) -> None:
         """Delete it all; first what says that there is a result."""
         self.cabinet.remove(self._name("notes"))
         self.cabinet.remove(self._name())
+        self.cabinet.remove(self._kept())
 
-    def _take_notes(self, folder: str, notes: tuple[str, ...], space: Workspace) -> None:
-        for note in notes:
-            if (content := self.cabinet.read(self._name(f"{folder}/{note}"))) is not None:
+    def _put_notes(self, places: Mapping[str, str], space: Workspace) -> None:
+        for note, place in places.items():
+            with suppress(FileNotFoundError):
+                self.cabinet.write(place, (space.folder / note).read_bytes())
+
+    def _take_notes(self, places: Mapping[str, str], space: Workspace) -> None:
+        for note, place in places.items():
+            if (content := self.cabinet.read(place)) is not None:
                 write_whole(space.folder / note, content)
 
     def _name(self, part: str = "") -> str:
-        return f"work/{self.uid}/{part}".rstrip("/")
+        return f"{WORK}/{self.uid}/{part}".rstrip("/")
+
+    def _kept(self, part: str = "") -> str:
+        return f"{KEPT}/{self.uid}/{part}".rstrip("/")
 
 
 def sweep(task: Task, cabinet: Cabinet, monitor: Monitor) -> None:
@@ -131,7 +148,8 @@ def sweep(task: Task, cabinet: Cabinet, monitor: Monitor) -> None:
     if task.jobs is None or task.listed is None:
         return
     try:
-        for uid in cabinet.idle("work", task.listed - _LEFT):
+        idle = {uid for folder in (WORK, KEPT) for uid in cabinet.idle(folder, task.listed - _LEFT)}
+        for uid in sorted(idle):
             if uid not in task.jobs:
                 left = Handover(uid, cabinet)
                 left.clear()

@@ -1,13 +1,16 @@
 """What a job reads of its own party: found, or copied, to this disk, and known by digests."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from offsite.api import JobSpec
 from offsite.rows import DataFile
 from offsite.sealing.parts import canonical, digest_of
 from offsite.steps.party import Party
-from offsite.steps.places import model_digest, text_digest
+from offsite.steps.places import model_digest, size_of, text_digest
+from offsite.steps.workspace import Source
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,29 @@ def inputs_of(spec: JobSpec, party: Party) -> Inputs:
     }
     models = [section.model for section in (spec.distill, spec.plug_in) if section]
     return Inputs(texts, party.model(models[0]) if models else None)
+
+
+def source_of(spec: JobSpec, party: Party) -> Source | None:
+    """Look at the full model of a job, in a step that has no hub; None: it is at one.
+
+    Raises:
+        InputError, ModelError, StorageError: the model is not there, or is none.
+    """
+    location = next((s.model for s in (spec.distill, spec.plug_in) if s), None)
+    if location is None or location.startswith("hf://"):
+        return None
+    model = party.model(location)
+    return source_in(model, model_digest(model))
+
+
+def source_in(model: Path, digest: str) -> Source:
+    """Say of a model what its result is checked against.
+
+    Args:
+        digest: the model's.
+    """
+    config: dict[str, Any] = json.loads((model / "config.json").read_bytes())
+    return Source(digest=digest, size=size_of(model), config=config)
 
 
 def _digest(text: DataFile) -> str:

@@ -1,7 +1,7 @@
 """How much of its model an organization lets an emulator keep.
 
 The pod that trains checks it first. It runs an image that a job's author may choose, so the pod
-that seals checks it again, from the model's own config and the tensors that are about to be sent.
+that seals checks it again (`results`), by what was known of the model before the work.
 """
 
 import json
@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from offsite.api import Distill
-from offsite.bundle import EmulatorRecord, check_emulator
 from offsite.errors import InputError, ModelError
 from offsite.families import Family, family_of
 from offsite.steps.party import Party
-from offsite.steps.workspace import Workspace
 
 
 def check_layout(party: Party, job: Distill, config: Path) -> None:
@@ -88,34 +86,9 @@ def check_kept(party: Party, job: Distill, blocks: int, kept: int) -> None:
             )
 
 
-def check_result(space: Workspace, draft: EmulatorRecord) -> None:
-    """Check an emulator that is about to be sent.
-
-    Args:
-        draft: tells how many blocks a model at the hub has, which cannot be asked from here, and
-            which is no secret.
-
-    Raises:
-        BundleError: it is no emulator that a peer would open.
-        InputError: it keeps more of the model than the party allows, or the model is gone.
-    """
-    job, party = space.spec.distill, space.party
-    assert job is not None, "no other stage makes an emulator"
-    check_emulator(space.result)
-    at_hub = job.model.startswith("hf://")
-    blocks = draft.blocks[-1].full + 1 if at_hub else _count(config_of(party, job.model))
-    check_kept(party, job, blocks, _count(space.result / "config.json"))
-
-
 def config_of(party: Party, model: str) -> Path:
     """Find the config.json of a model that is not at the hub."""
     return party.text(f"{model.rstrip('/')}/config.json")
-
-
-def _count(path: Path) -> int:
-    """Count the blocks of a model by its config."""
-    config = _read(path)
-    return family_of(config).count(config)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -126,6 +99,6 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise InputError(
             f"{path} cannot be read, so nobody knows how much of the model an emulator keeps: "
-            f"{error}; leave the model where it is until the emulator is sent"
+            f"{error}; check the location"
         ) from error
     return config

@@ -9,17 +9,22 @@ from functools import partial
 from offsite.api import JobSpec
 from offsite.bundle import (
     EmulatorRecord,
+    Origin,
     admit_adapter,
     admit_emulator,
     check_adapter,
     check_emulator,
 )
-from offsite.errors import BundleError
+from offsite.errors import BundleError, ModelError
 from offsite.events import Monitor
 from offsite.exchange import Checks, Mailbox, Reference, pull
 from offsite.sealing import Envelope
+from offsite.sealing.parts import canonical
+from offsite.steps.answers import answerable
+from offsite.steps.export import ORIGIN
 from offsite.steps.floors import check_asked
-from offsite.steps.workspace import Workspace
+from offsite.steps.workspace import Source, Workspace
+from offsite.store import write_whole
 
 
 def find_bundle(spec: JobSpec, mailbox: Mailbox) -> Envelope | None:
@@ -29,24 +34,63 @@ def find_bundle(spec: JobSpec, mailbox: Mailbox) -> Envelope | None:
     return mailbox.incoming(spec.peer, Reference.parse(named)) if named else None
 
 
-def open_bundle(space: Workspace, envelope: Envelope, mailbox: Mailbox, monitor: Monitor) -> None:
-    """Open what a job asks for into its workspace; what an earlier attempt opened is opened anew.
+def prepare(
+    space: Workspace,
+    source: Source | None,
+    envelope: Envelope | None,
+    mailbox: Mailbox,
+    monitor: Monitor,
+) -> None:
+    """Find out what can be known before the work, and open what the peer sent.
+
+    What is written into the workspace on the way is what the result is checked against.
+
+    Args:
+        source: the model of a model owner's job; None: it is at a hub, out of reach.
+        envelope: of what the job opens; what an earlier attempt opened is opened anew.
 
     Raises:
         InputError: the job asks for what the party does not allow.
-        BundleError: it may not be used: damaged, expired, of another party, or not what the record
-            of the emulator allows.
+        BundleError: what was sent may not be used: damaged, expired, of another party, or not what
+            the record of the emulator allows.
         StorageError: the store did not give it.
     """
+    if source is not None:
+        space.know(source=source)
+    if envelope is None:
+        return
     shutil.rmtree(space.opened, ignore_errors=True)
     if space.spec.tune is not None:
         check_asked(space.party.limits, space.spec.tune)
-        checks = Checks(admit_emulator, check_emulator)
+        pull(mailbox, envelope, space.opened, Checks(admit_emulator, check_emulator), monitor)
+        record = answerable(space.opened, envelope.digest, space.spec.tune, space.party.id)
+        space.know(answered=record)
     else:
-        record = answered(space, envelope)
-        space.answer(record)
-        checks = _adapter_checks(record, envelope, mailbox)
-    pull(mailbox, envelope, space.opened, checks, monitor)
+        _open_adapter(space, source, envelope, mailbox, monitor)
+
+
+def _open_adapter(
+    space: Workspace,
+    source: Source | None,
+    envelope: Envelope,
+    mailbox: Mailbox,
+    monitor: Monitor,
+) -> None:
+    record = answered(space, envelope)
+    if source is not None and source.digest != record.model_digest:
+        raise not_the_model(space.spec, record)
+    space.know(answered=record)
+    pull(mailbox, envelope, space.opened, _adapter_checks(record, envelope, mailbox), monitor)
+    assert space.spec.plug_in is not None, "it opens an adapter"
+    alpha = space.spec.plug_in.alpha
+    origin = Origin(emulator=record.digest, adapter=envelope.digest, alpha=alpha)
+    write_whole(space.folder / ORIGIN, canonical(origin.wire()))
+
+
+def not_the_model(spec: JobSpec, record: EmulatorRecord) -> ModelError:
+    """Say that a job names another model than its adapter is for."""
+    named = spec.plug_in.model if spec.plug_in else None
+    return ModelError(f"{named} is not the model that the emulator {record.bundle} is made of")
 
 
 def answered(space: Workspace, envelope: Envelope) -> EmulatorRecord:

@@ -20,7 +20,7 @@ from offsite.config import load_policy
 from offsite.errors import BundleError, InputError
 from offsite.sealing import Disclosure
 from offsite.sealing.parts import canonical
-from offsite.steps.places import MODEL_FILES, from_hub
+from offsite.steps.places import COMPANIONS, MODEL_FILES, copy_companions, from_hub
 from offsite.store import FolderStore, local_path
 from offsite.store.cabinet import Cabinet, FolderCabinet
 from offsite.store.library import Library
@@ -85,6 +85,20 @@ class Party:
         if location.startswith("s3://"):
             return self.library.folder(location, MODEL_FILES)
         return self.path(location)
+
+    def copy_companions(self, location: str, folder: Path) -> None:
+        """Copy what stands beside a model's weights, from where the model is.
+
+        Raises:
+            InputError: one leads out of the volume that it is on; else as `model`.
+        """
+        if location.startswith("s3://"):
+            model, root = self.library.folder(location, COMPANIONS), None
+        else:
+            model = from_hub(location[5:]) if location.startswith("hf://") else self.path(location)
+            claimed = location.startswith(_CLAIM) and self.claims is not None
+            root = self.claims / _claim_of(location) if claimed and self.claims else None
+        copy_companions(model, folder, root.resolve() if root else None)
 
     def text(self, location: str) -> Path:
         """Find the file of a text that a job names; of one elsewhere, get a copy.
@@ -156,6 +170,10 @@ class Party:
                 f"{self.cabinet.uri(name)} is damaged, or of another version of offsite; restore "
                 "it from a backup"
             ) from error
+
+
+def _claim_of(location: str) -> str:
+    return location.removeprefix(_CLAIM).partition("/")[0]
 
 
 def _record_name(digest: str) -> str:

@@ -1,19 +1,54 @@
 """From what a job names to files on this disk, and the digests by which they are known."""
 
+import shutil
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 
-from offsite.bundle import check_original, files_read
+from offsite.bundle import check_original, files_read, is_plain
 from offsite.bundle.manifest import file_digest
-from offsite.errors import DataError, ModelError, StorageError
+from offsite.errors import DataError, InputError, ModelError, StorageError
 from offsite.rows import DataFile
 from offsite.sealing.parts import canonical, digest_of
 from offsite.store import disk_errors
+from offsite.store.beneath import read_below
 
 COMPANIONS = ("*.json", "*.model", "*.txt", "*.jinja", "LICENSE*")
 """The files that stand beside a model's weights, its config among them."""
 MODEL_FILES = ("*.safetensors", *COMPANIONS)
 """The files of a model that are read."""
+_LARGEST_COMPANION = 256 << 20
+
+
+def is_companion(name: str) -> bool:
+    """Whether a file of that name stands beside a model's weights, and is not made anew with them.
+
+    Hidden files, and such as `LICENSE (copy)`, do not.
+    """
+    made_anew = name == "config.json" or name.endswith(".index.json")
+    return is_plain(name) and not made_anew and any(fnmatchcase(name, p) for p in COMPANIONS)
+
+
+def copy_companions(model: Path, folder: Path, root: Path | None = None) -> None:
+    """Copy what stands beside a model's weights.
+
+    Args:
+        root: what its files may be links into; None: anything.
+
+    Raises:
+        InputError: one leads out of there, or is no regular file.
+    """
+    for path in sorted(model.iterdir()):
+        if not (is_companion(path.name) and path.is_file()):
+            continue
+        if root is None:
+            shutil.copyfile(path, folder / path.name)
+            continue
+        real = path.resolve()
+        if not real.is_relative_to(root):
+            raise InputError(f"{path} leads out of {root}; put a copy in its place")
+        content = read_below(root, str(real.relative_to(root)), _LARGEST_COMPANION)
+        (folder / path.name).write_bytes(content)
 
 
 def from_hub(name: str) -> Path:
@@ -48,6 +83,11 @@ def model_digest(folder: Path) -> str:
             return digest_of_model({name: file_digest(folder / name) for name in names})
     except StorageError as error:
         raise ModelError(f"cannot read the model {folder}: {error}") from error
+
+
+def size_of(model: Path) -> int:
+    """Count the bytes of the files of a model that are read."""
+    return sum((model / name).stat().st_size for name in check_original(model))
 
 
 def digest_of_model(files: Mapping[str, str]) -> str:

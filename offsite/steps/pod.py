@@ -12,8 +12,9 @@ from offsite.exchange.home import passphrase_of
 from offsite.sealing import load_ring
 from offsite.sealing.peers import Peers
 from offsite.steps.ending import end, has_ended
-from offsite.steps.handover import Handover, sweep
-from offsite.steps.opening import open_bundle
+from offsite.steps.handover import KEPT, Handover, sweep
+from offsite.steps.inputs import source_of
+from offsite.steps.opening import prepare
 from offsite.steps.party import Party
 from offsite.steps.pinned import PinnedBooks
 from offsite.steps.ready import check_possible, check_ready
@@ -76,7 +77,7 @@ class Pod:
         store = open_store(task.exchange, "OFFSITE_EXCHANGE", self.environ)
         books = PinnedBooks(task.envelope, task.sequence)
         # where they outlast this pod
-        kept = "/".join((task.private.rstrip("/"), "work", task.uid, "journals"))
+        kept = "/".join((task.private.rstrip("/"), KEPT, task.uid, "journals"))
         journals, pulls = cabinet_of(kept, self._library(store)), self.scratch / "pulls"
         return Mailbox(ring, peers, store, books, pulls, journals, alone=False)
 
@@ -105,11 +106,12 @@ def run_open(pod: Pod, monitor: Monitor) -> None:
     space, handover = pod.space(party), Handover(task.uid, party.cabinet)
     check_ready(space, mailbox)
     check_possible(space)
+    source, envelope = source_of(space.spec, party), None
     if task.envelope is not None:
-        reference = Reference(wanted(task.job.spec), task.envelope)
-        envelope = mailbox.incoming(task.job.spec.peer, reference)
+        reference = Reference(wanted(space.spec), task.envelope)
+        envelope = mailbox.incoming(space.spec.peer, reference)
         handover.begin_with(envelope.digest)
-        open_bundle(space, envelope, mailbox, monitor)
+    prepare(space, source, envelope, mailbox, monitor)
     handover.give(space, monitor)
 
 

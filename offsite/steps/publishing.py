@@ -1,21 +1,18 @@
 """The last step: from what a stage made to a sealed bundle in the exchange, exactly once."""
 
-from datetime import timedelta
+from pydantic import ValidationError
 
-from offsite.api import Grant as GrantSpec
-from offsite.bundle import AdapterFacts, EmulatorRecord, read_manifest
+from offsite.bundle import EmulatorRecord, read_manifest
 from offsite.errors import BundleError
 from offsite.events import Monitor
 from offsite.exchange import Mailbox, Outgoing, find_sent, push
 from offsite.sealing.envelope import Grant
-from offsite.sealing.parts import now
 from offsite.steps.floors import check_floors
-from offsite.steps.kept import check_result
+from offsite.steps.results import check_answer, checked_emulator
 from offsite.steps.workspace import ATTEMPT, Workspace
 
 DRAFT = "record.json"
 """The record of an emulator that is not sent yet, and so has no envelope."""
-_UNITS = {"h": "hours", "m": "minutes", "s": "seconds"}
 
 
 def already_published(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> bool:
@@ -37,7 +34,7 @@ def already_published(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> b
             monitor.artifact(space.name, sent.digest, sent.uri, note.size)
             return True
         monitor.log("what was published before is not there whole, so it is sent again")
-    if not space.result.exists():
+    if not space.is_finished:
         return False
     send(space, mailbox, monitor)
     return True
@@ -47,16 +44,17 @@ def send(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
     """Seal the result, send it, and remember what is to be remembered before it can be answered.
 
     Raises:
-        InputError, BundleError: it may not be sent, as `check_result` and `check_floors`.
+        InputError, BundleError: it may not be sent, as `checked_emulator`, `check_answer` and
+            `check_floors`.
         StorageError: the exchange did not take it; what it took is not sent again.
     """
-    manifest, _ = read_manifest(space.result)
-    facts, draft = manifest.facts, None
+    draft, parent = None, None
     if space.spec.distill is not None:
-        draft = EmulatorRecord.model_validate_json((space.folder / DRAFT).read_bytes())
-        check_result(space, draft)
-    if space.spec.tune is not None:
+        draft = checked_emulator(space, space.spec.distill, _noted(space))
+    elif space.spec.tune is not None:
         check_floors(space, space.spec.tune)
+        parent = check_answer(space, space.spec.tune)
+    manifest, _ = read_manifest(space.result)
 
     def remember(digest: str) -> None:
         if draft is not None:
@@ -67,17 +65,17 @@ def send(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
     outgoing = Outgoing(
         space.result,
         space.spec.peer,
-        job=(space.folder / ATTEMPT).read_text("ascii"),
-        parent=facts.answers if isinstance(facts, AdapterFacts) else None,
+        job=space.uid or (space.folder / ATTEMPT).read_text("ascii"),
+        parent=parent,
         grant=draft.grant if draft else Grant(),
     )
     sent = push(mailbox, outgoing, monitor, remember)
     monitor.artifact(space.name, sent.digest, sent.uri, manifest.size)
 
 
-def terms(grant: GrantSpec) -> Grant:
-    """Turn what a job grants into what an envelope says: how long from now, into until when."""
-    if grant.expires_after is None:
-        return Grant(max_uses=grant.max_uses)
-    number, unit = int(grant.expires_after[:-1]), _UNITS[grant.expires_after[-1]]
-    return Grant(max_uses=grant.max_uses, expires=now() + timedelta(**{unit: number}))
+def _noted(space: Workspace) -> EmulatorRecord:
+    path = space.folder / DRAFT
+    try:
+        return EmulatorRecord.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise BundleError(f"{path} does not say what the emulator is made of: {error}") from error

@@ -7,20 +7,32 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
 from offsite.api import JobSpec
 from offsite.bundle import EmulatorRecord
 from offsite.errors import InputError
-from offsite.sealing.parts import canonical
+from offsite.sealing.parts import Part, canonical
 from offsite.steps.party import Party
 from offsite.store import locked, new_folder, write_whole
 
 ANSWERED = "answered.json"
-"""The record of the emulator that an adapter answers; of PlugIn."""
+"""The record of the emulator that is opened, or that the adapter answers which is."""
+SOURCE = "source.json"
+"""What was known of the full model before the work."""
 ATTEMPT = "attempt"
 """The id under which a result is sent; one that is made anew takes a sequence of its own."""
+
+
+class Source(Part):
+    """What is known of a job's full model before the work."""
+
+    digest: str
+    size: int
+    """Bytes of its files."""
+    config: dict[str, Any]
 
 
 class Published(BaseModel):
@@ -55,6 +67,12 @@ class Workspace:
         return self.folder / "result"
 
     @property
+    def is_finished(self) -> bool:
+        """Whether there is a result, and what it is checked against before it goes anywhere."""
+        known = (self.folder / name for name in (SOURCE, ANSWERED))
+        return self.result.exists() and any(path.exists() for path in known)
+
+    @property
     def opened(self) -> Path:
         """Where what the peer sent comes to lie."""
         return self.folder / "opened"
@@ -64,12 +82,20 @@ class Workspace:
         """Where training keeps its checkpoint."""
         return self.folder / "checkpoint" / "checkpoint.safetensors"
 
-    def answer(self, record: EmulatorRecord) -> None:
-        """Write down of which emulator the adapter is that is opened."""
-        write_whole(self.folder / ANSWERED, canonical(record.wire()))
+    def know(self, *, source: Source | None = None, answered: EmulatorRecord | None = None) -> None:
+        """Write down what is known before the work, for whoever checks its result."""
+        if source is not None:
+            write_whole(self.folder / SOURCE, canonical(source.wire()))
+        if answered is not None:
+            write_whole(self.folder / ANSWERED, canonical(answered.wire()))
+
+    def source(self) -> Source | None:
+        """Read what is known of the full model; None: it is at a hub that the first step lacks."""
+        path = self.folder / SOURCE
+        return Source.model_validate_json(path.read_bytes()) if path.exists() else None
 
     def answered(self) -> EmulatorRecord:
-        """Read of which emulator the adapter is that was opened."""
+        """Read what is known of the emulator that is opened, or that the adapter answers."""
         return EmulatorRecord.model_validate_json((self.folder / ANSWERED).read_bytes())
 
     @property

@@ -1,14 +1,23 @@
 """Where a party keeps what outlives a process: a folder, or a prefix of its private store."""
 
-import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from offsite.errors import NotFoundError
-from offsite.store.disk import disk_errors, link_or_copy, whole_folder, write_whole
+from offsite.store.beneath import (
+    changed_below,
+    files_below,
+    put_below,
+    read_below,
+    remove_below,
+    take_below,
+    write_below,
+)
+from offsite.store.disk import disk_errors, link_or_copy
 from offsite.store.library import Library
 
 LARGEST_NOTE = 64 << 20
@@ -48,8 +57,21 @@ class Cabinet(Protocol):
     def folder(self, name: str, last: str) -> Path | None:
         """Get a folder on this disk, to be read only; None: there is none that is whole.
 
+        Others may change it meanwhile: a step that holds keys uses `take`.
+
         Args:
             last: the file that was written last.
+        """
+        ...
+
+    def take(self, name: str, target: Path, most: int) -> bool:
+        """Copy the files of a folder into a new one that nobody else sees; False: there is none.
+
+        Args:
+            most: bytes that all of them may have together.
+
+        Raises:
+            InputError: there is something else in it than regular files, or too much.
         """
         ...
 
@@ -77,7 +99,7 @@ class Cabinet(Protocol):
 
 @dataclass(frozen=True)
 class FolderCabinet:
-    """A cabinet on this machine's disk, or on a volume."""
+    """A cabinet on this machine's disk, or on a volume. Below its root no link is followed."""
 
     root: Path
 
@@ -87,46 +109,49 @@ class FolderCabinet:
 
     def read(self, name: str) -> bytes | None:
         """See `Cabinet.read`."""
-        path = self.root / name
-        with disk_errors(path):
-            return path.read_bytes() if path.is_file() else None
+        with disk_errors(self.root / name), suppress(FileNotFoundError):
+            return read_below(self.root, name, LARGEST_NOTE)
+        return None
 
     def write(self, name: str, content: bytes) -> None:
         """See `Cabinet.write`."""
-        write_whole(self.root / name, content)
+        with disk_errors(self.root / name):
+            write_below(self.root, name, content)
 
     def names(self, name: str) -> list[str]:
-        """See `Cabinet.names`; what begins with a dot is only being written."""
-        folder = self.root / name
-        with disk_errors(folder):
-            paths = list(folder.iterdir()) if folder.is_dir() else []
-        return [path.name for path in paths if path.is_file() and path.name[0] != "."]
+        """See `Cabinet.names`."""
+        with disk_errors(self.root / name), suppress(FileNotFoundError):
+            return files_below(self.root, name)
+        return []
 
     def folder(self, name: str, last: str) -> Path | None:
         """See `Cabinet.folder`."""
         path = self.root / name
         return path if (path / last).is_file() else None
 
+    def take(self, name: str, target: Path, most: int) -> bool:
+        """See `Cabinet.take`."""
+        with disk_errors(self.root / name), suppress(FileNotFoundError):
+            take_below(self.root, name, target, most)
+            return True
+        return False
+
     def put(self, folder: Path, name: str, last: str, done: Callable[[], object]) -> None:
         """See `Cabinet.put`: the folder is renamed when it is whole."""
-        with whole_folder(self.root / name) as scratch:
-            for path in sorted(folder.iterdir()):
-                link_or_copy(path, scratch / path.name)
-                done()
+        with disk_errors(self.root / name):
+            put_below(folder, self.root, name, done)
 
     def remove(self, name: str) -> None:
         """See `Cabinet.remove`."""
-        path = self.root / name
-        if path.is_file():  # as earlier versions kept a journal
-            path.unlink(missing_ok=True)
-        shutil.rmtree(path, ignore_errors=True)
+        with disk_errors(self.root / name):
+            remove_below(self.root, name)
 
     def idle(self, name: str, since: datetime) -> list[str]:
         """See `Cabinet.idle`."""
-        folder = self.root / name
-        with disk_errors(folder):
-            inner = [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
-            return [path.name for path in inner if _written(path) < since.timestamp()]
+        with disk_errors(self.root / name), suppress(FileNotFoundError):
+            changed = changed_below(self.root, name)
+            return [inner for inner, at in changed.items() if at < since.timestamp()]
+        return []
 
 
 @dataclass(frozen=True)
@@ -161,6 +186,15 @@ class BucketCabinet:
         whole = last in self.library.sizes(self.uri(name))
         return self.library.folder(self.uri(name), ("*",)) if whole else None
 
+    def take(self, name: str, target: Path, most: int) -> bool:
+        """See `Cabinet.take`."""
+        if not self.library.sizes(self.uri(name)):
+            return False
+        target.mkdir(mode=0o700)
+        for path in self.library.folder(self.uri(name), ("*",), most).iterdir():
+            link_or_copy(path, target / path.name)
+        return True
+
     def put(self, folder: Path, name: str, last: str, done: Callable[[], object]) -> None:
         """See `Cabinet.put`."""
         self.library.put_folder(folder, self.uri(name), last, done)
@@ -176,11 +210,6 @@ class BucketCabinet:
             inner = key.partition("/")[0]
             newest[inner] = max(at, newest.get(inner, at))
         return [inner for inner, at in newest.items() if at < since]
-
-
-def _written(folder: Path) -> float:
-    """Say when something in a folder was made, changed or renamed last; seconds since 1970."""
-    return max(path.lstat().st_ctime for path in (folder, *folder.rglob("*")))
 
 
 def cabinet_of(location: str, library: Library) -> Cabinet:

@@ -60,11 +60,14 @@ class Library:
                 raise InputError(f"there is no {uri} at {store.endpoint}")
             return self._copy(store, first)
 
-    def folder(self, uri: str, patterns: Sequence[str]) -> Path:
+    def folder(self, uri: str, patterns: Sequence[str], most: int | None = None) -> Path:
         """Get copies of the files below a prefix whose names match a pattern, and of no others.
 
+        Args:
+            most: bytes that all of them may have together.
+
         Raises:
-            InputError: there are none; else as `file`.
+            InputError: there are none, or too much; else as `file`.
         """
         store, key = self._open(uri)
         target = self.copies / store.bucket / key
@@ -72,6 +75,8 @@ class Library:
             objects = [o for o in _listed(store, f"{key}/") if _matches(o, patterns)]
             if not objects:
                 raise InputError(f"there is nothing of use at {uri}")
+            if most is not None and sum(each.size for each in objects) > most:
+                raise InputError(f"{uri} is larger than the {most} bytes that it may have")
             paths = {self._copy(store, each) for each in objects}
         for stale in {path for path in target.iterdir() if path.is_file()} - paths:
             stale.unlink()

@@ -7,7 +7,7 @@ from kubernetes.utils.quantity import parse_quantity
 from offsite.api import JobSpec, is_among
 from offsite_operator.settings import Settings
 
-RESERVED = ("records/", "work/", "checkpoints/", "published/")
+RESERVED = ("records/", "work/", "kept/", "checkpoints/", "published/")
 """What no job reads or writes by its own choice in the private store."""
 
 

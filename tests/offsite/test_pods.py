@@ -5,11 +5,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from safetensors.torch import load_file
@@ -17,7 +15,6 @@ from safetensors.torch import load_file
 from offsite.api import Limits
 from offsite.bundle import MANIFEST, PROVENANCE
 from offsite.bundle.provenance import check_plugged_in
-from offsite.config import load_job
 from offsite.errors import (
     BundleError,
     InputError,
@@ -27,12 +24,9 @@ from offsite.errors import (
     StorageError,
 )
 from offsite.events import MARK, Event, Monitor, event_of, new_mark
-from offsite.exchange.home import ring_path
-from offsite.resources import Step
-from offsite.sealing.parts import canonical, now
+from offsite.sealing.parts import now
 from offsite.stages.pod import run_work
-from offsite.steps.pod import Pod, run_open, run_publish
-from offsite.steps.telling import run_hear, run_tell
+from offsite.steps.pod import run_open
 from offsite.store import FolderStore
 from offsite.task import Task
 from offsite_testing.foreign import HOSTILE, assert_harmless
@@ -50,88 +44,10 @@ from offsite_testing.parties import (
     ring_of,
     tune,
 )
+from offsite_testing.pods import JOBS, UID, Pods
 from offsite_testing.ray_head import running_ray
 
 pytestmark = pytest.mark.timeout(900)  # Ray takes its time on a busy machine
-
-UID = {EMULATOR: "uid-e", ADAPTER: "uid-a", PLUGGED: "uid-p"}
-
-
-@dataclass
-class Pods:
-    """Runs steps, each with a scratch folder of its own, as an operator would start them."""
-
-    parties: Parties
-    events: list[Event] = field(default_factory=list)
-
-    def private(self, party: str) -> Path:
-        """Where a party keeps what outlives its pods."""
-        return self.parties.home(party) / "private"
-
-    def task(self, step: Step, name: str, spec: Mapping[str, Any], **over: Any) -> Task:
-        """Write down what a step is to do."""
-        path = self.parties.write(name, located(spec, self.parties))
-        own = path.parent.name
-        peer = HOSPITAL if own == LAB else LAB
-        keys = step != "Work"
-        answers = spec["stage"] != "Distill"
-        given = {
-            "step": step,
-            "uid": UID[name],
-            "attempt": 1,
-            "party": own,
-            "peer_id": peer,
-            "public": canonical(ring_of(peer).public().wire()).decode() if keys else None,
-            "private": self.private(own).as_uri(),
-            "exchange": self.parties.exchange.as_uri() if keys else None,
-            "envelope": self.envelope(spec) if answers else None,
-            "sequence": 1 if step == "Publish" and name != PLUGGED else None,
-            "limits": TINY,
-            "checkpoint_seconds": 0.0,
-            "job": load_job(path),
-        }
-        return Task(**{**given, **over})
-
-    def envelope(self, spec: Mapping[str, Any]) -> str:
-        """Find the envelope that an operator would enter."""
-        return self.parties.envelope(EMULATOR if spec["stage"] == "Tune" else ADAPTER).digest
-
-    def pod(self, task: Task) -> Pod:
-        """Mount what the step of a task may have; its scratch is empty."""
-        scratch = self.parties.root / "scratch"
-        shutil.rmtree(scratch, ignore_errors=True)
-        environ = {"OFFSITE_SCRATCH": str(scratch)}
-        if task.step != "Work":
-            ring = ring_path(self.parties.home(task.party) / "home")
-            environ["OFFSITE_RING"] = str(ring)
-        return Pod(task, environ)
-
-    def run(self, step: Step, name: str, spec: Mapping[str, Any], **over: Any) -> None:
-        """Run one step."""
-        pod = self.pod(self.task(step, name, spec, **over))
-        steps = {"Open": run_open, "Work": run_work, "Publish": run_publish}
-        steps |= {"Hear": run_hear, "Tell": run_tell}
-        steps[step](pod, Monitor(self.events.append))
-
-    def run_all(self, name: str, spec: Mapping[str, Any]) -> None:
-        """Run the steps of a stage."""
-        for step in ("Open", "Work", "Publish"):
-            self.run(step, name, spec)
-
-
-def located(spec: Mapping[str, Any], parties: Parties) -> dict[str, Any]:
-    """Name everything by where it lies: a pod has no folder that paths are relative to."""
-    home = parties.home(HOSPITAL if spec["stage"] == "Tune" else LAB)
-    text = json.dumps(spec)
-    for name in ("corpus.txt", "shared.jsonl", "private.jsonl", "export"):
-        text = text.replace(f'"{name}"}}', f"{json.dumps((home / name).as_uri())}}}")
-        text = text.replace(f'"{name}",', f"{json.dumps((home / name).as_uri())},")
-    model = json.dumps({"model": (home / "model").as_uri()})[1:-1]
-    found: dict[str, Any] = json.loads(text.replace('"model": "model"', model))
-    return found
-
-
-JOBS = {EMULATOR: distill(), ADAPTER: tune(), PLUGGED: plug_in(export={"to": "export"})}
 
 
 @pytest.fixture(scope="module")
@@ -209,6 +125,7 @@ def pods(done: Pods, tmp_path: Path) -> Pods:
 
 def test_a_step_that_is_run_again_does_no_harm(pods: Pods) -> None:
     before = pods.parties.envelope(EMULATOR).digest
+    pods.run("Open", EMULATOR, distill())
     pods.run("Work", EMULATOR, distill())
     pods.run("Publish", EMULATOR, distill())
     assert pods.parties.envelope(EMULATOR).digest == before
@@ -256,7 +173,7 @@ def test_what_a_pod_has_sent_another_does_not_send_again(
     sent.clear()  # what the first step tried
     with pytest.raises(StorageError):
         pods.run("Publish", ADAPTER, tune(), uid="another", sequence=2)
-    first, journals = sent.copy(), pods.private(HOSPITAL) / "work/another/journals"
+    first, journals = sent.copy(), pods.private(HOSPITAL) / "kept/another/journals"
     assert len(first) > 2
     assert len(list(journals.rglob("*-*-*-*-*"))) == len(first) - 1
     pods.run("Publish", ADAPTER, tune(), uid="another", sequence=2)
@@ -271,7 +188,8 @@ def test_what_was_made_of_another_envelope_is_made_anew(pods: Pods) -> None:
     for step in ("Open", "Work"):
         pods.run(step, ADAPTER, tune(), uid="another")
     before = pods.parties.envelope(EMULATOR).digest
-    pods.run("Work", EMULATOR, distill(), uid="newer")
+    for step in ("Open", "Work"):
+        pods.run(step, EMULATOR, distill(), uid="newer")
     pods.run("Publish", EMULATOR, distill(), uid="newer", sequence=2)
     newer = pods.parties.envelope(EMULATOR).digest
     assert newer != before
@@ -411,7 +329,8 @@ def test_what_seals_an_adapter_counts_again_whoever_trained_it(pods: Pods) -> No
 
 def test_what_is_sealed_keeps_no_more_than_that_whoever_made_it(pods: Pods) -> None:
     """The image that trains may be the author's own, and check nothing."""
-    pods.run("Work", EMULATOR, distill(), uid="another")
+    for step in ("Open", "Work"):
+        pods.run(step, EMULATOR, distill(), uid="another")
     for bound in (Limits(max_kept_blocks=0.4), Limits(max_end_blocks=0.3)):
         with pytest.raises(InputError, match="is more than the share that this organization"):
             pods.run("Publish", EMULATOR, distill(), uid="another", sequence=2, limits=bound)
@@ -425,9 +344,10 @@ def test_what_is_sealed_keeps_no_more_than_that_whoever_made_it(pods: Pods) -> N
 
 
 def test_an_emulator_is_not_sealed_when_nobody_knows_its_model(pods: Pods) -> None:
-    pods.run("Work", EMULATOR, distill(), uid="another")
-    (pods.parties.home(LAB) / "model/config.json").unlink()
-    with pytest.raises(InputError, match="leave the model where it is until"):
+    for step in ("Open", "Work"):
+        pods.run(step, EMULATOR, distill(), uid="another")
+    shutil.rmtree(pods.private(LAB) / "kept/another")
+    with pytest.raises(InputError, match="known of the model before emulator was made is gone"):
         pods.run("Publish", EMULATOR, distill(), uid="another", sequence=2)
 
 

@@ -1,0 +1,221 @@
+"""Whether a result is what its job was to make: asked by the step that seals or exports it.
+
+What made it runs an image that a job's author may choose, so nothing that it says is believed. A
+result is compared with the job, and with what was known before the work (`opening.prepare`).
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import timedelta
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from offsite.api import Distill, Tune
+from offsite.api import Grant as GrantSpec
+from offsite.bundle import (
+    AdapterFacts,
+    BlockRecord,
+    EmulatorFacts,
+    EmulatorRecord,
+    Manifest,
+    check_adapter,
+    check_emulator,
+    check_original,
+    check_tensors,
+    check_whole,
+)
+from offsite.bundle.original import INDEX
+from offsite.errors import BundleError, InputError, ModelError
+from offsite.families import COMMON_KEYS, Family, family_of
+from offsite.sealing.envelope import Grant
+from offsite.sealing.parts import now
+from offsite.steps.answers import rank_of
+from offsite.steps.kept import check_kept
+from offsite.steps.places import is_companion
+from offsite.steps.workspace import Source, Workspace
+
+_BESIDE = 256 << 20
+"""Bytes beside a model's weights: its tokenizer, and manifests."""
+_WIDER = 4
+"""By how much weights may grow that are written in another dtype."""
+_UNKNOWN = 1 << 50
+"""Of a model at a hub; what a pod may have on its node's disk bounds it."""
+_LARGEST_CONFIG = 1 << 20
+_UNITS = {"h": "hours", "m": "minutes", "s": "seconds"}
+
+
+def most_of(space: Workspace) -> int:
+    """Say how many bytes the result of a job may have."""
+    if space.spec.tune is not None:
+        adapter = space.spec.tune.adapter
+        shapes = space.answered().expected(adapter.method, adapter.scope, rank_of(adapter))
+        return sum(4 * prod(shape) for shape in shapes.values()) + _BESIDE
+    source = _source(space)
+    return _UNKNOWN if source is None else _WIDER * source.size + _BESIDE
+
+
+def checked_emulator(space: Workspace, job: Distill, draft: EmulatorRecord) -> EmulatorRecord:
+    """Check an emulator that is about to be sent; give the record of it, but for its digest.
+
+    Args:
+        draft: of whoever made it. It is believed in which of the model's blocks were kept, and in
+            what a model at a hub is, which cannot be asked from here and is no secret.
+
+    Raises:
+        BundleError: it is no emulator that a peer would open, or not the one of the job.
+        InputError: it keeps more of the model than the party allows.
+    """
+    check_whole(space.result)
+    manifest = check_emulator(space.result)
+    _check_maker(space, manifest)
+    config = _config_of(space.result)
+    row, source = family_of(config), _source(space)
+    blocks = draft.blocks[-1].full + 1 if source is None else _count(source.config, row)
+    check_kept(space.party, job, blocks, row.count(config))
+    _check_emulator_facts(space, manifest, job)
+    _check_blocks(draft.blocks, job, blocks, row.count(config))
+    return EmulatorRecord(
+        bundle=space.name,
+        digest=draft.digest,
+        grant=_terms(job.grant),
+        recipient=space.peer_id,
+        architecture=row.architecture,
+        model_digest=draft.model_digest if source is None else source.digest,
+        blocks=draft.blocks,
+        tensors=row.block_tensors(config),
+        linears=row.linear_sizes(config),
+    )
+
+
+def check_answer(space: Workspace, job: Tune) -> str:
+    """Check an adapter that is about to be sent, as its receiver will, and against the job.
+
+    Returns:
+        the envelope that it answers.
+
+    Raises:
+        BundleError: it is not the adapter that was to be tuned.
+    """
+    check_whole(space.result)
+    record, adapter = space.answered(), job.adapter
+    manifest = check_adapter(space.result, record)
+    _check_maker(space, manifest)
+    wanted = AdapterFacts(
+        method=adapter.method, scope=adapter.scope, rank=rank_of(adapter), answers=record.digest
+    )
+    told = (manifest.facts, manifest.architecture, manifest.dtype)
+    if told != (wanted, record.architecture, "float32"):
+        raise _another(space.result)
+    return record.digest
+
+
+def check_plugged(space: Workspace) -> None:
+    """Check a plugged-in model that is about to be exported, and give it its own companions.
+
+    What stands beside a model's weights is taken from where the model is, not from what trained.
+
+    Raises:
+        ModelError: it has not the tensors of the model, or other files beside them.
+    """
+    folder, source = space.result, _source(space)
+    config = _config_of(folder)
+    weights = check_original(folder)
+    row = family_of(config)
+    check_tensors(folder, row, config)
+    _check_config(folder, row, config, source.config if source else None)
+    kept = {"config.json", INDEX, *(n for n in weights if n.endswith(".safetensors"))}
+    for path in sorted(folder.iterdir()):
+        if path.name in kept:
+            continue
+        if source is not None:
+            path.unlink()
+        elif not is_companion(path.name):
+            raise ModelError(f"{path} is no file of a model; it was not there before")
+    assert space.spec.plug_in is not None, "no other stage makes a model"
+    if source is not None:
+        space.party.copy_companions(space.spec.plug_in.model, folder)
+
+
+def _source(space: Workspace) -> Source | None:
+    """Read what is known of the model of a job; None: it is at a hub, where it is no secret."""
+    section, source = space.spec.distill or space.spec.plug_in, space.source()
+    if source is None and not (section and section.model.startswith("hf://")):
+        raise InputError(
+            f"what was known of the model before {space.name} was made is gone, so that nobody can "
+            "check the result; submit the job again under another name"
+        )
+    return source
+
+
+def _check_maker(space: Workspace, manifest: Manifest) -> None:
+    told = (manifest.name, manifest.made_by, manifest.made_for)
+    if told != (space.name, space.party.id, space.peer_id):
+        raise _another(space.result)
+
+
+def _check_emulator_facts(space: Workspace, manifest: Manifest, job: Distill) -> None:
+    facts = manifest.facts
+    assert isinstance(facts, EmulatorFacts), "it was checked"
+    steps = job.training.steps if job.training else 0
+    told = (facts.bottom, facts.top, facts.distilled_steps)
+    healed = job.emulator.heal in (None, facts.healed)
+    if told != (job.ends.bottom, job.ends.top, steps) or not healed:
+        raise _another(space.result)
+
+
+def _check_blocks(told: Sequence[BlockRecord], job: Distill, blocks: int, kept: int) -> None:
+    """Check which of the model's blocks were kept: its ends, and some between them, in order."""
+    full, (bottom, top) = [block.full for block in told], (job.ends.bottom, job.ends.top)
+    ends = [*range(bottom), *range(kept - top, kept)]
+    in_order = full == sorted(set(full)) and len(full) == bottom + job.emulator.blocks + top == kept
+    at_ends = [*range(bottom), *range(blocks - top, blocks)]
+    if not in_order or [full[place] for place in ends] != at_ends:
+        raise BundleError("the emulator is not made of the blocks that its job asks for")
+    if [place for place, block in enumerate(told) if block.end] != ends:
+        raise BundleError("the emulator has other ends than its job asks for")
+
+
+def _check_config(
+    folder: Path, row: Family, config: dict[str, Any], original: dict[str, Any] | None
+) -> None:
+    """Check that a config describes the same model, and makes nobody load anything else."""
+    known = COMMON_KEYS | row.config_keys | set(row.aliases)
+    for key in config.keys() - known:
+        if key == "auto_map" if original is None else original.get(key) != config[key]:
+            raise ModelError(f"{folder / 'config.json'}: {key} is not of the model's own config")
+    if original is None:
+        return
+    own = family_of(original)
+    shape = (own.count(original), own.block_tensors(original))
+    if own.model_type != row.model_type or shape != (row.count(config), row.block_tensors(config)):
+        raise ModelError(f"{folder} is not of the shape of the model that it was made of")
+
+
+def _config_of(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    try:
+        if path.stat().st_size > _LARGEST_CONFIG:
+            raise BundleError(f"{path} is larger than {_LARGEST_CONFIG} bytes")
+        config: dict[str, Any] = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise BundleError(f"cannot read {path}: {error}") from error
+    return config
+
+
+def _count(config: dict[str, Any], row: Family) -> int:
+    if family_of(config) != row:
+        raise BundleError("the emulator is of another architecture than its model")
+    return row.count(config)
+
+
+def _another(folder: Path) -> BundleError:
+    return BundleError(f"{folder} is not what the job was to make; look at the image that made it")
+
+
+def _terms(grant: GrantSpec) -> Grant:
+    """Turn what a job grants into what an envelope says: how long from now, into until when."""
+    if grant.expires_after is None:
+        return Grant(max_uses=grant.max_uses)
+    number, unit = int(grant.expires_after[:-1]), _UNITS[grant.expires_after[-1]]
+    return Grant(max_uses=grant.max_uses, expires=now() + timedelta(**{unit: number}))

@@ -1,0 +1,230 @@
+"""Files below a folder in which somebody else may change everything at any moment.
+
+Below the root no link is followed, at no part of a path: each folder is opened in the one above it,
+so what is checked is what is used. What is read is a regular file; a pipe is not waited for.
+"""
+
+import errno
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+from offsite.errors import InputError
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_PIECE = 4 << 20
+_MOST_FILES = 10_000
+
+
+@contextmanager
+def folder_below(root: Path, name: str, *, make: bool = False) -> Iterator[int]:
+    """Open a folder below a root; gives its descriptor.
+
+    Args:
+        name: its parts are joined by `/`; none: the root.
+        make: whether to make what is missing of it.
+
+    Raises:
+        FileNotFoundError: there is none.
+        InputError: a part of it is a link, or no folder.
+    """
+    if make:
+        root.mkdir(parents=True, exist_ok=True)
+    at = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in filter(None, name.split("/")):
+            if part in (".", ".."):
+                raise _irregular(root / name)
+            if make:
+                with suppress(FileExistsError):
+                    os.mkdir(part, 0o700, dir_fd=at)
+            inner = _open(part, _FOLDER, at, root / name)
+            os.close(at)
+            at = inner
+        yield at
+    finally:
+        os.close(at)
+
+
+def read_below(root: Path, name: str, most: int) -> bytes:
+    """Read a file of at most `most` bytes.
+
+    Raises:
+        FileNotFoundError: there is none.
+        InputError: it is no regular file, or larger.
+    """
+    parent, _, last = name.rpartition("/")
+    with (
+        folder_below(root, parent) as at,
+        _regular(last, at, root / name) as file,
+        open(file, "rb", closefd=False) as opened,
+    ):
+        content = opened.read(most + 1)
+    if len(content) > most:
+        raise _too_large(root / name, most)
+    return content
+
+
+def write_below(root: Path, name: str, content: bytes) -> None:
+    """Write a file so that it is there whole or as it was before, also after a power cut."""
+    parent, _, last = name.rpartition("/")
+    with folder_below(root, parent, make=True) as at:
+        scratch = f".{secrets.token_hex(8)}.partial"
+        try:
+            with _new(scratch, at) as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.rename(scratch, last, src_dir_fd=at, dst_dir_fd=at)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.unlink(scratch, dir_fd=at)
+            raise
+
+
+def files_below(root: Path, name: str) -> list[str]:
+    """List the regular files in a folder; what begins with a dot is only being written."""
+    with folder_below(root, name) as at, os.scandir(at) as found:
+        return [e.name for e in found if e.is_file(follow_symlinks=False) and e.name[0] != "."]
+
+
+def take_below(root: Path, name: str, target: Path, most: int) -> None:
+    """Copy the files of a folder into a new one that nobody else sees.
+
+    Args:
+        most: bytes that all of them may have together.
+
+    Raises:
+        FileNotFoundError: there is none.
+        InputError: there is something else in it than regular files, or too much.
+    """
+    target.mkdir(mode=0o700)
+    with folder_below(root, name) as at:
+        with os.scandir(at) as found:
+            names = [entry.name for entry in islice(found, _MOST_FILES + 1)]
+        if len(names) > _MOST_FILES:
+            raise InputError(f"{root / name} holds more than {_MOST_FILES} files")
+        left = most
+        for each in sorted(names):
+            with _regular(each, at, root / name / each) as file:
+                left -= _copy(file, target / each, left, root / name)
+
+
+def put_below(folder: Path, root: Path, name: str, done: Callable[[], object]) -> None:
+    """Copy the files of a folder that is one's own to below a root; they appear together.
+
+    Args:
+        done: called after each file.
+    """
+    parent, _, last = name.rpartition("/")
+    scratch = f".{last}.partial"
+    with folder_below(root, parent, make=True) as at:
+        _remove(scratch, at)
+        os.mkdir(scratch, 0o700, dir_fd=at)
+        try:
+            with _closing(_open(scratch, _FOLDER, at, root / name)) as inner:
+                for path in sorted(folder.iterdir()):
+                    with path.open("rb") as file, _new(path.name, inner) as made:
+                        shutil.copyfileobj(file, made, _PIECE)
+                    done()
+            _remove(last, at)
+            os.rename(scratch, last, src_dir_fd=at, dst_dir_fd=at)
+        finally:
+            _remove(scratch, at)
+
+
+def remove_below(root: Path, name: str) -> None:
+    """Delete a file, or a folder with all that is in it; a link, and not where it leads."""
+    parent, _, last = name.rpartition("/")
+    with suppress(FileNotFoundError), folder_below(root, parent) as at:
+        _remove(last, at)
+
+
+def changed_below(root: Path, name: str) -> dict[str, float]:
+    """Say when something in each folder of a folder was changed last; seconds since 1970."""
+    with folder_below(root, name) as at:
+        with os.scandir(at) as found:
+            inner = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
+        return {each: _changed(each, at) for each in inner}
+
+
+def _changed(name: str, at: int) -> float:
+    # a file's time of change cannot be set back, as those of its content can
+    newest = os.stat(name, dir_fd=at, follow_symlinks=False).st_ctime
+    with suppress(RecursionError):  # whoever nests so deep meant no good
+        for _, folders, files, inner in os.fwalk(name, dir_fd=at):
+            for each in (*folders, *files):
+                with suppress(FileNotFoundError):
+                    found = os.stat(each, dir_fd=inner, follow_symlinks=False)
+                    newest = max(newest, found.st_ctime)
+    return newest
+
+
+def _remove(name: str, at: int) -> None:
+    with suppress(FileNotFoundError):
+        if stat.S_ISDIR(os.stat(name, dir_fd=at, follow_symlinks=False).st_mode):
+            with suppress(RecursionError):
+                shutil.rmtree(name, ignore_errors=True, dir_fd=at)
+        else:
+            os.unlink(name, dir_fd=at)
+
+
+def _open(name: str, flags: int, at: int, what: Path) -> int:
+    try:
+        return os.open(name, flags, dir_fd=at)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENXIO):
+            raise _irregular(what) from error
+        raise
+
+
+def _new(name: str, at: int) -> BinaryIO:
+    return open(os.open(name, _NEW, 0o600, dir_fd=at), "wb")
+
+
+@contextmanager
+def _regular(name: str, at: int, what: Path) -> Iterator[int]:
+    """Open a regular file to read."""
+    with _closing(_open(name, _FILE, at, what)) as file:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise _irregular(what)
+        yield file
+
+
+@contextmanager
+def _closing(descriptor: int) -> Iterator[int]:
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _copy(source: int, target: Path, most: int, what: Path) -> int:
+    """Copy a file; gives its size. It may grow meanwhile."""
+    size = 0
+    with target.open("xb") as file:
+        while piece := os.read(source, _PIECE):
+            size += len(piece)
+            if size > most:
+                raise _too_large(what, most)
+            file.write(piece)
+    return size
+
+
+def _irregular(what: Path) -> InputError:
+    return InputError(
+        f"{what} is, or lies behind, a link or something else that is no regular file; such a "
+        "thing is not followed: find out who put it there, and remove it"
+    )
+
+
+def _too_large(what: Path, most: int) -> InputError:
+    return InputError(f"{what} is larger than the {most} bytes that it may have")
