@@ -16,6 +16,9 @@ from offsite.api import Limits, Name, OffsiteJob
 from offsite.errors import InputError
 from offsite.resources import Digest, Step
 
+WORK, KEPT = "work", "kept"
+"""Folders of the private store, each with one for each job by its UID: what the step that trains
+sees of it, and what only steps with keys do."""
 PRIVATE_PATTERN = r"^(file:///.+|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+)$"
 
 

@@ -30,9 +30,8 @@ from offsite.steps.results import most_of
 from offsite.steps.workspace import ANSWERED, ATTEMPT, SOURCE, Workspace
 from offsite.store import link_or_copy, write_whole
 from offsite.store.cabinet import Cabinet
-from offsite.task import Task
+from offsite.task import KEPT, WORK, Task
 
-WORK, KEPT = "work", "kept"
 _GIVEN = (ANSWERED,)
 """Notes in the first step's workspace that the one that trains has in its own."""
 _KEPT = (SOURCE, ANSWERED, ORIGIN)
@@ -64,6 +63,8 @@ class Handover:
 
     def give(self, space: Workspace, monitor: Monitor) -> None:
         """Hand on what the first step found out and opened."""
+        # the folder has to be there, and ours, before it is mounted for the one that trains
+        self.cabinet.write(self._name("given/job"), space.name.encode())
         self._put_notes({note: self._kept(note) for note in _KEPT}, space)
         self._put_notes({note: self._name(f"given/{note}") for note in _GIVEN}, space)
         if space.opened.is_dir():

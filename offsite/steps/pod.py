@@ -12,7 +12,7 @@ from offsite.exchange.home import passphrase_of
 from offsite.sealing import load_ring
 from offsite.sealing.peers import Peers
 from offsite.steps.ending import end, has_ended
-from offsite.steps.handover import KEPT, Handover, sweep
+from offsite.steps.handover import Handover, sweep
 from offsite.steps.inputs import source_of
 from offsite.steps.opening import prepare
 from offsite.steps.party import Party
@@ -23,7 +23,7 @@ from offsite.store import ObjectStore, make_folders
 from offsite.store.cabinet import cabinet_of
 from offsite.store.library import Library
 from offsite.store.open import open_store
-from offsite.task import Task
+from offsite.task import KEPT, Task
 
 
 @dataclass(frozen=True)

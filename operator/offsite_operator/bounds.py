@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from kubernetes.utils.quantity import parse_quantity
 
 from offsite.api import JobSpec, is_among
+from offsite.task import KEPT, WORK
 from offsite_operator.settings import Settings
 
-RESERVED = ("records/", "work/", "kept/", "checkpoints/", "published/")
+RESERVED = ("records/", f"{WORK}/", f"{KEPT}/", "checkpoints/", "published/")
 """What no job reads or writes by its own choice in the private store."""
 
 
@@ -143,6 +144,11 @@ def _place(field: str, place: str, settings: Settings) -> Iterator[str]:
     home = settings.private.uri.rstrip("/") + "/"
     if any(f"{place}/".startswith(home + reserved) for reserved in RESERVED):
         yield f"spec.{field} is {place!r}, where offsite keeps its own; use another folder"
+    if home.startswith(f"{place.rstrip('/')}/"):
+        yield (
+            f"spec.{field} is {place!r}, in which the private store lies ({settings.private.uri}); "
+            "use another folder"
+        )
 
 
 def _readable(place: str, settings: Settings) -> bool:

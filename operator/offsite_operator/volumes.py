@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from offsite.events import EVENT_MARK, MARK
-from offsite_operator.bounds import claims_of, export_of, reads
+from offsite_operator.claims import claims_in, mounts
 from offsite_operator.plan import Plan
 from offsite_operator.settings import Store
 
@@ -21,6 +21,8 @@ class Volume:
     path: str
     source: dict[str, Any]
     read_only: bool = True
+    folder: str = ""
+    """What of the volume is mounted; empty: all of it."""
 
     @property
     def volume(self) -> dict[str, Any]:
@@ -30,8 +32,9 @@ class Volume:
     @property
     def mount(self) -> dict[str, Any]:
         """Its entry in the container."""
-        mount = {"name": self.name, "mountPath": self.path}
-        return {**mount, "readOnly": True} if self.read_only else mount
+        mount: dict[str, Any] = {"name": self.name, "mountPath": self.path}
+        mount |= {"subPath": self.folder} if self.folder else {}
+        return mount | ({"readOnly": True} if self.read_only else {})
 
 
 def scratch(plan: Plan) -> Volume:
@@ -103,38 +106,13 @@ def _secret(name: str, secret: str, keys: list[str]) -> Volume:
 
 
 def _claims(plan: Plan) -> Iterator[Volume]:
-    """Mount claims; one that is mounted twice is one volume, for two the kubelet waits for ever."""
-    private, target = plan.settings.private.claim, export_of(plan.spec)
-    # where a model is to go, the first step tries whether it can be written, and the last one does
-    exported = claims_of(target) if plan.keyed else ()
-    named = tuple(dict.fromkeys((*claims_of(*_read(plan)), *exported)))
-    every = dict.fromkeys((*([private] if private else []), *named))
-    names = {claim: f"claim-{number}" for number, claim in enumerate(every)}
-    if private is not None:
-        yield _claim(names[private], "/private", private, read_only=False)
-    for claim in named:
-        written = claim in exported
-        yield _claim(names[claim], f"/mnt/claims/{claim}", claim, read_only=not written)
-
-
-def _read(plan: Plan) -> Iterator[str]:
-    """List what a step reads.
-
-    What begins an emulator, and what seals it, looks how many blocks its model has; what seals an
-    adapter, how many examples it was tuned on.
-    """
-    if not plan.keyed:
-        yield from (place for _, place in reads(plan.spec))
-    elif plan.spec.distill is not None:
-        yield plan.spec.distill.model
-    elif plan.step == "Publish" and plan.spec.tune is not None:
-        yield plan.spec.tune.data.train
-
-
-def _claim(name: str, path: str, claim: str, *, read_only: bool) -> Volume:
-    # read-only at the mount alone: a claim that is read-only as a volume cannot be written beside
-    source = {"persistentVolumeClaim": {"claimName": claim}}
-    return Volume(name, path, source, read_only)
+    """Mount folders of claims; a claim of which several are mounted is one volume."""
+    found = mounts(plan)
+    names = {claim: f"claim-{number}" for number, claim in enumerate(claims_in(found))}
+    for each in found:
+        # at the mount alone: of a claim that is read-only as a volume no other folder is written
+        source = {"persistentVolumeClaim": {"claimName": each.claim}}
+        yield Volume(names[each.claim], each.path, source, not each.writes, each.folder)
 
 
 def _shared_memory(plan: Plan) -> Volume:

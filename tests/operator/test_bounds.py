@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
 from offsite_operator.bounds import deadline_of, violation
-from offsite_operator.settings import Bounds, Settings
+from offsite_operator.settings import Bounds, Private, Settings
 from offsite_testing.world import DISTILL, PLUG_IN, SETTINGS, TUNE, spec_of
 
 
@@ -69,6 +69,16 @@ def test_what_is_not(content: dict[str, Any], changes: dict[str, Any], said: str
     assert found is not None
     assert found[0] == "NotAllowed"
     assert said in found[1]
+
+
+def test_no_location_holds_the_private_store() -> None:
+    """What is read is mounted, or lent, as a whole."""
+    on_claim = SETTINGS.model_copy(update={"private": Private(uri="pvc://datasets/org/offsite")})
+    for place in ("pvc://datasets/org", "pvc://datasets/org/", "pvc://datasets/org/offsite"):
+        found = violation(spec_of(DISTILL, **model(place)), on_claim)
+        assert found is not None
+        assert "in which the private store lies" in found[1]
+    assert violation(spec_of(DISTILL, **model("pvc://datasets/org/offsite2")), on_claim) is None
 
 
 def bounded(**bounds: Any) -> Settings:

@@ -14,7 +14,7 @@ from offsite_operator.names import GROUP, child_name
 from offsite_operator.observed import Engine
 from offsite_operator.plan import Plan, plan_of
 from offsite_operator.rayjob import RAY_VERSION
-from offsite_operator.settings import Private
+from offsite_operator.settings import Bounds, Private, Settings
 from offsite_testing.world import (
     DIGEST,
     DISTILL,
@@ -234,40 +234,116 @@ def mounts(described: Plan) -> dict[str, bool]:
     # for two volumes of one claim in a pod, the kubelet waits for ever
     named = [v["persistentVolumeClaim"]["claimName"] for v in claims.values()]
     assert len(named) == len(set(named))
-    return {
-        mount["mountPath"]: mount.get("readOnly", False)
-        for mount in container["volumeMounts"]
-        if mount["name"] in claims
-    }
+    seen = [mount for mount in container["volumeMounts"] if mount["name"] in claims]
+    paths = [mount["mountPath"] for mount in seen]
+    assert len(paths) == len(set(paths))
+    for mount, claim in ((each, claims[each["name"]]) for each in seen):
+        # a folder is mounted where it lies in its claim
+        name = claim["persistentVolumeClaim"]["claimName"]
+        root = "/private" if mount["mountPath"].startswith("/private/") else f"/mnt/claims/{name}"
+        assert f"{root}/{mount.get('subPath', '')}".rstrip("/") == mount["mountPath"]
+    return {mount["mountPath"]: mount.get("readOnly", False) for mount in seen}
+
+
+OWN = "/private/offsite"
+WORK = f"{OWN}/work/{UID}"
+
+
+def plugging(model: str, export: str = "pvc://out/model", **changes: Any) -> Plan:
+    section = PLUG_IN["plugIn"] | {"model": model, "export": {"to": export}}
+    return plan(content=PLUG_IN, spec={"plugIn": section}, settings=ON_CLAIM, **changes)
 
 
 def test_claims_are_mounted_where_they_are_needed() -> None:
-    section = PLUG_IN["plugIn"] | {
-        "model": "pvc://models/tiny",
-        "export": {"to": "pvc://out/model"},
-    }
-    described = plan(content=PLUG_IN, spec={"plugIn": section}, settings=ON_CLAIM)
-    assert mounts(described) == {"/private": False, "/mnt/claims/models": True}
-    same = PLUG_IN["plugIn"] | {"model": "pvc://home/tiny"}
-    described_same = plan(content=PLUG_IN, spec={"plugIn": same}, settings=ON_CLAIM)
-    assert mounts(described_same) == {"/private": False, "/mnt/claims/home": True}
-    opens = replace(described, step="Open")
-    assert mounts(opens) == {"/private": False, "/mnt/claims/out": False}
-    publishes = replace(described, step="Publish")
-    assert mounts(publishes) == {"/private": False, "/mnt/claims/out": False}
+    described = plugging("pvc://models/tiny")
+    assert mounts(described) == {WORK: False, "/mnt/claims/models/tiny": True}
+    keyed = {OWN: False, "/mnt/claims/models/tiny": True, "/mnt/claims/out": False}
+    assert mounts(replace(described, step="Open")) == keyed
+    assert mounts(replace(described, step="Publish")) == keyed
 
 
-@pytest.mark.parametrize("step", ["Open", "Publish"])
-def test_what_begins_or_seals_an_emulator_sees_its_model(step: str) -> None:
+@pytest.mark.parametrize("engine", ["Job", "RayJob"])
+def test_what_trains_sees_of_the_private_store_its_own_job_alone(engine: Engine) -> None:
+    described = plan("Work", engine, settings=ON_CLAIM, spec={"resources": {"workers": 2}})
+    seen = [
+        (mount["mountPath"], mount["subPath"], mount.get("readOnly", False))
+        for template in templates(described)
+        for mount in template["spec"]["containers"][0]["volumeMounts"]
+        if mount["name"].startswith("claim-")
+    ]
+    assert set(seen) == {(WORK, f"offsite/work/{UID}", False)}
+    assert len(seen) == (1 if engine == "Job" else 2)
+
+
+def bounded(**bounds: list[str]) -> Settings:
+    allowed = Bounds.model_validate_json(json.dumps(bounds))
+    return ON_CLAIM.model_copy(update={"bounds": allowed})
+
+
+@pytest.mark.parametrize(
+    ("prefixes", "places", "seen"),
+    [
+        # what the bounds allow around a location: links stay in it
+        (["data/hub/"], ["data/hub/of/x"], {"data/hub"}),
+        (["data/hub/of", "data/hub"], ["data/hub/of/x"], {"data/hub"}),
+        (["data/"], ["data/hub/x"], {"data"}),
+        (["data/a.txt"], ["data/a"], {"data/a.txt"}),
+        # one in another, and beside it
+        (["data/a", "data/a/b", "data/ab"], ["data/a/b/c", "data/ab/c"], {"data/a", "data/ab"}),
+        (["data/a", "texts/"], ["data/a/x", "texts/y"], {"data/a", "texts"}),
+        # but never what is the private store's
+        (["home/"], ["home/own/x", "home/own/y"], {"home/own"}),
+        (["home"], ["home/x"], {"home/x.txt"}),
+        (["home"], ["home/offsite/texts/x"], {"home/offsite/texts"}),
+        (["home"], ["home/offsite2/x"], {"home/offsite2"}),
+    ],
+)
+@pytest.mark.parametrize("whole", [False, True])
+def test_of_a_claim_that_is_read_only_what_the_bounds_allow_is_seen(
+    prefixes: list[str], places: list[str], seen: set[str], whole: bool
+) -> None:
+    train, validation = (f"pvc://{each}.txt" for each in (places[0], places[-1]))
+    settings = bounded(readPrefixes=[f"pvc://{each}" for each in prefixes])
+    if whole:  # a claim that is allowed as a whole is that, but for the private store
+        settings = bounded(claims=[each.partition("/")[0] for each in places])
+        others = {each.partition("/")[0] for each in seen if not each.startswith("home/")}
+        seen = {each for each in seen if each.startswith("home/")} | others
+    section = TUNE["tune"] | {"data": {"train": train, "validation": validation}}
+    described = plan(content=TUNE, spec={"tune": section}, settings=settings)
+    read = {f"/mnt/claims/{each}": True for each in seen}
+    assert mounts(described) == {WORK: False} | read
+
+
+def test_a_model_is_exported_where_the_bounds_allow_it() -> None:
+    for prefixes, seen in (
+        (["pvc://out/models/"], "/mnt/claims/out/models"),
+        (["pvc://out/models/team/one"], "/mnt/claims/out/models/team"),
+        (["pvc://out/"], "/mnt/claims/out"),
+    ):
+        described = plugging("pvc://models/tiny", "pvc://out/models/team/one", step="Publish")
+        settings = bounded(exportPrefixes=prefixes)
+        assert mounts(replace(described, settings=settings))[seen] is False
+
+
+def test_what_is_read_where_it_is_exported_is_one_mount() -> None:
+    described = plugging("pvc://out/tiny", "pvc://out/one", step="Publish")
+    settings = bounded(exportPrefixes=["pvc://out/"], readPrefixes=["pvc://out/"])
+    assert mounts(replace(described, settings=settings)) == {OWN: False, "/mnt/claims/out": False}
+    trains = replace(described, settings=settings, step="Work")
+    assert mounts(trains) == {WORK: False, "/mnt/claims/out": True}
+
+
+def test_what_begins_an_emulator_sees_its_model() -> None:
     section = DISTILL["distill"] | {"model": "pvc://models/tiny", "evaluate": "pvc://texts/a.txt"}
-    described = plan(step, content=DISTILL, spec={"distill": section})
-    assert mounts(described) == {"/mnt/claims/models": True}
+    described = plan("Open", content=DISTILL, spec={"distill": section})
+    assert mounts(described) == {"/mnt/claims/models/tiny": True}
+    assert mounts(replace(described, step="Publish")) == {}
 
 
 def test_what_seals_an_adapter_sees_what_it_was_tuned_on() -> None:
     data = {"train": "pvc://records/train.jsonl", "validation": "pvc://other/valid.jsonl"}
     described = plan("Publish", content=TUNE, spec={"tune": TUNE["tune"] | {"data": data}})
-    assert mounts(described) == {"/mnt/claims/records": True}
+    assert mounts(described) == {"/mnt/claims/records/train.jsonl": True}
     assert mounts(replace(described, step="Open")) == {}
 
 
