@@ -89,10 +89,6 @@ def _places(plan: Plan) -> Iterator[str]:
         yield spec.tune.data.train
 
 
-def _at(claim: str, folder: str, *, writes: bool = False) -> Mount:
-    return Mount(claim, folder, f"{_CLAIMS}/{claim}/{folder}".rstrip("/"), writes)
-
-
 def _allowed(place: str, settings: Settings) -> tuple[str, str]:
     """Find the folder to mount for a location: all that the bounds allow around it.
 
