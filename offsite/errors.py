@@ -9,6 +9,7 @@
     └── InputError            exit code 2: wrong input, a retry cannot help
         ├── DiskFullError         no space is left; somebody must make room
         ├── SpecError             the job file, or a policy
+        ├── DisclosureError       an emulator would disclose too much; it has to be made anew
         ├── DataError             the training or evaluation data
         ├── ModelError            the model owner's model
         │   └── UnknownFamilyError    its architecture has no row in the table
@@ -81,6 +82,13 @@ class SpecError(InputError):
     def __init__(self, source: str, problems: Sequence[str], what: str = "job") -> None:
         self.problems = tuple(problems)
         super().__init__(f"{source} is not a valid {what}:", *problems)
+
+
+class DisclosureError(InputError):
+    """An emulator would disclose more than its owner allows, over all jobs and peers.
+
+    What was made of it is of no more use: it has to be made anew, with other blocks.
+    """
 
 
 class DataError(InputError):

@@ -30,6 +30,7 @@ from offsite.exchange import (
 from offsite.exchange.home import books_of, open_mailbox, open_witness
 from offsite.sealing import Envelope, Header, Notice, open_notice
 from offsite.store import disk_errors
+from offsite_cli.disclosed import disclosed
 from offsite_cli.keys import dns_label
 from offsite_cli.options import HOME, Exchange, Format, Home
 from offsite_cli.output import Output, monitored, say, show_json, show_text
@@ -195,6 +196,9 @@ def rm(
     """Take a bundle back: delete its shards, and publish a signed notice that it is gone."""
     sent = withdraw(_open(home, exchange, asked(home)), peer, dns_label("bundle", name))
     say(f"took {name} back; whoever fetched it before still has it ({sent.digest})")
+
+
+app.command("disclosed")(disclosed)
 
 
 def _is_folder(path: Path) -> bool:

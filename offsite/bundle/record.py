@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from offsite.sealing.envelope import Grant
-from offsite.sealing.parts import Part
+from offsite.sealing.parts import Digest, Part
 
 MAX_RANK = 64
 
@@ -46,6 +46,8 @@ class EmulatorRecord(Part):
     )
     """Methods and scopes of an adapter that is accepted."""
     max_rank: int = MAX_RANK
+    entry: Digest | None = None
+    """Its entry in the disclosure ledger (`body_digest`); None: an earlier version made none."""
 
     def places(self, scope: str) -> tuple[int, ...]:
         """List the bundle's blocks that an adapter of a scope changes."""

@@ -1,6 +1,8 @@
 """Uniform layer drop (Xiao et al. 2023, section 3.2): keep some of the middle blocks."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -22,8 +24,14 @@ class Layout:
     """The full model's block behind each block of the bundle, ends included."""
 
     @classmethod
-    def uniform(cls, depth: int, bottom: int, top: int, keep: int) -> "Layout":
+    def uniform(
+        cls, depth: int, bottom: int, top: int, keep: int, disclosed: Collection[int] = ()
+    ) -> "Layout":
         """Keep `keep` middle blocks of a model of `depth` blocks, evenly spread.
+
+        Args:
+            disclosed: blocks that were sent before. They are taken first, and as few others as
+                possible; among those, the ones that are nearest to an even spread.
 
         Raises:
             ModelError: the model has fewer blocks than that.
@@ -32,6 +40,7 @@ class Layout:
         check_depth(depth, bottom, top, keep)
         # one division, so that a half is a half and not what two roundings make of it
         inner = [bottom + round(i * (middle - 1) / max(1, keep - 1)) for i in range(keep)]
+        inner = _nearest(inner, range(bottom, depth - top), disclosed)
         return cls(bottom, top, (*range(bottom), *inner, *range(depth - top, depth)))
 
     @property
@@ -44,6 +53,23 @@ class Layout:
         """The bundle's blocks that are the full model's own."""
         everything = range(len(self.kept))
         return (*everything[: self.bottom], *everything[len(self.kept) - self.top :])
+
+
+def _nearest(wanted: Sequence[int], places: range, known: Collection[int]) -> list[int]:
+    """Choose as many places as are wanted, in order: known ones, then those that are nearest.
+
+    By dynamic programming: `best[place]` is the cheapest choice so far that ends at or below it.
+    """
+    unknown = len(places) * len(wanted)  # more than all distances together
+    best: list[tuple[float, tuple[int, ...]]] = [(0, ())] * (len(places) + 1)
+    for count, target in enumerate(wanted, 1):
+        longer: list[tuple[float, tuple[int, ...]]] = [(inf, ())] * count
+        for i, place in enumerate(places[count - 1 :], count):
+            cost, before = best[i - 1]
+            cost += abs(place - target) + (0 if place in known else unknown)
+            longer.append(min(longer[-1], (cost, (*before, place))))
+        best = longer
+    return list(best[-1][1])
 
 
 def drop_layers(model: PreTrainedModel, layout: Layout) -> PreTrainedModel:

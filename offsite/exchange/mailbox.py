@@ -1,7 +1,7 @@
 """One party's side of an exchange, and which envelope is the one to take."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Protocol
 from offsite.api import BUNDLE_PATTERN, PATTERN_MEANING
 from offsite.errors import BundleError, InputError, NotSentError
 from offsite.exchange.books import MOST_AHEAD, Accounts, Ledger, check_fresh, newest_of
-from offsite.exchange.shelf import Shelf, shelf_of
+from offsite.exchange.shelf import Shelf, every_shelf, shelf_of
 from offsite.sealing import Envelope, PublicRing, Ring, open_notice
 from offsite.sealing.peers import Peers
 from offsite.store import ObjectStore, locked
@@ -180,6 +180,23 @@ class Mailbox:
     def outgoing(self, peer: PublicRing, name: str) -> Shelf:
         """List what we have sent to a peer under a name."""
         return shelf_of(self.store, self.ring.public(), peer.id, name)
+
+    def forgotten(self, remembered: Callable[[], Collection[str]]) -> Iterator[Envelope]:
+        """Find emulators that we have sent, to whomever, and remember nothing of.
+
+        Args:
+            remembered: gives the digests of envelopes; asked after the exchange, since what is
+                sent meanwhile is remembered before it is there.
+        """
+        shelves = every_shelf(self.store, self.ring.public())
+        known = remembered()
+        for shelf in shelves:
+            for sequence, digests in shelf.envelopes.items():
+                for digest in (each for each in digests if each not in known):
+                    with suppress(BundleError):  # what is not ours says nothing
+                        envelope = shelf.read(sequence, digest)
+                        if envelope.header.kind == "emulator":
+                            yield envelope
 
     @contextmanager
     def sending(self, peer: PublicRing, name: str) -> Iterator[str]:

@@ -144,6 +144,18 @@ def shelves_of(store: ObjectStore, sender: PublicRing, recipient: str) -> list[S
     return [found[name] for name in sorted(found)]
 
 
+def every_shelf(store: ObjectStore, sender: PublicRing) -> list[Shelf]:
+    """List all that one party has sent, to whomever."""
+    pairs: dict[str, dict[str, int]] = {}
+    for key, size in store.sizes(f"{sender.id}/").items():
+        pairs.setdefault("/".join(key.split("/", 2)[:2]) + "/", {})[key] = size
+    return [
+        shelf
+        for pair, sizes in sorted(pairs.items())
+        for _, shelf in sorted(_shelves(store, sender, pair, sizes).items())
+    ]
+
+
 def _shelves(
     store: ObjectStore, sender: PublicRing, pair: str, sizes: dict[str, int]
 ) -> dict[str, Shelf]:

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 from transformers import PreTrainedModel
 
@@ -16,8 +17,9 @@ from offsite.parallel import Sharding
 from offsite.rows import DataFile
 from offsite.stages.finish import check_sendable, finish_emulator
 from offsite.stages.report import Yardstick, read_examples
+from offsite.steps.disclosing import check_blocks, model_before, read_disclosed
 from offsite.steps.inputs import Inputs
-from offsite.steps.kept import check_healable, check_kept, check_layout
+from offsite.steps.kept import check_healable, check_layout
 from offsite.steps.workspace import Workspace
 from offsite.store import check_room, disk_errors
 from offsite.train import Checkpoints, Plan
@@ -42,17 +44,13 @@ def make_emulator(
 
     Raises:
         ModelError, DataError: the model or a text cannot be used.
-        InputError: the emulator would keep more of the model than the party allows.
+        DisclosureError: the emulator would disclose more of the model than the party allows.
         InterruptedStage: a signal came; training goes on from its checkpoint next time.
     """
     assert inputs.model is not None
     texts = inputs.texts
-    check_layout(space.party, job, inputs.model / "config.json")
+    layout = _choose(space, job, inputs.model, digest)
     loaded = load(inputs.model)
-    layout = Layout.uniform(
-        len(blocks(loaded.model)), job.ends.bottom, job.ends.top, job.emulator.blocks
-    )
-    check_kept(space.party, job, len(blocks(loaded.model)), len(layout.kept))
     if len(layout.kept) == len(blocks(loaded.model)):
         monitor.log("the emulator keeps every block: the peer gets the whole model")
     emulator = replace(loaded, model=drop_layers(loaded.model, layout))
@@ -64,6 +62,17 @@ def make_emulator(
         yard.report(loaded, "full_zero_shot", monitor)
         yard.report(emulator, "emulator_zero_shot", monitor)
     finish_emulator(space, emulator, facts, _draft(space, loaded, layout, digest))
+
+
+def _choose(space: Workspace, job: Distill, folder: Path, digest: str) -> Layout:
+    """Choose the blocks that the emulator keeps, those first that were sent before."""
+    entries = read_disclosed(space)
+    depth = check_layout(space.party, job, folder / "config.json", entries)
+    model = model_before(folder, digest, depth, entries)
+    before, ends = model.disclosed(entries), job.ends
+    layout = Layout.uniform(depth, ends.bottom, ends.top, job.emulator.blocks, before.blocks)
+    check_blocks(space.party, model, entries, layout.kept, layout.ends)
+    return layout
 
 
 def _train_emulator(

@@ -4,6 +4,7 @@ from offsite.api import OffsiteJob
 from offsite.events import Monitor
 from offsite.exchange import Mailbox
 from offsite.stages.work import work
+from offsite.steps.disclosing import note_disclosed
 from offsite.steps.ending import end, has_ended
 from offsite.steps.inputs import inputs_of, source_in
 from offsite.steps.opening import find_bundle, prepare
@@ -34,7 +35,8 @@ def run_job(job: OffsiteJob, party: Party, mailbox: Mailbox, monitor: Monitor) -
         if not has_ended(space, mailbox, monitor):
             # whoever could not send its result could not tell of a failure either
             check_ready(space, mailbox)
-            source = source_in(inputs.model, digests["model"]) if inputs.model else None
+            note_disclosed(space, mailbox)
+            source = source_in(spec, inputs.model, digests["model"]) if inputs.model else None
             answers = digests.get("bundle")
             with telling(space, answers, mailbox, monitor, private=False):
                 prepare(space, source, envelope, mailbox, monitor)

@@ -24,6 +24,7 @@ from datetime import timedelta
 from offsite.bundle import MANIFEST
 from offsite.errors import BundleError, OffsiteError
 from offsite.events import Monitor
+from offsite.steps.disclosing import DISCLOSED
 from offsite.steps.export import ORIGIN
 from offsite.steps.publishing import DRAFT
 from offsite.steps.results import most_of
@@ -67,6 +68,10 @@ class Handover:
         self.cabinet.write(self._name("given/job"), space.name.encode())
         self._put_notes({note: self._kept(note) for note in _KEPT}, space)
         self._put_notes({note: self._name(f"given/{note}") for note in _GIVEN}, space)
+        with suppress(FileNotFoundError):
+            # once: an attempt that chose other blocks could not go on from the last checkpoint
+            content = (space.folder / DISCLOSED).read_bytes()
+            self.cabinet.add(self._name(f"given/{DISCLOSED}"), content)
         if space.opened.is_dir():
             tracker = monitor.track("hand on", sum(1 for _ in space.opened.iterdir()))
             self.cabinet.put(space.opened, self._name("opened"), MANIFEST, tracker.advance)
@@ -77,7 +82,8 @@ class Handover:
         Raises:
             BundleError: a bundle was to be opened, and there is none.
         """
-        self._take_notes({note: self._name(f"given/{note}") for note in _GIVEN}, space)
+        given = (*_GIVEN, DISCLOSED)
+        self._take_notes({note: self._name(f"given/{note}") for note in given}, space)
         if space.spec.distill is None:
             folder = self.cabinet.folder(self._name("opened"), MANIFEST)
             if folder is None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from offsite.api import JobSpec
+from offsite.bundle.weights import digest_blocks
 from offsite.rows import DataFile
 from offsite.sealing.parts import canonical, digest_of
 from offsite.steps.party import Party
@@ -55,17 +56,18 @@ def source_of(spec: JobSpec, party: Party) -> Source | None:
     if location is None or location.startswith("hf://"):
         return None
     model = party.model(location)
-    return source_in(model, model_digest(model))
+    return source_in(spec, model, model_digest(model))
 
 
-def source_in(model: Path, digest: str) -> Source:
+def source_in(spec: JobSpec, model: Path, digest: str) -> Source:
     """Say of a model what its result is checked against.
 
     Args:
         digest: the model's.
     """
     config: dict[str, Any] = json.loads((model / "config.json").read_bytes())
-    return Source(digest=digest, size=size_of(model), config=config)
+    blocks = digest_blocks(model) if spec.distill else ()
+    return Source(digest=digest, size=size_of(model), config=config, blocks=blocks)
 
 
 def _digest(text: DataFile) -> str:

@@ -1,29 +1,33 @@
-"""How much of its model an organization lets an emulator keep.
-
-The pod that trains checks it first. It runs an image that a job's author may choose, so the pod
-that seals checks it again (`results`), by what was known of the model before the work.
-"""
+"""Whether an emulator can be made of its model as a job asks, as far as its config.json tells."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from offsite.api import Distill
+from offsite.bundle.disclosure import Disclosed, DisclosureEntry, check_alone
 from offsite.errors import InputError, ModelError
 from offsite.families import Family, family_of
 from offsite.steps.party import Party
 
 
-def check_layout(party: Party, job: Distill, config: Path) -> None:
+def check_layout(
+    party: Party, job: Distill, config: Path, entries: Sequence[DisclosureEntry]
+) -> int:
     """Check, before a model is loaded, that the emulator that a job asks for can be made of it.
 
     Args:
         config: the model's config.json.
+        entries: of the disclosure ledger. Where one may be of this model, the emulator may add
+            nothing to what was sent already, which the weights decide.
+
+    Returns:
+        how many blocks the model has.
 
     Raises:
         ModelError: the model has too few blocks, or its family cannot be healed.
-        InputError: the emulator would keep more of it than the party allows.
+        DisclosureError: the emulator would keep more of it than the party allows.
     """
     raw = _read(config)
     row = family_of(raw)
@@ -31,9 +35,17 @@ def check_layout(party: Party, job: Distill, config: Path) -> None:
         raise ModelError(f"{config}: this model cannot be used: {'; '.join(refusals)}")
     if job.emulator.heal:
         check_healable(row, raw)
-    depth, ends = row.count(raw), job.ends.bottom + job.ends.top
-    check_depth(depth, job.ends.bottom, job.ends.top, job.emulator.blocks)
-    check_kept(party, job, depth, ends + job.emulator.blocks)
+    depth, bottom, top = row.count(raw), job.ends.bottom, job.ends.top
+    check_depth(depth, bottom, top, job.emulator.blocks)
+    ends = (*range(bottom), *range(depth - top, depth))
+    own = Disclosed(
+        frozenset(ends), frozenset((*ends, *range(bottom, bottom + job.emulator.blocks)))
+    )
+    sent = Disclosed.of(b for entry in entries if entry.depth == depth for b in entry.blocks)
+    # what may be of this model, and may hold all of the emulator, is for its weights to decide
+    if not (own.ends <= sent.ends and len(own.blocks) <= len(sent.blocks)):
+        check_alone(party.limits, depth, own)
+    return depth
 
 
 def check_depth(depth: int, bottom: int, top: int, keep: int) -> None:
@@ -61,29 +73,6 @@ def check_healable(row: Family, config: Mapping[str, Any]) -> None:
             f"emulator.heal: a {row.model_type} model has no projection to fold a correction "
             "into; leave heal out, or train the emulator instead"
         )
-
-
-def check_kept(party: Party, job: Distill, blocks: int, kept: int) -> None:
-    """Check that an emulator keeps no more of its model than the party allows.
-
-    Args:
-        blocks: of the model.
-        kept: of the emulator, its ends included.
-
-    Raises:
-        InputError: there is more of the ends, or of the middle between them.
-    """
-    ends = job.ends.bottom + job.ends.top
-    shares = (
-        ("ends.bottom and ends.top", "", ends, blocks, party.limits.max_end_blocks),
-        ("emulator.blocks", "middle ", kept - ends, blocks - ends, party.limits.max_kept_blocks),
-    )
-    for field, which, count, every, most in shares:
-        if count > most * every:
-            raise InputError(
-                f"{field}: {count} of {every} {which}blocks is more than the share that this "
-                f"organization allows ({most:g}); keep at most {int(most * every)}"
-            )
 
 
 def config_of(party: Party, model: str) -> Path:

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from offsite.api import JobSpec
-from offsite.errors import BundleError, InputError
+from offsite.errors import BundleError, DisclosureError, InputError
 from offsite.events import Monitor
 from offsite.exchange import Mailbox, Reference
 from offsite.exchange.home import passphrase_of
 from offsite.sealing import load_ring
 from offsite.sealing.peers import Peers
+from offsite.steps.disclosing import note_disclosed
 from offsite.steps.ending import end, has_ended
 from offsite.steps.handover import Handover, sweep
 from offsite.steps.inputs import source_of
@@ -105,6 +106,7 @@ def run_open(pod: Pod, monitor: Monitor) -> None:
     party = pod.party(mailbox)
     space, handover = pod.space(party), Handover(task.uid, party.cabinet)
     check_ready(space, mailbox)
+    note_disclosed(space, mailbox)
     check_possible(space)
     source, envelope = source_of(space.spec, party), None
     if task.envelope is not None:
@@ -128,6 +130,7 @@ def run_publish(pod: Pod, monitor: Monitor) -> None:
 
     Raises:
         BundleError: there is none.
+        DisclosureError: an emulator would disclose too much.
         StorageError: a store did not give or take it.
     """
     task, mailbox = pod.task, pod.mailbox()
@@ -135,7 +138,11 @@ def run_publish(pod: Pod, monitor: Monitor) -> None:
     space, handover = pod.space(party), Handover(task.uid, party.cabinet)
     if handover.has_result():
         handover.take_result(space)
-        end(space, mailbox, monitor)
+        try:
+            end(space, mailbox, monitor)
+        except DisclosureError:
+            handover.clear()  # a retry makes it anew, by what was disclosed since
+            raise
     elif not has_ended(space, mailbox, monitor):
         raise BundleError(f"there is no result at {handover.uri}")
     handover.clear()

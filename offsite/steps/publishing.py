@@ -7,9 +7,10 @@ from offsite.errors import BundleError
 from offsite.events import Monitor
 from offsite.exchange import Mailbox, Outgoing, find_sent, push
 from offsite.sealing.envelope import Grant
+from offsite.steps.disclosing import disclose
 from offsite.steps.floors import check_floors
 from offsite.steps.results import check_answer, checked_emulator
-from offsite.steps.workspace import ATTEMPT, Workspace
+from offsite.steps.workspace import Workspace
 
 DRAFT = "record.json"
 """The record of an emulator that is not sent yet, and so has no envelope."""
@@ -44,13 +45,14 @@ def send(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
     """Seal the result, send it, and remember what is to be remembered before it can be answered.
 
     Raises:
-        InputError, BundleError: it may not be sent, as `checked_emulator`, `check_answer` and
-            `check_floors`.
+        InputError, BundleError: it may not be sent, as `checked_emulator`, `disclose`,
+            `check_answer` and `check_floors`.
         StorageError: the exchange did not take it; what it took is not sent again.
     """
     draft, parent = None, None
     if space.spec.distill is not None:
         draft = checked_emulator(space, space.spec.distill, _noted(space))
+        draft = draft.model_copy(update={"entry": disclose(space, draft, mailbox)})
     elif space.spec.tune is not None:
         check_floors(space, space.spec.tune)
         parent = check_answer(space, space.spec.tune)
@@ -65,7 +67,7 @@ def send(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
     outgoing = Outgoing(
         space.result,
         space.spec.peer,
-        job=space.uid or (space.folder / ATTEMPT).read_text("ascii"),
+        job=space.sent_as,
         parent=parent,
         grant=draft.grant if draft else Grant(),
     )

@@ -5,6 +5,7 @@ A training may take days. Credentials that were mistyped are told before it, not
 
 from offsite.bundle import check_original
 from offsite.exchange import Mailbox
+from offsite.steps.disclosing import read_disclosed
 from offsite.steps.export import check_place
 from offsite.steps.kept import check_layout, config_of
 from offsite.steps.workspace import Workspace
@@ -41,11 +42,11 @@ def check_possible(space: Workspace) -> None:
 
     Raises:
         ModelError: it cannot.
-        InputError: it would keep more of the model than the party allows.
+        DisclosureError: it would keep more of the model than the party allows.
     """
     job, party = space.spec.distill, space.party
     if job is None or job.model.startswith("hf://"):
         return
     if not job.model.startswith("s3://"):
         check_original(party.path(job.model))
-    check_layout(party, job, config_of(party, job.model))
+    check_layout(party, job, config_of(party, job.model), read_disclosed(space))

@@ -26,12 +26,12 @@ from offsite.bundle import (
     check_whole,
 )
 from offsite.bundle.original import INDEX
+from offsite.bundle.verbatim import check_verbatim
 from offsite.errors import BundleError, InputError, ModelError
 from offsite.families import COMMON_KEYS, Family, family_of
 from offsite.sealing.envelope import Grant
 from offsite.sealing.parts import now
 from offsite.steps.answers import rank_of
-from offsite.steps.kept import check_kept
 from offsite.steps.places import is_companion
 from offsite.steps.workspace import Source, Workspace
 
@@ -64,7 +64,6 @@ def checked_emulator(space: Workspace, job: Distill, draft: EmulatorRecord) -> E
 
     Raises:
         BundleError: it is no emulator that a peer would open, or not the one of the job.
-        InputError: it keeps more of the model than the party allows.
     """
     check_whole(space.result)
     manifest = check_emulator(space.result)
@@ -72,9 +71,10 @@ def checked_emulator(space: Workspace, job: Distill, draft: EmulatorRecord) -> E
     config = _config_of(space.result)
     row, source = family_of(config), _source(space)
     blocks = draft.blocks[-1].full + 1 if source is None else _count(source.config, row)
-    check_kept(space.party, job, blocks, row.count(config))
     _check_emulator_facts(space, manifest, job)
     _check_blocks(draft.blocks, job, blocks, row.count(config))
+    if source is not None:
+        check_verbatim(space.result, draft.blocks, job, source.config, source.blocks)
     return EmulatorRecord(
         bundle=space.name,
         digest=draft.digest,

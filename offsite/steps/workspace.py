@@ -13,7 +13,8 @@ from pydantic import BaseModel
 
 from offsite.api import JobSpec
 from offsite.bundle import EmulatorRecord
-from offsite.errors import InputError
+from offsite.bundle.weights import BlockDigests
+from offsite.errors import DisclosureError, InputError
 from offsite.sealing.parts import Part, canonical
 from offsite.steps.party import Party
 from offsite.store import locked, new_folder, write_whole
@@ -33,6 +34,8 @@ class Source(Part):
     size: int
     """Bytes of its files."""
     config: dict[str, Any]
+    blocks: tuple[BlockDigests, ...] = ()
+    """Of a model that an emulator is made from."""
 
 
 class Published(BaseModel):
@@ -99,6 +102,11 @@ class Workspace:
         return EmulatorRecord.model_validate_json((self.folder / ANSWERED).read_bytes())
 
     @property
+    def sent_as(self) -> str:
+        """The id under which the result is sent, however often that is tried."""
+        return self.uid or (self.folder / ATTEMPT).read_text("ascii")
+
+    @property
     def _published(self) -> str:
         return f"published/{self.spec.stage.lower()}/{self.spec.peer}/{self.name}.json"
 
@@ -149,6 +157,9 @@ def workspace(
     with locked(lock, f"another process runs the job {name}"), new_folder(folder):
         try:
             yield space
+        except DisclosureError:
+            space.clear()
+            raise
         except InputError:
             # the same job would fail again: only a checkpoint or a result is worth its place
             if not space.checkpoint.exists() and not space.result.exists():

@@ -75,6 +75,24 @@ def read_below(root: Path, name: str, most: int) -> bytes:
 
 def write_below(root: Path, name: str, content: bytes) -> None:
     """Write a file so that it is there whole or as it was before, also after a power cut."""
+    with _written(root, name, content) as (scratch, last, at):
+        os.rename(scratch, last, src_dir_fd=at, dst_dir_fd=at)
+
+
+def add_below(root: Path, name: str, content: bytes) -> bool:
+    """Write a file that is not there yet, whole; tell whether it is new.
+
+    Of several processes that do so at once, on machines that share the disk, one is told so.
+    """
+    with _written(root, name, content) as (scratch, last, at), suppress(FileExistsError):
+        os.link(scratch, last, src_dir_fd=at, dst_dir_fd=at, follow_symlinks=False)
+        return True
+    return False
+
+
+@contextmanager
+def _written(root: Path, name: str, content: bytes) -> Iterator[tuple[str, str, int]]:
+    """Write a file beside where it is to be; gives its name, the one to be, and their folder."""
     parent, _, last = name.rpartition("/")
     with folder_below(root, parent, make=True) as at:
         scratch = f".{secrets.token_hex(8)}.partial"
@@ -83,11 +101,10 @@ def write_below(root: Path, name: str, content: bytes) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.rename(scratch, last, src_dir_fd=at, dst_dir_fd=at)
-        except BaseException:
+            yield scratch, last, at
+        finally:
             with suppress(FileNotFoundError):
                 os.unlink(scratch, dir_fd=at)
-            raise
 
 
 def files_below(root: Path, name: str) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from offsite.errors import NotFoundError
 from offsite.store.beneath import (
+    add_below,
     changed_below,
     files_below,
     put_below,
@@ -40,6 +41,16 @@ class Cabinet(Protocol):
 
     def write(self, name: str, content: bytes) -> None:
         """Write a note.
+
+        Raises:
+            StorageError: it was not taken.
+        """
+        ...
+
+    def add(self, name: str, content: bytes) -> bool:
+        """Write a note that is not there yet; tell whether it is new.
+
+        Of several pods that write one note at once, one is told so.
 
         Raises:
             StorageError: it was not taken.
@@ -85,7 +96,7 @@ class Cabinet(Protocol):
         ...
 
     def remove(self, name: str) -> None:
-        """Delete a folder and all that is in it."""
+        """Delete a note, or a folder and all that is in it."""
         ...
 
     def idle(self, name: str, since: datetime) -> list[str]:
@@ -117,6 +128,11 @@ class FolderCabinet:
         """See `Cabinet.write`."""
         with disk_errors(self.root / name):
             write_below(self.root, name, content)
+
+    def add(self, name: str, content: bytes) -> bool:
+        """See `Cabinet.add`."""
+        with disk_errors(self.root / name):
+            return add_below(self.root, name, content)
 
     def names(self, name: str) -> list[str]:
         """See `Cabinet.names`."""
@@ -176,6 +192,10 @@ class BucketCabinet:
     def write(self, name: str, content: bytes) -> None:
         """See `Cabinet.write`."""
         self.library.write(self.uri(name), content)
+
+    def add(self, name: str, content: bytes) -> bool:
+        """See `Cabinet.add`."""
+        return self.library.add(self.uri(name), content)
 
     def names(self, name: str) -> list[str]:
         """See `Cabinet.names`."""

@@ -110,11 +110,20 @@ class Library:
         store, key = self._open(uri)
         store.put(key, content)
 
+    def add(self, uri: str, content: bytes) -> bool:
+        """Write a small file that is not there yet; tell whether it is new.
+
+        Raises:
+            StorageError: the store writes over what is there, although it was told not to.
+        """
+        store, key = self._open(uri)
+        return store.put_new(key, content)
+
     def remove(self, uri: str) -> None:
-        """Delete the files below a prefix, and their copies."""
+        """Delete a file, or the files below a prefix, and their copies."""
         store, key = self._open(uri)
         with self._alone():
-            store.delete(store.sizes(f"{key}/"))
+            store.delete([key, *store.sizes(f"{key}/")])
             shutil.rmtree(self.copies / store.bucket / key, ignore_errors=True)
 
     def put_folder(self, folder: Path, uri: str, last: str, done: Callable[[], object]) -> None:

@@ -25,6 +25,8 @@ from offsite.store.refusals import Place, refused, told_apart
 from offsite.store.transport import TooLargeError, connections, read_whole
 
 _SMALLEST_PART = 5 * 1024 * 1024
+_NOT_NEW = ("PreconditionFailed", "ConditionalRequestConflict")
+"""What a store says where an object is there already, or another request just writes it."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,35 @@ class S3Store:
                 len(content),
                 part_size=max(len(content), _SMALLEST_PART),  # never in parts
             )
+
+    def put_new(self, key: str, content: bytes) -> bool:
+        """Write a small object if there is none of its key; tell whether it is new.
+
+        Raises:
+            StorageError: the store writes over what is there, although it was told not to; else as
+                `put`.
+        """
+        with self._told_apart(key):
+            if not self._put_new(key, content):
+                return False
+            # a store that knows no conditions passes over this one too, and only now does it show
+            if self._put_new(key, content):
+                raise StorageError(
+                    f"{self.endpoint} writes over {self.uri(key)} although it was told not to "
+                    "(If-None-Match), so two jobs at once would lose one's note; use a store that "
+                    "keeps conditional writes, such as MinIO since September 2025 or AWS"
+                )
+        return True
+
+    def _put_new(self, key: str, content: bytes) -> bool:
+        try:
+            # the SDK's public method sends no condition
+            self.client()._put_object(self.bucket, key, content, {"If-None-Match": "*"})
+        except S3Error as error:
+            if error.code in _NOT_NEW:
+                return False
+            raise
+        return True
 
     def get(self, key: str, most: int) -> bytes:
         """Read an object; see `ObjectStore.get`."""

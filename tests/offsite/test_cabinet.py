@@ -1,7 +1,10 @@
 """What a party keeps in its private store, on a disk and in a real MinIO alike."""
 
+import multiprocessing
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -104,3 +107,23 @@ def test_folders_in_which_nothing_was_written_are_known(cabinet: Cabinet, tmp_pa
 
 def test_a_place_is_named(tmp_path: Path) -> None:
     assert FolderCabinet(tmp_path).uri("records") == str(tmp_path / "records")
+
+
+def test_a_note_is_added_once(cabinet: Cabinet) -> None:
+    assert cabinet.add("disclosed/000001.json", b"one")
+    assert not cabinet.add("disclosed/000001.json", b"two")
+    assert cabinet.read("disclosed/000001.json") == b"one"
+    assert cabinet.names("disclosed") == ["000001.json"]
+
+
+def test_of_many_who_add_a_note_one_does(cabinet: Cabinet) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(4, mp_context=spawn) as pool:
+        told = list(pool.map(partial(_add, cabinet), range(12)))
+    assert [number for number, is_new in enumerate(told) if is_new] == [
+        int(cabinet.read("disclosed/000001.json") or b"")
+    ]
+
+
+def _add(cabinet: Cabinet, number: int) -> bool:
+    return cabinet.add("disclosed/000001.json", str(number).encode())

@@ -307,10 +307,12 @@ def test_keys_of_somebody_else_are_told(pods: Pods) -> None:
 
 
 def test_an_emulator_may_not_keep_more_than_its_owner_allows(pods: Pods) -> None:
-    with pytest.raises(InputError, match=r"2 of 4 middle blocks is more than .* keep at most 1"):
-        pods.run("Work", EMULATOR, distill(), uid="another", limits=Limits(max_kept_blocks=0.4))
+    more = distill(emulator={"blocks": 3, "heal": False})
+    pods.run("Open", EMULATOR, more, uid="another")
+    with pytest.raises(InputError, match=r"3 of 4 middle blocks is more than .* keep at most 1"):
+        pods.run("Work", EMULATOR, more, uid="another", limits=Limits(max_kept_blocks=0.4))
     with pytest.raises(InputError, match=r"ends.top: 2 of 6 blocks is more than .* at most 1"):
-        pods.run("Work", EMULATOR, distill(), uid="another", limits=Limits(max_end_blocks=0.3))
+        pods.run("Work", EMULATOR, more, uid="another", limits=Limits(max_end_blocks=0.3))
 
 
 def test_what_seals_an_adapter_counts_again_whoever_trained_it(pods: Pods) -> None:
@@ -329,11 +331,14 @@ def test_what_seals_an_adapter_counts_again_whoever_trained_it(pods: Pods) -> No
 
 def test_what_is_sealed_keeps_no_more_than_that_whoever_made_it(pods: Pods) -> None:
     """The image that trains may be the author's own, and check nothing."""
-    for step in ("Open", "Work"):
-        pods.run(step, EMULATOR, distill(), uid="another")
+    more = distill(emulator={"blocks": 3, "heal": False})
     for bound in (Limits(max_kept_blocks=0.4), Limits(max_end_blocks=0.3)):
+        for step in ("Open", "Work"):
+            pods.run(step, EMULATOR, more, uid="another")
         with pytest.raises(InputError, match="is more than the share that this organization"):
-            pods.run("Publish", EMULATOR, distill(), uid="another", sequence=2, limits=bound)
+            pods.run("Publish", EMULATOR, more, uid="another", sequence=2, limits=bound)
+    pods.run("Open", EMULATOR, distill(), uid="another")
+    pods.run("Work", EMULATOR, distill(), uid="another")
     manifest = pods.private(LAB) / "work/another/result" / MANIFEST
     content = json.loads(manifest.read_bytes())
     answers = {"kind": "adapter", "method": "LoRA", "scope": "All", "rank": 1}

@@ -125,8 +125,15 @@ def run(
     return events
 
 
+def begun(exchange: Exchange, root: Path) -> Parties:
+    """Lay two parties out, who have sent each other nothing yet."""
+    store = exchange.server.store("exchange")
+    store.delete(store.sizes(""))
+    return lay_out(root)
+
+
 def test_the_three_stages_over_the_store(exchange: Exchange, tmp_path: Path) -> None:
-    parties = lay_out(tmp_path)
+    parties = begun(exchange, tmp_path)
     jobs = ((EMULATOR, distill(None)), (ADAPTER, tune(4)), (PLUGGED, plug_in()))
     for name, spec in jobs:
         told = run(parties, exchange, name, spec)
@@ -167,7 +174,7 @@ def test_who_may_not_send_is_told_before_the_work(
 
 
 def test_what_is_tried_in_the_exchange_leaves_nothing(exchange: Exchange, tmp_path: Path) -> None:
-    parties = lay_out(tmp_path)
+    parties = begun(exchange, tmp_path)
     run(parties, exchange, "emulator-tried", distill(None))
     mailbox = exchange.mailbox(parties.home(LAB) / "home", LAB)
     assert all(f"{LAB}/{HOSPITAL}/" in key for key in mailbox.store.sizes(f"{LAB}/"))
@@ -254,7 +261,7 @@ def small_bundle(root: Path, name: str, sender: str, to: str) -> Path:
 
 
 def test_models_and_texts_may_lie_in_a_private_store(exchange: Exchange, tmp_path: Path) -> None:
-    parties = lay_out(tmp_path)
+    parties = begun(exchange, tmp_path)
     lab, private = parties.home(LAB), exchange.server.store("lab-models")
     into_store(private, lab)
     texts, model = "s3://lab-models/texts", {"model": "s3://lab-models/tiny"}

@@ -1,0 +1,171 @@
+"""`offsite bundles disclosed`: how much of each model was sent, over all jobs and peers."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+
+from offsite.api import Limits
+from offsite.bundle.disclosure import (
+    Disclosed,
+    DisclosureEntry,
+    FullModel,
+    given_up,
+    most_of,
+    remaining,
+)
+from offsite.config import load_policy
+from offsite.exchange.home import open_mailbox
+from offsite.steps.disclosures import Disclosures
+from offsite.steps.party import POLICY
+from offsite.store.cabinet import FolderCabinet, cabinet_of
+from offsite.store.library import Library
+from offsite_cli.options import HOME, Format, Home
+from offsite_cli.output import Output, say, show_json, show_text
+from offsite_cli.passphrase import asked
+
+Private = Annotated[
+    str | None,
+    typer.Option(
+        help="The private store of a cluster, as the chart's private.uri: s3://bucket/prefix, or "
+        "file:///folder of a claim; absent: the home."
+    ),
+]
+Rebuild = Annotated[
+    bool,
+    typer.Option(
+        "--rebuild",
+        help="Make a ledger that was lost anew, of the records that are left, while no job runs. "
+        "With --exchange, give up emulators there that nothing is known of.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A model, and what was sent of it under any name."""
+
+    depth: int
+    entries: Sequence[DisclosureEntry]
+
+    @property
+    def names(self) -> list[str]:
+        return sorted({entry.model for entry in self.entries if entry.model})
+
+    @property
+    def disclosed(self) -> Disclosed:
+        return Disclosed.of(block for entry in self.entries for block in entry.blocks)
+
+
+def disclosed(
+    home: Home = HOME,
+    private: Private = None,
+    exchange: Annotated[
+        str | None,
+        typer.Option(envvar="OFFSITE_EXCHANGE", help="With --rebuild: the exchange point."),
+    ] = None,
+    rebuild: Rebuild = False,
+    output: Format = Output.TEXT,
+) -> None:
+    """Show which blocks of your models were sent, to whom, and how many more may be."""
+    place = home.expanduser().resolve()
+    with _opened(place, private) as ledger:
+        if rebuild:
+            _rebuild(ledger, place, exchange)
+        entries, limits = ledger.entries(), load_policy(place / POLICY)
+    models = list(_models(entries))
+    if output is Output.JSON:
+        show_json([_facts(model, limits) for model in models])
+        return
+    for model in models:
+        show_text(*_lines(model, limits))
+
+
+@contextmanager
+def _opened(home: Path, private: str | None) -> Iterator[Disclosures]:
+    with TemporaryDirectory() as copies:
+        library = Library(Path(copies), None, os.environ)
+        yield Disclosures(cabinet_of(private, library) if private else FolderCabinet(home))
+
+
+def _rebuild(ledger: Disclosures, home: Path, exchange: str | None) -> None:
+    say(f"{ledger.rebuild()} entries were made anew of records")
+    if exchange is None:
+        return
+    mailbox = open_mailbox(home, exchange, os.environ, asked(home))
+    for envelope in mailbox.forgotten(ledger.envelopes):
+        header = envelope.header
+        ledger.enter(given_up(envelope.digest, header.name, header.recipient), lambda before: None)
+        say(
+            f"gave up {header.name}, sent to {header.recipient} ({envelope.digest}): what it "
+            "disclosed is counted nowhere"
+        )
+
+
+def _models(entries: Sequence[DisclosureEntry]) -> Iterator[_Model]:
+    left = list(entries)
+    while left:
+        first = left[0]
+        weights = {block.full: frozenset(block.weights) for block in first.blocks}
+        own = FullModel(first.model or "", first.depth, weights).relatives(left)
+        found = own if first in own else [first]
+        yield _Model(first.depth, found)
+        left = [entry for entry in left if entry not in found]
+
+
+def _facts(model: _Model, limits: Limits) -> dict[str, object]:
+    sent = model.disclosed
+    middle = model.depth - len(sent.ends)
+    return {
+        "models": model.names,
+        "blocks": model.depth,
+        "ends": sorted(sent.ends),
+        "mostEnds": most_of(limits.max_end_blocks, model.depth),
+        "middle": sorted(sent.middle),
+        "mostMiddle": most_of(limits.max_kept_blocks, middle),
+        "remaining": remaining(limits, model.depth, sent),
+        "emulators": [_emulator(entry) for entry in model.entries],
+    }
+
+
+def _emulator(entry: DisclosureEntry) -> dict[str, object]:
+    wire = entry.wire()
+    blocks = [{"full": block.full, "end": block.end} for block in entry.blocks]
+    kept = {key: wire[key] for key in ("number", "at", "job", "bundle", "recipient", "model")}
+    return {**kept, "blocks": blocks}
+
+
+def _lines(model: _Model, limits: Limits) -> Iterator[str]:
+    if not model.depth:
+        yield "unknown: given up when the ledger was rebuilt"
+    else:
+        facts, sent = _facts(model, limits), model.disclosed
+        middle = model.depth - len(sent.ends)
+        yield f"{', '.join(model.names)}: {model.depth} blocks"
+        yield (
+            f"  ends    {len(sent.ends)} of {model.depth}, at most {facts['mostEnds']}: "
+            f"{_ranges(sent.ends)}"
+        )
+        yield (
+            f"  middle  {len(sent.middle)} of {middle}, at most {facts['mostMiddle']}: "
+            f"{_ranges(sent.middle) or 'none'}"
+        )
+        yield f"  to come {facts['remaining']} more of the middle, with the same ends"
+    for entry in model.entries:
+        yield (
+            f"  {entry.bundle} → {entry.recipient}  {len(entry.blocks)} blocks  "
+            f"{entry.at:%Y-%m-%d %H:%M}"
+        )
+
+
+def _ranges(places: Iterable[int]) -> str:
+    """Write numbers as ranges: 0-3, 7, 9-12."""
+    runs = groupby(enumerate(sorted(places)), lambda each: each[1] - each[0])
+    found = [[place for _, place in run] for _, run in runs]
+    return ", ".join(f"{r[0]}-{r[-1]}" if len(r) > 1 else str(r[0]) for r in found)

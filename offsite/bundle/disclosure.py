@@ -1,0 +1,247 @@
+"""What emulators disclosed of a model, and whether one more may be sent.
+
+All emulators of a model together may disclose what one of them may: the blocks that were an end in
+any of them count as its ends, and all others that were sent as what it keeps of the middle.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import floor
+from typing import NamedTuple
+
+from offsite.api import Limits
+from offsite.bundle.record import EmulatorRecord
+from offsite.bundle.weights import Weights
+from offsite.errors import DisclosureError
+from offsite.sealing.parts import Digest, Instant, Part, canonical, digest_of, now
+
+
+class SentBlock(Part):
+    """A block of a full model that an emulator held, as it was, healed or trained."""
+
+    full: int
+    """Its place in the full model."""
+    end: bool
+    """Whether it was sent as it is."""
+    weights: tuple[str, ...] = ()
+    """The digests of its matrices in the full model; none, if they are not known."""
+
+
+class DisclosureEntry(Part):
+    """One emulator in the ledger of a model's owner. It is written before the emulator is sent."""
+
+    number: int = 0
+    """Its place in the ledger, from 1; 0: it is not there yet."""
+    previous: Digest | None = None
+    """The digest of the entry before it."""
+    at: Instant
+    job: str
+    """The job that it was made by, by the id under which it is sent."""
+    bundle: str
+    recipient: str
+    model: Digest | None
+    """Of the full model's files; None: nothing is known of it but the envelope."""
+    depth: int
+    """How many blocks the full model has."""
+    blocks: tuple[SentBlock, ...]
+    envelope: Digest | None = None
+    """Of an entry that was restored: the envelope that the emulator was sent in."""
+
+    @property
+    def digest(self) -> str:
+        """The digest by which the next entry names it."""
+        return digest_of(canonical(self.wire()))
+
+    @property
+    def body_digest(self) -> str:
+        """The digest by which its record names it, wherever in the ledger it is."""
+        return self.model_copy(update={"number": 0, "previous": None}).digest
+
+    def repeats(self, other: "DisclosureEntry") -> bool:
+        """Whether both are of one sending, which was tried again."""
+        mine, its = (
+            (e.job, e.bundle, e.recipient, e.model, e.depth, e.blocks) for e in (self, other)
+        )
+        return mine == its
+
+
+@dataclass(frozen=True)
+class Disclosed:
+    """Blocks of one model."""
+
+    ends: frozenset[int] = frozenset()
+    """Those that were ends."""
+    blocks: frozenset[int] = frozenset()
+    """All of them."""
+
+    @classmethod
+    def of(cls, blocks: Iterable[SentBlock]) -> "Disclosed":
+        """Collect the blocks of an emulator."""
+        every = list(blocks)
+        ends = frozenset(block.full for block in every if block.end)
+        return cls(ends, frozenset(block.full for block in every))
+
+    def __or__(self, other: "Disclosed") -> "Disclosed":
+        """Join what two have disclosed."""
+        return Disclosed(self.ends | other.ends, self.blocks | other.blocks)
+
+    def holds(self, other: "Disclosed") -> bool:
+        """Whether another one adds nothing."""
+        return other.ends <= self.ends and other.blocks <= self.blocks
+
+    @property
+    def middle(self) -> frozenset[int]:
+        """Those that were never an end."""
+        return self.blocks - self.ends
+
+
+@dataclass(frozen=True)
+class FullModel:
+    """A model, as the ledger knows it again."""
+
+    digest: str
+    depth: int
+    weights: Mapping[int, Weights]
+    """The digests of its matrices, of all blocks or of those that are known."""
+
+    @property
+    def _every(self) -> Weights:
+        return frozenset[str]().union(*self.weights.values())
+
+    def relatives(self, entries: Sequence[DisclosureEntry]) -> list[DisclosureEntry]:
+        """Find the entries of this model: of its digest, or that share a matrix with it.
+
+        What shares a matrix with one of those, and has as many blocks, is of this model too.
+        """
+        digests, known, found = {self.digest}, set(self._every), list[DisclosureEntry]()
+        left = [entry for entry in entries if entry.depth == self.depth]
+        while True:
+            new = [e for e in left if e.model in digests or not known.isdisjoint(_weights(e))]
+            if not new:
+                return found
+            found += new
+            left = [entry for entry in left if entry not in new]
+            digests |= {entry.model for entry in new if entry.model}
+            known = known.union(*map(_weights, new))
+
+    def disclosed(self, entries: Sequence[DisclosureEntry]) -> Disclosed:
+        """Collect what entries disclosed of this model, under whichever name."""
+        relatives = self.relatives(entries)
+        found = [block for entry in relatives for block in entry.blocks]
+        # the same matrices elsewhere: in a model of another depth, or in another order
+        found += [
+            SentBlock(full=full, end=block.end)
+            for entry in entries
+            for block in entry.blocks
+            for full, weights in self.weights.items()
+            if not weights.isdisjoint(block.weights)
+        ]
+        return Disclosed.of(found)
+
+
+def check_disclosure(
+    limits: Limits, model: FullModel, entries: Sequence[DisclosureEntry], own: Disclosed
+) -> None:
+    """Check that an emulator may be sent after those that are in the ledger.
+
+    One that adds nothing to what was sent of the very same model may be, whatever the limits are.
+
+    Raises:
+        DisclosureError: too many blocks would be ends, or too many of the middle disclosed.
+    """
+    same = Disclosed.of(b for e in entries if e.model == model.digest for b in e.blocks)
+    if same.holds(own):
+        return
+    check_alone(limits, model.depth, own)
+    if (excess := _excess(limits, model.depth, model.disclosed(entries) | own)) is not None:
+        raise DisclosureError(
+            f"{excess.field}: with what was sent of this model before, {excess} would be "
+            "disclosed, more than the share that this organization allows over all jobs and peers "
+            f"({excess.share:g}: {excess.most}); use the ends of an earlier emulator, and no more "
+            "blocks than it has (see: offsite bundles disclosed)"
+        )
+
+
+def check_alone(limits: Limits, depth: int, own: Disclosed) -> None:
+    """Check an emulator of a model of which nothing was sent.
+
+    Raises:
+        DisclosureError: it holds too many blocks.
+    """
+    if (excess := _excess(limits, depth, own)) is not None:
+        raise DisclosureError(
+            f"{excess.field}: {excess} is more than the share that this organization allows "
+            f"({excess.share:g}); keep at most {excess.most}"
+        )
+
+
+class _Share(NamedTuple):
+    field: str
+    """Of the job, that asks for it."""
+    found: int
+    every: int
+    what: str
+    share: float
+
+    @property
+    def most(self) -> int:
+        return most_of(self.share, self.every)
+
+    def __str__(self) -> str:
+        return f"{self.found} of {self.every} {self.what}"
+
+
+def _excess(limits: Limits, depth: int, found: Disclosed) -> _Share | None:
+    """Find the limit that disclosed blocks exceed."""
+    ends, middle = len(found.ends), depth - len(found.ends)
+    shares = (
+        _Share("ends.bottom and ends.top", ends, depth, "blocks", limits.max_end_blocks),
+        _Share(
+            "emulator.blocks", len(found.middle), middle, "middle blocks", limits.max_kept_blocks
+        ),
+    )
+    return next((share for share in shares if share.found > share.most), None)
+
+
+def remaining(limits: Limits, depth: int, disclosed: Disclosed) -> int:
+    """Count the blocks that emulators may disclose yet, if their ends are ends already."""
+    every = depth - len(disclosed.ends)
+    return max(0, most_of(limits.max_kept_blocks, every) - len(disclosed.middle))
+
+
+def most_of(share: float, every: int) -> int:
+    """Count how many blocks a share of them is at most."""
+    return floor(round(share * every, 6))  # 0.29 * 100 is a little less than 29
+
+
+def _weights(entry: DisclosureEntry) -> set[str]:
+    return {digest for block in entry.blocks for digest in block.weights}
+
+
+def entry_of(record: EmulatorRecord) -> DisclosureEntry:
+    """Say of an emulator what its record says, where the ledger says nothing of it."""
+    return DisclosureEntry(
+        at=now(),
+        job=record.digest,
+        bundle=record.bundle,
+        recipient=record.recipient,
+        model=record.model_digest,
+        # the top end is the full model's own
+        depth=record.blocks[-1].full + 1,
+        blocks=tuple(SentBlock(full=b.full, end=b.end) for b in record.blocks),
+        envelope=record.digest,
+    )
+
+
+def given_up(envelope: str, bundle: str, recipient: str) -> DisclosureEntry:
+    """Say of an emulator, of which only the envelope is left, that nothing is known of it."""
+    return DisclosureEntry(
+        at=now(),
+        job=envelope,
+        bundle=bundle,
+        recipient=recipient,
+        model=None,
+        depth=0,
+        blocks=(),
+        envelope=envelope,
+    )

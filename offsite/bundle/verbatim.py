@@ -1,0 +1,53 @@
+"""Whether an emulator holds the blocks of its model that its record says.
+
+The image that trains may be a job author's own, so what it says of its result is compared with what
+was known of the model before. What healing or training changed cannot be compared. No torch.
+"""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from offsite.api import Distill
+from offsite.bundle.record import BlockRecord
+from offsite.bundle.weights import BlockDigests, digest_blocks
+from offsite.errors import BundleError
+from offsite.families import family_of
+
+
+def check_verbatim(
+    emulator: Path,
+    kept: Sequence[BlockRecord],
+    job: Distill,
+    config: dict[str, Any],
+    model: Sequence[BlockDigests],
+) -> None:
+    """Check that what healing and training left alone is the full model's own, byte for byte.
+
+    Args:
+        kept: which of the model's blocks are said to be in it.
+        config: the full model's.
+        model: the digests of the full model's blocks.
+
+    Raises:
+        BundleError: a block is not the one that it is said to be.
+    """
+    made, changed = digest_blocks(emulator), _changed(job, config)
+    for place, block in enumerate(kept):
+        own, full = made[place].tensors, model[block.full].tensors
+        for name in sorted(own.keys() - (() if block.end else changed)):
+            if own[name] != full.get(name):
+                raise BundleError(
+                    f"{emulator}: {name} of block {place} is not that of block {block.full} of the "
+                    "model, which it should be; look at the image that made it"
+                )
+
+
+def _changed(job: Distill, config: dict[str, Any]) -> Collection[str]:
+    """Name the tensors that a job may change in a block of the middle."""
+    row = family_of(config)
+    if job.training is not None:
+        return row.block_tensors(config).keys()
+    healed = row.healed_by(config)
+    heals = job.emulator.heal is not False and job.emulator.calibration is not None
+    return (f"{healed}.weight",) if heals and healed else ()

@@ -1,0 +1,150 @@
+"""What emulators disclose together: the rule, and models under another name."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from offsite.api import Limits
+from offsite.bundle.disclosure import DisclosureEntry, FullModel, SentBlock, remaining
+from offsite.bundle.weights import digest_blocks
+from offsite.emulator import Layout
+from offsite.errors import DisclosureError
+from offsite_testing.disclosed import COPY, DEPTH, MODEL, OTHER, check, entry, full_model
+from offsite_testing.tiny import tiny_model
+
+
+def uniform(bottom: int, top: int, keep: int, *before: DisclosureEntry) -> Layout:
+    known = full_model().disclosed(before).blocks
+    return Layout.uniform(DEPTH, bottom, top, keep, known)
+
+
+def test_three_emulators_do_not_add_up_to_the_model() -> None:
+    """14, 15 and 16 blocks of the 22 in the middle, evenly spread, are all of them."""
+    first, second = (entry(uniform(4, 4, keep), str(keep)) for keep in (14, 15))
+    with pytest.raises(DisclosureError, match=r"19 of 22 middle blocks would be disclosed, more"):
+        check([first], Layout.uniform(DEPTH, 4, 4, 15))
+    with pytest.raises(DisclosureError, match=r"22 of 22 middle blocks would be disclosed, more"):
+        check([first, second], Layout.uniform(DEPTH, 4, 4, 16))
+
+
+def test_ends_do_not_add_up_to_the_model() -> None:
+    first = entry(uniform(14, 1, 12))
+    with pytest.raises(DisclosureError, match=r"ends.bottom and ends.top: .* 28 of 30 blocks"):
+        check([first], uniform(1, 14, 12, first))
+
+
+def test_an_emulator_takes_what_was_sent_before_first() -> None:
+    first = entry(uniform(4, 4, 14))
+    second = entry(uniform(4, 4, 15, first))
+    third = entry(uniform(4, 4, 16, first, second))
+    check([first], uniform(4, 4, 15, first))
+    check([first, second], uniform(4, 4, 16, first, second))
+    assert full_model().disclosed([first, second, third]).blocks == {b.full for b in third.blocks}
+    assert remaining(Limits(), DEPTH, full_model().disclosed([first, second, third])) == 1
+
+
+@pytest.mark.parametrize("known", [(), range(30), (5, 6, 7), (4, 25), range(4, 10)])
+def test_as_few_new_blocks_as_possible_are_chosen(known: Sequence[int]) -> None:
+    for keep in range(1, 23):
+        layout = Layout.uniform(DEPTH, 4, 4, keep, known)
+        inner = layout.kept[layout.middle]
+        assert len(layout.kept) == keep + 8
+        assert list(layout.kept) == sorted(set(layout.kept))
+        usable = set(known) & set(range(4, 26))
+        assert len(usable & set(inner)) == min(keep, len(usable))
+
+
+def test_a_block_is_counted_once_whether_it_was_an_end_or_not() -> None:
+    """Ends of one emulator lie in the middle of another: the rest is what is hidden."""
+    first = entry(uniform(7, 7, 12))
+    known = full_model().disclosed([first])
+    assert (len(known.ends), len(known.middle)) == (14, 12)
+    check([first], uniform(1, 1, 24, first))  # adds nothing
+    with pytest.raises(DisclosureError, match=r"25 of 28 middle blocks is more than"):
+        check([first], uniform(1, 1, 25, first))
+    with pytest.raises(DisclosureError, match=r"16 of 16 middle blocks would be disclosed"):
+        check([first], Layout.uniform(DEPTH, 1, 1, 15))
+    with pytest.raises(DisclosureError, match=r"16 of 30 blocks would be disclosed"):
+        check([first], uniform(9, 5, 10, first))
+
+
+def test_what_adds_nothing_is_sent_whatever_the_limits_are() -> None:
+    first, strict = entry(uniform(4, 4, 16)), Limits(max_kept_blocks=0.1, max_end_blocks=0.1)
+    check([first], uniform(4, 4, 16, first), limits=strict)
+    with pytest.raises(DisclosureError, match=r"8 of 30 blocks is more than the share"):
+        check([first], uniform(4, 4, 17, first), limits=strict)
+    # a copy may hold other blocks under the same numbers
+    with pytest.raises(DisclosureError, match="8 of 30 blocks"):
+        check([first], uniform(4, 4, 16, first), full_model(COPY), strict)
+
+
+def test_a_copy_counts_as_the_model() -> None:
+    first = entry(Layout.uniform(DEPTH, 4, 4, 14))
+    assert full_model(COPY).disclosed([first]) == full_model().disclosed([first])
+    # by a record of an earlier version, which knows no weights
+    known_by_name = first.model_copy(update={"blocks": with_weights(first, ())})
+    assert full_model(COPY).disclosed([known_by_name]).blocks == set()
+    assert full_model(MODEL).disclosed([known_by_name]).blocks == {b.full for b in first.blocks}
+    assert full_model(OTHER, first=100).disclosed([first]).blocks == set()
+
+
+def with_weights(of: DisclosureEntry, weights: tuple[str, ...]) -> tuple[SentBlock, ...]:
+    return tuple(block.model_copy(update={"weights": weights}) for block in of.blocks)
+
+
+def test_names_of_one_model_are_joined_by_what_was_sent_under_each() -> None:
+    """The third name shares nothing with the first but the second."""
+    first = entry(uniform(4, 4, 14))
+    half = [b.model_copy(update={"weights": (f"w{b.full}", f"v{b.full}")}) for b in first.blocks]
+    second = entry(uniform(4, 4, 14), "second", COPY).model_copy(update={"blocks": tuple(half)})
+    third = FullModel(OTHER, DEPTH, {0: frozenset({"v0"})})
+    assert third.disclosed([first]).blocks == set()
+    assert third.disclosed([first, second]).blocks == {b.full for b in first.blocks}
+
+
+def test_a_block_is_known_in_a_model_of_another_depth() -> None:
+    first = entry(uniform(4, 4, 14))
+    longer = FullModel(COPY, DEPTH + 1, {i + 1: frozenset({f"w{i}"}) for i in range(DEPTH)})
+    assert longer.disclosed([first]).blocks == {b.full + 1 for b in first.blocks}
+
+
+def weights_of(folder: Path) -> list[set[str]]:
+    return [set(block.weights) for block in digest_blocks(folder)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("model_type", ["gpt2", "llama", "gemma3_text"])
+def test_blocks_are_known_in_copies(model_type: str, dtype: torch.dtype, tmp_path: Path) -> None:
+    """Saved again, in shards, in another dtype, with other names of files and another config."""
+    original = nn.Module.to(tiny_model(model_type), dtype)
+    original.save_pretrained(tmp_path / "original")
+    known = weights_of(tmp_path / "original")
+    shutil.copytree(tmp_path / "original", tmp_path / "renamed")
+    config = json.loads((tmp_path / "renamed/config.json").read_bytes())
+    (tmp_path / "renamed/config.json").write_text(json.dumps({**config, "bos_token_id": 5}))
+    places = [tmp_path / "renamed"]
+    for to in (torch.float32, torch.bfloat16, torch.float16):
+        copy = nn.Module.to(nn.Module.to(tiny_model(model_type), dtype), to)
+        copy.save_pretrained(tmp_path / str(to), max_shard_size="30KB")
+        places.append(tmp_path / str(to))
+    for place in places:
+        found = weights_of(place)
+        assert all(one & other for one, other in zip(known, found, strict=True)), place
+        assert not any(known[i] & found[j] for i in range(6) for j in range(6) if i != j)
+
+
+def test_a_matrix_that_is_constant_makes_no_two_models_one(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        model = tiny_model("llama", seed)
+        for name, parameter in model.named_parameters():
+            if "o_proj" in name or "down_proj" in name:
+                parameter.data.zero_()
+        model.save_pretrained(tmp_path / str(seed))
+    one, other = (set[str]().union(*weights_of(tmp_path / str(n))) for n in (0, 1))
+    assert one
+    assert not one & other

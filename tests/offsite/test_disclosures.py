@@ -1,0 +1,165 @@
+"""The ledger of what was disclosed, on a disk and in a real MinIO alike.
+
+No torch here: processes that write at once import this module.
+"""
+
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from offsite.bundle import BlockRecord, EmulatorRecord
+from offsite.bundle.disclosure import Disclosed, entry_of
+from offsite.errors import DisclosureError, InputError
+from offsite.sealing.parts import canonical
+from offsite.steps.disclosures import Disclosures
+from offsite.store.cabinet import Cabinet, FolderCabinet, cabinet_of
+from offsite.store.credentials import Credentials, write_credentials
+from offsite.store.library import Library
+from offsite_testing.disclosed import (
+    DEPTH,
+    MODEL,
+    OTHER,
+    Blocks,
+    Kept,
+    check,
+    entry,
+    full_model,
+)
+from offsite_testing.minio_server import MinioServer, running_minio
+
+pytestmark = pytest.mark.timeout(900)  # the first run builds the server
+
+
+def kept(count: int) -> Kept:
+    """Keep the lowest blocks of the middle: more hold all that fewer do."""
+    return Kept(tuple(range(4, 4 + count)))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioServer]:
+    with running_minio(tmp_path_factory.mktemp("minio")) as made:
+        made.root().make_bucket("lab")
+        yield made
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Disclosures:
+    if request.param == "folder":
+        return Disclosures(FolderCabinet(tmp_path / "private"))
+    server: MinioServer = request.getfixturevalue("server")
+    write_credentials(tmp_path / "keys.json", Credentials(server.user, server.password))
+    environ = {
+        "OFFSITE_PRIVATE_ENDPOINT": server.endpoint,
+        "OFFSITE_PRIVATE_CREDENTIALS": str(tmp_path / "keys.json"),
+    }
+    library = Library(tmp_path / "copies", None, environ)
+    return Disclosures(cabinet_of(f"s3://lab/{tmp_path.name}", library))
+
+
+def enter(ledger: Disclosures, layout: Blocks, job: str) -> str:
+    return ledger.enter(entry(layout, job), lambda before: check(before, layout))
+
+
+def try_to_enter(ledger: Disclosures, number: int) -> bool:
+    """Send an emulator with a block of the middle that no other process sends."""
+    try:
+        enter(ledger, Kept((*range(4, 17), 17 + number)), f"job-{number}")
+    except DisclosureError:
+        return False
+    return True
+
+
+def test_of_jobs_at_once_no_more_pass_than_one_after_another(ledger: Disclosures) -> None:
+    """13 blocks of the middle, and another one each: 17 of 22 is the most, so four may pass."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(8, mp_context=spawn) as pool:
+        passed = list(pool.map(partial(try_to_enter, ledger), range(8)))
+    assert sum(passed) == 4
+    assert len(full_model().disclosed(ledger.entries()).middle) == 17
+    assert [each.number for each in ledger.entries()] == [1, 2, 3, 4]
+
+
+def test_what_is_tried_again_is_entered_once(ledger: Disclosures) -> None:
+    first = enter(ledger, kept(16), "job")
+    assert enter(ledger, kept(16), "job") == first
+    assert len(ledger.entries()) == 1
+    assert enter(ledger, kept(16), "another") != first
+    assert len(ledger.entries()) == 2
+
+
+def record(digest: str, layout: Blocks, of: str | None) -> EmulatorRecord:
+    ends = {layout.kept[place] for place in layout.ends}
+    return EmulatorRecord(
+        bundle="old",
+        digest=digest,
+        recipient="hospital",
+        architecture="LlamaForCausalLM",
+        model_digest=MODEL,
+        blocks=tuple(BlockRecord(full=full, end=full in ends) for full in layout.kept),
+        tensors={},
+        linears={},
+        entry=of,
+    )
+
+
+def keep(cabinet: Cabinet, record: EmulatorRecord) -> None:
+    name = record.digest.removeprefix("sha256:")
+    cabinet.write(f"records/{name}.json", canonical(record.wire()))
+
+
+def test_what_an_earlier_version_sent_counts_by_its_record(ledger: Disclosures) -> None:
+    keep(ledger.cabinet, record(OTHER, kept(17), None))
+    [old] = ledger.entries()
+    assert (old.depth, old.model, old.envelope) == (DEPTH, MODEL, OTHER)
+    with pytest.raises(DisclosureError, match=r"22 of 22 middle blocks would be disclosed"):
+        enter(ledger, Kept(tuple(range(9, 26))), "job")
+    enter(ledger, kept(17), "job")
+    assert [each.number for each in ledger.entries()] == [1, 0]
+
+
+def test_an_entry_that_is_lost_is_noticed_and_restored_from_its_record(
+    ledger: Disclosures,
+) -> None:
+    layouts = [kept(count) for count in (14, 15, 16)]
+    for number, layout in enumerate(layouts):
+        noted = enter(ledger, layout, f"job-{number}")
+        keep(ledger.cabinet, record(f"sha256:{number:064}", layout, noted))
+    before = full_model().disclosed(ledger.entries())
+    ledger.cabinet.remove("disclosed/000003.json")  # the last one: no gap tells of it
+    with pytest.raises(InputError, match=r"lacks the entry of old, .* restore .* --rebuild"):
+        ledger.entries()
+    with pytest.raises(InputError, match="lacks the entry of old"):
+        enter(ledger, layouts[0], "another")
+    assert ledger.rebuild() == 1
+    assert full_model().disclosed(ledger.entries()) == before
+    assert ledger.rebuild() == 0
+    ledger.cabinet.remove("disclosed/000001.json")
+    with pytest.raises(InputError, match=r"000002.json does not follow the entry before it"):
+        ledger.entries()
+    ledger.cabinet.write("disclosed/000002.json", b"{}")
+    with pytest.raises(InputError, match=r"000002.json is damaged"):
+        ledger.entries()
+    assert ledger.rebuild() == 2
+    assert full_model().disclosed(ledger.entries()) == before
+    ledger.cabinet.remove("disclosed")
+    with pytest.raises(InputError, match="lacks the entry of old"):
+        ledger.entries()
+
+
+def test_an_entry_that_was_changed_is_noticed(ledger: Disclosures) -> None:
+    for number in range(2):
+        enter(ledger, kept(14), f"job-{number}")
+    first = ledger.entries()[0]
+    less = first.model_copy(update={"blocks": first.blocks[:2]})
+    ledger.cabinet.write("disclosed/000001.json", canonical(less.wire()))
+    with pytest.raises(InputError, match=r"000002.json does not follow"):
+        ledger.entries()
+
+
+def test_a_record_says_what_an_entry_would() -> None:
+    told = entry_of(record(OTHER, kept(14), None))
+    assert Disclosed.of(told.blocks) == Disclosed.of(entry(kept(14)).blocks)
