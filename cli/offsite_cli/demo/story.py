@@ -8,11 +8,13 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from offsite.api import Limits
 from offsite.errors import InputError, ModelError
 from offsite.events import Event
 from offsite.exchange.home import keep_ring, peers_of
 from offsite.sealing import Ring
 from offsite.sealing.parts import canonical
+from offsite.steps.party import POLICY
 from offsite.store import disk_errors
 from offsite_cli.demo.child import Outcome, run_stage
 
@@ -51,13 +53,19 @@ class Recipe:
         Raises:
             ModelError: the model is of no known family, or has too few blocks to show anything.
         """
-        # torch takes seconds to import, so only what needs it does so
-        from offsite.layers import block_count
-
-        middle = block_count(model) - 2 * ENDS
+        middle = _blocks(model) - 2 * ENDS
         if middle < 2:
             raise ModelError(f"{model}: the demo needs a model of {2 * ENDS + 2} blocks or more")
         return max(1, min(middle - 1, round(self.share * middle)))
+
+    def policy(self, model: Path) -> dict[str, float]:
+        """Write down what the lab has to allow for this: more than the defaults, if need be."""
+        blocks, usual = _blocks(model), Limits()
+        kept, ends = self.kept(model) / (blocks - 2 * ENDS), 2 * ENDS / blocks
+        return {
+            "maxKeptBlocks": max(usual.max_kept_blocks, kept),
+            "maxEndBlocks": max(usual.max_end_blocks, ends),
+        }
 
 
 @dataclass(frozen=True)
@@ -132,8 +140,9 @@ class Cast:
                 )
 
     def write_jobs(self, model: Path, recipe: Recipe) -> None:
-        """Write the three job files, each into the folder of the party whose job it is."""
+        """Write the three job files, each into the folder of its party, and the lab's policy."""
         keep = recipe.kept(model)
+        _write_yaml(self.lab / "home" / POLICY, recipe.policy(model))
         self._write(self.lab / "distill.yaml", HOSPITAL, "emulator", _distill(model, keep))
         self._write(self.hospital / "tune.yaml", LAB, "adapter", _tune(recipe, self.tag))
         self._write(self.lab / "plug-in.yaml", HOSPITAL, "plug-in", _plug_in(model, self.tag))
@@ -146,8 +155,7 @@ class Cast:
             "metadata": {"name": name + self.tag},
             "spec": {"stage": stage, "peer": peer, "seed": self.seed, **section},
         }
-        with path.open("w", encoding="utf-8") as file:
-            YAML().dump(job, file)
+        _write_yaml(path, job)
 
     def play(self, show: Callable[[Event], None]) -> dict[str, Outcome]:
         """Run the three stages, each as its own party in its own process."""
@@ -166,6 +174,18 @@ class Cast:
             return {}
         place = self.credentials / f"{folder.name}.json"
         return {"OFFSITE_EXCHANGE_CREDENTIALS": str(place.resolve())}
+
+
+def _blocks(model: Path) -> int:
+    # torch takes seconds to import, so only what needs it does so
+    from offsite.layers import block_count
+
+    return block_count(model)
+
+
+def _write_yaml(path: Path, content: dict[str, Any]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        YAML().dump(content, file)
 
 
 def _distill(model: Path, keep: int) -> dict[str, Any]:
