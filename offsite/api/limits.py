@@ -16,9 +16,9 @@ class Limits(Section):
     model_config = ConfigDict(populate_by_name=True)
 
     max_kept_blocks: float = Field(0.8, gt=0, le=1)
-    """The largest share of a model's middle blocks that an emulator may keep."""
+    """The largest share of a model's middle blocks that all its emulators together may keep."""
     max_end_blocks: float = Field(0.5, gt=0, le=1)
-    """The largest share of a model's blocks that may be ends, which are never compressed."""
+    """The largest share of a model's blocks that may be ends of any of them, sent as they are."""
     min_examples: int = Field(16, ge=1)
     """How many different examples an adapter has to be tuned on at least."""
     min_steps: int = Field(8, ge=1)

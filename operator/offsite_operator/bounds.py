@@ -8,7 +8,7 @@ from offsite.api import JobSpec, is_among
 from offsite.task import KEPT, WORK
 from offsite_operator.settings import Settings
 
-RESERVED = ("records/", f"{WORK}/", f"{KEPT}/", "checkpoints/", "published/")
+RESERVED = ("records/", "disclosed/", f"{WORK}/", f"{KEPT}/", "checkpoints/", "published/")
 """What no job reads or writes by its own choice in the private store."""
 
 

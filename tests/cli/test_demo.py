@@ -10,8 +10,12 @@ from typing import Any
 
 import pytest
 
+from offsite.bundle.disclosure import Disclosed, check_alone
+from offsite.config import load_policy
+from offsite.steps.party import POLICY
 from offsite.store.admin import ExchangeAdmin
 from offsite.store.credentials import read_credentials, write_credentials
+from offsite_cli.demo.story import Cast, Choices, Recipe
 from offsite_testing.minio_server import running_minio
 from offsite_testing.models import save_tiny
 
@@ -98,6 +102,20 @@ def test_the_story_needs_a_folder_of_its_own(tmp_path: Path) -> None:
     assert refused.returncode == 2
     assert "not empty" in refused.stderr
     assert (tmp_path / "demo-output" / "thesis.txt").exists()
+
+
+@pytest.mark.parametrize("task", [None, "icd-chapters"])
+def test_what_the_demo_keeps_of_its_model_its_lab_allows(tmp_path: Path, task: str | None) -> None:
+    model = {"model_type": "llama", "num_hidden_layers": 30}
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/config.json").write_text(json.dumps(model))
+    cast, recipe = Cast(tmp_path / "demo"), Recipe.of(Choices(task=task))
+    cast.lay_out()
+    cast.write_jobs(tmp_path / "model", recipe)
+    kept = frozenset(range(4, 4 + recipe.kept(tmp_path / "model")))
+    ends = frozenset((*range(4), *range(26, 30)))
+    limits = load_policy(cast.lab / "home" / POLICY)
+    check_alone(limits, 30, Disclosed(ends, kept | ends))
 
 
 def test_a_folder_that_is_a_file_is_told(tmp_path: Path) -> None:

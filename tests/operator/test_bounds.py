@@ -153,7 +153,7 @@ def test_a_job_without_a_deadline_has_the_longest_that_is_allowed() -> None:
     assert deadline_of(spec_of(TUNE, activeDeadlineSeconds=30), settings) == 30
 
 
-@pytest.mark.parametrize("folder", ["records", "work", "checkpoints", "published"])
+@pytest.mark.parametrize("folder", ["records", "disclosed", "work", "checkpoints", "published"])
 def test_what_is_offsites_own_can_never_be_allowed(folder: str) -> None:
     bounds = SETTINGS.bounds.model_copy(
         update={"read_prefixes": ("s3://private/",), "export_prefixes": ("s3://private/",)}
