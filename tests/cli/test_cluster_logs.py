@@ -40,7 +40,9 @@ def test_an_event_is_said_in_a_line(event: dict[str, Any], said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["a line", f"offsite-event {MARK} {{torn", 'offsite-event {"event": "done"}', ""]
+    "line",
+    ["a line", f"offsite-event {MARK} {{torn", 'offsite-event {"event": "done"}', ""],
+    ids=["log", "torn", "unmarked", "empty"],  # each process that tests draws its own mark
 )
 def test_every_other_line_is_a_log(line: str) -> None:
     assert event_of(line, MARK) == {"event": "log", "message": line}
