@@ -43,10 +43,7 @@ def folder_below(root: Path, name: str, *, make: bool = False) -> Iterator[int]:
         for part in filter(None, name.split("/")):
             if part in (".", ".."):
                 raise _irregular(root / name)
-            if make:
-                with suppress(FileExistsError):
-                    os.mkdir(part, 0o700, dir_fd=at)
-            inner = _open(part, _FOLDER, at, root / name)
+            inner = _inner(part, at, root / name, make)
             os.close(at)
             at = inner
         yield at
@@ -192,6 +189,17 @@ def _remove(name: str, at: int) -> None:
                 shutil.rmtree(name, ignore_errors=True, dir_fd=at)
         else:
             os.unlink(name, dir_fd=at)
+
+
+def _inner(name: str, at: int, what: Path, make: bool) -> int:
+    try:
+        return _open(name, _FOLDER, at, what)
+    except FileNotFoundError:
+        if not make:
+            raise
+    with suppress(FileExistsError):
+        os.mkdir(name, 0o700, dir_fd=at)
+    return _open(name, _FOLDER, at, what)
 
 
 def _open(name: str, flags: int, at: int, what: Path) -> int:

@@ -12,7 +12,7 @@ from cluster.helm import in_space, install
 from cluster.images import OPERATOR
 from cluster.jobs import condition, has, is_in, seen, tells
 from cluster.killing import kill
-from cluster.organizations import MODEL, Organization
+from cluster.organizations import CLAIM, MODEL, Organization
 from cluster.processes import run, wait_for
 from cluster.stages import NEEDS, distill
 from cluster.trainings import LONG, first_step, training
@@ -48,6 +48,25 @@ try:
 except OSError:
     pass
 print(*(seen or ["nothing"]))
+"""
+
+SEE = """
+import json, pathlib
+root = pathlib.Path("/private/offsite/work")
+uid = next(root.iterdir())
+(uid / "up").symlink_to("../..")
+shown = ("/private", "/private/offsite", "/private/offsite/work", "/mnt/claims/given")
+told = {each: sorted(p.name for p in pathlib.Path(each).iterdir()) for each in shown}
+told["written"] = []
+own = pathlib.Path("/mnt/claims/given/own")
+for place in (uid, uid / "up", *root.parents, own, own / "model", own.parent):
+    try:
+        (place / "probe").write_text("x")
+        told["written"].append(str(place))
+        (place / "probe").unlink()
+    except OSError:
+        pass
+print(json.dumps(told))
 """
 
 
@@ -194,6 +213,26 @@ def test_pods_that_train_hold_no_keys_reach_no_exchange_and_resolve_no_names(
         # the submitter alone has to find something by its name
         seen = "names\n" if each["metadata"]["labels"].get(RAY) == "submitter" else "nothing\n"
         assert lab.space.kubectl("exec", each["metadata"]["name"], "--", *look) == seen
+    lab.change(name, cancel=True)
+
+
+@pytest.mark.parametrize("engine", ["Job", "RayJob"])
+def test_pods_that_train_see_their_own_folder_and_write_nothing_that_they_read(
+    lab: Organization, engine: str
+) -> None:
+    name = f"narrow-{engine.lower()}"
+    lab.submit(name, distill(steps=100 * LONG, engine=engine))
+    lab.reaches(name, training, 400)
+    pod = lab.running(name, "work", ray="head" if engine == "RayJob" else "")
+    uid = lab.space.get(f"offsitejob/{name}")["metadata"]["uid"]
+    told = json.loads(lab.space.kubectl("exec", pod, "--", "python", "-c", SEE))
+    assert told == {
+        "/private": ["offsite"],
+        "/private/offsite": ["work"],
+        "/private/offsite/work": [uid],
+        f"/mnt/claims/{CLAIM}": ["own"],
+        "written": [f"/private/offsite/work/{uid}"],
+    }
     lab.change(name, cancel=True)
 
 
