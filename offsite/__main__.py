@@ -1,4 +1,4 @@
-"""`python -m offsite run --task FILE`: one step of a stage, in a pod.
+"""`python -m offsite run --task FILE`: one step of a stage, in a pod; `lend`: keys for one.
 
 Each event is a line on stdout, as `offsite.events` writes it; every other line is a log. The last
 event decides: `done`, or `failed`. Exit codes are those of `offsite.errors`.
@@ -13,6 +13,7 @@ from offsite.errors import OffsiteError
 from offsite.events import Event, Monitor, as_line, failure, mark_of
 from offsite.lifetime import leave, uncollected
 from offsite.signals import stopping
+from offsite.steps.lending import lend_to
 from offsite.steps.pod import Pod, run_open, run_publish
 from offsite.steps.telling import run_hear, run_tell
 from offsite.task import read_task
@@ -25,12 +26,17 @@ _KEYED = {"Open": run_open, "Publish": run_publish, "Hear": run_hear, "Tell": ru
 def main() -> int:
     """Run the step of a task; gives the exit code."""
     parser = argparse.ArgumentParser(prog="python -m offsite", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="run")
+    commands = parser.add_subparsers(required=True, metavar="run|lend", dest="command")
     run = commands.add_parser("run", help="run one step of a stage")
     run.add_argument("--task", type=Path, required=True, help="what the operator wrote down")
     run.add_argument("--ray", action="store_true", help="run the training as a Ray Train job")
+    lending = commands.add_parser("lend", help="lend a part of the private store to a step")
+    lending.add_argument("--task", type=Path, required=True, help="of the step that trains")
+    lending.add_argument("--to", type=Path, required=True, help="a folder that it sees")
     options = parser.parse_args()
     guard_output()
+    if options.command == "lend":
+        return _lend(options.task, options.to)
     try:
         with stopping() as stop:
             pod = Pod(read_task(options.task), os.environ)
@@ -44,6 +50,15 @@ def main() -> int:
         raise
     _tell(ending)
     return 0 if ending["event"] == "done" else 1 if ending["retryable"] else 2
+
+
+def _lend(task: Path, folder: Path) -> int:
+    try:
+        lend_to(read_task(task), os.environ, folder)
+    except OffsiteError as error:
+        print(f"offsite: error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
 
 
 def _tell(event: Event) -> None:

@@ -46,6 +46,8 @@ class Task(BaseModel):
     """The peer's public file, as text; of the steps that hold keys."""
     private: str = Field(pattern=PRIVATE_PATTERN)
     """Where the party keeps its own: `s3://bucket/prefix`, or the folder of a mounted claim."""
+    lends: bool = False
+    """Whether the step that trains gets a session of the private store, and not its account."""
     exchange: str | None = None
     """`s3://bucket`; of the steps that hold keys."""
     envelope: Digest | None = None

@@ -1,6 +1,7 @@
 """What a job reads of its own party: found, or copied, to this disk, and known by digests."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,12 @@ def source_in(spec: JobSpec, model: Path, digest: str) -> Source:
     config: dict[str, Any] = json.loads((model / "config.json").read_bytes())
     blocks = digest_blocks(model) if spec.distill else ()
     return Source(digest=digest, size=size_of(model), config=config, blocks=blocks)
+
+
+def locations(spec: JobSpec) -> Iterator[tuple[str, bool]]:
+    """List what a job reads: each location, and whether it is a folder, as a model is."""
+    yield from ((section.model, True) for section in (spec.distill, spec.plug_in) if section)
+    yield from ((place, False) for place in _texts(spec).values() if place)
 
 
 def _digest(text: DataFile) -> str:

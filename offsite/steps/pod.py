@@ -15,6 +15,7 @@ from offsite.steps.disclosing import note_disclosed
 from offsite.steps.ending import end, has_ended
 from offsite.steps.handover import Handover, sweep
 from offsite.steps.inputs import source_of
+from offsite.steps.lending import lent
 from offsite.steps.opening import prepare
 from offsite.steps.party import Party
 from offsite.steps.pinned import PinnedBooks
@@ -106,6 +107,8 @@ def run_open(pod: Pod, monitor: Monitor) -> None:
     party = pod.party(mailbox)
     space, handover = pod.space(party), Handover(task.uid, party.cabinet)
     check_ready(space, mailbox)
+    if task.lends:
+        lent(task, pod.environ)
     note_disclosed(space, mailbox)
     check_possible(space)
     source, envelope = source_of(space.spec, party), None

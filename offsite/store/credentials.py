@@ -20,6 +20,8 @@ class Credentials:
 
     access_key: str
     secret_key: str = field(repr=False)
+    session_token: str | None = field(default=None, repr=False)
+    """Of a session, which has such a third key."""
 
 
 def read_credentials(path: Path, what: str = "credentials file") -> Credentials:
@@ -42,6 +44,8 @@ def write_credentials(path: Path, credentials: Credentials) -> None:
         StorageError: the disk does not take it.
     """
     known = {"accessKey": credentials.access_key, "secretKey": credentials.secret_key}
+    if credentials.session_token is not None:
+        known["sessionToken"] = credentials.session_token
     write_whole(path, json.dumps(known).encode() + b"\n")
 
 
@@ -78,8 +82,10 @@ def _parsed(path: Path, content: bytes) -> Credentials:
         known = None
     keys = known if isinstance(known, dict) else {}
     access, secret = keys.get("accessKey"), keys.get("secretKey")
-    if not (isinstance(access, str) and access and isinstance(secret, str) and secret):
+    session = keys.get("sessionToken")
+    whole = all(isinstance(each, str) and each for each in (access, secret))
+    if not (whole and (session is None or isinstance(session, str))):
         raise InputError(
             f'{path} is no credentials file; it is {{"accessKey": "…", "secretKey": "…"}}'
         )
-    return Credentials(access, secret)
+    return Credentials(str(access), str(secret), session)

@@ -72,6 +72,7 @@ def s3_store(uri: str, prefix: str, environ: Mapping[str, str]) -> S3Store:
             region=environ.get(f"{prefix}_REGION") or "us-east-1",
             ca_file=_authorities(environ.get(f"{prefix}_CA"), f"{prefix}_CA"),
             path_style=_STYLES[style],
+            session_token=keys.session_token,
             settings=prefix,
         )
         store.client()  # the SDK checks names when it is made

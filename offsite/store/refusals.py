@@ -38,6 +38,8 @@ class Place:
     bucket: str
     settings: str
     """The prefix of the environment's variables that say so."""
+    lent: bool = False
+    """Whether it was asked in a session, which ends."""
 
     def how(self, command: str) -> str:
         """Name the command of ours that helps, if this is an exchange."""
@@ -91,6 +93,11 @@ def _refusal(error: S3Error, place: Place, uri: str) -> OffsiteError:
         )
     if code == "RequestTimeTooSkewed":
         return NotAllowedError(_clock(error, place))
+    if code in WRONG_KEYS and place.lent:
+        return StorageError(
+            f"{place.endpoint} does not know this session any more ({code}); the next attempt "
+            "begins with another one"
+        )
     if code in WRONG_KEYS:
         return NotAllowedError(
             f"{place.endpoint} does not know these credentials ({code}); check the file that "

@@ -48,6 +48,8 @@ class S3Store:
     """How long a request may get nowhere. Much more than ten minutes outlives its signature."""
     most_objects: int = 1_000_000
     """Below one prefix: a store could go on listing until the memory is full."""
+    session_token: str | None = field(default=None, repr=False)
+    """Of the session that the keys are of."""
     settings: str = "OFFSITE_EXCHANGE"
     """The prefix of the environment's variables that this comes from, for messages."""
     _clients: dict[int, Minio] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -154,7 +156,7 @@ class S3Store:
 
     def place(self) -> Place:
         """Say where this is, for messages."""
-        return Place(self.endpoint, self.bucket, self.settings)
+        return Place(self.endpoint, self.bucket, self.settings, self.session_token is not None)
 
     def patience(self) -> Patience:
         """How long a request is tried."""
@@ -166,6 +168,7 @@ class S3Store:
             url.netloc,
             access_key=self.access_key,
             secret_key=self.secret_key,
+            session_token=self.session_token,
             secure=url.scheme == "https",
             region=self.region,
             http_client=connections(self.endpoint, self.ca_file, patience),
