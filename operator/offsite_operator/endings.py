@@ -65,7 +65,10 @@ def before(container: Container) -> Mapping[str, Any] | None:
 
 
 def _endings(pod: Pod) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for container in pod.get("status", {}).get("containerStatuses", ()):
+    status = pod.get("status", {})
+    # one that is to lend a store, and cannot, ends before the others begin
+    every = (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ()))
+    for container in every:
         for ended in (container.get("state", {}).get("terminated"), before(container)):
             if ended:
                 yield container["name"], ended

@@ -1,7 +1,7 @@
 """What one child is to be: everything that its manifests are made from."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from offsite.api import JobSpec, Metadata, OffsiteJob
@@ -73,6 +73,12 @@ class Plan:
         return self.step in ("Hear", "Tell")
 
     @property
+    def borrows(self) -> bool:
+        """Whether it gets the keys of a session of the private store, in place of the account."""
+        private = self.settings.private
+        return self.step == "Work" and private.claim is None and private.sessions
+
+    @property
     def image(self) -> str:
         """What its pods run."""
         images = self.settings.images
@@ -94,6 +100,7 @@ class Plan:
             peer_id=self.peer.id,
             public=self.peer.status.pinned if self.keyed else None,
             private=self.settings.private.inside,
+            lends=self.step == "Open" and replace(self, step="Work").borrows,
             exchange=self.settings.exchange.uri if self.keyed else None,
             envelope=self.envelope,
             sequence=self.sequence if self.step == "Publish" else None,

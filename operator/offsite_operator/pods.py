@@ -8,7 +8,15 @@ from kubernetes.utils.quantity import parse_quantity
 from offsite.events import EVENT_MARK
 from offsite_operator.names import DRIVER, REACH_DNS, REACH_EXCHANGE, REACH_HUB, REACH_PRIVATE
 from offsite_operator.plan import Plan
-from offsite_operator.volumes import TASK, Volume, environment, volumes
+from offsite_operator.volumes import (
+    SESSION,
+    TASK,
+    Volume,
+    environment,
+    lender_environment,
+    lender_volumes,
+    volumes,
+)
 
 Manifest = dict[str, Any]
 
@@ -27,6 +35,7 @@ _RAY_MEMORY = 2 << 30
 _GRACE_SECONDS = 60
 """From SIGTERM on: a checkpoint is written in it."""
 COMMAND = ("python", "-m", "offsite", "run", "--task", TASK)
+LEND = ("python", "-m", "offsite", "lend", "--task", TASK, "--to", SESSION)
 
 
 def step_pod(plan: Plan) -> Manifest:
@@ -59,6 +68,20 @@ def container(plan: Plan, name: str, needs: Manifest, seen: Sequence[Volume]) ->
     }
 
 
+def _lender(plan: Plan) -> Manifest:
+    """Describe the container that lends what trains a part of the private store, and ends.
+
+    It begins before the one that trains, and alone has the account. Our own image runs in it.
+    """
+    made = container(plan, "session", small(), lender_volumes(plan))
+    made |= {"image": plan.settings.images.operator, "command": [*LEND]}
+    # why it failed is told nowhere else: the log of the step is that of the other container
+    return made | {
+        "env": lender_environment(plan),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+
+
 def pod_spec(plan: Plan, main: Manifest, seen: Sequence[Volume]) -> Manifest:
     """Describe what a pod of a step runs, and where."""
     runtime, settings = plan.spec.runtime, plan.settings
@@ -76,8 +99,11 @@ def pod_spec(plan: Plan, main: Manifest, seen: Sequence[Volume]) -> Manifest:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [main],
-        "volumes": list({volume.name: volume.volume for volume in seen}.values()),
     }
+    if any(volume.path == SESSION for volume in seen):
+        spec["initContainers"] = [_lender(plan)]
+        seen = (*seen, *lender_volumes(plan))
+    spec["volumes"] = list({volume.name: volume.volume for volume in seen}.values())
     if settings.pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in settings.pull_secrets]
     if not plan.keyed:

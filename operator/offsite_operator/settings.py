@@ -65,6 +65,8 @@ class Private(Store):
     """The party's own store: `s3://bucket/prefix`, or a folder of a claim, `pvc://claim/prefix`."""
 
     uri: str = Field(pattern=rf"^({_BUCKET}|{_CLAIM})/.+$")
+    sessions: bool = True
+    """Whether an S3 store lends what a step that trains may use of it: sessions (STS)."""
 
     @property
     def claim(self) -> str | None:

@@ -1,7 +1,7 @@
 """What the pods of a step see: their task, and of Secrets and claims only what the step needs."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from offsite.events import EVENT_MARK, MARK
@@ -11,6 +11,11 @@ from offsite_operator.settings import Store
 
 ETC = "/etc/offsite"
 TASK = f"{ETC}/task/task.json"
+SESSION = f"{ETC}/session"
+"""Where what trains finds the keys that it borrows."""
+
+
+_PYTHON = {"HOME": "/tmp", "PYTHONUNBUFFERED": "1"}
 
 
 @dataclass(frozen=True)
@@ -47,38 +52,52 @@ def volumes(plan: Plan) -> list[Volume]:
     """List what the container of a step sees."""
     return [
         scratch(plan),
-        Volume("task", f"{ETC}/task", {"configMap": {"name": plan.name}}),
+        _task(plan),
         *_secrets(plan),
         *([] if plan.errand else _claims(plan)),
         *([] if plan.keyed else [_shared_memory(plan)]),
     ]
 
 
+def lender_volumes(plan: Plan) -> list[Volume]:
+    """List what the container sees that lends a private store: nothing that others write to."""
+    account = _account("private", plan.settings.private)
+    return [_task(plan), account, replace(_session(), read_only=False)]
+
+
+def lender_environment(plan: Plan) -> list[dict[str, Any]]:
+    """List the variables of the container that lends a private store."""
+    return _plain(_PYTHON | dict(_store("private", plan.settings.private)))
+
+
 def environment(plan: Plan) -> list[dict[str, Any]]:
     """List the variables of the container of a step, as the CLI reads them."""
     settings = plan.settings
-    found = {"HOME": "/tmp", "PYTHONUNBUFFERED": "1"}
+    found = dict(_PYTHON)
     if not plan.reaches_hub:
         found |= {"HF_HUB_OFFLINE": "1"}
     if settings.private.claim is None and not plan.errand:
-        found |= dict(_store("private", settings.private))
+        found |= dict(_store("private", settings.private, SESSION if plan.borrows else None))
     if plan.keyed:
         found |= dict(_store("exchange", settings.exchange))
         if settings.identity.passphrase:
             found["OFFSITE_PASSPHRASE_FILE"] = f"{ETC}/identity/passphrase"
     mark = {"fieldRef": {"fieldPath": f"metadata.annotations['{EVENT_MARK}']"}}
-    plain = [{"name": name, "value": value} for name, value in sorted(found.items())]
-    return [{"name": MARK, "valueFrom": mark}, *plain]
+    return [{"name": MARK, "valueFrom": mark}, *_plain(found)]
 
 
-def _store(name: str, store: Store) -> Iterator[tuple[str, str]]:
-    prefix = f"OFFSITE_{name.upper()}"
+def _plain(found: dict[str, str]) -> list[dict[str, Any]]:
+    return [{"name": name, "value": value} for name, value in sorted(found.items())]
+
+
+def _store(name: str, store: Store, keys: str | None = None) -> Iterator[tuple[str, str]]:
+    prefix, folder = f"OFFSITE_{name.upper()}", keys or f"{ETC}/{name}"
     for variable, value in (
         ("ENDPOINT", store.endpoint),
         ("REGION", store.region),
         ("STYLE", store.style),
-        ("CREDENTIALS", f"{ETC}/{name}/credentials.json"),
-        ("CA", f"{ETC}/{name}/ca.crt" if store.ca else None),
+        ("CREDENTIALS", f"{folder}/credentials.json"),
+        ("CA", f"{folder}/ca.crt" if store.ca else None),
     ):
         if value is not None:
             yield f"{prefix}_{variable}", value
@@ -90,8 +109,18 @@ def _secrets(plan: Plan) -> Iterator[Volume]:
         keys = ["ring.json", *(["passphrase"] if settings.identity.passphrase else [])]
         yield _secret("identity", settings.identity.secret, keys)
         yield _account("exchange", settings.exchange)
-    if settings.private.claim is None and not plan.errand:
+    if plan.borrows:
+        yield _session()
+    elif settings.private.claim is None and not plan.errand:
         yield _account("private", settings.private)
+
+
+def _task(plan: Plan) -> Volume:
+    return Volume("task", f"{ETC}/task", {"configMap": {"name": plan.name}})
+
+
+def _session() -> Volume:
+    return Volume("session", SESSION, {"emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}})
 
 
 def _account(name: str, store: Store) -> Volume:

@@ -148,6 +148,11 @@ def main(manifest: dict[str, Any]) -> Any:
     return pod(manifest)["spec"]["containers"][0]
 
 
+def lender(manifest: dict[str, Any]) -> Any:
+    """Get the container that begins before it."""
+    return pod(manifest)["spec"]["initContainers"][0]
+
+
 def mount(secret: str, name: str = "identity", path: str = "/etc/offsite/identity") -> Change:
     """Have a Secret mounted."""
 
@@ -227,7 +232,7 @@ def beside(kind: str = "containers", **more: Any) -> Change:
     return change
 
 
-C = ("spec", "containers", 0)
+C, L = ("spec", "containers", 0), ("spec", "initContainers", 0)
 KEY = {"secretKeyRef": {"name": "keys", "key": "ring.json"}}
 SHELL = ["sh", "-c", "cat /etc/offsite/identity/ring.json"]
 ATTACKS: dict[str, tuple[str, str, Change]] = {
@@ -322,6 +327,45 @@ ATTACKS: dict[str, tuple[str, str, Change]] = {
             {"name": "claim-9", "persistentVolumeClaim": {"claimName": "payroll"}}
         ),
     ),
+    # the account of a private store, which lends what trains a part
+    "account-in-what-trains": (
+        "Work",
+        "Job",
+        lambda each: main(each)["volumeMounts"].append(
+            {"name": "private", "mountPath": "/etc/offsite/private", "readOnly": True}
+        ),
+    ),
+    "account-on-ray": (
+        "Work",
+        "RayJob",
+        lambda each: main(each)["volumeMounts"].append(
+            {"name": "private", "mountPath": "/etc/offsite/private", "readOnly": True}
+        ),
+    ),
+    "session-that-is-written": (
+        "Work",
+        "Job",
+        lambda each: next(
+            mount for mount in main(each)["volumeMounts"] if mount["name"] == "session"
+        ).pop("readOnly"),
+    ),
+    "lender-of-an-author": ("Work", "Job", put(*L, "image", value="r/runtime:1")),
+    "lender-of-another-command": ("Work", "RayJob", put(*L, "command", value=SHELL)),
+    "lender-that-stays": ("Work", "Job", put(*L, "restartPolicy", value="Always")),
+    "lender-in-home": (
+        "Work",
+        "Job",
+        lambda each: lender(each)["volumeMounts"].append({"name": "tmp", "mountPath": "/tmp"}),
+    ),
+    "lender-elsewhere": (
+        "Work",
+        "Job",
+        lambda each: lender(each)["env"].append(
+            {"name": "OFFSITE_PRIVATE_ENDPOINT", "value": "https://evil.example"}
+        ),
+    ),
+    "two-lenders": ("Work", "Job", beside("initContainers")),
+    "lender-of-keys": ("Open", "Job", put("spec", "initContainers", value=[{"name": "session"}])),
     # a way out of a pod that trains
     "exchange-from-work": ("Work", "Job", label("reach-exchange")),
     "hub-from-work": ("Work", "Job", label("reach-hub")),
@@ -394,6 +438,28 @@ def test_a_stolen_token_gets_no_other_pod(thieves: dict[str, Namespace]) -> None
         manifests.append(manifest)
     stopped = refused(thieves["s3"], manifests, "offsite-operator-children")
     assert [attack for name, attack in tried.items() if name not in stopped] == []
+
+
+def test_a_stolen_token_has_no_claim_written_by_what_trains(thieves: dict[str, Namespace]) -> None:
+    manifests = list[dict[str, Any]]()
+    for number, change in enumerate(
+        (
+            {"mountPath": "/private/offsite", "subPath": "offsite"},
+            {"mountPath": "/private"},
+            {"mountPath": f"/private/offsite/work/{UID}", "subPath": "offsite"},
+            {"mountPath": "/private/offsite/work/other", "subPath": "offsite/work/other"},
+            {"mountPath": "/mnt/claims/datasets"},
+        ),
+        1,
+    ):
+        manifest = deepcopy(made("Work", settings=ON_CLAIM, attempt=number).child)
+        mounts = main(manifest)["volumeMounts"]
+        (own,) = (each for each in mounts if each["name"].startswith("claim-"))
+        own.pop("subPath")
+        own.update(change)
+        manifests.append(manifest)
+    names = {each["metadata"]["name"] for each in manifests}
+    assert refused(thieves["claim"], manifests, "offsite-operator-children") == names
 
 
 FORGED: list[dict[str, Any]] = [

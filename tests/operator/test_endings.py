@@ -42,6 +42,14 @@ def test_how_a_pod_ended(pods: list[Any], said: str) -> None:
     assert bool(said) == bool(ended_because(pods, "4Gi"))
 
 
+def test_what_lends_nothing_says_why_the_step_never_began() -> None:
+    said = "offsite: error: https://minio:9000 lends no session to this account"
+    lender = {"name": "session", "state": {"terminated": {"exitCode": 4, "message": said}}}
+    step = {"name": "step", "state": {"waiting": {"reason": "PodInitializing"}}}
+    pod = {"status": {"initContainerStatuses": [lender], "containerStatuses": [step]}}
+    assert ended_because([pod], "4Gi") == f"session ended with exit code 4: {said}"
+
+
 @pytest.mark.parametrize("last", [True, False])
 def test_what_took_the_head_away_says_more_than_its_submitter(last: bool) -> None:
     """The head may have been started again since."""

@@ -113,11 +113,52 @@ def secrets(described: Plan) -> dict[str, list[str]]:
 @pytest.mark.parametrize("engine", ["Job", "RayJob"])
 def test_pods_that_train_see_no_keys_and_no_exchange(engine: Engine) -> None:
     assert secrets(plan("Work", engine)) == {"store": ["credentials.json", "ca.crt"]}
+    for template in templates(plan("Work", engine)):
+        seen = {each["name"] for each in template["spec"]["containers"][0]["volumeMounts"]}
+        assert "private" not in seen, "another container lends what trains a part of it"
     assert secrets(plan("Work", engine, settings=ON_CLAIM)) == {}
     text = json.dumps(new_child(plan("Work", engine)).child)
     assert "OFFSITE_EXCHANGE" not in text
     assert "OFFSITE_PASSPHRASE_FILE" not in text
     assert "reach-exchange" not in text
+
+
+@pytest.mark.parametrize("engine", ["Job", "RayJob"])
+def test_what_lends_a_store_in_s3_has_the_account_alone_and_runs_our_image(engine: Engine) -> None:
+    described = plan("Work", engine, spec={"resources": {"workers": 2}})
+    training = [each for each in templates(described) if "initContainers" in each["spec"]]
+    assert len(training) == (1 if engine == "Job" else 2), "the submitter has no use for it"
+    for template in training:
+        (lender,), (main,) = template["spec"]["initContainers"], template["spec"]["containers"]
+        assert lender["image"] == SETTINGS.images.operator != main["image"]
+        shared = {each["name"]: each for each in main["volumeMounts"]}
+        seen = {each["name"] for each in lender["volumeMounts"]}
+        assert seen == {"task", "private", "session"}
+        # what both see, the one that trains does not write: code would run beside the account
+        assert all(shared[name]["readOnly"] for name in seen & shared.keys())
+        place = shared["session"]["mountPath"]
+        assert lender["command"][-2:] == ["--to", place]
+        known = {each["name"]: each.get("value") for each in main["env"]}
+        assert known["OFFSITE_PRIVATE_CREDENTIALS"] == f"{place}/credentials.json"
+        assert known["OFFSITE_PRIVATE_CA"] == f"{place}/ca.crt"
+    assert new_task(plan("Open")).lends, "whether the store does so is known before the work"
+
+
+def test_a_store_that_lends_nothing_is_seen_as_a_whole() -> None:
+    private = SETTINGS.private.model_copy(update={"sessions": False})
+    described = plan(settings=SETTINGS.model_copy(update={"private": private}))
+    (template,) = templates(described)
+    assert "initContainers" not in template["spec"]
+    seen = {each["name"] for each in template["spec"]["containers"][0]["volumeMounts"]}
+    assert "private" in seen
+    assert not new_task(replace(described, step="Open")).lends
+    for other in (plan(settings=ON_CLAIM), plan("Open", settings=ON_CLAIM)):
+        assert all("initContainers" not in each["spec"] for each in templates(other))
+        assert not new_task(other).lends
+
+
+def new_task(described: Plan) -> Task:
+    return Task.model_validate_json(new_child(described).task["data"]["task.json"])
 
 
 @pytest.mark.parametrize("step", ["Hear", "Tell"])

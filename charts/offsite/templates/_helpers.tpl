@@ -66,7 +66,7 @@ matchExpressions:
 {{- end }}
 
 {{- define "offsite.store" -}}
-{{- pick . "uri" "endpoint" "region" "style" "secret" "ca" | toJson }}
+{{- pick . "uri" "endpoint" "region" "style" "secret" "ca" "sessions" | toJson }}
 {{- end }}
 
 {{/* What lets pods reach a store: its peers, at the ports that are given or else the endpoint's. */}}
