@@ -54,18 +54,18 @@ def s3_store(uri: str, prefix: str, environ: Mapping[str, str]) -> S3Store:
             f"{uri!r} names no bucket; use s3://bucket, without a path: 3 to 63 letters in lower "
             "case, digits, dots and dashes"
         )
-    missing = [name for name in ("_ENDPOINT", "_CREDENTIALS") if not environ.get(prefix + name)]
+    needed = (f"{prefix}_ENDPOINT", f"{prefix}_CREDENTIALS")
+    missing = [name for name in needed if not environ.get(name)]
     if missing:
-        names = " and ".join(prefix + name for name in missing)
-        raise InputError(f"{uri} needs {names} in the environment")
+        raise InputError(f"{uri} needs {' and '.join(missing)} in the environment")
     style = environ.get(f"{prefix}_STYLE") or "path"
     if style not in _STYLES:
         raise InputError(f"{prefix}_STYLE is {style!r}; use path or virtual")
-    setting = f"{prefix}_CREDENTIALS"
-    keys = read_credentials(Path(environ[setting]).expanduser(), f"credentials file ({setting})")
+    path = Path(environ[needed[1]]).expanduser()
+    keys = read_credentials(path, f"credentials file ({needed[1]})")
     try:
         store = S3Store(
-            _endpoint(environ[f"{prefix}_ENDPOINT"], f"{prefix}_ENDPOINT"),
+            _endpoint(environ[needed[0]], needed[0]),
             found[1],
             keys.access_key,
             keys.secret_key,
