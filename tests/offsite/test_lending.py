@@ -134,7 +134,7 @@ def test_the_work_has_the_folder_of_its_job(lent: Lent) -> None:
     assert cabinet.read("work/uid-1/notes/attempt") == b"1"
     assert cabinet.folder("work/uid-1/result", "last") is not None
     assert cabinet.names("work/uid-1/notes") == ["attempt"]
-    cabinet.remove("work/uid-1")
+    cabinet.remove("work/uid-1/notes")
     assert cabinet.read("work/uid-1/notes/attempt") is None
 
 
