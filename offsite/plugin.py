@@ -1,5 +1,6 @@
 """Plug-in: add a tuned adapter's changes to the full model's own blocks."""
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 
@@ -44,6 +45,40 @@ def plug_in(
             weight.copy_((weight.float() + alpha * change).to(dtype or weight.dtype))
         if not weight.isfinite().all():
             raise BundleError(f"the adapter's change of {name} in its block {place} is not finite")
+
+
+def relative_changes(
+    model: PreTrainedModel,
+    tensors: Mapping[str, Tensor],
+    facts: AdapterFacts,
+    record: EmulatorRecord,
+    alpha: float = 1.0,
+) -> dict[tuple[int, str], float]:
+    """Compute how large each change is, relative to the weight that it is added to.
+
+    A bias, which may be zero, is compared with the weight and the bias of its module together. What
+    is compared with zeros is infinite.
+
+    Args:
+        tensors: the adapter as it was sent, checked against `record`.
+        alpha: scale of the change.
+
+    Returns:
+        ‖alpha ΔW‖ / ‖W‖, in Frobenius norms, by the full model's block and the name in it.
+    """
+    method, found = METHODS[facts.method], dict[tuple[int, str], float]()
+    targets = [dict(block.named_parameters()) for block in blocks(model)]
+    for (place, name), parts in _by_weight(tensors).items():
+        full = record.blocks[place].full
+        change, own = alpha * method.size(parts), _size(targets[full], name)
+        found[full, name] = change / own if own else math.inf if change else 0.0
+    return found
+
+
+def _size(block: Mapping[str, Tensor], name: str) -> float:
+    module, _, kind = name.rpartition(".")
+    names = [f"{module}.weight", name] if kind == "bias" else [name]
+    return math.hypot(*(float(block[n].detach().double().norm()) for n in names if n in block))
 
 
 def _by_weight(tensors: Mapping[str, Tensor]) -> dict[tuple[int, str], dict[str, Tensor]]:

@@ -9,6 +9,7 @@ from offsite.api.cluster import Resources, Runtime, Toleration
 from offsite.api.job import JobSpec, Metadata, OffsiteJob
 from offsite.api.limits import Limits
 from offsite.api.stages import (
+    Accept,
     Adapter,
     Data,
     Distill,
@@ -45,6 +46,7 @@ __all__ = [
     "PATTERN_MEANING",
     "RULES",
     "VERSION",
+    "Accept",
     "Adapter",
     "Bundle",
     "Data",

@@ -26,6 +26,9 @@ class Limits(Section):
     min_batch_size: int = Field(4, ge=1)
     """How many examples each of those steps has to have at least."""
 
+    max_change: float = Field(1.0, gt=0)
+    """How large a returned adapter's change of a weight may be, relative to that weight."""
+
     def objection(self, job: Tune) -> str | None:
         """Say which floor an adapter's job asks to go below, before its data is read."""
         asked = (

@@ -18,6 +18,7 @@ from offsite.api.values import (
 _HEALING = "emulator.heal: true needs emulator.calibration or training.corpus"
 _BLOCKS = "method Blocks needs scope: Ends, since emulator blocks do not transfer"
 _RANK = "rank is of method LoRA only"
+_ACCEPT = "accept needs evaluate: the text that the adapter is judged on"
 
 
 class Ends(Section):
@@ -183,8 +184,20 @@ class Export(Section):
     """A folder that does not exist yet: nothing that is there already is ever replaced."""
 
 
+class Accept(Section):
+    """What an adapter has to reach on the text of `evaluate`, or nothing is exported."""
+
+    max_regression: float = Field(ge=0, le=1000)
+    """How much worse it may make the model: of a perplexity the share by which it grows, such as
+    0.05, of an accuracy the difference; 0: not worse at all."""
+
+
 class PlugIn(Section):
     """What the model owner does last: put the returned adapter into the full model."""
+
+    model_config = ConfigDict(
+        json_schema_extra={RULES: [cel("!has(self.accept) || has(self.evaluate)", _ACCEPT)]}
+    )
 
     model: ModelLocation
     """The full model that the emulator was made from."""
@@ -194,5 +207,13 @@ class PlugIn(Section):
     """Scale of the change (WiSE-FT, arXiv 2109.01903)."""
     evaluate: TextLocation | None = None
     """The full model, untouched and plugged in, are scored on this text."""
+    accept: Accept | None = None
+    """What the adapter has to reach on that text; absent: it is exported, however it does."""
     export: Export | None = None
     """Where the plugged-in model is written; absent: `models/<job>` in the party's own store."""
+
+    @model_validator(mode="after")
+    def _accepts_on_text(self) -> "PlugIn":
+        if self.accept is not None and self.evaluate is None:
+            raise ValueError(_ACCEPT)
+        return self

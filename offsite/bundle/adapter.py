@@ -8,7 +8,7 @@ from safetensors import safe_open
 
 from offsite.bundle.files import check_names, compare, headers
 from offsite.bundle.manifest import AdapterFacts, Manifest, read_manifest
-from offsite.bundle.record import EmulatorRecord
+from offsite.bundle.record import EmulatorRecord, largest_rank
 from offsite.errors import BundleError
 
 ADAPTER = "adapter.safetensors"
@@ -63,8 +63,9 @@ def _adapter_facts(manifest: Manifest, record: EmulatorRecord) -> AdapterFacts:
         )
     if (facts.method, facts.scope) not in record.allowed:
         raise BundleError(f"{name}: an adapter {facts.method}/{facts.scope} is not allowed")
-    if not (1 <= facts.rank <= record.max_rank if facts.method == "LoRA" else facts.rank == 0):
-        raise BundleError(f"{name}: rank {facts.rank} is not allowed; at most {record.max_rank}")
+    most = min(record.max_rank, largest_rank(record.linears))
+    if not (1 <= facts.rank <= most if facts.method == "LoRA" else facts.rank == 0):
+        raise BundleError(f"{name}: rank {facts.rank} is not allowed; at most {most}")
     return facts
 
 

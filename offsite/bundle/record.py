@@ -13,6 +13,15 @@ from offsite.sealing.parts import Digest, Part
 MAX_RANK = 64
 
 
+def largest_rank(linears: Mapping[str, tuple[int, int]]) -> int:
+    """Get the largest rank of a low-rank change: beyond half of a weight's own it is not low.
+
+    Args:
+        linears: the weights that are changed: name and (in, out).
+    """
+    return min(MAX_RANK, *(min(sizes) // 2 for sizes in linears.values()))
+
+
 class BlockRecord(Part):
     """One block of the bundle."""
 

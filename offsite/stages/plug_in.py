@@ -3,11 +3,12 @@
 from safetensors.torch import load_file
 
 from offsite.api import PlugIn
-from offsite.bundle import ADAPTER, AdapterFacts, EmulatorRecord, read_manifest
+from offsite.bundle import ADAPTER, AdapterFacts, read_manifest
 from offsite.events import Monitor
-from offsite.layers import Loaded, load
-from offsite.plugin import plug_in
+from offsite.layers import load
+from offsite.plugin import plug_in, relative_changes
 from offsite.stages.finish import finish_model
+from offsite.stages.judging import check_accepted, check_changes
 from offsite.stages.report import Yardstick
 from offsite.steps.inputs import Inputs
 from offsite.steps.opening import not_the_model
@@ -24,7 +25,8 @@ def make_model(
         digest: of the model.
 
     Raises:
-        BundleError: the adapter makes numbers that are none.
+        BundleError: the adapter makes numbers that are none, changes more than the party allows,
+            or makes the model worse than the job accepts.
         ModelError: this is not the model that the emulator was made from.
     """
     assert inputs.model is not None
@@ -38,17 +40,12 @@ def make_model(
     check_room(space.folder, loaded.size)
     text = inputs.texts.get("evaluate")
     yard = Yardstick.read(text, loaded, monitor) if text else None
-    if yard:
-        yard.report(loaded, "full_zero_shot", monitor)
-    _plug_in(loaded, space, manifest.facts, record, job.alpha)
-    if yard:
-        yard.report(loaded, "plug_in", monitor)
+    tensors = load_file(space.opened / ADAPTER)
+    changes = relative_changes(loaded.model, tensors, manifest.facts, record, job.alpha)
+    check_changes(changes, space.party.limits.max_change, job.adapter, monitor)
+    before = yard.report(loaded, "full_zero_shot", monitor) if yard else None
+    plug_in(loaded.model, tensors, manifest.facts, record, alpha=job.alpha, dtype=loaded.dtype)
+    if yard and before:
+        check_accepted(job, before, yard.report(loaded, "plug_in", monitor))
     monitor.check()
     finish_model(space, loaded, inputs.model)
-
-
-def _plug_in(
-    loaded: Loaded, space: Workspace, facts: AdapterFacts, record: EmulatorRecord, alpha: float
-) -> None:
-    tensors = load_file(space.opened / ADAPTER)
-    plug_in(loaded.model, tensors, facts, record, alpha=alpha, dtype=loaded.dtype)

@@ -9,7 +9,7 @@ from offsite.bundle import AdapterFacts, EmulatorFacts, Manifest, read_manifest
 from offsite.data import Example, Shuffled
 from offsite.errors import BundleError, ModelError
 from offsite.events import Monitor
-from offsite.layers import Loaded, blocks, load
+from offsite.layers import Loaded, blocks, family, load
 from offsite.stages.finish import finish_adapter
 from offsite.stages.report import Yardstick, read_examples
 from offsite.steps.answers import rank_of
@@ -46,13 +46,17 @@ def make_adapter(
     check_examples(limits, inputs.texts["train"])
     manifest, _ = read_manifest(space.opened)
     loaded = _load(space.opened)
+    config = loaded.model.config.to_dict()
+    rank = rank_of(job.adapter, family(loaded.model).linear_sizes(config))
     yard = Yardstick.read(inputs.texts["evaluate"], loaded, monitor)
     length = job.training.block_size
     fit_to = read_examples(inputs.texts["train"], loaded, length, monitor)
     held_out = read_examples(inputs.texts["validation"], loaded, length, monitor)
     check_training(limits, job, len(set(fit_to)))
     yard.report(loaded, "emulator_zero_shot", monitor)
-    facts = _facts(job, envelope)
+    facts = AdapterFacts(
+        method=job.adapter.method, scope=job.adapter.scope, rank=rank, answers=envelope
+    )
     batches = Shuffled(fit_to, job.training.batch_size, space.spec.seed)
     changes = _train(space, loaded, manifest, facts, job, batches, held_out, checkpoints, monitor)
     yard.report(loaded, "emulator_tuned", monitor)
@@ -65,12 +69,6 @@ def _load(folder: Path) -> Loaded:
         return load(folder)
     except ModelError as error:
         raise BundleError(str(error)) from error
-
-
-def _facts(job: Tune, digest: str) -> AdapterFacts:
-    adapter = job.adapter
-    rank = rank_of(adapter)
-    return AdapterFacts(method=adapter.method, scope=adapter.scope, rank=rank, answers=digest)
 
 
 def _places(loaded: Loaded, manifest: Manifest, scope: str) -> tuple[int, ...]:

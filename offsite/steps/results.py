@@ -48,8 +48,9 @@ _UNITS = {"h": "hours", "m": "minutes", "s": "seconds"}
 def most_of(space: Workspace) -> int:
     """Say how many bytes the result of a job may have."""
     if space.spec.tune is not None:
-        adapter = space.spec.tune.adapter
-        shapes = space.answered().expected(adapter.method, adapter.scope, rank_of(adapter))
+        adapter, record = space.spec.tune.adapter, space.answered()
+        rank = rank_of(adapter, record.linears)
+        shapes = record.expected(adapter.method, adapter.scope, rank)
         return sum(4 * prod(shape) for shape in shapes.values()) + _BESIDE
     source = _source(space)
     return _UNKNOWN if source is None else _WIDER * source.size + _BESIDE
@@ -101,8 +102,9 @@ def check_answer(space: Workspace, job: Tune) -> str:
     record, adapter = space.answered(), job.adapter
     manifest = check_adapter(space.result, record)
     _check_maker(space, manifest)
+    rank = rank_of(adapter, record.linears)
     wanted = AdapterFacts(
-        method=adapter.method, scope=adapter.scope, rank=rank_of(adapter), answers=record.digest
+        method=adapter.method, scope=adapter.scope, rank=rank, answers=record.digest
     )
     told = (manifest.facts, manifest.architecture, manifest.dtype)
     if told != (wanted, record.architecture, "float32"):

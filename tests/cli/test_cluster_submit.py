@@ -37,7 +37,7 @@ FLAGS = {
     "plug-in": (
         "coding-model --peer hospital --model hf://HuggingFaceTB/SmolLM2-135M-Instruct@main"
         " --adapter coding-adapter --alpha 0.7 --evaluate data/shared.jsonl"
-        " --export models/smollm2-coding"
+        " --max-regression 0.05 --export models/smollm2-coding"
     ),
 }
 

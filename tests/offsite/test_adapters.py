@@ -5,6 +5,7 @@ a wrong block.
 """
 
 import copy
+import math
 from typing import Any, NamedTuple
 
 import pytest
@@ -16,7 +17,7 @@ from offsite.adapter import METHODS, Attached, Method
 from offsite.bundle import AdapterFacts
 from offsite.emulator import Layout, drop_layers
 from offsite.layers import blocks, family
-from offsite.plugin import plug_in
+from offsite.plugin import plug_in, relative_changes
 from offsite_testing.core import (
     DROPPED,
     WHOLE,
@@ -125,6 +126,51 @@ def test_an_adapter_in_all_blocks_does_in_the_model_what_it_does_in_the_emulator
     expected, found = logits(emulator, tokens), logits(model, tokens)
     assert float((expected - before).norm()) > 0.05 * float(before.norm())
     assert float((found - expected).norm()) < 2e-5 * float(expected.norm())
+
+
+@each_form
+@each_case
+def test_the_size_of_a_change_is_that_of_what_is_added(
+    name: str, over: dict[str, Any], form: Form
+) -> None:
+    model, record = tiny_model(name, **over), record_of(tiny_model(name, **over), DROPPED)
+    attached = form.attach(own_emulator(model, DROPPED), DROPPED)
+    randomise(attached)
+    before = [{n: w.detach().clone() for n, w in b.named_parameters()} for b in blocks(model)]
+    told = relative_changes(model, attached.changes(), form.facts, record, alpha=0.5)
+    plug_in(model, attached.changes(), form.facts, record, alpha=0.5)
+    for (block, weight), found in told.items():
+        old = before[block]
+        own = old[weight].norm() ** 2
+        if weight.endswith(".bias"):
+            own += old[weight.replace(".bias", ".weight")].norm() ** 2
+        change = dict(blocks(model)[block].named_parameters())[weight] - old[weight]
+        assert found == pytest.approx(float(change.detach().norm() / own**0.5), rel=1e-3)
+
+
+def test_a_change_of_a_bias_is_compared_with_its_module_and_of_zeros_with_nothing() -> None:
+    model, form = tiny_model("gpt2"), FORMS[2]
+    record, place = record_of(model, DROPPED), DROPPED.ends[0]
+    first = dict(blocks(model)[0].named_parameters())
+    zero = {name: torch.zeros_like(value) for name, value in first.items()}
+    with torch.no_grad():
+        for name in ("attn.c_attn.bias", "mlp.c_fc.weight", "mlp.c_fc.bias"):
+            first[name].zero_()
+    sent = {f"blocks.{place}.{name}.change": value for name, value in zero.items()}
+    for name in ("attn.c_attn.bias", "mlp.c_fc.bias"):
+        sent[f"blocks.{place}.{name}.change"] = torch.ones_like(first[name])
+    told = relative_changes(model, sent, form.facts, record)
+    bias, weight = first["attn.c_attn.bias"], first["attn.c_attn.weight"]
+    wanted = len(bias) ** 0.5 / float(weight.detach().norm())
+    assert told[0, "attn.c_attn.bias"] == pytest.approx(wanted)
+    assert told[0, "mlp.c_fc.bias"] == math.inf
+    assert told[0, "mlp.c_fc.weight"] == 0
+
+
+@pytest.mark.parametrize("value", [1e6, 1e30])
+def test_factors_of_any_size_are_measured(value: float) -> None:
+    parts = {"lora_A": torch.full((4, 32), value), "lora_B": torch.full((16, 4), value)}
+    assert METHODS["LoRA"].size(parts) == pytest.approx(value**2 * 4 * (32 * 16) ** 0.5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

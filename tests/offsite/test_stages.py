@@ -5,6 +5,7 @@ import re
 import shutil
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from offsite.api import Limits
 from offsite.bundle import ADAPTER as ADAPTER_FILE
 from offsite.bundle import AdapterFacts, check_adapter, check_emulator
 from offsite.config import load_job, parse_job
@@ -31,8 +33,10 @@ from offsite.events import Event, Monitor
 from offsite.exchange import Failed, tell
 from offsite.rows import DataFile
 from offsite.sealing import Notice, open_notice
+from offsite.stages.judging import check_accepted
 from offsite.stages.run import run_job
 from offsite.steps.inputs import inputs_of
+from offsite.steps.party import POLICY
 from offsite.steps.places import model_digest, text_digest
 from offsite.steps.workspace import workspace
 from offsite.store import FolderStore, disk_errors
@@ -53,6 +57,8 @@ from offsite_testing.parties import (
     tune,
 )
 
+JUDGED = ["log"] * 4 + ["largest_change", "median_change"]
+"""What is told of an adapter: a line for each block that it changes, and two figures."""
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -110,7 +116,7 @@ def test_two_sides_need_nothing_of_each_other(tmp_path: Path) -> None:
 
     hospital.rename(away / HOSPITAL)
     told = parties.run(PLUGGED, plug_in())
-    assert kinds(told) == ["full_zero_shot", "plug_in", "artifact", "done"]
+    assert kinds(told) == [*JUDGED, "full_zero_shot", "plug_in", "artifact", "done"]
     assert metrics(told)["full_zero_shot"]["value"] != metrics(told)["plug_in"]["value"]
     plugged = lab / "home/models" / PLUGGED
     assert artifact(told)["digest"] == model_digest(plugged)
@@ -187,7 +193,7 @@ def damage_checkpoint(parties: Parties) -> None:
 
 
 def short_floor(parties: Parties) -> None:
-    (parties.home(HOSPITAL) / "home/policy.yaml").write_text(
+    (parties.home(HOSPITAL) / "home" / POLICY).write_text(
         '{"minExamples": 25, "minSteps": 1, "minBatchSize": 1}'
     )
 
@@ -340,6 +346,7 @@ def test_change_that_no_number_holds_is_refused(finished: Parties, tmp_path: Pat
         save_file({name: value * 1e30 + 1e30 for name, value in load_file(path).items()}, path)
 
     parties.resend(ADAPTER, enlarge)
+    (parties.home(LAB) / "home" / POLICY).write_text('{"maxChange": 1e+300}')
     with pytest.raises(BundleError, match=r"change of .* in its block 0 is not finite"):
         parties.run("huge", plug_in())
     assert not (parties.home(LAB) / "home/models/huge").exists()
@@ -391,6 +398,103 @@ def test_another_tokenizer_is_another_input(finished: Parties, tmp_path: Path) -
     parties.run(EMULATOR, distill())
     sent = json.loads((parties.opened(EMULATOR) / "tokenizer.json").read_text())
     assert sent["normalizer"] == {"type": "Lowercase"}
+
+
+def swell(factor: float) -> Callable[[Path], None]:
+    """Make every change of an adapter larger."""
+
+    def change(folder: Path) -> None:
+        path = folder / ADAPTER_FILE
+        tensors = load_file(path)
+        save_file({n: t * (factor if "lora_B" in n else 1) for n, t in tensors.items()}, path)
+
+    return change
+
+
+def test_an_adapter_that_changes_more_than_is_allowed_is_not_plugged_in(
+    finished: Parties, tmp_path: Path
+) -> None:
+    parties = copy_of(finished, tmp_path / "copy")
+    parties.resend(ADAPTER, swell(1e6))
+    before, events = listing(parties.home(LAB) / "home/models"), list[Event]()
+    party, mailbox = parties.party(LAB), parties.mailbox(LAB)
+    job = load_job(parties.write("swollen", plug_in()))
+    said = r"changes .* of block \d by .* times its norm, .* allows 1 \(maxChange\); ask for an"
+    with pytest.raises(BundleError, match=said):
+        run_job(job, party, mailbox, Monitor(events.append))
+    assert kinds(events) == JUDGED
+    assert metrics(events)["largest_change"]["value"] > 1
+    assert listing(parties.home(LAB) / "home/models") == before
+    assert not list((parties.home(LAB) / "home/work").glob("swollen-*"))
+    wide = replace(party, limits=Limits(max_change=1e9))
+    run_job(job, wide, mailbox, Monitor(events.append))
+
+
+@pytest.mark.parametrize(("alpha", "passes"), [(2.0, False), (1e-9, True)])
+def test_an_adapter_that_makes_the_model_worse_is_not_exported(
+    finished: Parties, tmp_path: Path, alpha: float, passes: bool
+) -> None:
+    parties = copy_of(finished, tmp_path / "copy")
+    parties.resend(ADAPTER, swell(-1e4))
+    party, mailbox = parties.party(LAB), parties.mailbox(LAB)
+    wide = replace(party, limits=Limits(max_change=1e9))
+    spec = plug_in(alpha=alpha, accept={"maxRegression": 0.05})
+    job, events = load_job(parties.write("worse", spec)), list[Event]()
+    if passes:
+        run_job(job, wide, mailbox, Monitor(events.append))
+        assert (parties.home(LAB) / "home/models/worse").is_dir()
+        return
+    said = r"adapter makes the model worse by \d+.*%: perplexity .*maxRegression allows 5.0%"
+    with pytest.raises(BundleError, match=said):
+        run_job(job, wide, mailbox, Monitor(events.append))
+    found = metrics(events)
+    assert found["plug_in"]["value"] > 1.05 * found["full_zero_shot"]["value"]
+    assert not (parties.home(LAB) / "home/models/worse").exists()
+    assert not list((parties.home(LAB) / "home/work").glob("worse-*"))
+
+
+@pytest.mark.parametrize(
+    ("metric", "before", "after", "most", "worse"),
+    [
+        ("perplexity", 10.0, 10.5, 0.05, None),
+        ("perplexity", 10.0, 10.6, 0.05, "6.0%"),
+        ("perplexity", 10.0, 9.0, 0.0, None),
+        ("perplexity", 10.0, None, 1000.0, "inf%"),
+        ("perplexity", None, None, 1000.0, "inf%"),
+        ("perplexity", None, 10.0, 0.0, None),
+        ("accuracy", 0.5, 0.45, 0.1, None),
+        ("accuracy", 0.5, 0.25, 0.1, "25.0%"),
+        ("accuracy", 0.5, 0.6, 0.0, None),
+    ],
+)
+def test_how_much_worse_a_model_may_become(
+    metric: str, before: float | None, after: float | None, most: float, worse: str | None
+) -> None:
+    accept = {"maxRegression": most}
+    job = parse_job({**HEAD, "metadata": {"name": "x"}, "spec": plug_in(accept=accept)}, source="")
+    section = job.spec.plug_in
+    assert section is not None
+    if worse is None:
+        check_accepted(section, (metric, before), (metric, after))
+        return
+    with pytest.raises(BundleError, match=f"makes the model worse by {worse}: {metric} "):
+        check_accepted(section, (metric, before), (metric, after))
+
+
+@pytest.mark.parametrize(
+    ("rank", "said"), [(13, "tune.adapter.rank is 13, .* 12 at most"), (12, "")]
+)
+def test_a_rank_is_no_more_than_half_of_what_there_is(
+    finished: Parties, tmp_path: Path, rank: int, said: str
+) -> None:
+    """Before anything is trained, and of whoever made the adapter."""
+    parties = copy_of(finished, tmp_path / "copy")
+    if not said:
+        parties.run("narrow", tune(1, adapter={"rank": rank}))
+        return
+    with pytest.raises(InputError, match=said):
+        parties.run("narrow", tune(1, adapter={"rank": rank}))
+    assert not list((parties.home(HOSPITAL) / "home/work").glob("narrow-*"))
 
 
 def test_a_plug_in_may_have_the_name_of_an_emulator(finished: Parties, tmp_path: Path) -> None:

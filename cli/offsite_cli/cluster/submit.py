@@ -115,6 +115,10 @@ def plug_in(
     alpha: Annotated[float | None, typer.Option(help="The scale of the change.")] = None,
     export: Annotated[str | None, typer.Option(help="Where the model is written.")] = None,
     evaluate: Evaluate = None,
+    max_regression: Annotated[
+        float | None,
+        typer.Option(help="How much worse it may make the model, such as 0.05; else no export."),
+    ] = None,
 ) -> None:
     """Put the peer's adapter into the full model."""
     section = {
@@ -122,6 +126,7 @@ def plug_in(
         "adapter": adapter,
         "alpha": alpha,
         "evaluate": evaluate,
+        "accept": {"maxRegression": max_regression},
         "export": {"to": export},
     }
     needed = {"NAME": name, "--peer": peer, "--model": model, "--adapter": adapter}
