@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pydantic import Field, ValidationError
 
-from offsite.errors import BundleError
+from offsite.errors import BundleError, InputError
 from offsite.sealing import Ring, Shard, new_bundle_key
 from offsite.sealing.parts import Base64, Digest, Signed, bytes_of, canonical, now, text_of
 from offsite.sealing.primitives import (
@@ -75,7 +75,11 @@ class Journal:
     @classmethod
     def _read(cls, cabinet: Cabinet, name: str, ring: Ring) -> "Journal | None":
         """Read a journal; what makes no sense, or is not signed by us, is none."""
-        if (content := cabinet.read(f"{name}/start")) is None:
+        try:
+            content = cabinet.read(f"{name}/start")
+        except InputError:  # something else is in its place; it makes room for a new one
+            return None
+        if content is None:
             return None
         try:
             start = Start.model_validate_json(content)
