@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offsite.bundle.files import headers
-from offsite.errors import ModelError
+from offsite.errors import BundleError, ModelError, StorageError
 from offsite.families import Family, family_of
 from offsite.sealing.parts import Part
 from offsite.store import disk_errors
@@ -79,7 +80,12 @@ def digest_blocks(folder: Path) -> tuple[BlockDigests, ...]:
     Raises:
         ModelError: it cannot be read.
     """
-    blocks = stored_blocks(folder)
+    with _damage_told(folder):
+        return _digest_blocks(folder)
+
+
+def _digest_blocks(folder: Path) -> tuple[BlockDigests, ...]:
+    blocks = _stored_blocks(folder)
     tensors = [tensor for block in blocks for tensor in block.values()]
     with ThreadPoolExecutor() as pool:
         digests = iter(list(pool.map(_digests, tensors)))
@@ -92,7 +98,19 @@ def digest_blocks(folder: Path) -> tuple[BlockDigests, ...]:
     return tuple(found)
 
 
-def stored_blocks(folder: Path) -> tuple[Mapping[str, StoredTensor], ...]:
+@contextmanager
+def _damage_told(folder: Path) -> Iterator[None]:
+    """Say of a model whose files are damaged that it cannot be loaded, as loading would."""
+    try:
+        yield
+    except (ModelError, StorageError):
+        raise
+    except (BundleError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"cannot load the model {folder}: {reason}") from error
+
+
+def _stored_blocks(folder: Path) -> tuple[Mapping[str, StoredTensor], ...]:
     """Find the tensors of each block of a model, by their names in the block.
 
     Raises:
@@ -141,7 +159,7 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise ModelError(f"cannot read {path}: {error}; leave the model where it is") from error
+        raise ModelError(f"cannot load the model {path.parent}: {path.name}: {error}") from error
     return content
 
 

@@ -338,13 +338,13 @@ BAD: dict[str, tuple[str, dict[str, Any], Callable[[Parties], object], list[str]
         EMULATOR,
         distill(),
         text_in("lab/model/config.json", "{"),
-        ["cannot load the model", "lab/model"],
+        ["cannot read", "lab/model/config.json"],
     ),
     "config that is a list": (
         EMULATOR,
         distill(),
         text_in("lab/model/config.json", "[]"),
-        ["cannot load the model", "lab/model"],
+        ["lab/model/config.json is not a JSON object"],
     ),
     **{
         f"config with {key} {value}": (
@@ -499,7 +499,10 @@ def test_bad_input_is_2_and_leaves_nothing(
     shutil.copytree(reference["all"].root, tmp_path / "copy")
     parties = Parties(tmp_path / "copy")
     if name == EMULATOR:
-        for name in ("records", "published", "work", "books", "journals"):
+        # what a home has sent, and has forgotten, would be told first
+        shutil.rmtree(parties.exchange / LAB)
+        (parties.exchange / LAB).mkdir()
+        for name in ("records", "disclosed", "published", "work", "books", "journals"):
             shutil.rmtree(parties.home(LAB) / "home" / name, ignore_errors=True)
     change(parties)
     assert_refused(parties, parties.write(f"{name}-2", spec), said)
