@@ -110,7 +110,7 @@ def deliver(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
     """
     export = export_of(space, mailbox)
     check_plugged(space)
-    origin = Origin.model_validate_json((space.folder / ORIGIN).read_bytes())
+    origin = Origin.model_validate_json(space.known(ORIGIN))
     digest, note = model_digest(space.result), space.published()
     ours = note is not None and (note.fingerprint, note.digest) == (space.fingerprint, digest)
     if export.is_taken() and not ours:

@@ -27,7 +27,7 @@ from offsite.bundle import (
 )
 from offsite.bundle.original import INDEX
 from offsite.bundle.verbatim import check_verbatim
-from offsite.errors import BundleError, InputError, ModelError
+from offsite.errors import BundleError, ModelError
 from offsite.families import COMMON_KEYS, Family, family_of
 from offsite.sealing.envelope import Grant
 from offsite.sealing.parts import now
@@ -71,7 +71,8 @@ def checked_emulator(space: Workspace, job: Distill, draft: EmulatorRecord) -> E
     _check_maker(space, manifest)
     config = _config_of(space.result)
     row, source = family_of(config), _source(space)
-    blocks = draft.blocks[-1].full + 1 if source is None else _count(source.config, row)
+    highest = max((block.full for block in draft.blocks), default=-1)
+    blocks = highest + 1 if source is None else _count(source.config, row)
     _check_emulator_facts(space, manifest, job)
     _check_blocks(draft.blocks, job, blocks, row.count(config))
     if source is not None:
@@ -143,10 +144,7 @@ def _source(space: Workspace) -> Source | None:
     """Read what is known of the model of a job; None: it is at a hub, where it is no secret."""
     section, source = space.spec.distill or space.spec.plug_in, space.source()
     if source is None and not (section and section.model.startswith("hf://")):
-        raise InputError(
-            f"what was known of the model before {space.name} was made is gone, so that nobody can "
-            "check the result; submit the job again under another name"
-        )
+        raise space.forgotten("of the model")
     return source
 
 

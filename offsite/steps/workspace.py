@@ -99,7 +99,25 @@ class Workspace:
 
     def answered(self) -> EmulatorRecord:
         """Read what is known of the emulator that is opened, or that the adapter answers."""
-        return EmulatorRecord.model_validate_json((self.folder / ANSWERED).read_bytes())
+        return EmulatorRecord.model_validate_json(self.known(ANSWERED))
+
+    def known(self, name: str) -> bytes:
+        """Read a note of what was known before the work.
+
+        Raises:
+            InputError: it is gone.
+        """
+        try:
+            return (self.folder / name).read_bytes()
+        except FileNotFoundError as error:
+            raise self.forgotten("of what the peer sent") from error
+
+    def forgotten(self, what: str) -> InputError:
+        """Say that what a result is to be checked against is gone."""
+        return InputError(
+            f"what was known {what} before {self.name} was made is gone, so that nobody can check "
+            "the result; submit the job again under another name"
+        )
 
     @property
     def sent_as(self) -> str:

@@ -365,6 +365,18 @@ def started(pods: Pods, task: Task, *options: str, **more: str) -> subprocess.Co
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=800)
 
 
+@pytest.mark.parametrize("name", [ADAPTER, PLUGGED])
+def test_nothing_is_published_when_nobody_knows_what_was_opened(pods: Pods, name: str) -> None:
+    spec = {ADAPTER: tune(), PLUGGED: plug_in()}[name]
+    for step in ("Open", "Work"):
+        pods.run(step, name, spec, uid="another")
+    kept = pods.private(HOSPITAL if name == ADAPTER else LAB) / "kept/another"
+    for note in ("answered.json", "origin.json"):
+        (kept / note).unlink(missing_ok=True)
+    with pytest.raises(InputError, match=r"what the peer sent before .* was made is gone"):
+        pods.run("Publish", name, spec, uid="another", sequence=2 if name == ADAPTER else None)
+
+
 def program(pods: Pods, task: Task, *options: str, **more: str) -> tuple[int, list[Event], str]:
     """Run a pod's program; gives its exit code, its events, and what it wrote to stderr."""
     mark = new_mark()
