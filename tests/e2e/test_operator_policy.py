@@ -365,7 +365,11 @@ ATTACKS: dict[str, tuple[str, str, Change]] = {
         ),
     ),
     "two-lenders": ("Work", "Job", beside("initContainers")),
-    "lender-of-keys": ("Open", "Job", put("spec", "initContainers", value=[{"name": "session"}])),
+    "lender-beside-keys": (
+        "Open",
+        "Job",
+        lambda each: pod(each)["spec"].update(initContainers=[lender(made("Work").child)]),
+    ),
     # a way out of a pod that trains
     "exchange-from-work": ("Work", "Job", label("reach-exchange")),
     "hub-from-work": ("Work", "Job", label("reach-hub")),
