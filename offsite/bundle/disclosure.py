@@ -4,10 +4,10 @@ All emulators of a model together may disclose what one of them may: the blocks 
 any of them count as its ends, and all others that were sent as what it keeps of the middle.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from offsite.api import Limits
 from offsite.bundle.record import EmulatorRecord
@@ -44,8 +44,17 @@ class DisclosureEntry(Part):
     depth: int
     """How many blocks the full model has."""
     blocks: tuple[SentBlock, ...]
+    others: tuple[str, ...] = ()
+    """The digests of all matrices of the blocks that were not sent; none, if they are not known."""
     envelope: Digest | None = None
     """Of an entry that was restored: the envelope that the emulator was sent in."""
+
+    def wire(self) -> dict[str, Any]:
+        """Get the entry as it is written: one of an earlier version keeps its digest."""
+        wire = super().wire()
+        if not self.others:
+            del wire["others"]
+        return wire
 
     @property
     def digest(self) -> str:
@@ -104,16 +113,17 @@ class FullModel:
     weights: Mapping[int, Weights]
     """The digests of its matrices, of all blocks or of those that are known."""
 
-    @property
-    def _every(self) -> Weights:
-        return frozenset[str]().union(*self.weights.values())
+    def others(self, blocks: Collection[int]) -> tuple[str, ...]:
+        """List the digests of matrices of all blocks but some, as far as they are known."""
+        return tuple(sorted({d for i, w in self.weights.items() if i not in blocks for d in w}))
 
     def relatives(self, entries: Sequence[DisclosureEntry]) -> list[DisclosureEntry]:
-        """Find the entries of this model: of its digest, or that share a matrix with it.
+        """Find the entries of this model: of its digest, or of one that shares a matrix with it.
 
-        What shares a matrix with one of those, and has as many blocks, is of this model too.
+        It may be one that was not sent. Relatives of those, as deep as it, are its relatives too.
         """
-        digests, known, found = {self.digest}, set(self._every), list[DisclosureEntry]()
+        digests, known = {self.digest}, {*self.others(())}
+        found = list[DisclosureEntry]()
         left = [entry for entry in entries if entry.depth == self.depth]
         while True:
             new = [e for e in left if e.model in digests or not known.isdisjoint(_weights(e))]
@@ -215,7 +225,7 @@ def most_of(share: float, every: int) -> int:
 
 
 def _weights(entry: DisclosureEntry) -> set[str]:
-    return {digest for block in entry.blocks for digest in block.weights}
+    return {*entry.others, *(digest for block in entry.blocks for digest in block.weights)}
 
 
 def entry_of(record: EmulatorRecord) -> DisclosureEntry:
@@ -235,13 +245,5 @@ def entry_of(record: EmulatorRecord) -> DisclosureEntry:
 
 def given_up(envelope: str, bundle: str, recipient: str) -> DisclosureEntry:
     """Say of an emulator, of which only the envelope is left, that nothing is known of it."""
-    return DisclosureEntry(
-        at=now(),
-        job=envelope,
-        bundle=bundle,
-        recipient=recipient,
-        model=None,
-        depth=0,
-        blocks=(),
-        envelope=envelope,
-    )
+    told: Any = {"job": envelope, "bundle": bundle, "recipient": recipient, "envelope": envelope}
+    return DisclosureEntry(at=now(), model=None, depth=0, blocks=(), **told)

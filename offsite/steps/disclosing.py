@@ -118,6 +118,7 @@ def disclose(space: Workspace, draft: EmulatorRecord, mailbox: Mailbox) -> str:
         model=model.digest,
         depth=model.depth,
         blocks=blocks,
+        others=model.others({block.full for block in blocks}),
     )
     own, limits = Disclosed.of(blocks), space.party.limits
     return ledger.enter(entry, lambda before: check_disclosure(limits, model, before, own))

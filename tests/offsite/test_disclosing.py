@@ -26,7 +26,18 @@ from offsite.stages.run import run_job
 from offsite.steps.pod import Pod, run_open, run_publish
 from offsite.store import FolderStore
 from offsite.task import Task
-from offsite_testing.parties import HOSPITAL, LAB, Parties, lay_out, ring_of, seal
+from offsite_testing.parties import (
+    ADAPTER,
+    HOSPITAL,
+    LAB,
+    PLUGGED,
+    Parties,
+    lay_out,
+    plug_in,
+    ring_of,
+    seal,
+    tune,
+)
 
 DEPTH = 12
 CLINIC = "clinic"
@@ -138,6 +149,20 @@ def test_a_copy_is_the_same_model(
     run(parties, "emulator-a", distill(6))
     with pytest.raises(DisclosureError, match=r"middle blocks would be disclosed"):
         run(parties, "emulator-b", distill(8, model=copied(parties, how)))
+
+
+def test_a_model_that_a_peer_tuned_is_the_one_that_it_was_made_from(
+    parties: Parties, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It shares no block with what was sent, but has those that were not as they are."""
+    run(parties, "emulator-a", distill(6))
+    parties.run(ADAPTER, tune(steps=8, bundle="emulator-a"))
+    parties.run(PLUGGED, plug_in())
+    shutil.copytree(parties.home(LAB) / "home/models" / PLUGGED, parties.home(LAB) / "tuned")
+    the_even_spread(monkeypatch)
+    with pytest.raises(DisclosureError, match=r"10 of 10 middle blocks would be disclosed"):
+        run(parties, "emulator-b", distill(8, model="tuned"))
+    assert len(sent(parties)) == 6 + 2
 
 
 def test_a_trained_block_counts_as_the_one_that_it_was_made_from(parties: Parties) -> None:

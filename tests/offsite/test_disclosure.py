@@ -14,6 +14,7 @@ from offsite.bundle.disclosure import DisclosureEntry, FullModel, SentBlock, rem
 from offsite.bundle.weights import digest_blocks
 from offsite.emulator import Layout
 from offsite.errors import DisclosureError
+from offsite.sealing.parts import canonical
 from offsite_testing.disclosed import COPY, DEPTH, MODEL, OTHER, check, entry, full_model
 from offsite_testing.tiny import tiny_model
 
@@ -105,6 +106,19 @@ def test_names_of_one_model_are_joined_by_what_was_sent_under_each() -> None:
     third = FullModel(OTHER, DEPTH, {0: frozenset({"v0"})})
     assert third.disclosed([first]).blocks == set()
     assert third.disclosed([first, second]).blocks == {b.full for b in first.blocks}
+
+
+def test_a_model_is_known_by_blocks_that_were_not_sent() -> None:
+    sent = entry(uniform(4, 4, 14))
+    full = FullModel(COPY, DEPTH, {0: frozenset({"tuned"}), 9: frozenset({"dropped"})})
+    assert full.disclosed([sent]).blocks == set()
+    first = sent.model_copy(update={"others": ("dropped",)})
+    assert full.disclosed([first]).blocks == {b.full for b in first.blocks}
+    assert DisclosureEntry.model_validate_json(canonical(first.wire())) == first
+
+
+def test_an_entry_of_an_earlier_version_keeps_its_digest() -> None:
+    assert "others" not in entry(uniform(4, 4, 14)).wire()
 
 
 def test_a_block_is_known_in_a_model_of_another_depth() -> None:
