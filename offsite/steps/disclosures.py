@@ -18,6 +18,8 @@ from offsite.sealing.parts import canonical
 from offsite.store.cabinet import Cabinet
 
 _FOLDER, _RECORDS = "disclosed", "records"
+_MOST_TRIES = 8
+"""How often a number may be taken by a note that is not listed then: a shared disk may lag."""
 _REMEDY = (
     "restore the private store from a backup; if there is none, enter what its records tell: "
     "offsite bundles disclosed --rebuild"
@@ -66,18 +68,31 @@ class Disclosures:
             check: raises if it may not be sent after those that are there.
 
         Raises:
-            InputError: the ledger is damaged; else what `check` raises.
+            InputError: the ledger is damaged, or something else is in the place of its next note;
+                else what `check` raises.
             StorageError: it was not written.
         """
+        tried: list[int] = []
         while True:
             entries = self.entries()
             numbered = [each for each in entries if each.number]
+            self._check_free(len(numbered) + 1, tried)
             again = next((each for each in numbered if each.repeats(entry)), None)
             if again is not None:
                 return again.body_digest
             check(entries)
             if self.cabinet.add(*_note(entry, numbered)):
                 return entry.body_digest
+
+    def _check_free(self, number: int, tried: list[int]) -> None:
+        """Check, of a number that was taken when it was tried, that an entry took it."""
+        tried.append(number)
+        if tried.count(number) > _MOST_TRIES:
+            raise InputError(
+                f"{self.cabinet.uri(f'{_FOLDER}/{_name(number)}')} is in the way of the next entry "
+                "of the ledger, and is no note: a folder, a link, or something else; look at who "
+                "put it there, and move it away"
+            )
 
     def rebuild(self) -> int:
         """Make a whole ledger of the entries and records that are left.

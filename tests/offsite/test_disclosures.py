@@ -91,6 +91,18 @@ def test_what_is_tried_again_is_entered_once(ledger: Disclosures) -> None:
     assert len(ledger.entries()) == 2
 
 
+@pytest.mark.parametrize("what", ["folder", "link"])
+def test_what_is_in_the_place_of_the_next_note_is_named(tmp_path: Path, what: str) -> None:
+    ledger, place = Disclosures(FolderCabinet(tmp_path)), tmp_path / "disclosed/000001.json"
+    place.parent.mkdir()
+    if what == "folder":
+        place.mkdir()
+    else:
+        place.symlink_to("nowhere")
+    with pytest.raises(InputError, match=r"000001.json is in the way of the next entry"):
+        enter(ledger, kept(14), "job")
+
+
 def record(digest: str, layout: Blocks, of: str | None) -> EmulatorRecord:
     ends = {layout.kept[place] for place in layout.ends}
     return EmulatorRecord(
