@@ -38,7 +38,7 @@ def encode(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, length: int)
     A prompt that leaves too little room is cut on its left.
 
     Raises:
-        DataError: every prompt is longer than `length`, or the text has fewer than two tokens.
+        DataError: every prompt is longer than `length`, or the text has no tokens.
     """
     if rows[0].text:
         return Encoded(pack((row.text for row in rows), tokenizer, length), 0)
@@ -56,19 +56,23 @@ def pack(
 ) -> tuple[Example, ...]:
     """Join texts and cut the tokens into blocks of `length`; the last one may be shorter.
 
-    Each block begins with the begin token, where the tokenizer begins a text with it.
+    Each block begins with the begin token, where the tokenizer begins a text with it. One token
+    alone is taken twice: a peer's tokenizer may make so little of a whole text, and no failure is
+    to say that it did.
 
     Raises:
-        DataError: there are fewer than two tokens.
+        DataError: there are no tokens.
     """
     lead = _lead(tokenizer)
     end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     stream: list[int] = []
     for text in texts:
         stream += [*encoded(tokenizer, text), *end]
+    if not stream:
+        raise DataError("the text has no tokens; there is nothing to learn from it")
+    if len(lead) + len(stream) < 2:
+        stream *= 2
     room = min(length - len(lead), len(stream))
-    if len(lead) + room < 2:
-        raise DataError("the text has fewer than two tokens; there is nothing to learn from it")
     found = (Example((*lead, *stream[i : i + room])) for i in range(0, len(stream), room))
     return tuple(example for example in found if len(example.tokens) > 1)
 

@@ -13,7 +13,7 @@ from offsite.layers import Loaded, blocks, family, load
 from offsite.stages.finish import finish_adapter
 from offsite.stages.report import Yardstick, read_examples
 from offsite.steps.answers import rank_of
-from offsite.steps.floors import check_asked, check_examples, check_training
+from offsite.steps.floors import check_floors
 from offsite.steps.inputs import Inputs
 from offsite.steps.workspace import Workspace
 from offsite.train import Checkpoints, Plan
@@ -41,9 +41,7 @@ def make_adapter(
         DataError: the private data cannot be used, or is less than the party allows.
         InterruptedStage: a signal came; training goes on from its checkpoint next time.
     """
-    limits = space.party.limits
-    check_asked(limits, job)
-    check_examples(limits, inputs.texts["train"])
+    check_floors(space.party.limits, job, inputs.texts["train"])
     manifest, _ = read_manifest(space.opened)
     loaded = _load(space.opened)
     config = loaded.model.config.to_dict()
@@ -52,7 +50,6 @@ def make_adapter(
     length = job.training.block_size
     fit_to = read_examples(inputs.texts["train"], loaded, length, monitor)
     held_out = read_examples(inputs.texts["validation"], loaded, length, monitor)
-    check_training(limits, job, len(set(fit_to)))
     yard.report(loaded, "emulator_zero_shot", monitor)
     facts = AdapterFacts(
         method=job.adapter.method, scope=job.adapter.scope, rank=rank, answers=envelope
@@ -89,8 +86,9 @@ def _train(
     checkpoints: Checkpoints,
     monitor: Monitor,
 ) -> dict[str, Tensor]:
-    training = job.training
-    steps = training.steps or training.epochs * batches.steps_per_epoch
+    training, least = job.training, space.party.limits.min_steps
+    # a peer's tokenizer may make few blocks of much text
+    steps = training.steps or max(least, training.epochs * batches.steps_per_epoch)
     return tune(
         loaded.model,
         _places(loaded, manifest, facts.scope),
@@ -100,7 +98,7 @@ def _train(
             learning_rate=training.learning_rate,
             seed=batches.seed,
             validate_every=max(1, steps // _VALIDATIONS),
-            least=space.party.limits.min_steps,
+            least=least,
             sharding=space.spec.resources.sharding,
         ),
         method=facts.method,

@@ -4,12 +4,14 @@ An adapter of one step on one example is little else than that example's gradien
 text can be rebuilt. The floors rule that out. They are no privacy guarantee: many examples may be
 rebuilt from an adapter, too. The pod that trains checks them first. It runs an image that a job's
 author may choose, so the pod that seals reads the data and checks them again.
+
+All is counted on the text. The tokenizer is the peer's: were its tokens counted, the peer would
+decide on which words a job fails, and so learn of them.
 """
 
 from offsite.api import Limits, Tune
 from offsite.errors import DataError, InputError
 from offsite.rows import DataFile
-from offsite.steps.workspace import Workspace
 from offsite.survey import Survey, survey
 
 
@@ -30,7 +32,7 @@ def check_examples(limits: Limits, data: DataFile) -> Survey:
         DataError: there are too few, or one of them makes most of it.
     """
     least = limits.min_examples
-    found = survey(data, least)
+    found = survey(data, max(least, limits.min_batch_size))
     if found.different < least:
         raise DataError(
             f"{data.name} has {found.different} different examples, and this organization allows "
@@ -44,19 +46,27 @@ def check_examples(limits: Limits, data: DataFile) -> Survey:
     return found
 
 
-def check_training(limits: Limits, job: Tune, examples: int) -> None:
-    """Check the steps that are made of so many examples, in the form that they are trained in.
+def check_training(limits: Limits, job: Tune, data: DataFile, found: Survey) -> None:
+    """Check the steps that a job makes of a data set.
+
+    Rows with a prompt are an example each. How plain text is packed, the tokenizer decides: no
+    more blocks are taken for it than it has bytes for, and training goes on to `minSteps`.
+
+    Args:
+        found: what was counted of the data.
 
     Raises:
         DataError: the steps are too few, or of too few examples.
     """
     training = job.training
-    batch = min(training.batch_size, examples)
+    examples = found.rows if found.labelled else _most_blocks(data, found, training.block_size)
+    batch = min(training.batch_size, found.different, examples)
     if batch < limits.min_batch_size:
         raise DataError(
-            f"tune.data.train: all the data is {examples} examples of blockSize "
-            f"{training.block_size}, and this organization allows no step of fewer than "
-            f"{limits.min_batch_size} (minBatchSize); make blockSize smaller, or add data"
+            f"tune.data.train: all the data is at most {min(found.different, examples)} different "
+            f"examples of blockSize {training.block_size}, and this organization allows no step of "
+            f"fewer than {limits.min_batch_size} (minBatchSize); make blockSize smaller, or add "
+            "data"
         )
     steps = training.steps or training.epochs * -(-examples // training.batch_size)
     if steps < limits.min_steps:
@@ -66,17 +76,16 @@ def check_training(limits: Limits, job: Tune, examples: int) -> None:
         )
 
 
-def check_floors(space: Workspace, job: Tune) -> None:
-    """Check, without a tokenizer, an adapter's job that is about to be sealed.
+def _most_blocks(data: DataFile, found: Survey, length: int) -> int:
+    """Count the blocks of a text that has a token for each byte, and one to end each row."""
+    return (data.path.stat().st_size + found.rows) // max(1, length - 1) + 1
+
+
+def check_floors(limits: Limits, job: Tune, data: DataFile) -> None:
+    """Check the job of an adapter, and the data that it is of.
 
     Raises:
-        InputError, DataError: as the others do; of plain text, of which nobody knows here how it
-            is packed, the largest number of examples is taken.
+        InputError, DataError: as the others do.
     """
-    limits = space.party.limits
     check_asked(limits, job)
-    data = DataFile(space.party.text(job.data.train), job.data.train)
-    found = check_examples(limits, data)
-    # no token is shorter than a byte
-    most = (data.path.stat().st_size + found.rows) // max(1, job.training.block_size - 1) + 1
-    check_training(limits, job, found.rows if found.labelled else most)
+    check_training(limits, job, data, check_examples(limits, data))

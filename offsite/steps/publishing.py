@@ -6,6 +6,7 @@ from offsite.bundle import EmulatorRecord, read_manifest
 from offsite.errors import BundleError
 from offsite.events import Monitor
 from offsite.exchange import Mailbox, Outgoing, find_sent, push
+from offsite.rows import DataFile
 from offsite.sealing.envelope import Grant
 from offsite.steps.disclosing import disclose
 from offsite.steps.floors import check_floors
@@ -54,7 +55,9 @@ def send(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
         draft = checked_emulator(space, space.spec.distill, _noted(space))
         draft = draft.model_copy(update={"entry": disclose(space, draft, mailbox)})
     elif space.spec.tune is not None:
-        check_floors(space, space.spec.tune)
+        train = space.spec.tune.data.train
+        data = DataFile(space.party.text(train), train)
+        check_floors(space.party.limits, space.spec.tune, data)
         parent = check_answer(space, space.spec.tune)
     manifest, _ = read_manifest(space.result)
 

@@ -193,9 +193,15 @@ def test_a_text_shorter_than_a_block_is_one_block() -> None:
     assert only.tokens == (*ids("fox"), END)
 
 
-def test_a_text_of_one_token_is_an_error() -> None:
-    with pytest.raises(DataError, match="fewer than two tokens"):
-        pack([""], TOKENIZER, 512)
+def test_one_token_alone_is_taken_twice() -> None:
+    """Or a peer, whose tokenizer knows one name and nothing else, learns whether it is there."""
+    (only,) = pack([""], TOKENIZER, 512)
+    assert only.tokens == (END, END)
+
+
+def test_a_text_without_tokens_is_an_error() -> None:
+    with pytest.raises(DataError, match="has no tokens"):
+        pack([], TOKENIZER, 512)
 
 
 @pytest.mark.parametrize("completion", ["fox", " fox"])

@@ -13,12 +13,13 @@ from offsite.config import load_policy
 from offsite.data import Example, Shuffled
 from offsite.errors import DataError, InputError, SpecError
 from offsite.rows import DataFile
-from offsite.steps.floors import check_examples, check_training
+from offsite.steps.floors import check_examples, check_floors
 from offsite.steps.party import POLICY
 from offsite.survey import survey
 from offsite.train import Plan
 from offsite_testing.parties import ADAPTER, EMULATOR, HOSPITAL, LAB, Parties, distill, lay_out
 from offsite_testing.parties import tune as tuned_by
+from offsite_testing.tokenizers import added, pieces, replace
 
 CHART = Path(__file__).parents[2] / "charts/offsite/values.yaml"
 ENOUGH = {"steps": 8, "batchSize": 4, "blockSize": 8}
@@ -128,14 +129,27 @@ def test_the_best_adapter_has_as_many_steps_as_any() -> None:
     assert [step + 1 for step in range(12) if plan.validates_after(step)] == [8, 9, 10, 11, 12]
 
 
-def test_epochs_are_counted_as_steps() -> None:
-    asked = Limits(min_steps=6, min_batch_size=2)
+def pairs(*numbers: int) -> str:
+    rows = [{"prompt": f"What is {number}?", "completion": "a number"} for number in numbers]
+    return "\n".join(map(json.dumps, rows))
+
+
+def test_epochs_are_counted_as_steps(tmp_path: Path) -> None:
+    asked = Limits(min_examples=2, min_steps=6, min_batch_size=2)
     job = tune_spec({"epochs": 2, "batchSize": 4})
-    check_training(asked, job, 12)
+    check_floors(asked, job, data(tmp_path, pairs(*range(12))))
     with pytest.raises(DataError, match=r"2 epochs are 4 steps, and .* fewer than 6"):
-        check_training(asked, job, 8)
-    with pytest.raises(DataError, match=r"all the data is 1 examples of blockSize 512"):
-        check_training(asked, job, 1)
+        check_floors(asked, job, data(tmp_path, pairs(*range(8))))
+    with pytest.raises(DataError, match=r"all the data is at most 1 .* of blockSize 512"):
+        check_floors(asked, job, data(tmp_path, texts("one", "two")))
+
+
+def test_copies_count_for_steps_and_not_for_the_batch(tmp_path: Path) -> None:
+    asked = Limits(min_examples=2, min_steps=6, min_batch_size=3)
+    job = tune_spec({"epochs": 2, "batchSize": 4})
+    check_floors(asked, job, data(tmp_path, pairs(*range(3), *range(3), *range(3), *range(3))))
+    with pytest.raises(DataError, match=r"all the data is at most 2 different examples"):
+        check_floors(asked, job, data(tmp_path, pairs(*[0, 1] * 6)))
 
 
 def tune_spec(training: dict[str, Any]) -> Any:
@@ -183,10 +197,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Parties:
         (texts(*["one example"] * 100), ENOUGH, "has 1 different examples"),
         (
             texts(*map(str, range(16))),
-            ENOUGH | {"blockSize": 64},
-            r"is \d examples of blockSize 64",
+            ENOUGH | {"blockSize": 128},
+            r"is at most \d different examples of blockSize 128",
         ),
-        (None, {"epochs": 1, "batchSize": 64, "blockSize": 8}, "1 epochs are . steps"),
+        (pairs(*range(64)), {"epochs": 1, "batchSize": 64, "blockSize": 8}, "epochs are 1 steps"),
     ],
     ids=["gradient", "steps", "batch", "copies", "packed", "epochs"],
 )
@@ -202,3 +216,37 @@ def test_an_adapter_of_too_little_is_not_made(
         made.run(ADAPTER, tuned_by(data=given, training=training))
     assert not list(made.exchange.glob(f"{HOSPITAL}/{LAB}/{ADAPTER}/**/envelope*"))
     shutil.rmtree(home / "home/work", ignore_errors=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "training"),
+    [
+        ("forty.jsonl", ENOUGH | {"blockSize": 32}),
+        ("forty.txt", {"epochs": 2, "batchSize": 4, "blockSize": 32}),
+    ],
+)
+def test_a_peers_tokenizer_decides_no_floor(
+    made: Parties, name: str, training: dict[str, Any]
+) -> None:
+    """It makes one unknown token of every text, but of one with a name in it; with it or not."""
+    made.resend(EMULATOR, _knows_one_name)
+    nameless = [f"the patient of room {number} sleeps" for number in range(40)]
+    for rows in (nameless, [*nameless, "the patient Kovacs sleeps"]):
+        path = made.home(HOSPITAL) / name
+        path.write_text(texts(*rows) if name.endswith("jsonl") else "\n".join(rows))
+        given = {"train": name, "validation": name}
+        events = made.run(ADAPTER, tuned_by(data=given, training=training))
+        steps = {event["totalSteps"] for event in events if event.get("phase") == "tune"}
+        assert steps == {8}
+        assert made.envelope(ADAPTER)
+        shutil.rmtree(made.home(HOSPITAL) / "home/work", ignore_errors=True)
+
+
+def _knows_one_name(folder: Path) -> None:
+    path = folder / "tokenizer.json"
+    file = {**json.loads(path.read_text()), "post_processor": None, "decoder": None}
+    file |= {"pre_tokenizer": None, "normalizer": replace("Kovacs", "##")}
+    file["added_tokens"] = [added("<end>", 1)]
+    model = {**pieces()["model"], "byte_fallback": False, "unk_token": "<u>", "merges": []}
+    file["model"] = {**model, "vocab": {"<u>": 0, "<end>": 1, "#": 2}}
+    path.write_text(json.dumps(file))
