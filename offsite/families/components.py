@@ -17,6 +17,7 @@ from offsite.families.patterns import PIECES, REPLACES, WHOLE
 _MOST_GROWTH = 16
 """Times. Llama 2's `Prepend` and `Replace` come to 12 if every character stands alone."""
 _MOST_PARTS, _MOST_NESTING = 16, 2
+_RUN = re.compile(r"\\s[+*]")  # in an expression: what finds a run of spaces
 _HALF = re.compile("[\ud800-\udfff]")
 _LISTS = {
     "normalizer": "normalizers",
@@ -208,8 +209,27 @@ def _chain_problems(tokenizer: Mapping[str, Any]) -> list[str]:
     ]
     before = [*leaves(tokenizer, "normalizer"), *leaves(tokenizer, "pre_tokenizer")]
     found += [f"{path}.behavior: would lose text" for path, part in before if _loses(part)]
+    found += _search_problems(before)
     sections = (("normalizer and pre_tokenizer", before), ("decoder", leaves(tokenizer, "decoder")))
     return found + [f"{name}: text may grow too much" for name, chain in sections if _grows(chain)]
+
+
+def _search_problems(chain: Iterable[Leaf]) -> list[str]:
+    r"""List the expressions that would search for long.
+
+    `\s+$` tries at each space of a run: nothing may make the run longer before, none come twice.
+    """
+    seen, times, found = set[str](), 1, list[str]()
+    for path, part in chain:
+        regex = part.get("pattern", {}).get("Regex")
+        if regex is not None:
+            if regex in seen:
+                found.append(f"{path}.pattern: stands there twice")
+            if times > 1 and _RUN.search(regex):
+                found.append(f"{path}.pattern: may not follow what makes a text longer")
+            seen.add(regex)
+        times *= PARTS[path.partition(".")[0]][part["type"]].grows(part)[0]
+    return found
 
 
 def _loses(part: Mapping[str, Any]) -> bool:

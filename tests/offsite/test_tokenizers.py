@@ -117,6 +117,20 @@ def test_a_text_may_not_grow_much(name: str) -> None:
         assert any(section in found[0] for section in GROWTH[name]), found
 
 
+@pytest.mark.parametrize("pattern", [r"\s+$", QWEN])
+def test_no_expression_searches_what_was_made_longer_or_searches_twice(pattern: str) -> None:
+    longer = replace(" ", " " * 8)
+    once = sequence("pre_tokenizer", split(pattern), bytes_of(use_regex=False))
+    twice = sequence("pre_tokenizer", *[split(pattern)] * 2, bytes_of(use_regex=False))
+    assert problems({**byte_level(), "pre_tokenizer": once}) == []
+    (found,) = problems({**byte_level(), "pre_tokenizer": twice})
+    assert found == "pre_tokenizer.pretokenizers.1.pattern: stands there twice"
+    (found, *_) = problems({**byte_level(), "normalizer": longer, "pre_tokenizer": once})
+    assert found == (
+        "pre_tokenizer.pretokenizers.0.pattern: may not follow what makes a text longer"
+    )
+
+
 def in_model(**over: Any) -> Callable[[], File]:
     """Change the model of a byte-level tokenizer."""
     return lambda: {**byte_level(), "model": {**byte_level()["model"], **over}}
