@@ -4,13 +4,13 @@ The image that trains may be a job author's own, so what it says of its result i
 was known of the model before. What healing or training changed cannot be compared. No torch.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from offsite.api import Distill
 from offsite.bundle.record import BlockRecord
-from offsite.bundle.weights import BlockDigests, digest_blocks
+from offsite.bundle.weights import BlockDigests, digest_blocks, digest_outside
 from offsite.errors import BundleError
 from offsite.families import family_of
 
@@ -33,6 +33,10 @@ def check_verbatim(
         BundleError: a block is not the one that it is said to be.
     """
     made, changed = digest_blocks(emulator), _changed(job, config)
+    owners: dict[str, set[int]] = {}
+    for i, known in enumerate(model):
+        for digest in known.weights:
+            owners.setdefault(digest, set()).add(i)
     for place, block in enumerate(kept):
         own, full = made[place].tensors, model[block.full].tensors
         for name in sorted(own.keys() - (() if block.end else changed)):
@@ -41,6 +45,30 @@ def check_verbatim(
                     f"{emulator}: {name} of block {place} is not that of block {block.full} of the "
                     "model, which it should be; look at the image that made it"
                 )
+        # what was trained cannot be compared, but it is no other block's
+        for digest in made[place].weights:
+            if block.full not in (others := owners.get(digest, {block.full})):
+                raise BundleError(
+                    f"{emulator}: block {place} holds a matrix of block {min(others)} of the "
+                    f"model, and is said to be made of block {block.full}; look at the image that "
+                    "made it"
+                )
+
+
+def check_outside(emulator: Path, model: Mapping[str, str]) -> None:
+    """Check that what is outside the blocks is the full model's own: no job changes it.
+
+    Args:
+        model: the digests of the full model's tensors, as `digest_outside` gives them.
+
+    Raises:
+        BundleError: a tensor is another one.
+    """
+    for name, digest in sorted(digest_outside(emulator).items()):
+        if digest != model.get(name):
+            raise BundleError(
+                f"{emulator}: {name} is not that of the model; look at the image that made it"
+            )
 
 
 def _changed(job: Distill, config: dict[str, Any]) -> Collection[str]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from offsite.bundle.files import headers
 from offsite.errors import BundleError, ModelError, StorageError
-from offsite.families import Family, family_of
+from offsite.families import Checkpoint, Family, family_of
 from offsite.sealing.parts import Part
 from offsite.store import disk_errors
 
@@ -96,6 +96,31 @@ def _digest_blocks(folder: Path) -> tuple[BlockDigests, ...]:
         exact = {name: digest for name, (digest, _) in own.items()}
         found.append(BlockDigests(tensors=exact, weights=tuple(sorted(weights))))
     return tuple(found)
+
+
+def digest_outside(folder: Path) -> dict[str, str]:
+    """Compute the digests of the tensors outside a model's blocks, by their family's names.
+
+    A head that repeats the token table has the table's name.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    with _damage_told(folder):
+        return {name: _digests(tensor)[0] for name, tensor in _stored_outside(folder).items()}
+
+
+def _stored_outside(folder: Path) -> Mapping[str, StoredTensor]:
+    config = model_config(folder)
+    row = family_of(config)
+    checkpoint, names = Checkpoint.of(row, config), row.outer_tensors(config).keys()
+    found: dict[str, StoredTensor] = {}
+    for path in _files(folder):
+        for stored, tensor in _stored(path):
+            name = checkpoint.name(stored) or ""
+            if (name := checkpoint.tied.get(name, name)) in names:
+                found.setdefault(name, tensor)
+    return found
 
 
 @contextmanager

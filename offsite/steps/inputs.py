@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from offsite.api import JobSpec
-from offsite.bundle.weights import digest_blocks
+from offsite.bundle.weights import digest_blocks, digest_outside
 from offsite.rows import DataFile
 from offsite.sealing.parts import canonical, digest_of
 from offsite.steps.party import Party
@@ -68,7 +68,9 @@ def source_in(spec: JobSpec, model: Path, digest: str) -> Source:
     """
     config: dict[str, Any] = json.loads((model / "config.json").read_bytes())
     blocks = digest_blocks(model) if spec.distill else ()
-    return Source(digest=digest, size=size_of(model), config=config, blocks=blocks)
+    outside = digest_outside(model) if spec.distill else {}
+    size = size_of(model)
+    return Source(digest=digest, size=size, config=config, blocks=blocks, outside=outside)
 
 
 def locations(spec: JobSpec) -> Iterator[tuple[str, bool]]:

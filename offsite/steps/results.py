@@ -26,7 +26,7 @@ from offsite.bundle import (
     check_whole,
 )
 from offsite.bundle.original import INDEX
-from offsite.bundle.verbatim import check_verbatim
+from offsite.bundle.verbatim import check_outside, check_verbatim
 from offsite.errors import BundleError, ModelError
 from offsite.families import COMMON_KEYS, Family, family_of
 from offsite.sealing.envelope import Grant
@@ -77,6 +77,7 @@ def checked_emulator(space: Workspace, job: Distill, draft: EmulatorRecord) -> E
     _check_blocks(draft.blocks, job, blocks, row.count(config))
     if source is not None:
         check_verbatim(space.result, draft.blocks, job, source.config, source.blocks)
+        check_outside(space.result, source.outside)
     return EmulatorRecord(
         bundle=space.name,
         digest=draft.digest,

@@ -36,6 +36,8 @@ class Source(Part):
     config: dict[str, Any]
     blocks: tuple[BlockDigests, ...] = ()
     """Of a model that an emulator is made from."""
+    outside: Mapping[str, str] = {}
+    """The digests of such a model's tensors outside its blocks."""
 
 
 class Published(BaseModel):
