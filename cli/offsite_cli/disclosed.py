@@ -99,7 +99,7 @@ def _rebuild(ledger: Disclosures, home: Path, exchange: str | None) -> None:
     if exchange is None:
         return
     mailbox = open_mailbox(home, exchange, os.environ, asked(home))
-    for envelope in mailbox.forgotten(ledger.envelopes):
+    for envelope in mailbox.forgotten(ledger.envelopes, say):
         header = envelope.header
         ledger.enter(given_up(envelope.digest, header.name, header.recipient), lambda before: None)
         say(

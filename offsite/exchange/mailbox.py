@@ -181,22 +181,36 @@ class Mailbox:
         """List what we have sent to a peer under a name."""
         return shelf_of(self.store, self.ring.public(), peer.id, name)
 
-    def forgotten(self, remembered: Callable[[], Collection[str]]) -> Iterator[Envelope]:
+    def forgotten(
+        self, remembered: Callable[[], Collection[str]], report: Callable[[str], object]
+    ) -> Iterator[Envelope]:
         """Find emulators that we have sent, to whomever, and remember nothing of.
+
+        A key that was revoked since signed what it signed. What none of our keys signed is passed
+        over: a store could make up as much of it as it likes.
 
         Args:
             remembered: gives the digests of envelopes; asked after the exchange, since what is
                 sent meanwhile is remembered before it is there.
+            report: is told of what is passed over, in one line.
         """
-        shelves = every_shelf(self.store, self.ring.public())
-        known = remembered()
+        shelves = every_shelf(self.store, self.ring.ever())
+        known, errors = remembered(), list[BundleError]()
         for shelf in shelves:
             for sequence, digests in shelf.envelopes.items():
                 for digest in (each for each in digests if each not in known):
-                    with suppress(BundleError):  # what is not ours says nothing
+                    try:
                         envelope = shelf.read(sequence, digest)
-                        if envelope.header.kind == "emulator":
-                            yield envelope
+                    except BundleError as error:
+                        errors.append(error)
+                        continue
+                    if envelope.header.kind == "emulator":
+                        yield envelope
+        if errors:
+            report(
+                f"{len(errors)} envelopes below {self.store.uri(f'{self.id}/')} are passed over, "
+                f"as nobody can tell that they are ours: {errors[0]}"
+            )
 
     @contextmanager
     def sending(self, peer: PublicRing, name: str) -> Iterator[str]:

@@ -125,6 +125,21 @@ class PublicRing(Part):
         raise BundleError(f"the key {entry} of {self.id} {problem}; ask {self.id} to send anew")
 
 
+class OwnKeys(PublicRing):
+    """A party's own public keys, as it knows again what it ever signed with any of them."""
+
+    def signer(self, entry: str, instant: datetime) -> Entry:
+        """Find a key, although it was revoked, or does not count any more.
+
+        Raises:
+            BundleError: there is no such key.
+        """
+        found = next((e for e in self.entries if (e.id, e.purpose) == (entry, "sign")), None)
+        if found is None:
+            raise BundleError(f"{self.id} has no key {entry}, and had none")
+        return found
+
+
 class Ring(Part):
     """A party's own keys, private halves included."""
 
@@ -146,6 +161,10 @@ class Ring(Part):
             Endorsement(by=e.id, signature=text_of(sign(e.keyset, bare.content))) for e in signers
         )
         return bare.model_copy(update={"endorsements": tuple(signed)})
+
+    def ever(self) -> OwnKeys:
+        """List the public keys, of which each counts for what was signed with it ever."""
+        return OwnKeys(id=self.id, entries=self.public().entries)
 
     def newest(self, purpose: Purpose) -> Entry:
         """Find the key to use for what is new; raises as `PublicRing.newest` does."""

@@ -35,7 +35,7 @@ def run_job(job: OffsiteJob, party: Party, mailbox: Mailbox, monitor: Monitor) -
         if not has_ended(space, mailbox, monitor):
             # whoever could not send its result could not tell of a failure either
             check_ready(space, mailbox)
-            note_disclosed(space, mailbox)
+            note_disclosed(space, mailbox, monitor)
             source = source_in(spec, inputs.model, digests["model"]) if inputs.model else None
             answers = digests.get("bundle")
             with telling(space, answers, mailbox, monitor, private=False):

@@ -19,6 +19,7 @@ from offsite.bundle.disclosure import (
 )
 from offsite.bundle.weights import digest_blocks
 from offsite.errors import InputError
+from offsite.events import Monitor
 from offsite.exchange import Mailbox
 from offsite.sealing.parts import canonical, now
 from offsite.steps.disclosures import Disclosures
@@ -34,7 +35,7 @@ class _Entries(RootModel[tuple[DisclosureEntry, ...]]):
     pass
 
 
-def note_disclosed(space: Workspace, mailbox: Mailbox) -> None:
+def note_disclosed(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
     """Write down what was disclosed when a job began, for the step that chooses its blocks.
 
     Raises:
@@ -45,7 +46,7 @@ def note_disclosed(space: Workspace, mailbox: Mailbox) -> None:
     if space.spec.distill is None or path.exists():
         return
     ledger = Disclosures(space.party.cabinet)
-    refuse_lost(mailbox, ledger)
+    refuse_lost(mailbox, ledger, monitor)
     # to whom, and in which job, is no matter of the image that trains
     nobody = {"job": "", "bundle": "", "recipient": ""}
     entries = [entry.model_copy(update=nobody).wire() for entry in ledger.entries()]
@@ -96,7 +97,7 @@ def check_blocks(
     check_disclosure(party.limits, model, entries, own)
 
 
-def disclose(space: Workspace, draft: EmulatorRecord, mailbox: Mailbox) -> str:
+def disclose(space: Workspace, draft: EmulatorRecord, mailbox: Mailbox, monitor: Monitor) -> str:
     """Enter an emulator that was checked and is about to be sent; gives what its record names.
 
     Raises:
@@ -105,7 +106,7 @@ def disclose(space: Workspace, draft: EmulatorRecord, mailbox: Mailbox) -> str:
         StorageError: it was not entered.
     """
     model, ledger = _model_of(space, draft), Disclosures(space.party.cabinet)
-    refuse_lost(mailbox, ledger)
+    refuse_lost(mailbox, ledger, monitor)
     blocks = tuple(
         SentBlock(full=b.full, end=b.end, weights=tuple(sorted(model.weights[b.full])))
         for b in draft.blocks
@@ -138,13 +139,13 @@ def _model_of(space: Workspace, draft: EmulatorRecord) -> FullModel:
     return FullModel(draft.model_digest, kept[-1].full + 1, weights)
 
 
-def refuse_lost(mailbox: Mailbox, ledger: Disclosures) -> None:
+def refuse_lost(mailbox: Mailbox, ledger: Disclosures, monitor: Monitor) -> None:
     """Look for emulators in the exchange that nothing here remembers.
 
     Raises:
         InputError: there is one: the ledger, and the records with it, were lost.
     """
-    for envelope in mailbox.forgotten(ledger.envelopes):
+    for envelope in mailbox.forgotten(ledger.envelopes, monitor.log):
         header, place = envelope.header, ledger.cabinet.uri("records")
         raise InputError(
             f"{header.name} was sent to {header.recipient} ({envelope.digest}), and {place} has no "

@@ -109,7 +109,7 @@ def run_open(pod: Pod, monitor: Monitor) -> None:
     check_ready(space, mailbox)
     if task.lends:
         lent(task, pod.environ)
-    note_disclosed(space, mailbox)
+    note_disclosed(space, mailbox, monitor)
     check_possible(space)
     source, envelope = source_of(space.spec, party), None
     if task.envelope is not None:

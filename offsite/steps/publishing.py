@@ -53,7 +53,7 @@ def send(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
     draft, parent = None, None
     if space.spec.distill is not None:
         draft = checked_emulator(space, space.spec.distill, _noted(space))
-        draft = draft.model_copy(update={"entry": disclose(space, draft, mailbox)})
+        draft = draft.model_copy(update={"entry": disclose(space, draft, mailbox, monitor)})
     elif space.spec.tune is not None:
         train = space.spec.tune.data.train
         data = DataFile(space.party.text(train), train)

@@ -4,6 +4,8 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +17,21 @@ from transformers import AutoModelForCausalLM
 
 from offsite.api import Limits
 from offsite.config import load_job
-from offsite.emulator import Layout
+from offsite.emulator import Layout, drop_layers
 from offsite.errors import BundleError, DisclosureError, InputError, StorageError
 from offsite.events import Event, Monitor
 from offsite.exchange.home import peers_of, ring_path
 from offsite.resources import Step
+from offsite.sealing import load_ring
 from offsite.sealing.parts import canonical
+from offsite.sealing.ringfile import save_ring
 from offsite.stages.pod import run_work
 from offsite.stages.run import run_job
+from offsite.steps.disclosing import refuse_lost
+from offsite.steps.disclosures import Disclosures
 from offsite.steps.pod import Pod, run_open, run_publish
 from offsite.store import FolderStore
+from offsite.store.cabinet import FolderCabinet
 from offsite.task import Task
 from offsite_testing.parties import (
     ADAPTER,
@@ -196,6 +203,31 @@ def test_a_home_that_has_forgotten_what_it_sent_sends_nothing_more(parties: Part
         run(parties, "emulator-b", distill(5, peer=CLINIC))
 
 
+def test_what_a_revoked_key_signed_is_not_forgotten(parties: Parties) -> None:
+    run(parties, "emulator-a", distill(5))
+    home = parties.home(LAB) / "home"
+    ring = load_ring(ring_path(home), None)
+    [old] = (entry for entry in ring.entries if entry.purpose == "sign")
+    save_ring(ring.rotated(timedelta(hours=1)).revoked(old.id), ring_path(home))
+    for name in ("disclosed", "records"):
+        shutil.rmtree(home / name)
+    ledger = Disclosures(FolderCabinet(home))
+    with pytest.raises(InputError, match=r"emulator-a was sent to hospital .* restore the private"):
+        refuse_lost(parties.mailbox(LAB), ledger, Monitor(lambda event: None))
+
+
+def test_what_a_store_makes_up_stops_nobody(parties: Parties) -> None:
+    folder = parties.exchange / LAB / HOSPITAL / "emulator-a/1"
+    folder.mkdir(parents=True)
+    content = b"{}"
+    (folder / f"envelope-{sha256(content).hexdigest()}").write_bytes(content)
+    ledger, events = Disclosures(FolderCabinet(parties.home(LAB) / "home")), list[Event]()
+    refuse_lost(parties.mailbox(LAB), ledger, Monitor(events.append))
+    [event] = events
+    assert "1 envelopes below" in str(event)
+    assert "emulator-a" in str(event) or "cannot be read" in str(event)
+
+
 def test_a_lost_entry_stops_what_comes_after_it(parties: Parties) -> None:
     run(parties, "emulator-a", distill(5))
     (parties.home(LAB) / "home/disclosed/000001.json").unlink()
@@ -358,3 +390,32 @@ def test_a_tensor_that_was_tampered_with_is_found_out(pods: Pods) -> None:
     seal(folder)
     with pytest.raises(BundleError, match=r"mlp.up_proj.weight of block 3 is not that of block"):
         pods.run("Publish", "another", distill(5))
+
+
+def test_a_dropped_block_in_the_token_table_is_found_out(pods: Pods) -> None:
+    for step in ("Open", "Work"):
+        pods.run(step, "another", distill(5))
+    folder = pods.private / "work/another/result"
+    tensors = load_file(folder / "model.safetensors")
+    full = load_file(pods.parties.home(LAB) / "model/model.safetensors")
+    hidden = full["model.layers.3.mlp.gate_proj.weight"]
+    tensors["model.embed_tokens.weight"][: len(hidden)] = hidden
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    seal(folder)
+    with pytest.raises(BundleError, match=r"embed_tokens.weight is not that of the model"):
+        pods.run("Publish", "another", distill(5))
+
+
+def test_a_trained_block_that_is_another_one_is_found_out(
+    parties: Parties, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What training changes cannot be compared; a block that was dropped is known again."""
+    spec = distill(5)
+    size = {"batchSize": 2, "blockSize": 16, "learningRate": 1e-30}
+    spec["distill"]["training"] = {"corpus": "corpus.txt", "steps": 1, **size}
+    other = Layout(1, 1, (0, 1, 2, 4, 5, 7, 11))
+    monkeypatch.setattr(
+        "offsite.stages.distill.drop_layers", lambda model, layout: drop_layers(model, other)
+    )
+    with pytest.raises(BundleError, match=r"holds a matrix of block . of the model, and is said"):
+        run(parties, "emulator-a", spec)
