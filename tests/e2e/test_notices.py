@@ -50,7 +50,7 @@ def test_a_job_hears_why_what_it_waits_for_failed_and_takes_what_a_retry_sends(
     kill(lab.space, lab.running("question", "work"), "offsite run")
     failed = lab.reaches("question", is_in("Failed"))
     status = hospital.reaches("answer", tells(HEARD, "Accepted"))
-    assert condition(status, "Accepted").endswith(" UTC: BackoffLimitExceeded")
+    assert condition(status, "Accepted").endswith(" UTC: StageFailed")
     assert (status.state, status.attempts) == ("Pending", None)
     assert HEARD in hospital.space.events("answer")
     assert lab.status("question") == failed

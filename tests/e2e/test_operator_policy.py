@@ -368,7 +368,12 @@ ATTACKS: dict[str, tuple[str, str, Change]] = {
     "lender-beside-keys": (
         "Open",
         "Job",
-        lambda each: pod(each)["spec"].update(initContainers=[lender(made("Work").child)]),
+        lambda each: pod(each)["spec"].update(
+            # with what is mounted in this pod: the API server refuses others by itself
+            initContainers=[
+                lender(made("Work").child) | {"volumeMounts": main(each)["volumeMounts"][:1]}
+            ]
+        ),
     ),
     # a way out of a pod that trains
     "exchange-from-work": ("Work", "Job", label("reach-exchange")),

@@ -246,8 +246,8 @@ def _adapter(folder: Path) -> tuple[EmulatorRecord, Path]:
         architecture="X",
         model_digest="sha256:" + "1" * 64,
         blocks=(BlockRecord(full=0, end=True),),
-        tensors={"w.weight": (3, 4)},
-        linears={"w.weight": (4, 3)},
+        tensors={"w.weight": (5, 4)},
+        linears={"w.weight": (4, 5)},
     )
     shapes = record.expected("LoRA", "All", 2)
     tensors = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
