@@ -177,7 +177,7 @@ HOSTILE = {
     "of somebody else": signed(header(sender="clinic"), "clinic"),
     "signed by somebody else": signed(header(), "clinic"),
     "not in one encoding": signed(header()) + b"\n",
-    "of the future": signed(header(created=now() + timedelta(minutes=6))),
+    "of the future": signed(header(created=now() + timedelta(days=1))),
     "of the year 8999": signed(header(created=datetime(8999, 12, 31, tzinfo=UTC))),
     "another kind": signed(header(kind="adapter")),
     "a tombstone": signed(header(kind="tombstone")),
