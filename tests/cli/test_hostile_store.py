@@ -1,11 +1,8 @@
 """Commands against an S3 store whose names, codes and messages change what a terminal shows."""
 
-import http.server
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
@@ -15,6 +12,7 @@ from typer.testing import CliRunner
 from offsite.errors import OffsiteError
 from offsite_cli.app import app
 from offsite_testing.foreign import HOSTILE, assert_harmless
+from offsite_testing.hostile_store import HostileStore, hostile_store
 
 IN_XML = "".join(each for each in HOSTILE if each >= " " or each in "\n\r\t")
 """XML has no place for the others; in names they stand percent-encoded."""
@@ -29,44 +27,19 @@ LISTING = (
 )
 
 
-class Store(http.server.ThreadingHTTPServer):
-    daemon_threads = True  # noqa: V107 - the library reads it
-    code = 400
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    server: Store
-
-    def do_GET(self) -> None:  # noqa: V105 - it calls it
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        body = (LISTING if self.server.code == 200 else ERROR).encode()
-        self.send_response(self.server.code)
-        self.send_header("Content-Type", "application/xml")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    do_PUT = do_POST = do_DELETE = do_HEAD = do_GET  # noqa: V107 - it calls them
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: V105
-        """Do not log each request."""
-
-
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HostileStore]:
     credentials = tmp_path / "credentials.json"
     credentials.write_text(json.dumps({"accessKey": "a" * 8, "secretKey": "b" * 16}))
     credentials.chmod(0o600)
-    with Store(("127.0.0.1", 0), _Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with hostile_store() as server:
+        server.body = ERROR.encode()
         for name in ("ADMIN", "EXCHANGE", "PRIVATE"):
             url = f"http://127.0.0.1:{server.server_port}"
             monkeypatch.setenv(f"OFFSITE_{name}_ENDPOINT", url)
             monkeypatch.setenv(f"OFFSITE_{name}_CREDENTIALS", str(credentials))
         monkeypatch.setenv("OFFSITE_HOME", str(tmp_path / "home"))
         yield server
-        server.shutdown()
 
 
 def run(*arguments: str | Path) -> str:
@@ -78,7 +51,9 @@ def run(*arguments: str | Path) -> str:
 
 
 @pytest.mark.parametrize("code", [400, 403])
-def test_what_a_store_refuses_with_is_told_escaped(tmp_path: Path, store: Store, code: int) -> None:
+def test_what_a_store_refuses_with_is_told_escaped(
+    tmp_path: Path, store: HostileStore, code: int
+) -> None:
     store.code = code
     run("keys", "init", "lab")
     for arguments in (
@@ -98,8 +73,8 @@ def test_what_a_store_refuses_with_is_told_escaped(tmp_path: Path, store: Store,
         assert said or arguments[0] == "bundles"
 
 
-def test_what_a_store_lists_is_told_escaped(tmp_path: Path, store: Store) -> None:
-    store.code = 200
+def test_what_a_store_lists_is_told_escaped(tmp_path: Path, store: HostileStore) -> None:
+    store.code, store.body = 200, LISTING.encode()
     said = run("private", "list", "s3://private/data")
     assert_harmless(said)
     assert r"\x1b]52;c;cm0gLXJm\x07" in said

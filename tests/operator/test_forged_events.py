@@ -1,11 +1,9 @@
 """What a peer or a store makes a pod print is no event, and no success of a pod that failed."""
 
-import http.server
 import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -26,6 +24,7 @@ from offsite_operator.attempts import Failure, outcome
 from offsite_operator.logs import Told, heard
 from offsite_operator.observed import Child, Phase, State
 from offsite_operator.verdicts import heard_from
+from offsite_testing.hostile_store import HostileStore, hostile_store
 from offsite_testing.world import DIGEST, TUNE
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -39,43 +38,20 @@ FORGED = "".join(
 ENDINGS = ["\n", "&#13;", "&#10;", "\u2028", "\x85"]
 
 
-class Store(http.server.ThreadingHTTPServer):
-    """Answers every request with an error, whose message begins lines."""
-
-    daemon_threads = True  # noqa: V107 - the library reads it
-    code = 400
-    told = "MalformedXML"
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    server: Store
-
-    def do_GET(self) -> None:  # noqa: V105 - it calls it
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        forged = "".join(escape(FORGED).replace("\n", each) for each in ENDINGS)
-        body = (
-            f'<?xml version="1.0"?><Error><Code>{self.server.told}{forged}</Code>'
-            f"<Message>no{forged}\x9b2J\u202e\x7f\n</Message><Resource>/</Resource></Error>"
-        ).encode()
-        self.send_response(self.server.code)
-        self.send_header("Content-Type", "application/xml")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    do_PUT = do_POST = do_DELETE = do_HEAD = do_GET  # noqa: V107 - it calls them
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: V105
-        """Do not log each request."""
+def error() -> bytes:
+    """Write an error of a store whose code and message begin lines."""
+    forged = "".join(escape(FORGED).replace("\n", each) for each in ENDINGS)
+    return (
+        f'<?xml version="1.0"?><Error><Code>MalformedXML{forged}</Code>'
+        f"<Message>no{forged}\x9b2J\u202e\x7f\n</Message><Resource>/</Resource></Error>"
+    ).encode()
 
 
 @pytest.fixture
-def store() -> Iterator[Store]:
-    with Store(("127.0.0.1", 0), _Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+def store() -> Iterator[HostileStore]:
+    with hostile_store() as server:
+        server.body = error()
         yield server
-        server.shutdown()
 
 
 def task_of(step: Any, root: Path) -> Task:
@@ -104,7 +80,7 @@ def task_of(step: Any, root: Path) -> Task:
     )
 
 
-def ran(task: Task, root: Path, store: Store, mark: str) -> subprocess.CompletedProcess[str]:
+def ran(task: Task, root: Path, store: HostileStore, mark: str) -> subprocess.CompletedProcess[str]:
     """Run a step as its pod does; its log is stdout and stderr, as the kubelet keeps them."""
     credentials = root / "credentials.json"
     credentials.write_text(json.dumps({"accessKey": "a" * 8, "secretKey": "b" * 16}))
@@ -143,7 +119,7 @@ def child_of(log: str, mark: str, phase: Phase) -> Child:
     ("step", "code"), [("Open", 400), ("Publish", 400), ("Hear", 400), ("Tell", 400), ("Open", 403)]
 )
 def test_a_store_that_answers_with_events_forges_none(
-    tmp_path: Path, store: Store, step: Any, code: int
+    tmp_path: Path, store: HostileStore, step: Any, code: int
 ) -> None:
     store.code, mark = code, new_mark()
     done = ran(task_of(step, tmp_path), tmp_path, store, mark)
