@@ -10,7 +10,7 @@ from offsite.bundle.manifest import file_digest
 from offsite.errors import DataError, InputError, ModelError, StorageError
 from offsite.rows import DataFile
 from offsite.sealing.parts import canonical, digest_of
-from offsite.store import disk_errors
+from offsite.store import disk_errors, privately
 from offsite.store.beneath import read_below
 
 COMPANIONS = ("*.json", "*.model", "*.txt", "*.jinja", "LICENSE*")
@@ -38,17 +38,20 @@ def copy_companions(model: Path, folder: Path, root: Path | None = None) -> None
     Raises:
         InputError: one leads out of there, or is no regular file.
     """
-    for path in sorted(model.iterdir()):
-        if not (is_companion(path.name) and path.is_file()):
-            continue
-        if root is None:
-            shutil.copyfile(path, folder / path.name)
-            continue
-        real = path.resolve()
-        if not real.is_relative_to(root):
-            raise InputError(f"{path} leads out of {root}; put a copy in its place")
-        content = read_below(root, str(real.relative_to(root)), _LARGEST_COMPANION)
-        (folder / path.name).write_bytes(content)
+    with privately():
+        for path in sorted(model.iterdir()):
+            if is_companion(path.name) and path.is_file():
+                _copy_companion(path, folder / path.name, root)
+
+
+def _copy_companion(path: Path, target: Path, root: Path | None) -> None:
+    if root is None:
+        shutil.copyfile(path, target)
+        return
+    real = path.resolve()
+    if not real.is_relative_to(root):
+        raise InputError(f"{path} leads out of {root}; put a copy in its place")
+    target.write_bytes(read_below(root, str(real.relative_to(root)), _LARGEST_COMPANION))
 
 
 def from_hub(name: str) -> Path:
