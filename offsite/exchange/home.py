@@ -8,9 +8,9 @@ from offsite.exchange.books import Books
 from offsite.exchange.chain import Witness
 from offsite.exchange.mailbox import Mailbox
 from offsite.sealing import PublicRing, Ring, load_ring, save_ring
-from offsite.sealing.identity import read_public
 from offsite.sealing.parts import canonical
 from offsite.sealing.peers import Peers
+from offsite.sealing.publicfile import read_public
 from offsite.store import FolderStore, disk_errors, tighten, write_whole
 from offsite.store.cabinet import FolderCabinet
 from offsite.store.open import open_store, refuse_same_place

@@ -17,7 +17,8 @@ from offsite.families.companions import (
     tokenizer_problems,
 )
 from offsite.families.keys import COMMON_KEYS
-from offsite.families.row import Family, Linear, Module, Norm, Shape, Table
+from offsite.families.modules import Linear, Module, Norm, Shape, Table
+from offsite.families.row import Family
 from offsite.families.stored import Checkpoint
 from offsite.families.table import FAMILIES
 from offsite.families.tokenizer import named_token_problems, tokenizer_file_problems

@@ -9,7 +9,8 @@ from typing import Any
 from offsite.families import kinds
 from offsite.families.keys import COMMON_KEYS, CONFIG_KINDS
 from offsite.families.kinds import Kind, problems
-from offsite.families.row import Config, Family
+from offsite.families.modules import Config
+from offsite.families.row import Family
 from offsite.families.table import FAMILIES
 
 ROPE_NEEDS: Mapping[str, frozenset[str]] = {

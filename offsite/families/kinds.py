@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from reprlib import repr as short
 from typing import Any
 
-from offsite.families.row import MAX_SIZE
+from offsite.families.modules import MAX_SIZE
 
 Test = Callable[[Any], bool]
 

@@ -1,6 +1,6 @@
 """What several rows of the family table share: sizes, groups of modules, lists per block."""
 
-from offsite.families.row import Config, Linear, Module, Norm, Table, When, whole
+from offsite.families.modules import Config, Linear, Module, Norm, Table, When, whole
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 

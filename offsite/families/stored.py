@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from offsite.families.row import Config, Family, Linear, Shape
+from offsite.families.modules import Config, Linear, Shape
+from offsite.families.row import Family
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """The supported families. To add one, add its row here and its line to the tests' list."""
 
 from offsite.families import keys, parts
-from offsite.families.row import Family, Linear, Norm, Table
+from offsite.families.modules import Linear, Norm, Table
+from offsite.families.row import Family
 
 _GEMMA_DEFAULTS = {"tie_word_embeddings": True, "head_dim": 256, "attention_bias": False}
 _QWEN_DEFAULTS = {

@@ -11,7 +11,7 @@ from typing import Any
 from offsite.families import kinds
 from offsite.families.components import leaves
 from offsite.families.kinds import Kind, problems
-from offsite.families.row import MAX_SIZE
+from offsite.families.modules import MAX_SIZE
 
 Ids = Mapping[str, int]
 """The id of each token."""

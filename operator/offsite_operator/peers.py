@@ -5,7 +5,8 @@ from datetime import datetime
 
 from offsite.errors import InputError
 from offsite.resources import PeerCondition, PeerStatus
-from offsite.sealing.identity import PublicRing, read_public, successor_problem
+from offsite.sealing.identity import PublicRing
+from offsite.sealing.publicfile import read_public, successor_problem
 from offsite_operator.api import Object
 from offsite_operator.conditions import Says
 from offsite_operator.names import ACCEPT_KEYS

@@ -42,9 +42,9 @@ from offsite.sealing import (
     seal_shard,
     write_envelope,
 )
-from offsite.sealing.identity import read_public
 from offsite.sealing.notice import Notice, open_notice, write_notice
 from offsite.sealing.parts import canonical, now
+from offsite.sealing.publicfile import read_public
 from offsite_testing.hostile_peer import HostilePeer
 from offsite_testing.tokenizers import reshaped
 

@@ -11,9 +11,9 @@ import pytest
 
 from offsite.sealing import Notice, Ring, write_notice
 from offsite.sealing.envelope import Grant, Header, write_envelope
-from offsite.sealing.identity import read_public
 from offsite.sealing.parts import canonical, now
 from offsite.sealing.primitives import STREAM, new_keyset
+from offsite.sealing.publicfile import read_public
 from offsite.store import FolderStore, disk_errors
 from offsite.store.s3 import S3Store
 from offsite_operator.incoming import Desk
