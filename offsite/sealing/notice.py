@@ -24,7 +24,7 @@ _LONGEST = 400
 """Characters of its message, of four bytes each at most."""
 _REASON = r"^[A-Z][A-Za-z0-9]{0,63}$"
 UNDISCLOSED = "StageFailed"
-"""The reason of every failure after private data was read: which one it was would tell of them."""
+"""The reason of every failure once private data was read. A more exact one would leak the data."""
 Stage = Literal["Distill", "Tune", "PlugIn"]
 
 
@@ -35,6 +35,7 @@ class Disclosure(StrEnum):
     REASON = "Reason"
     """The stage, and the reason in one word. A message may name paths, or quote data."""
     MESSAGE = "Message"
+    """The error's message too, for failures before private data was read."""
 
     def of(self, message: str) -> str:
         """Give what may be told of an error's message."""
@@ -48,7 +49,7 @@ def _printable(text: str) -> str:
 
 
 class Notice(Part):
-    """What a notice says."""
+    """What a notice says. Of a failure once private data was read it has no message."""
 
     stage: Stage
     reason: str = Field(pattern=_REASON)
@@ -56,11 +57,13 @@ class Notice(Part):
 
     @classmethod
     def of(cls, stage: Stage, reason: str, message: str) -> "Notice":
-        """Tell of any failure: what does not fit is cut, what cannot be shown is escaped."""
+        """Describe any failure. What does not fit is cut, what cannot be shown is escaped."""
+        if reason == UNDISCLOSED or not re.fullmatch(_REASON, reason):
+            return cls(stage=stage, reason=UNDISCLOSED)
         words = printable(" ".join(message.split()))
         return cls(
             stage=stage,
-            reason=reason if re.fullmatch(_REASON, reason) else UNDISCLOSED,
+            reason=reason,
             message=words if len(words) <= _LONGEST else f"{words[: _LONGEST - 1]}…",
         )
 

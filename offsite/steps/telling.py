@@ -20,9 +20,8 @@ def telling(
 
     Args:
         answers: the envelope that the job opens.
-        private: whether the block reads private data. What the peer sent may have been made so
-            that it fails in one way or another by what they hold, so the peer learns that it
-            failed, and nothing else.
+        private: whether the block reads private data. A peer may send a bundle that fails in
+            different ways depending on that data, so it learns that the stage failed, no more.
     """
     try:
         yield

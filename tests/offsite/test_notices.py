@@ -230,8 +230,13 @@ def test_what_no_notice_says_is_refused(root: Path, content: bytes) -> None:
     ],
 )
 def test_any_failure_can_be_told(root: Path, message: str, said: str) -> None:
-    notice = Notice.of("PlugIn", "_Odd reason", message)
-    assert (notice.reason, notice.message) == ("StageFailed", said)
+    notice = Notice.of("PlugIn", "BundleError", message)
+    assert (notice.reason, notice.message) == ("BundleError", said)
     assert len(notice.content) == 2048
     tell(mailbox(root, HOSPITAL), failed(notice=notice))
     assert opened(root) == notice
+
+
+@pytest.mark.parametrize("reason", ["StageFailed", "_Odd reason"])
+def test_a_reason_that_discloses_nothing_has_no_message(reason: str) -> None:
+    assert Notice.of("Tune", reason, SECRET) == Notice(stage="Tune", reason="StageFailed")
