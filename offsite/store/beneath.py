@@ -20,6 +20,8 @@ from offsite.errors import InputError
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NO_HARD_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
+"""What file systems without hard links answer, such as SMB shares and FUSE mounts."""
 _PIECE = 4 << 20
 _MOST_FILES = 10_000
 
@@ -82,9 +84,26 @@ def add_below(root: Path, name: str, content: bytes) -> bool:
     Of several processes that do so at once, on machines that share the disk, one is told so.
     """
     with _written(root, name, content) as (scratch, last, at), suppress(FileExistsError):
-        os.link(scratch, last, src_dir_fd=at, dst_dir_fd=at, follow_symlinks=False)
+        try:
+            os.link(scratch, last, src_dir_fd=at, dst_dir_fd=at, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS:
+                raise
+            _add_plainly(last, at, content)
         return True
     return False
+
+
+def _add_plainly(name: str, at: int, content: bytes) -> None:
+    """Write a new file in its place. A power cut may leave part of it, which is damaged then."""
+    with _new(name, at) as file:
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:
+            os.unlink(name, dir_fd=at)
+            raise
 
 
 @contextmanager

@@ -1,11 +1,14 @@
 """What a party keeps in its private store, on a disk and in a real MinIO alike."""
 
+import errno
 import multiprocessing
+import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -114,6 +117,23 @@ def test_a_note_is_added_once(cabinet: Cabinet) -> None:
     assert not cabinet.add("disclosed/000001.json", b"two")
     assert cabinet.read("disclosed/000001.json") == b"one"
     assert cabinet.names("disclosed") == ["000001.json"]
+
+
+@pytest.mark.parametrize("refusal", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_note_is_added_once_where_there_are_no_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: int
+) -> None:
+    """As on SMB shares and many FUSE mounts."""
+
+    def link(*_args: Any, **_options: Any) -> None:
+        raise OSError(refusal, os.strerror(refusal))
+
+    monkeypatch.setattr(os, "link", link)
+    cabinet = FolderCabinet(tmp_path)
+    assert cabinet.add("disclosed/000001.json", b"one")
+    assert not cabinet.add("disclosed/000001.json", b"two")
+    assert cabinet.read("disclosed/000001.json") == b"one"
+    assert [path.name for path in (tmp_path / "disclosed").iterdir()] == ["000001.json"]
 
 
 def test_of_many_who_add_a_note_one_does(cabinet: Cabinet) -> None:
