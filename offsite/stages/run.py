@@ -1,20 +1,17 @@
 """Running one job in this process: its three steps, one after another."""
 
-from collections.abc import Mapping
-
-from offsite.api import JobSpec, OffsiteJob
-from offsite.errors import ModelError
+from offsite.api import OffsiteJob
 from offsite.events import Monitor
 from offsite.exchange import Mailbox
 from offsite.stages.work import work
 from offsite.steps.disclosing import note_disclosed
 from offsite.steps.ending import end, has_ended
-from offsite.steps.inputs import Inputs, inputs_of, source_in
+from offsite.steps.inputs import inputs_of, source_in
 from offsite.steps.opening import find_bundle, prepare
 from offsite.steps.party import Party
-from offsite.steps.ready import check_ready
+from offsite.steps.ready import check_possible, check_ready
 from offsite.steps.telling import telling
-from offsite.steps.workspace import Source, workspace
+from offsite.steps.workspace import workspace
 from offsite.train import Checkpoints
 from offsite.usage import peak_memory
 
@@ -39,25 +36,14 @@ def run_job(job: OffsiteJob, party: Party, mailbox: Mailbox, monitor: Monitor) -
             # whoever could not send its result could not tell of a failure either
             check_ready(space, mailbox)
             note_disclosed(space, mailbox, monitor)
-            source = _source(spec, inputs, digests)
             answers = digests.get("bundle")
             with telling(space, answers, mailbox, monitor, private=False):
+                check_possible(space)
+                model = inputs.model
+                source = source_in(spec, model, digests["model"]) if model else None
                 prepare(space, source, envelope, mailbox, monitor)
             with telling(space, answers, mailbox, monitor, private=True):
                 checkpoints = Checkpoints(space.checkpoint, party.checkpoint_seconds)
                 work(space, inputs, digests, checkpoints, monitor)
                 end(space, mailbox, monitor)
     monitor.emit({"event": "done", "peakMemoryBytes": peak_memory()})
-
-
-def _source(spec: JobSpec, inputs: Inputs, digests: Mapping[str, str]) -> Source | None:
-    """Look at the full model; None: there is none, or the work will say what is wrong with it.
-
-    The work looks at what is cheaper first, and cannot load what cannot be read here.
-    """
-    if inputs.model is None:
-        return None
-    try:
-        return source_in(spec, inputs.model, digests["model"])
-    except ModelError:
-        return None

@@ -150,9 +150,11 @@ def test_healing_that_is_not_possible_is_told_before_the_model_is_loaded(tmp_pat
 
 
 @pytest.mark.parametrize("text", ["corpus.txt", "shared.jsonl"])
-def test_a_text_is_read_before_the_model_is_loaded(tmp_path: Path, text: str) -> None:
+def test_a_text_is_read_before_the_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.delattr("offsite.stages.distill.load")
     parties = lay_out(tmp_path)
-    (parties.home(LAB) / "model/model.safetensors").write_bytes(b"damaged")
     (parties.home(LAB) / text).write_bytes(b"\xff\xfe\x00")
     refused(parties, DataError, f"{text}: it is not UTF-8", distill())
 
