@@ -8,6 +8,7 @@ explain` says of it.
 from offsite.api.cluster import Resources, Runtime, Toleration
 from offsite.api.job import JobSpec, Metadata, OffsiteJob
 from offsite.api.limits import Limits
+from offsite.api.references import JobReference, Use, claims_of
 from offsite.api.stages import (
     Accept,
     Adapter,
@@ -56,6 +57,7 @@ __all__ = [
     "Ends",
     "Export",
     "Grant",
+    "JobReference",
     "JobSpec",
     "Limits",
     "Metadata",
@@ -68,6 +70,8 @@ __all__ = [
     "Toleration",
     "Tune",
     "TuneTraining",
+    "Use",
     "cel",
+    "claims_of",
     "is_among",
 ]

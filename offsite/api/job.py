@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from offsite.api.cluster import Resources, Runtime
+from offsite.api.references import JobReference, Use, references
 from offsite.api.stages import Distill, PlugIn, Tune
 from offsite.api.values import RULES, Name, Section, cel
 
@@ -80,6 +81,29 @@ class JobSpec(Section):
     """How long the job may run, in all its attempts; absent: as long as it takes."""
     ttl_seconds_after_finished: int | None = Field(None, ge=0, le=2**31 - 1)
     """How long the resource is kept after it has ended; absent: until it is deleted."""
+
+    def references(self) -> tuple[JobReference, ...]:
+        """List everything outside the job that its fields name."""
+        return tuple(references(self))
+
+    def used(self, use: Use) -> str | None:
+        """Get the first thing that the job uses so; None: there is none."""
+        return next((each.value for each in references(self) if each.use is use), None)
+
+    @property
+    def bundle(self) -> str | None:
+        """The peer's bundle that the job opens; None: a Distill opens none."""
+        return self.used(Use.OPEN_BUNDLE)
+
+    @property
+    def model(self) -> str | None:
+        """The location of the full model; None: a Tune has none."""
+        return self.used(Use.READ_MODEL)
+
+    @property
+    def export_to(self) -> str | None:
+        """Where the plugged-in model is written; None: where the party keeps its own."""
+        return self.used(Use.WRITE_MODEL)
 
     @model_validator(mode="after")
     def _one_section(self) -> "JobSpec":

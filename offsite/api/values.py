@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from offsite.api.references import Use
 from offsite.rows import PROSE_SUFFIXES, ROW_SUFFIXES
 
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
@@ -53,7 +54,7 @@ PATTERN_MEANING = {
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=63)]
 """It becomes a path in the exchange and a name in Kubernetes."""
 
-Bundle = Annotated[str, Field(pattern=BUNDLE_PATTERN, max_length=63 + 72)]
+Bundle = Annotated[str, Field(pattern=BUNDLE_PATTERN, max_length=63 + 72), Use.OPEN_BUNDLE]
 """A bundle that the peer sent."""
 
 Duration = Annotated[str, Field(pattern=DURATION_PATTERN, max_length=8)]
@@ -61,13 +62,13 @@ Duration = Annotated[str, Field(pattern=DURATION_PATTERN, max_length=8)]
 Memory = Annotated[str, Field(pattern=MEMORY_PATTERN, max_length=12)]
 """A quantity of Kubernetes, in mega- or mebibytes at least."""
 
-Location = Annotated[str, Field(pattern=PATH_PATTERN, max_length=1024)]
+Location = Annotated[str, Field(pattern=PATH_PATTERN, max_length=1024), Use.WRITE_MODEL]
 """Where a model is to be written; `s3://` is the private store."""
 
-TextLocation = Annotated[str, Field(pattern=TEXT_PATTERN, max_length=1024)]
+TextLocation = Annotated[str, Field(pattern=TEXT_PATTERN, max_length=1024), Use.READ_TEXT]
 """Where a text or a data set lies. How its name ends says how it is read."""
 
-ModelLocation = Annotated[str, Field(pattern=MODEL_PATTERN, max_length=1024)]
+ModelLocation = Annotated[str, Field(pattern=MODEL_PATTERN, max_length=1024), Use.READ_MODEL]
 """Where a model lies; a hub has no other thing that a job reads."""
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from offsite.api import BUNDLE_PATTERN, PATTERN_MEANING
+from offsite.api import BUNDLE_PATTERN, PATTERN_MEANING, JobSpec
 from offsite.errors import BundleError, InputError, NotSentError
 from offsite.exchange.books import MOST_AHEAD, Accounts, Ledger, check_fresh, newest_of
 from offsite.exchange.shelf import Shelf, every_shelf, shelf_of
@@ -38,6 +38,12 @@ class Reference:
             raise InputError(f"{text!r} must be {PATTERN_MEANING[BUNDLE_PATTERN]}")
         name, _, digest = text.partition("@")
         return cls(name, digest or None)
+
+    @classmethod
+    def opened_by(cls, spec: JobSpec) -> "Reference":
+        """Get the bundle that a Tune or a PlugIn opens."""
+        assert spec.bundle is not None, "a Distill opens none"
+        return cls.parse(spec.bundle)
 
 
 @dataclass(frozen=True)

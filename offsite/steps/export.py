@@ -53,13 +53,12 @@ def export_of(space: Workspace, mailbox: Mailbox) -> Export:
     Raises:
         InputError: it is in the exchange, where the peer would read it.
     """
-    assert space.spec.plug_in is not None
-    party, export = space.party, space.spec.plug_in.export
-    place = export.to if export else party.cabinet.uri(f"models/{space.name}")
+    party, chosen = space.party, space.spec.export_to
+    place = chosen or party.cabinet.uri(f"models/{space.name}")
     if place.startswith("s3://"):
         return BucketExport(place.rstrip("/"), party.library, mailbox.ring.public())
     folder = party.path(place)
-    is_own = export is None or folder.is_relative_to(party.home.resolve())
+    is_own = chosen is None or folder.is_relative_to(party.home.resolve())
     return FolderExport(folder, shared=not is_own)
 
 

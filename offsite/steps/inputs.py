@@ -1,7 +1,6 @@
 """What a job reads of its own party: found, or copied, to this disk, and known by digests."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,8 +42,7 @@ def inputs_of(spec: JobSpec, party: Party) -> Inputs:
         for key, location in _texts(spec).items()
         if location
     }
-    models = [section.model for section in (spec.distill, spec.plug_in) if section]
-    return Inputs(texts, party.model(models[0]) if models else None)
+    return Inputs(texts, party.model(spec.model) if spec.model else None)
 
 
 def source_of(spec: JobSpec, party: Party) -> Source | None:
@@ -53,10 +51,9 @@ def source_of(spec: JobSpec, party: Party) -> Source | None:
     Raises:
         InputError, ModelError, StorageError: the model is not there, or is none.
     """
-    location = next((s.model for s in (spec.distill, spec.plug_in) if s), None)
-    if location is None or location.startswith("hf://"):
+    if spec.model is None or spec.model.startswith("hf://"):
         return None
-    model = party.model(location)
+    model = party.model(spec.model)
     return source_in(spec, model, model_digest(model))
 
 
@@ -71,12 +68,6 @@ def source_in(spec: JobSpec, model: Path, digest: str) -> Source:
     outside = digest_outside(model) if spec.distill else {}
     size = size_of(model)
     return Source(digest=digest, size=size, config=config, blocks=blocks, outside=outside)
-
-
-def locations(spec: JobSpec) -> Iterator[tuple[str, bool]]:
-    """List what a job reads: each location, and whether it is a folder, as a model is."""
-    yield from ((section.model, True) for section in (spec.distill, spec.plug_in) if section)
-    yield from ((place, False) for place in _texts(spec).values() if place)
 
 
 def _digest(text: DataFile) -> str:

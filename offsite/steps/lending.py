@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from offsite.steps.inputs import locations
+from offsite.api import Use
 from offsite.store.credentials import Credentials, write_credentials
 from offsite.store.library import SETTINGS
 from offsite.store.open import s3_store
@@ -30,9 +30,9 @@ def lent(task: Task, environ: Mapping[str, str]) -> Credentials:
     """
     own = Part.of(f"{task.private.rstrip('/')}/{WORK}/{task.uid}", folder=True, writes=True)
     read = [
-        Part.of(place, folder=folder)
-        for place, folder in locations(task.job.spec)
-        if place.startswith("s3://")
+        Part.of(place, folder=use is Use.READ_MODEL)
+        for _, place, use in task.job.spec.references()
+        if use.reads and place.startswith("s3://")
     ]
     store = s3_store(f"s3://{own.bucket}", SETTINGS, environ)
     return lend(store, session_policy([own, *read]))

@@ -29,9 +29,7 @@ from offsite.store import write_whole
 
 def find_bundle(spec: JobSpec, mailbox: Mailbox) -> Envelope | None:
     """Find the envelope that a job opens, as `Mailbox.incoming`; None: its stage opens none."""
-    sections = (spec.tune and spec.tune.bundle, spec.plug_in and spec.plug_in.adapter)
-    named = next((bundle for bundle in sections if bundle), None)
-    return mailbox.incoming(spec.peer, Reference.parse(named)) if named else None
+    return mailbox.incoming(spec.peer, Reference.opened_by(spec)) if spec.bundle else None
 
 
 def prepare(
@@ -89,8 +87,7 @@ def _open_adapter(
 
 def not_the_model(spec: JobSpec, record: EmulatorRecord) -> ModelError:
     """Say that a job names another model than its adapter is for."""
-    named = spec.plug_in.model if spec.plug_in else None
-    return ModelError(f"{named} is not the model that the emulator {record.bundle} is made of")
+    return ModelError(f"{spec.model} is not the model that the emulator {record.bundle} is made of")
 
 
 def answered(space: Workspace, envelope: Envelope) -> EmulatorRecord:

@@ -1,10 +1,9 @@
 """A step in a pod: what its task and its mounted files say, and the steps that hold keys."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from offsite.api import JobSpec
 from offsite.errors import BundleError, DisclosureError, InputError
 from offsite.events import Monitor
 from offsite.exchange import Mailbox, Reference
@@ -113,17 +112,11 @@ def run_open(pod: Pod, monitor: Monitor) -> None:
     check_possible(space)
     source, envelope = source_of(space.spec, party), None
     if task.envelope is not None:
-        reference = Reference(wanted(space.spec), task.envelope)
+        reference = replace(Reference.opened_by(space.spec), digest=task.envelope)
         envelope = mailbox.incoming(space.spec.peer, reference)
         handover.begin_with(envelope.digest)
     prepare(space, source, envelope, mailbox, monitor)
     handover.give(space, monitor)
-
-
-def wanted(spec: JobSpec) -> str:
-    """Name the bundle that a job opens."""
-    named = spec.tune.bundle if spec.tune else spec.plug_in.adapter if spec.plug_in else ""
-    return Reference.parse(named).name
 
 
 def run_publish(pod: Pod, monitor: Monitor) -> None:

@@ -136,15 +136,15 @@ def check_plugged(space: Workspace) -> None:
             path.unlink()
         elif not is_companion(path.name):
             raise ModelError(f"{path} is no file of a model; it was not there before")
-    assert space.spec.plug_in is not None, "no other stage makes a model"
     if source is not None:
-        space.party.copy_companions(space.spec.plug_in.model, folder)
+        assert space.spec.model is not None, "it is plugged into one"
+        space.party.copy_companions(space.spec.model, folder)
 
 
 def _source(space: Workspace) -> Source | None:
     """Read what is known of the model of a job; None: it is at a hub, where it is no secret."""
-    section, source = space.spec.distill or space.spec.plug_in, space.source()
-    if source is None and not (section and section.model.startswith("hf://")):
+    model, source = space.spec.model, space.source()
+    if source is None and not (model and model.startswith("hf://")):
         raise space.forgotten("of the model")
     return source
 

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 
 from offsite.errors import NotSentError, OffsiteError
 from offsite.events import Event, Monitor, failure
-from offsite.exchange import Failed, Mailbox, tell
+from offsite.exchange import Failed, Mailbox, Reference, tell
 from offsite.sealing import UNDISCLOSED, Disclosure, Notice, open_notice
-from offsite.steps.pod import Pod, wanted
+from offsite.steps.pod import Pod
 from offsite.steps.workspace import Workspace
 
 
@@ -66,8 +66,8 @@ def run_hear(pod: Pod, monitor: Monitor) -> None:
         NotSentError: it is gone, or another one is there.
         BundleError: it says what no notice says.
     """
-    task, mailbox = pod.task, pod.mailbox()
-    notice = mailbox.inbox.notice(task.job.spec.peer, wanted(task.job.spec))
+    task, spec, mailbox = pod.task, pod.task.job.spec, pod.mailbox()
+    notice = mailbox.inbox.notice(spec.peer, Reference.opened_by(spec).name)
     if notice is None or notice.digest != task.envelope:
         raise NotSentError(f"the notice {task.envelope} is gone; a newer one is read by itself")
     told = open_notice(notice, mailbox.ring)

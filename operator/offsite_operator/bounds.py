@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from kubernetes.utils.quantity import parse_quantity
 
-from offsite.api import JobSpec, is_among
+from offsite.api import JobSpec, Use, claims_of, is_among
 from offsite.task import KEPT, WORK
 from offsite_operator.settings import Settings
 
@@ -16,7 +16,7 @@ def violation(spec: JobSpec, settings: Settings) -> tuple[str, str] | None:
     """Find what a job asks for that it may not have: reason and message; None: nothing."""
     for problem in _problems(spec, settings):
         return ("NotAllowed", problem)
-    model = _model(spec)
+    model = spec.model
     if model is not None and model.startswith("hf://") and not settings.model_hub:
         return (
             "EgressDisabled",
@@ -37,16 +37,15 @@ def _problems(spec: JobSpec, settings: Settings) -> Iterator[str]:
     yield from _sizes(spec, settings)
     if spec.tune is not None and (below := bounds.objection(spec.tune)) is not None:
         yield f"spec.{below}"
-    for field, place in reads(spec):
+    for field, place, use in spec.references():
+        if use is Use.OPEN_BUNDLE:
+            continue
         yield from _place(field, place, settings)
-        if not _readable(place, settings):
+        if use.reads and not _readable(place, settings):
             allowed = (*bounds.read_prefixes, *(f"pvc://{claim}/" for claim in bounds.claims))
             yield _refusal(field, place, "bounds.readPrefixes and bounds.claims", allowed)
-    if (target := export_of(spec)) is not None:
-        field = "plugIn.export.to"
-        yield from _place(field, target, settings)
-        if not _begins(target, bounds.export_prefixes):
-            yield _refusal(field, target, "bounds.exportPrefixes", bounds.export_prefixes)
+        if not use.reads and not _begins(place, bounds.export_prefixes):
+            yield _refusal(field, place, "bounds.exportPrefixes", bounds.export_prefixes)
 
 
 def _placement(spec: JobSpec, settings: Settings) -> Iterator[str]:
@@ -92,42 +91,6 @@ def deadline_of(spec: JobSpec, settings: Settings) -> int | None:
     """
     named = (spec.active_deadline_seconds, settings.bounds.max_active_deadline_seconds)
     return min((each for each in named if each is not None), default=None)
-
-
-def reads(spec: JobSpec) -> Iterator[tuple[str, str]]:
-    """List what a job reads: the field, and the location in it."""
-    found: dict[str, str | None] = {}
-    if spec.distill is not None:
-        found["distill.model"] = spec.distill.model
-        found["distill.emulator.calibration"] = spec.distill.emulator.calibration
-        found["distill.evaluate"] = spec.distill.evaluate
-        if spec.distill.training is not None:
-            found["distill.training.corpus"] = spec.distill.training.corpus
-    if spec.tune is not None:
-        found["tune.data.train"] = spec.tune.data.train
-        found["tune.data.validation"] = spec.tune.data.validation
-        found["tune.evaluate"] = spec.tune.evaluate
-    if spec.plug_in is not None:
-        found["plugIn.model"] = spec.plug_in.model
-        found["plugIn.evaluate"] = spec.plug_in.evaluate
-    return ((field, place) for field, place in found.items() if place is not None)
-
-
-def export_of(spec: JobSpec) -> str | None:
-    """Get where a job writes its plugged-in model; None: where the party keeps its own."""
-    export = spec.plug_in.export if spec.plug_in is not None else None
-    return export.to if export is not None else None
-
-
-def claims_of(*places: str | None) -> tuple[str, ...]:
-    """List the claims that locations lie on, each once."""
-    on_claims = (p.removeprefix("pvc://") for p in places if p and p.startswith("pvc://"))
-    return tuple(dict.fromkeys(place.partition("/")[0] for place in on_claims))
-
-
-def _model(spec: JobSpec) -> str | None:
-    section = spec.distill or spec.plug_in
-    return section.model if section is not None else None
 
 
 def _place(field: str, place: str, settings: Settings) -> Iterator[str]:

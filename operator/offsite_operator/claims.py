@@ -7,9 +7,8 @@ that it reads. What is only read is read-only wherever it is mounted.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from offsite.api import is_among
+from offsite.api import claims_of, is_among
 from offsite.task import WORK
-from offsite_operator.bounds import claims_of, export_of, reads
 from offsite_operator.plan import Plan
 from offsite_operator.settings import Settings
 
@@ -54,7 +53,7 @@ def _exported(plan: Plan) -> Iterator[Mount]:
 
     The first step tries whether a model can be written there, and the last one writes it.
     """
-    target = export_of(plan.spec)
+    target = plan.spec.export_to
     if not plan.keyed or target is None or not claims_of(target):
         return
     claim, path = _split(target)
@@ -80,11 +79,9 @@ def _places(plan: Plan) -> Iterator[str]:
     """
     spec, opens = plan.spec, plan.step == "Open"
     if not plan.keyed:
-        yield from (place for _, place in reads(spec))
-    elif spec.distill is not None and opens:
-        yield spec.distill.model
-    elif spec.plug_in is not None:
-        yield spec.plug_in.model
+        yield from (each.value for each in spec.references() if each.use.reads)
+    elif spec.model is not None and (opens or spec.plug_in is not None):
+        yield spec.model
     elif spec.tune is not None and not opens:
         yield spec.tune.data.train
 

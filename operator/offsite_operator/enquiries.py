@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from offsite.api import JobSpec
-from offsite_operator.incoming import Inquiry, wanted_of
+from offsite_operator.incoming import Inquiry
 from offsite_operator.observed import Incoming, Peer, Unreachable
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ _KEPT = 600.0
 class _About(NamedTuple):
     stage: str
     alias: str
-    wanted: str
+    bundle: str | None
 
 
 @dataclass
@@ -101,7 +101,7 @@ class Enquiries:
                 del self._questions[about]
 
     def _question(self, spec: JobSpec, peer: Peer) -> tuple[_About, _Question]:
-        about, at = _About(spec.stage, peer.alias, wanted_of(spec)), time.monotonic()
+        about, at = _About(spec.stage, peer.alias, spec.bundle), time.monotonic()
         question = self._questions.setdefault(about, _Question(spec, peer, at))
         question.peer, question.asked = peer, at
         return about, question

@@ -56,7 +56,7 @@ class Desk:
         return found
 
     def _look(self, spec: JobSpec, peer: Peer) -> Incoming:
-        book, reference = _PeerBook(peer), Reference.parse(wanted_of(spec))
+        book, reference = _PeerBook(peer), Reference.opened_by(spec)
         inbox = Inbox(self.own.id, book, self.store, book)
         try:
             envelope = inbox.incoming(peer.alias, reference)
@@ -101,14 +101,6 @@ def _not_yet(inbox: Inbox, peer: Peer, reference: Reference, said: str) -> Incom
     except StorageError as error:
         return Unreachable(str(error))
     return NotYet(f"{said}; the job begins when it has come", notice.digest if notice else None)
-
-
-def wanted_of(spec: JobSpec) -> str:
-    """Get the bundle that a job opens, as it names it."""
-    if spec.tune is not None:
-        return spec.tune.bundle
-    assert spec.plug_in is not None, "Distill opens nothing"
-    return spec.plug_in.adapter
 
 
 class Inquiry(Protocol):

@@ -1,0 +1,54 @@
+"""What a job refers to, found by the types of its fields: locations, and a bundle of the peer."""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Any, NamedTuple, get_args
+
+from pydantic import BaseModel
+
+
+class Use(StrEnum):
+    """What a job does with what a field names. It is part of the field's type."""
+
+    READ_TEXT = "text"
+    READ_MODEL = "model"
+    WRITE_MODEL = "export"
+    OPEN_BUNDLE = "bundle"
+
+    @property
+    def reads(self) -> bool:
+        """Whether it is read from the party's own storage."""
+        return self in (Use.READ_TEXT, Use.READ_MODEL)
+
+
+class JobReference(NamedTuple):
+    """One field of a job that names something outside the job."""
+
+    field: str
+    """Path of the field in the spec, such as `tune.data.train`."""
+    value: str
+    use: Use
+
+
+def references(section: BaseModel, path: str = "") -> Iterator[JobReference]:
+    """List what a section and the sections in it refer to, in the order of their fields."""
+    for name, field in type(section).model_fields.items():
+        value, here = getattr(section, name), f"{path}{field.alias or name}"
+        if isinstance(value, BaseModel):
+            yield from references(value, f"{here}.")
+        elif value is not None and (use := use_of(field)) is not None:
+            yield JobReference(here, value, use)
+
+
+def use_of(annotation: Any) -> Use | None:
+    """Find the use in a field or a type; None: it refers to nothing."""
+    metadata = getattr(annotation, "metadata", getattr(annotation, "__metadata__", ()))
+    inner = get_args(getattr(annotation, "annotation", annotation))
+    found = (each if isinstance(each, Use) else use_of(each) for each in (*metadata, *inner))
+    return next(filter(None, found), None)
+
+
+def claims_of(*locations: str | None) -> tuple[str, ...]:
+    """List the volume claims that locations lie on, each once."""
+    on_claims = (p.removeprefix("pvc://") for p in locations if p and p.startswith("pvc://"))
+    return tuple(dict.fromkeys(place.partition("/")[0] for place in on_claims))
