@@ -23,13 +23,13 @@ check: setup  ## lint, format, types, layers, dead code, what is generated
 	$(BIN)/ruff check && $(BIN)/ruff format --check
 	$(BIN)/mypy --num-workers auto && $(BIN)/lint-imports
 	$(BIN)/vulture && $(BIN)/vulture offsite operator cli bench tests
-	$(BIN)/python -m offsite_operator.crd --check $(CRDS)
+	$(BIN)/python -m offsite_operator.crds.generate --check $(CRDS)
 
 fix: setup  ## repair what ruff can repair
 	$(BIN)/ruff check --fix && $(BIN)/ruff format
 
 generate: setup  ## write the CRDs anew, from the types in offsite/api and offsite/resources.py
-	$(BIN)/python -m offsite_operator.crd $(CRDS)
+	$(BIN)/python -m offsite_operator.crds.generate $(CRDS)
 
 test: check  ## check, then all tests, in three processes (PROCESSES=0: in one)
 	$(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile $(ARGS)

@@ -14,7 +14,7 @@ from cluster.organizations import OPERATORS, Organization
 from cluster.processes import wait_for
 from cluster.stages import distill, plug_in
 from cluster.watching import JOB, NAME, watched
-from offsite_operator.api import OFFSITE_JOBS, Api
+from offsite_operator.cluster.client import OFFSITE_JOBS, Api
 
 _NOWHERE = {"engine": "Job", "nodeSelector": {"offsite-tuning.dev/bench": "nowhere"}}
 """Where pods of timed jobs are to train: none does, so that it is the operator that is timed."""

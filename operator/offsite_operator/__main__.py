@@ -17,13 +17,12 @@ from offsite.sealing.publicfile import read_public
 from offsite.signals import stopping
 from offsite.store import disk_errors
 from offsite.store.open import is_one_bucket, s3_store
-from offsite_operator.api import Api
-from offsite_operator.incoming import Desk
-from offsite_operator.jsonlogs import log_as_json
-from offsite_operator.metrics import Metrics
-from offsite_operator.mounted import MountedDesk
-from offsite_operator.operating import operate
-from offsite_operator.serving import serve
+from offsite_operator.cluster.client import Api
+from offsite_operator.controller.health import serve
+from offsite_operator.controller.json_logs import log_as_json
+from offsite_operator.controller.manager import operate
+from offsite_operator.controller.metrics import Metrics
+from offsite_operator.exchange.inbox import Desk, MountedDesk
 from offsite_operator.settings import Settings, read_settings
 
 _SETTINGS, _PUBLIC = "/etc/offsite/settings.json", "/etc/offsite/public/public.json"

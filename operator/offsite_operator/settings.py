@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
-from offsite.api import Limits, Name
+from offsite.api import JobSpec, Limits, Name
 from offsite.api.values import Memory
 from offsite.errors import InputError
 from offsite.sealing import Disclosure
@@ -132,6 +132,14 @@ class Bounds(Limits):
     def limits(self) -> Limits:
         """Those that the steps of a job check themselves."""
         return Limits(**{name: getattr(self, name) for name in Limits.model_fields})
+
+    def deadline_of(self, spec: JobSpec) -> int | None:
+        """Get how many seconds a round of a job may take; None: there is no deadline.
+
+        A job that names none has the longest one that the administrator allows.
+        """
+        named = (spec.active_deadline_seconds, self.max_active_deadline_seconds)
+        return min((each for each in named if each is not None), default=None)
 
 
 class Settings(_Part):

@@ -13,7 +13,7 @@ from offsite_cli.cluster.events import concerns, last_seen
 from offsite_cli.cluster.facts import moment
 from offsite_cli.cluster.logs import event_of
 from offsite_cli.output import described
-from offsite_operator.names import child_name
+from offsite_operator.labels import child_name
 
 MARK = new_mark()
 UID = "0a1b2c3d-0000-0000-0000-000000000000"

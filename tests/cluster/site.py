@@ -19,10 +19,10 @@ from offsite.resources import JobStatus
 from offsite.sealing import Ring
 from offsite.sealing.parts import canonical
 from offsite.store.folder import FolderStore
-from offsite_operator.api import Api
-from offsite_operator.incoming import Desk
-from offsite_operator.metrics import Metrics
-from offsite_operator.operating import operate
+from offsite_operator.cluster.client import Api
+from offsite_operator.controller.manager import operate
+from offsite_operator.controller.metrics import Metrics
+from offsite_operator.exchange.inbox import Desk
 from offsite_operator.settings import Settings
 from offsite_testing.charts import Values, organization, peers
 from offsite_testing.world import SETTINGS

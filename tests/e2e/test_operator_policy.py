@@ -15,8 +15,8 @@ from cluster.access import Cluster
 from cluster.namespaces import Namespace
 from cluster.site import as_operator, prepare
 from offsite.sealing import Ring
-from offsite_operator.children import new_child
-from offsite_operator.plan import Plan
+from offsite_operator.manifests.children import new_child
+from offsite_operator.manifests.plan import Plan
 from offsite_operator.settings import Private
 from offsite_testing.world import (
     DIGEST,

@@ -6,10 +6,10 @@ from typing import Any
 
 from offsite.api import JobSpec
 from offsite.resources import JobStatus, PeerCondition, PeerStatus
-from offsite_operator.decision import Decision
-from offsite_operator.logs import Told
-from offsite_operator.names import ATTEMPT, ROUND, STEP
-from offsite_operator.observed import (
+from offsite_operator.decide.decision import Decision
+from offsite_operator.decide.reconcile import reconcile
+from offsite_operator.labels import ATTEMPT, ROUND, STEP
+from offsite_operator.observe.model import (
     Child,
     Found,
     Incoming,
@@ -21,7 +21,7 @@ from offsite_operator.observed import (
     State,
     Trouble,
 )
-from offsite_operator.reconcile import reconcile
+from offsite_operator.observe.step_log import Told
 from offsite_operator.settings import Settings
 
 UID = "0f3c5a1e-77aa-4b1c-9c55-2f1f9f8d0001"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from offsite_operator.api import as_yaml
+from offsite_operator.cluster.client import as_yaml
 
 
 @given(st.text())

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from offsite_operator.api import ApiError
-from offsite_operator.applying import RejectedChild, carry_out
-from offsite_operator.observed import Phase
+from offsite_operator.cluster.apply import RejectedChild, carry_out
+from offsite_operator.cluster.client import ApiError
+from offsite_operator.observe.model import Phase
 from offsite_testing.world import DISTILL, World, spec_of
 
 

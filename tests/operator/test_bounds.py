@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
-from offsite_operator.bounds import deadline_of, violation
+from offsite_operator.decide.policy import violation
 from offsite_operator.settings import Bounds, Private, Settings
 from offsite_testing.world import DISTILL, PLUG_IN, SETTINGS, TUNE, spec_of
 
@@ -147,10 +147,10 @@ def test_a_job_selects_nodes_by_what_they_are_not_by_their_name(key: str, allowe
 
 
 def test_a_job_without_a_deadline_has_the_longest_that_is_allowed() -> None:
-    assert deadline_of(spec_of(TUNE), SETTINGS) is None
+    assert SETTINGS.bounds.deadline_of(spec_of(TUNE)) is None
     settings = bounded(max_active_deadline_seconds=60)
-    assert deadline_of(spec_of(TUNE), settings) == 60
-    assert deadline_of(spec_of(TUNE, activeDeadlineSeconds=30), settings) == 30
+    assert settings.bounds.deadline_of(spec_of(TUNE)) == 60
+    assert settings.bounds.deadline_of(spec_of(TUNE, activeDeadlineSeconds=30)) == 30
 
 
 @pytest.mark.parametrize("folder", ["records", "disclosed", "work", "checkpoints", "published"])

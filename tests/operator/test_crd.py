@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field, computed_field
 from offsite import __version__
 from offsite.api import NAME_PATTERN, RULES, JobSpec, Section, cel
 from offsite.resources import JobStatus, PeerSpec, PeerStatus
-from offsite_operator.crd import KINDS, definition, main, rendered
-from offsite_operator.schema import structural
+from offsite_operator.crds.generate import KINDS, definition, main, rendered
+from offsite_operator.crds.schema import structural
 from offsite_testing.jobs import read
 
 CHART = Path(__file__).parents[2] / "charts/offsite-crds"

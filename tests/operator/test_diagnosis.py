@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from offsite_operator.diagnosis import trouble
+from offsite_operator.observe.startup_problems import trouble
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 GPU = "nvidia.com/gpu"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from offsite_operator.endings import ended_because, never_starts
+from offsite_operator.observe.terminations import ended_because, never_starts
 
 FULL = 'Usage of EmptyDir volume "tmp" exceeds the limit "200Gi".'
 NO_PYTHON = 'exec: "python": executable file not found in $PATH'

@@ -15,15 +15,15 @@ from offsite.api import JobSpec
 from offsite.sealing import Ring
 from offsite.sealing.parts import canonical
 from offsite.store.s3 import S3Store
-from offsite_operator import enquiries
-from offsite_operator.api import Api
-from offsite_operator.enquiries import Enquiries
-from offsite_operator.incoming import Desk, Inquiry
-from offsite_operator.logbook import LogBook
-from offsite_operator.metrics import Metrics
-from offsite_operator.observed import Found, Incoming, NotYet, Peer, Unreachable
-from offsite_operator.worker import Key, Worker
-from offsite_operator.workqueue import WorkQueue
+from offsite_operator.cluster.client import Api
+from offsite_operator.cluster.log_cursor import LogBook
+from offsite_operator.controller.metrics import Metrics
+from offsite_operator.controller.worker import Worker
+from offsite_operator.controller.workqueue import Key, WorkQueue
+from offsite_operator.exchange import lookup_cache
+from offsite_operator.exchange.inbox import Desk, Inquiry
+from offsite_operator.exchange.lookup_cache import Enquiries
+from offsite_operator.observe.model import Found, Incoming, NotYet, Peer, Unreachable
 from offsite_testing.api_server import api_server
 from offsite_testing.world import DIGEST, SETTINGS, TUNE, UID, ready_peer, spec_of
 
@@ -119,7 +119,7 @@ def test_a_peer_that_keeps_the_exchange_busy_delays_its_own_jobs_alone() -> None
 def test_what_is_forgotten_while_it_is_asked_is_answered_nevertheless(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(enquiries, "_KEPT", 0.0)
+    monkeypatch.setattr(lookup_cache, "_KEPT", 0.0)
     desk = Answers()
     asking = Asking(desk)
     asking.look()

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from offsite.sealing import Disclosure, Notice
-from offsite_operator.children import NewChild
-from offsite_operator.logs import Told
-from offsite_operator.observed import Found, NotYet, Phase, Refused, Rejection
-from offsite_operator.story import story
+from offsite_operator.decide.events import story
+from offsite_operator.manifests.children import NewChild
+from offsite_operator.observe.model import Found, NotYet, Phase, Refused, Rejection
+from offsite_operator.observe.step_log import Told
 from offsite_testing.world import DIGEST, DISTILL, PLUG_IN, SETTINGS, TUNE, World, spec_of
 
 NOTICE = "sha256:" + "c" * 64

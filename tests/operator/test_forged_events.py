@@ -20,10 +20,10 @@ from offsite.resources import JobStatus
 from offsite.sealing import Ring
 from offsite.sealing.parts import canonical
 from offsite.task import Task
-from offsite_operator.attempts import Failure, outcome
-from offsite_operator.logs import Told, heard
-from offsite_operator.observed import Child, Phase, State
-from offsite_operator.verdicts import heard_from
+from offsite_operator.decide.attempts import Failure, outcome
+from offsite_operator.decide.status import heard_from
+from offsite_operator.observe.model import Child, Phase, State
+from offsite_operator.observe.step_log import Told, heard
 from offsite_testing.hostile_store import HostileStore, hostile_store
 from offsite_testing.world import DIGEST, TUNE
 

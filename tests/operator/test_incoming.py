@@ -16,11 +16,10 @@ from offsite.sealing.primitives import STREAM, new_keyset
 from offsite.sealing.publicfile import read_public
 from offsite.store import FolderStore, disk_errors
 from offsite.store.s3 import S3Store
-from offsite_operator.incoming import Desk
-from offsite_operator.ledger import accepting
-from offsite_operator.mounted import MountedDesk
-from offsite_operator.observed import Found, Incoming, NotYet, Peer, Refused, Unreachable
-from offsite_operator.peers import review
+from offsite_operator.decide.admission import accepting
+from offsite_operator.decide.peers import review
+from offsite_operator.exchange.inbox import Desk, MountedDesk
+from offsite_operator.observe.model import Found, Incoming, NotYet, Peer, Refused, Unreachable
 from offsite_testing.world import PLUG_IN, START, TUNE, ready_peer, spec_of
 
 LAB, HOSPITAL = Ring.new("lab"), Ring.new("hospital")

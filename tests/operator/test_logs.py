@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from offsite.events import EVENT_MARK
-from offsite_operator.api import ApiError
-from offsite_operator.logbook import LogBook
-from offsite_operator.logs import Told, event_of, heard
+from offsite_operator.cluster.client import ApiError
+from offsite_operator.cluster.log_cursor import LogBook
+from offsite_operator.observe.step_log import Told, event_of, heard
 from offsite_testing.world import MARK
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

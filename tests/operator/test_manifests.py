@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from offsite.task import Task
-from offsite_operator.children import new_child
-from offsite_operator.names import GROUP, child_name
-from offsite_operator.observed import Engine
-from offsite_operator.plan import Plan, plan_of
-from offsite_operator.rayjob import RAY_VERSION
+from offsite_operator.labels import GROUP, child_name
+from offsite_operator.manifests.children import new_child
+from offsite_operator.manifests.plan import Plan, plan_of
+from offsite_operator.manifests.rayjob import RAY_VERSION
+from offsite_operator.observe.model import Engine
 from offsite_operator.settings import Bounds, Private, Settings
 from offsite_testing.world import (
     DIGEST,

@@ -14,7 +14,7 @@ from kubernetes.client import ApiClient, Configuration
 
 from offsite.sealing import Ring
 from offsite.sealing.parts import canonical
-from offsite_operator.api import JOBS, Api
+from offsite_operator.cluster.client import JOBS, Api
 from offsite_testing.api_server import ApiServer, api_server
 from offsite_testing.world import SETTINGS
 

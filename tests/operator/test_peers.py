@@ -9,10 +9,10 @@ import pytest
 from offsite.resources import Allotted
 from offsite.sealing import Ring
 from offsite.sealing.parts import canonical
-from offsite_operator.ledger import allotting
-from offsite_operator.observed import Peer
-from offsite_operator.peers import elder_of, review, ring_of
-from offsite_operator.understanding import peer_of
+from offsite_operator.decide.admission import allotting
+from offsite_operator.decide.peers import elder_of, review
+from offsite_operator.observe.builder import peer_of
+from offsite_operator.observe.model import Peer, ring_of
 from offsite_testing.world import START, ready_peer
 
 LAB = Ring.new("lab")

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from offsite.resources import Accepted
-from offsite_operator.attempts import STEPS, current
-from offsite_operator.decision import Decision
-from offsite_operator.logs import Told
-from offsite_operator.observed import (
+from offsite_operator.decide.attempts import STEPS, current
+from offsite_operator.decide.decision import Decision
+from offsite_operator.decide.reconcile import reconcile
+from offsite_operator.observe.builder import job_of
+from offsite_operator.observe.model import (
     Found,
     NotYet,
     Phase,
@@ -23,8 +24,7 @@ from offsite_operator.observed import (
     Trouble,
     Unreachable,
 )
-from offsite_operator.reconcile import reconcile
-from offsite_operator.understanding import job_of
+from offsite_operator.observe.step_log import Told
 from offsite_testing.world import DIGEST, DISTILL, PLUG_IN, START, TUNE, World, spec_of
 
 

@@ -3,10 +3,10 @@
 from datetime import timedelta
 from typing import Any
 
-from offsite_operator.observed import NotYet, Phase
-from offsite_operator.plan import plan_of
-from offsite_operator.reconcile import reconcile
-from offsite_operator.room import room_of
+from offsite_operator.decide.reconcile import reconcile
+from offsite_operator.decide.turns import room_of
+from offsite_operator.manifests.plan import plan_of
+from offsite_operator.observe.model import NotYet, Phase
 from offsite_testing.world import DISTILL, SETTINGS, START, TUNE, World, spec_of
 
 

@@ -12,13 +12,13 @@ import pytest
 
 from offsite.errors import InputError
 from offsite_operator.__main__ import refuse_one_place
-from offsite_operator.conditions import Says, updated
-from offsite_operator.jsonlogs import log_as_json
-from offsite_operator.metrics import Metrics
-from offsite_operator.serving import serve
+from offsite_operator.controller.health import serve
+from offsite_operator.controller.json_logs import log_as_json
+from offsite_operator.controller.metrics import Metrics
+from offsite_operator.controller.workqueue import WorkQueue
+from offsite_operator.decide.events import Chapter, story
+from offsite_operator.decide.status import Says, updated
 from offsite_operator.settings import Private, read_settings
-from offsite_operator.story import Chapter, story
-from offsite_operator.workqueue import WorkQueue
 from offsite_testing.world import SETTINGS, START, TUNE, World, spec_of
 
 

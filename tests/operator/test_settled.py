@@ -6,7 +6,7 @@ import pytest
 
 from offsite_cli.cluster.decisions import retried
 from offsite_cli.cluster.facts import settled
-from offsite_operator.observed import Phase
+from offsite_operator.observe.model import Phase
 from offsite_testing.world import DISTILL, World, spec_of
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from offsite_operator.reading import starting
-from offsite_operator.standing import standing
+from offsite_operator.cluster.lister import starting
+from offsite_operator.observe.startup_problems import standing
 
 HEAD, WORKER = "x-1-w-head", "x-1-w-worker"
 

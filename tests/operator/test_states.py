@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from offsite_operator.observed import Phase
-from offsite_operator.states import job_state, rayjob_state
+from offsite_operator.observe.job_states import job_state, rayjob_state
+from offsite_operator.observe.model import Phase
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 JUST, LONG_AGO = "2026-01-01T11:59:00Z", "2026-01-01T11:50:00Z"

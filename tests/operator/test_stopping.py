@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from kubernetes.client import ApiClient, Configuration
 
-from offsite_operator.api import Api
-from offsite_operator.stopping import stop_all
+from offsite_operator.cluster.client import Api
+from offsite_operator.controller.stopping import stop_all
 from offsite_testing.api_server import ApiServer, api_server
 
 

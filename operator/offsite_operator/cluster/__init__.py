@@ -1,0 +1,1 @@
+"""The API server: reads what is there, applies what was decided."""

@@ -1,0 +1,196 @@
+"""The API server, as dictionaries: the few calls that the operator makes."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from kubernetes.client import ApiClient
+from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import HTTPError
+
+from offsite_operator.labels import MANAGER, Object
+
+_APPLY = "application/apply-patch+yaml"
+_NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
+_PAGE = 500
+_TIMEOUT = (5.0, 30.0)
+
+
+class ApiError(Exception):
+    """The API server refused, or does not answer."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        """HTTP's; 0: no answer."""
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A kind of objects."""
+
+    prefix: str
+    plural: str
+
+
+OFFSITE_JOBS = Resource("/apis/offsite-tuning.dev/v1alpha1", "offsitejobs")
+OFFSITE_PEERS = Resource("/apis/offsite-tuning.dev/v1alpha1", "offsitepeers")
+JOBS = Resource("/apis/batch/v1", "jobs")
+RAY_JOBS = Resource("/apis/ray.io/v1", "rayjobs")
+DEPLOYMENTS = Resource("/apis/apps/v1", "deployments")
+CONFIG_MAPS = Resource("/api/v1", "configmaps")
+PODS = Resource("/api/v1", "pods")
+EVENTS = Resource("/api/v1", "events")
+
+
+@dataclass(frozen=True)
+class Api:
+    """One namespace of a cluster. Safe to use from several threads."""
+
+    client: ApiClient
+    namespace: str
+
+    def list(self, resource: Resource, *, labels: str = "", fields: str = "") -> list[Object]:
+        """List objects, page by page.
+
+        Raises:
+            ApiError: the server refused, or does not answer.
+        """
+        return list(self._pages(resource, labels, fields))
+
+    def _pages(self, resource: Resource, labels: str, fields: str) -> Iterator[Object]:
+        query = {"limit": str(_PAGE), "labelSelector": labels, "fieldSelector": fields}
+        while True:
+            page = json.loads(self._call("GET", self._path(resource), query))
+            for item in page["items"]:
+                # half of an object, and of no use here
+                item["metadata"].pop("managedFields", None)
+                yield item
+            if not (following := page["metadata"].get("continue")):
+                return
+            query["continue"] = following
+
+    def get(self, resource: Resource, name: str) -> Object | None:
+        """Get an object; None: there is none.
+
+        Raises:
+            ApiError: as `list`.
+        """
+        try:
+            return self._object("GET", self._path(resource, name), {})
+        except ApiError as error:
+            if error.code == 404:
+                return None
+            raise
+
+    def create(self, resource: Resource, body: Object) -> Object:
+        """Create an object.
+
+        Raises:
+            ApiError: 409: one of that name is there; else as `list`.
+        """
+        return self._object("POST", self._path(resource), {"fieldManager": MANAGER}, body)
+
+    def apply(self, resource: Resource, body: Object, part: str = "") -> Object:
+        """Apply what we say of an object, on the server; what others say of it stays.
+
+        Args:
+            part: `status`.
+
+        Raises:
+            ApiError: 409: it is of another `resourceVersion` than the body says; else as `list`.
+        """
+        query = {"fieldManager": MANAGER, "force": "true"}
+        path = self._path(resource, body["metadata"]["name"], part)
+        return self._object("PATCH", path, query, as_yaml(body), _APPLY)
+
+    def delete(self, resource: Resource, name: str, uid: str) -> None:
+        """Delete an object when all that it owns is gone. One that is gone is no error.
+
+        Raises:
+            ApiError: as `list`.
+        """
+        body = {"propagationPolicy": "Foreground", "preconditions": {"uid": uid}}
+        try:
+            self._call("DELETE", self._path(resource, name), {}, body)
+        except ApiError as error:
+            if error.code not in (404, 409):
+                raise
+
+    def log(self, pod: str, since: str, most: int) -> bytes:
+        """Read the log of a pod's one container, each line after its time.
+
+        Args:
+            since: a time as in the log; empty: from the beginning.
+            most: bytes at most.
+
+        Raises:
+            ApiError: as `list`; 400: it has not started.
+        """
+        query = {"timestamps": "true", "limitBytes": str(most), "sinceTime": since}
+        return self._call("GET", self._path(PODS, pod, "log"), query)
+
+    def serves(self, resource: Resource) -> bool:
+        """Whether the cluster has such a kind.
+
+        Raises:
+            ApiError: as `list`.
+        """
+        try:
+            found = self._object("GET", resource.prefix, {})
+        except ApiError as error:
+            if error.code == 404:
+                return False
+            raise
+        return any(each["name"] == resource.plural for each in found["resources"])
+
+    def _path(self, resource: Resource, *parts: str) -> str:
+        names = (self.namespace, resource.plural, *(quote(part) for part in parts if part))
+        return f"{resource.prefix}/namespaces/" + "/".join(names)
+
+    def _object(self, *call: Any) -> Object:
+        found: Object = json.loads(self._call(*call))
+        return found
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, str],
+        body: Object | bytes | None = None,
+        content_type: str = "application/json",
+    ) -> bytes:
+        headers = {"Accept": "application/json, */*", "Content-Type": content_type}
+        given = [(key, value) for key, value in query.items() if value]
+        request = self.client.param_serialize(
+            method, path, {}, given, headers, body, auth_settings=["BearerToken"]
+        )
+        try:
+            answer = self.client.call_api(*request, _request_timeout=_TIMEOUT)
+            content: bytes = answer.read()
+        except ApiException as error:
+            raise ApiError(error.status or 0, str(error)) from error
+        except HTTPError as error:
+            raise ApiError(0, f"the API server does not answer: {error}") from error
+        if not 200 <= answer.status < 300:
+            raise ApiError(answer.status, _message(content))
+        return content
+
+
+def as_yaml(body: Object) -> bytes:
+    """Write JSON that is YAML, too, whatever text is in it, as what a stage told or a peer.
+
+    YAML knows no escapes of halves of a character, by which JSON writes an emoji, breaks lines
+    where JSON does not, and has no place for some characters at all.
+    """
+    return _NOT_IN_YAML.sub("\ufffd", json.dumps(body, ensure_ascii=False)).encode()
+
+
+def _message(content: bytes) -> str:
+    try:
+        return str(json.loads(content)["message"])
+    except (ValueError, KeyError, TypeError):
+        return content[:500].decode(errors="replace")

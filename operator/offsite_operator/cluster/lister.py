@@ -1,0 +1,97 @@
+"""Reads from the API server what concerns one job, or all of them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from offsite_operator.cluster.client import (
+    EVENTS,
+    JOBS,
+    OFFSITE_JOBS,
+    OFFSITE_PEERS,
+    PODS,
+    RAY_JOBS,
+    Api,
+)
+from offsite_operator.labels import JOB_UID, MANAGED_BY, MANAGER, Object
+from offsite_operator.observe.job_states import is_starting
+from offsite_operator.observe.model import Engine
+from offsite_operator.observe.snapshot import Raw, names_of, told_at
+
+_WARNING = "type=Warning"
+
+
+def read_all(api: Api) -> Raw:
+    """Read everything, in few calls.
+
+    Raises:
+        ApiError: the server refused, or does not answer.
+    """
+    jobs = tuple(api.list(OFFSITE_JOBS))
+    peers = {peer["metadata"]["name"]: peer for peer in api.list(OFFSITE_PEERS)}
+    ray, labels = api.serves(RAY_JOBS), f"{MANAGED_BY}={MANAGER}"
+    children = _by_job(_children(api, ray, labels), lambda pair: pair[1])
+    pods = _by_job(_by_age(api.list(PODS, labels=labels)), lambda pod: pod)
+    return Raw(jobs, peers, ray, children, pods, _warnings(api.list(EVENTS, fields=_WARNING)))
+
+
+def read_one(api: Api, name: str) -> Raw | None:
+    """Read what concerns one job; None: there is no such job.
+
+    Raises:
+        ApiError: as `read_all`.
+    """
+    job = api.get(OFFSITE_JOBS, name)
+    if job is None:
+        return None
+    uid = job["metadata"]["uid"]
+    alias = str(job.get("spec", {}).get("peer", ""))
+    peer = api.get(OFFSITE_PEERS, alias) if alias else None
+    ray, labels = api.serves(RAY_JOBS), f"{JOB_UID}={uid}"
+    children = list(_children(api, ray, labels))
+    pods = _by_age(api.list(PODS, labels=labels)) if children else []
+    told = [event for name in starting(children, pods) for event in _told_of(api, name)]
+    peers = {alias: peer} if peer is not None else {}
+    return Raw((job,), peers, ray, {uid: children}, {uid: pods}, _warnings(told))
+
+
+def _children(api: Api, ray: bool, labels: str) -> Iterator[tuple[Engine, Object]]:
+    yield from (("Job", each) for each in api.list(JOBS, labels=labels))
+    if ray:
+        yield from (("RayJob", each) for each in api.list(RAY_JOBS, labels=labels))
+
+
+def starting(children: list[tuple[Engine, Object]], pods: list[Object]) -> Iterator[str]:
+    """Name what may have something to warn of: all of a child, unless its pods run or ended."""
+    for kind, child in children:
+        # a cluster waits for its workers while its head runs
+        if is_starting(child) if kind == "RayJob" else _is_awaited(child, pods):
+            yield from names_of(child, pods)
+
+
+def _is_awaited(job: Object, pods: list[Object]) -> bool:
+    status = job.get("status") or {}
+    ended = status.get("completionTime") or status.get("failed")
+    return not ended and all(pod.get("status", {}).get("phase") != "Running" for pod in pods)
+
+
+def _told_of(api: Api, name: str) -> list[Object]:
+    return api.list(EVENTS, fields=f"{_WARNING},involvedObject.name={name}")
+
+
+def _warnings(events: list[Object]) -> dict[str, list[Object]]:
+    found: dict[str, list[Object]] = {}
+    for event in sorted(events, key=told_at):
+        found.setdefault(event["involvedObject"].get("name", ""), []).append(event)
+    return found
+
+
+def _by_age(pods: list[Object]) -> list[Object]:
+    return sorted(pods, key=lambda pod: pod["metadata"]["creationTimestamp"])
+
+
+def _by_job(objects: Any, object_of: Any) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for each in objects:
+        labels = object_of(each)["metadata"].get("labels", {})
+        found.setdefault(labels.get(JOB_UID, ""), []).append(each)
+    return found

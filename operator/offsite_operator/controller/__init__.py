@@ -1,0 +1,1 @@
+"""Runs the operator: watches, a queue, workers, and the health of the process."""

@@ -1,0 +1,47 @@
+"""`/healthz` by the age of the last resync, `/readyz` once there was one, and `/metrics`."""
+
+import threading
+from collections.abc import Iterable
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import make_wsgi_app
+
+from offsite_operator.controller.metrics import Metrics
+
+_INTERVALS = 3
+"""Of the resync: after so many without one the operator hangs, whatever its threads do."""
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True  # noqa: V107 - the library reads it
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: V105 - it calls it
+        """Do not log each probe."""
+
+
+def serve(metrics: Metrics, interval: float, port: int) -> WSGIServer:
+    """Serve all three, in a thread of their own, until the server is shut down.
+
+    Args:
+        interval: of the resync, in seconds.
+        port: 0: one that is free.
+    """
+    figures = make_wsgi_app(metrics.registry)
+
+    def answer(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
+        path, age = environ["PATH_INFO"], metrics.resync_age()
+        if path not in ("/healthz", "/readyz"):
+            return figures(environ, start)  # type: ignore[no-any-return]
+        lives, looked = age < _INTERVALS * interval, metrics.has_resynced
+        fine = lives and (looked or path == "/healthz")
+        start("200 OK" if fine else "503 Service Unavailable", [("Content-Type", "text/plain")])
+        said = "the last resync was" if looked else "there was no resync yet; it started"
+        return [f"{said} {age:.0f} s ago\n".encode()]
+
+    server = make_server("", port, answer, _Server, _Quiet)
+    threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
+    return server

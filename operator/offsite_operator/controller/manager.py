@@ -1,0 +1,61 @@
+"""The operator as a whole: a few workers, one resync on a clock, and the watches."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from offsite_operator.cluster.client import Api, ApiError
+from offsite_operator.cluster.log_cursor import LogBook
+from offsite_operator.controller.metrics import Metrics
+from offsite_operator.controller.watches import Watches
+from offsite_operator.controller.worker import Worker
+from offsite_operator.controller.workqueue import Key, WorkQueue
+from offsite_operator.exchange.inbox import Inquiry
+from offsite_operator.exchange.lookup_cache import Enquiries
+from offsite_operator.settings import Settings
+
+log = logging.getLogger(__name__)
+_WORKERS = 4
+_GRACE_SECONDS = 2.0
+"""For what is under way when the operator ends; it may be cut off anywhere."""
+
+
+def operate(
+    api: Api, chosen: Settings, desk: Inquiry, metrics: Metrics, stop: threading.Event
+) -> None:
+    """Operate one namespace, until told to stop.
+
+    Args:
+        desk: who knows what peers sent.
+    """
+    queue = WorkQueue[Key]()
+    enquiries = Enquiries(desk, lambda job: queue.add(Key("job", job)))
+    worker = Worker(api, chosen, enquiries, metrics, queue, LogBook(api))
+    watches = Watches(api, queue)
+    threads = [_thread(f"worker-{n}", worker.run) for n in range(_WORKERS)]
+    threads.append(_thread("resync", _resync, worker, watches, chosen.resync_seconds, stop))
+    threads.append(_thread("watches", watches.run, stop))
+    for thread in threads:
+        thread.start()
+    stop.wait()
+    queue.close()
+    end = time.monotonic() + _GRACE_SECONDS
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+
+
+def _thread(name: str, work: Callable[..., None], *arguments: object) -> threading.Thread:
+    return threading.Thread(target=work, args=arguments, name=name, daemon=True)
+
+
+def _resync(worker: Worker, watches: Watches, interval: float, stop: threading.Event) -> None:
+    """Look at everything on a clock, whatever a watch may have missed."""
+    while not stop.is_set():
+        try:
+            watches.match(worker.resync())
+        except ApiError as error:
+            log.warning("cannot list what is there: %s", error)
+        except Exception:  # the next one may be spared; if not, /healthz says so
+            log.exception("a bug in the resync")
+        stop.wait(interval)

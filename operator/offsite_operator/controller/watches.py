@@ -1,0 +1,136 @@
+"""kopf's watches: opened anew when they fail, and when there are other kinds to watch.
+
+What happens while none is open is found by the resync.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import kopf
+from kubernetes.client import Configuration
+
+from offsite_operator.cluster.client import RAY_JOBS, Api
+from offsite_operator.controller.workqueue import Key, WorkQueue
+from offsite_operator.labels import GROUP, JOB, MANAGED_BY, MANAGER
+
+log = logging.getLogger(__name__)
+_AFTER_ERROR = 10.0
+_GLANCE = 0.5
+"""Seconds between two looks whether it is over."""
+_FAREWELL = 0.5
+"""Seconds for the server to end TLS: aiohttp does not wait for that when it closes a response."""
+
+
+class Watches:
+    """Watches of the kinds that the cluster served when they were opened.
+
+    kopf by itself hears of new kinds only where it may watch CRDs, as no Role of a namespace says.
+    """
+
+    def __init__(self, api: Api, queue: WorkQueue[Key]) -> None:
+        self._api, self._queue = api, queue
+        self._ray = False
+        self._outdated = threading.Event()
+
+    def run(self, stop: threading.Event) -> None:
+        """Watch until told to stop."""
+        while not stop.is_set():
+            self._outdated.clear()
+            try:
+                # before kopf asks: what it finds beside that is watched one time too often
+                self._ray = self._api.serves(RAY_JOBS)
+                asyncio.run(self._watch(lambda: stop.is_set() or self._outdated.is_set()))
+            except Exception:  # kopf has many; the resync goes on
+                log.warning("the watches failed, and are opened anew", exc_info=True)
+                stop.wait(_AFTER_ERROR)
+
+    def match(self, ray: bool) -> None:
+        """Open them anew if the cluster serves RayJobs now and did not, or the other way round."""
+        if ray != self._ray:
+            self._outdated.set()
+
+    async def _watch(self, over: Callable[[], bool]) -> None:
+        watches = asyncio.create_task(
+            kopf.operator(
+                registry=registered(self._queue, self._api.client.configuration),
+                settings=settings(),
+                namespaces=[self._api.namespace],
+                standalone=True,
+            )
+        )
+        while not over() and not watches.done():
+            await asyncio.wait({watches}, timeout=_GLANCE)
+        watches.cancel()
+        with suppress(asyncio.CancelledError):
+            await watches
+        await asyncio.sleep(_FAREWELL)
+
+
+_CHILDREN = (("batch", "v1", "jobs"), ("ray.io", "v1", "rayjobs"), ("", "v1", "pods"))
+
+
+def registered(queue: WorkQueue[Key], connection: Configuration) -> kopf.OperatorRegistry:
+    """Say what is watched, and that whoever it concerns is then looked at."""
+    registry = kopf.OperatorRegistry()
+
+    async def job_changed(body: kopf.Body, **_: Any) -> None:
+        if not _is_echo(body):
+            queue.add(Key("job", str(body["metadata"]["name"])))
+
+    async def peer_changed(body: kopf.Body, **_: Any) -> None:
+        queue.add(Key("peer", str(body["metadata"]["name"])))
+
+    async def child_changed(type: str | None, labels: Mapping[str, str], **_: Any) -> None:
+        if type is not None and JOB in labels:  # None: it was listed, as a resync does
+            queue.add(Key("job", labels[JOB]))
+
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        return _connection(connection)
+
+    kopf.on.login(registry=registry)(login)
+    version = f"{GROUP}/v1alpha1"
+    kopf.on.event(version, "offsitejobs", registry=registry)(job_changed)
+    kopf.on.event(version, "offsitepeers", registry=registry)(peer_changed)
+    for group, version, plural in _CHILDREN:
+        watch = kopf.on.event(
+            group, version, plural, labels={MANAGED_BY: MANAGER}, registry=registry
+        )
+        watch(child_changed)
+    return registry
+
+
+def settings() -> kopf.OperatorSettings:
+    """Set kopf up for one namespace, without any right outside of it."""
+    chosen = kopf.OperatorSettings()
+    chosen.posting.enabled = False  # noqa: V101 - kopf reads these
+    chosen.scanning.disabled = True  # noqa: V101
+    chosen.process.ultimate_exiting_timeout = None  # noqa: V101 - the process ends by itself
+    chosen.networking.request_timeout = 60  # noqa: V101
+    # a watch that is silent for longer is dead: the server sends bookmarks
+    chosen.watching.inactivity_timeout = 70  # noqa: V101
+    chosen.watching.server_timeout = 600  # noqa: V101
+    return chosen
+
+
+def _is_echo(body: Mapping[str, Any]) -> bool:
+    """Whether only its status changed, which is our own doing."""
+    metadata, status = body["metadata"], body.get("status") or {}
+    return bool(status.get("observedGeneration") == metadata.get("generation"))
+
+
+def _connection(client: Configuration) -> kopf.ConnectionInfo:
+    header = client.get_api_key_with_prefix("BearerToken", alias="authorization") or ""
+    scheme, _, token = header.rpartition(" ")
+    return kopf.ConnectionInfo(
+        server=client.host,
+        ca_path=client.ssl_ca_cert,
+        insecure=not client.verify_ssl,
+        certificate_path=client.cert_file,
+        private_key_path=client.key_file,
+        scheme=scheme or None,
+        token=token or None,
+    )

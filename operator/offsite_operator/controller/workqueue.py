@@ -1,0 +1,98 @@
+"""Keys of what is to be looked at: each once, and by one worker at a time."""
+
+import heapq
+import threading
+import time
+from collections import deque
+from typing import Generic, Literal, NamedTuple, TypeVar
+
+K = TypeVar("K")
+
+
+class Key(NamedTuple):
+    """Something to look at."""
+
+    kind: Literal["job", "peer"]
+    name: str
+
+
+class WorkQueue(Generic[K]):
+    """What somebody pointed at, now or later. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._ready = threading.Condition()
+        self._urgent: deque[K] = deque()
+        self._idle: deque[K] = deque()
+        self._wanted: set[K] = set()
+        self._taken: set[K] = set()
+        self._due: dict[K, float] = {}
+        self._clock: list[tuple[float, int, K]] = []
+        self._count = 0
+        self._closed = False
+
+    def add(self, key: K, *, urgent: bool = True) -> None:
+        """Have it looked at; if somebody looks at it just now, then once more.
+
+        Args:
+            urgent: before what is not.
+        """
+        with self._ready:
+            self._want(key, urgent)
+            self._ready.notify()
+
+    def add_later(self, key: K, seconds: float) -> None:
+        """Have it looked at in a while, in place of what was said about it before."""
+        with self._ready:
+            self._count += 1  # keys need no order
+            self._due[key] = time.monotonic() + seconds
+            heapq.heappush(self._clock, (self._due[key], self._count, key))
+            self._ready.notify()
+
+    def take(self) -> K | None:
+        """Wait for something to look at, which is one's own until `done`; None: closed."""
+        with self._ready:
+            while not self._closed:
+                seconds = self._wake()
+                if (key := self._next()) is not None:
+                    return key
+                self._ready.wait(seconds)
+            return None
+
+    def done(self, key: K) -> None:
+        """Give back what was taken."""
+        with self._ready:
+            self._taken.discard(key)
+            if key in self._wanted:
+                self._urgent.append(key)
+                self._ready.notify()
+
+    def close(self) -> None:
+        """Let nobody wait any more."""
+        with self._ready:
+            self._closed = True
+            self._ready.notify_all()
+
+    def _want(self, key: K, urgent: bool) -> None:
+        # one that was not urgent, and now is, stands in both lines until it is taken
+        if key not in self._taken and (urgent or key not in self._wanted):
+            (self._urgent if urgent else self._idle).append(key)
+        self._wanted.add(key)
+
+    def _next(self) -> K | None:
+        while line := self._urgent or self._idle:
+            key = line.popleft()
+            if key in self._wanted and key not in self._taken:
+                self._wanted.discard(key)
+                self._taken.add(key)
+                return key
+        return None
+
+    def _wake(self) -> float | None:
+        """Want what is due; gives the seconds until the next is."""
+        now = time.monotonic()
+        while self._clock and self._clock[0][0] <= now:
+            due, _, key = heapq.heappop(self._clock)
+            if self._due.get(key) == due:
+                del self._due[key]
+                self._want(key, urgent=True)
+        return self._clock[0][0] - now if self._clock else None

@@ -1,0 +1,192 @@
+"""The CustomResourceDefinitions, made from the types of `offsite.api` and `offsite.resources`.
+
+`python -m offsite_operator.crds.generate FOLDER` writes them; with `--check` it only checks that
+they are what would be written.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from ruamel.yaml import YAML
+
+from offsite import __version__
+from offsite.api import (
+    GROUP,
+    NAME_PATTERN,
+    PATTERN_MEANING,
+    RULES,
+    VERSION,
+    JobSpec,
+    OffsiteJob,
+    cel,
+)
+from offsite.resources import JobStatus, OffsitePeer, PeerSpec, PeerStatus
+from offsite_operator.crds.schema import Schema, structural
+
+VERSION_LABEL = f"{GROUP}/version"
+"""By this label of a CRD one sees which version of the product it is of."""
+_HEADER = "# Made by `make generate` from the types in offsite/api and offsite/resources.py.\n"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of `kubectl get`; a wide one is shown with `-o wide` only."""
+
+    name: str
+    path: str
+    type: str = "string"
+    wide: bool = False
+
+    def wire(self) -> dict[str, Any]:
+        """Give it as a CRD has it."""
+        shown = {"name": self.name, "type": self.type, "jsonPath": self.path}
+        return shown | ({"priority": 1} if self.wide else {})
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of resource: its types, and how kubectl shows it."""
+
+    resource: type[BaseModel]
+    spec: type[BaseModel]
+    status: type[BaseModel]
+    short: str
+    columns: tuple[Column, ...]
+
+    @property
+    def name(self) -> str:
+        """As it stands in a manifest."""
+        return self.resource.__name__
+
+    @property
+    def plural(self) -> str:
+        """As kubectl has it."""
+        return f"{self.name.lower()}s"
+
+
+_AGE = Column("Age", ".metadata.creationTimestamp", "date")
+KINDS = (
+    Kind(
+        OffsiteJob,
+        JobSpec,
+        JobStatus,
+        "oj",
+        (
+            Column("Stage", ".spec.stage"),
+            Column("State", ".status.state"),
+            Column("Progress", ".status.progress.percent", "number"),
+            Column("Peer", ".spec.peer"),
+            _AGE,
+            Column("Reason", ".status.reason", wide=True),
+            Column("Artifact", ".status.artifact.digest", wide=True),
+            Column("Attempts", ".status.attempts", "integer", wide=True),
+        ),
+    ),
+    Kind(
+        OffsitePeer,
+        PeerSpec,
+        PeerStatus,
+        "op",
+        (
+            Column("Id", ".spec.id"),
+            Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
+            _AGE,
+            Column("Reason", '.status.conditions[?(@.type=="Ready")].reason', wide=True),
+            Column("Fingerprint", ".status.fingerprint", wide=True),
+        ),
+    ),
+)
+
+
+def definition(kind: Kind) -> dict[str, Any]:
+    """Make the CRD of a kind."""
+    version = {
+        "name": VERSION,
+        "served": True,
+        "storage": True,
+        "subresources": {"status": {}},
+        "additionalPrinterColumns": [column.wire() for column in kind.columns],
+        "schema": {"openAPIV3Schema": _whole(kind)},
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": f"{kind.plural}.{GROUP}",
+            "labels": {VERSION_LABEL: __version__},
+            # without it `helm uninstall` would delete every job and peer
+            "annotations": {"helm.sh/resource-policy": "keep"},
+        },
+        "spec": {
+            "group": GROUP,
+            "names": _names(kind),
+            "scope": "Namespaced",
+            "versions": [version],
+        },
+    }
+
+
+def _names(kind: Kind) -> dict[str, Any]:
+    return {
+        "kind": kind.name,
+        "listKind": f"{kind.name}List",
+        "plural": kind.plural,
+        "singular": kind.name.lower(),
+        "shortNames": [kind.short],
+        "categories": ["offsite"],
+    }
+
+
+def _whole(kind: Kind) -> Schema:
+    name = f"self.metadata.name.matches(r'{NAME_PATTERN}')"
+    told = f"must be {PATTERN_MEANING[NAME_PATTERN]}"
+    parts = {"spec": structural(kind.spec), "status": structural(kind.status)}
+    metadata = {"type": "object", "properties": {"name": {"type": "string"}}}
+    return {
+        "type": "object",
+        "description": kind.resource.__doc__,
+        "required": ["spec"],
+        "properties": {"metadata": metadata, **parts},
+        RULES: [cel(name, told, fieldPath=".metadata.name")],
+    }
+
+
+def rendered() -> dict[str, str]:
+    """Write the CRDs down: the text of each file, by its name."""
+    return {f"{kind.plural}.yaml": _HEADER + _text(definition(kind)) for kind in KINDS}
+
+
+def _text(content: Mapping[str, Any]) -> str:
+    yaml = YAML()
+    yaml.width = 100
+    stream = StringIO()
+    yaml.dump(json.loads(json.dumps(content)), stream)  # what is shared would be an alias
+    return stream.getvalue()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the CRDs to a folder, or check that they stand there; gives the exit code."""
+    check, folder = arguments[:-1] == ["--check"], Path(arguments[-1])
+    stale = [
+        folder / name
+        for name, text in rendered().items()
+        if not (folder / name).is_file() or (folder / name).read_text(encoding="utf-8") != text
+    ]
+    if check:
+        for path in stale:
+            print(f"{path} is not what the types say; run: make generate", file=sys.stderr)
+        return 1 if stale else 0
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in stale:
+        path.write_text(rendered()[path.name], encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,111 @@
+"""Whether a job may begin a step now: its bounds, its peer, and what the peer sent."""
+
+from offsite.resources import Accepted, Allotted, PeerStatus
+from offsite_operator.decide.decision import Decision
+from offsite_operator.decide.notices import hear
+from offsite_operator.decide.policy import violation
+from offsite_operator.decide.status import Says, changed, finish, wait
+from offsite_operator.observe.model import Found, NotYet, Observed, Peer, Refused, Unreachable
+
+_ASK_AGAIN = 15.0
+"""Seconds until an exchange that did not answer is asked again."""
+
+
+def awaits_bundle(seen: Observed) -> bool:
+    """Whether what the peer sent decides next; then, and only then, the exchange is asked."""
+    job = seen.job
+    if job.spec is None or job.spec.stage == "Distill" or job.status.envelope is not None:
+        return False
+    idle = job.finished or job.deleting or job.spec.suspend or job.spec.cancel
+    return not idle and seen.peer is not None and seen.peer.ready
+
+
+def objection(seen: Observed) -> Decision | None:
+    """Find what is to be done, or waited for, before a step may begin; None: nothing."""
+    spec, settings = seen.job.spec, seen.settings
+    assert spec is not None, "a job without a spec begins nothing"
+    if (found := violation(spec, settings)) is not None:
+        return finish(seen, "Failed", *found)
+    if seen.peer is None:
+        return wait(
+            seen,
+            "PeerNotFound",
+            f"there is no OffsitePeer {spec.peer} here; make it from the peer's public file, or "
+            "correct spec.peer",
+        )
+    if not seen.peer.ready:
+        return wait(seen, "PeerNotReady", _unready(seen.peer))
+    several = spec.resources.workers > 1
+    if (several or spec.runtime.engine == "RayJob") and not seen.ray:
+        asks = "spec.resources.workers needs Ray" if several else "spec.runtime.engine is RayJob"
+        instead = "workers: 1" if several else "engine: Job"
+        return wait(
+            seen,
+            "NoKubeRay",
+            f"{asks}, but this cluster serves no rayjobs.ray.io; have KubeRay installed, or use "
+            f"{instead}",
+        )
+    return _incoming(seen) if awaits_bundle(seen) else None
+
+
+def _unready(peer: Peer) -> str:
+    said = next((c.message for c in peer.status.conditions if c.type == "Ready"), "")
+    return f"the OffsitePeer {peer.alias} is not ready: {said or 'its keys are being checked'}"
+
+
+def _incoming(seen: Observed) -> Decision:
+    match seen.incoming:
+        case None:
+            return Decision(again=_ASK_AGAIN)  # the answer wakes it, if one comes
+        case NotYet(message, notice):
+            heard = hear(seen, message, notice) if notice else None
+            return heard or wait(seen, "WaitingForBundle", message)
+        case Unreachable(message):
+            return wait(seen, "ExchangeUnreachable", message, _ASK_AGAIN)
+        case Refused(message, tombstone):
+            refused = finish(seen, "Failed", "BundleError", message)
+            return _entered(seen, tombstone, refused) if tombstone else refused
+        case Found() as found:
+            says = Says("True", "Accepted", f"{found.bundle}, sequence {found.sequence}")
+            status = changed(seen, "Pending", {"Accepted": says}, envelope=found.envelope)
+            return _entered(seen, found, Decision(status=status, again=0))
+
+
+def _entered(seen: Observed, found: Found, decision: Decision) -> Decision:
+    """Remember an envelope before anything else is done about it."""
+    assert seen.peer is not None, "its envelope was found"
+    return Decision(
+        ledger=accepting(seen.peer.status, found),
+        status=decision.status,
+        delete=decision.delete,
+        again=decision.again,
+    )
+
+
+def accepting(status: PeerStatus, found: Found) -> PeerStatus | None:
+    """Enter an envelope; None: it stands there already."""
+    entry = Accepted(
+        bundle=found.bundle,
+        sequence=found.sequence,
+        envelope=found.envelope,
+        parent=found.parent,
+    )
+    if entry in status.accepted:
+        return None
+    return status.model_copy(update={"accepted": [*status.accepted, entry]})
+
+
+def allotting(status: PeerStatus, bundle: str, job: str) -> tuple[PeerStatus | None, int]:
+    """Give a job its sequence for a bundle: the same one, until another job got a later one.
+
+    Returns:
+        the status with it, None if it stands there already; and the sequence.
+    """
+    known = [entry for entry in status.allotted if entry.bundle == bundle]
+    latest = max(known, key=lambda entry: entry.sequence, default=None)
+    if latest is not None and latest.job == job:
+        return None, latest.sequence
+    entry = Allotted(bundle=bundle, job=job, sequence=latest.sequence + 1 if latest else 1)
+    others = [each for each in status.allotted if each.bundle != bundle]
+    # what another job got before can never be used again, so it need not be kept
+    return status.model_copy(update={"allotted": [*others, entry]}), entry.sequence

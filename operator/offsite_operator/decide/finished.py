@@ -1,0 +1,69 @@
+"""What is left to do about a job that has ended: tell the peer, forget it in time, or try again."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from offsite.resources import JobStatus
+from offsite_operator.decide.decision import Decision
+from offsite_operator.decide.notices import tell
+from offsite_operator.decide.status import FIRST, Kind, Says, changed, held_up
+from offsite_operator.observe.model import Observed
+
+_UNTIL_TOLD = 15.0
+"""Seconds until it is looked at again whether the peer was told."""
+_OF_A_ROUND = (
+    "job_name",
+    "first_attempt",
+    "start_time",
+    "lost_time",
+    "completion_time",
+    "progress",
+)
+"""What the status says of one round alone."""
+
+
+def settle(seen: Observed) -> Decision:
+    """Decide what is to be done about a job that is Complete or Failed."""
+    spec, status = seen.job.spec, seen.job.status
+    active = tuple(child for child in seen.children if child.active and child.step != "Tell")
+    if active or spec is None:
+        return Decision(delete=active)
+    if spec.retries > (status.retries or 0) and not (spec.cancel or seen.job.has("Complete")):
+        once_more = Decision(status=_once_more(seen, spec.retries), again=0)
+        return held_up(seen, status.state or "Failed") or once_more
+    if (telling := tell(seen)) is not None:
+        return telling
+    left = _seconds_left(seen, spec.ttl_seconds_after_finished)
+    if left is not None and left <= 0:
+        under_way = any(child.active for child in seen.children)
+        return Decision(again=_UNTIL_TOLD) if under_way else Decision(delete_job=True)
+    return Decision(status=_observed(seen), again=left)
+
+
+def _once_more(seen: Observed, retries: int) -> JobStatus | None:
+    """Begin another round. What only could not be published is not made again, if it is sound."""
+    status = seen.job.status
+    says: dict[Kind, Says] = {**FIRST, "Failed": Says("False", "Retried")}
+    kept: Mapping[str, Any] = {}
+    unsound = any(c.type == "Failed" and c.reason == "BundleError" for c in status.conditions)
+    if status.step != "Publish" or unsound:
+        kept = {"step": None, "envelope": None, "sequence": None}
+    return changed(seen, "Pending", says, retries=retries, **dict.fromkeys(_OF_A_ROUND), **kept)
+
+
+def _seconds_left(seen: Observed, ttl: int | None) -> float | None:
+    ended = seen.job.status.completion_time
+    if ttl is None or ended is None:
+        return None
+    return (ended + timedelta(seconds=ttl) - seen.now).total_seconds()
+
+
+def _observed(seen: Observed) -> JobStatus | None:
+    """Say that a change of the spec was seen, which changes nothing."""
+    job, status = seen.job, seen.job.status
+    update: dict[str, Any] = {"observed_generation": job.generation}
+    if job.spec is not None and job.has("Complete"):  # needs no retry, and never will
+        update["retries"] = max(job.spec.retries, status.retries or 0)
+    observed = status.model_copy(update=update)
+    return None if observed == status else observed

@@ -1,0 +1,83 @@
+"""Errands about a stage that failed: telling the peer of ours, hearing what it tells of its own.
+
+Each is a child with keys beside those of the steps. What becomes of it decides nothing about a job.
+"""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from offsite.resources import Condition
+from offsite.sealing import UNDISCLOSED, Disclosure
+from offsite_operator.decide.attempts import is_done
+from offsite_operator.decide.decision import Decision
+from offsite_operator.decide.status import wait
+from offsite_operator.manifests.children import new_child
+from offsite_operator.manifests.plan import plan_of
+from offsite_operator.observe.model import ENDED, Child, Job, Observed, round_of
+
+_NEWS = timedelta(hours=1)
+"""For how long a failure is told: an upgrade, or another policy, tells nothing of what is past."""
+_MOST_HEARD = 8
+"""Notices that are opened for one job. A peer that tells more than that is not heard any more."""
+
+
+def tell(seen: Observed) -> Decision | None:
+    """Have the peer told that a job failed which concerns it; None: that was done, or may not.
+
+    A round of a job has one such child, by its name. The tries are the Job's own.
+    """
+    job, policy = seen.job, seen.settings.notices
+    why, ended = _failure(job), job.status.completion_time
+    if why is None or policy is Disclosure.NONE or ended is None or seen.now - ended > _NEWS:
+        return None
+    if seen.peer is None or not seen.peer.ready or seen.rejection is not None:
+        return None
+    bare = plan_of(seen, "Tell", round_of(seen) + 1)
+    plan = replace(bare, reason=_disclosed(job, why), message=policy.of(why.message))
+    return None if _child(seen, plan.name) else Decision(create=new_child(plan))
+
+
+def _failure(job: Job) -> Condition | None:
+    """Find why a job failed that was accepted, or whose bundle was refused; its sender can help."""
+    if job.status.state != "Failed":
+        return None
+    why = next(each for each in job.status.conditions if each.type == "Failed")
+    return why if job.has("Accepted") or why.reason == "BundleError" else None
+
+
+def _disclosed(job: Job, why: Condition) -> str:
+    """Give the reason that the peer is told: once private data may have been read, always one."""
+    return UNDISCLOSED if job.status.step in ("Work", "Publish") else why.reason
+
+
+def hear(seen: Observed, message: str, notice: str) -> Decision:
+    """Wait on for a bundle that the peer says has failed, and say why as soon as that was read.
+
+    Args:
+        message: what the job waits for.
+        notice: the digest of the peer's notice.
+    """
+    plan = replace(plan_of(seen, "Hear", 1), envelope=notice)
+    child = _child(seen, plan.name)
+    said = _said(seen, child) if child else ""
+    waiting = wait(seen, "WaitingForBundle", "; ".join(filter(None, (message, said))))
+    heard = sum(each.step == "Hear" for each in seen.children)
+    if child or heard >= _MOST_HEARD or seen.rejection is not None:
+        return waiting
+    return replace(waiting, create=new_child(plan))
+
+
+def _child(seen: Observed, name: str) -> Child | None:
+    return next((each for each in seen.children if each.name == name), None)
+
+
+def _said(seen: Observed, child: Child) -> str:
+    """Say what was heard; nothing, until that is known."""
+    told = child.told
+    over = told is not None and told.ended and child.state.phase in ENDED  # it may be tried again
+    if told is None or not over:
+        return ""
+    if told.notice is not None and is_done(child):
+        return str(told.notice.get("message"))
+    assert seen.peer is not None, "its notice was found"
+    return f"{seen.peer.alias} says that it failed, and {child.name} could not read why"

@@ -1,0 +1,124 @@
+"""What the author of a job may ask for, by the chart's values. Anything else is `NotAllowed`."""
+
+from collections.abc import Iterator
+
+from offsite.api import JobSpec, Use, claims_of, is_among
+from offsite.task import KEPT, WORK
+from offsite_operator.quantity import amount
+from offsite_operator.settings import Settings
+
+RESERVED = ("records/", "disclosed/", f"{WORK}/", f"{KEPT}/", "checkpoints/", "published/")
+"""What no job reads or writes by its own choice in the private store."""
+
+
+def violation(spec: JobSpec, settings: Settings) -> tuple[str, str] | None:
+    """Find what a job asks for that it may not have: reason and message; None: nothing."""
+    for problem in _problems(spec, settings):
+        return ("NotAllowed", problem)
+    model = spec.model
+    if model is not None and model.startswith("hf://") and not settings.model_hub:
+        return (
+            "EgressDisabled",
+            f"{model} is on the model hub, which pods here may not reach; copy the model to the "
+            "private store, or have egress.modelHub set in the values of the chart",
+        )
+    return None
+
+
+def _problems(spec: JobSpec, settings: Settings) -> Iterator[str]:
+    bounds, image = settings.bounds, spec.runtime.image
+    if not is_among(spec.peer, bounds.peers):
+        yield _refusal("peer", spec.peer, "bounds.peers", bounds.peers)
+    allowed = (settings.images.runtime, *bounds.images)
+    if image is not None and not is_among(image, allowed):
+        yield _refusal("runtime.image", image, "bounds.images", allowed)
+    yield from _placement(spec, settings)
+    yield from _sizes(spec, settings)
+    if spec.tune is not None and (below := bounds.objection(spec.tune)) is not None:
+        yield f"spec.{below}"
+    for field, place, use in spec.references():
+        if use is Use.OPEN_BUNDLE:
+            continue
+        yield from _place(field, place, settings)
+        if use.reads and not _readable(place, settings):
+            allowed = (*bounds.read_prefixes, *(f"pvc://{claim}/" for claim in bounds.claims))
+            yield _refusal(field, place, "bounds.readPrefixes and bounds.claims", allowed)
+        if not use.reads and not _begins(place, bounds.export_prefixes):
+            yield _refusal(field, place, "bounds.exportPrefixes", bounds.export_prefixes)
+
+
+def _placement(spec: JobSpec, settings: Settings) -> Iterator[str]:
+    """Check what could take the nodes of others, or their place on one."""
+    bounds, runtime = settings.bounds, spec.runtime
+    name, classes = runtime.priority_class_name, bounds.priority_classes
+    if name is not None and not is_among(name, classes):
+        yield _refusal("runtime.priorityClassName", name, "bounds.priorityClasses", classes)
+    for each in runtime.tolerations:
+        # without a key it is every taint, which `*` alone stands for
+        if not is_among(each.key or "", bounds.tolerations):
+            named = each.key or "every taint"
+            yield _refusal("runtime.tolerations", named, "bounds.tolerations", bounds.tolerations)
+
+    for key in runtime.node_selector:
+        if not is_among(key, bounds.node_selector_keys):
+            allowed = bounds.node_selector_keys
+            yield _refusal("runtime.nodeSelector", key, "bounds.nodeSelectorKeys", allowed)
+
+
+def _sizes(spec: JobSpec, settings: Settings) -> Iterator[str]:
+    """Check what a job takes from the other jobs of the organization."""
+    bounds, asked = settings.bounds, spec.resources
+    deadline = (spec.active_deadline_seconds, bounds.max_active_deadline_seconds)
+    sizes: dict[str, tuple[str | int | None, str | int | None]] = {
+        "resources.workers": (asked.workers, bounds.max_workers),
+        "resources.cpusPerWorker": (asked.cpus_per_worker, bounds.max_cpus_per_worker),
+        "resources.gpusPerWorker": (asked.gpus_per_worker, bounds.max_gpus_per_worker),
+        "resources.memoryPerWorker": (asked.memory_per_worker, bounds.max_memory_per_worker),
+        "activeDeadlineSeconds": deadline,
+    }
+    for field, (wanted, most) in sizes.items():
+        if wanted is None or most is None or amount(wanted) <= amount(most):
+            continue
+        name = field.rpartition(".")[2]
+        setting = f"bounds.max{name[0].upper()}{name[1:]}"
+        yield f"spec.{field} is {wanted}; {setting} in the chart's values allows {most} at most"
+
+
+def _place(field: str, place: str, settings: Settings) -> Iterator[str]:
+    """Check what no chart can allow."""
+    if place.startswith("hf://"):
+        return
+    if not place.startswith(("s3://", "pvc://")):
+        yield (
+            f"spec.{field} is {place!r}, which no pod can see; use s3://bucket/path of the private "
+            "store, or pvc://claim/path"
+        )
+    elif any(part in ("", ".", "..") for part in place.partition("://")[2].rstrip("/").split("/")):
+        yield f"spec.{field} is {place!r}; a path has no empty parts, no . and no .. in it"
+    home = settings.private.uri.rstrip("/") + "/"
+    if any(f"{place}/".startswith(home + reserved) for reserved in RESERVED):
+        yield f"spec.{field} is {place!r}, where offsite keeps its own; use another folder"
+    if home.startswith(f"{place.rstrip('/')}/"):
+        yield (
+            f"spec.{field} is {place!r}, in which the private store lies ({settings.private.uri}); "
+            "use another folder"
+        )
+
+
+def _readable(place: str, settings: Settings) -> bool:
+    bounds = settings.bounds
+    if place.startswith("hf://"):  # `EgressDisabled` is another reason
+        return True
+    on_claim = all(is_among(claim, bounds.claims) for claim in claims_of(place))
+    whole_claim = place.startswith("pvc://") and on_claim
+    return whole_claim or _begins(place, bounds.read_prefixes)
+
+
+def _begins(place: str, prefixes: tuple[str, ...]) -> bool:
+    """Whether a location is, or lies below, one of some places."""
+    return any(f"{place}/".startswith(prefix.rstrip("/") + "/") for prefix in prefixes)
+
+
+def _refusal(field: str, value: str, setting: str, allowed: tuple[str, ...]) -> str:
+    known = ", ".join(allowed) or "none"
+    return f"spec.{field} is {value!r}, which {setting} in the chart's values do not allow: {known}"

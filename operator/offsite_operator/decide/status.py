@@ -1,0 +1,188 @@
+"""What a decision says of a job: the one place where its status is put together."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from offsite.events import Event
+from offsite.resources import Artifact, Condition, ConditionType, JobStatus, Metric, Progress
+from offsite.resources import State as JobState
+from offsite.text import printable
+from offsite_operator.decide.attempts import is_done
+from offsite_operator.decide.decision import Decision
+from offsite_operator.observe.model import Child, Observed, round_of
+from offsite_operator.observe.step_log import MOST_METRICS
+
+Kind = ConditionType
+Truth = Literal["True", "False", "Unknown"]
+_LONGEST = 4096
+
+
+@dataclass(frozen=True)
+class Says:
+    """What a condition is to say."""
+
+    status: Truth
+    reason: str
+    message: str = ""
+    """It may quote anybody."""
+
+    @property
+    def shown(self) -> str:
+        """The message as a condition and an Event have it."""
+        return printable(self.message)[:_LONGEST]
+
+
+FIRST: Mapping[Kind, Says] = {
+    "Accepted": Says("Unknown", "NotChecked", "the operator has not looked at it yet"),
+    "Running": Says("False", "NotStarted"),
+    "Suspended": Says("False", "NotSuspended"),
+    "Complete": Says("False", "NotFinished"),
+    "Failed": Says("False", "NotFinished"),
+}
+"""All of them, on the first visit."""
+
+
+def updated(
+    before: Sequence[Condition], says: Mapping[Kind, Says], generation: int, now: datetime
+) -> list[Condition]:
+    """Say something new in some conditions; the others say what they said."""
+    known = {condition.type: condition for condition in before}
+    return [_one(kind, known.get(kind), says.get(kind), generation, now) for kind in FIRST]
+
+
+def _one(
+    kind: Kind, before: Condition | None, says: Says | None, generation: int, now: datetime
+) -> Condition:
+    if says is None and before is not None:
+        return before.model_copy(update={"observed_generation": generation})
+    says = says or FIRST[kind]
+    changed = before is None or before.status != says.status
+    return Condition(
+        type=kind,
+        status=says.status,
+        reason=says.reason,
+        message=says.shown,
+        last_transition_time=now if changed or before is None else before.last_transition_time,
+        observed_generation=generation,
+    )
+
+
+T = TypeVar("T", bound=BaseModel)
+_GATES = ("NotAllowed", "EgressDisabled")
+"""Reasons for which a job is not even accepted, and never will be."""
+_SOON = 60.0
+"""Seconds in which what is deleted is usually gone."""
+_LOOK_AGAIN = 15.0
+"""Seconds until what is not gone then is looked at again."""
+
+
+def wait(seen: Observed, reason: str, message: str, again: float | None = None) -> Decision:
+    """Do not accept a job yet, and say what it waits for."""
+    says: dict[Kind, Says] = {"Accepted": Says("False", reason, message)}
+    if seen.job.has("Running"):
+        says["Running"] = Says("False", "NotAccepted")
+    return Decision(status=changed(seen, "Pending", says), again=again)
+
+
+def hold(
+    seen: Observed, reason: str, message: str, again: float | None = None, **updates: Any
+) -> Decision:
+    """Say why an accepted job does not run."""
+    says: dict[Kind, Says] = {"Running": Says("False", reason, message)}
+    return Decision(status=changed(seen, "Pending", says, **updates), again=again)
+
+
+def held_up(seen: Observed, state: JobState) -> Decision | None:
+    """Wait for what is being deleted, and say so if that takes long; None: nothing is.
+
+    Args:
+        state: of the job meanwhile. What is suspended stays that: its attempt is not lost.
+    """
+    leaving = (child for child in seen.children if child.deleting)
+    oldest = min(leaving, key=lambda child: child.deleted or seen.now, default=None)
+    if oldest is None:
+        return None
+    if oldest.deleted is None:
+        return Decision()  # when it is gone, we are told
+    left = _SOON - (seen.now - oldest.deleted).total_seconds()
+    if left > 0:
+        return Decision(again=left)
+    said = f"{oldest.name} is being deleted"
+    says: dict[Kind, Says] = {"Running": Says("False", "WaitingForPod", said)}
+    if seen.job.has("Suspended"):
+        says["Suspended"] = Says("True", "Suspended", f"it goes on when it can: {said}")
+    return Decision(status=changed(seen, state, says), again=_LOOK_AGAIN)
+
+
+def finish(seen: Observed, state: JobState, reason: str, message: str, **updates: Any) -> Decision:
+    """End a job, one way or the other; whatever still runs of it is stopped."""
+    says: dict[Kind, Says] = {
+        "Running": Says("False", "Finished"),
+        "Complete" if state == "Complete" else "Failed": Says("True", reason, message),
+    }
+    if reason in _GATES:
+        says["Accepted"] = Says("False", reason, message)
+    status = changed(seen, state, says, completion_time=seen.now, **updates)
+    return Decision(status=status, delete=tuple(c for c in seen.children if c.active))
+
+
+def changed(
+    seen: Observed, state: JobState, says: Mapping[Kind, Says], **updates: Any
+) -> JobStatus | None:
+    """Make the status that a job is to have; None: it has it."""
+    job = seen.job
+    says = {"Suspended": Says("False", "NotSuspended"), **says}
+    fresh = {
+        "state": state,
+        "conditions": updated(job.status.conditions, says, job.generation, seen.now),
+        "observed_generation": job.generation,
+        "retries": round_of(seen),
+        **updates,
+    }
+    status = job.status.model_copy(update=fresh)
+    return None if status == job.status else status
+
+
+def with_told(decision: Decision, status: JobStatus, told: Mapping[str, Any]) -> Decision:
+    """Say also what an attempt has told, which is not read again when its pod is gone."""
+    after = (decision.status or status).model_copy(update=told)
+    return replace(decision, status=None if after == status else after)
+
+
+def heard_from(status: JobStatus, child: Child) -> dict[str, Any]:
+    """Say what a child has told: the updates of a job's status by it.
+
+    Of one that is not done, or failed, only how far it has come.
+    """
+    told = child.told
+    if told is None:
+        return {}
+    at = {"updatedAt": told.progress_at}
+    progress = {"progress": _read(Progress, told.progress, at) or status.progress}
+    if not is_done(child):
+        return progress
+    merged = {(m.name, m.setting): m for m in status.metrics}
+    merged |= {(m.name, m.setting): m for m in map(_metric, told.metrics.values()) if m}
+    return {
+        **progress,
+        "metrics": list(merged.values())[:MOST_METRICS],
+        "artifact": _read(Artifact, told.artifact, {}) or status.artifact,
+    }
+
+
+def _metric(event: Event) -> Metric | None:
+    value = event.get("value")
+    number = {"value": repr(value) if isinstance(value, int | float) else None}
+    return _read(Metric, event, number)
+
+
+def _read(kind: type[T], event: Event | None, more: Event) -> T | None:
+    """Read an event; None: what a log says is not what it should be."""
+    try:
+        return kind.model_validate({**event, **more}) if event is not None else None
+    except ValidationError:
+        return None

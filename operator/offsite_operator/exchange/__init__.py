@@ -1,0 +1,1 @@
+"""What peers sent, verified with public keys alone."""

@@ -1,0 +1,168 @@
+"""What a peer sent, verified with public keys alone: the operator has no others."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from offsite.api import JobSpec
+from offsite.errors import BundleError, InputError, NotSentError, OffsiteError, StorageError
+from offsite.exchange.chain import Witness
+from offsite.exchange.grants import check_term, check_use
+from offsite.exchange.mailbox import Inbox, Reference
+from offsite.sealing import Envelope, PublicRing
+from offsite.sealing.envelope import Header
+from offsite.store import ObjectStore
+from offsite_operator.observe.model import (
+    Found,
+    Incoming,
+    NotYet,
+    Peer,
+    Refused,
+    Unreachable,
+    ring_of,
+)
+
+_PAUSE = 10.0
+"""Seconds for which a store that is away is not asked again."""
+
+
+@dataclass
+class _PeerBook:
+    """The ledger in an OffsitePeer, and the one peer in it, as an inbox asks for them."""
+
+    peer: Peer
+    entered: list[tuple[str, int, str]] = field(default_factory=list)
+    """What is to be remembered although it is refused."""
+
+    def get(self, alias: str) -> PublicRing:
+        return ring_of(self.peer)
+
+    def accepted(self, peer: str, name: str) -> list[list[Any]]:
+        known = self.peer.status.accepted
+        return [[each.sequence, each.envelope] for each in known if each.bundle == name]
+
+    def accept(self, peer: str, name: str, sequence: int, digest: str) -> None:
+        self.entered.append((name, sequence, digest))
+
+
+@dataclass
+class Desk:
+    """Where the party looks at what peers sent."""
+
+    own: PublicRing
+    store: ObjectStore
+    _away: tuple[float, Unreachable] | None = None
+    """Since when the store is away, and what it said: jobs that wait must not all wait for it."""
+
+    def look(self, spec: JobSpec, peer: Peer) -> Incoming:
+        """Find the envelope that a job may open."""
+        if self._away is not None and time.monotonic() - self._away[0] < _PAUSE:
+            return self._away[1]
+        found = self._look(spec, peer)
+        self._away = (time.monotonic(), found) if isinstance(found, Unreachable) else None
+        return found
+
+    def _look(self, spec: JobSpec, peer: Peer) -> Incoming:
+        book, reference = _PeerBook(peer), Reference.opened_by(spec)
+        inbox = Inbox(self.own.id, book, self.store, book)
+        try:
+            envelope = inbox.incoming(peer.alias, reference)
+            self._check(spec, peer, envelope)
+        except NotSentError as error:
+            return _not_yet(inbox, peer, reference, str(error))
+        except InputError as error:
+            entered = (Found(digest, name, seq, None) for name, seq, digest in book.entered)
+            return Refused(str(error), next(entered, None))
+        except StorageError as error:
+            return Unreachable(str(error))
+        header = envelope.header
+        return Found(envelope.digest, header.name, header.sequence, header.parent)
+
+    def _check(self, spec: JobSpec, peer: Peer, envelope: Envelope) -> None:
+        header = envelope.header
+        kind = "emulator" if spec.stage == "Tune" else "adapter"
+        if header.kind != kind:
+            raise BundleError(f"{header.name} is an {header.kind}, and {spec.stage} needs {kind}")
+        known = {each.envelope for each in peer.status.accepted}
+        if envelope.digest in known:
+            return  # it was accepted before, and counts once
+        if kind == "emulator":
+            check_term(header)
+        else:
+            self._check_use(peer, header)
+
+    def _check_use(self, peer: Peer, header: Header) -> None:
+        """Enforce our own grant: one use is one adapter's envelope."""
+        if header.parent is None:
+            raise BundleError(f"{header.name} does not say which emulator it was tuned from")
+        parties = [self.own, ring_of(peer)]
+        grant = Witness(self.store, parties, self.own.id).read(header.parent).header.grant
+        used = {each.envelope for each in peer.status.accepted if each.parent == header.parent}
+        check_use(grant, header.parent, len(used))
+
+
+def _not_yet(inbox: Inbox, peer: Peer, reference: Reference, said: str) -> Incoming:
+    """Look whether the peer has told why it sent nothing."""
+    try:
+        notice = inbox.notice(peer.alias, reference.name)
+    except StorageError as error:
+        return Unreachable(str(error))
+    return NotYet(f"{said}; the job begins when it has come", notice.digest if notice else None)
+
+
+class Inquiry(Protocol):
+    """Who knows what peers sent."""
+
+    def look(self, spec: JobSpec, peer: Peer) -> Incoming:
+        """See `Desk.look`."""
+        ...
+
+
+log = logging.getLogger(__name__)
+
+
+class MountedDesk:
+    """Looks with the files that are mounted now: a kubelet brings a changed Secret in a minute."""
+
+    def __init__(self, files: Sequence[Path], make: Callable[[], Desk]) -> None:
+        """Make the desk.
+
+        Args:
+            files: what it is made of.
+            make: makes it; raises `OffsiteError` if the files are no good.
+        """
+        self._files, self._make = files, make
+        self._lock = threading.Lock()
+        self._read = self._contents()
+        self._desk = make()
+
+    def look(self, spec: JobSpec, peer: Peer) -> Incoming:
+        """See `Desk.look`."""
+        return self.current().look(spec, peer)
+
+    def current(self) -> Desk:
+        """Give the desk, made anew if a file has changed and the files are good."""
+        with self._lock:
+            contents = self._contents()
+            if contents != self._read:
+                self._read = contents
+                try:
+                    self._desk = self._make()
+                    log.info("the keys or the account of the exchange are others now")
+                except OffsiteError as error:
+                    log.error("what was mounted before is used on: %s", error)
+            return self._desk
+
+    def _contents(self) -> list[bytes | None]:
+        return [_content(path) for path in self._files]
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:  # who makes the desk says so
+        return None

@@ -1,0 +1,1 @@
+"""The objects that carry out one step of a job."""

@@ -1,0 +1,75 @@
+"""From a plan to the two objects that carry it out: its task, and a Job or a RayJob."""
+
+from dataclasses import dataclass
+
+from offsite_operator.labels import GROUP, QUEUE
+from offsite_operator.manifests.plan import Plan
+from offsite_operator.manifests.pods import Manifest, step_pod
+from offsite_operator.manifests.rayjob import ray_spec
+from offsite_operator.observe.model import Engine
+
+_VERSIONS: dict[Engine, str] = {"Job": "batch/v1", "RayJob": "ray.io/v1"}
+
+
+@dataclass(frozen=True)
+class NewChild:
+    """What is to be created, in this order."""
+
+    task: Manifest
+    child: Manifest
+
+    @property
+    def name(self) -> str:
+        """Of both."""
+        return str(self.child["metadata"]["name"])
+
+    @property
+    def kind(self) -> Engine:
+        """Of the child."""
+        kind: Engine = self.child["kind"]
+        return kind
+
+
+def new_child(plan: Plan) -> NewChild:
+    """Describe the objects of one attempt at one step. They belong to their OffsiteJob."""
+    owner = {
+        "apiVersion": f"{GROUP}/v1alpha1",
+        "kind": "OffsiteJob",
+        "name": plan.job,
+        "uid": plan.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+    metadata = {"name": plan.name, "labels": plan.labels, "ownerReferences": [owner]}
+    task = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata,
+        "data": {"task.json": plan.task().wire()},
+    }
+    return NewChild(task, _child(plan, metadata))
+
+
+def _child(plan: Plan, metadata: Manifest) -> Manifest:
+    labels = dict(plan.labels)
+    if plan.spec.runtime.queue and not plan.keyed:
+        labels[QUEUE] = plan.spec.runtime.queue
+    return {
+        "apiVersion": _VERSIONS[plan.engine],
+        "kind": plan.engine,
+        "metadata": {**metadata, "labels": labels},
+        "spec": ray_spec(plan) if plan.engine == "RayJob" else _job_spec(plan),
+    }
+
+
+def _job_spec(plan: Plan) -> Manifest:
+    """Describe a Job of one pod that is tried once: attempts are ours. An errand's are its own."""
+    bounds = {"backoffLimit": 2, "activeDeadlineSeconds": 600} if plan.errand else plan.backstop
+    return {
+        "backoffLimit": 0,
+        "completions": 1,
+        "parallelism": 1,
+        "podReplacementPolicy": "Failed",
+        "template": step_pod(plan),
+        **bounds,
+    }

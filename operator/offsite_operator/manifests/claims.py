@@ -1,0 +1,124 @@
+"""Which folders of volume claims the pods of a step see, and which of them they may write to.
+
+What trains sees of the private store the folder of its own job, and of other claims the folders
+that it reads. What is only read is read-only wherever it is mounted.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from offsite.api import claims_of, is_among
+from offsite.task import WORK
+from offsite_operator.manifests.plan import Plan
+from offsite_operator.settings import Settings
+
+_CLAIMS = "/mnt/claims"
+
+
+@dataclass(frozen=True, order=True)
+class Mount:
+    """A folder of a claim in a pod."""
+
+    claim: str
+    folder: str
+    """Below the claim's root; empty: all of it."""
+    path: str
+    writes: bool = False
+
+
+def mounts(plan: Plan) -> list[Mount]:
+    """List what the container of a step sees of claims."""
+    found = [*_private(plan), *_exported(plan)]
+    taken = {mount.path for mount in found}
+    return [*found, *(mount for mount in _read(plan) if mount.path not in taken)]
+
+
+def claims_in(found: Iterable[Mount]) -> list[str]:
+    """List the claims of mounts, each once: for two volumes of one claim the kubelet waits."""
+    return list(dict.fromkeys(mount.claim for mount in found))
+
+
+def _private(plan: Plan) -> Iterator[Mount]:
+    """Mount the private store; for what trains, only what the first step made for its job."""
+    claim, uri = plan.settings.private.claim, plan.settings.private.uri
+    if claim is None:
+        return
+    home = _split(uri)[1]
+    folder = home if plan.keyed else f"{home}/{WORK}/{plan.uid}"
+    yield Mount(claim, folder, f"/private/{folder}", writes=True)
+
+
+def _exported(plan: Plan) -> Iterator[Mount]:
+    """Mount an allowed folder in which the place of a plugged-in model lies.
+
+    The first step tries whether a model can be written there, and the last one writes it.
+    """
+    target = plan.spec.export_to
+    if not plan.keyed or target is None or not claims_of(target):
+        return
+    claim, path = _split(target)
+    parent = path.rpartition("/")[0]
+    around = _around(claim, parent, plan.settings.bounds.export_prefixes)
+    yield _at(claim, min(around, key=len, default=parent), writes=True)
+
+
+def _read(plan: Plan) -> Iterator[Mount]:
+    """Mount what a step reads, but for what lies in another folder that it reads."""
+    folders = {_allowed(place, plan.settings) for place in _places(plan) if claims_of(place)}
+    for claim, folder in sorted(folders):
+        others = (other for each, other in folders if each == claim and other != folder)
+        if not any(_lies_in(folder, other) for other in others):
+            yield _at(claim, folder)
+
+
+def _places(plan: Plan) -> Iterator[str]:
+    """List the locations that a step reads.
+
+    What begins with a model looks what it is; what exports a plugged-in one takes what stands
+    beside the model's weights from there; what seals an adapter, counts the examples of its tuning.
+    """
+    spec, opens = plan.spec, plan.step == "Open"
+    if not plan.keyed:
+        yield from (each.value for each in spec.references() if each.use.reads)
+    elif spec.model is not None and (opens or spec.plug_in is not None):
+        yield spec.model
+    elif spec.tune is not None and not opens:
+        yield spec.tune.data.train
+
+
+def _allowed(place: str, settings: Settings) -> tuple[str, str]:
+    """Find the folder to mount for a location: all that the bounds allow around it.
+
+    So a link in the cache of a model hub leads somewhere. Of the claim that has the private store
+    it is the largest of these folders in which that does not lie.
+    """
+    claim, path = _split(place)
+    whole = is_among(claim, settings.bounds.claims)
+    around = _around(claim, path, settings.bounds.read_prefixes)
+    folder = "" if whole else min(around, key=len, default=path)
+    if settings.private.claim != claim:
+        return claim, folder
+    home, parts = _split(settings.private.uri)[1], path.split("/")
+    inner = ("/".join(parts[:count]) for count in range(len(parts) + 1))
+    fitting = (each for each in inner if _lies_in(each, folder) and not _lies_in(home, each))
+    return claim, next(fitting, path)
+
+
+def _around(claim: str, path: str, prefixes: Iterable[str]) -> list[str]:
+    """List the allowed folders of a claim in which a path lies."""
+    found = (_split(each) for each in prefixes if claims_of(each))
+    return [folder for each, folder in found if each == claim and _lies_in(path, folder)]
+
+
+def _at(claim: str, folder: str, *, writes: bool = False) -> Mount:
+    return Mount(claim, folder, f"{_CLAIMS}/{claim}/{folder}".rstrip("/"), writes)
+
+
+def _split(place: str) -> tuple[str, str]:
+    """Split a location on a claim into the claim and a path."""
+    claim, _, path = place.removeprefix("pvc://").partition("/")
+    return claim, path.strip("/")
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    return not folder or f"{path}/".startswith(f"{folder}/")

@@ -1,0 +1,120 @@
+"""The RayJob of a Work step: pods that train, and a submitter whose log is the driver's.
+
+The head is one of the workers, so that a job of one worker is one pod.
+
+K8sJobMode with a submitter of our own, since what KubeRay makes in its other modes is not let in by
+PodSecurity's `restricted`, or loses the driver's log. It retries nothing: attempts are ours.
+
+Whoever speaks to Ray may run code in it. So it asks for a token, which KubeRay draws for each
+cluster, keeps in a Secret, and gives to every pod of it. Before 1.5.1 it drops the option.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from offsite_operator.labels import DRIVER, RAY, REACH_DNS
+from offsite_operator.manifests.plan import Plan
+from offsite_operator.manifests.pods import (
+    COMMAND,
+    Manifest,
+    container,
+    pod_labels,
+    pod_metadata,
+    pod_spec,
+    small,
+    step_container,
+)
+from offsite_operator.manifests.volumes import scratch, volumes
+
+_HEALTHY = (
+    "wget --tries 1 --timeout 5 --quiet --output-document - http://127.0.0.1:{} | grep -q success"
+)
+_RAYLET, _GCS = "52365/api/local_raylet_healthz", "8265/api/gcs_healthz"
+RAY_VERSION = "2.60.0"
+"""Of the runtime image; KubeRay wants to read that it is one that knows tokens."""
+_OBJECT_STORE_BYTES = 256 << 20
+"""What workers hand to the driver is small: events, and references to checkpoints."""
+_BY_NAME = {REACH_DNS: "true"}
+"""Submitter and workers find the head by the name of its Service; the head looks for nobody."""
+_SUBMITTER_RETRIES = 3
+"""The submitter may come before the dashboard serves."""
+
+
+def ray_spec(plan: Plan) -> Manifest:
+    """Describe what a RayJob does."""
+    return {
+        "submissionMode": "K8sJobMode",
+        "entrypoint": " ".join((*COMMAND, "--ray")),
+        "shutdownAfterJobFinishes": True,
+        "backoffLimit": 0,
+        **plan.backstop,
+        "submitterConfig": {"backoffLimit": _SUBMITTER_RETRIES},
+        "submitterPodTemplate": _submitter(plan),
+        "rayClusterSpec": {
+            "rayVersion": RAY_VERSION,
+            "authOptions": {"mode": "token"},
+            "headGroupSpec": _head(plan),
+            **_workers(plan),
+        },
+    }
+
+
+def _submitter(plan: Plan) -> Manifest:
+    # KubeRay gives it its command
+    main = container(plan, "ray-job-submitter", small(), [scratch(plan)])
+    main["env"] = [{"name": "HOME", "value": "/tmp"}, {"name": "PYTHONUNBUFFERED", "value": "1"}]
+    labels = plan.labels | {DRIVER: "true", RAY: "submitter"} | _BY_NAME
+    spec = pod_spec(plan, main, [scratch(plan)]) | {"restartPolicy": "Never"}
+    return {"metadata": pod_metadata(plan, labels), "spec": spec}
+
+
+def _head(plan: Plan) -> Manifest:
+    return {
+        "rayStartParams": _start(plan) | {"dashboard-host": "0.0.0.0"},
+        "template": _trainer(plan, "head", _RAYLET, _GCS),
+    }
+
+
+def _workers(plan: Plan) -> Manifest:
+    """Describe the pods beside the head, if there are any."""
+    beside = plan.spec.resources.workers - 1
+    if not beside:
+        return {}
+    group = {
+        "groupName": "worker",
+        "replicas": beside,
+        "minReplicas": beside,
+        "maxReplicas": beside,
+        "rayStartParams": _start(plan),
+        "template": _trainer(plan, "worker", _RAYLET),
+    }
+    return {"workerGroupSpecs": [group]}
+
+
+def _start(plan: Plan) -> dict[str, str]:
+    return {
+        "num-cpus": str(plan.spec.resources.cpus_per_worker),
+        "object-store-memory": str(_OBJECT_STORE_BYTES),
+    }
+
+
+def _trainer(plan: Plan, role: str, *healthy: str) -> Manifest:
+    """Describe a pod that trains, and is well as long as all of some addresses say so."""
+    main = step_container(plan, name=f"ray-{role}")
+    del main["command"]  # KubeRay starts Ray, and Ray starts the entrypoint
+    main |= {"readinessProbe": _probe(10, healthy), "livenessProbe": _probe(120, healthy)}
+    labels = pod_labels(plan) | {RAY: role} | (_BY_NAME if role == "worker" else {})
+    metadata = pod_metadata(plan, labels)
+    return {"metadata": metadata, "spec": pod_spec(plan, main, volumes(plan))}
+
+
+def _probe(failures: int, healthy: Sequence[str]) -> dict[str, Any]:
+    """Look at raylet and GCS. A step of the training may keep both from answering for a while."""
+    command = " && ".join(_HEALTHY.format(address) for address in healthy)
+    return {
+        "exec": {"command": ["sh", "-c", command]},
+        "initialDelaySeconds": 10,
+        "periodSeconds": 5,
+        "timeoutSeconds": 15,
+        "failureThreshold": failures,
+    }

@@ -1,0 +1,150 @@
+"""What the pods of a step see: their task, and of Secrets and claims only what the step needs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from offsite.events import EVENT_MARK, MARK
+from offsite_operator.manifests.claims import claims_in, mounts
+from offsite_operator.manifests.plan import Plan
+from offsite_operator.settings import Store
+
+ETC = "/etc/offsite"
+TASK = f"{ETC}/task/task.json"
+SESSION = f"{ETC}/session"
+"""Where what trains finds the keys that it borrows."""
+
+
+_PYTHON = {"HOME": "/tmp", "PYTHONUNBUFFERED": "1"}
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A volume, and where it is mounted."""
+
+    name: str
+    path: str
+    source: dict[str, Any]
+    read_only: bool = True
+    folder: str = ""
+    """What of the volume is mounted; empty: all of it."""
+
+    @property
+    def volume(self) -> dict[str, Any]:
+        """Its entry in the pod."""
+        return {"name": self.name, **self.source}
+
+    @property
+    def mount(self) -> dict[str, Any]:
+        """Its entry in the container."""
+        mount: dict[str, Any] = {"name": self.name, "mountPath": self.path}
+        mount |= {"subPath": self.folder} if self.folder else {}
+        return mount | ({"readOnly": True} if self.read_only else {})
+
+
+def scratch(plan: Plan) -> Volume:
+    """Give a pod room for what comes and goes with it; beyond its limit the pod is evicted."""
+    source = {"emptyDir": {"sizeLimit": plan.settings.scratch_limit}}
+    return Volume("tmp", "/tmp", source, read_only=False)
+
+
+def volumes(plan: Plan) -> list[Volume]:
+    """List what the container of a step sees."""
+    return [
+        scratch(plan),
+        _task(plan),
+        *_secrets(plan),
+        *([] if plan.errand else _claims(plan)),
+        *([] if plan.keyed else [_shared_memory(plan)]),
+    ]
+
+
+def lender_volumes(plan: Plan) -> list[Volume]:
+    """List what the container sees that lends a private store: nothing that others write to."""
+    account = _account("private", plan.settings.private)
+    return [_task(plan), account, replace(_session(), read_only=False)]
+
+
+def lender_environment(plan: Plan) -> list[dict[str, Any]]:
+    """List the variables of the container that lends a private store."""
+    return _plain(_PYTHON | dict(_store("private", plan.settings.private)))
+
+
+def environment(plan: Plan) -> list[dict[str, Any]]:
+    """List the variables of the container of a step, as the CLI reads them."""
+    settings = plan.settings
+    found = dict(_PYTHON)
+    if not plan.reaches_hub:
+        found |= {"HF_HUB_OFFLINE": "1"}
+    if settings.private.claim is None and not plan.errand:
+        found |= dict(_store("private", settings.private, SESSION if plan.borrows else None))
+    if plan.keyed:
+        found |= dict(_store("exchange", settings.exchange))
+        if settings.identity.passphrase:
+            found["OFFSITE_PASSPHRASE_FILE"] = f"{ETC}/identity/passphrase"
+    mark = {"fieldRef": {"fieldPath": f"metadata.annotations['{EVENT_MARK}']"}}
+    return [{"name": MARK, "valueFrom": mark}, *_plain(found)]
+
+
+def _plain(found: dict[str, str]) -> list[dict[str, Any]]:
+    return [{"name": name, "value": value} for name, value in sorted(found.items())]
+
+
+def _store(name: str, store: Store, keys: str | None = None) -> Iterator[tuple[str, str]]:
+    prefix, folder = f"OFFSITE_{name.upper()}", keys or f"{ETC}/{name}"
+    for variable, value in (
+        ("ENDPOINT", store.endpoint),
+        ("REGION", store.region),
+        ("STYLE", store.style),
+        ("CREDENTIALS", f"{folder}/credentials.json"),
+        ("CA", f"{folder}/ca.crt" if store.ca else None),
+    ):
+        if value is not None:
+            yield f"{prefix}_{variable}", value
+
+
+def _secrets(plan: Plan) -> Iterator[Volume]:
+    settings = plan.settings
+    if plan.keyed:
+        keys = ["ring.json", *(["passphrase"] if settings.identity.passphrase else [])]
+        yield _secret("identity", settings.identity.secret, keys)
+        yield _account("exchange", settings.exchange)
+    if plan.borrows:
+        yield _session()
+    elif settings.private.claim is None and not plan.errand:
+        yield _account("private", settings.private)
+
+
+def _task(plan: Plan) -> Volume:
+    return Volume("task", f"{ETC}/task", {"configMap": {"name": plan.name}})
+
+
+def _session() -> Volume:
+    return Volume("session", SESSION, {"emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}})
+
+
+def _account(name: str, store: Store) -> Volume:
+    assert store.secret is not None, "an S3 store has one"
+    return _secret(name, store.secret, ["credentials.json", *(["ca.crt"] if store.ca else [])])
+
+
+def _secret(name: str, secret: str, keys: list[str]) -> Volume:
+    items = [{"key": key, "path": key} for key in keys]
+    source = {"secretName": secret, "defaultMode": 0o440, "items": items}
+    return Volume(name, f"{ETC}/{name}", {"secret": source})
+
+
+def _claims(plan: Plan) -> Iterator[Volume]:
+    """Mount folders of claims; a claim of which several are mounted is one volume."""
+    found = mounts(plan)
+    names = {claim: f"claim-{number}" for number, claim in enumerate(claims_in(found))}
+    for each in found:
+        # at the mount alone: of a claim that is read-only as a volume no other folder is written
+        source = {"persistentVolumeClaim": {"claimName": each.claim}}
+        yield Volume(names[each.claim], each.path, source, not each.writes, each.folder)
+
+
+def _shared_memory(plan: Plan) -> Volume:
+    limit = plan.spec.resources.memory_per_worker
+    source = {"emptyDir": {"medium": "Memory", "sizeLimit": limit}}
+    return Volume("shm", "/dev/shm", source, read_only=False)

@@ -1,0 +1,165 @@
+"""From what the API server has to what `reconcile` looks at."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from itertools import chain
+from typing import get_args
+
+from pydantic import ValidationError
+
+from offsite.api import JobSpec, Resources
+from offsite.resources import JobStatus, OffsitePeer, Step
+from offsite_operator.labels import ACCEPT_KEYS, ATTEMPT, DRIVER, ROUND, STEP, Object
+from offsite_operator.observe.job_states import instant, job_state, rayjob_state
+from offsite_operator.observe.model import (
+    ENDED,
+    Child,
+    Engine,
+    Job,
+    Observed,
+    Peer,
+    Phase,
+    State,
+    Trouble,
+)
+from offsite_operator.observe.snapshot import Raw, names_of
+from offsite_operator.observe.startup_problems import standing, trouble
+from offsite_operator.observe.step_log import Told
+from offsite_operator.observe.terminations import ended_because, never_starts
+from offsite_operator.settings import Settings
+
+Tell = Callable[[Sequence[Object], bool], Told | None]
+"""Reads the logs of an attempt's drivers; see `LogBook.told`."""
+_STEPS: dict[str, Step] = {step.lower(): step for step in get_args(Step)}
+
+
+def understood(raw: Raw, found: Object, settings: Settings, now: datetime, tell: Tell) -> Observed:
+    """Understand one job, and all that decides what is to be done about it."""
+    job = job_of(found)
+    # without a spec that is understood no child was made
+    reader = _Reader(raw, settings, now, tell, job.spec.resources if job.spec else Resources())
+    peer = raw.peers.get(job.spec.peer) if job.spec else None
+    return Observed(
+        job=job,
+        settings=settings,
+        now=now,
+        ray=raw.ray,
+        children=tuple(reader.children(job.uid)),
+        peer=peer_of(peer) if peer is not None else None,
+    )
+
+
+def job_of(found: Object) -> Job:
+    """Understand an OffsiteJob."""
+    metadata = found["metadata"]
+    spec, problem = _spec(found.get("spec"))
+    return Job(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        generation=metadata.get("generation", 0),
+        created=datetime.fromisoformat(metadata["creationTimestamp"]),
+        spec=spec,
+        problem=problem,
+        status=JobStatus.model_validate(found.get("status") or {}),
+        version=metadata["resourceVersion"],
+        deleting="deletionTimestamp" in metadata,
+    )
+
+
+def peer_of(found: Object) -> Peer:
+    """Understand an OffsitePeer."""
+    peer = OffsitePeer.read(found)
+    metadata = found["metadata"]
+    return Peer(
+        alias=metadata["name"],
+        id=peer.spec.id,
+        public=peer.spec.public,
+        generation=metadata.get("generation", 0),
+        status=peer.status,
+        uid=metadata["uid"],
+        version=metadata["resourceVersion"],
+        vouched=metadata.get("annotations", {}).get(ACCEPT_KEYS),
+    )
+
+
+def _spec(content: object) -> tuple[JobSpec | None, str]:
+    try:
+        return JobSpec.model_validate(content), ""
+    except ValidationError as error:
+        problems = (
+            f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:5]
+        )
+        said = "; ".join(problems)
+        return None, (
+            f"this version of the operator does not understand the spec ({said}); upgrade the "
+            "charts offsite-crds and offsite together"
+        )
+
+
+class _Reader:
+    """Understands the children of one job."""
+
+    def __init__(
+        self, raw: Raw, settings: Settings, now: datetime, tell: Tell, asked: Resources
+    ) -> None:
+        self._raw, self._settings, self._now, self._tell = raw, settings, now, tell
+        self._asked = asked
+
+    def children(self, job: str) -> list[Child]:
+        pods = self._raw.pods.get(job, [])
+        found = self._raw.children.get(job, [])
+        # what only has our labels belongs to somebody else, and is left alone
+        own = ((kind, child) for kind, child in found if is_owned(child, job))
+        return [child for kind, each in own if (child := self._child(kind, each, pods))]
+
+    def _child(self, kind: Engine, found: Object, all_pods: list[Object]) -> Child | None:
+        metadata = found["metadata"]
+        labels = metadata.get("labels", {})
+        step, attempt, round_ = (labels.get(each, "") for each in (STEP, ATTEMPT, ROUND))
+        if step not in _STEPS or not attempt.isdecimal() or not round_.isdecimal():
+            return None
+        pods = [pod for pod in all_pods if _is_of(pod, labels)]
+        state = self._state(kind, found, pods)
+        drivers = [pod for pod in pods if DRIVER in pod["metadata"]["labels"]]
+        started = state.phase not in (Phase.PENDING, Phase.QUEUED)
+        return Child(
+            name=metadata["name"],
+            kind=kind,
+            uid=metadata["uid"],
+            step=_STEPS[step],
+            attempt=int(attempt),
+            round=int(round_),
+            created=datetime.fromisoformat(metadata["creationTimestamp"]),
+            deleting="deletionTimestamp" in metadata,
+            state=state,
+            told=self._tell(drivers, state.phase in ENDED) if started else None,
+            deleted=instant(metadata.get("deletionTimestamp")),
+            trouble=None if started else self._trouble(kind, found, pods),
+        )
+
+    def _state(self, kind: Engine, found: Object, pods: list[Object]) -> State:
+        state = rayjob_state(found, self._now) if kind == "RayJob" else job_state(found, pods)
+        if state.phase is not Phase.FAILED:
+            return state
+        because = ended_because(pods, self._asked.memory_per_worker)
+        permanent = state.permanent or never_starts(pods)
+        return replace(state, message=because or state.message, permanent=permanent)
+
+    def _trouble(self, kind: Engine, found: Object, pods: list[Object]) -> Trouble | None:
+        since = found["metadata"]["creationTimestamp"]
+        named = (self._raw.warnings.get(name, []) for name in names_of(found, pods))
+        told = standing(chain.from_iterable(named), since, pods)
+        workers = self._asked.workers if kind == "RayJob" else 1
+        return trouble(pods, told, self._settings.gpu_resource, self._now, workers)
+
+
+def is_owned(found: Object, uid: str) -> bool:
+    """Whether an object belongs to the one of that UID."""
+    owners = found["metadata"].get("ownerReferences", ())
+    return any(owner.get("controller") and owner["uid"] == uid for owner in owners)
+
+
+def _is_of(pod: Object, labels: dict[str, str]) -> bool:
+    own = pod["metadata"].get("labels", {})
+    return all(own.get(label) == labels[label] for label in (STEP, ATTEMPT, ROUND))

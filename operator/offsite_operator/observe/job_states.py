@@ -1,0 +1,92 @@
+"""From the status of a RayJob or a Job to what it means to us.
+
+KubeRay's states are as of 1.7; each line of the tables has its trap, which the tests name.
+"""
+
+from collections.abc import Mapping, Sequence, Set
+from datetime import datetime
+from typing import Any
+
+from offsite_operator.observe.model import Phase, State
+
+_WAITING = {"": "KubeRay has not looked at it yet; is its operator running?"}
+_RAY: Mapping[str, Phase] = {
+    "": Phase.PENDING,
+    "New": Phase.PENDING,
+    "Initializing": Phase.PENDING,
+    "Waiting": Phase.PENDING,
+    "Suspending": Phase.QUEUED,
+    "Suspended": Phase.QUEUED,
+    "Running": Phase.RUNNING,
+    "Retrying": Phase.RUNNING,
+    "Complete": Phase.SUCCEEDED,
+    "Failed": Phase.FAILED,
+    "ValidationFailed": Phase.FAILED,
+}
+_RAY_ENDED = {
+    "SUCCEEDED": Phase.SUCCEEDED,
+    "STOPPED": Phase.STOPPED,
+    "FAILED": Phase.FAILED,
+}
+_GRACE_SECONDS = 300.0
+"""For how long the submitter may hang when what it submitted has ended."""
+
+
+def instant(text: str | None) -> datetime | None:
+    """Read a time as the API server writes it."""
+    return datetime.fromisoformat(text) if text else None
+
+
+def rayjob_state(rayjob: Mapping[str, Any], now: datetime) -> State:
+    """Map a RayJob. Success is not known from it: the last event of its driver decides."""
+    status = rayjob.get("status") or {}
+    generation = rayjob["metadata"].get("generation", 0)
+    # KubeRay up to 1.6 does not say which generation it observed
+    if status.get("observedGeneration", generation) < generation:
+        status = {}
+    deployment, ray = status.get("jobDeploymentStatus", ""), status.get("jobStatus", "")
+    phase = _RAY.get(deployment, Phase.PENDING)
+    ended = instant(status.get("endTime"))
+    if deployment == "Running" and ray in _RAY_ENDED:
+        stopped = instant((status.get("rayJobInfo") or {}).get("endTime"))
+        late = stopped is not None and (now - stopped).total_seconds() > _GRACE_SECONDS
+        phase = _RAY_ENDED[ray] if late else Phase.FINISHING
+    elif phase is Phase.SUCCEEDED:
+        phase = _RAY_ENDED.get(ray, Phase.FAILED)
+    # Failed wins: jobStatus may say RUNNING for ever
+    reason = str(status.get("reason") or deployment)
+    message = str(status.get("message") or _WAITING.get(deployment, ""))[-1024:]
+    return State(phase, reason, message, deployment == "ValidationFailed", ended)
+
+
+def is_starting(rayjob: Mapping[str, Any]) -> bool:
+    """Whether pods of a RayJob's cluster are still to come, also if some run."""
+    deployment = (rayjob.get("status") or {}).get("jobDeploymentStatus", "")
+    return _RAY.get(deployment, Phase.PENDING) is Phase.PENDING
+
+
+def job_state(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> State:
+    """Map a batch/v1 Job."""
+    conditions = {c["type"]: c for c in (job.get("status") or {}).get("conditions", ())}
+    true = {kind: c for kind, c in conditions.items() if c.get("status") == "True"}
+    for kind, phase in (
+        ("Failed", Phase.FAILED),
+        ("Complete", Phase.SUCCEEDED),
+        ("FailureTarget", Phase.FINISHING),
+        ("SuccessCriteriaMet", Phase.FINISHING),
+        ("Suspended", Phase.QUEUED),
+    ):
+        if kind in true:
+            found = true[kind]
+            at = instant(found.get("lastTransitionTime"))
+            return State(phase, found.get("reason", kind), found.get("message", ""), ended=at)
+    if job.get("spec", {}).get("suspend"):
+        return State(Phase.QUEUED)
+    return State(_by_pods({pod.get("status", {}).get("phase", "") for pod in pods}))
+
+
+def _by_pods(phases: Set[str]) -> Phase:
+    """Say what a Job is at before it has a condition: it counts its pods a while after they end."""
+    if "Running" in phases:
+        return Phase.RUNNING
+    return Phase.FINISHING if phases and phases <= {"Succeeded", "Failed"} else Phase.PENDING
