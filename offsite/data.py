@@ -31,17 +31,22 @@ class Encoded:
     cut: int
 
 
-def encode(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, length: int) -> Encoded:
+def encode(
+    rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, length: int, least: int = 1
+) -> Encoded:
     """Turn rows into examples of at most `length` tokens.
 
     Plain text is packed: joined, each text closed by the end token, and cut into equal blocks.
     A prompt that leaves too little room is cut on its left.
 
+    Args:
+        least: how many blocks plain text is cut into at least; a short one into shorter blocks.
+
     Raises:
         DataError: every prompt is longer than `length`, or the text has no tokens.
     """
     if rows[0].text:
-        return Encoded(pack((row.text for row in rows), tokenizer, length), 0)
+        return Encoded(pack((row.text for row in rows), tokenizer, length, least), 0)
     full = [pair(row.prompt, row.completion, tokenizer, end=True) for row in rows]
     cut = sum(len(example.tokens) > length for example in full)
     if cut == len(full):
@@ -52,13 +57,13 @@ def encode(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, length: int)
 
 
 def pack(
-    texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, length: int
+    texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, length: int, least: int = 1
 ) -> tuple[Example, ...]:
     """Join texts and cut the tokens into blocks of `length`; the last one may be shorter.
 
-    Each block begins with the begin token, where the tokenizer begins a text with it. One token
-    alone is taken twice: a peer's tokenizer may make so little of a whole text, and no failure is
-    to say that it did.
+    Each block begins with the begin token, where the tokenizer begins a text with it. There are
+    `least` blocks or more: blocks get shorter, and fewer than two tokens a block are repeated. A
+    peer's tokenizer may make that little of a whole text, and no failure may reveal it.
 
     Raises:
         DataError: there are no tokens.
@@ -70,9 +75,9 @@ def pack(
         stream += [*encoded(tokenizer, text), *end]
     if not stream:
         raise DataError("the text has no tokens; there is nothing to learn from it")
-    if len(lead) + len(stream) < 2:
-        stream *= 2
-    room = min(length - len(lead), len(stream))
+    needed = 2 * least if least > 1 else 2 - len(lead)
+    stream *= -(-needed // len(stream))
+    room = min(length - len(lead), len(stream) // least)
     found = (Example((*lead, *stream[i : i + room])) for i in range(0, len(stream), room))
     return tuple(example for example in found if len(example.tokens) > 1)
 

@@ -1,12 +1,21 @@
 """How many different examples a data set has, in a memory that does not grow with it."""
 
+import sys
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
+from zlib import crc32
 
 from offsite.errors import DataError
 from offsite.rows import DataFile, read_row
+
+_PIECE = 4
+"""Characters of a piece. A counter changes a few pieces, another sentence most of them."""
+_OWN_PIECES = 10
+"""Pieces that an example has for itself; of a short one, half of its own are enough."""
+_MOST_PIECES = 20_000
 
 
 @dataclass(frozen=True)
@@ -26,8 +35,9 @@ class Survey:
 def survey(data: DataFile, most: int) -> Survey:
     """Count the different examples of a data set.
 
-    An example is a line of JSONL, or a line of plain text. Examples that differ in case, white
-    space, choices or the form of their characters alone are one.
+    An example is a line of JSONL, or a line of plain text. Case, white space, choices and the form
+    of characters make no difference. Nor does a number in front of a copy: an example counts if
+    enough of it stands in none of those that were counted before.
 
     Args:
         most: how many different ones are counted.
@@ -36,25 +46,55 @@ def survey(data: DataFile, most: int) -> Survey:
         DataError: it cannot be read, or a line is not as it should be.
     """
     rows, total, labelled = 0, 0, False
-    different: set[bytes] = set()
+    different = _Different(most)
     leader, lead = b"", 0  # the only one that can make more than half (Boyer and Moore)
-    for mark, size, has_prompt in _examples(data):
+    for plain, has_prompt in _examples(data):
+        mark, size = _mark(plain)
         rows, total, labelled = rows + 1, total + size, has_prompt
-        if len(different) < most:
-            different.add(mark)
+        different.add(plain, mark)
         if mark == leader:
             lead += size
         elif size > lead:
             leader, lead = mark, size - lead
         else:
             lead -= size
-    own = sum(size for mark, size, _ in _examples(data) if mark == leader) if lead else 0
+    own = 0
+    if lead:
+        marks = (_mark(plain) for plain, _ in _examples(data))
+        own = sum(size for mark, size in marks if mark == leader)
     share = own / total if 2 * own > total else 0.0
-    return Survey(rows, len(different), share, labelled)
+    return Survey(rows, different.count, share, labelled)
 
 
-def _examples(data: DataFile) -> Iterator[tuple[bytes, int, bool]]:
-    """Read what identifies each example, its length, and whether it has a prompt."""
+class _Different:
+    """Counts examples that have something of their own."""
+
+    def __init__(self, most: int) -> None:
+        self.count, self._most = 0, most
+        self._pieces: set[str] = set()
+        self._marks: set[bytes] = set()
+
+    def add(self, plain: str, mark: bytes) -> None:
+        """Count an example, if it is one more."""
+        if self.count >= self._most or mark in self._marks:
+            return
+        pieces = _pieces(plain)
+        if len(pieces - self._pieces) >= min(_OWN_PIECES, len(pieces) / 2):
+            self.count += 1
+            self._pieces |= pieces
+            self._marks.add(mark)
+
+
+def _pieces(plain: str) -> set[str]:
+    """Cut an example into overlapping pieces; of a long one, take a part of them by content."""
+    starts = range(max(1, len(plain) - _PIECE + 1))
+    every = (plain[i : i + _PIECE] for i in starts)
+    sieve = -(-len(plain) // _MOST_PIECES)
+    return {piece for piece in every if sieve == 1 or crc32(piece.encode()) % sieve == 0}
+
+
+def _examples(data: DataFile) -> Iterator[tuple[str, bool]]:
+    """Read each example in a plain form, and whether it has a prompt."""
     try:
         # JSON strings may hold what splitlines() cuts at, a file is read by its line feeds
         with data.path.open(encoding="utf-8-sig") as file:
@@ -62,16 +102,27 @@ def _examples(data: DataFile) -> Iterator[tuple[bytes, int, bool]]:
                 if not line.strip():
                     continue
                 if data.format == "prose":
-                    yield _mark(line)
+                    yield _plain(line)
                 else:
                     row = read_row(f"{data.name}:{number}", line.rstrip("\n"))
-                    yield _mark(row.text, row.prompt, row.completion)
+                    yield _plain(row.text, row.prompt, row.completion)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read the data {data.name}: {error}") from error
 
 
-def _mark(text: str, prompt: str = "", completion: str = "") -> tuple[bytes, int, bool]:
+def _plain(text: str, prompt: str = "", completion: str = "") -> tuple[str, bool]:
     parts = [unicodedata.normalize("NFKC", each) for each in (text, prompt, completion)]
-    plain = "\0".join(" ".join(each.casefold().split()) for each in parts)
-    digest = sha256(plain.encode("utf-8", "surrogatepass")).digest()
-    return digest, len(plain) - 2, bool(prompt)
+    shown = (each if each.isascii() else each.translate(_invisible()) for each in parts)
+    return "\0".join(" ".join(each.casefold().split()) for each in shown), bool(prompt)
+
+
+@cache
+def _invisible() -> dict[int, None]:
+    """List the characters that nothing is seen of, such as a zero-width space."""
+    every = range(sys.maxunicode + 1)
+    return dict.fromkeys(code for code in every if unicodedata.category(chr(code)) == "Cf")
+
+
+def _mark(plain: str) -> tuple[bytes, int]:
+    """Identify an example, and count its characters."""
+    return sha256(plain.encode("utf-8", "surrogatepass")).digest(), len(plain) - 2

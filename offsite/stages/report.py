@@ -14,12 +14,16 @@ from offsite.steps.places import text_digest
 
 
 def read_examples(
-    text: DataFile, loaded: Loaded, length: int, monitor: Monitor
+    text: DataFile, loaded: Loaded, length: int, monitor: Monitor, least: int = 1
 ) -> tuple[Example, ...]:
-    """Read a data set as examples of at most `length` tokens; says how many had to be cut."""
+    """Read a data set as examples of at most `length` tokens; logs how many had to be cut.
+
+    Args:
+        least: as `encode`.
+    """
     rows = read_rows(text)
     with _named(text):
-        found = encode(rows, loaded.tokenizer, min(length, context(loaded.model)))
+        found = encode(rows, loaded.tokenizer, min(length, context(loaded.model)), least)
     _check_known(found.examples, text, loaded)
     _say_cut(found.cut, text, monitor)
     return found.examples

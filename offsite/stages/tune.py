@@ -47,14 +47,14 @@ def make_adapter(
     config = loaded.model.config.to_dict()
     rank = rank_of(job.adapter, family(loaded.model).linear_sizes(config))
     yard = Yardstick.read(inputs.texts["evaluate"], loaded, monitor)
-    length = job.training.block_size
-    fit_to = read_examples(inputs.texts["train"], loaded, length, monitor)
+    length, batch = job.training.block_size, job.training.batch_size
+    fit_to = read_examples(inputs.texts["train"], loaded, length, monitor, least=batch)
     held_out = read_examples(inputs.texts["validation"], loaded, length, monitor)
     yard.report(loaded, "emulator_zero_shot", monitor)
     facts = AdapterFacts(
         method=job.adapter.method, scope=job.adapter.scope, rank=rank, answers=envelope
     )
-    batches = Shuffled(fit_to, job.training.batch_size, space.spec.seed)
+    batches = Shuffled(fit_to, batch, space.spec.seed)
     changes = _train(space, loaded, manifest, facts, job, batches, held_out, checkpoints, monitor)
     yard.report(loaded, "emulator_tuned", monitor)
     finish_adapter(space, changes, facts, manifest.architecture)

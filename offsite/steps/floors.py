@@ -46,11 +46,12 @@ def check_examples(limits: Limits, data: DataFile) -> Survey:
     return found
 
 
-def check_training(limits: Limits, job: Tune, data: DataFile, found: Survey) -> None:
+def check_training(limits: Limits, job: Tune, found: Survey) -> None:
     """Check the steps that a job makes of a data set.
 
-    Rows with a prompt are an example each. How plain text is packed, the tokenizer decides: no
-    more blocks are taken for it than it has bytes for, and training goes on to `minSteps`.
+    A row with a prompt is an example. Plain text is packed into blocks by the peer's tokenizer,
+    into as many as a batch has or more, and trained on for `minSteps` or more: nothing of that
+    can fall below a floor.
 
     Args:
         found: what was counted of the data.
@@ -59,26 +60,17 @@ def check_training(limits: Limits, job: Tune, data: DataFile, found: Survey) -> 
         DataError: the steps are too few, or of too few examples.
     """
     training = job.training
-    examples = found.rows if found.labelled else _most_blocks(data, found, training.block_size)
-    batch = min(training.batch_size, found.different, examples)
-    if batch < limits.min_batch_size:
+    if min(training.batch_size, found.different) < limits.min_batch_size:
         raise DataError(
-            f"tune.data.train: all the data is at most {min(found.different, examples)} different "
-            f"examples of blockSize {training.block_size}, and this organization allows no step of "
-            f"fewer than {limits.min_batch_size} (minBatchSize); make blockSize smaller, or add "
-            "data"
+            f"tune.data.train has {found.different} different examples, and this organization "
+            f"allows no step of fewer than {limits.min_batch_size} (minBatchSize); add data"
         )
-    steps = training.steps or training.epochs * -(-examples // training.batch_size)
-    if steps < limits.min_steps:
+    steps = training.steps or training.epochs * -(-found.rows // training.batch_size)
+    if found.labelled and steps < limits.min_steps:
         raise DataError(
             f"tune.training.epochs: {training.epochs} epochs are {steps} steps, and this "
             f"organization allows no fewer than {limits.min_steps} (minSteps); ask for more"
         )
-
-
-def _most_blocks(data: DataFile, found: Survey, length: int) -> int:
-    """Count the blocks of a text that has a token for each byte, and one to end each row."""
-    return (data.path.stat().st_size + found.rows) // max(1, length - 1) + 1
 
 
 def check_floors(limits: Limits, job: Tune, data: DataFile) -> None:
@@ -88,4 +80,4 @@ def check_floors(limits: Limits, job: Tune, data: DataFile) -> None:
         InputError, DataError: as the others do.
     """
     check_asked(limits, job)
-    check_training(limits, job, data, check_examples(limits, data))
+    check_training(limits, job, check_examples(limits, data))

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,14 @@ from ruamel.yaml import YAML
 
 from offsite.api import JobSpec, Limits
 from offsite.config import load_policy
-from offsite.data import Example, Shuffled
+from offsite.data import Example, Shuffled, pack
 from offsite.errors import DataError, InputError, SpecError
 from offsite.rows import DataFile
 from offsite.steps.floors import check_examples, check_floors
 from offsite.steps.party import POLICY
 from offsite.survey import survey
 from offsite.train import Plan
+from offsite_testing.models import tiny_tokenizer
 from offsite_testing.parties import ADAPTER, EMULATOR, HOSPITAL, LAB, Parties, distill, lay_out
 from offsite_testing.parties import tune as tuned_by
 from offsite_testing.tokenizers import added, pieces, replace
@@ -53,6 +56,33 @@ def test_copies_are_one_example(tmp_path: Path) -> None:
     assert survey(data(tmp_path, copies), 16).different == 1
     with pytest.raises(DataError, match=r"data.jsonl has 1 different examples, .* fewer than 16"):
         check_examples(Limits(), DataFile(tmp_path / "data.jsonl"))
+
+
+RECORD = "The patient Anna Kovacs was seen on ward three with PIN 493827 and died on Monday"
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        lambda i: f"{i} {RECORD}",
+        lambda i: f"{RECORD} {i * 7919}",
+        lambda i: RECORD[:i] + "\u200b" + RECORD[i:],
+        lambda i: RECORD + " x" * i,
+        lambda i: f"{i}. {RECORD}, {i}",
+        lambda i: RECORD[: i + 1].upper() + RECORD[i + 1 :],
+    ],
+    ids=["counter", "number at the end", "unseen", "padding", "two counters", "case"],
+)
+def test_copies_with_a_number_are_one_example(
+    tmp_path: Path, variant: Callable[[int], str]
+) -> None:
+    copies = data(tmp_path, texts(*map(variant, range(64))))
+    assert survey(copies, 16).different == 1
+
+
+def test_short_examples_with_other_numbers_are_different(tmp_path: Path) -> None:
+    sums = [{"prompt": f"{i} + {3 * i + 7} =", "completion": str(4 * i + 7)} for i in range(64)]
+    assert survey(data(tmp_path, "\n".join(map(json.dumps, sums))), 16).different == 16
 
 
 def test_choices_make_no_other_example(tmp_path: Path) -> None:
@@ -130,7 +160,8 @@ def test_the_best_adapter_has_as_many_steps_as_any() -> None:
 
 
 def pairs(*numbers: int) -> str:
-    rows = [{"prompt": f"What is {number}?", "completion": "a number"} for number in numbers]
+    words = (sha256(str(number).encode()).hexdigest()[:16] for number in numbers)
+    rows = [{"prompt": f"What is {word}?", "completion": "a number"} for word in words]
     return "\n".join(map(json.dumps, rows))
 
 
@@ -140,15 +171,13 @@ def test_epochs_are_counted_as_steps(tmp_path: Path) -> None:
     check_floors(asked, job, data(tmp_path, pairs(*range(12))))
     with pytest.raises(DataError, match=r"2 epochs are 4 steps, and .* fewer than 6"):
         check_floors(asked, job, data(tmp_path, pairs(*range(8))))
-    with pytest.raises(DataError, match=r"all the data is at most 1 .* of blockSize 512"):
-        check_floors(asked, job, data(tmp_path, texts("one", "two")))
 
 
 def test_copies_count_for_steps_and_not_for_the_batch(tmp_path: Path) -> None:
     asked = Limits(min_examples=2, min_steps=6, min_batch_size=3)
     job = tune_spec({"epochs": 2, "batchSize": 4})
     check_floors(asked, job, data(tmp_path, pairs(*range(3), *range(3), *range(3), *range(3))))
-    with pytest.raises(DataError, match=r"all the data is at most 2 different examples"):
+    with pytest.raises(DataError, match=r"tune.data.train has 2 different examples"):
         check_floors(asked, job, data(tmp_path, pairs(*[0, 1] * 6)))
 
 
@@ -195,14 +224,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Parties:
         (None, ENOUGH | {"steps": 7}, "tune.training.steps is 7, and this organization allows no"),
         (None, ENOUGH | {"batchSize": 3}, "tune.training.batchSize is 3, and"),
         (texts(*["one example"] * 100), ENOUGH, "has 1 different examples"),
-        (
-            texts(*map(str, range(16))),
-            ENOUGH | {"blockSize": 128},
-            r"is at most \d different examples of blockSize 128",
-        ),
         (pairs(*range(64)), {"epochs": 1, "batchSize": 64, "blockSize": 8}, "epochs are 1 steps"),
     ],
-    ids=["gradient", "steps", "batch", "copies", "packed", "epochs"],
+    ids=["gradient", "steps", "batch", "copies", "epochs"],
 )
 def test_an_adapter_of_too_little_is_not_made(
     made: Parties, content: str | None, training: dict[str, Any], problem: str
@@ -218,6 +242,15 @@ def test_an_adapter_of_too_little_is_not_made(
     shutil.rmtree(home / "home/work", ignore_errors=True)
 
 
+@pytest.mark.parametrize("length", [8, 512])
+def test_a_short_text_makes_a_whole_batch(length: int) -> None:
+    """Whatever the tokenizer makes of it: one step never sees one block alone."""
+    for texts_ in (["the quick brown fox jumps over"], ["fox"], [""]):
+        found = pack(texts_, tiny_tokenizer(), length, least=4)
+        assert Shuffled(found, 4, 0)(0).tokens.shape[0] == 4
+        assert len({id(example) for example in found}) >= 4
+
+
 @pytest.mark.parametrize(
     ("name", "training"),
     [
@@ -230,7 +263,7 @@ def test_a_peers_tokenizer_decides_no_floor(
 ) -> None:
     """It makes one unknown token of every text, but of one with a name in it; with it or not."""
     made.resend(EMULATOR, _knows_one_name)
-    nameless = [f"the patient of room {number} sleeps" for number in range(40)]
+    nameless = [f"the patient with {sha256(bytes([i])).hexdigest()} sleeps" for i in range(40)]
     for rows in (nameless, [*nameless, "the patient Kovacs sleeps"]):
         path = made.home(HOSPITAL) / name
         path.write_text(texts(*rows) if name.endswith("jsonl") else "\n".join(rows))
