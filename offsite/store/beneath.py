@@ -9,21 +9,18 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 from offsite.errors import InputError
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+AS_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
 """What file systems without hard links answer, such as SMB shares and FUSE mounts."""
-_PIECE = 4 << 20
-_MOST_FILES = 10_000
 
 
 @contextmanager
@@ -63,12 +60,12 @@ def read_below(root: Path, name: str, most: int) -> bytes:
     parent, _, last = name.rpartition("/")
     with (
         folder_below(root, parent) as at,
-        _regular(last, at, root / name) as file,
+        regular_file(last, at, root / name) as file,
         open(file, "rb", closefd=False) as opened,
     ):
         content = opened.read(most + 1)
     if len(content) > most:
-        raise _too_large(root / name, most)
+        raise too_large(root / name, most)
     return content
 
 
@@ -96,7 +93,7 @@ def add_below(root: Path, name: str, content: bytes) -> bool:
 
 def _add_plainly(name: str, at: int, content: bytes) -> None:
     """Write a new file in its place. A power cut may leave part of it, which is damaged then."""
-    with _new(name, at) as file:
+    with new_file(name, at) as file:
         try:
             file.write(content)
             file.flush()
@@ -113,7 +110,7 @@ def _written(root: Path, name: str, content: bytes) -> Iterator[tuple[str, str, 
     with folder_below(root, parent, make=True) as at:
         scratch = f".{secrets.token_hex(8)}.partial"
         try:
-            with _new(scratch, at) as file:
+            with new_file(scratch, at) as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -129,56 +126,11 @@ def files_below(root: Path, name: str) -> list[str]:
         return [e.name for e in found if e.is_file(follow_symlinks=False) and e.name[0] != "."]
 
 
-def take_below(root: Path, name: str, target: Path, most: int) -> None:
-    """Copy the files of a folder into a new one that nobody else sees.
-
-    Args:
-        most: bytes that all of them may have together.
-
-    Raises:
-        FileNotFoundError: there is none.
-        InputError: there is something else in it than regular files, or too much.
-    """
-    target.mkdir(mode=0o700)
-    with folder_below(root, name) as at:
-        with os.scandir(at) as found:
-            names = [entry.name for entry in islice(found, _MOST_FILES + 1)]
-        if len(names) > _MOST_FILES:
-            raise InputError(f"{root / name} holds more than {_MOST_FILES} files")
-        left = most
-        for each in sorted(names):
-            with _regular(each, at, root / name / each) as file:
-                left -= _copy(file, target / each, left, root / name)
-
-
-def put_below(folder: Path, root: Path, name: str, done: Callable[[], object]) -> None:
-    """Copy the files of a folder that is one's own to below a root; they appear together.
-
-    Args:
-        done: called after each file.
-    """
-    parent, _, last = name.rpartition("/")
-    scratch = f".{last}.partial"
-    with folder_below(root, parent, make=True) as at:
-        _remove(scratch, at)
-        os.mkdir(scratch, 0o700, dir_fd=at)
-        try:
-            with _closing(_open(scratch, _FOLDER, at, root / name)) as inner:
-                for path in sorted(folder.iterdir()):
-                    with path.open("rb") as file, _new(path.name, inner) as made:
-                        shutil.copyfileobj(file, made, _PIECE)
-                    done()
-            _remove(last, at)
-            os.rename(scratch, last, src_dir_fd=at, dst_dir_fd=at)
-        finally:
-            _remove(scratch, at)
-
-
 def remove_below(root: Path, name: str) -> None:
     """Delete a file, or a folder with all that is in it; a link, and not where it leads."""
     parent, _, last = name.rpartition("/")
     with suppress(FileNotFoundError), folder_below(root, parent) as at:
-        _remove(last, at)
+        remove_at(last, at)
 
 
 def changed_below(root: Path, name: str) -> dict[str, float]:
@@ -201,7 +153,7 @@ def _changed(name: str, at: int) -> float:
     return newest
 
 
-def _remove(name: str, at: int) -> None:
+def remove_at(name: str, at: int) -> None:
     with suppress(FileNotFoundError):
         if stat.S_ISDIR(os.stat(name, dir_fd=at, follow_symlinks=False).st_mode):
             with suppress(RecursionError):
@@ -212,16 +164,16 @@ def _remove(name: str, at: int) -> None:
 
 def _inner(name: str, at: int, what: Path, make: bool) -> int:
     try:
-        return _open(name, _FOLDER, at, what)
+        return open_at(name, AS_FOLDER, at, what)
     except FileNotFoundError:
         if not make:
             raise
     with suppress(FileExistsError):
         os.mkdir(name, 0o700, dir_fd=at)
-    return _open(name, _FOLDER, at, what)
+    return open_at(name, AS_FOLDER, at, what)
 
 
-def _open(name: str, flags: int, at: int, what: Path) -> int:
+def open_at(name: str, flags: int, at: int, what: Path) -> int:
     try:
         return os.open(name, flags, dir_fd=at)
     except OSError as error:
@@ -230,37 +182,25 @@ def _open(name: str, flags: int, at: int, what: Path) -> int:
         raise
 
 
-def _new(name: str, at: int) -> BinaryIO:
+def new_file(name: str, at: int) -> BinaryIO:
     return open(os.open(name, _NEW, 0o600, dir_fd=at), "wb")
 
 
 @contextmanager
-def _regular(name: str, at: int, what: Path) -> Iterator[int]:
+def regular_file(name: str, at: int, what: Path) -> Iterator[int]:
     """Open a regular file to read."""
-    with _closing(_open(name, _FILE, at, what)) as file:
+    with closing(open_at(name, _FILE, at, what)) as file:
         if not stat.S_ISREG(os.fstat(file).st_mode):
             raise _irregular(what)
         yield file
 
 
 @contextmanager
-def _closing(descriptor: int) -> Iterator[int]:
+def closing(descriptor: int) -> Iterator[int]:
     try:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _copy(source: int, target: Path, most: int, what: Path) -> int:
-    """Copy a file; gives its size. It may grow meanwhile."""
-    size = 0
-    with target.open("xb") as file:
-        while piece := os.read(source, _PIECE):
-            size += len(piece)
-            if size > most:
-                raise _too_large(what, most)
-            file.write(piece)
-    return size
 
 
 def _irregular(what: Path) -> InputError:
@@ -270,5 +210,5 @@ def _irregular(what: Path) -> InputError:
     )
 
 
-def _too_large(what: Path, most: int) -> InputError:
+def too_large(what: Path, most: int) -> InputError:
     return InputError(f"{what} is larger than the {most} bytes that it may have")

@@ -12,13 +12,12 @@ from offsite.store.beneath import (
     add_below,
     changed_below,
     files_below,
-    put_below,
     read_below,
     remove_below,
-    take_below,
     write_below,
 )
 from offsite.store.disk import disk_errors, link_or_copy
+from offsite.store.handed import put_below, take_below
 from offsite.store.library import Library
 
 LARGEST_NOTE = 64 << 20

@@ -157,7 +157,6 @@ ATTACKS: dict[str, Attack] = {
     "a pipe beside the rest": lambda work, file, keys: pipe(work / "result/more.json"),
     "a hard link to the keys": lambda work, file, keys: hard_link(work / "result" / file, keys),
     "a folder in it": lambda work, file, keys: (work / "result/more.json").mkdir(),
-    "no end of it": lambda work, file, keys: os.truncate(work / "result" / file, 1 << 40),
     "a note that is a link": lambda work, file, keys: link(work / "notes/attempt", keys),
     "notes behind a link": lambda work, file, keys: folder_link(work / "notes"),
     "a tensor more": lambda work, file, keys: tensors(work / "result" / file, surplus),
@@ -179,6 +178,13 @@ def test_what_is_no_result_is_neither_sealed_nor_exported(
         publish(pods, name)
     assert outside(pods) == before
     assert keys.read_bytes() == secret
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_a_result_without_end_is_not_copied(pods: Pods, name: str) -> None:
+    os.truncate(work_of(pods, name) / "result" / WEIGHTS[name], 1 << 31)
+    with pytest.raises(InputError, match="is larger than the"):
+        publish(pods, name)
 
 
 SAYS: dict[str, tuple[str, Attack]] = {
