@@ -108,6 +108,9 @@ def stolen(space: Namespace, folder: Path) -> Namespace:
     return replace(space, cluster=replace(space.cluster, kubeconfig=path))
 
 
+DRY = ("--dry-run=server", "--validate=false", "--output=name", "--filename=-")
+
+
 def refused(thief: Namespace, manifests: list[dict[str, Any]], policy: str) -> set[str]:
     """Create objects, as far as the API server's word on each; name those that a policy refuses."""
     listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
@@ -128,9 +131,8 @@ def test_what_the_operator_makes_is_taken(thieves: dict[str, Namespace], where: 
     settings = {"s3": SETTINGS, "claim": ON_CLAIM}[where]
     found = [made(*step, settings=settings, attempt=n) for n, step in enumerate(STEPS, 1)]
     both = [manifest for each in found for manifest in (each.task, each.child)]
-    options = ("--dry-run=server", "--validate=false", "--output=name", "--filename=-")
     given = json.dumps({"apiVersion": "v1", "kind": "List", "items": both})
-    assert len(thieves[where].kubectl("create", *options, given=given).split()) == len(both)
+    assert len(thieves[where].kubectl("create", *DRY, given=given).split()) == len(both)
 
 
 def pod(manifest: dict[str, Any]) -> Any:
@@ -503,12 +505,23 @@ def test_a_stolen_token_takes_over_no_configuration(
             thieves["s3"].kubectl(*apply, given=json.dumps(forged))
 
 
-def test_an_organization_without_parameters_gets_no_pods(
+def test_nobody_else_is_affected(new_space: Callable[[str], Namespace], crds: Cluster) -> None:
+    """The API server asks for a policy's parameters before it asks whom the policy concerns."""
+    job = made("Work").child
+    del job["metadata"]["ownerReferences"]
+    assert new_space("bystander").kubectl("create", *DRY, given=json.dumps(job))
+
+
+def test_an_organization_of_an_older_chart_goes_on(
     new_space: Callable[[str], Namespace], crds: Cluster, tmp_path: Path
 ) -> None:
     space = new_space("older")
     prepare(space, Ring.new("lab"), SETTINGS)
     space.kubectl("delete", "configmap", "offsite-operator-policy")
-    child = made("Work").child
-    name = child["metadata"]["name"]
-    assert refused(stolen(space, tmp_path), [child], "offsite-operator-children") == {name}
+    thief = stolen(space, tmp_path)
+    assert thief.kubectl("create", *DRY, given=json.dumps(made("Work").child))
+
+
+def test_a_stolen_token_deletes_no_parameters(thieves: dict[str, Namespace]) -> None:
+    with pytest.raises(RuntimeError, match="forbidden"):
+        thieves["s3"].kubectl("delete", "configmap", "offsite-operator-policy", "--dry-run=server")
