@@ -36,12 +36,8 @@ class Method(Protocol):
         """Make the adapter trainable in the given blocks of a frozen model."""
         ...
 
-    def size(self, parts: Mapping[str, Tensor]) -> float:
-        """Compute the Frobenius norm of the change of one weight, from the parts that were sent."""
-        ...
-
-    def merge(self, weight: Tensor, parts: Mapping[str, Tensor], row: Family) -> Tensor:
-        """Compute the change of one weight, in its shape, from the parts that were sent."""
+    def change(self, parts: Mapping[str, Tensor], rows: slice, row: Family) -> Tensor:
+        """Compute some rows of the change of one weight, as it is stored, from what was sent."""
         ...
 
 

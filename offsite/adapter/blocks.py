@@ -37,11 +37,6 @@ def attach(model: PreTrainedModel, places: Sequence[int], *, rank: int, seed: in
     return Unfrozen(trained)
 
 
-def size(parts: Mapping[str, Tensor]) -> float:
-    """Compute the Frobenius norm of the change."""
-    return float(parts["change"].double().norm())
-
-
-def merge(weight: Tensor, parts: Mapping[str, Tensor], row: Family) -> Tensor:
-    """Get the change, which has the weight's own shape."""
-    return parts["change"]
+def change(parts: Mapping[str, Tensor], rows: slice, row: Family) -> Tensor:
+    """Get some rows of the change, which has the weight's own shape."""
+    return parts["change"][rows]

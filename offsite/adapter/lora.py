@@ -70,13 +70,7 @@ def _initialised(model: PreTrainedModel, row: Family, seed: int) -> dict[str, nn
     return trained
 
 
-def size(parts: Mapping[str, Tensor]) -> float:
-    """Compute the Frobenius norm of B A, of which no more is made than its (r, r) products."""
-    a, b = parts["lora_A"].double(), parts["lora_B"].double()
-    return float(((a @ a.T) * (b.T @ b)).sum().clamp(min=0).sqrt())
-
-
-def merge(weight: Tensor, parts: Mapping[str, Tensor], row: Family) -> Tensor:
-    """Compute B A, turned as the family stores its weights."""
-    change = parts["lora_B"] @ parts["lora_A"]
-    return change.T if row.transposed else change
+def change(parts: Mapping[str, Tensor], rows: slice, row: Family) -> Tensor:
+    """Compute some rows of B A, turned as the family stores its weights."""
+    a, b = parts["lora_A"], parts["lora_B"]
+    return a.T[rows] @ b.T if row.transposed else b[rows] @ a

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from statistics import median
 
 from offsite.api import PlugIn
+from offsite.bundle.changes import Place, check_change
 from offsite.errors import BundleError
 from offsite.events import Monitor
 
-Changes = Mapping[tuple[int, str], float]
-"""How large each change is relative to its weight, by block and name, as `relative_changes`."""
 Score = tuple[str, float | None]
 """A metric, and its value; None where it is infinite."""
 
@@ -18,11 +17,14 @@ _ROUNDING = 1e-9
 """10.5 is no more than 5 % above 10."""
 
 
-def check_changes(changes: Changes, most: float, adapter: str, monitor: Monitor) -> None:
+def judge_changes(
+    changes: Mapping[Place, float], most: float, adapter: str, monitor: Monitor
+) -> None:
     """Tell how large the change of each weight is, and refuse what is too large.
 
     Args:
-        most: the largest relative change that the party allows.
+        changes: as `plug_in` gives them.
+        most: the largest that the party allows.
         adapter: its name.
 
     Raises:
@@ -33,15 +35,9 @@ def check_changes(changes: Changes, most: float, adapter: str, monitor: Monitor)
         by_block[block].append(f"{name} {value:.2g}")
     for block, each in by_block.items():
         monitor.log(f"relative change of block {block}: {', '.join(each)}")
-    (block, name), largest = max(changes.items(), key=lambda each: each[1])
-    monitor.metric("relative_change", "largest_change", largest)
+    monitor.metric("relative_change", "largest_change", max(changes.values()))
     monitor.metric("relative_change", "median_change", median(changes.values()))
-    if not largest <= most:
-        raise BundleError(
-            f"the adapter {adapter} changes {name} of block {block} by {largest:.3g} times its "
-            f"norm, and this organization allows {most:g} (maxChange); ask for an adapter that is "
-            "trained less, or make alpha smaller"
-        )
+    check_change(changes, most, adapter)
 
 
 def check_accepted(job: PlugIn, before: Score, after: Score) -> None:

@@ -6,9 +6,9 @@ from offsite.api import PlugIn
 from offsite.bundle import ADAPTER, AdapterFacts, read_manifest
 from offsite.events import Monitor
 from offsite.layers import load
-from offsite.plugin import plug_in, relative_changes
+from offsite.plugin import plug_in
 from offsite.stages.finish import finish_model
-from offsite.stages.judging import check_accepted, check_changes
+from offsite.stages.judging import check_accepted, judge_changes
 from offsite.stages.report import Yardstick
 from offsite.steps.inputs import Inputs
 from offsite.steps.opening import not_the_model
@@ -41,10 +41,11 @@ def make_model(
     text = inputs.texts.get("evaluate")
     yard = Yardstick.read(text, loaded, monitor) if text else None
     tensors = load_file(space.opened / ADAPTER)
-    changes = relative_changes(loaded.model, tensors, manifest.facts, record, job.alpha)
-    check_changes(changes, space.party.limits.max_change, job.adapter, monitor)
     before = yard.report(loaded, "full_zero_shot", monitor) if yard else None
-    plug_in(loaded.model, tensors, manifest.facts, record, alpha=job.alpha, dtype=loaded.dtype)
+    changes = plug_in(
+        loaded.model, tensors, manifest.facts, record, alpha=job.alpha, dtype=loaded.dtype
+    )
+    judge_changes(changes, space.party.limits.max_change, job.adapter, monitor)
     if yard and before:
         check_accepted(job, before, yard.report(loaded, "plug_in", monitor))
     monitor.check()

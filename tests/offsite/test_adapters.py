@@ -6,18 +6,24 @@ a wrong block.
 
 import copy
 import math
+from contextlib import suppress
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from offsite.adapter import METHODS, Attached, Method
 from offsite.bundle import AdapterFacts
+from offsite.bundle.changes import check_change
 from offsite.emulator import Layout, drop_layers
+from offsite.errors import BundleError
 from offsite.layers import blocks, family
-from offsite.plugin import plug_in, relative_changes
+from offsite.plugin import plug_in
 from offsite_testing.core import (
     DROPPED,
     WHOLE,
@@ -137,8 +143,7 @@ def test_the_size_of_a_change_is_that_of_what_is_added(
     attached = form.attach(own_emulator(model, DROPPED), DROPPED)
     randomise(attached)
     before = [{n: w.detach().clone() for n, w in b.named_parameters()} for b in blocks(model)]
-    told = relative_changes(model, attached.changes(), form.facts, record, alpha=0.5)
-    plug_in(model, attached.changes(), form.facts, record, alpha=0.5)
+    told = plug_in(model, attached.changes(), form.facts, record, alpha=0.5)
     for (block, weight), found in told.items():
         old = before[block]
         own = old[weight].norm() ** 2
@@ -159,18 +164,120 @@ def test_a_change_of_a_bias_is_compared_with_its_module_and_of_zeros_with_nothin
     sent = {f"blocks.{place}.{name}.change": value for name, value in zero.items()}
     for name in ("attn.c_attn.bias", "mlp.c_fc.bias"):
         sent[f"blocks.{place}.{name}.change"] = torch.ones_like(first[name])
-    told = relative_changes(model, sent, form.facts, record)
-    bias, weight = first["attn.c_attn.bias"], first["attn.c_attn.weight"]
-    wanted = len(bias) ** 0.5 / float(weight.detach().norm())
+    # of both before: that the weight changes too makes the bias's change no smaller
+    weight = first["attn.c_attn.weight"].detach().clone()
+    sent[f"blocks.{place}.attn.c_attn.weight.change"] = 1e3 * weight
+    told = plug_in(model, sent, form.facts, record)
+    wanted = len(first["attn.c_attn.bias"]) ** 0.5 / float(weight.norm())
     assert told[0, "attn.c_attn.bias"] == pytest.approx(wanted)
     assert told[0, "mlp.c_fc.bias"] == math.inf
     assert told[0, "mlp.c_fc.weight"] == 0
 
 
-@pytest.mark.parametrize("value", [1e6, 1e30])
-def test_factors_of_any_size_are_measured(value: float) -> None:
-    parts = {"lora_A": torch.full((4, 32), value), "lora_B": torch.full((16, 4), value)}
-    assert METHODS["LoRA"].size(parts) == pytest.approx(value**2 * 4 * (32 * 16) ** 0.5)
+def one_weight(
+    weight: Tensor, a: Tensor, b: Tensor, alpha: float = 1.0
+) -> tuple[float, PreTrainedModel]:
+    """Plug LoRA factors into one weight of a model alone; say how large that change is."""
+    model, name = tiny_model("llama"), "self_attn.q_proj.weight"
+    nn.Module.to(model, weight.dtype)
+    dict(blocks(model)[0].named_parameters())[name].data = weight.clone()
+    sent = {f"blocks.0.{name}.lora_A": a, f"blocks.0.{name}.lora_B": b}
+    told = plug_in(model, sent, FORMS[0].facts, record_of(model, DROPPED), alpha=alpha)
+    return told[0, name], model
+
+
+def brute(weight: Tensor, model: PreTrainedModel) -> float:
+    """Compute how large a change is from the weight before and after, exactly."""
+    after = dict(blocks(model)[0].named_parameters())["self_attn.q_proj.weight"]
+    old, new = (each.detach().double().numpy().astype(np.longdouble) for each in (weight, after))
+    change, own = (float(np.sqrt((each**2).sum())) for each in (new - old, old))
+    return change / own if own else math.inf if change else 0.0
+
+
+def cancelling() -> tuple[Tensor, Tensor]:
+    """Make factors whose product is huge in one column alone, and whose Gram matrices cancel."""
+    a, b = torch.full((2, 64), 2.0**20), torch.empty(64, 2)
+    a[:, 0] = torch.tensor([1.0, 1 + 2.0**-23])
+    b[:, 0], b[:, 1] = 2.0**60, -(2.0**60)
+    return a, b
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_factors_that_cancel_hide_no_change(dtype: torch.dtype) -> None:
+    weight = torch.ones(64, 64, dtype=dtype)
+    told, model = one_weight(weight, *cancelling())
+    assert told == pytest.approx(brute(weight, model))
+    assert told > 1e10
+
+
+@pytest.mark.parametrize("piece", [1, 7, 64, 100, 1 << 22])
+def test_a_change_is_measured_and_made_some_rows_at_a_time(
+    piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("offsite.plugin._PIECE", piece)
+    draw = torch.Generator().manual_seed(0)
+    weight, a, b = (torch.randn(s, generator=draw) for s in ((64, 64), (3, 64), (64, 3)))
+    told, model = one_weight(weight, a, b)
+    assert told == pytest.approx(brute(weight, model))
+    after = dict(blocks(model)[0].named_parameters())["self_attn.q_proj.weight"]
+    assert torch.allclose(after, weight + b @ a, rtol=1e-5, atol=1e-5)
+
+
+def test_what_rounding_swallows_is_no_change() -> None:
+    weight = torch.ones(64, 64, dtype=torch.bfloat16)
+    told, _ = one_weight(weight, torch.full((1, 64), 1e-3), torch.ones(64, 1))
+    assert told == 0
+
+
+SCALES = st.integers(-60, 60).map(lambda power: 2.0**power)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**16),
+    scales=st.tuples(SCALES, SCALES, st.just(0.0) | st.integers(-12, 12).map(lambda p: 2.0**p)),
+    alpha=st.sampled_from([0.0, 0.3, 1.0, 2.0]),
+    twins=st.booleans(),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16, torch.float16]),
+)
+def test_the_change_that_is_told_is_the_one_that_was_made(
+    seed: int, scales: tuple[float, ...], alpha: float, twins: bool, dtype: torch.dtype
+) -> None:
+    """Of any factors, nearly equal rows with opposite signs among them."""
+    draw = torch.Generator().manual_seed(seed)
+    shapes = ((2, 64), (64, 2), (64, 64))
+    a, b, weight = (
+        torch.randn(shape, generator=draw) * scale
+        for shape, scale in zip(shapes, scales, strict=True)
+    )
+    if twins:
+        a[1], b[:, 1] = a[0] * (1 + 2.0**-22), -b[:, 0]
+    weight = weight.to(dtype)
+    found = None
+    with suppress(BundleError):
+        found = one_weight(weight, a, b, alpha)
+    if found is None:  # refused: nothing less than a number that the dtype lacks is a reason
+        most = alpha * (b.double().abs() @ a.double().abs()) + weight.double().abs()
+        assert float(most.max()) > 0.9 * torch.finfo(dtype).max
+        return
+    told, model = found
+    assert math.isfinite(told) or not weight.any()
+    assert told == pytest.approx(brute(weight, model), rel=1e-9)
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [(torch.float16, 7e4), (torch.bfloat16, 3.5e38)])
+def test_a_sum_that_its_dtype_cannot_hold_is_refused(dtype: torch.dtype, scale: float) -> None:
+    weight, a, b = torch.ones(64, 64, dtype=dtype), torch.zeros(1, 64), torch.ones(64, 1)
+    a[0, 5] = scale / 2
+    with pytest.raises(BundleError, match=r"change of self_attn.q_proj.weight .* is not finite"):
+        one_weight(weight, a, b, alpha=2.0)
+
+
+def test_a_change_that_is_no_number_is_too_large() -> None:
+    changes = {(0, "small"): 0.5, (1, "none"): math.nan, (2, "large"): 2.0}
+    with pytest.raises(BundleError, match="changes none of block 1 by nan times"):
+        check_change(changes, 1e300, "tuned")
+    check_change({(0, "small"): 0.5, (1, "most"): 1.0}, 1.0, "tuned")
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
