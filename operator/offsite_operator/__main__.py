@@ -22,7 +22,7 @@ from offsite_operator.controller.health import serve
 from offsite_operator.controller.json_logs import log_as_json
 from offsite_operator.controller.manager import operate
 from offsite_operator.controller.metrics import Metrics
-from offsite_operator.exchange.inbox import Desk, MountedDesk
+from offsite_operator.exchange.inbox import ExchangeInbox, MountedInbox
 from offsite_operator.settings import Settings, read_settings
 
 _SETTINGS, _PUBLIC = "/etc/offsite/settings.json", "/etc/offsite/public/public.json"
@@ -56,7 +56,7 @@ def _run(environ: Mapping[str, str], stop: threading.Event) -> None:
     if not (namespace := environ.get("OFFSITE_NAMESPACE")):
         raise InputError("OFFSITE_NAMESPACE must name the namespace to operate")
     refuse_one_place(settings)
-    desk = MountedDesk(_files(environ), partial(_desk, settings, environ))
+    desk = MountedInbox(_files(environ), partial(_desk, settings, environ))
     _connect()
     metrics = Metrics()
     server = serve(metrics, settings.resync_seconds, _PORT)
@@ -103,7 +103,7 @@ def _public(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("OFFSITE_PUBLIC", _PUBLIC))
 
 
-def _desk(settings: Settings, environ: Mapping[str, str]) -> Desk:
+def _desk(settings: Settings, environ: Mapping[str, str]) -> ExchangeInbox:
     path = _public(environ)
     with disk_errors(path):
         own = read_public(path.read_bytes(), str(path))
@@ -111,7 +111,7 @@ def _desk(settings: Settings, environ: Mapping[str, str]) -> Desk:
         raise InputError(f"{path} is of {own.id}, but the chart's party is {settings.party}")
     store = s3_store(settings.exchange.uri, "OFFSITE_EXCHANGE", environ)
     store = replace(store, stall_seconds=_STALL_SECONDS, most_objects=_MOST_OBJECTS)
-    return Desk(own, store)
+    return ExchangeInbox(own, store)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from offsite.store.folder import FolderStore
 from offsite_operator.cluster.client import Api
 from offsite_operator.controller.manager import operate
 from offsite_operator.controller.metrics import Metrics
-from offsite_operator.exchange.inbox import Desk
+from offsite_operator.exchange.inbox import ExchangeInbox
 from offsite_operator.settings import Settings
 from offsite_testing.charts import Values, organization, peers
 from offsite_testing.world import SETTINGS
@@ -69,7 +69,7 @@ def operating(space: Namespace, folder: Path, image: str) -> Iterator[Callable[.
 
     def start(**changes: Any) -> Site:
         settings = _settings(image, **changes)
-        desk = Desk(own.public(), FolderStore(folder))
+        desk = ExchangeInbox(own.public(), FolderStore(folder))
         if not threads:
             prepare(space, lab, settings)
         arguments = (Api(as_operator(space, folder), space.name), settings, desk, Metrics(), stop)

@@ -18,10 +18,10 @@ from offsite_operator.observe.model import (
     Peer,
     Phase,
     Rejection,
+    StartupProblem,
     State,
-    Trouble,
 )
-from offsite_operator.observe.step_log import Told
+from offsite_operator.observe.step_log import StepReport
 from offsite_operator.settings import Settings
 
 UID = "0f3c5a1e-77aa-4b1c-9c55-2f1f9f8d0001"
@@ -191,8 +191,8 @@ class World:
         self,
         phase: Phase,
         *,
-        trouble: Trouble | None = None,
-        told: Told | None = None,
+        trouble: StartupProblem | None = None,
+        told: StepReport | None = None,
         **state: Any,
     ) -> None:
         """Change the newest child."""
@@ -201,12 +201,12 @@ class World:
 
     def succeeds(self, **told: Any) -> None:
         """Let the newest child end well."""
-        self.becomes(Phase.SUCCEEDED, told=Told(last={"event": "done"}, ended=True, **told))
+        self.becomes(Phase.SUCCEEDED, told=StepReport(last={"event": "done"}, ended=True, **told))
 
     def fails(self, reason: str = "StorageError", *, retryable: bool = True) -> None:
         """Let the newest child fail, and say why."""
         last = {"event": "failed", "reason": reason, "retryable": retryable, "message": "so it is"}
-        self.becomes(Phase.FAILED, told=Told(last=last, ended=True))
+        self.becomes(Phase.FAILED, told=StepReport(last=last, ended=True))
 
     def reason(self, kind: str) -> str:
         """The reason of a condition."""

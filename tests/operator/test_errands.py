@@ -13,7 +13,7 @@ from offsite.sealing import Disclosure, Notice
 from offsite_operator.decide.events import story
 from offsite_operator.manifests.children import NewChild
 from offsite_operator.observe.model import Found, NotYet, Phase, Refused, Rejection
-from offsite_operator.observe.step_log import Told
+from offsite_operator.observe.step_log import StepReport
 from offsite_testing.world import DIGEST, DISTILL, PLUG_IN, SETTINGS, TUNE, World, spec_of
 
 NOTICE = "sha256:" + "c" * 64
@@ -263,7 +263,7 @@ def test_what_cannot_be_heard_is_told_and_waited_on() -> None:
 
 def test_an_errand_whose_pod_failed_may_be_tried_again() -> None:
     job = waiting()
-    job.becomes(Phase.FINISHING, told=Told(ended=True))
+    job.becomes(Phase.FINISHING, told=StepReport(ended=True))
     assert job.go().idle
     assert job.message("Accepted") == "none there"
 

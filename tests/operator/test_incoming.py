@@ -18,7 +18,7 @@ from offsite.store import FolderStore, disk_errors
 from offsite.store.s3 import S3Store
 from offsite_operator.decide.admission import accepting
 from offsite_operator.decide.peers import review
-from offsite_operator.exchange.inbox import Desk, MountedDesk
+from offsite_operator.exchange.inbox import ExchangeInbox, MountedInbox
 from offsite_operator.observe.model import Found, Incoming, NotYet, Peer, Refused, Unreachable
 from offsite_testing.world import PLUG_IN, START, TUNE, ready_peer, spec_of
 
@@ -66,7 +66,7 @@ def send(
 
 
 def tune(folder: Path, peer: Peer | None = None, **changes: object) -> Incoming:
-    desk = Desk(HOSPITAL.public(), FolderStore(folder))
+    desk = ExchangeInbox(HOSPITAL.public(), FolderStore(folder))
     return desk.look(spec_of(TUNE, **changes), peer or pinned(LAB))
 
 
@@ -133,7 +133,7 @@ def test_an_adapter_is_no_emulator(tmp_path: Path) -> None:
 def test_a_store_that_does_not_answer_is_asked_again(tmp_path: Path) -> None:
     with closed_port() as endpoint:
         store = S3Store(endpoint, "exchange", "a", "b" * 20, stall_seconds=0.2)
-        desk = Desk(HOSPITAL.public(), store)
+        desk = ExchangeInbox(HOSPITAL.public(), store)
         found = desk.look(spec_of(TUNE), pinned(LAB))
     assert isinstance(found, Unreachable)
     assert "cannot be reached" in found.message
@@ -151,7 +151,7 @@ def closed_port() -> Iterator[str]:
 
 
 def plug_in(folder: Path, peer: Peer) -> Incoming:
-    return Desk(LAB.public(), FolderStore(folder)).look(spec_of(PLUG_IN), peer)
+    return ExchangeInbox(LAB.public(), FolderStore(folder)).look(spec_of(PLUG_IN), peer)
 
 
 def test_a_grant_is_used_once_by_each_adapter(tmp_path: Path) -> None:
@@ -195,15 +195,15 @@ def test_keys_that_are_rotated_while_it_runs_are_used(
     def mount(content: bytes) -> None:
         public.write_bytes(content)
 
-    def make() -> Desk:
+    def make() -> ExchangeInbox:
         with disk_errors(public):
-            return Desk(read_public(public.read_bytes(), "it"), FolderStore(exchange))
+            return ExchangeInbox(read_public(public.read_bytes(), "it"), FolderStore(exchange))
 
     def look() -> Incoming:
         return desk.look(spec_of(PLUG_IN), pinned(HOSPITAL))
 
     mount(canonical(LAB.public().wire()))
-    desk = MountedDesk([public], make)
+    desk = MountedInbox([public], make)
     rotated = LAB.rotated(timedelta(days=1))
     emulator = send(exchange, rotated, HOSPITAL, "question")
     answer = send(exchange, HOSPITAL, LAB, "answer", kind="adapter", parent=emulator)

@@ -8,8 +8,8 @@ import pytest
 
 from offsite.events import EVENT_MARK
 from offsite_operator.cluster.client import ApiError
-from offsite_operator.cluster.log_cursor import LogBook
-from offsite_operator.observe.step_log import Told, event_of, heard
+from offsite_operator.cluster.log_cursor import LogCursor
+from offsite_operator.observe.step_log import StepReport, event_of, heard
 from offsite_testing.world import MARK
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -17,9 +17,9 @@ EVENT = f"offsite-event {MARK} "
 FORGED = "2026-01-01T00:00:09Z "
 
 
-def told(*lines: str) -> Told:
+def told(*lines: str) -> StepReport:
     times = ((START + timedelta(seconds=n), line) for n, line in enumerate(lines))
-    return heard(Told(), times, MARK)
+    return heard(StepReport(), times, MARK)
 
 
 def test_the_last_event_decides() -> None:
@@ -98,7 +98,7 @@ def pod(phase: str) -> dict[str, Any]:
 
 def test_a_log_is_read_on_where_it_was_left() -> None:
     log = Lines()
-    book = LogBook(log)  # type: ignore[arg-type]
+    book = LogCursor(log)  # type: ignore[arg-type]
     log.lines.append("2026-01-01T00:00:01.000000001Z " + EVENT + '{"event": "progress"}')
     first = book.told([pod("Running")], False)
     assert first is not None
@@ -113,7 +113,7 @@ def test_a_log_is_read_on_where_it_was_left() -> None:
 @pytest.mark.parametrize("time", ["", "2 ", "2026-01-01 ", "2026-13-01T00:00:09Z ", FORGED])
 def test_what_a_step_prints_begins_no_line(end: str, time: str) -> None:
     log = Lines()
-    book = LogBook(log)  # type: ignore[arg-type]
+    book = LogCursor(log)  # type: ignore[arg-type]
     forged = f'no file{end}{time}{EVENT}{{"event": "done"}}'
     log.lines.append(f"2026-01-01T00:00:01.000000001Z {forged}")
     log.lines.append("2026-01-01T00:00:01.000000002Z " + EVENT + '{"event": "progress"}')
@@ -125,9 +125,9 @@ def test_what_a_step_prints_begins_no_line(end: str, time: str) -> None:
 @pytest.mark.parametrize("line", ["9", "9 text", "2026-99-01T00:00:01Z text", "failed to open it"])
 def test_what_is_no_line_of_a_log_is_passed_over(line: str) -> None:
     log = Lines()
-    book = LogBook(log)  # type: ignore[arg-type]
+    book = LogCursor(log)  # type: ignore[arg-type]
     log.lines.append(line)
-    assert book.told([pod("Running")], False) == Told()
+    assert book.told([pod("Running")], False) == StepReport()
 
 
 DONE = EVENT + '{"event": "done"}'
@@ -136,26 +136,26 @@ DONE = EVENT + '{"event": "done"}'
 @pytest.mark.parametrize("mib", [3, 5, 15])
 def test_a_line_may_be_longer_than_a_piece(mib: int) -> None:
     log = Lines()
-    book = LogBook(log)  # type: ignore[arg-type]
+    book = LogCursor(log)  # type: ignore[arg-type]
     log.lines.append("2026-01-01T00:00:01.000000001Z " + "x" * (mib << 20))
     log.lines.append(f"2026-01-01T00:00:01.000000002Z {DONE}")
-    assert book.told([pod("Succeeded")], True) == Told(last={"event": "done"}, ended=True)
+    assert book.told([pod("Succeeded")], True) == StepReport(last={"event": "done"}, ended=True)
 
 
 def test_a_second_may_have_more_lines_than_a_piece() -> None:
     log = Lines()
-    book = LogBook(log)  # type: ignore[arg-type]
+    book = LogCursor(log)  # type: ignore[arg-type]
     log.lines = [f"2026-01-01T00:00:01.{n:09}Z {'x' * (1 << 20)}" for n in range(10)]
     log.lines.append(f"2026-01-01T00:00:01.000000010Z {DONE}")
-    assert book.told([pod("Succeeded")], True) == Told(last={"event": "done"}, ended=True)
+    assert book.told([pod("Succeeded")], True) == StepReport(last={"event": "done"}, ended=True)
 
 
 def test_what_was_not_read_to_its_end_is_not_taken_as_ended() -> None:
     log = Lines()
-    book = LogBook(log)  # type: ignore[arg-type]
+    book = LogCursor(log)  # type: ignore[arg-type]
     log.lines.append("2026-01-01T00:00:01.000000001Z " + "x" * (17 << 20))
     log.lines.append(f"2026-01-01T00:00:02.000000001Z {DONE}")
-    assert book.told([pod("Running")], False) == Told()
+    assert book.told([pod("Running")], False) == StepReport()
     for _ in range(2):
         found = book.told([pod("Succeeded")], True)
         assert found is not None
@@ -168,10 +168,10 @@ def test_of_a_pod_without_a_mark_nothing_is_an_event() -> None:
         log = Lines()
         for line in (DONE, 'offsite-event {"event": "done"}', 'offsite-event  {"event": "done"}'):
             log.lines.append(f"2026-01-01T00:00:01.00000000{len(log.lines)}Z {line}")
-        found = LogBook(log).told(  # type: ignore[arg-type]
+        found = LogCursor(log).told(  # type: ignore[arg-type]
             [{"metadata": {"uid": "u", "name": "p", **metadata}, "status": {}}], True
         )
-        assert found == Told(ended=True)
+        assert found == StepReport(ended=True)
 
 
 def test_what_an_event_holds_is_escaped() -> None:
@@ -184,15 +184,15 @@ def test_what_an_event_holds_is_escaped() -> None:
 
 def test_a_log_that_cannot_be_read_is_read_later() -> None:
     log = Lines()
-    book = LogBook(log)  # type: ignore[arg-type]
+    book = LogCursor(log)  # type: ignore[arg-type]
     log.error = ApiError(500, "busy")
     assert book.told([pod("Running")], False) is None
-    assert book.told([pod("Succeeded")], True) == Told(unread="busy")
+    assert book.told([pod("Succeeded")], True) == StepReport(unread="busy")
     log.error = ApiError(404, "gone")
-    assert book.told([pod("Succeeded")], True) == Told(ended=True)
+    assert book.told([pod("Succeeded")], True) == StepReport(ended=True)
 
 
 def test_without_a_pod_there_is_nothing_to_wait_for() -> None:
-    book = LogBook(Lines())  # type: ignore[arg-type]
+    book = LogCursor(Lines())  # type: ignore[arg-type]
     assert book.told([], False) is None
-    assert book.told([], True) == Told(ended=True)
+    assert book.told([], True) == StepReport(ended=True)

@@ -20,11 +20,11 @@ from offsite_operator.observe.model import (
     Phase,
     Refused,
     Rejection,
+    StartupProblem,
     State,
-    Trouble,
     Unreachable,
 )
-from offsite_operator.observe.step_log import Told
+from offsite_operator.observe.step_log import StepReport
 from offsite_testing.world import DIGEST, DISTILL, PLUG_IN, START, TUNE, World, spec_of
 
 
@@ -201,7 +201,7 @@ def test_a_child_under_way(phase: Phase, state: str, reason: str) -> None:
 
 def test_a_shortage_waits_and_says_why() -> None:
     world = through(tune(), to="Work")
-    world.becomes(Phase.PENDING, trouble=Trouble("Unschedulable", "no GPU"))
+    world.becomes(Phase.PENDING, trouble=StartupProblem("Unschedulable", "no GPU"))
     decision = world.go()
     assert world.message("Running") == "no GPU"
     assert decision.again == 15
@@ -212,7 +212,9 @@ def test_a_shortage_waits_and_says_why() -> None:
 
 def test_a_wrong_image_fails_and_its_pod_is_stopped() -> None:
     world = through(tune(), to="Work")
-    world.becomes(Phase.PENDING, trouble=Trouble("ImagePullFailed", "no such image", fatal=True))
+    world.becomes(
+        Phase.PENDING, trouble=StartupProblem("ImagePullFailed", "no such image", fatal=True)
+    )
     world.go()
     assert (world.status.state, world.reason("Failed")) == ("Failed", "ImagePullFailed")
     assert world.newest.deleting
@@ -228,7 +230,7 @@ def test_progress_and_figures_are_told() -> None:
         "text": "t",
     }
     progress = {"event": "progress", "phase": "tune", "step": 3, "totalSteps": 9, "percent": 33.3}
-    told = Told(progress, START, {("perplexity", "tuned"): metric})
+    told = StepReport(progress, START, {("perplexity", "tuned"): metric})
     world.becomes(Phase.RUNNING, told=told)
     assert world.go().again == 4  # then its log is read on
     assert world.status.progress is not None
@@ -244,7 +246,7 @@ def test_figures_of_many_attempts_have_an_end() -> None:
     for attempt in range(3):
         keys = [(f"{attempt}-{number}", "s") for number in range(100)]
         metrics = {key: {"name": key[0], "setting": key[1], "value": 1} for key in keys}
-        told = Told(metrics=metrics, last={"event": "done"})
+        told = StepReport(metrics=metrics, last={"event": "done"})
         world.becomes(Phase.SUCCEEDED, told=told)
         world.go()
         assert len(world.status.metrics) == 100
@@ -252,7 +254,7 @@ def test_figures_of_many_attempts_have_an_end() -> None:
 
 def test_nonsense_in_a_log_is_passed_over() -> None:
     world = through(tune(), to="Work")
-    told = Told({"event": "progress", "percent": "all"}, START, {}, {"event": "artifact"})
+    told = StepReport({"event": "progress", "percent": "all"}, START, {}, {"event": "artifact"})
     world.becomes(Phase.RUNNING, told=told)
     world.go()
     assert world.status.progress is None
@@ -303,7 +305,9 @@ def test_a_child_that_failed_is_not_done_whatever_its_log_says(to: str) -> None:
     world = through(tune(), to=to)
     artifact = {"name": "tune-1", "digest": DIGEST, "uri": "s3://exchange/x", "sizeBytes": 5}
     metric = {"name": "perplexity", "setting": "plug_in", "value": 1.0}
-    told = Told(None, None, {("perplexity", "plug_in"): metric}, artifact, last={"event": "done"})
+    told = StepReport(
+        None, None, {("perplexity", "plug_in"): metric}, artifact, last={"event": "done"}
+    )
     world.becomes(
         Phase.FAILED, told=replace(told, ended=True), reason="BackoffLimitExceeded", message="it"
     )
@@ -324,14 +328,14 @@ def test_what_a_log_says_is_no_reason_of_the_operator_s_own() -> None:
 def test_a_child_that_ended_well_and_says_that_it_failed_has_failed() -> None:
     again = through(tune(), to="Work")
     last = {"event": "failed", "reason": "DataError", "retryable": False, "message": "bad"}
-    again.becomes(Phase.SUCCEEDED, told=Told(last=last, ended=True))
+    again.becomes(Phase.SUCCEEDED, told=StepReport(last=last, ended=True))
     again.go()
     assert again.reason("Failed") == "DataError"
 
 
 def test_success_without_a_word_is_none() -> None:
     world = through(tune(), to="Work")
-    world.becomes(Phase.SUCCEEDED, told=Told(ended=True))
+    world.becomes(Phase.SUCCEEDED, told=StepReport(ended=True))
     world.go()
     assert "NoResult" in world.message("Running")
 
@@ -347,7 +351,7 @@ def test_an_unread_log_is_waited_for() -> None:
 @pytest.mark.parametrize("to", ["Open", "Work", "Publish"])
 def test_a_log_that_is_never_read_is_a_failed_attempt(to: str) -> None:
     world = through(tune(), to=to)
-    world.becomes(Phase.SUCCEEDED, told=Told(unread="its node is gone"))
+    world.becomes(Phase.SUCCEEDED, told=StepReport(unread="its node is gone"))
     world.go()
     assert world.status.state == "Running"
     assert "its log cannot be read: its node is gone" in world.message("Running")
@@ -361,14 +365,16 @@ def test_a_log_that_is_never_read_is_a_failed_attempt(to: str) -> None:
 
 def test_a_ray_job_that_somebody_stopped_is_cancelled() -> None:
     world = through(tune(), to="Work")
-    world.becomes(Phase.STOPPED, told=Told(ended=True))
+    world.becomes(Phase.STOPPED, told=StepReport(ended=True))
     world.go()
     assert (world.status.state, world.reason("Failed")) == ("Cancelled", "Cancelled")
 
 
 def test_an_invalid_rayjob_is_not_tried_again() -> None:
     world = through(tune(), to="Work")
-    world.becomes(Phase.FAILED, told=Told(ended=True), permanent=True, message="name too long")
+    world.becomes(
+        Phase.FAILED, told=StepReport(ended=True), permanent=True, message="name too long"
+    )
     world.go()
     assert world.reason("Failed") == "InvalidPod"
 
@@ -512,7 +518,7 @@ def test_what_is_published_is_complete_whatever_comes_too_late(
     world.go()
     world.wait(200)
     if not read:
-        world.becomes(Phase.SUCCEEDED, told=Told())
+        world.becomes(Phase.SUCCEEDED, told=StepReport())
         world.change(**asks)
         world.go()
         assert not world.seen.job.finished
@@ -757,7 +763,7 @@ CHILD_CHANGES: dict[str, Callable[[World], object]] = {
     "runs": lambda world: world.becomes(Phase.RUNNING),
     "succeeds": World.succeeds,
     "fails": World.fails,
-    "dies": lambda world: world.becomes(Phase.FAILED, told=Told(ended=True)),
+    "dies": lambda world: world.becomes(Phase.FAILED, told=StepReport(ended=True)),
     "vanishes": lambda world: world.children.pop(),
     "nothing": lambda world: None,
 }

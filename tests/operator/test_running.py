@@ -16,8 +16,8 @@ from offsite_operator.controller.health import serve
 from offsite_operator.controller.json_logs import log_as_json
 from offsite_operator.controller.metrics import Metrics
 from offsite_operator.controller.workqueue import WorkQueue
-from offsite_operator.decide.events import Chapter, story
-from offsite_operator.decide.status import Says, updated
+from offsite_operator.decide.events import EventRecord, story
+from offsite_operator.decide.status import ConditionUpdate, updated
 from offsite_operator.settings import Private, read_settings
 from offsite_testing.world import SETTINGS, START, TUNE, World, spec_of
 
@@ -95,7 +95,7 @@ def test_events_tell_what_is_new_and_only_once() -> None:
 
 
 def test_what_happens_again_is_told_again() -> None:
-    world, told = World(spec_of(TUNE)), list[Chapter]()
+    world, told = World(spec_of(TUNE)), list[EventRecord]()
     world.go()
     for suspend in (True, False, True):
         before = world.status
@@ -111,13 +111,13 @@ def test_what_happens_again_is_told_again() -> None:
 
 
 def test_a_condition_keeps_its_time_while_it_holds() -> None:
-    first = updated([], {"Running": Says("False", "BackOff")}, 1, START)
+    first = updated([], {"Running": ConditionUpdate("False", "BackOff")}, 1, START)
     later = START.replace(year=2027)
-    second = updated(first, {"Running": Says("False", "WaitingForPod")}, 2, later)
+    second = updated(first, {"Running": ConditionUpdate("False", "WaitingForPod")}, 2, later)
     running = next(c for c in second if c.type == "Running")
     assert (running.reason, running.last_transition_time) == ("WaitingForPod", START)
     assert running.observed_generation == 2
-    third = updated(second, {"Running": Says("True", "Training")}, 2, later)
+    third = updated(second, {"Running": ConditionUpdate("True", "Training")}, 2, later)
     assert next(c for c in third if c.type == "Running").last_transition_time == later
 
 

@@ -15,7 +15,7 @@ from offsite_operator.cluster.client import (
     Resource,
 )
 from offsite_operator.decide.decision import Decision
-from offsite_operator.decide.events import Chapter, story
+from offsite_operator.decide.events import EventRecord, story
 from offsite_operator.labels import GROUP, MANAGER, Object
 from offsite_operator.manifests.children import NewChild
 from offsite_operator.observe.builder import is_owned
@@ -115,7 +115,7 @@ def _as_seen(body: Object, there: Object) -> Object:
     return body | {"metadata": body["metadata"] | {"resourceVersion": version}}
 
 
-def _tell(api: Api, job: Job, chapter: Chapter) -> None:
+def _tell(api: Api, job: Job, chapter: EventRecord) -> None:
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     reference = {"apiVersion": _VERSION, "kind": "OffsiteJob", "name": job.name, "uid": job.uid}
     body = {

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from offsite.events import EVENT_MARK
 from offsite_operator.cluster.client import Api, ApiError
-from offsite_operator.observe.step_log import Told, heard
+from offsite_operator.observe.step_log import StepReport, heard
 
 Pod = Mapping[str, Any]
 _PIECE = 4 << 20
@@ -27,12 +27,12 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)
 
 @dataclass(frozen=True)
 class _Page:
-    told: Told = field(default_factory=Told)
+    told: StepReport = field(default_factory=StepReport)
     since: str = ""
     """The time of the last line that was read."""
 
 
-class LogBook:
+class LogCursor:
     """Remembers where it was, so that a log is read once. Losing it costs a second reading."""
 
     def __init__(self, api: Api) -> None:
@@ -40,7 +40,7 @@ class LogBook:
         self._pages: dict[str, _Page] = {}
         self._lock = threading.Lock()
 
-    def told(self, pods: Sequence[Pod], ended: bool) -> Told | None:
+    def told(self, pods: Sequence[Pod], ended: bool) -> StepReport | None:
         """Read on in the logs of an attempt's drivers; of several, the newest that told anything.
 
         Args:
@@ -52,7 +52,7 @@ class LogBook:
         """
         tales = [tale for pod in pods if (tale := self._of(pod, ended)) is not None]
         if not tales:
-            return Told(ended=True) if ended and not pods else None
+            return StepReport(ended=True) if ended and not pods else None
         spoken = [tale for tale in tales if tale.last or tale.progress or tale.metrics]
         return (spoken or tales)[-1]
 
@@ -62,7 +62,7 @@ class LogBook:
         with self._lock:
             self._pages = {uid: page for uid, page in self._pages.items() if uid in there}
 
-    def _of(self, pod: Pod, ended: bool) -> Told | None:
+    def _of(self, pod: Pod, ended: bool) -> StepReport | None:
         uid = pod["metadata"]["uid"]
         # a submitter may hang when its RayJob has ended
         ended = ended or pod.get("status", {}).get("phase") in _ENDED

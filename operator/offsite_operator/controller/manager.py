@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 
 from offsite_operator.cluster.client import Api, ApiError
-from offsite_operator.cluster.log_cursor import LogBook
+from offsite_operator.cluster.log_cursor import LogCursor
 from offsite_operator.controller.metrics import Metrics
 from offsite_operator.controller.watches import Watches
 from offsite_operator.controller.worker import Worker
 from offsite_operator.controller.workqueue import Key, WorkQueue
-from offsite_operator.exchange.inbox import Inquiry
-from offsite_operator.exchange.lookup_cache import Enquiries
+from offsite_operator.exchange.inbox import Lookup
+from offsite_operator.exchange.lookup_cache import LookupCache
 from offsite_operator.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -22,16 +22,16 @@ _GRACE_SECONDS = 2.0
 
 
 def operate(
-    api: Api, chosen: Settings, desk: Inquiry, metrics: Metrics, stop: threading.Event
+    api: Api, chosen: Settings, inbox: Lookup, metrics: Metrics, stop: threading.Event
 ) -> None:
     """Operate one namespace, until told to stop.
 
     Args:
-        desk: who knows what peers sent.
+        inbox: who knows what peers sent.
     """
     queue = WorkQueue[Key]()
-    enquiries = Enquiries(desk, lambda job: queue.add(Key("job", job)))
-    worker = Worker(api, chosen, enquiries, metrics, queue, LogBook(api))
+    lookups = LookupCache(inbox, lambda job: queue.add(Key("job", job)))
+    worker = Worker(api, chosen, lookups, metrics, queue, LogCursor(api))
     watches = Watches(api, queue)
     threads = [_thread(f"worker-{n}", worker.run) for n in range(_WORKERS)]
     threads.append(_thread("resync", _resync, worker, watches, chosen.resync_seconds, stop))

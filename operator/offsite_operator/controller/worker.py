@@ -17,7 +17,7 @@ from offsite.sealing.parts import now
 from offsite_operator.cluster.apply import RejectedChild, carry_out, write_peer
 from offsite_operator.cluster.client import OFFSITE_JOBS, OFFSITE_PEERS, Api, ApiError
 from offsite_operator.cluster.lister import read_all, read_one
-from offsite_operator.cluster.log_cursor import LogBook
+from offsite_operator.cluster.log_cursor import LogCursor
 from offsite_operator.controller.metrics import Metrics
 from offsite_operator.controller.workqueue import Key, WorkQueue
 from offsite_operator.decide.admission import awaits_bundle
@@ -25,7 +25,7 @@ from offsite_operator.decide.decision import Decision
 from offsite_operator.decide.peers import elder_of, review
 from offsite_operator.decide.reconcile import reconcile
 from offsite_operator.decide.turns import Room, room_of
-from offsite_operator.exchange.lookup_cache import Enquiries
+from offsite_operator.exchange.lookup_cache import LookupCache
 from offsite_operator.labels import Object
 from offsite_operator.observe.builder import Tell, peer_of, understood
 from offsite_operator.observe.model import Incoming, Observed, Peer, Rejection
@@ -45,10 +45,10 @@ class Worker:
 
     api: Api
     settings: Settings
-    enquiries: Enquiries
+    lookups: LookupCache
     metrics: Metrics
     queue: WorkQueue[Key]
-    book: LogBook
+    book: LogCursor
     clock: Callable[[], datetime] = now
     jobs: frozenset[str] | None = None
     """The UIDs of all jobs, as of the last resync."""
@@ -83,7 +83,7 @@ class Worker:
         self.book.forget([pod for pods in raw.pods.values() for pod in pods])
         for alias in raw.peers:
             self.queue.add(Key("peer", alias))
-        self.enquiries.tidy()
+        self.lookups.tidy()
         states: Counter[str] = Counter()
         room = room_of(raw.jobs)
         for found in raw.jobs:
@@ -99,7 +99,7 @@ class Worker:
     def _glance(self, raw: Raw, found: Object, room: Room) -> str:
         """Have a job looked at if it is not as it should be; gives its state."""
         seen = self._see(raw, found, lambda pods, ended: None)
-        seen = _asked(seen, self.enquiries.recall)
+        seen = _asked(seen, self.lookups.recall)
         seen = replace(seen, ahead=room.ahead(seen.job.uid))
         if _needs_a_look(seen):
             self.queue.add(Key("job", seen.job.name), urgent=False)
@@ -135,7 +135,7 @@ class Worker:
             if raw is None:
                 return
             seen = self._see(raw, raw.jobs[0], self.book.told)
-            seen = _asked(seen, self.enquiries.look)
+            seen = _asked(seen, self.lookups.look)
             try:
                 decision = self._decide(replace(seen, rejection=rejection))
             except RejectedChild as error:

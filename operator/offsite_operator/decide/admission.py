@@ -4,7 +4,7 @@ from offsite.resources import Accepted, Allotted, PeerStatus
 from offsite_operator.decide.decision import Decision
 from offsite_operator.decide.notices import hear
 from offsite_operator.decide.policy import violation
-from offsite_operator.decide.status import Says, changed, finish, wait
+from offsite_operator.decide.status import ConditionUpdate, changed, finish, wait
 from offsite_operator.observe.model import Found, NotYet, Observed, Peer, Refused, Unreachable
 
 _ASK_AGAIN = 15.0
@@ -66,7 +66,7 @@ def _incoming(seen: Observed) -> Decision:
             refused = finish(seen, "Failed", "BundleError", message)
             return _entered(seen, tombstone, refused) if tombstone else refused
         case Found() as found:
-            says = Says("True", "Accepted", f"{found.bundle}, sequence {found.sequence}")
+            says = ConditionUpdate("True", "Accepted", f"{found.bundle}, sequence {found.sequence}")
             status = changed(seen, "Pending", {"Accepted": says}, envelope=found.envelope)
             return _entered(seen, found, Decision(status=status, again=0))
 

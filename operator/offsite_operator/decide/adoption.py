@@ -11,7 +11,7 @@ from typing import Any
 from offsite.api import JobSpec
 from offsite.resources import JobStatus, Step
 from offsite_operator.decide.attempts import STEPS, current
-from offsite_operator.decide.status import Kind, Says, changed
+from offsite_operator.decide.status import ConditionUpdate, Kind, changed
 from offsite_operator.manifests.plan import Plan
 from offsite_operator.observe.model import Child, Engine, Observed, Phase
 
@@ -35,11 +35,13 @@ def caught_up(seen: Observed, spec: JobSpec) -> Observed:
     return replace(seen, job=replace(seen.job, status=entered or status))
 
 
-def starting(seen: Observed, name: str) -> dict[Kind, Says]:
+def starting(seen: Observed, name: str) -> dict[Kind, ConditionUpdate]:
     """Say that a child was created, and the job accepted with it."""
-    says: dict[Kind, Says] = {"Running": Says("False", "WaitingForPod", f"{name} is starting")}
+    says: dict[Kind, ConditionUpdate] = {
+        "Running": ConditionUpdate("False", "WaitingForPod", f"{name} is starting")
+    }
     if not seen.job.has("Accepted"):
-        says["Accepted"] = Says("True", "Accepted")
+        says["Accepted"] = ConditionUpdate("True", "Accepted")
     return says
 
 

@@ -14,7 +14,7 @@ _SILENT = frozenset({"NotChecked", "NotStarted", "NotSuspended", "NotFinished", 
 
 
 @dataclass(frozen=True)
-class Chapter:
+class EventRecord:
     """One Event."""
 
     type: Literal["Normal", "Warning"]
@@ -29,23 +29,23 @@ class Chapter:
         return f"{job[:200]}.{hashlib.sha256(said.encode()).hexdigest()[:16]}"
 
 
-def story(before: JobStatus, after: JobStatus) -> list[Chapter]:
+def story(before: JobStatus, after: JobStatus) -> list[EventRecord]:
     """Tell what is new."""
     known = {(c.type, c.status, c.reason, c.message) for c in before.conditions}
     fresh = (c for c in after.conditions if (c.type, c.status, c.reason, c.message) not in known)
     return [chapter for condition in fresh for chapter in _told(condition)]
 
 
-def _told(condition: Condition) -> Iterator[Chapter]:
+def _told(condition: Condition) -> Iterator[EventRecord]:
     reason, message, at = condition.reason, condition.message, condition.last_transition_time
     if reason in _SILENT or (condition.type, reason) == ("Running", "Suspended"):
         return
     if condition.status == "True":
         bad = condition.type == "Failed" and reason not in _NORMAL
-        yield Chapter("Warning" if bad else "Normal", reason, message or _words(condition), at)
+        yield EventRecord("Warning" if bad else "Normal", reason, message or _words(condition), at)
     elif message:
         starting = message.endswith(" is starting")
-        yield Chapter("Normal" if starting else "Warning", reason, message, at)
+        yield EventRecord("Normal" if starting else "Warning", reason, message, at)
 
 
 def _words(condition: Condition) -> str:

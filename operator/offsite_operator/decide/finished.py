@@ -7,7 +7,7 @@ from typing import Any
 from offsite.resources import JobStatus
 from offsite_operator.decide.decision import Decision
 from offsite_operator.decide.notices import tell
-from offsite_operator.decide.status import FIRST, Kind, Says, changed, held_up
+from offsite_operator.decide.status import FIRST, ConditionUpdate, Kind, changed, held_up
 from offsite_operator.observe.model import Observed
 
 _UNTIL_TOLD = 15.0
@@ -44,7 +44,7 @@ def settle(seen: Observed) -> Decision:
 def _once_more(seen: Observed, retries: int) -> JobStatus | None:
     """Begin another round. What only could not be published is not made again, if it is sound."""
     status = seen.job.status
-    says: dict[Kind, Says] = {**FIRST, "Failed": Says("False", "Retried")}
+    says: dict[Kind, ConditionUpdate] = {**FIRST, "Failed": ConditionUpdate("False", "Retried")}
     kept: Mapping[str, Any] = {}
     unsound = any(c.type == "Failed" and c.reason == "BundleError" for c in status.conditions)
     if status.step != "Publish" or unsound:

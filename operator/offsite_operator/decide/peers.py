@@ -7,7 +7,7 @@ from offsite.errors import InputError
 from offsite.resources import PeerCondition, PeerStatus
 from offsite.sealing.identity import PublicRing
 from offsite.sealing.publicfile import read_public, successor_problem
-from offsite_operator.decide.status import Says
+from offsite_operator.decide.status import ConditionUpdate
 from offsite_operator.labels import ACCEPT_KEYS, Object
 from offsite_operator.observe.model import Peer, ring_of
 
@@ -37,27 +37,29 @@ def review(peer: Peer, party: str, now: datetime, elder: str | None = None) -> P
         ring = read_public(peer.public.encode(), source)
         problem = _problem(peer, ring, party)
     except InputError as error:
-        return _status(peer, Says("False", "InvalidKeys", str(error)), now)
+        return _status(peer, ConditionUpdate("False", "InvalidKeys", str(error)), now)
     if problem is not None:
         return _status(peer, problem, now)
     ready = _pinned(peer, ring)
     return _status(peer, ready, now, fingerprint=ring.fingerprint, pinned=peer.public)
 
 
-def _pinned(peer: Peer, ring: PublicRing) -> Says:
+def _pinned(peer: Peer, ring: PublicRing) -> ConditionUpdate:
     """Say which keys are pinned now; of newer ones, for as long as they are, what was before."""
     said = next(iter(peer.status.conditions), None)
     if said is not None and said.reason == "NewKeys" and peer.status.pinned == peer.public:
-        return Says("True", said.reason, said.message)
+        return ConditionUpdate("True", said.reason, said.message)
     compare = f"compare the fingerprint with {ring.id}: {ring.fingerprint}"
     if peer.status.pinned in (None, peer.public):
-        return Says("True", "Pinned", compare)
+        return ConditionUpdate("True", "Pinned", compare)
     former = peer.status.fingerprint
-    return Says("True", "NewKeys", f"newer keys took the place of those with {former}; {compare}")
+    return ConditionUpdate(
+        "True", "NewKeys", f"newer keys took the place of those with {former}; {compare}"
+    )
 
 
-def _second(peer: Peer, elder: str) -> Says:
-    return Says(
+def _second(peer: Peer, elder: str) -> ConditionUpdate:
+    return ConditionUpdate(
         "False",
         "SecondOfId",
         f"the OffsitePeer {elder} is of {peer.id}, too, and keeps the books on what it sent: two "
@@ -65,17 +67,19 @@ def _second(peer: Peer, elder: str) -> Says:
     )
 
 
-def _problem(peer: Peer, ring: PublicRing, party: str) -> Says | None:
+def _problem(peer: Peer, ring: PublicRing, party: str) -> ConditionUpdate | None:
     if ring.id != peer.id:
-        return Says("False", "WrongId", f"the keys are of {ring.id}, not of spec.id {peer.id}")
+        return ConditionUpdate(
+            "False", "WrongId", f"the keys are of {ring.id}, not of spec.id {peer.id}"
+        )
     if ring.id == party:
-        return Says("False", "OwnId", f"{party} is our own id; a peer is somebody else")
+        return ConditionUpdate("False", "OwnId", f"{party} is our own id; a peer is somebody else")
     if peer.status.pinned is None or peer.status.pinned == peer.public:
         return None
     problem = successor_problem(ring_of(peer), ring)
     if problem is None or peer.vouched == ring.fingerprint:
         return None
-    return Says(
+    return ConditionUpdate(
         "False",
         "NotASuccessor",
         f"the keys do not follow those that are pinned: {problem}; compare the fingerprint with "
@@ -85,7 +89,7 @@ def _problem(peer: Peer, ring: PublicRing, party: str) -> Says | None:
     )
 
 
-def _status(peer: Peer, says: Says, now: datetime, **updates: str) -> PeerStatus | None:
+def _status(peer: Peer, says: ConditionUpdate, now: datetime, **updates: str) -> PeerStatus | None:
     before = next(iter(peer.status.conditions), None)
     since = before.last_transition_time if before and before.status == says.status else now
     condition = PeerCondition(

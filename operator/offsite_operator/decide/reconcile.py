@@ -26,7 +26,15 @@ from offsite_operator.decide.attempts import (
 from offsite_operator.decide.decision import Decision
 from offsite_operator.decide.finished import settle
 from offsite_operator.decide.start import begin
-from offsite_operator.decide.status import Says, changed, finish, heard_from, held_up, hold, wait
+from offsite_operator.decide.status import (
+    ConditionUpdate,
+    changed,
+    finish,
+    heard_from,
+    held_up,
+    hold,
+    wait,
+)
 from offsite_operator.observe.model import ENDED, Child, Observed, Phase
 
 _DOING: dict[Step, str] = {"Open": "Opening", "Work": "Training", "Publish": "Publishing"}
@@ -110,11 +118,11 @@ def _suspend(seen: Observed, child: Child | None) -> Decision:
     """Stop what runs. That is no attempt, and its time does not count."""
     stopping = child is not None and child.state.phase not in ENDED
     said = f"{child.name} is being stopped" if stopping and child is not None else ""
-    suspended = Says("True", "Suspended", said)
+    suspended = ConditionUpdate("True", "Suspended", said)
     status = changed(
         seen,
         "Suspended",
-        {"Suspended": suspended, "Running": Says("False", "Suspended")},
+        {"Suspended": suspended, "Running": ConditionUpdate("False", "Suspended")},
         start_time=None,
     )
     return Decision(status=status, delete=tuple(c for c in seen.children if c.active))
@@ -164,12 +172,14 @@ def _published(artifact: Artifact | None) -> str:
 def _under_way(seen: Observed, child: Child) -> Decision:
     phase, found = child.state.phase, child.trouble
     if phase is Phase.QUEUED:
-        says = Says("False", "WaitingForPod", f"{child.name} is suspended, as by a queue of Kueue")
+        says = ConditionUpdate(
+            "False", "WaitingForPod", f"{child.name} is suspended, as by a queue of Kueue"
+        )
         return Decision(status=changed(seen, "Queued", {"Running": says}, start_time=None))
     if phase is not Phase.PENDING:
         unread = child.told.unread if child.told else ""
         said = f"; it has ended, and its log cannot be read: {unread}" if unread else ""
-        says = Says("True", _DOING[child.step], f"{child.kind} {child.name}{said}")
+        says = ConditionUpdate("True", _DOING[child.step], f"{child.kind} {child.name}{said}")
         told = heard_from(seen.job.status, child)
         status = changed(seen, "Running", {"Running": says}, **told)
         return Decision(status=status, again=_READ_AGAIN)

@@ -22,7 +22,7 @@ _LONGEST = 4096
 
 
 @dataclass(frozen=True)
-class Says:
+class ConditionUpdate:
     """What a condition is to say."""
 
     status: Truth
@@ -36,18 +36,21 @@ class Says:
         return printable(self.message)[:_LONGEST]
 
 
-FIRST: Mapping[Kind, Says] = {
-    "Accepted": Says("Unknown", "NotChecked", "the operator has not looked at it yet"),
-    "Running": Says("False", "NotStarted"),
-    "Suspended": Says("False", "NotSuspended"),
-    "Complete": Says("False", "NotFinished"),
-    "Failed": Says("False", "NotFinished"),
+FIRST: Mapping[Kind, ConditionUpdate] = {
+    "Accepted": ConditionUpdate("Unknown", "NotChecked", "the operator has not looked at it yet"),
+    "Running": ConditionUpdate("False", "NotStarted"),
+    "Suspended": ConditionUpdate("False", "NotSuspended"),
+    "Complete": ConditionUpdate("False", "NotFinished"),
+    "Failed": ConditionUpdate("False", "NotFinished"),
 }
 """All of them, on the first visit."""
 
 
 def updated(
-    before: Sequence[Condition], says: Mapping[Kind, Says], generation: int, now: datetime
+    before: Sequence[Condition],
+    says: Mapping[Kind, ConditionUpdate],
+    generation: int,
+    now: datetime,
 ) -> list[Condition]:
     """Say something new in some conditions; the others say what they said."""
     known = {condition.type: condition for condition in before}
@@ -55,7 +58,11 @@ def updated(
 
 
 def _one(
-    kind: Kind, before: Condition | None, says: Says | None, generation: int, now: datetime
+    kind: Kind,
+    before: Condition | None,
+    says: ConditionUpdate | None,
+    generation: int,
+    now: datetime,
 ) -> Condition:
     if says is None and before is not None:
         return before.model_copy(update={"observed_generation": generation})
@@ -82,9 +89,9 @@ _LOOK_AGAIN = 15.0
 
 def wait(seen: Observed, reason: str, message: str, again: float | None = None) -> Decision:
     """Do not accept a job yet, and say what it waits for."""
-    says: dict[Kind, Says] = {"Accepted": Says("False", reason, message)}
+    says: dict[Kind, ConditionUpdate] = {"Accepted": ConditionUpdate("False", reason, message)}
     if seen.job.has("Running"):
-        says["Running"] = Says("False", "NotAccepted")
+        says["Running"] = ConditionUpdate("False", "NotAccepted")
     return Decision(status=changed(seen, "Pending", says), again=again)
 
 
@@ -92,7 +99,7 @@ def hold(
     seen: Observed, reason: str, message: str, again: float | None = None, **updates: Any
 ) -> Decision:
     """Say why an accepted job does not run."""
-    says: dict[Kind, Says] = {"Running": Says("False", reason, message)}
+    says: dict[Kind, ConditionUpdate] = {"Running": ConditionUpdate("False", reason, message)}
     return Decision(status=changed(seen, "Pending", says, **updates), again=again)
 
 
@@ -112,30 +119,30 @@ def held_up(seen: Observed, state: JobState) -> Decision | None:
     if left > 0:
         return Decision(again=left)
     said = f"{oldest.name} is being deleted"
-    says: dict[Kind, Says] = {"Running": Says("False", "WaitingForPod", said)}
+    says: dict[Kind, ConditionUpdate] = {"Running": ConditionUpdate("False", "WaitingForPod", said)}
     if seen.job.has("Suspended"):
-        says["Suspended"] = Says("True", "Suspended", f"it goes on when it can: {said}")
+        says["Suspended"] = ConditionUpdate("True", "Suspended", f"it goes on when it can: {said}")
     return Decision(status=changed(seen, state, says), again=_LOOK_AGAIN)
 
 
 def finish(seen: Observed, state: JobState, reason: str, message: str, **updates: Any) -> Decision:
     """End a job, one way or the other; whatever still runs of it is stopped."""
-    says: dict[Kind, Says] = {
-        "Running": Says("False", "Finished"),
-        "Complete" if state == "Complete" else "Failed": Says("True", reason, message),
+    says: dict[Kind, ConditionUpdate] = {
+        "Running": ConditionUpdate("False", "Finished"),
+        "Complete" if state == "Complete" else "Failed": ConditionUpdate("True", reason, message),
     }
     if reason in _GATES:
-        says["Accepted"] = Says("False", reason, message)
+        says["Accepted"] = ConditionUpdate("False", reason, message)
     status = changed(seen, state, says, completion_time=seen.now, **updates)
     return Decision(status=status, delete=tuple(c for c in seen.children if c.active))
 
 
 def changed(
-    seen: Observed, state: JobState, says: Mapping[Kind, Says], **updates: Any
+    seen: Observed, state: JobState, says: Mapping[Kind, ConditionUpdate], **updates: Any
 ) -> JobStatus | None:
     """Make the status that a job is to have; None: it has it."""
     job = seen.job
-    says = {"Suspended": Says("False", "NotSuspended"), **says}
+    says = {"Suspended": ConditionUpdate("False", "NotSuspended"), **says}
     fresh = {
         "state": state,
         "conditions": updated(job.status.conditions, says, job.generation, seen.now),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from offsite_operator.decide.decision import Decision
-from offsite_operator.decide.status import Kind, Says, changed
+from offsite_operator.decide.status import ConditionUpdate, Kind, changed
 from offsite_operator.observe.model import Observed
 
 _QUEUED = "TooManyJobs"
@@ -48,18 +48,18 @@ def turn(seen: Observed) -> Decision | None:
     most, status = seen.settings.bounds.max_running_jobs, seen.job.status
     if most is None or status.start_time is not None:
         return None
-    says: dict[Kind, Says] = {"Accepted": Says("True", "Accepted")}
+    says: dict[Kind, ConditionUpdate] = {"Accepted": ConditionUpdate("True", "Accepted")}
     if seen.job.has("Suspended"):  # else what the suspension stopped would count as lost
-        says["Suspended"] = Says("True", "Suspended", "it goes on when it is its turn")
+        says["Suspended"] = ConditionUpdate("True", "Suspended", "it goes on when it is its turn")
     if seen.ahead < most:
-        says["Running"] = Says("False", "WaitingForPod", "it is its turn")
+        says["Running"] = ConditionUpdate("False", "WaitingForPod", "it is its turn")
         started = changed(seen, "Pending", says, start_time=seen.now)
         return Decision(status=started, again=0)
     said = (
         f"bounds.maxRunningJobs in the chart's values allows {most} at once, and so many run or "
         "wait for longer; it starts when it is its turn"
     )
-    says["Running"] = Says("False", _QUEUED, said)
+    says["Running"] = ConditionUpdate("False", _QUEUED, said)
     return Decision(status=changed(seen, "Queued", says))
 
 

@@ -50,7 +50,7 @@ class _PeerBook:
 
 
 @dataclass
-class Desk:
+class ExchangeInbox:
     """Where the party looks at what peers sent."""
 
     own: PublicRing
@@ -114,21 +114,21 @@ def _not_yet(inbox: Inbox, peer: Peer, reference: Reference, said: str) -> Incom
     return NotYet(f"{said}; the job begins when it has come", notice.digest if notice else None)
 
 
-class Inquiry(Protocol):
+class Lookup(Protocol):
     """Who knows what peers sent."""
 
     def look(self, spec: JobSpec, peer: Peer) -> Incoming:
-        """See `Desk.look`."""
+        """See `ExchangeInbox.look`."""
         ...
 
 
 log = logging.getLogger(__name__)
 
 
-class MountedDesk:
+class MountedInbox:
     """Looks with the files that are mounted now: a kubelet brings a changed Secret in a minute."""
 
-    def __init__(self, files: Sequence[Path], make: Callable[[], Desk]) -> None:
+    def __init__(self, files: Sequence[Path], make: Callable[[], ExchangeInbox]) -> None:
         """Make the desk.
 
         Args:
@@ -141,10 +141,10 @@ class MountedDesk:
         self._desk = make()
 
     def look(self, spec: JobSpec, peer: Peer) -> Incoming:
-        """See `Desk.look`."""
+        """See `ExchangeInbox.look`."""
         return self.current().look(spec, peer)
 
-    def current(self) -> Desk:
+    def current(self) -> ExchangeInbox:
         """Give the desk, made anew if a file has changed and the files are good."""
         with self._lock:
             contents = self._contents()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from offsite.api import JobSpec
-from offsite_operator.exchange.inbox import Inquiry
+from offsite_operator.exchange.inbox import Lookup
 from offsite_operator.observe.model import Incoming, Peer, Unreachable
 
 log = logging.getLogger(__name__)
@@ -59,10 +59,10 @@ class _Lane:
 
 
 @dataclass
-class Enquiries:
+class LookupCache:
     """Asks, and remembers what was answered. Safe to use from several threads."""
 
-    desk: Inquiry
+    desk: Lookup
     wake: Callable[[str], None]
     """Has a job looked at, by its name."""
     longest: float = _LONGEST

@@ -20,17 +20,17 @@ from offsite_operator.observe.model import (
     Observed,
     Peer,
     Phase,
+    StartupProblem,
     State,
-    Trouble,
 )
 from offsite_operator.observe.snapshot import Raw, names_of
 from offsite_operator.observe.startup_problems import standing, trouble
-from offsite_operator.observe.step_log import Told
+from offsite_operator.observe.step_log import StepReport
 from offsite_operator.observe.terminations import ended_because, never_starts
 from offsite_operator.settings import Settings
 
-Tell = Callable[[Sequence[Object], bool], Told | None]
-"""Reads the logs of an attempt's drivers; see `LogBook.told`."""
+Tell = Callable[[Sequence[Object], bool], StepReport | None]
+"""Reads the logs of an attempt's drivers; see `LogCursor.told`."""
 _STEPS: dict[str, Step] = {step.lower(): step for step in get_args(Step)}
 
 
@@ -146,7 +146,7 @@ class _Reader:
         permanent = state.permanent or never_starts(pods)
         return replace(state, message=because or state.message, permanent=permanent)
 
-    def _trouble(self, kind: Engine, found: Object, pods: list[Object]) -> Trouble | None:
+    def _trouble(self, kind: Engine, found: Object, pods: list[Object]) -> StartupProblem | None:
         since = found["metadata"]["creationTimestamp"]
         named = (self._raw.warnings.get(name, []) for name in names_of(found, pods))
         told = standing(chain.from_iterable(named), since, pods)

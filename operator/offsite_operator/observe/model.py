@@ -9,7 +9,7 @@ from offsite.api import JobSpec
 from offsite.resources import JobStatus, PeerStatus, Step
 from offsite.sealing import PublicRing
 from offsite.sealing.publicfile import read_public
-from offsite_operator.observe.step_log import Told
+from offsite_operator.observe.step_log import StepReport
 from offsite_operator.settings import Settings
 
 Engine = Literal["Job", "RayJob"]
@@ -46,7 +46,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class Trouble:
+class StartupProblem:
     """Why a pod does not start, in words."""
 
     reason: str
@@ -69,9 +69,9 @@ class Child:
     created: datetime
     deleting: bool
     state: State
-    told: Told | None = None
+    told: StepReport | None = None
     """None: its log was not read."""
-    trouble: Trouble | None = None
+    trouble: StartupProblem | None = None
     deleted: datetime | None = None
     """When its deletion was asked for, if that is known."""
 

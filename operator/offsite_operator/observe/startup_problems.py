@@ -10,7 +10,7 @@ from typing import Any
 
 from offsite_operator.labels import Object
 from offsite_operator.observe.job_states import instant
-from offsite_operator.observe.model import Trouble
+from offsite_operator.observe.model import StartupProblem
 from offsite_operator.observe.quota import exceeded, remedy_for
 from offsite_operator.observe.snapshot import told_at
 from offsite_operator.observe.terminations import Container, Pod, before, how
@@ -62,7 +62,7 @@ _FORBIDDEN = (
 
 def trouble(
     pods: Sequence[Pod], warnings: Sequence[Warned], gpu: str, now: datetime, workers: int = 1
-) -> Trouble | None:
+) -> StartupProblem | None:
     """Find what keeps a child from starting; the worst first.
 
     Args:
@@ -91,7 +91,7 @@ def is_about_volumes(warning: Warned) -> bool:
 
 def _in_containers(
     pods: Sequence[Pod], warnings: Sequence[Warned], now: datetime
-) -> Iterator[Trouble]:
+) -> Iterator[StartupProblem]:
     for pod in pods:
         status = pod.get("status", {})
         pulls, starts = _pulls_fail(pod, warnings), _starts_fail(warnings)
@@ -106,7 +106,7 @@ def _in_containers(
                 yield from _waiting(container, waiting, now - (since or now))
 
 
-def _crashing(container: Container) -> Iterator[Trouble]:
+def _crashing(container: Container) -> Iterator[StartupProblem]:
     """Tell of a container that ended and was started again, if it is not well since."""
     ended = before(container)
     if ended and not container.get("ready"):
@@ -114,23 +114,25 @@ def _crashing(container: Container) -> Iterator[Trouble]:
         said = (
             f"a container of {container.get('image')} keeps ending: {how(container['name'], ended)}"
         )
-        yield Trouble("PodCrashes", said, waits and container["restartCount"] >= _MOST_RESTARTS)
+        yield StartupProblem(
+            "PodCrashes", said, waits and container["restartCount"] >= _MOST_RESTARTS
+        )
 
 
 def _waiting(
     container: Container, waiting: Mapping[str, str], failing: timedelta
-) -> Iterator[Trouble]:
+) -> Iterator[StartupProblem]:
     reason, said = waiting.get("reason", ""), waiting.get("message", "")
     image, away = container.get("image", ""), _AWAY.search(said) is not None
     lasts = failing.total_seconds() >= _LASTING_SECONDS and not away
     if reason in _PULLING:
         message = f"the image {image} cannot be pulled: {said or reason}; check its name, and the "
         fatal = lasts and reason != "RegistryUnavailable"
-        yield Trouble("ImagePullFailed", f"{message}pull secrets of the chart", fatal)
+        yield StartupProblem("ImagePullFailed", f"{message}pull secrets of the chart", fatal)
     elif reason in _NEVER or reason in _STARTING:
         message = f"the container {container.get('name')} of {image} cannot start: {said or reason}"
         fatal = lasts if reason in _STARTING else True
-        yield Trouble(_NEVER.get(reason, "InvalidPod"), message, fatal)
+        yield StartupProblem(_NEVER.get(reason, "InvalidPod"), message, fatal)
 
 
 def _pulls_fail(pod: Pod, warnings: Sequence[Warned]) -> datetime | None:
@@ -150,7 +152,7 @@ def _starts_fail(warnings: Sequence[Warned]) -> datetime | None:
     return next((at for each in since if (at := instant(each))), None)
 
 
-def _in_scheduling(pods: Sequence[Pod], gpu: str) -> Iterator[Trouble]:
+def _in_scheduling(pods: Sequence[Pod], gpu: str) -> Iterator[StartupProblem]:
     for pod in pods:
         for condition in pod.get("status", {}).get("conditions", ()):
             if condition["type"] == "PodScheduled" and condition["status"] == "False":
@@ -159,22 +161,26 @@ def _in_scheduling(pods: Sequence[Pod], gpu: str) -> Iterator[Trouble]:
                 remedy = remedy_for(said, _SCHEDULING)
                 takes = "has room for" if "Insufficient" in said else "takes"
                 message = f"no node {takes} its pod: {short}{said}{remedy}"
-                yield Trouble("Unschedulable", message)
+                yield StartupProblem("Unschedulable", message)
 
 
-def _in_warnings(warnings: Sequence[Warned], workers: int) -> Iterator[Trouble]:
+def _in_warnings(warnings: Sequence[Warned], workers: int) -> Iterator[StartupProblem]:
     for event in reversed(warnings):
         said = str(event.get("message", ""))
         if is_about_volumes(event):
             remedy = remedy_for(said, _MOUNTS)
-            yield Trouble("FailedMount", f"a volume of its pod cannot be mounted: {said}{remedy}")
+            yield StartupProblem(
+                "FailedMount", f"a volume of its pod cannot be mounted: {said}{remedy}"
+            )
         elif "exceeded quota" in said:
             told = exceeded(said, workers)
-            yield Trouble("QuotaExceeded", f"the namespace's quota leaves no room for it: {told}")
+            yield StartupProblem(
+                "QuotaExceeded", f"the namespace's quota leaves no room for it: {told}"
+            )
         elif is_refusal(event):
             fatal = any(each in said for each in _FORBIDDEN)
             remedy = "; correct spec.runtime.priorityClassName" if _NO_CLASS in said else ""
-            yield Trouble("InvalidPod", f"its pod is not let in: {said}{remedy}", fatal)
+            yield StartupProblem("InvalidPod", f"its pod is not let in: {said}{remedy}", fatal)
 
 
 def standing(warnings: Iterable[Object], since: str, pods: Sequence[Object]) -> list[Object]:

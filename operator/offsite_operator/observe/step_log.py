@@ -25,7 +25,7 @@ _LARGEST = 2**63
 
 
 @dataclass(frozen=True)
-class Told:
+class StepReport:
     """What one attempt has told until now."""
 
     progress: Event | None = None
@@ -42,7 +42,7 @@ class Told:
     """Why the log of what has ended cannot be read."""
 
 
-def heard(told: Told, lines: Iterable[tuple[datetime, str]], mark: str) -> Told:
+def heard(told: StepReport, lines: Iterable[tuple[datetime, str]], mark: str) -> StepReport:
     """Take in more lines of a log, each with the time at which it was written.
 
     Args:
@@ -69,7 +69,7 @@ def _bounded(key: str, value: Any) -> Any:
     return value if small else None
 
 
-def _with(told: Told, event: Event, at: datetime) -> Told:
+def _with(told: StepReport, event: Event, at: datetime) -> StepReport:
     kind = event["event"]
     told = replace(told, last=event if kind in _FINAL else None)
     if kind == "progress":

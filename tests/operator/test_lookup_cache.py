@@ -16,13 +16,13 @@ from offsite.sealing import Ring
 from offsite.sealing.parts import canonical
 from offsite.store.s3 import S3Store
 from offsite_operator.cluster.client import Api
-from offsite_operator.cluster.log_cursor import LogBook
+from offsite_operator.cluster.log_cursor import LogCursor
 from offsite_operator.controller.metrics import Metrics
 from offsite_operator.controller.worker import Worker
 from offsite_operator.controller.workqueue import Key, WorkQueue
 from offsite_operator.exchange import lookup_cache
-from offsite_operator.exchange.inbox import Desk, Inquiry
-from offsite_operator.exchange.lookup_cache import Enquiries
+from offsite_operator.exchange.inbox import ExchangeInbox, Lookup
+from offsite_operator.exchange.lookup_cache import LookupCache
 from offsite_operator.observe.model import Found, Incoming, NotYet, Peer, Unreachable
 from offsite_testing.api_server import api_server
 from offsite_testing.world import DIGEST, SETTINGS, TUNE, UID, ready_peer, spec_of
@@ -41,7 +41,7 @@ class Answers:
     asked: list[str] = field(default_factory=list)
 
     def look(self, spec: JobSpec, peer: Peer) -> Incoming:
-        """See `Desk.look`."""
+        """See `ExchangeInbox.look`."""
         self.asked.append(peer.alias)
         assert self.may.wait(PATIENCE)
         if isinstance(self.answer, Exception):
@@ -51,18 +51,18 @@ class Answers:
 
 @dataclass
 class Asking:
-    """Enquiries, and the jobs that were woken."""
+    """LookupCache, and the jobs that were woken."""
 
-    desk: Inquiry
+    desk: Lookup
     longest: float = 60.0
     woken: "queue.Queue[str]" = field(default_factory=queue.Queue)
 
     def __post_init__(self) -> None:
-        self.enquiries = Enquiries(self.desk, self.woken.put, self.longest)
+        self.lookups = LookupCache(self.desk, self.woken.put, self.longest)
 
     def look(self, job: str = "a", peer: Peer = LAB) -> Incoming | None:
         """Ask for a job."""
-        return self.enquiries.look(job, SPEC, peer)
+        return self.lookups.look(job, SPEC, peer)
 
     def heard(self, count: int = 1) -> set[str]:
         """Wait for jobs to be woken."""
@@ -96,12 +96,12 @@ def test_a_resync_wakes_jobs_only_with_another_answer() -> None:
     desk = Answers(NotYet("none"))
     desk.may.set()
     asking = Asking(desk)
-    assert asking.enquiries.recall("a", SPEC, LAB) is None
+    assert asking.lookups.recall("a", SPEC, LAB) is None
     assert asking.heard() == {"a"}
-    assert asking.enquiries.recall("a", SPEC, LAB) == NotYet("none")
+    assert asking.lookups.recall("a", SPEC, LAB) == NotYet("none")
     wait(lambda: len(desk.asked) == 2)
     desk.answer = FOUND
-    wait(lambda: asking.enquiries.recall("a", SPEC, LAB) == FOUND)
+    wait(lambda: asking.lookups.recall("a", SPEC, LAB) == FOUND)
     assert asking.heard() == {"a"}
 
 
@@ -124,7 +124,7 @@ def test_what_is_forgotten_while_it_is_asked_is_answered_nevertheless(
     asking = Asking(desk)
     asking.look()
     wait(lambda: desk.asked == ["lab"])
-    asking.enquiries.tidy()
+    asking.lookups.tidy()
     desk.may.set()
     assert asking.heard() == {"a"}
     assert asking.look("b") is None
@@ -153,7 +153,7 @@ def test_a_store_that_trickles_keeps_nobody_waiting(trickle: bytes) -> None:
     pinned = replace(LAB, status=LAB.status.model_copy(update={"pinned": public}))
     with trickling(trickle) as (endpoint, asked):
         store = S3Store(endpoint, "exchange", "a", "b" * 20, stall_seconds=1)
-        asking = Asking(Desk(Ring.new("hospital").public(), store), longest=0.5)
+        asking = Asking(ExchangeInbox(Ring.new("hospital").public(), store), longest=0.5)
         assert asking.look(peer=pinned) is None
         assert asked.wait(PATIENCE)
         wait(lambda: isinstance(asking.look(peer=pinned), Unreachable))
@@ -172,8 +172,8 @@ def test_a_resync_waits_for_no_exchange() -> None:
         configuration = Configuration()
         configuration.host = server.url
         api = Api(ApiClient(configuration), "hospital")
-        asking = Enquiries(desk, lambda name: keys.add(Key("job", name)))
-        worker = Worker(api, SETTINGS, asking, Metrics(), keys, LogBook(api))
+        asking = LookupCache(desk, lambda name: keys.add(Key("job", name)))
+        worker = Worker(api, SETTINGS, asking, Metrics(), keys, LogCursor(api))
         assert worker.resync() is False
         assert keys.take() == Key("peer", "lab")
         wait(lambda: desk.asked == ["lab"])
