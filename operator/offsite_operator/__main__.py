@@ -31,7 +31,7 @@ _STALL_SECONDS = 5.0
 """How long the exchange may keep a worker waiting: it is asked again anyway."""
 
 _MOST_OBJECTS = 50_000
-"""Of one bundle's name: what is listed has to fit into the memory of a small pod."""
+"""Entries for one bundle's name, so that a list fits into the memory of a small pod."""
 
 
 def main() -> int:
@@ -67,7 +67,7 @@ def _run(environ: Mapping[str, str], stop: threading.Event) -> None:
 
 
 def refuse_one_place(settings: Settings) -> None:
-    """Check that what is to stay private does not lie where others may read.
+    """Check that the private store is not readable by others.
 
     A pod that trains does not know the exchange, so nobody would notice before it has written.
 

@@ -1,4 +1,4 @@
-"""What the chart says of an organization: one file, read once.
+"""The settings of an organization, from one file that the chart writes. Read once.
 
 Secrets are named here, never held.
 """
@@ -143,7 +143,7 @@ class Bounds(Limits):
 
 
 class Settings(_Part):
-    """Everything that the operator is told."""
+    """All settings of the operator."""
 
     party: Name
     images: Images
@@ -154,7 +154,7 @@ class Settings(_Part):
     identity: Identity
     bounds: Bounds = Bounds()
     notices: Disclosure = Disclosure.REASON
-    """How much a peer is told when a job has failed."""
+    """How much a peer learns when a job has failed."""
     model_hub: bool = False
     """Whether pods that read a model may reach the model hub."""
     checkpoint_seconds: float = Field(60.0, ge=0)

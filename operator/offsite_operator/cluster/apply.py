@@ -1,4 +1,4 @@
-"""Carrying out a decision, in an order in which it may be cut off anywhere."""
+"""Applies a decision, in an order that may be interrupted anywhere."""
 
 from datetime import UTC, datetime
 
@@ -34,7 +34,7 @@ class RejectedChild(Exception):
 
 
 def carry_out(api: Api, seen: Observed, decision: Decision) -> None:
-    """Do what was decided. What is to stop is stopped although nobody can be told.
+    """Carry out a decision. Deletes children even if the status update fails.
 
     Raises:
         ApiError: 409: something changed meanwhile; else the server refused, or does not answer.
@@ -85,7 +85,7 @@ def _resource(kind: str, name: str, version: str) -> Object:
 
 
 def _create(api: Api, new: NewChild, owner: str) -> None:
-    """Create a child and its task, never taking over what somebody else has under their name.
+    """Create a child and its task. Objects of the same name that belong to others are left alone.
 
     Not by server-side apply, which would: it cannot say "only if there is none".
     """

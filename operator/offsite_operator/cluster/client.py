@@ -181,7 +181,7 @@ class Api:
 
 
 def as_yaml(body: Object) -> bytes:
-    """Write JSON that is YAML, too, whatever text is in it, as what a stage told or a peer.
+    """Write JSON that is also valid YAML, whatever text of a stage or a peer it holds.
 
     YAML knows no escapes of halves of a character, by which JSON writes an emoji, breaks lines
     where JSON does not, and has no place for some characters at all.

@@ -1,4 +1,4 @@
-"""What running steps have told until now, read from the logs of their pods piece by piece."""
+"""Reads the logs of running steps incrementally."""
 
 import re
 import threading
@@ -41,7 +41,7 @@ class LogCursor:
         self._lock = threading.Lock()
 
     def told(self, pods: Sequence[Pod], ended: bool) -> StepReport | None:
-        """Read on in the logs of an attempt's drivers; of several, the newest that told anything.
+        """Continue reading the logs of an attempt's drivers; the newest one with events counts.
 
         Args:
             pods: the oldest first.

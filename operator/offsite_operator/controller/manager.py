@@ -18,13 +18,13 @@ from offsite_operator.settings import Settings
 log = logging.getLogger(__name__)
 _WORKERS = 4
 _GRACE_SECONDS = 2.0
-"""For what is under way when the operator ends; it may be cut off anywhere."""
+"""Seconds for reconciles in progress when the operator ends. They may be interrupted anywhere."""
 
 
 def operate(
     api: Api, chosen: Settings, inbox: Lookup, metrics: Metrics, stop: threading.Event
 ) -> None:
-    """Operate one namespace, until told to stop.
+    """Operate one namespace until the process is asked to stop.
 
     Args:
         inbox: who knows what peers sent.

@@ -1,4 +1,4 @@
-"""What Prometheus is told of the operator."""
+"""Metrics for Prometheus."""
 
 import time
 

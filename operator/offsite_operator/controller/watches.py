@@ -1,4 +1,4 @@
-"""kopf's watches: opened anew when they fail, and when there are other kinds to watch.
+"""kopf's watches. They restart when they fail, and when KubeRay is installed or removed.
 
 What happens while none is open is found by the resync.
 """
@@ -37,7 +37,7 @@ class Watches:
         self._outdated = threading.Event()
 
     def run(self, stop: threading.Event) -> None:
-        """Watch until told to stop."""
+        """Watch until `stop` is called."""
         while not stop.is_set():
             self._outdated.clear()
             try:
@@ -74,7 +74,7 @@ _CHILDREN = (("batch", "v1", "jobs"), ("ray.io", "v1", "rayjobs"), ("", "v1", "p
 
 
 def registered(queue: WorkQueue[Key], connection: Configuration) -> kopf.OperatorRegistry:
-    """Say what is watched, and that whoever it concerns is then looked at."""
+    """Register the watches. Every event enqueues a reconcile of its job or peer."""
     registry = kopf.OperatorRegistry()
 
     async def job_changed(body: kopf.Body, **_: Any) -> None:

@@ -1,4 +1,4 @@
-"""Looking at jobs and peers, one at a time: read, decide, do."""
+"""Reconciles jobs and peers, one at a time: read, decide, apply."""
 
 import logging
 import threading
@@ -153,7 +153,7 @@ class Worker:
         self.queue.add_later(key, _AFTER_ERROR)
 
     def _decide(self, seen: Observed) -> Decision:
-        """Decide what is to be done about a job, and do it."""
+        """Reconcile one job."""
         with self._counted(seen) as counted:
             decision = reconcile(counted)
             self.metrics.reconciles.inc()
@@ -210,7 +210,7 @@ def _asked(seen: Observed, ask: _Ask) -> Observed:
 
 
 def _needs_a_look(seen: Observed) -> bool:
-    """Whether a job is not as it should be, as far as can be told without logs."""
+    """Whether a job needs a reconcile, as far as is known without logs."""
     under_way = not seen.job.finished and bool(seen.children)
     return under_way or not reconcile(seen).idle
 

@@ -1,4 +1,4 @@
-"""Keys of what is to be looked at: each once, and by one worker at a time."""
+"""A queue of keys to reconcile: each key once, and in one worker at a time."""
 
 import heapq
 import threading
@@ -17,7 +17,7 @@ class Key(NamedTuple):
 
 
 class WorkQueue(Generic[K]):
-    """What somebody pointed at, now or later. Safe to use from several threads."""
+    """Keys to reconcile, now or later. Thread-safe."""
 
     def __init__(self) -> None:
         self._ready = threading.Condition()
@@ -31,7 +31,7 @@ class WorkQueue(Generic[K]):
         self._closed = False
 
     def add(self, key: K, *, urgent: bool = True) -> None:
-        """Have it looked at; if somebody looks at it just now, then once more.
+        """Add a key; one that is being processed is processed again afterwards.
 
         Args:
             urgent: before what is not.
@@ -88,7 +88,7 @@ class WorkQueue(Generic[K]):
         return None
 
     def _wake(self) -> float | None:
-        """Want what is due; gives the seconds until the next is."""
+        """Move due keys into the queue; returns the seconds until the next one is due."""
         now = time.monotonic()
         while self._clock and self._clock[0][0] <= now:
             due, _, key = heapq.heappop(self._clock)

@@ -37,7 +37,7 @@ def _node(given: Mapping[str, Any], defs: Mapping[str, Schema]) -> Schema:
 
 
 def _resolved(given: Mapping[str, Any], defs: Mapping[str, Schema]) -> Schema:
-    """Put what is referred to in its place; absent is how the API server says null."""
+    """Inline references. In a structural schema an absent field stands for null."""
     schema = dict(given)
     if options := schema.pop("anyOf", None):
         (option,) = [each for each in options if each != {"type": "null"}]

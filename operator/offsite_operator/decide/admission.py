@@ -1,4 +1,4 @@
-"""Whether a job may begin a step now: its bounds, its peer, and what the peer sent."""
+"""Whether a job may start a step now: its bounds, its peer, and the peer's bundle."""
 
 from offsite.resources import Accepted, Allotted, PeerStatus
 from offsite_operator.decide.decision import Decision
@@ -21,7 +21,7 @@ def awaits_bundle(seen: Observed) -> bool:
 
 
 def objection(seen: Observed) -> Decision | None:
-    """Find what is to be done, or waited for, before a step may begin; None: nothing."""
+    """Find what prevents a step from starting; None: nothing."""
     spec, settings = seen.job.spec, seen.settings
     assert spec is not None, "a job without a spec begins nothing"
     if (found := violation(spec, settings)) is not None:

@@ -1,4 +1,4 @@
-"""What is to be done about one job."""
+"""The result of `reconcile`: what to do about one job."""
 
 from dataclasses import dataclass
 

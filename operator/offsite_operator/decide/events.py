@@ -1,4 +1,4 @@
-"""The Events of a job: what `kubectl describe` tells of it, from one status to the next."""
+"""The Kubernetes Events of a job, computed from one status to the next."""
 
 import hashlib
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from typing import Literal
 from offsite.resources import Condition, JobStatus
 
 _NORMAL = frozenset({"Cancelled"})
-"""Reasons of a Failed that somebody wished for."""
+"""Failure reasons that the user requested."""
 _SILENT = frozenset({"NotChecked", "NotStarted", "NotSuspended", "NotFinished", "Finished"})
 
 
@@ -21,16 +21,16 @@ class EventRecord:
     reason: str
     message: str
     at: datetime
-    """When the condition that tells it came to be what it is."""
+    """The transition time of its condition."""
 
     def name(self, job: str, uid: str) -> str:
-        """Name it by what it says, and of when: told twice, by whomever, it is one Event."""
+        """Name it by its content and time, so that reporting it twice makes one Event."""
         said = "\n".join((uid, self.type, self.reason, self.message, self.at.isoformat()))
         return f"{job[:200]}.{hashlib.sha256(said.encode()).hexdigest()[:16]}"
 
 
 def story(before: JobStatus, after: JobStatus) -> list[EventRecord]:
-    """Tell what is new."""
+    """List the Events that are new."""
     known = {(c.type, c.status, c.reason, c.message) for c in before.conditions}
     fresh = (c for c in after.conditions if (c.type, c.status, c.reason, c.message) not in known)
     return [chapter for condition in fresh for chapter in _told(condition)]

@@ -1,4 +1,4 @@
-"""What is left to do about a job that has ended: tell the peer, forget it in time, or try again."""
+"""What is left to do about a finished job: notify the peer, retry, or delete it after its TTL."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -11,7 +11,7 @@ from offsite_operator.decide.status import FIRST, ConditionUpdate, Kind, changed
 from offsite_operator.observe.model import Observed
 
 _UNTIL_TOLD = 15.0
-"""Seconds until it is looked at again whether the peer was told."""
+"""Seconds until the next check of whether the peer was notified."""
 _OF_A_ROUND = (
     "job_name",
     "first_attempt",
@@ -24,7 +24,7 @@ _OF_A_ROUND = (
 
 
 def settle(seen: Observed) -> Decision:
-    """Decide what is to be done about a job that is Complete or Failed."""
+    """Decide about a job that is Complete or Failed."""
     spec, status = seen.job.spec, seen.job.status
     active = tuple(child for child in seen.children if child.active and child.step != "Tell")
     if active or spec is None:

@@ -1,4 +1,4 @@
-"""Errands about a stage that failed: telling the peer of ours, hearing what it tells of its own.
+"""Auxiliary steps around a failed stage: notify the peer of ours, read its notice about its own.
 
 Each is a child with keys beside those of the steps. What becomes of it decides nothing about a job.
 """
@@ -16,13 +16,13 @@ from offsite_operator.manifests.plan import plan_of
 from offsite_operator.observe.model import ENDED, Child, Job, Observed, round_of
 
 _NEWS = timedelta(hours=1)
-"""For how long a failure is told: an upgrade, or another policy, tells nothing of what is past."""
+"""Older failures are not notified, so that an upgrade or a new policy sends nothing old."""
 _MOST_HEARD = 8
-"""Notices that are opened for one job. A peer that tells more than that is not heard any more."""
+"""How many notices are opened for one job. Further ones are ignored."""
 
 
 def tell(seen: Observed) -> Decision | None:
-    """Have the peer told that a job failed which concerns it; None: that was done, or may not.
+    """Notify the peer of a failed job that concerns it; None: already done, or not allowed.
 
     A round of a job has one such child, by its name. The tries are the Job's own.
     """
@@ -46,7 +46,7 @@ def _failure(job: Job) -> Condition | None:
 
 
 def _disclosed(job: Job, why: Condition) -> str:
-    """Give the reason that the peer is told: once private data may have been read, always one."""
+    """Get the reason for the peer. Once private data may have been read, it is always the same."""
     return UNDISCLOSED if job.status.step in ("Work", "Publish") else why.reason
 
 

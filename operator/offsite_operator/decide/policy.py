@@ -1,4 +1,4 @@
-"""What the author of a job may ask for, by the chart's values. Anything else is `NotAllowed`."""
+"""What a job may ask for, by the chart's values. Anything else is refused with `NotAllowed`."""
 
 from collections.abc import Iterator
 

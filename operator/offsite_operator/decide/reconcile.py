@@ -1,4 +1,4 @@
-"""What is to be done about a job, as a pure function of what is there.
+"""What to do about a job, as a pure function of what was observed.
 
 Levels, not edges: however often it is called, and whatever happened in between, from the same
 things it draws the same conclusion. What it asks for may be done twice without harm.
@@ -45,7 +45,7 @@ _READ_AGAIN = 4.0
 
 
 def reconcile(seen: Observed) -> Decision:
-    """Decide what is to be done about a job now."""
+    """Decide what to do about a job now."""
     job = seen.job
     if job.deleting:
         # the garbage collector waits until the last finalizer is gone, and that may be never
@@ -85,7 +85,7 @@ def _unfinished(seen: Observed, spec: JobSpec) -> Decision:
 
 
 def _is_published(seen: Observed, child: Child) -> bool:
-    """Whether all is done, though perhaps not read yet: what would end it comes too late."""
+    """Whether the last step has succeeded, so that a deadline or a cancellation comes too late."""
     last = step_after(child.step) is None and child.state.phase is Phase.SUCCEEDED
     return last and not isinstance(outcome(child, seen.now), Failure)
 

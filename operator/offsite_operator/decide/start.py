@@ -1,4 +1,4 @@
-"""How an attempt at a step begins: its child, when everything is there that it needs."""
+"""Starts an attempt at a step: creates its child once everything that it needs is there."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ _REFUSALS = (
     ),
     ("webhook", "; its administrator knows what this webhook wants"),
 )
-"""In what the API server says of a child that it does not take, and what is to be done."""
+"""Parts of the API server's refusals of a child, and the remedy."""
 _ASK_AGAIN = 15.0
 """Seconds until the API server is asked again."""
 

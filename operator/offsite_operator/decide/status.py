@@ -1,4 +1,4 @@
-"""What a decision says of a job: the one place where its status is put together."""
+"""Builds the status of a job. The only place where that happens."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -82,9 +82,9 @@ T = TypeVar("T", bound=BaseModel)
 _GATES = ("NotAllowed", "EgressDisabled")
 """Reasons for which a job is not even accepted, and never will be."""
 _SOON = 60.0
-"""Seconds in which what is deleted is usually gone."""
+"""Seconds in which deleted objects are usually gone."""
 _LOOK_AGAIN = 15.0
-"""Seconds until what is not gone then is looked at again."""
+"""Seconds until objects that are not gone by then are checked again."""
 
 
 def wait(seen: Observed, reason: str, message: str, again: float | None = None) -> Decision:
@@ -104,7 +104,7 @@ def hold(
 
 
 def held_up(seen: Observed, state: JobState) -> Decision | None:
-    """Wait for what is being deleted, and say so if that takes long; None: nothing is.
+    """Wait for objects that are being deleted, and report a long wait; None: there are none.
 
     Args:
         state: of the job meanwhile. What is suspended stays that: its attempt is not lost.
@@ -155,13 +155,13 @@ def changed(
 
 
 def with_told(decision: Decision, status: JobStatus, told: Mapping[str, Any]) -> Decision:
-    """Say also what an attempt has told, which is not read again when its pod is gone."""
+    """Add what an attempt has reported, since its log is gone with its pod."""
     after = (decision.status or status).model_copy(update=told)
     return replace(decision, status=None if after == status else after)
 
 
 def heard_from(status: JobStatus, child: Child) -> dict[str, Any]:
-    """Say what a child has told: the updates of a job's status by it.
+    """Get the updates of a job's status from what a child has reported.
 
     Of one that is not done, or failed, only how far it has come.
     """

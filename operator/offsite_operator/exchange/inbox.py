@@ -106,7 +106,7 @@ class ExchangeInbox:
 
 
 def _not_yet(inbox: Inbox, peer: Peer, reference: Reference, said: str) -> Incoming:
-    """Look whether the peer has told why it sent nothing."""
+    """Check whether the peer left a notice instead of a bundle."""
     try:
         notice = inbox.notice(peer.alias, reference.name)
     except StorageError as error:

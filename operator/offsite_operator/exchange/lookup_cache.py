@@ -1,4 +1,4 @@
-"""Asking the exchange out of everybody's way: who asks gets what is known, or is woken later.
+"""Looks up bundles in threads of its own: returns the cached result, or requeues the job later.
 
 The exchange is trusted with nothing, so neither with anybody's time. One question is asked at a
 time about each peer; a peer whose bundles take for ever to list delays its own jobs alone.
@@ -37,7 +37,7 @@ class _Question:
     peer: Peer
     """With its books: what may be opened depends on what was accepted before."""
     asked: float
-    """When somebody asked last."""
+    """When it was last asked for."""
     queued: bool = False
     answer: Incoming | None = None
     answered: float = 0.0

@@ -1,4 +1,4 @@
-"""What one child is to be: everything that its manifests are made from."""
+"""The plan of one child: everything that its manifests are built from."""
 
 import math
 from dataclasses import dataclass, replace
@@ -37,7 +37,7 @@ class Plan:
     listed: datetime | None = None
     """When those were all."""
     reason: str | None = None
-    """Why the job failed, and what else the peer is told about it; of Tell."""
+    """Of Tell: why the job failed, and what the peer learns."""
     message: str = ""
     seconds: int | None = None
     """How long it may run although no operator looks; None: for ever."""

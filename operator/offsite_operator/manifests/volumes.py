@@ -1,4 +1,4 @@
-"""What the pods of a step see: their task, and of Secrets and claims only what the step needs."""
+"""Volumes of a step's pods: its task, and only the Secrets and claims that the step needs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

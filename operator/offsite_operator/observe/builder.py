@@ -35,7 +35,7 @@ _STEPS: dict[str, Step] = {step.lower(): step for step in get_args(Step)}
 
 
 def understood(raw: Raw, found: Object, settings: Settings, now: datetime, tell: Tell) -> Observed:
-    """Understand one job, and all that decides what is to be done about it."""
+    """Build the observed state of one job from what the API server has."""
     job = job_of(found)
     # without a spec that is understood no child was made
     reader = _Reader(raw, settings, now, tell, job.spec.resources if job.spec else Resources())

@@ -1,4 +1,4 @@
-"""What is there: everything that `reconcile` looks at, and nothing else."""
+"""The observed state: everything that `reconcile` depends on, and nothing else."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -181,7 +181,7 @@ class Rejection:
 
 @dataclass(frozen=True)
 class Observed:
-    """One job, and all that decides what is to be done about it."""
+    """One job, and everything that a decision about it depends on."""
 
     job: Job
     settings: Settings

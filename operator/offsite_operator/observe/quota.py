@@ -1,4 +1,4 @@
-"""What is to be done about a quota that leaves no room for a pod, by what the API server said."""
+"""Explains a quota that leaves no room for a pod, from the API server's message."""
 
 import re
 from collections.abc import Iterator, Sequence

@@ -30,7 +30,7 @@ def names_of(child: Object, pods: list[Object]) -> list[str]:
 
 
 def told_at(event: Object) -> str:
-    """Say when an Event was told last."""
+    """Get the time at which an Event was last reported."""
     series = (event.get("series") or {}).get("lastObservedTime")
     times = (series, event.get("lastTimestamp"), event.get("eventTime"))
     return str(next((at for at in times if at), event["metadata"]["creationTimestamp"]))

@@ -1,4 +1,4 @@
-"""Why a child does not start: what its pods, and the Warning events of all that it made, say.
+"""Why a child does not start, from its pods and the Warning events of all its objects.
 
 A wrong image or spec fails at once; a shortage waits, and says so.
 """
@@ -26,7 +26,7 @@ _AWAY = re.compile(
     r"\b50[0234] |reserve container name",
     re.IGNORECASE,
 )
-"""In what is said of a failure: the network, or a registry or a runtime that is away or busy."""
+"""Parts of messages that point at a network, registry or runtime which may recover."""
 _NEVER = {
     "InvalidImageName": "ImagePullFailed",
     "ErrImageNeverPull": "ImagePullFailed",
@@ -40,7 +40,7 @@ _MOUNTS = (
     ("non-existent secret key", "; add it to the Secret that the chart's values name for that"),
     ('secret "', "; make it, or name another one in the chart's values"),
 )
-"""In the message of a FailedMount, and what is to be done; the pod starts by itself then."""
+"""Parts of a FailedMount message, and the remedy. The pod then starts by itself."""
 _MOST_RESTARTS = 3
 """Of a container that ends as soon as it starts, until one more is in vain."""
 _SCHEDULING = (
@@ -49,7 +49,7 @@ _SCHEDULING = (
     ("affinity/selector", "; correct spec.runtime.nodeSelector, or have a node labelled so"),
     ("untolerated taint", "; name the taint in spec.runtime.tolerations"),
 )
-"""In the message of a pod that no node takes, and what is to be done; the first that is there."""
+"""Parts of the message of an unschedulable pod, and the remedy. The first match counts."""
 _PREEMPTION = re.compile(r"\.?( no new claims to deallocate,)? preemption: .*")
 """In that message: what else the scheduler tried, which helps nobody."""
 _NO_CLASS = "no PriorityClass with name"
@@ -184,7 +184,7 @@ def _in_warnings(warnings: Sequence[Warned], workers: int) -> Iterator[StartupPr
 
 
 def standing(warnings: Iterable[Object], since: str, pods: Sequence[Object]) -> list[Object]:
-    """Leave out what is over, or was of another child of the same name; the newest last.
+    """Drop Events that are resolved, or belong to an earlier child of the same name; newest last.
 
     Args:
         since: when the child was created.

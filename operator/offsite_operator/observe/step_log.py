@@ -1,4 +1,4 @@
-"""What a step tells in its log: events, of which the last one decides.
+"""The events in the log of a step. The last one decides.
 
 The same log has what libraries print of a peer's files: what is an event, the pod's mark says. But
 whoever chose the image of a pod knows its mark: what an event holds is foreign text all the same.
@@ -26,7 +26,7 @@ _LARGEST = 2**63
 
 @dataclass(frozen=True)
 class StepReport:
-    """What one attempt has told until now."""
+    """What one attempt has reported so far."""
 
     progress: Event | None = None
     progress_at: datetime | None = None
@@ -35,7 +35,7 @@ class StepReport:
     notice: Event | None = None
     """What the peer says of a stage of its own that failed."""
     last: Event | None = None
-    """`done` or `failed`, if nothing was told after it."""
+    """The event `done` or `failed`, if it is the last one."""
     ended: bool = False
     """Whether the log was read to its end."""
     unread: str = ""

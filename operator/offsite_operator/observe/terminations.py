@@ -1,4 +1,4 @@
-"""How containers ended that could not say so themselves."""
+"""How containers ended that could not report it themselves."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
