@@ -8,7 +8,6 @@ from itertools import islice
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from offsite.errors import DataError
 from offsite.layers import IGNORED, Batch, encoded
 from offsite.rows import Row
 
@@ -37,22 +36,18 @@ def encode(
     """Turn rows into examples of at most `length` tokens.
 
     Plain text is packed: joined, each text closed by the end token, and cut into equal blocks.
-    A prompt that leaves too little room is cut on its left.
+    A prompt that leaves too little room is cut on its left. Every example has a token to predict,
+    and nothing here fails: how many tokens a text has, a peer's tokenizer decides, and a failure
+    would tell the peer what it made of the private data.
 
     Args:
+        length: 2 or more.
         least: how many blocks plain text is cut into at least; a short one into shorter blocks.
-
-    Raises:
-        DataError: every prompt is longer than `length`, or the text has no tokens.
     """
     if rows[0].text:
         return Encoded(pack((row.text for row in rows), tokenizer, length, least), 0)
     full = [pair(row.prompt, row.completion, tokenizer, end=True) for row in rows]
     cut = sum(len(example.tokens) > length for example in full)
-    if cut == len(full):
-        raise DataError(
-            f"all {cut} examples are longer than {length} tokens; raise blockSize or shorten them"
-        )
     return Encoded(tuple(shorten(example, length) for example in full), cut)
 
 
@@ -64,17 +59,12 @@ def pack(
     Each block begins with the begin token, where the tokenizer begins a text with it. There are
     `least` blocks or more: blocks get shorter, and fewer than two tokens a block are repeated. A
     peer's tokenizer may make that little of a whole text, and no failure may reveal it.
-
-    Raises:
-        DataError: there are no tokens.
     """
     lead = _lead(tokenizer)
     end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     stream: list[int] = []
     for text in texts:
         stream += [*encoded(tokenizer, text), *end]
-    if not stream:
-        raise DataError("the text has no tokens; there is nothing to learn from it")
     needed = 2 * least if least > 1 else 2 - len(lead)
     stream *= -(-needed // len(stream))
     room = min(length - len(lead), len(stream) // least)

@@ -108,4 +108,5 @@ def hidden_error(target: Tensor, hidden: Tensor, mask: Tensor) -> Tensor:
         mask: (B, T), where there is a token.
     """
     target, hidden = target[mask].float(), hidden[mask].float()
-    return (target - hidden).pow(2).sum() / total(target.pow(2).sum())
+    size = total(target.pow(2).sum()).clamp(min=torch.finfo(torch.float32).tiny)
+    return (target - hidden).pow(2).sum() / size

@@ -69,11 +69,7 @@ Benchmark = Text | Choices
 
 
 def benchmark(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, length: int) -> Benchmark:
-    """Encode rows for scoring: rows with choices by accuracy, all others by perplexity.
-
-    Raises:
-        DataError: there is nothing to score within `length` tokens.
-    """
+    """Encode rows for scoring: rows with choices by accuracy, all others by perplexity."""
     encoded = encode(rows, tokenizer, min(length, _TEXT_LENGTH) if rows[0].text else length)
     if not rows[0].choices:
         return Text(encoded.examples, encoded.cut)
@@ -93,7 +89,7 @@ def mean_loss(
 ) -> float:
     """Compute the mean cross entropy, in nats per scored token, over all examples."""
     predicted = sum(len(example.tokens) - example.start for example in examples)
-    return float(summed_losses(model, examples, monitor, phase).sum()) / predicted
+    return float(summed_losses(model, examples, monitor, phase).sum()) / max(1, predicted)
 
 
 def perplexity(loss: float) -> float:

@@ -4,7 +4,7 @@ No text may make a tokenizer fail, or make a token that the model lacks: a peer 
 the failure what the private data holds. So every character has a token, and every id is known.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -169,16 +169,20 @@ def id_problems(
     for number, token in enumerate(tokenizer["added_tokens"]):
         if token["id"] != ids[token["content"]]:
             return [f"added_tokens.{number}.id: must be {ids[token['content']]}"]
-    # Only if no normalizer leads to it: then it is made of a text that has its very name.
+    # Only if neither a normalizer nor the model leads to it: then it is made of its very name.
     spared = {
         token["content"]
         for token in tokenizer["added_tokens"]
         if token["content"] in beyond and token.items() >= _PLAIN.items()
-    }
+    } - _contents(tokenizer["model"]["vocab"])
     over = [index for token, index in ids.items() if index >= size and token not in spared]
     if over:
         return [f"makes the id {max(over)}, but the model knows {size} tokens only"]
     return _unknown_problems(tokenizer["model"], ids, tokenizer)
+
+
+def _contents(vocab: Mapping[str, int] | Sequence[Any]) -> set[str]:
+    return set(vocab) if isinstance(vocab, Mapping) else {token for token, _ in vocab}
 
 
 def _unknown_problems(

@@ -54,7 +54,7 @@ def lm_loss(model: PreTrainedModel, batch: Batch, hidden: Tensor | None = None) 
     scored = batch.targets != IGNORED
     read, targets = hidden[scored], batch.targets[scored]
     head = model.get_output_embeddings()
-    count = total(scored.sum())
+    count = total(scored.sum()).clamp(min=1)  # nothing to predict is no loss, and no failure
     if len(targets) * head.weight.shape[0] <= _MOST_LOGITS or _cap(model) is not None:
         return nn.functional.cross_entropy(_logits(model, read), targets, reduction="sum") / count
     summed = nn.functional.linear_cross_entropy(

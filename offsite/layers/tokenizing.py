@@ -36,7 +36,7 @@ def load_tokenizer(
     if getattr(backend.model, "dropout", None) is not None:
         backend.model.dropout = None  # noqa: V101 - tokenizers reads it
     found = tokenizer_file_problems(json.loads(backend.to_str()), size, row.beyond)
-    ends = (tokenizer.bos_token_id, tokenizer.eos_token_id)
+    ends = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id)
     found = found or [
         f"makes the id {end}, but the model knows {size} tokens only"
         for end in ends
@@ -51,7 +51,10 @@ def load_tokenizer(
 
 
 def encoded(tokenizer: PreTrainedTokenizerBase, text: str, *, special: bool = False) -> list[int]:
-    """Turn a text into the ids of its tokens.
+    """Turn a text into the ids of its tokens: at least one, whatever the tokenizer makes of it.
+
+    A peer's tokenizer may strip a name, and so leave nothing of a text. If a failure followed, it
+    would say that the name is in the data. The unknown token stands there instead, or token 0.
 
     Args:
         special: put around it what the tokenizer puts around a text.
@@ -68,7 +71,7 @@ def encoded(tokenizer: PreTrainedTokenizerBase, text: str, *, special: bool = Fa
             raise
         raise ModelError("the model's tokenizer cannot encode the text") from None
     ids: list[int] = found["input_ids"]
-    return ids
+    return ids or [tokenizer.unk_token_id or 0]
 
 
 def is_panic(error: BaseException) -> bool:

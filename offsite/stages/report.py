@@ -25,7 +25,7 @@ def read_examples(
     with _named(text):
         found = encode(rows, loaded.tokenizer, min(length, context(loaded.model)), least)
     _check_known(found.examples, text, loaded)
-    _say_cut(found.cut, text, monitor)
+    _say_cut(found.cut, len(rows), text, monitor)
     return found.examples
 
 
@@ -48,9 +48,12 @@ def _check_known(examples: Iterable[Example], text: DataFile, loaded: Loaded) ->
         raise DataError(f"{text.name} holds {token!r}, which this model does not know; take it out")
 
 
-def _say_cut(cut: int, text: DataFile, monitor: Monitor) -> None:
+def _say_cut(cut: int, rows: int, text: DataFile, monitor: Monitor) -> None:
     if cut:
-        monitor.log(f"{cut} examples of {text.name} are longer than the context; cut on the left")
+        monitor.log(
+            f"{cut} of {rows} examples of {text.name} are longer than blockSize or the context; "
+            "cut on the left"
+        )
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Yardstick:
         with _named(text):
             bench = benchmark(rows, loaded.tokenizer, context(loaded.model))
         _check_known(bench.examples, text, loaded)
-        _say_cut(bench.cut, text, monitor)
+        _say_cut(bench.cut, len(rows), text, monitor)
         return cls(bench, text_digest(text))
 
     def report(self, loaded: Loaded, setting: str, monitor: Monitor) -> tuple[str, float | None]:

@@ -277,7 +277,6 @@ def nothing(parties: Parties) -> None:
     """Leave everything as it is."""
 
 
-LONG = json.dumps({"prompt": "fox " * 200, "completion": "dog"})
 BAD: dict[str, tuple[str, dict[str, Any], Callable[[Parties], object], list[str]]] = {
     "unknown architecture": (
         EMULATOR,
@@ -411,12 +410,6 @@ BAD: dict[str, tuple[str, dict[str, Any], Callable[[Parties], object], list[str]
         ],
     ),
     "no data": (ADAPTER, tune(), without("hospital/private.jsonl"), ["private.jsonl"]),
-    "prompts longer than the context": (
-        ADAPTER,
-        tune(),
-        text_in("hospital/private.jsonl", f"{LONG}\n{LONG}"),
-        ["private.jsonl", "all 2 examples are longer than", "shorten them"],
-    ),
     "no bundle": (
         ADAPTER,
         tune(bundle="other"),

@@ -9,7 +9,6 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from offsite.data import Example
-from offsite.errors import DataError
 from offsite.evaluate import Choices, Text, benchmark, mean_loss, perplexity
 from offsite.events import Event, Monitor
 from offsite.layers import inference
@@ -138,10 +137,15 @@ def test_questions_may_have_different_numbers_of_choices() -> None:
     assert bench.score(indifferent(), silent(), "x") == pytest.approx(2 / 3)
 
 
-def test_questions_that_are_all_too_long_are_an_error() -> None:
+def test_questions_that_are_all_too_long_are_cut() -> None:
     row = Row(prompt=WORDS, completion="fox", choices=("fox", "dog"))
-    with pytest.raises(DataError, match="all 1 examples are longer than 8 tokens"):
-        benchmark([row], TOKENIZER, 8)
+    bench = benchmark([row], TOKENIZER, 8)
+    assert bench.cut == 1
+    assert {len(example.tokens) for example in bench.examples} == {8}
+
+
+def test_examples_without_a_token_to_predict_have_no_loss() -> None:
+    assert mean_loss(indifferent(), [Example((1,)), Example((1, 2), start=2)], silent()) == 0
 
 
 def test_a_huge_loss_is_an_infinite_perplexity() -> None:

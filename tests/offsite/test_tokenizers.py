@@ -330,6 +330,21 @@ def test_nothing_else_may_lead_to_that_token(flag: str) -> None:
     assert problems(file, beyond={IMAGE})
 
 
+def test_no_model_may_lead_to_that_token() -> None:
+    """A normalizer could make its name of another one, and the model would know it whole."""
+    file = STRUCTURES["XLM"]()
+    vocab = [*file["model"]["vocab"], [IMAGE, 0.0]]
+    file = edited(file, "model", "vocab", to=vocab)
+    file["added_tokens"] = [added("<unk>", 0), added(IMAGE, len(vocab) - 1)]
+    names = ("Anna Kovacs", "<image_soft_tok"), ("tok", "token>")
+    file["normalizer"] = sequence("normalizer", *(replace(*each) for each in names))
+    assert problems(file, len(vocab)) == []
+    (found,) = problems(file, len(vocab) - 1, beyond={IMAGE})
+    assert (
+        found == f"makes the id {len(vocab) - 1}, but the model knows {len(vocab) - 1} tokens only"
+    )
+
+
 NAMED: dict[str, Any] = {
     "eos_token": "Kovacs",
     "pad_token": {"content": "Kovacs"},
