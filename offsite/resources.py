@@ -24,24 +24,24 @@ ConditionType = Literal["Accepted", "Running", "Suspended", "Complete", "Failed"
 State = Literal["Pending", "Queued", "Running", "Suspended", "Complete", "Failed", "Cancelled"]
 StageStep = Literal["Open", "Work", "Publish"]
 Step = Literal[StageStep, "Hear", "Tell"]
-"""What a pod does: a step of a stage; or an errand beside it, about a stage that failed."""
+"""What a pod does: a step of a stage, or an auxiliary step about a stage that failed."""
 Engine = Literal["RayJob", "Job"]
 
 _DECIDING: tuple[tuple[ConditionType, str], ...] = (
     *(("Failed", "True"), ("Complete", "True"), ("Accepted", "False"), ("Suspended", "True")),
     *(("Running", "True"), ("Running", "False"), ("Accepted", "True")),
 )
-"""Which condition people want to hear of first."""
+"""Conditions in the order in which they decide the state."""
 
 Digest = Annotated[str, Field(max_length=71)]
-"""Of an envelope, if nothing else is said."""
+"""Of an envelope, unless noted otherwise."""
 
 Shown = Annotated[str, AfterValidator(printable)]
 """Text that may come from a log, a peer or a store, and is shown wherever a status is."""
 
 
 class _Told(BaseModel):
-    """What the operator tells; in Python, fields go by their own names."""
+    """Written by the operator. Python code uses the fields' Python names."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,
@@ -53,77 +53,77 @@ class _Told(BaseModel):
     )
 
     def wire(self) -> dict[str, Any]:
-        """Give it as the API server has it: camelCase, times as text, no nulls."""
+        """Convert to JSON as the API server holds it: camelCase, times as text, no nulls."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 class _Condition(_Told):
     status: Literal["True", "False", "Unknown"]
-    """Whether it holds."""
+    """Whether the condition holds."""
     reason: str = Field(min_length=1, max_length=1024)
-    """Why, in one word of CamelCase, for programs."""
+    """The reason, one CamelCase word for programs."""
     message: Shown = Field("", max_length=32768)
-    """Why and what to do, for people."""
+    """The reason and the remedy, for people."""
     last_transition_time: AwareDatetime
-    """When `status` changed last."""
+    """When `status` last changed."""
     observed_generation: int | None = Field(None, ge=0)
-    """The generation of the resource that it was told of."""
+    """The generation of the resource that the condition describes."""
 
 
 class Condition(_Condition):
-    """One thing that is true of a job, or not."""
+    """One condition of a job."""
 
     type: ConditionType
-    """What is true or not; Complete and Failed are as a Job of Kubernetes has them."""
+    """Type of the condition. Complete and Failed are those of a Kubernetes Job."""
 
 
 class Progress(_Told):
-    """How far the step that runs has come."""
+    """Progress of the running step."""
 
     phase: Shown | None = None
-    """What is under way, such as `tune`."""
+    """The current phase, such as `tune`."""
     step: int | None = Field(None, ge=0)
-    """Units of work that are done."""
+    """Steps completed in this phase."""
     total_steps: int | None = Field(None, ge=0)
-    """Units of work that there are."""
+    """All steps of this phase."""
     percent: float | None = Field(None, ge=0, le=100)
-    """Share of them that is done."""
+    """Completed share of this phase, from 0 to 100."""
     eta_seconds: float | None = Field(None, ge=0)
-    """How long the rest takes at the present rate."""
+    """Estimated seconds until the phase ends."""
     loss: float | None = None
-    """The newest loss."""
+    """The latest training loss."""
     updated_at: AwareDatetime | None = None
-    """When this was told."""
+    """Time of the last update."""
 
 
 class Metric(_Told):
-    """A figure that the stage measured."""
+    """A metric that the stage measured."""
 
     name: Shown
-    """What was measured, such as `perplexity`."""
+    """Name of the metric, such as `perplexity`."""
     setting: Shown
-    """Of which model, such as `full_zero_shot` or `plug_in`."""
+    """Which model was measured, such as `full_zero_shot` or `plug_in`."""
     value: str | None = None
-    """The figure, in decimal notation; absent where no number holds it."""
+    """The value in decimal notation; absent if it is not finite."""
     text: Shown | None = None
-    """The digest of the text that it was measured on: compare figures of the same text alone."""
+    """Digest of the text that was used. Only values of the same text are comparable."""
 
 
 class Artifact(_Told):
-    """What the job made."""
+    """What the job produced."""
 
     name: Shown
-    """The name of the bundle, or of the job that plugged it in."""
+    """Name of the bundle, or of the job that made the plugged-in model."""
     digest: Shown
-    """Of the envelope that was published, or of the plugged-in model."""
+    """Digest of the published envelope, or of the plugged-in model."""
     uri: Shown
-    """Where it lies."""
+    """Where it is stored."""
     size_bytes: int = Field(ge=0)
-    """How large it is."""
+    """Size in bytes."""
 
 
 class JobStatus(_Told):
-    """What has become of a job."""
+    """Status of an OffsiteJob."""
 
     conditions: list[Condition] = Field(
         default=[],
@@ -132,39 +132,39 @@ class JobStatus(_Told):
             "x-kubernetes-list-map-keys": ["type"],
         },
     )
-    """What is true of the job now, and why."""
+    """Current conditions of the job."""
     observed_generation: int | None = Field(None, ge=0)
-    """The generation of the resource that the status was told of."""
+    """The generation of the resource that this status describes."""
     state: State | None = None
-    """The conditions in one word."""
+    """Summary of the conditions in one word."""
     step: StageStep | None = None
-    """Open checks keys and stores and opens what the peer sent, Work trains, Publish sends."""
+    """Current step. Open checks stores and opens the bundle, Work trains, Publish sends."""
     progress: Progress | None = None
-    """How far the step that runs has come."""
+    """Progress of the running step."""
     metrics: list[Metric] = []
-    """The figures that the stage measured."""
+    """Metrics that the stage measured."""
     artifact: Artifact | None = None
-    """What the job made; absent until it is where it belongs."""
+    """What the job produced; absent until it is published or exported."""
     attempts: int | None = Field(None, ge=0)
-    """How many attempts were begun; what a suspension ended counts as none."""
+    """Number of attempts started. One that a suspension ended does not count."""
     first_attempt: int | None = Field(None, ge=0)
-    """The attempt with which the step began; `spec.backoffLimit` counts from there."""
+    """First attempt of the current step; `spec.backoffLimit` counts from it."""
     retries: int | None = Field(None, ge=0)
-    """The `spec.retries` that was heeded."""
+    """The value of `spec.retries` that was acted on."""
     engine: Engine | None = None
-    """What runs the work."""
+    """The kind of object that runs the Work step."""
     job_name: str | None = None
-    """The Job or RayJob that runs now, or ran last."""
+    """Name of the current or last Job or RayJob."""
     envelope: Digest | None = None
-    """The envelope of the peer that this job may open, once it was verified and recorded."""
+    """Digest of the peer's envelope that this job opens, once it is verified and recorded."""
     sequence: int | None = Field(None, ge=1)
-    """The number of what the job publishes, among all that has its name."""
+    """Sequence number of what the job publishes under its name."""
     start_time: AwareDatetime | None = None
-    """When the first attempt began."""
+    """When the first attempt started."""
     lost_time: AwareDatetime | None = None
-    """When `jobName` was found to be gone; the next attempt waits from then on."""
+    """When `jobName` was found to be deleted; the next attempt's back-off starts here."""
     completion_time: AwareDatetime | None = None
-    """When the job ended, well or not."""
+    """When the job finished, successfully or not."""
 
     @computed_field(description="The reason of the condition that decides the state.")
     def reason(self) -> str | None:
@@ -174,51 +174,51 @@ class JobStatus(_Told):
 
 
 class PeerSpec(Section):
-    """Who the other organization is."""
+    """Spec of an OffsitePeer."""
 
     id: Name = Field(
         json_schema_extra={
             RULES: [cel("self == oldSelf", "id cannot be changed; make another OffsitePeer")]
         }
     )
-    """The id that the organization chose, as it stands in everything that it signs."""
+    """The id of the organization, which is in everything that it signs. Immutable."""
     public: str = Field(min_length=1, max_length=131_072)
-    """The organization's public file, word for word, as its `offsite keys export` wrote it."""
+    """The public file of the organization, unchanged, as `offsite keys export` writes it."""
 
 
 class PeerCondition(_Condition):
-    """One thing that is true of a peer, or not."""
+    """One condition of a peer."""
 
     type: Literal["Ready"]
-    """Ready: its public file is valid, and jobs can be done with it."""
+    """Type of the condition. Ready: the public file is valid and pinned; jobs can use the peer."""
 
 
 class Accepted(_Told):
     """An envelope of the peer that was verified and accepted."""
 
     bundle: str
-    """The name of what it carries."""
+    """Name of the bundle."""
     sequence: int = Field(ge=1)
-    """Its number among all of that name; no lower one is accepted any more."""
+    """Its sequence number. Lower ones are no longer accepted."""
     envelope: Digest
-    """Its digest."""
+    """Digest of the envelope."""
     parent: Digest | None = None
-    """The envelope that it answers: of an adapter, the emulator's."""
+    """Digest of the envelope that it answers: for an adapter, the emulator's."""
 
 
 class Allotted(_Told):
-    """A number that was given to a job which publishes to the peer."""
+    """A sequence number that was allotted to a job which publishes to the peer."""
 
     bundle: str
-    """The name of what it publishes."""
+    """Name of the bundle."""
     job: str
-    """The job's uid."""
+    """UID of the job."""
     sequence: int = Field(ge=1)
-    """The number among all of that name."""
+    """The sequence number."""
 
 
 class PeerStatus(_Told):
-    """What is known of a peer, and the books on what went to and fro."""
+    """Status of an OffsitePeer, with the ledger of what was received and sent."""
 
     conditions: list[PeerCondition] = Field(
         default=[],
@@ -227,19 +227,19 @@ class PeerStatus(_Told):
             "x-kubernetes-list-map-keys": ["type"],
         },
     )
-    """Whether jobs can be done with the peer, and why not."""
+    """Current conditions of the peer."""
     fingerprint: str | None = None
-    """Of the keys that are pinned: compare it with the other organization, on another way."""
+    """Fingerprint of the pinned keys. Compare it with the organization over another channel."""
     pinned: str | None = Field(None, max_length=131_072)
-    """The public file that was accepted last: the next one must be signed by a key of it."""
+    """The public file that is pinned. The next one must be signed by its newest sign key."""
     accepted: list[Accepted] = []
-    """The envelopes that were accepted; one that is here is accepted again, for the same job."""
+    """Envelopes that were accepted. A retry of the same job may accept one again."""
     allotted: list[Allotted] = []
-    """The numbers that were given to jobs."""
+    """Sequence numbers that were allotted to jobs."""
 
 
 class ResourceMetadata(Metadata):
-    """Of an object's metadata, as the API server gives it, what is of use here."""
+    """The metadata fields of a resource that offsite uses."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -249,7 +249,7 @@ class ResourceMetadata(Metadata):
 
 
 class OffsitePeer(_Told):
-    """The other organization: its id and public keys, and the books on what went to and fro."""
+    """Another organization: its id, its public keys, and the ledger of what was exchanged."""
 
     api_version: Literal["offsite-tuning.dev/v1alpha1"] = "offsite-tuning.dev/v1alpha1"
     kind: Literal["OffsitePeer"] = "OffsitePeer"
@@ -259,5 +259,5 @@ class OffsitePeer(_Told):
 
     @classmethod
     def read(cls, content: object) -> Self:
-        """Read what the API server gave."""
+        """Read an object of the API server."""
         return cls.model_validate(content)

@@ -20,47 +20,47 @@ LabelValue = Annotated[str, Field(pattern=LABEL_PATTERN, max_length=63)]
 
 
 class Resources(Section):
-    """What the pods that train are given, as request and as limit."""
+    """Compute resources of the pods that train, as requests and limits."""
 
     workers: int = Field(1, ge=1, le=64)
-    """Pods that train together, on Ray; each gets what follows."""
+    """Number of pods that train together, on Ray. The other values are for each of them."""
     sharding: Literal["DDP", "FSDP"] = "DDP"
-    """How several workers share the model: DDP copies it, FSDP spreads its blocks over them."""
+    """How workers share the model: DDP replicates it, FSDP shards its blocks."""
     gpus_per_worker: int = Field(0, ge=0, le=64)
-    """GPUs of a worker."""
+    """Number of GPUs of a worker."""
     cpus_per_worker: int = Field(1, ge=1, le=1024)
-    """CPU cores of a worker; it computes with as many threads."""
+    """Number of CPU cores of a worker, and of its threads."""
     memory_per_worker: Memory = "4Gi"
     """Memory of a worker, such as 64Gi."""
 
 
 class Toleration(Section):
-    """A taint of nodes that the pods tolerate, as Kubernetes has it."""
+    """A toleration, as in a Kubernetes pod."""
 
     key: str | None = Field(None, max_length=317)
-    """The taint's key; absent, with operator Exists: every taint."""
+    """Key of the taint; absent, with operator Exists: every taint."""
     operator: Literal["Exists", "Equal"] = "Equal"
-    """Equal compares the value, Exists does not."""
+    """Equal compares the value, Exists ignores it."""
     value: LabelValue | None = None
-    """The taint's value, for operator Equal."""
+    """Value of the taint, for operator Equal."""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    """The taint's effect; absent: every effect."""
+    """Effect of the taint; absent: every effect."""
     toleration_seconds: int | None = Field(None, ge=0, le=2**31 - 1)
-    """How long NoExecute is tolerated; absent: for ever."""
+    """Seconds for which NoExecute is tolerated; absent: forever."""
 
 
 class Runtime(Section):
-    """Where and with what the stage runs; the administrator bounds what may be asked for."""
+    """Where and how the stage runs. The administrator limits what is allowed."""
 
     engine: Literal["Auto", "RayJob", "Job"] = "Auto"
-    """RayJob runs it on Ray, Job in one plain pod; Auto: RayJob where KubeRay is installed."""
+    """RayJob uses Ray, Job a single pod. Auto: RayJob where KubeRay is installed, else Job."""
     image: str | None = Field(None, pattern=IMAGE_PATTERN, max_length=512)
-    """Another image than the runtime's own, if the administrator allows it."""
+    """Image of the pods that train, if the administrator allows it; absent: the default."""
     node_selector: dict[str, LabelValue] = Field(default={}, max_length=32)
-    """Labels that a node must have."""
+    """Labels that nodes must have."""
     tolerations: list[Toleration] = Field(default=[], max_length=32)
-    """Taints of nodes that are tolerated."""
+    """Tolerations of the pods."""
     priority_class_name: str | None = Field(None, pattern=CLASS_PATTERN, max_length=253)
-    """The PriorityClass of the pods."""
+    """PriorityClass of the pods."""
     queue: Name | None = None
-    """The LocalQueue of Kueue that admits the job; absent: no queue."""
+    """LocalQueue of Kueue that admits the job; absent: no queue."""

@@ -42,30 +42,30 @@ def _unchanged(name: str) -> dict[str, Any]:
 
 
 class JobSpec(Section):
-    """What is to be done, and how."""
+    """Spec of an OffsiteJob: one stage, and how to run it."""
 
     model_config = ConfigDict(json_schema_extra=_rules)
 
     stage: Literal["Distill", "Tune", "PlugIn"]
-    """Which stage; exactly the section of that name is set."""
+    """The stage to run. Exactly the section of that name must be set."""
     peer: Name
     """The other organization: its OffsitePeer on a cluster, else the alias of its pinned keys."""
     seed: int = Field(0, ge=0, lt=2**31)
-    """The same seed, machine and thread count give the same bytes."""
+    """Random seed. With the same machine and thread count, results are identical byte for byte."""
     distill: Distill | None = None
-    """What the model owner does first: make an emulator and send it."""
+    """First stage, by the model owner: make an emulator and send it."""
     tune: Tune | None = None
-    """What the data owner does: tune the adapter in the peer's bundle, on private data."""
+    """Second stage, by the data owner: tune an adapter in the peer's emulator on private data."""
     plug_in: PlugIn | None = None
-    """What the model owner does last: put the returned adapter into the full model."""
+    """Last stage, by the model owner: plug the returned adapter into the full model."""
     resources: Resources = Resources()
-    """What the pods that train are given, as request and as limit."""
+    """Compute resources of the pods that train, as requests and limits."""
     runtime: Runtime = Runtime()
-    """Where and with what the stage runs; the administrator bounds what may be asked for."""
+    """Where and how the stage runs. The administrator limits what is allowed."""
     suspend: bool = False
-    """Stop, and go on from the last checkpoint when it is false again."""
+    """Suspends the job; false resumes it from the last checkpoint."""
     cancel: bool = False
-    """Stop for good, and keep the record."""
+    """Stops the job for good and keeps its record."""
     retries: int = Field(
         0,
         ge=0,
@@ -74,20 +74,20 @@ class JobSpec(Section):
             RULES: [cel("self >= oldSelf", "retries may only grow: each is one more round")]
         },
     )
-    """May only grow: one more round of a job that has ended without success."""
+    """Increase by one to run a failed or cancelled job again. It cannot decrease."""
     backoff_limit: int = Field(2, ge=0, le=100)
-    """How often a failed attempt is repeated by itself."""
+    """How often a failed attempt is retried automatically."""
     active_deadline_seconds: int | None = Field(None, ge=1, le=2**31 - 1)
-    """How long the job may run, in all its attempts; absent: as long as it takes."""
+    """Seconds that the job may run, over all attempts; absent: no limit."""
     ttl_seconds_after_finished: int | None = Field(None, ge=0, le=2**31 - 1)
-    """How long the resource is kept after it has ended; absent: until it is deleted."""
+    """Seconds until a finished job is deleted; absent: it is kept."""
 
     def references(self) -> tuple[JobReference, ...]:
         """List everything outside the job that its fields name."""
         return tuple(references(self))
 
     def used(self, use: Use) -> str | None:
-        """Get the first thing that the job uses so; None: there is none."""
+        """Get the first reference of one use; None: there is none."""
         return next((each.value for each in references(self) if each.use is use), None)
 
     @property
@@ -127,7 +127,7 @@ class JobSpec(Section):
 
 
 class Metadata(Section):
-    """The job's name, which what it publishes has too, and what else `kubectl apply` reads."""
+    """Metadata of a job. What the job publishes has the same name."""
 
     name: Name
     namespace: Name | None = None

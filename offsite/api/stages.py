@@ -22,59 +22,59 @@ _ACCEPT = "accept needs evaluate: the text that the adapter is judged on"
 
 
 class Ends(Section):
-    """How many blocks at either end are never compressed (the paper's adapter position)."""
+    """Blocks at both ends that are never compressed (the adapter's place in the paper)."""
 
     bottom: int = Field(2, ge=1, le=1000)
-    """Blocks at the input's end."""
+    """Number of blocks next to the input."""
     top: int = Field(2, ge=1, le=1000)
-    """Blocks at the output's end."""
+    """Number of blocks next to the output."""
 
 
 class Emulator(Section):
-    """How the middle of the model becomes the emulator."""
+    """How the middle of the model is compressed."""
 
     method: Literal["LayerDrop"] = "LayerDrop"
-    """LayerDrop keeps some of the middle blocks, evenly spread."""
+    """The compression method. LayerDrop keeps evenly spaced middle blocks."""
     blocks: int = Field(ge=1, le=1000)
-    """How many of the middle blocks are kept."""
+    """Number of middle blocks to keep."""
     heal: bool | None = None
-    """Fold a closed-form correction into the kept blocks; absent: where the family allows it."""
+    """Fold a closed-form correction into the kept blocks; absent: if the model family allows it."""
     calibration: TextLocation | None = None
-    """The text that healing fits to; absent: the training corpus."""
+    """Text that healing is fitted to; absent: the training corpus."""
 
 
 class DistillTraining(Section):
-    """Training of the emulator against the blocks that it stands for."""
+    """Distillation of the emulator from the blocks that it replaces."""
 
     corpus: TextLocation
-    """The text to train on."""
+    """Text to train on."""
     steps: int = Field(2000, ge=1, le=10_000_000)
-    """How many steps to train."""
+    """Number of training steps."""
     learning_rate: float = Field(1e-4, gt=0, le=1)
-    """It rises over the first tenth of the steps, then falls as a cosine."""
+    """Peak learning rate: linear warm-up over a tenth of the steps, then cosine decay."""
     lm_weight: float = Field(1.0, ge=0)
-    """Weight of the language-model loss."""
+    """Weight of the language-modelling loss."""
     kd_weight: float = Field(30.0, ge=0)
     """Weight of the hidden-state loss."""
     batch_size: int = Field(16, ge=1, le=4096)
-    """Examples of a step."""
+    """Number of examples in a step."""
     block_size: int = Field(512, ge=8, le=1_048_576)
-    """Tokens of an example."""
+    """Number of tokens in an example."""
     gradient_checkpointing: bool = False
-    """Less memory, more time."""
+    """Recompute activations in the backward pass: less memory, more time."""
 
 
 class Grant(Section):
-    """What an emulator may be used for. Its issuer enforces it on the adapters that return."""
+    """How an emulator may be used. Its sender enforces this when adapters return."""
 
     expires_after: Duration | None = None
-    """No adapter is accepted that comes later, such as 720h; absent: no end."""
+    """Adapters received after this duration, such as 720h, are rejected; absent: no limit."""
     max_uses: int | None = Field(None, ge=1, le=1_000_000)
-    """How many distinct adapters are accepted; absent: any number."""
+    """Number of distinct adapters that are accepted; absent: no limit."""
 
 
 class Distill(Section):
-    """What the model owner does first: make an emulator and send it."""
+    """First stage, by the model owner: make an emulator and send it."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -89,17 +89,17 @@ class Distill(Section):
     )
 
     model: ModelLocation
-    """The full model: a folder of a Hugging Face model with safetensors."""
+    """The full model: a Hugging Face model folder with safetensors."""
     ends: Ends = Ends()
-    """How many blocks at either end are never compressed."""
+    """Blocks at both ends that are never compressed."""
     emulator: Emulator
-    """How the middle of the model becomes the emulator."""
+    """How the middle of the model is compressed."""
     training: DistillTraining | None = None
-    """Training of the emulator against the blocks that it stands for; absent: no distillation."""
+    """Distillation of the emulator from the blocks that it replaces; absent: no distillation."""
     grant: Grant = Grant()
-    """What the emulator may be used for."""
+    """How the emulator may be used."""
     evaluate: TextLocation | None = None
-    """A text that both parties hold; the full model and the emulator are scored on it."""
+    """A text that both parties have. The full model and the emulator are evaluated on it."""
 
     @model_validator(mode="after")
     def _healing_has_text(self) -> "Distill":
@@ -112,13 +112,13 @@ class Data(Section):
     """The data owner's private data: `.jsonl` (`text`, or `prompt` and `completion`) or `.txt`."""
 
     train: TextLocation
-    """What the adapter is trained on."""
+    """Data to train the adapter on."""
     validation: TextLocation
-    """What chooses the best of several checkpoints."""
+    """Data to select the best checkpoint with."""
 
 
 class Adapter(Section):
-    """What is trainable (DESIGN: `Blocks` with `Ends` is the paper's adapter)."""
+    """What is trained. `Blocks` with `Ends` is the adapter of the paper."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -130,11 +130,11 @@ class Adapter(Section):
     )
 
     method: Literal["LoRA", "Blocks"] = "LoRA"
-    """LoRA, or Blocks: all tensors of the end blocks."""
+    """LoRA: low-rank changes. Blocks: all tensors of the end blocks."""
     scope: Literal["All", "Ends"] = "All"
-    """All blocks of the bundle, or its Ends; Blocks needs Ends."""
+    """All blocks of the emulator, or only its Ends. Blocks needs Ends."""
     rank: int | None = Field(None, ge=1, le=64)
-    """LoRA only; absent: 16. No model owner accepts more than 64."""
+    """Rank of LoRA; absent: 16, or less for a narrow model."""
 
     @model_validator(mode="after")
     def _blocks_are_ends(self) -> "Adapter":
@@ -146,46 +146,46 @@ class Adapter(Section):
 
 
 class TuneTraining(Section):
-    """Training of the adapter."""
+    """How to train the adapter."""
 
     epochs: int = Field(3, ge=1, le=10_000)
-    """How often the data is gone through."""
+    """Number of passes over the data."""
     steps: int | None = Field(None, ge=1, le=10_000_000)
-    """Stop after so many steps, however many epochs that is; absent: `epochs` decides."""
+    """Number of training steps, whatever the epochs; absent: `epochs` decides."""
     learning_rate: float = Field(1e-3, gt=0, le=1)
-    """It rises over the first tenth of the steps, then falls as a cosine."""
+    """Peak learning rate: linear warm-up over a tenth of the steps, then cosine decay."""
     batch_size: int = Field(8, ge=1, le=4096)
-    """Examples of a step."""
+    """Number of examples in a step."""
     block_size: int = Field(512, ge=8, le=1_048_576)
-    """Tokens of an example at most; plain text is packed into blocks of this many."""
+    """Maximum number of tokens in an example. Plain text is packed into blocks of this size."""
     gradient_checkpointing: bool = False
-    """Less memory, more time."""
+    """Recompute activations in the backward pass: less memory, more time."""
 
 
 class Tune(Section):
-    """What the data owner does: tune the adapter in the bundle, on private data."""
+    """Second stage, by the data owner: tune an adapter in the emulator on private data."""
 
     bundle: Bundle
-    """The name of the peer's job that made it, or name@sha256:… for one envelope of it."""
+    """The peer's bundle: its name, or name@sha256:… for one envelope of it."""
     data: Data
     """The private data: `.jsonl` (`text`, or `prompt` and `completion`) or `.txt`."""
     adapter: Adapter = Adapter()
-    """What is trainable."""
+    """What is trained."""
     training: TuneTraining = TuneTraining()
-    """How the adapter is trained."""
+    """How to train the adapter."""
     evaluate: TextLocation | None = None
-    """A text that both parties hold; untouched and tuned emulator are scored on it."""
+    """A text that both parties have. The emulator is evaluated on it before and after tuning."""
 
 
 class Export(Section):
-    """Where the plugged-in model is written, as a Hugging Face model."""
+    """Where to write the plugged-in model, as a Hugging Face model."""
 
     to: Location
-    """A folder that does not exist yet: nothing that is there already is ever replaced."""
+    """A folder that does not exist yet. Existing files are never replaced."""
 
 
 class Accept(Section):
-    """What an adapter has to reach on the text of `evaluate`, or nothing is exported."""
+    """Requirements on the `evaluate` text. An adapter that misses them is not exported."""
 
     max_regression: float = Field(ge=0, le=1000)
     """How much worse it may make the model: of a perplexity the share by which it grows, such as
@@ -193,7 +193,7 @@ class Accept(Section):
 
 
 class PlugIn(Section):
-    """What the model owner does last: put the returned adapter into the full model."""
+    """Last stage, by the model owner: plug the returned adapter into the full model."""
 
     model_config = ConfigDict(
         json_schema_extra={RULES: [cel("!has(self.accept) || has(self.evaluate)", _ACCEPT)]}
@@ -202,15 +202,15 @@ class PlugIn(Section):
     model: ModelLocation
     """The full model that the emulator was made from."""
     adapter: Bundle
-    """The name of the peer's job that made it, or name@sha256:… for one envelope of it."""
+    """The peer's bundle: its name, or name@sha256:… for one envelope of it."""
     alpha: float = Field(1.0, ge=0, le=2)
-    """Scale of the change (WiSE-FT, arXiv 2109.01903)."""
+    """Scale of the adapter's change (WiSE-FT, arXiv 2109.01903)."""
     evaluate: TextLocation | None = None
-    """The full model, untouched and plugged in, are scored on this text."""
+    """Text to evaluate the full model on, before and after plugging in."""
     accept: Accept | None = None
-    """What the adapter has to reach on that text; absent: it is exported, however it does."""
+    """Requirements on that text; absent: the model is exported in any case."""
     export: Export | None = None
-    """Where the plugged-in model is written; absent: `models/<job>` in the party's own store."""
+    """Where to write the plugged-in model; absent: `models/<job>` in the private store."""
 
     @model_validator(mode="after")
     def _accepts_on_text(self) -> "PlugIn":
