@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from offsite.api import Limits
 from offsite.bundle.record import EmulatorRecord
+from offsite.bundle.sketch import Sketch, Sketches, holders_of
 from offsite.bundle.weights import Weights
 from offsite.errors import DisclosureError
 from offsite.sealing.parts import Digest, Instant, Part, canonical, digest_of, now
@@ -23,8 +24,8 @@ class SentBlock(Part):
     """Its place in the full model."""
     end: bool
     """Whether it was sent as it is."""
-    weights: tuple[str, ...] = ()
-    """The digests of its matrices in the full model; none, if they are not known."""
+    weights: tuple[Sketch, ...] = ()
+    """The sketches of its matrices in the full model; none, if they are not known."""
 
 
 class DisclosureEntry(Part):
@@ -44,8 +45,8 @@ class DisclosureEntry(Part):
     depth: int
     """How many blocks the full model has."""
     blocks: tuple[SentBlock, ...]
-    others: tuple[str, ...] = ()
-    """The digests of all matrices of the blocks that were not sent; none, if they are not known."""
+    others: tuple[Sketch, ...] = ()
+    """The sketches of all matrices of the blocks that were not sent; none, if they are unknown."""
     envelope: Digest | None = None
     """Of an entry that was restored: the envelope that the emulator was sent in."""
 
@@ -69,7 +70,9 @@ class DisclosureEntry(Part):
     def repeats(self, other: "DisclosureEntry") -> bool:
         """Whether both are of one sending, which was tried again."""
         mine, its = (
-            (e.job, e.bundle, e.recipient, e.model, e.depth, e.blocks) for e in (self, other)
+            # the sketches, of the very same model, may differ by a rounding
+            (e.job, e.bundle, e.recipient, e.model, e.depth, [(b.full, b.end) for b in e.blocks])
+            for e in (self, other)
         )
         return mine == its
 
@@ -111,42 +114,53 @@ class FullModel:
     digest: str
     depth: int
     weights: Mapping[int, Weights]
-    """The digests of its matrices, of all blocks or of those that are known."""
+    """The sketches of its matrices, of all blocks or of those that are known."""
 
-    def others(self, blocks: Collection[int]) -> tuple[str, ...]:
-        """List the digests of matrices of all blocks but some, as far as they are known."""
-        return tuple(sorted({d for i, w in self.weights.items() if i not in blocks for d in w}))
+    def others(self, blocks: Collection[int]) -> tuple[Sketch, ...]:
+        """List the sketches of matrices of all blocks but some, as far as they are known."""
+        return tuple(sorted({s for i, w in self.weights.items() if i not in blocks for s in w}))
 
     def relatives(self, entries: Sequence[DisclosureEntry]) -> list[DisclosureEntry]:
         """Find the entries of this model: of its digest, or of one that shares a matrix with it.
 
-        It may be one that was not sent. Relatives of those, as deep as it, are its relatives too.
+        It may be one that was not sent, or that was changed a little. Relatives of those, as deep
+        as it, are its relatives too.
         """
-        digests, known = {self.digest}, {*self.others(())}
+        left = {i: entry for i, entry in enumerate(entries) if entry.depth == self.depth}
+        held = {i: _weights(entry) for i, entry in left.items()}
+        digests, fresh = {self.digest}, {*self.others(())}
         found = list[DisclosureEntry]()
-        left = [entry for entry in entries if entry.depth == self.depth]
         while True:
-            new = [e for e in left if e.model in digests or not known.isdisjoint(_weights(e))]
+            unknown = Sketches(sketch for i in left for sketch in held[i])
+            like = {each.known for each in unknown.like(fresh)}
+            new = [i for i in left if left[i].model in digests or not like.isdisjoint(held[i])]
             if not new:
                 return found
-            found += new
-            left = [entry for entry in left if entry not in new]
-            digests |= {entry.model for entry in new if entry.model}
-            known = known.union(*map(_weights, new))
+            fresh = set[Sketch]().union(*(held[i] for i in new))
+            digests |= {model for i in new if (model := left[i].model)}
+            found += [left.pop(i) for i in new]
 
     def disclosed(self, entries: Sequence[DisclosureEntry]) -> Disclosed:
         """Collect what entries disclosed of this model, under whichever name."""
         relatives = self.relatives(entries)
         found = [block for entry in relatives for block in entry.blocks]
         # the same matrices elsewhere: in a model of another depth, or in another order
+        every = [block for entry in entries for block in entry.blocks]
+        places = self._places(sketch for block in every for sketch in block.weights)
         found += [
             SentBlock(full=full, end=block.end)
-            for entry in entries
-            for block in entry.blocks
-            for full, weights in self.weights.items()
-            if not weights.isdisjoint(block.weights)
+            for block in every
+            for full in set[int]().union(*(places[s] for s in block.weights if s in places))
         ]
         return Disclosed.of(found)
+
+    def _places(self, sketches: Iterable[Sketch]) -> dict[Sketch, set[int]]:
+        """Find the blocks that hold a matrix, for each sketch of one that this model has."""
+        holders = holders_of(self.weights)
+        places: dict[Sketch, set[int]] = {}
+        for each in Sketches(holders).like(sketches):
+            places.setdefault(each.asked, set()).update(holders[each.known])
+        return places
 
 
 def check_disclosure(
@@ -224,8 +238,8 @@ def most_of(share: float, every: int) -> int:
     return floor(round(share * every, 6))  # 0.29 * 100 is a little less than 29
 
 
-def _weights(entry: DisclosureEntry) -> set[str]:
-    return {*entry.others, *(digest for block in entry.blocks for digest in block.weights)}
+def _weights(entry: DisclosureEntry) -> set[Sketch]:
+    return {*entry.others, *(sketch for block in entry.blocks for sketch in block.weights)}
 
 
 def entry_of(record: EmulatorRecord) -> DisclosureEntry:

@@ -10,9 +10,13 @@ from typing import Any
 
 from offsite.api import Distill
 from offsite.bundle.record import BlockRecord
+from offsite.bundle.sketch import Sketches, holders_of
 from offsite.bundle.weights import BlockDigests, digest_blocks, digest_outside
 from offsite.errors import BundleError
 from offsite.families import family_of
+
+_CLOSER = 0.05
+"""How much more like another block's a matrix has to be: two blocks may be nearly the same."""
 
 
 def check_verbatim(
@@ -24,6 +28,8 @@ def check_verbatim(
 ) -> None:
     """Check that what healing and training left alone is the full model's own, byte for byte.
 
+    What they changed is no other block's: no matrix is more like one of another block.
+
     Args:
         kept: which of the model's blocks are said to be in it.
         config: the full model's.
@@ -33,10 +39,6 @@ def check_verbatim(
         BundleError: a block is not the one that it is said to be.
     """
     made, changed = digest_blocks(emulator), _changed(job, config)
-    owners: dict[str, set[int]] = {}
-    for i, known in enumerate(model):
-        for digest in known.weights:
-            owners.setdefault(digest, set()).add(i)
     for place, block in enumerate(kept):
         own, full = made[place].tensors, model[block.full].tensors
         for name in sorted(own.keys() - (() if block.end else changed)):
@@ -45,13 +47,30 @@ def check_verbatim(
                     f"{emulator}: {name} of block {place} is not that of block {block.full} of the "
                     "model, which it should be; look at the image that made it"
                 )
-        # what was trained cannot be compared, but it is no other block's
-        for digest in made[place].weights:
-            if block.full not in (others := owners.get(digest, {block.full})):
+    _check_nearest(emulator, kept, made, model)
+
+
+def _check_nearest(
+    emulator: Path,
+    kept: Sequence[BlockRecord],
+    made: Sequence[BlockDigests],
+    model: Sequence[BlockDigests],
+) -> None:
+    """Check that no matrix, trained or not, is another block's rather than its own."""
+    holders = holders_of({i: block.weights for i, block in enumerate(model)})
+    every = Sketches(holders)
+    for place, block in enumerate(kept):
+        likely = list(every.like(made[place].weights))
+        own = {e.asked: 0.0 for e in likely}
+        for each in likely:
+            if block.full in holders[each.known]:
+                own[each.asked] = max(own[each.asked], each.cosine)
+        for each in likely:
+            if each.cosine > own[each.asked] + _CLOSER:
                 raise BundleError(
-                    f"{emulator}: block {place} holds a matrix of block {min(others)} of the "
-                    f"model, and is said to be made of block {block.full}; look at the image that "
-                    "made it"
+                    f"{emulator}: block {place} holds a matrix of block "
+                    f"{min(holders[each.known])} of the model, and is said to be made of block "
+                    f"{block.full}; look at the image that made it"
                 )
 
 

@@ -1,9 +1,9 @@
-"""Digests of a model's weights by block: a copy has the same ones under any name.
+"""What is known of a model's weights by block: digests of the tensors, sketches of the matrices.
 
-Neither the names of files and tensors, nor how they are spread over files, nor the configuration
-counts. Each weight matrix is digested twice, rounded to bfloat16 and to float16, so that a copy in
-another of the three dtypes shares a digest with the original. Vectors and constant matrices are
-left out: they are the same in models that have nothing to do with each other. No torch.
+A copy has the same digests under any name: neither the names of files and tensors, nor how they are
+spread over files, nor the configuration counts. A sketch stays nearly the same in another dtype
+too, and when the matrix was changed a little (`offsite.bundle.sketch`). Vectors have none: they are
+the same in models that have nothing to do with each other. No torch.
 """
 
 import hashlib
@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from offsite.bundle.files import headers
+from offsite.bundle.sketch import Floats, Sketch, Sketcher
 from offsite.errors import BundleError, ModelError, StorageError
 from offsite.families import Checkpoint, Family, family_of
 from offsite.sealing.parts import Part
@@ -27,13 +27,13 @@ from offsite.store import disk_errors
 
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _SIZES = {"F32": 4, "BF16": 2, "F16": 2}
-_PIECE = 1 << 22
-"""How many values are looked at together."""
+_PIECE = 1 << 18
+"""About how many values are looked at together."""
 _LENGTH = 8
 """The bytes before the header of a safetensors file; they hold its length."""
 _LARGEST_HEADER = 100_000_000
-Weights = frozenset[str]
-"""The digests of the weight matrices of one block."""
+Weights = frozenset[Sketch]
+"""The sketches of the weight matrices of one block."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,15 @@ class StoredTensor:
     shape: tuple[int, ...]
     start: int
 
+    @property
+    def columns(self) -> int:
+        """How long a row is, of a tensor that is seen as a matrix."""
+        return self.shape[-1] if self.shape else 1
+
     def pieces(self) -> Iterator[bytes]:
-        """Read its bytes, some at a time."""
-        left, most = prod(self.shape) * _SIZES[self.dtype], _PIECE * _SIZES[self.dtype]
+        """Read its bytes, some rows at a time."""
+        row = self.columns * _SIZES[self.dtype]
+        left, most = prod(self.shape) * _SIZES[self.dtype], row * max(1, _PIECE // self.columns)
         with disk_errors(self.path), self.path.open("rb") as file:
             file.seek(self.start)
             while left:
@@ -57,12 +63,13 @@ class StoredTensor:
                 left -= len(raw)
                 yield raw
 
-    def values(self, raw: bytes) -> NDArray[np.float32]:
-        """Turn bytes of it into numbers."""
+    def values(self, raw: bytes) -> Floats:
+        """Turn the bytes of some rows into numbers."""
         if self.dtype == "BF16":
             wide = np.frombuffer(raw, "<u2").astype("<u4") << np.uint32(16)
-            return wide.view("<f4")
-        return np.frombuffer(raw, "<f4" if self.dtype == "F32" else "<f2").astype("<f4")
+            return wide.view("<f4").reshape(-1, self.columns)
+        kind = "<f4" if self.dtype == "F32" else "<f2"
+        return np.frombuffer(raw, kind).astype(np.float32, copy=False).reshape(-1, self.columns)
 
 
 class BlockDigests(Part):
@@ -70,8 +77,8 @@ class BlockDigests(Part):
 
     tensors: Mapping[str, str]
     """The digest of each as it is stored, by its name in the block."""
-    weights: tuple[str, ...]
-    """Of its matrices, in both roundings: what the block is known by in any copy."""
+    weights: tuple[Sketch, ...]
+    """The sketches of its matrices: what the block is known by in any copy."""
 
 
 def digest_blocks(folder: Path) -> tuple[BlockDigests, ...]:
@@ -88,11 +95,11 @@ def _digest_blocks(folder: Path) -> tuple[BlockDigests, ...]:
     blocks = _stored_blocks(folder)
     tensors = [tensor for block in blocks for tensor in block.values()]
     with ThreadPoolExecutor() as pool:
-        digests = iter(list(pool.map(_digests, tensors)))
+        known = iter(list(pool.map(_known, tensors)))
     found = list[BlockDigests]()
     for block in blocks:
-        own = {name: next(digests) for name in block}
-        weights = {digest for _, rounded in own.values() for digest in rounded}
+        own = {name: next(known) for name in block}
+        weights = {sketch for _, sketch in own.values() if sketch}
         exact = {name: digest for name, (digest, _) in own.items()}
         found.append(BlockDigests(tensors=exact, weights=tuple(sorted(weights))))
     return tuple(found)
@@ -107,7 +114,7 @@ def digest_outside(folder: Path) -> dict[str, str]:
         ModelError: it cannot be read.
     """
     with _damage_told(folder):
-        return {name: _digests(tensor)[0] for name, tensor in _stored_outside(folder).items()}
+        return {name: _digest(tensor) for name, tensor in _stored_outside(folder).items()}
 
 
 def _stored_outside(folder: Path) -> Mapping[str, StoredTensor]:
@@ -199,26 +206,18 @@ def _stored(path: Path) -> Iterator[tuple[str, StoredTensor]]:
             yield name, StoredTensor(path, dtype, shape, start)
 
 
-def _digests(tensor: StoredTensor) -> tuple[str, tuple[str, ...]]:
-    """Digest a tensor as it is stored, and a weight matrix in both roundings too."""
+def _digest(tensor: StoredTensor) -> str:
+    return _known(tensor, sketched=False)[0]
+
+
+def _known(tensor: StoredTensor, sketched: bool = True) -> tuple[str, Sketch | None]:
+    """Digest a tensor as it is stored, and sketch it if it is a matrix."""
     exact = hashlib.sha256(f"{tensor.dtype} {tensor.shape}\n".encode())
-    brain, half = hashlib.sha256(b"bfloat16\n"), hashlib.sha256(b"float16\n")
-    first: np.float32 | None = None
-    varies = False
+    sketcher = None
+    if sketched and len(tensor.shape) > 1:
+        sketcher = Sketcher(prod(tensor.shape[:-1]), tensor.columns)
     for raw in tensor.pieces():
         exact.update(raw)
-        if len(tensor.shape) > 1:
-            values = tensor.values(raw)
-            first = values[0] if first is None else first
-            varies = varies or bool((values != first).any())
-            brain.update(_bfloat16(values).data)
-            with np.errstate(over="ignore"):
-                half.update(values.astype("<f2").data)
-    return exact.hexdigest(), (brain.hexdigest(), half.hexdigest()) if varies else ()
-
-
-def _bfloat16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """Round to the nearest, ties to even, as torch does."""
-    bits = values.view("<u4")
-    rounded: NDArray[np.uint16] = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")
-    return rounded
+        if sketcher is not None:
+            sketcher.add(tensor.values(raw))
+    return exact.hexdigest(), sketcher.sketch() if sketcher is not None else None

@@ -97,7 +97,7 @@ class Disclosures:
     def rebuild(self) -> int:
         """Make a whole ledger of the entries and records that are left.
 
-        No job may run meanwhile. Cut off, it can be done again. The digests of weights in entries
+        No job may run meanwhile. Cut off, it can be done again. The sketches of weights in entries
         that are lost stay lost: a renamed copy is not known by those.
 
         Returns:

@@ -12,6 +12,8 @@ from xml.etree.ElementTree import parse
 import pytest
 from gguf import GGUFReader
 
+from offsite.bundle.sketch import Sketches
+from offsite.bundle.weights import digest_blocks
 from offsite.data import encode
 from offsite.errors import InputError
 from offsite.evaluate import benchmark
@@ -148,6 +150,15 @@ def test_the_packaged_tokenizer_is_the_wheels(model: Path, loaded: Loaded) -> No
     assert tokenizer.decode(plain) == text
     # its pre-tokenizer, "smollm", takes digits one by one
     assert tokenizer.tokenize("2026 A00.1") == ["2", "0", "2", "6", "ĠA", "0", "0", ".", "1"]
+
+
+def test_no_two_matrices_of_a_real_model_are_alike(model: Path) -> None:
+    """What is one matrix has a cosine of 0.7 and more, whatever is cast, tuned or healed."""
+    blocks = digest_blocks(model)
+    sketches = [sketch for block in blocks for sketch in block.weights]
+    assert len(sketches) == len(set(sketches)) == 30 * 7
+    pairs = Sketches(sketches).like(sketches, least=0)
+    assert 0.1 < max(pair.cosine for pair in pairs if pair.asked != pair.known) < 0.35
 
 
 def test_the_packaged_model_carries_no_path_of_this_machine(model: Path) -> None:

@@ -2,9 +2,10 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import reduce
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ from offsite_testing.parties import (
     seal,
     tune,
 )
+from offsite_testing.tiny import tiny_model
 
 DEPTH = 12
 CLINIC = "clinic"
@@ -123,39 +125,101 @@ def test_ends_that_add_up_are_refused_before_anything_is_made(parties: Parties) 
     run(parties, "emulator-c", distill(4, bottom=5, top=1, peer=CLINIC))
 
 
+def reconfigured(copy: Path, **over: Any) -> None:
+    config = json.loads((copy / "config.json").read_bytes())
+    (copy / "config.json").write_text(json.dumps({**config, **over}))
+
+
+def reblocked(copy: Path, order: list[int], moved: float = 0.0) -> None:
+    """Put blocks of a model together anew; the last one can be moved away from what it was."""
+    path, prefix = copy / "model.safetensors", "model.layers."
+    tensors = load_file(path)
+    made = {n: t for n, t in tensors.items() if not n.startswith(prefix)}
+    for place, full in enumerate(order):
+        for name in (n for n in tensors if n.startswith(f"{prefix}{full}.")):
+            own = name.removeprefix(f"{prefix}{full}.")
+            change = moved if place == len(order) - 1 else 0
+            made[f"{prefix}{place}.{own}"] = tensors[name] + change
+    save_file(made, path, {"format": "pt"})
+    reconfigured(copy, num_hidden_layers=len(order))
+
+
+def cast(copy: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(copy, dtype=torch.float32)
+    nn.Module.to(model, torch.bfloat16)
+    (copy / "model.safetensors").unlink()
+    model.save_pretrained(copy, max_shard_size="30KB")
+
+
+def tuned(copy: Path) -> None:
+    tensors = load_file(copy / "model.safetensors")
+    torch.manual_seed(0)
+    for name in (n for n, t in tensors.items() if t.dim() > 1):
+        tensors[name] += 0.3 * tensors[name].std() * torch.randn_like(tensors[name])
+    save_file(tensors, copy / "model.safetensors", {"format": "pt"})
+
+
+CHANGES: dict[str, Callable[[Path], None]] = {
+    "another name": lambda copy: None,
+    "another config": lambda copy: reconfigured(copy, rms_norm_eps=2e-6),
+    "float32 is bfloat16": cast,
+    "every matrix is tuned": tuned,
+    "one more block": lambda copy: reblocked(copy, [*range(DEPTH), DEPTH - 1], moved=1.0),
+    "one block less": lambda copy: reblocked(copy, [n for n in range(DEPTH) if n != DEPTH // 2]),
+}
+
+
 def copied(parties: Parties, how: str) -> str:
-    """Copy the model; gives where to."""
-    source, copy = parties.home(LAB) / "model", parties.home(LAB) / "copy"
-    shutil.copytree(source, copy)
-    if how == "another config":
-        config = json.loads((copy / "config.json").read_bytes())
-        (copy / "config.json").write_text(json.dumps({**config, "rms_norm_eps": 2e-6}))
-    elif how == "float32 is bfloat16":
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
-        nn.Module.to(model, torch.bfloat16)
-        model.save_pretrained(copy, max_shard_size="30KB")
-        (copy / "model.safetensors").unlink()
-    elif how == "one more block":
-        tensors = load_file(copy / "model.safetensors")
-        last = {n: t for n, t in tensors.items() if n.startswith(f"model.layers.{DEPTH - 1}.")}
-        named = {n.replace(f".{DEPTH - 1}.", f".{DEPTH}.", 1): t + 1 for n, t in last.items()}
-        save_file({**tensors, **named}, copy / "model.safetensors", {"format": "pt"})
-        config = json.loads((copy / "config.json").read_bytes())
-        config["num_hidden_layers"] = DEPTH + 1
-        (copy / "config.json").write_text(json.dumps(config))
+    """Copy the model, and change the copy; gives where to."""
+    copy = parties.home(LAB) / "copy"
+    shutil.copytree(parties.home(LAB) / "model", copy)
+    CHANGES[how](copy)
     return "copy"
 
 
 @pytest.mark.parametrize(
-    "how", ["another name", "another config", "float32 is bfloat16", "one more block"]
+    ("how", "keep"), [(how, 7 if how == "one block less" else 8) for how in CHANGES]
 )
 def test_a_copy_is_the_same_model(
-    parties: Parties, how: str, monkeypatch: pytest.MonkeyPatch
+    parties: Parties, how: str, keep: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     the_even_spread(monkeypatch)
     run(parties, "emulator-a", distill(6))
     with pytest.raises(DisclosureError, match=r"middle blocks would be disclosed"):
-        run(parties, "emulator-b", distill(8, model=copied(parties, how)))
+        run(parties, "emulator-b", distill(keep, model=copied(parties, how)))
+
+
+@pytest.mark.parametrize("chain", [(), (torch.bfloat16,)], ids=["", "by way of bfloat16"])
+def test_two_casts_of_one_master_are_one_model(
+    parties: Parties, chain: tuple[torch.dtype, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither holds a value of the other."""
+    home = parties.home(LAB)
+    master = load_file(home / "model/model.safetensors")
+    for name, chosen in (("brain", (torch.bfloat16,)), ("half", (*chain, torch.float16))):
+        shutil.copytree(home / "model", home / name)
+        values = {n: reduce(torch.Tensor.to, chosen, t) for n, t in master.items()}
+        save_file(values, home / name / "model.safetensors", {"format": "pt"})
+    the_even_spread(monkeypatch)
+    run(parties, "emulator-a", distill(5, model="brain"))
+    with pytest.raises(DisclosureError, match=r"of 10 middle blocks would be disclosed"):
+        run(parties, "emulator-b", distill(8, peer=CLINIC, model="half"))
+    monkeypatch.undo()
+    run(parties, "emulator-b", distill(8, peer=CLINIC, model="half"))
+    assert len(sent(parties)) == 8 + 2
+
+
+def test_a_model_that_has_nothing_to_do_with_it_is_another_one(parties: Parties) -> None:
+    run(parties, "emulator-a", distill(8))
+    home = parties.home(LAB)
+    shutil.copytree(home / "model", home / "another")
+    made = tiny_model("llama", seed=7, vocab_size=288, num_hidden_layers=DEPTH)
+    made.save_pretrained(home / "another")
+    spec = distill(4, bottom=5, top=1)
+    with pytest.raises(DisclosureError, match="would be disclosed"):
+        run(parties, "emulator-b", spec)
+    spec["distill"]["model"] = "another"
+    run(parties, "emulator-b", spec)
 
 
 def test_a_model_that_a_peer_tuned_is_the_one_that_it_was_made_from(

@@ -1,6 +1,8 @@
 """Entries of a disclosure ledger, of emulators of a model of thirty blocks. No torch."""
 
+from base64 import b64encode
 from collections.abc import Sequence
+from hashlib import shake_256
 from typing import NamedTuple, Protocol
 
 from offsite.api import Limits
@@ -11,6 +13,7 @@ from offsite.bundle.disclosure import (
     SentBlock,
     check_disclosure,
 )
+from offsite.bundle.sketch import Sketch
 from offsite.sealing.parts import now
 
 MODEL, COPY, OTHER = (f"sha256:{digit * 64}" for digit in "123")
@@ -47,6 +50,11 @@ class Kept(NamedTuple):
         return (*range(4), *range(len(self.middle) + 4, len(self.middle) + 8))
 
 
+def sketch(name: str) -> Sketch:
+    """Make the sketch of a matrix that is like no other one."""
+    return f"64x64 {b64encode(shake_256(name.encode()).digest(256)).decode()}"
+
+
 def entry(layout: Blocks, job: str = "job", model: str = MODEL) -> DisclosureEntry:
     """Say what an emulator of a layout discloses; each block has one matrix, of its own."""
     ends = [layout.kept[place] for place in layout.ends]
@@ -57,13 +65,15 @@ def entry(layout: Blocks, job: str = "job", model: str = MODEL) -> DisclosureEnt
         recipient="hospital",
         model=model,
         depth=DEPTH,
-        blocks=tuple(SentBlock(full=f, end=f in ends, weights=(f"w{f}",)) for f in layout.kept),
+        blocks=tuple(
+            SentBlock(full=f, end=f in ends, weights=(sketch(f"w{f}"),)) for f in layout.kept
+        ),
     )
 
 
 def full_model(digest: str = MODEL, depth: int = DEPTH, first: int = 0) -> FullModel:
     """Describe that model, or one that holds blocks from `first` on."""
-    weights = {i: frozenset({f"w{first + i}"}) for i in range(depth)}
+    weights = {i: frozenset({sketch(f"w{first + i}")}) for i in range(depth)}
     return FullModel(digest, depth, weights)
 
 
