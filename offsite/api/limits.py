@@ -10,7 +10,8 @@ class Limits(Section):
     """Limits that the author of a job cannot change.
 
     On a cluster they come from the chart's `bounds`, on a laptop from the home. The step that works
-    checks them, and the step that holds the keys checks them again.
+    checks them, and the step that holds the keys checks them again: all but `max_change` of a model
+    at a hub, which that step cannot ask.
     """
 
     model_config = ConfigDict(populate_by_name=True)

@@ -185,7 +185,10 @@ class Export(Section):
 
 
 class Accept(Section):
-    """Requirements on the `evaluate` text. An adapter that misses them is not exported."""
+    """Requirements on the `evaluate` text. An adapter that misses them is not exported.
+
+    The step that plugs in measures it; the one that exports cannot run a model.
+    """
 
     max_regression: float = Field(ge=0, le=1000)
     """How much worse it may make the model: of a perplexity the share by which it grows, such as

@@ -62,6 +62,15 @@ class EmulatorRecord(Part):
         """List the bundle's blocks that an adapter of a scope changes."""
         return tuple(i for i, block in enumerate(self.blocks) if scope == "All" or block.end)
 
+    def reach(self) -> frozenset[tuple[int, str]]:
+        """List what adapters that are accepted may change: the full model's block and the name."""
+        return frozenset(
+            (self.blocks[place].full, name)
+            for method, scope in self.allowed
+            for place in self.places(scope)
+            for name in (self.tensors if method == "Blocks" else self.linears)
+        )
+
     def expected(self, method: str, scope: str, rank: int) -> dict[str, tuple[int, ...]]:
         """List every tensor that an adapter must hold, by its name on the wire, with its shape."""
         names: dict[str, tuple[int, ...]] = {}

@@ -123,8 +123,8 @@ def _stored_outside(folder: Path) -> Mapping[str, StoredTensor]:
     checkpoint, names = Checkpoint.of(row, config), row.outer_tensors(config).keys()
     found: dict[str, StoredTensor] = {}
     for path in _files(folder):
-        for stored, tensor in _stored(path):
-            name = checkpoint.name(stored) or ""
+        for spelt, tensor in stored(path):
+            name = checkpoint.name(spelt) or ""
             if (name := checkpoint.tied.get(name, name)) in names:
                 found.setdefault(name, tensor)
     return found
@@ -153,7 +153,7 @@ def _stored_blocks(folder: Path) -> tuple[Mapping[str, StoredTensor], ...]:
     names = row.block_tensors(config)
     blocks: tuple[dict[str, StoredTensor], ...] = tuple({} for _ in range(row.count(config)))
     for path in _files(folder):
-        for name, tensor in _stored(path):
+        for name, tensor in stored(path):
             split = _block_of(row, name)
             if split and split[0] < len(blocks) and split[1] in names:
                 blocks[split[0]].setdefault(split[1], tensor)
@@ -195,7 +195,8 @@ def _json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _stored(path: Path) -> Iterator[tuple[str, StoredTensor]]:
+def stored(path: Path) -> Iterator[tuple[str, StoredTensor]]:
+    """Find the tensors of a file by the names that it has for them; numbers of a model alone."""
     kinds = {name: (shape, dtype) for name, shape, dtype in headers(path)}
     with disk_errors(path), path.open("rb") as file:
         size = int.from_bytes(file.read(_LENGTH), "little")

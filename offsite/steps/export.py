@@ -104,11 +104,12 @@ def deliver(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
     """Sign the model that was made, and bring it to its place, if it is not there yet.
 
     Raises:
-        ModelError: it is not the model that the job was to make.
+        ModelError, BundleError: it is not the model that the job was to make, as `check_plugged`.
         InputError: there is something else.
     """
     export = export_of(space, mailbox)
-    check_plugged(space)
+    assert space.spec.plug_in is not None, "it makes a model"
+    check_plugged(space, space.spec.plug_in)
     origin = Origin.model_validate_json(space.known(ORIGIN))
     digest, note = model_digest(space.result), space.published()
     ours = note is not None and (note.fingerprint, note.digest) == (space.fingerprint, digest)

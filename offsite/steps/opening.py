@@ -8,6 +8,7 @@ from functools import partial
 
 from offsite.api import JobSpec
 from offsite.bundle import (
+    AdapterFacts,
     EmulatorRecord,
     Origin,
     admit_adapter,
@@ -77,8 +78,11 @@ def _open_adapter(
     record = answered(space, envelope)
     if source is not None and source.digest != record.model_digest:
         raise not_the_model(space.spec, record)
-    space.know(answered=record)
-    pull(mailbox, envelope, space.opened, _adapter_checks(record, envelope, mailbox), monitor)
+    checks = _adapter_checks(record, envelope, mailbox)
+    facts = pull(mailbox, envelope, space.opened, checks, monitor).facts
+    assert isinstance(facts, AdapterFacts), "it was checked"
+    # the model is compared by this: what this adapter may change, not what any may
+    space.know(answered=record.model_copy(update={"allowed": ((facts.method, facts.scope),)}))
     assert space.spec.plug_in is not None, "it opens an adapter"
     alpha = space.spec.plug_in.alpha
     origin = Origin(emulator=record.digest, adapter=envelope.digest, alpha=alpha)

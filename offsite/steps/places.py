@@ -25,7 +25,7 @@ def is_companion(name: str) -> bool:
 
     Hidden files, and such as `LICENSE (copy)`, do not.
     """
-    made_anew = name == "config.json" or name.endswith(".index.json")
+    made_anew = name.endswith(".index.json")
     return is_plain(name) and not made_anew and any(fnmatchcase(name, p) for p in COMPANIONS)
 
 

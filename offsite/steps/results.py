@@ -5,13 +5,13 @@ result is compared with the job, and with what was known before the work (`openi
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from math import prod
 from pathlib import Path
 from typing import Any
 
-from offsite.api import Distill, Tune
+from offsite.api import Distill, PlugIn, Tune
 from offsite.api import Grant as GrantSpec
 from offsite.bundle import (
     AdapterFacts,
@@ -26,13 +26,14 @@ from offsite.bundle import (
     check_whole,
 )
 from offsite.bundle.original import INDEX
+from offsite.bundle.plugged import check_plugged_weights
 from offsite.bundle.verbatim import check_outside, check_verbatim
 from offsite.errors import BundleError, ModelError
-from offsite.families import COMMON_KEYS, Family, family_of
+from offsite.families import Family, family_of
 from offsite.sealing.envelope import Grant
 from offsite.sealing.parts import now
 from offsite.steps.answers import rank_of
-from offsite.steps.places import is_companion
+from offsite.steps.places import is_companion, model_digest
 from offsite.steps.workspace import Source, Workspace
 
 _BESIDE = 256 << 20
@@ -114,31 +115,48 @@ def check_answer(space: Workspace, job: Tune) -> str:
     return record.digest
 
 
-def check_plugged(space: Workspace) -> None:
+def check_plugged(space: Workspace, job: PlugIn) -> None:
     """Check a plugged-in model that is about to be exported, and give it its own companions.
 
-    What stands beside a model's weights is taken from where the model is, not from what trained.
+    What stands beside a model's weights, its config among it, is taken from where the model is, not
+    from what trained. Weights that the adapter may not change have to be the model's, byte for
+    byte, and no other may be changed by more than the party allows. Of a model at a hub, which
+    cannot be asked from here, only the names and shapes of the tensors are checked.
 
     Raises:
         ModelError: it has not the tensors of the model, or other files beside them.
+        BundleError: a weight is changed by more than the party allows.
+        StorageError: the private store did not give the model.
     """
-    folder, source = space.result, _source(space)
-    config = _config_of(folder)
-    weights = check_original(folder)
-    row = family_of(config)
-    check_tensors(folder, row, config)
-    _check_config(folder, row, config, source.config if source else None)
-    kept = {"config.json", INDEX, *(n for n in weights if n.endswith(".safetensors"))}
-    for path in sorted(folder.iterdir()):
-        if path.name in kept:
-            continue
-        if source is not None:
+    folder, source, config = space.result, _source(space), _config_of(space.result)
+    weights = {name for name in check_original(folder) if name.endswith(".safetensors")}
+    if source is None:
+        _check_unknown(folder, config, {*weights, "config.json", INDEX})
+        return
+    for path in folder.iterdir():
+        if path.name not in {*weights, INDEX}:
             path.unlink()
-        elif not is_companion(path.name):
+    party = space.party
+    party.copy_companions(job.model, folder)
+    model = party.model(job.model)
+    if model_digest(model) != source.digest:
+        raise ModelError(f"{job.model} is not what it was when {space.name} began; run it again")
+    most = party.limits.max_change
+    check_plugged_weights(folder, model, source.config, space.answered(), most, job.adapter)
+
+
+def _check_unknown(folder: Path, config: dict[str, Any], kept: Collection[str]) -> None:
+    """Check a model that was made of one at a hub: its tensors, and that nothing leads elsewhere.
+
+    Raises:
+        ModelError: it has not the tensors that its config names, or more than that.
+    """
+    check_tensors(folder, family_of(config), config)
+    if "auto_map" in config:
+        raise ModelError(f"{folder / 'config.json'}: auto_map is not of the model's own config")
+    for path in sorted(folder.iterdir()):
+        if path.name not in kept and not is_companion(path.name):
             raise ModelError(f"{path} is no file of a model; it was not there before")
-    if source is not None:
-        assert space.spec.model is not None, "it is plugged into one"
-        space.party.copy_companions(space.spec.model, folder)
 
 
 def _source(space: Workspace) -> Source | None:
@@ -175,22 +193,6 @@ def _check_blocks(told: Sequence[BlockRecord], job: Distill, blocks: int, kept: 
         raise BundleError("the emulator is not made of the blocks that its job asks for")
     if [place for place, block in enumerate(told) if block.end] != ends:
         raise BundleError("the emulator has other ends than its job asks for")
-
-
-def _check_config(
-    folder: Path, row: Family, config: dict[str, Any], original: dict[str, Any] | None
-) -> None:
-    """Check that a config describes the same model, and makes nobody load anything else."""
-    known = COMMON_KEYS | row.config_keys | set(row.aliases)
-    for key in config.keys() - known:
-        if key == "auto_map" if original is None else original.get(key) != config[key]:
-            raise ModelError(f"{folder / 'config.json'}: {key} is not of the model's own config")
-    if original is None:
-        return
-    own = family_of(original)
-    shape = (own.count(original), own.block_tensors(original))
-    if own.model_type != row.model_type or shape != (row.count(config), row.block_tensors(config)):
-        raise ModelError(f"{folder} is not of the shape of the model that it was made of")
 
 
 def _config_of(folder: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ a wrong block.
 import copy
 import math
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,10 +17,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from offsite.adapter import METHODS, Attached, Method
-from offsite.bundle import AdapterFacts
 from offsite.bundle.changes import check_change
-from offsite.emulator import Layout, drop_layers
+from offsite.emulator import Layout
 from offsite.errors import BundleError
 from offsite.layers import blocks, family
 from offsite.plugin import plug_in
@@ -36,51 +34,11 @@ from offsite_testing.core import (
     snapshot,
     some_tokens,
 )
+from offsite_testing.forms import FORMS, Form, own_emulator, randomise
 from offsite_testing.tiny import tiny_model
 
-RANK = 3
-
-
-class Form(NamedTuple):
-    """A method and a scope of an adapter."""
-
-    method: str
-    scope: str
-
-    @property
-    def rank(self) -> int:
-        return RANK if self.method == "LoRA" else 0
-
-    @property
-    def facts(self) -> AdapterFacts:
-        return AdapterFacts.model_validate(
-            {**self._asdict(), "rank": self.rank, "answers": "sha256:" + "0" * 64}
-        )
-
-    def places(self, layout: Layout) -> tuple[int, ...]:
-        return tuple(range(len(layout.kept))) if self.scope == "All" else layout.ends
-
-    def attach(self, model: PreTrainedModel, layout: Layout, seed: int = 0) -> Attached:
-        method: Method = METHODS[self.method]
-        return method.attach(model, self.places(layout), rank=self.rank, seed=seed)
-
-
-FORMS = [Form("LoRA", "All"), Form("LoRA", "Ends"), Form("Blocks", "Ends")]
 each_form = pytest.mark.parametrize("form", FORMS, ids="-".join)
 UNEVEN = Layout(2, 1, (0, 1, 3, 5))
-
-
-def own_emulator(model: PreTrainedModel, layout: Layout) -> PreTrainedModel:
-    """Make an emulator that shares nothing with the model, as the data owner's does."""
-    return copy.deepcopy(drop_layers(model, layout))
-
-
-def randomise(attached: Attached, seed: int = 1) -> None:
-    """Move every tensor of an adapter by something random."""
-    draw = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in attached.trained.values():
-            parameter.add_(torch.randn(parameter.shape, generator=draw) * 0.1)
 
 
 def changes_in(emulator: PreTrainedModel, plain: PreTrainedModel) -> dict[tuple[int, str], Tensor]:

@@ -192,15 +192,20 @@ SAYS: dict[str, tuple[str, Attack]] = {
     "made by another": (EMULATOR, lambda work, *_: reseal(work / "result", madeBy="clinic")),
     "of another name": (EMULATOR, lambda work, *_: reseal(work / "result", name="other")),
     "an answer to another": (ADAPTER, lambda work, *_: facts(work, answers="sha256:" + "1" * 64)),
+    "of another architecture": (
+        ADAPTER,
+        lambda work, *_: reseal(work / "result", architecture="GPT2LMHeadModel"),
+    ),
+    "of another dtype": (ADAPTER, lambda work, *_: reseal(work / "result", dtype="bfloat16")),
     "of another rank": (ADAPTER, lambda work, *_: facts(work, rank=8)),
     "of other ends": (EMULATOR, lambda work, *_: facts(work, bottom=2)),
     "never trained": (EMULATOR, lambda work, *_: facts(work, distilledSteps=0)),
     "of other blocks": (EMULATOR, lambda work, *_: blocks(work, [0, 2, 1, 3])),
     "of its ends alone": (EMULATOR, lambda work, *_: blocks(work, [0, 1, 2, 4])),
+    "of fewer ends": (EMULATOR, lambda work, *_: ends(work, 3)),
+    "of an end more": (EMULATOR, lambda work, *_: ends(work, 0, 1, 3)),
     "of no blocks": (EMULATOR, lambda work, *_: blocks(work, [])),
     "notes of another kind": (EMULATOR, lambda work, *_: put(work / "notes/record.json", b"{")),
-    "with code": (PLUGGED, lambda work, *_: config(work, auto_map={"AutoModel": "evil.Model"})),
-    "a config of more": (PLUGGED, lambda work, *_: config(work, num_hidden_layers=3)),
     "an adapter beside it": (
         PLUGGED,
         lambda work, *_: put(work / "result/adapter_config.json", b"{}"),
@@ -220,6 +225,14 @@ def config(work: Path, **over: Any) -> None:
 def blocks(work: Path, full: list[int]) -> None:
     made = [{"full": each, "end": place in (0, 3)} for place, each in enumerate(full)]
     said(work / "notes/record.json", blocks=made)
+
+
+def ends(work: Path, *places: int) -> None:
+    """Say of other blocks than the job's that they were sent as they are."""
+    path = work / "notes/record.json"
+    told = json.loads(path.read_bytes())["blocks"]
+    made = [each | {"end": place in places} for place, each in enumerate(told)]
+    said(path, blocks=made)
 
 
 @pytest.mark.parametrize("what", SAYS)
@@ -280,6 +293,61 @@ def test_what_stands_beside_a_model_comes_from_where_the_model_is(pods: Pods) ->
     assert (exported / "LICENSE").read_text() == "the owner's own"
     assert (exported / "tokenizer.json").read_bytes() == (model / "tokenizer.json").read_bytes()
     assert not (exported / "modeling_evil.py").exists()
+
+
+def test_the_config_of_a_model_comes_from_where_the_model_is(pods: Pods) -> None:
+    """It says what the weights compute as much as they do."""
+    over = {"rms_norm_eps": 0.5, "num_hidden_layers": 3, "auto_map": {"AutoModel": "evil.Model"}}
+    config(work_of(pods, PLUGGED), **over)
+    publish(pods, PLUGGED)
+    exported = pods.private(LAB) / "models" / PLUGGED
+    own = pods.parties.home(LAB) / "model/config.json"
+    assert (exported / "config.json").read_bytes() == own.read_bytes()
+
+
+def scaled(name: str, factor: float) -> Attack:
+    def change(found: dict[str, Any]) -> None:
+        found[name] = (found[name] * factor).astype(found[name].dtype)
+
+    return lambda work, file, keys: tensors(work / "result" / file, change)
+
+
+PLUGS: dict[str, tuple[str, Attack]] = {
+    "a weight of the adapter's": (
+        r"adapter adapter changes mlp.down_proj.weight of block 0 by .* \(maxChange\)",
+        scaled("model.layers.0.mlp.down_proj.weight", 1e4),
+    ),
+    "a norm": (
+        "input_layernorm.weight is not that of the model",
+        scaled("model.layers.0.input_layernorm.weight", 1.5),
+    ),
+    "the token table": (
+        "embed_tokens.weight is not that of the model",
+        scaled("model.embed_tokens.weight", 1.5),
+    ),
+    "a block that the peer never had": (
+        "layers.2.mlp.down_proj.weight is not that of the model",
+        scaled("model.layers.2.mlp.down_proj.weight", 1.5),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", PLUGS)
+def test_what_else_was_changed_in_a_model_is_not_exported(pods: Pods, what: str) -> None:
+    """Whoever chose the image of the step that plugs in has no say in what is signed."""
+    said, attack = PLUGS[what]
+    before = outside(pods)
+    attack(work_of(pods, PLUGGED), WEIGHTS[PLUGGED], keys_of(pods, PLUGGED))
+    with pytest.raises(InputError, match=said):
+        publish(pods, PLUGGED)
+    assert outside(pods) == before
+
+
+def test_a_model_that_is_another_one_by_then_is_compared_with_nothing(pods: Pods) -> None:
+    model = pods.parties.home(LAB) / "model/model.safetensors"
+    tensors(model, lambda found: found["model.norm.weight"].fill(2))
+    with pytest.raises(InputError, match=r"is not what it was when .* began"):
+        publish(pods, PLUGGED)
 
 
 def test_a_link_beside_a_model_on_a_claim_leads_nowhere_out_of_it(pods: Pods) -> None:
