@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from offsite.errors import BundleError, DiskFullError, InputError
 from offsite.exchange import home
 from offsite.exchange.home import keep_ring, own_public, own_ring, public_path
-from offsite.sealing import PublicRing, Ring, identity, load_ring, save_ring
+from offsite.sealing import PublicRing, Ring, identity, load_ring, publicfile, save_ring
 from offsite.sealing.identity import Entry
 from offsite.sealing.parts import canonical, now
 from offsite.sealing.peers import Peers
@@ -34,7 +34,8 @@ def signer(ring: Ring, place: int) -> str:
 def at(monkeypatch: pytest.MonkeyPatch, since: timedelta) -> None:
     """Set the clock by which keys count."""
     moment = now() + since
-    monkeypatch.setattr(identity, "now", lambda: moment)
+    for module in (identity, publicfile):
+        monkeypatch.setattr(module, "now", lambda: moment)
 
 
 def test_a_ring_survives_its_file(tmp_path: Path) -> None:
@@ -285,6 +286,26 @@ def test_a_pinned_file_that_is_damaged_can_be_removed(tmp_path: Path) -> None:
     assert peers.all() == {}
     with pytest.raises(InputError, match="are not pinned"):
         peers.remove("lab")
+
+
+WRONG = {
+    b"not a file of ours": "it is not JSON: expected ",
+    b"": "it is not JSON: EOF",
+    b"[]": "(top level): must be an object",
+    b'{"id": "Lab!", "entries": []}': "id: must ",
+    b'{"id": "lab", "color": 1}': "entries: required, but missing; color: unknown field; remove it",
+}
+
+
+@pytest.mark.parametrize("content", WRONG)
+def test_what_is_no_public_file_is_told_in_words(content: bytes) -> None:
+    with pytest.raises(InputError) as caught:
+        read_public(content, "lab.pub")
+    said = str(caught.value)
+    assert said.startswith(f"lab.pub is not a public file: {WRONG[content]}")
+    assert said.endswith("; ask its party for the file that `offsite keys export` makes")
+    assert "validation error" not in said
+    assert "pydantic" not in said
 
 
 @pytest.mark.parametrize("year", [1, 999, 1999, 9000, 9999])
