@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from offsite.api import PATTERN_MEANING, Limits, OffsiteJob
+from offsite.api import Limits, OffsiteJob
+from offsite.api.problems import problems
 from offsite.errors import SpecError
-
-_LONGEST_SHOWN = 100
 
 
 def load_job(path: Path) -> OffsiteJob:
@@ -39,7 +37,7 @@ def load_policy(path: Path) -> Limits:
         # a file of comments alone sets nothing
         return Limits.model_validate({} if content is None else content, by_name=False)
     except ValidationError as error:
-        raise SpecError(str(path), _problems(error), "policy") from error
+        raise SpecError(str(path), problems(error), "policy") from error
 
 
 def _yaml(path: Path, what: str) -> Any:
@@ -78,27 +76,4 @@ def parse_job(content: Any, *, source: str) -> OffsiteJob:
     try:
         return OffsiteJob.model_validate(content)
     except ValidationError as error:
-        raise SpecError(source, _problems(error)) from error
-
-
-def _problems(error: ValidationError) -> list[str]:
-    return [_problem(detail) for detail in error.errors(include_url=False)]
-
-
-def _problem(detail: ErrorDetails) -> str:
-    path = ".".join(str(part) for part in detail["loc"]) or "(top level)"
-    kind, given = detail["type"], detail["input"]
-    if kind == "extra_forbidden":
-        return f"{path}: unknown field; remove it"
-    if kind == "missing":
-        return f"{path}: required, but missing"
-    message = detail["msg"].removeprefix("Value error, ")
-    message = message.replace("Input should be", "must be").replace("String should", "must")
-    if kind == "string_pattern_mismatch":
-        message = f"must be {PATTERN_MEANING[str(detail['ctx']['pattern'])]}"
-    shown = "" if isinstance(given, dict | list) else f" (it is {_cut(repr(given))})"
-    return f"{path}: {message}{shown}"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+        raise SpecError(source, problems(error)) from error

@@ -13,6 +13,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from pydantic.alias_generators import to_camel
 
 from offsite.api import Limits, Name, OffsiteJob
+from offsite.api.problems import reason
 from offsite.errors import InputError
 from offsite.resources import Digest, Step
 
@@ -104,5 +105,5 @@ def read_task(path: Path) -> Task:
     except ValidationError as error:
         raise InputError(
             f"{path} is no task of this version of offsite; the operator's image and the "
-            f"runtime's must be of one version: {error}"
+            f"runtime's must be of one version: {reason(error)}"
         ) from error

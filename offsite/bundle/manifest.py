@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 
+from offsite.api.problems import reason
 from offsite.errors import BundleError
 from offsite.sealing.parts import Digest, Name, Part, digest_of
 
@@ -127,8 +128,4 @@ def read_manifest(folder: Path) -> tuple[Manifest, str]:
     try:
         return Manifest.model_validate_json(content), digest_of(content)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in detail['loc'])}: {detail['msg']}"
-            for detail in error.errors(include_url=False)[:5]
-        )
-        raise BundleError(f"{path} is not a valid manifest: {problems}") from error
+        raise BundleError(f"{path} is not a valid manifest: {reason(error)}") from error

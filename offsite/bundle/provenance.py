@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
+from offsite.api.problems import reason
 from offsite.bundle.files import check_files
 from offsite.bundle.manifest import FileEntry, FileName, entries_of
 from offsite.errors import BundleError
@@ -88,9 +89,9 @@ def read_provenance(content: bytes, rings: Sequence[PublicRing], source: str) ->
     try:
         provenance = Provenance.model_validate_json(content)
     except (ValidationError, ValueError) as error:
-        problem = " ".join(str(error).splitlines()[:3])
         raise BundleError(
-            f"{source} is not a {PROVENANCE} ({problem}); ask whoever made the model for it anew"
+            f"{source} is not a {PROVENANCE} ({reason(error)}); ask whoever made the model for it "
+            "anew"
         ) from error
     ring = next((ring for ring in rings if ring.id == provenance.made_by), None)
     if ring is None:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from offsite.api.problems import reason
 from offsite.errors import BundleError
 from offsite.sealing.identity import PublicRing, Ring
 from offsite.sealing.parts import (
@@ -177,8 +178,7 @@ def read_envelope(content: bytes, sender: PublicRing) -> Envelope:
         envelope = Envelope.model_validate_json(content)
         same = envelope.content == content
     except (ValidationError, ValueError) as error:
-        problem = " ".join(str(error).splitlines()[:3])
-        raise BundleError(f"the envelope cannot be read ({problem}); {remedy}") from error
+        raise BundleError(f"the envelope cannot be read ({reason(error)}); {remedy}") from error
     if not same:
         raise BundleError(f"the envelope is not in its one encoding: it was changed; {remedy}")
     header = envelope.header

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
+from offsite.api.problems import reason
 from offsite.errors import InputError
 from offsite.sealing.identity import Entry, PublicRing, Purpose
 from offsite.sealing.parts import now
@@ -21,8 +22,7 @@ def read_public(content: bytes, source: str) -> PublicRing:
         ring = PublicRing.model_validate_json(content)
         sound = ring.endorsed_by(*ring.signers())
     except (ValidationError, TinkError, ValueError) as error:
-        problem = str(error).splitlines()[0]
-        raise InputError(f"{source} is not a public file: {problem}; {remedy}") from error
+        raise InputError(f"{source} is not a public file: {reason(error)}; {remedy}") from error
     if not ring.endorsements and not any(is_public(e.keyset, e.purpose) for e in ring.entries):
         raise InputError(
             f"{source} holds private keys; hand it to nobody: make the public file with "

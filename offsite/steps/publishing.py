@@ -2,6 +2,7 @@
 
 from pydantic import ValidationError
 
+from offsite.api.problems import reason
 from offsite.bundle import EmulatorRecord, read_manifest
 from offsite.errors import BundleError
 from offsite.events import Monitor
@@ -83,4 +84,6 @@ def _noted(space: Workspace) -> EmulatorRecord:
     try:
         return EmulatorRecord.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        raise BundleError(f"{path} does not say what the emulator is made of: {error}") from error
+        raise BundleError(
+            f"{path} does not say what the emulator is made of: {reason(error)}"
+        ) from error

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.alias_generators import to_camel
 
 from offsite.api import JobSpec, Limits, Name
+from offsite.api.problems import reason
 from offsite.api.values import Memory
 from offsite.errors import InputError
 from offsite.sealing import Disclosure
@@ -178,5 +179,5 @@ def read_settings(path: Path) -> Settings:
     except ValidationError as error:
         raise InputError(
             f"{path} is not what this version of the operator understands; upgrade the chart "
-            f"`offsite` and the operator's image together: {error}"
+            f"`offsite` and the operator's image together: {reason(error)}"
         ) from error

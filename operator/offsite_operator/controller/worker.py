@@ -11,6 +11,7 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from offsite.api import JobSpec
+from offsite.api.problems import reason
 from offsite.events import new_mark
 from offsite.resources import JobStatus
 from offsite.sealing.parts import now
@@ -62,7 +63,7 @@ class Worker:
                 with self.metrics.seconds.time():
                     self._look(key)
             except (ApiError, RejectedChild, ValidationError) as error:
-                self._give_up(key, str(error))
+                self._give_up(key, reason(error))
             except Exception:  # a bug in the view of one job must not end the work on the others
                 log.exception("a bug", extra={"job": key.name})
                 self._give_up(key, "see the log before")

@@ -9,6 +9,7 @@ from typing import get_args
 from pydantic import ValidationError
 
 from offsite.api import JobSpec, Resources
+from offsite.api.problems import reason
 from offsite.resources import JobStatus, OffsitePeer, Step
 from offsite_operator.labels import ACCEPT_KEYS, ATTEMPT, DRIVER, ROUND, STEP, Object
 from offsite_operator.observe.job_states import instant, job_state, rayjob_state
@@ -87,13 +88,9 @@ def _spec(content: object) -> tuple[JobSpec | None, str]:
     try:
         return JobSpec.model_validate(content), ""
     except ValidationError as error:
-        problems = (
-            f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:5]
-        )
-        said = "; ".join(problems)
         return None, (
-            f"this version of the operator does not understand the spec ({said}); upgrade the "
-            "charts offsite-crds and offsite together"
+            f"this version of the operator does not understand the spec ({reason(error)}); upgrade "
+            "the charts offsite-crds and offsite together"
         )
 
 
