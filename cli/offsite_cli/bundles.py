@@ -113,6 +113,8 @@ def list_(exchange: Exchange, home: Home = HOME, output: Format = Output.TEXT) -
     if output is Output.JSON:
         show_json([_facts(envelope) for envelope in found])
         return
+    if not found:
+        say("no bundles between you and your peers")
     for envelope in found:
         show_text(_line(envelope))
 
@@ -130,6 +132,8 @@ def notices(exchange: Exchange, home: Home = HOME, output: Format = Output.TEXT)
     if output is Output.JSON:
         show_json([_told(header) | notice.wire() for header, notice in found])
         return
+    if not found:
+        say("no stage failed, as far as you and your peers told each other")
     for header, notice in found:
         show_text(f"{header.sender} → {header.recipient}  {notice.said(header)}")
 

@@ -83,6 +83,8 @@ def disclosed(
     if output is Output.JSON:
         show_json([_facts(model, limits) for model in models])
         return
+    if not models:
+        say("nothing was sent yet")
     for model in models:
         show_text(*_lines(model, limits))
 

@@ -77,6 +77,8 @@ def list_(home: Home = HOME, output: Format = Output.TEXT) -> None:
             ]
         )
         return
+    if not found:
+        say("no peers yet; add one: offsite peers add")
     for alias, ring in found.items():
         show_text(f"{alias} ({ring.id}): {ring.fingerprint}")
 

@@ -109,5 +109,7 @@ def list_(place: Place) -> None:
     """List the files at a place: bytes and name."""
     with TemporaryDirectory() as scratch:
         found = Library(Path(scratch), None, os.environ).sizes(place.rstrip("/"))
+    if not found:
+        say(f"no files at {place}")
     for name, size in sorted(found.items()):
         show_text(f"{size:>12}  {name}")

@@ -86,7 +86,10 @@ def test_the_store_of_a_cluster_is_shown_too(parties: Parties) -> None:
 
 def test_nothing_was_sent(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["bundles", "disclosed", "--home", str(tmp_path)])
-    assert (done.exit_code, done.stdout) == (0, "")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "offsite: nothing was sent yet\n")
+    args = ["bundles", "disclosed", "--home", str(tmp_path), "--output", "json"]
+    done = CliRunner().invoke(app, args)
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "[]\n", "")
 
 
 def test_a_lost_entry_is_told_and_made_anew(parties: Parties) -> None:
