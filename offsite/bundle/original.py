@@ -73,7 +73,8 @@ def check_original(folder: Path) -> frozenset[str]:
     """Check what is in a model's folder; give the names of the files to show to transformers.
 
     Raises:
-        ModelError: it is no model, an adapter belongs to it, or its files lead to others.
+        ModelError: it is no model, an adapter belongs to it, a file that should be a JSON object is
+            none, or its files lead to others.
     """
     names = frozenset(_names(folder))
     weights = _weights(names)
@@ -87,15 +88,17 @@ def check_original(folder: Path) -> frozenset[str]:
             f"{folder} holds an adapter beside the model ({_ADAPTER}); merge it into the weights "
             "(merge_and_unload of peft), or move its files away"
         )
+    read = files_read(names)
+    objects = {name: _content(folder / name) for name in read if name.endswith(".json")}
     for name, refused in _LOADS_MORE.items():
-        content = _content(folder / name) if name in names else {}
+        content = objects.get(name, {})
         for key in refused.keys() & content.keys():
             if content[key] not in (None, [], {}):
                 raise ModelError(f"{folder / name}: {key} is not supported; {refused[key]}")
     if _WHOLE in names:
-        return files_read(names)
+        return read
     _check_index(folder, weights)
-    return files_read(names) | {INDEX}
+    return read | {INDEX}
 
 
 def _names(folder: Path) -> list[str]:

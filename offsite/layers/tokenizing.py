@@ -27,7 +27,7 @@ def load_tokenizer(
     Raises:
         ModelError: it is the tokenizer of another model, or of none that is known.
     """
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(view, **options)
+    tokenizer = _opened(view, folder, **options)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise ModelError(f"the tokenizer in {folder} has no tokenizer.json; convert it to one")
@@ -48,6 +48,32 @@ def load_tokenizer(
             "own tokenizer there"
         )
     return tokenizer
+
+
+def _opened(view: Path, folder: Path, **options: Any) -> PreTrainedTokenizerBase:
+    try:
+        found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(view, **options)
+    except BaseException as error:  # of tokenizers: a bare `Exception`, or a panic
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
+        reason = " ".join(str(error).split())
+        raise ModelError(
+            f"cannot load the tokenizer in {folder}: {_described(view)} ({reason}); put the "
+            "model's own tokenizer.json there, or correct tokenizer_class in tokenizer_config.json"
+        ) from error
+    return found
+
+
+def _described(view: Path) -> str:
+    """Say of which class a tokenizer is meant to be, and of which model its tokenizer.json is."""
+    config, file = view / "tokenizer_config.json", view / "tokenizer.json"
+    named = json.loads(config.read_bytes()).get("tokenizer_class") if config.is_file() else None
+    asked = named if isinstance(named, str) else "the class that transformers chooses"
+    if not file.is_file():
+        return f"there is no tokenizer.json, and {asked} cannot be made of other files"
+    model = json.loads(file.read_bytes()).get("model")
+    kind = model.get("type", "of no type") if isinstance(model, dict) else "missing"
+    return f"{asked} cannot read tokenizer.json, whose model is {kind}"
 
 
 def encoded(tokenizer: PreTrainedTokenizerBase, text: str, *, special: bool = False) -> list[int]:

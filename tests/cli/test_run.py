@@ -319,7 +319,7 @@ BAD: dict[str, tuple[str, dict[str, Any], Callable[[Parties], object], list[str]
         EMULATOR,
         distill(),
         without("lab/model/tokenizer.json"),
-        ["cannot load the model", "lab/model"],
+        ["cannot load the tokenizer in", "lab/model", "there is no tokenizer.json"],
     ),
     "weights that are damaged": (
         EMULATOR,

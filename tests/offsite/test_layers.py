@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from offsite.layers import IGNORED, Batch, each_loss, final_hidden, lm_loss
-from offsite_testing.core import each_family, logits, some_batch
+from offsite_testing.core import each_family, logits, some_batch, some_tokens
 from offsite_testing.tiny import tiny_model
 
 each_limit = pytest.mark.parametrize("most", [1 << 26, 1000], ids=["at-once", "in-parts"])
@@ -59,3 +59,13 @@ def test_the_loss_of_each_token_is_that_of_the_models_logits(
     likely = logits(model, batch.tokens)[scored].log_softmax(-1)
     expected = -likely.gather(1, batch.targets[scored][:, None])[:, 0]
     assert torch.allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_batch_without_targets_has_a_loss_of_nothing() -> None:
+    model, tokens = tiny_model("llama"), some_tokens()
+    model.requires_grad_(True)
+    nothing = torch.full_like(tokens, IGNORED)
+    loss = lm_loss(model, Batch(tokens, nothing, torch.ones_like(tokens, dtype=torch.bool)))
+    assert loss == 0
+    loss.backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())

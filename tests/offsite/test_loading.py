@@ -1,6 +1,7 @@
 """What is wrong with a model's own files shows when it is loaded, and not later."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -125,7 +126,30 @@ def test_buffers_that_older_versions_stored_do_not_matter(tmp_path: Path) -> Non
 def test_a_tokenizer_that_panics_is_told(model: Path) -> None:
     broken = {"type": "Precompiled", "precompiled_charsmap": "AAAA"}
     edit(model / "tokenizer.json", lambda t: t.update(normalizer=broken))
-    with pytest.raises(ModelError, match="cannot load the model"):
+    with pytest.raises(ModelError, match="cannot load the tokenizer in"):
+        load(model)
+
+
+@pytest.mark.parametrize("kind", ["T5Tokenizer", "DebertaV2Tokenizer", "XLMRobertaTokenizer"])
+def test_a_tokenizer_of_another_class_is_told_with_both(model: Path, kind: str) -> None:
+    edit(model / "tokenizer_config.json", lambda config: config.update(tokenizer_class=kind))
+    said = f"tokenizer in {model}: {kind} cannot read tokenizer.json, whose model is BPE"
+    with pytest.raises(ModelError, match=re.escape(said)):
+        load(model)
+
+
+@pytest.mark.parametrize("content", ["[]", "3", "null", '"a"'])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("config.json", "generation_config.json", "tokenizer.json"),
+        *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    ],
+)
+def test_a_file_that_is_no_object_is_named(model: Path, name: str, content: str) -> None:
+    (model / name).write_text(content, encoding="utf-8")
+    said = f"{model / name} is not a JSON object"
+    with pytest.raises(ModelError, match=re.escape(said)):
         load(model)
 
 

@@ -238,6 +238,7 @@ def reshaped(content: bytes, number: Callable[[int, int], int]) -> bytes:
     """
     every = list(STRUCTURES.values())
     file = json.loads(content) if number(0, 3) == 0 else every[number(0, len(every) - 1)]()
+    file = deepcopy(file)  # known tokenizers share their parts
     for _ in range(number(1, 3)):
         _reshape(file, number)
     return json.dumps(file).encode()
