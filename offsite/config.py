@@ -57,14 +57,15 @@ def reading(source: str, what: str = "job") -> Iterator[None]:
     """
     try:
         yield
+    except FileNotFoundError as error:
+        raise SpecError(source, ["there is no such file"], what) from error
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(source, [f"cannot be read: {error}"], what) from error
     except RecursionError as error:
         raise SpecError(source, ["is nested too deeply"], what) from error
     # ValueError: a date or a number that YAML knows, but Python does not
     except (YAMLError, ValueError) as error:
-        told = " ".join(str(error).split())
-        raise SpecError(source, [f"is not YAML: {told}"], what) from error
+        raise SpecError(source, [_yaml_problem(error)], what) from error
 
 
 def parse_job(content: Any, *, source: str) -> OffsiteJob:
@@ -77,3 +78,14 @@ def parse_job(content: Any, *, source: str) -> OffsiteJob:
         return OffsiteJob.model_validate(content)
     except ValidationError as error:
         raise SpecError(source, problems(error)) from error
+
+
+def _yaml_problem(error: YAMLError | ValueError) -> str:
+    """Say in which line something is not YAML, and why."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return f"is not YAML: {' '.join(str(error).split())}"
+    problem = " ".join(str(getattr(error, "problem", None) or error).split())
+    if r"'\t'" in problem:
+        problem = "indent with spaces, not tabs"
+    return f"is not YAML: line {mark.line + 1}: {problem}"

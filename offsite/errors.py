@@ -103,10 +103,12 @@ class UnknownFamilyError(ModelError):
     """The architecture has no row in the family table."""
 
     def __init__(self, model_type: str, known: Sequence[str]) -> None:
+        if model_type == "None":
+            super().__init__("config.json has no model_type, so its architecture is unknown")
+            return
         super().__init__(
-            f"architecture {model_type!r} is not known; known are {', '.join(known)}; "
-            "to add one, write its row in offsite/families/table.py and its line in "
-            "tests/offsite_testing/tiny.py"
+            f"offsite does not support the architecture {model_type!r} yet; supported: "
+            f"{', '.join(known)}; CONTRIBUTING.md says how to add one"
         )
 
 

@@ -16,6 +16,9 @@ PROSE_SUFFIXES = (".txt", ".text", ".md")
 _POINTERS = ("version https://git-lfs.github.com/spec/", "/annex/objects/")
 """How the small file begins that Git LFS or git-annex keeps where a large one is to be."""
 
+_CHATS = "; convert chats to prompt and completion"
+_KINDS = {int: "a number", float: "a number", bool: "a boolean", list: "a list", dict: "an object"}
+
 
 @dataclass(frozen=True)
 class DataFile:
@@ -147,12 +150,17 @@ def read_row(where: str, line: str) -> Row:
         raise DataError(f"{where} is not JSON: {error}") from error
     columns = set(value) if isinstance(value, dict) else set()
     if columns not in ({"text"}, {"prompt", "completion"}, {"prompt", "completion", "choices"}):
+        remedy = _CHATS if "messages" in columns else ""
         raise DataError(
             f"{where} has the columns {sorted(columns)}; allowed are text, or prompt and "
-            "completion, or prompt, completion and choices"
+            f"completion, or prompt, completion and choices{remedy}"
         )
-    if not all(isinstance(value[name], str) and value[name] for name in columns - {"choices"}):
-        raise DataError(f"{where} has a column that is empty or not a string")
+    for name in sorted(columns - {"choices"}):
+        if not isinstance(value[name], str):
+            kind = _KINDS.get(type(value[name]), "null")
+            raise DataError(f'{where}: the column "{name}" is {kind}, not a string')
+        if not value[name]:
+            raise DataError(f'{where}: the column "{name}" is empty')
     return Row(**value | {"choices": _choices(where, value)})
 
 

@@ -1,8 +1,15 @@
 """What is wrong with something that was read, in words for whoever wrote it."""
 
-from pydantic import ValidationError
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
+from offsite.api.job import OffsiteJob
+from offsite.api.limits import Limits
 from offsite.api.values import PATTERN_MEANING
 
 _LONGEST_SHOWN = 100
@@ -24,24 +31,55 @@ def reason(error: Exception) -> str:
 
 
 def _problem(detail: ErrorDetails) -> str:
-    path = ".".join(str(part) for part in detail["loc"])
-    kind, given, message = detail["type"], detail["input"], detail["msg"]
+    path, kind, given = ".".join(map(str, detail["loc"])), detail["type"], detail["input"]
     if kind == "json_invalid":
         return f"{f'{path}: ' if path else ''}it is not JSON: {detail['ctx']['error']}"
     path = path or "(top level)"
     if kind == "extra_forbidden":
-        return f"{path}: unknown field; remove it"
+        return f"{path}: unknown field; {_remedy(str(detail['loc'][-1]))}"
     if kind == "missing":
         return f"{path}: required, but missing"
-    message = message.removeprefix("Value error, ")
-    message = message.replace("Input should be", "must be").replace("String should", "must")
-    if kind == "string_pattern_mismatch":
-        meaning = PATTERN_MEANING.get(str(detail["ctx"]["pattern"]))
-        message = f"must be {meaning}" if meaning else message
-    if kind.startswith(("model", "dict")):
-        message = "must be an object"
     shown = "" if isinstance(given, dict | list) else f" (it is {_cut(repr(given))})"
-    return f"{path}: {message}{shown}"
+    return f"{path}: {_expected(detail)}{shown}"
+
+
+def _expected(detail: ErrorDetails) -> str:
+    """Say what a value must be."""
+    kind, given, context = detail["type"], detail["input"], detail.get("ctx", {})
+    meaning = PATTERN_MEANING.get(str(context.get("pattern")))
+    if kind == "string_pattern_mismatch" and meaning:
+        return f"must be {meaning}"
+    if kind.startswith(("model", "dict")):
+        fields = _FIELDS.get(str(context.get("class_name")), ())
+        return "must be an object" + (f" with the fields {', '.join(fields)}" if fields else "")
+    if kind == "bool_type":
+        return "must be true or false"
+    if kind in ("int_type", "float_type"):
+        what = "a whole number" if kind == "int_type" else "a number"
+        quoted = isinstance(given, str) and given.replace(".", "", 1).isdecimal()
+        return f"must be {what}" + (", without quotes" if quoted else "")
+    message = detail["msg"].removeprefix("Value error, ")
+    return message.replace("Input should be", "must be").replace("String should", "must")
+
+
+def _remedy(field: str) -> str:
+    """Suggest the field that was meant."""
+    known = {name for names in _FIELDS.values() for name in names}
+    camel = to_camel(field) if "_" in field else field
+    near = get_close_matches(camel, known, n=1, cutoff=0.8)
+    return f"did you mean {near[0]}?" if near and near[0] != field else "remove it"
+
+
+def _fields(kind: type[BaseModel]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """List the fields of a type and of the sections in it, by the types' names."""
+    yield kind.__name__, tuple(field.alias or name for name, field in kind.model_fields.items())
+    for field in kind.model_fields.values():
+        for inner in (field.annotation, *get_args(field.annotation)):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                yield from _fields(inner)
+
+
+_FIELDS = dict((*_fields(OffsiteJob), *_fields(Limits)))
 
 
 def _cut(text: str) -> str:

@@ -33,7 +33,7 @@ def open_store(uri: str, prefix: str, environ: Mapping[str, str]) -> ObjectStore
     # file://name/… would be a folder of another machine
     if not uri or ("://" in uri and not uri.startswith("file:///")):
         raise InputError(
-            f"the exchange {uri!r} is not known; use file:///path/of/a/folder or s3://bucket"
+            f"{uri!r} is not a valid exchange address; use file:///path/of/a/folder or s3://bucket"
         )
     return FolderStore(local_path(uri).expanduser().resolve())
 
@@ -85,7 +85,7 @@ def _endpoint(url: str, setting: str) -> str:
     parts = urlsplit(url)
     plain = parts.path in ("", "/") and not parts.query and not parts.fragment
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or "@" in parts.netloc or not plain:
-        raise InputError(f"{setting} is no endpoint; use https://host:port, and nothing behind it")
+        raise InputError(f"{setting} must be http(s)://host:port, without a path")
     return f"{parts.scheme}://{parts.netloc}"
 
 

@@ -79,7 +79,7 @@ class Patience(Retry):
         is_said = now - _told.get(self.place, float("-inf")) < self.seconds
         if failing >= min(_SILENT, self.seconds / 4) and not is_said and not self.is_exhausted():
             _told[self.place] = now
-            said = "offsite: %s does not answer; it is tried for %.0f s more"
+            said = "offsite: %s does not answer; retrying for another %.0f s"
             log.warning(said, self.place, self.seconds - failing)
 
     def _waited(self) -> float:

@@ -133,9 +133,9 @@ BAD: dict[str, tuple[Any, str]] = {
     "wrong-column": ({"txt": "a"}, r"has the columns \['txt'\]"),
     "surplus-column": ({"text": "a", "id": 1}, r"has the columns \['id', 'text'\]"),
     "prompt-alone": ({"prompt": "a"}, r"has the columns \['prompt'\]"),
-    "empty-text": ({"text": ""}, "has a column that is empty or not a string"),
-    "number": ({"text": 3}, "has a column that is empty or not a string"),
-    "null": ({**PAIR, "completion": None}, "has a column that is empty or not a string"),
+    "empty-text": ({"text": ""}, 'column "text" is empty'),
+    "number": ({"text": 3}, 'the column "text" is a number, not a string'),
+    "null": ({**PAIR, "completion": None}, '"completion" is null, not a string'),
     "no-list": ({**CHOICE, "choices": "fox"}, "has choices that are not a list of strings"),
     "empty-choice": ({**CHOICE, "choices": ["fox", ""]}, "choices that are not a list of strings"),
     "one-choice": ({**CHOICE, "choices": ["fox"]}, "needs two different choices or more"),
@@ -148,7 +148,7 @@ BAD: dict[str, tuple[Any, str]] = {
 def test_a_bad_line_is_named_with_its_file(name: str, tmp_path: Path) -> None:
     line, message = BAD[name]
     path = jsonl(tmp_path, "", GOOD[0][0], line)
-    with pytest.raises(DataError, match=rf"{path}:3 .*{message}"):
+    with pytest.raises(DataError, match=rf"{path}:3:? .*{message}"):
         read_rows(DataFile(path))
 
 

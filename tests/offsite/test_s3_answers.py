@@ -134,4 +134,4 @@ def test_who_waits_for_a_store_is_told_once(caplog: pytest.LogCaptureFixture) ->
         assert all(isinstance(each.exception(), OffsiteError) for each in asked)
     said = [each.getMessage() for each in caplog.records if each.name == "offsite.store.patience"]
     (only,) = said
-    assert re.fullmatch(r"offsite: http://127.* does not answer; it is tried for [12] s more", only)
+    assert re.fullmatch(r"offsite: http://127.* does not answer; retrying for another [12] s", only)

@@ -73,7 +73,13 @@ BAD = (
     Bad("tune", "spec.resources.sharding", "TP", "must be 'DDP' or 'FSDP'", "Unsupported"),
     _range("tune", "spec.seed", -1, "greater than or equal to 0"),
     _range("tune", "spec.seed", 2**31, "less than 2147483648"),
-    Bad("tune", "spec.seed", "1", "must be a valid integer", "must be of type integer"),
+    Bad(
+        "tune",
+        "spec.seed",
+        "1",
+        "must be a whole number, without quotes",
+        "must be of type integer",
+    ),
     Bad("tune", "spec.tune.adapter", {"method": "Blocks"}, "method Blocks needs scope: Ends"),
     Bad(
         "tune",
@@ -121,7 +127,7 @@ BAD = (
     Bad("plug-in", "spec.runtime.image", "a b", "must be a container image"),
     Bad("plug-in", "spec.runtime.nodeSelector.zone", "b c", "must be the value of a label"),
     Bad("plug-in", "spec.runtime.queue", "a_b", _LABEL),
-    Bad("plug-in", "spec.suspend", "yes", "must be a valid boolean", "must be of type boolean"),
+    Bad("plug-in", "spec.suspend", "yes", "must be true or false", "must be of type boolean"),
     _range("plug-in", "spec.retries", -1, "greater than or equal to 0"),
     _range("plug-in", "spec.activeDeadlineSeconds", 0, "greater than or equal to 1"),
 )
