@@ -282,13 +282,13 @@ BAD: dict[str, tuple[str, dict[str, Any], Callable[[Parties], object], list[str]
         EMULATOR,
         distill(),
         config_with(model_type="mamba9", architectures=["Mamba9ForCausalLM"]),
-        ["'mamba9' is not known", "llama", "write its row in offsite/families/table.py"],
+        ["does not support the architecture 'mamba9'", "llama", "CONTRIBUTING"],
     ),
     "known to transformers only": (
         EMULATOR,
         distill(),
         config_with(model_type="bert"),
-        ["'bert' is not known", "write its row"],
+        ["does not support the architecture 'bert'", "CONTRIBUTING"],
     ),
     "too many blocks": (
         EMULATOR,
@@ -562,9 +562,12 @@ def test_no_space_left_is_told(reference: dict[str, Parties], tmp_path: Path, ca
     ("options", "said"),
     [
         (("--home", "/nowhere"), ["no keys at /nowhere/keys/ring.json", "offsite keys init"]),
-        (("--exchange", "ftp://bucket"), ["exchange 'ftp://bucket' is not known", "s3://bucket"]),
+        (
+            ("--exchange", "ftp://bucket"),
+            ["'ftp://bucket' is not a valid exchange address", "s3://bucket"],
+        ),
         (("--exchange", "file://host/folder"), ["file://host/folder", "file:///path"]),
-        (("--exchange", ""), ["exchange ''", "file:///path"]),
+        (("--exchange", ""), ["'' is not a valid exchange address", "file:///path"]),
     ],
 )
 def test_bad_options_are_2(
@@ -580,4 +583,4 @@ def test_bad_job_file_is_2(reference: dict[str, Parties], tmp_path: Path, conten
     job.write_bytes(content)
     assert_refused(parties, job, [f"{job} is not a valid job"])
     job.unlink()
-    assert_refused(parties, job, [f"{job} is not a valid job", "cannot be read"])
+    assert_refused(parties, job, [f"{job} is not a valid job", "there is no such file"])

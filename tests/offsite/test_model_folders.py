@@ -280,5 +280,5 @@ def test_what_is_saved_is_what_transformers_loads(tmp_path: Path) -> None:
 def test_a_family_that_is_not_known_is_told(tmp_path: Path) -> None:
     save_tiny(tmp_path)
     edit(tmp_path / "config.json", model_type="mamba")
-    with pytest.raises(UnknownFamilyError, match="'mamba' is not known"):
+    with pytest.raises(UnknownFamilyError, match="architecture 'mamba'"):
         load(tmp_path)
