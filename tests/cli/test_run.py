@@ -44,7 +44,7 @@ LAST = {
 }
 """The phase after which each stage writes and publishes its result."""
 
-SHOWN = ["largest_change", "median_change", "full_zero_shot", "plug_in", PLUGGED]
+SHOWN = ["full_zero_shot", "largest_change", "median_change", "plug_in", PLUGGED]
 
 EAGER = ("--checkpoint-seconds", "0")
 
@@ -204,7 +204,7 @@ def test_command_tells_people_what_came_out(reference: dict[str, Parties], tmp_p
     assert done.returncode == 0, done.stderr
     shown = done.stdout.splitlines()
     assert [line.partition(":")[0] for line in shown] == SHOWN
-    assert "relative_change" in shown[0]
+    assert "relative_change" in shown[1]
     assert "perplexity" in shown[3]
     assert result(parties, PLUGGED).as_uri() in shown[4]
     assert "Traceback" not in done.stderr
