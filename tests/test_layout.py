@@ -163,3 +163,15 @@ def test_security_names_tests_that_exist() -> None:
     named = set(re.findall(r"`(\w+/test_\w+\.py)`", text))
     assert len(named) > 10
     assert {name for name in named if not (ROOT / "tests" / name).is_file()} == set()
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    pages = [path for path in tracked_files() if path.suffix == ".md"]
+    assert len(pages) > 20
+    dead = [
+        f"{page.relative_to(ROOT)}: {link}"
+        for page in pages
+        for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
+        if "://" not in link and not (page.parent / link).exists()
+    ]
+    assert dead == []

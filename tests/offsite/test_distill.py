@@ -87,7 +87,7 @@ def scored_batch(seed: int = 0) -> Batch:
 def plain_loss(
     model: PreTrainedModel, emulator: PreTrainedModel, batch: Batch, weights: Weights
 ) -> Tensor:
-    """Compute the loss of DESIGN with nothing but transformers."""
+    """Compute the distillation loss with nothing but transformers."""
     labels = torch.full_like(batch.tokens, IGNORED)
     labels[:, 1:] = batch.targets[:, :-1]
     asked: dict[str, Any] = {"input_ids": batch.tokens, "output_hidden_states": True}
