@@ -15,14 +15,14 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 
-from offsite.data import batch_of, encode
-from offsite.distill import Weights, distill
 from offsite.emulator import Layout, drop_layers, heal
 from offsite.events import Monitor
 from offsite.layers import Batch, blocks, device, family, lm_loss, load, precision
 from offsite.rows import DataFile, read_rows
-from offsite.train import Checkpoints, Plan, fit
-from offsite.tune import tune
+from offsite.training.data import batch_of, encode
+from offsite.training.distill import Weights, distill
+from offsite.training.train import Checkpoints, Plan, fit
+from offsite.training.tune import tune
 
 BATCH, LENGTH, RANK = 8, 128, 16
 ENDS, SHARE = 4, 0.64

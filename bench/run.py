@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from offsite.usage import peak_memory
+from offsite.process.usage import peak_memory
 from offsite_cli.demo.icd import texts
 from offsite_cli.demo.model import packaged_model
 from offsite_cli.demo.rows import write_splits

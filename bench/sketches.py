@@ -19,11 +19,11 @@ from transformers import PreTrainedModel
 
 from offsite.bundle.sketch import SAME, Sketcher, Sketches
 from offsite.bundle.weights import digest_blocks
-from offsite.data import batch_of
-from offsite.distill import Weights, distill
 from offsite.emulator import heal
 from offsite.layers import blocks, family, lm_loss, load
-from offsite.train import Plan
+from offsite.training.data import batch_of
+from offsite.training.distill import Weights, distill
+from offsite.training.train import Plan
 from offsite_cli.demo.icd import texts
 from offsite_cli.demo.model import packaged_model
 from offsite_cli.demo.rows import write_splits

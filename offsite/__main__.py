@@ -11,14 +11,14 @@ from pathlib import Path
 
 from offsite.errors import OffsiteError
 from offsite.events import Event, Monitor, as_line, failure, mark_of
-from offsite.lifetime import leave, uncollected
-from offsite.signals import stopping
+from offsite.process.lifetime import leave, uncollected
+from offsite.process.signals import stopping
+from offsite.process.usage import peak_memory
 from offsite.steps.lending import lend_to
 from offsite.steps.pod import Pod, run_open, run_publish
 from offsite.steps.telling import run_hear, run_tell
 from offsite.task import read_task
 from offsite.text import guard_output
-from offsite.usage import peak_memory
 
 _KEYED = {"Open": run_open, "Publish": run_publish, "Hear": run_hear, "Tell": run_tell}
 

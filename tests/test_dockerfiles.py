@@ -83,7 +83,7 @@ def test_every_argument_has_a_default_and_names_the_base(path: Path) -> None:
 
 def test_images_are_built_from_the_locks_and_the_code() -> None:
     found = {str(path.relative_to(ROOT)) for path in inputs(RUNTIME)}
-    assert {"requirements/uv.txt", "requirements/runtime.txt", "offsite/train.py"} <= found
+    assert {"requirements/uv.txt", "requirements/runtime.txt", "offsite/training/train.py"} <= found
     assert not {name for name in found if name.startswith(("cli/", "tests/", "operator/"))}
 
 

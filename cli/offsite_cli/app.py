@@ -9,7 +9,7 @@ import typer
 
 import offsite
 from offsite.errors import OffsiteError
-from offsite.lifetime import leave
+from offsite.process.lifetime import leave
 from offsite.text import guard_output
 from offsite_cli.lazy import LazyGroup
 from offsite_cli.output import complain, show_text

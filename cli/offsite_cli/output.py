@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from offsite.errors import OffsiteError
 from offsite.events import Event, Monitor, failure
-from offsite.signals import stopping
+from offsite.process.signals import stopping
 from offsite.text import as_json, guarded, printable, unguarded
 
 if TYPE_CHECKING:

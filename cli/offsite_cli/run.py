@@ -9,7 +9,7 @@ import typer
 
 from offsite.config import load_job
 from offsite.exchange.home import open_mailbox
-from offsite.lifetime import uncollected
+from offsite.process.lifetime import uncollected
 from offsite.sealing import Disclosure
 from offsite.store.library import Library
 from offsite_cli.local import check_local, unheeded

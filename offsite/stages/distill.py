@@ -8,12 +8,9 @@ from transformers import PreTrainedModel
 
 from offsite.api import Distill, DistillTraining
 from offsite.bundle import BlockRecord, EmulatorFacts, EmulatorRecord
-from offsite.data import Example, Shuffled, batches
-from offsite.distill import Weights, distill
 from offsite.emulator import Layout, drop_layers, heal
 from offsite.events import Monitor
 from offsite.layers import Loaded, blocks, family, load
-from offsite.parallel import Sharding
 from offsite.rows import DataFile
 from offsite.stages.finish import check_sendable, finish_emulator
 from offsite.stages.report import Yardstick, read_examples
@@ -22,7 +19,10 @@ from offsite.steps.inputs import Inputs
 from offsite.steps.kept import check_healable, check_layout
 from offsite.steps.workspace import Workspace
 from offsite.store import check_room, disk_errors
-from offsite.train import Checkpoints, Plan
+from offsite.training.data import Example, Shuffled, batches
+from offsite.training.distill import Weights, distill
+from offsite.training.parallel import Sharding
+from offsite.training.train import Checkpoints, Plan
 
 _CALIBRATION_TOKENS = 32_768
 _CALIBRATION_LENGTH = 256

@@ -16,11 +16,11 @@ from ray.util.queue import Empty, Queue
 from offsite.api import Resources
 from offsite.errors import OffsiteError
 from offsite.events import Event, Monitor, failure
-from offsite.lifetime import uncollected
+from offsite.process.lifetime import uncollected
+from offsite.process.usage import peak_memory
 from offsite.steps.pod import Pod
 from offsite.task import Task
 from offsite.text import guard_output
-from offsite.usage import peak_memory
 
 _ENDS = ("done", "failed")
 

@@ -11,7 +11,7 @@ from offsite.steps.handover import Handover
 from offsite.steps.inputs import inputs_of
 from offsite.steps.pod import Pod
 from offsite.steps.workspace import Workspace, fingerprint_of
-from offsite.train import Checkpoints
+from offsite.training.train import Checkpoints
 
 
 def run_work(pod: Pod, monitor: Monitor) -> None:

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from offsite.data import Example, encode
 from offsite.errors import DataError, ModelError
-from offsite.evaluate import Benchmark, benchmark
 from offsite.events import Monitor
 from offsite.layers import Loaded, context
 from offsite.rows import DataFile, read_rows
 from offsite.steps.places import text_digest
+from offsite.training.data import Example, encode
+from offsite.training.evaluate import Benchmark, benchmark
 
 
 def read_examples(

@@ -3,6 +3,7 @@
 from offsite.api import OffsiteJob
 from offsite.events import Monitor
 from offsite.exchange import Mailbox
+from offsite.process.usage import peak_memory
 from offsite.stages.work import work
 from offsite.steps.disclosing import note_disclosed
 from offsite.steps.ending import end, has_ended
@@ -12,8 +13,7 @@ from offsite.steps.party import Party
 from offsite.steps.ready import check_possible, check_ready
 from offsite.steps.telling import telling
 from offsite.steps.workspace import workspace
-from offsite.train import Checkpoints
-from offsite.usage import peak_memory
+from offsite.training.train import Checkpoints
 
 
 def run_job(job: OffsiteJob, party: Party, mailbox: Mailbox, monitor: Monitor) -> None:

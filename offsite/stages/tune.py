@@ -6,7 +6,6 @@ from torch import Tensor
 
 from offsite.api import Tune
 from offsite.bundle import AdapterFacts, EmulatorFacts, Manifest, read_manifest
-from offsite.data import Example, Shuffled
 from offsite.errors import BundleError, ModelError
 from offsite.events import Monitor
 from offsite.layers import Loaded, blocks, family, load
@@ -16,8 +15,9 @@ from offsite.steps.answers import rank_of
 from offsite.steps.floors import check_floors
 from offsite.steps.inputs import Inputs
 from offsite.steps.workspace import Workspace
-from offsite.train import Checkpoints, Plan
-from offsite.tune import tune
+from offsite.training.data import Example, Shuffled
+from offsite.training.train import Checkpoints, Plan
+from offsite.training.tune import tune
 
 _VALIDATIONS = 4
 """How often the validation loss is looked at during a run."""

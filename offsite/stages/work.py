@@ -14,7 +14,7 @@ from offsite.stages.tune import make_adapter
 from offsite.steps.inputs import Inputs
 from offsite.steps.workspace import Workspace
 from offsite.store import privately
-from offsite.train import Checkpoints
+from offsite.training.train import Checkpoints
 
 
 def work(

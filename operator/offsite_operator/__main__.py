@@ -13,8 +13,8 @@ from kubernetes.client import ApiClient
 from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
 
 from offsite.errors import InputError, OffsiteError
+from offsite.process.signals import stopping
 from offsite.sealing.publicfile import read_public
-from offsite.signals import stopping
 from offsite.store import disk_errors
 from offsite.store.open import is_one_bucket, s3_store
 from offsite_operator.cluster.client import Api

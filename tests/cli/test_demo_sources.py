@@ -14,12 +14,12 @@ from gguf import GGUFReader
 
 from offsite.bundle.sketch import Sketches
 from offsite.bundle.weights import digest_blocks
-from offsite.data import encode
 from offsite.errors import InputError
-from offsite.evaluate import benchmark
 from offsite.events import Monitor
 from offsite.layers import Loaded, load
 from offsite.rows import DataFile, Row, read_rows
+from offsite.training.data import encode
+from offsite.training.evaluate import benchmark
 from offsite_cli.demo.icd import questions, texts
 from offsite_cli.demo.model import packaged_model
 from offsite_cli.demo.packaged import packaged_file

@@ -11,10 +11,10 @@ from tokenizers import Tokenizer, normalizers
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
-from offsite.data import Example, Shuffled, batch_of, batches, encode, pack, pair, shorten
 from offsite.errors import DataError
 from offsite.layers import IGNORED, Batch, encoded
 from offsite.rows import DataFile, Row, read_rows
+from offsite.training.data import Example, Shuffled, batch_of, batches, encode, pack, pair, shorten
 from offsite_testing.models import WORDS, tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer()

@@ -11,12 +11,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from offsite.distill import Weights, distill
 from offsite.emulator import Layout, drop_layers
 from offsite.errors import InterruptedStage
 from offsite.events import Event, Monitor
 from offsite.layers import IGNORED, Batch, blocks, family, precision
-from offsite.train import Checkpoints, Plan
+from offsite.training.distill import Weights, distill
+from offsite.training.train import Checkpoints, Plan
 from offsite_testing.core import (
     DROPPED,
     BatchAt,

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from offsite.data import Example
-from offsite.evaluate import Choices, Text, benchmark, mean_loss, perplexity
 from offsite.events import Event, Monitor
 from offsite.layers import inference
 from offsite.rows import Row
+from offsite.training.data import Example
+from offsite.training.evaluate import Choices, Text, benchmark, mean_loss, perplexity
 from offsite_testing.core import each_case, each_family, silent, some_tokens
 from offsite_testing.models import WORDS, tiny_tokenizer
 from offsite_testing.tiny import tiny_model

@@ -12,13 +12,13 @@ from ruamel.yaml import YAML
 
 from offsite.api import JobSpec, Limits
 from offsite.config import load_policy
-from offsite.data import Example, Shuffled, pack
 from offsite.errors import DataError, InputError, SpecError
 from offsite.rows import DataFile
 from offsite.steps.floors import check_examples, check_floors
 from offsite.steps.party import POLICY
 from offsite.survey import survey
-from offsite.train import Plan
+from offsite.training.data import Example, Shuffled, pack
+from offsite.training.train import Plan
 from offsite_testing.models import tiny_tokenizer
 from offsite_testing.parties import ADAPTER, EMULATOR, HOSPITAL, LAB, Parties, distill, lay_out
 from offsite_testing.parties import tune as tuned_by

@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from offsite.lifetime import leave, uncollected
+from offsite.process.lifetime import leave, uncollected
 
 PROGRAM = """
 import atexit, sys
-from offsite.lifetime import leave
+from offsite.process.lifetime import leave
 import torch
 class Slow:
     def __del__(self):

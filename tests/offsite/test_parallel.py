@@ -16,15 +16,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
-from offsite.data import Example
-from offsite.distill import Weights, distill, own_middle
 from offsite.emulator import drop_layers
 from offsite.errors import InterruptedStage
-from offsite.evaluate import mean_loss
 from offsite.layers import freeze, leads
-from offsite.parallel import Sharding
-from offsite.train import Checkpoints, Plan
-from offsite.tune import tune
+from offsite.training.data import Example
+from offsite.training.distill import Weights, distill, own_middle
+from offsite.training.evaluate import mean_loss
+from offsite.training.parallel import Sharding
+from offsite.training.train import Checkpoints, Plan
+from offsite.training.tune import tune
 from offsite_testing.core import DROPPED, BatchAt, drawn, silent, some_tokens, stopped_at
 from offsite_testing.tiny import tiny_model
 

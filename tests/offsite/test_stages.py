@@ -18,7 +18,6 @@ from offsite.api import Limits
 from offsite.bundle import ADAPTER as ADAPTER_FILE
 from offsite.bundle import AdapterFacts, check_adapter, check_emulator
 from offsite.config import load_job, parse_job
-from offsite.data import Example, pair
 from offsite.errors import (
     BundleError,
     DataError,
@@ -28,7 +27,6 @@ from offsite.errors import (
     ModelError,
     SpecError,
 )
-from offsite.evaluate import mean_loss
 from offsite.events import Event, Monitor
 from offsite.exchange import Failed, tell
 from offsite.rows import DataFile
@@ -40,6 +38,8 @@ from offsite.steps.party import POLICY
 from offsite.steps.places import model_digest, text_digest
 from offsite.steps.workspace import workspace
 from offsite.store import FolderStore, disk_errors
+from offsite.training.data import Example, pair
+from offsite.training.evaluate import mean_loss
 from offsite_testing.models import tiny_tokenizer
 from offsite_testing.parties import (
     ADAPTER,
@@ -367,7 +367,7 @@ def test_labelled_tuning_validates_on_the_right_answers(
         validated.append(examples)
         return mean_loss(model, examples, monitor)
 
-    monkeypatch.setattr("offsite.tune.mean_loss", watch)
+    monkeypatch.setattr("offsite.training.tune.mean_loss", watch)
     told = parties.run(ADAPTER, tune())
     assert {event["name"] for event in metrics(told).values()} == {"accuracy"}
     right = pair("the lazy", "dog", tiny_tokenizer(), end=True)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from offsite.errors import DataError, InputError, InterruptedStage
 from offsite.events import Event, Monitor
 from offsite.layers import Batch
-from offsite.train import Checkpoints, Plan, State, fit
+from offsite.training.train import Checkpoints, Plan, State, fit
 from offsite_testing.core import BatchAt, drawn, raw, silent, some_batch, stopped_at
 
 STEPS = 6

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from offsite.data import Example
 from offsite.emulator import drop_layers
 from offsite.errors import InterruptedStage
-from offsite.evaluate import mean_loss
 from offsite.events import Monitor
 from offsite.layers import Batch, family
-from offsite.train import Checkpoints, Plan
-from offsite.tune import tune
+from offsite.training.data import Example
+from offsite.training.evaluate import mean_loss
+from offsite.training.train import Checkpoints, Plan
+from offsite.training.tune import tune
 from offsite_testing.core import (
     DROPPED,
     BatchAt,

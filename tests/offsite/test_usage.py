@@ -3,9 +3,9 @@
 import subprocess
 import sys
 
-from offsite.usage import peak_memory
+from offsite.process.usage import peak_memory
 
-CHILD = "from offsite.usage import peak_memory; print(peak_memory())"
+CHILD = "from offsite.process.usage import peak_memory; print(peak_memory())"
 
 
 def test_a_small_child_of_a_large_process_is_small() -> None:

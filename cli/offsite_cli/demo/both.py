@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from offsite.data import Shuffled, encode
 from offsite.events import Monitor
 from offsite.layers import Loaded, context, inference, lm_loss, load
 from offsite.rows import DataFile, read_rows
 from offsite.stages.report import report
-from offsite.train import Checkpoints, Plan, fit
+from offsite.training.data import Shuffled, encode
+from offsite.training.train import Checkpoints, Plan, fit
 from offsite_cli.demo.story import Recipe
 
 _PROMPT_TOKENS = 24

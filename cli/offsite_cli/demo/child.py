@@ -12,7 +12,7 @@ from tempfile import TemporaryFile
 
 from offsite.errors import InputError, NotAllowedError, OffsiteError, UnreachableError
 from offsite.events import Event
-from offsite.signals import forwarding
+from offsite.process.signals import forwarding
 
 
 @dataclass

@@ -9,7 +9,7 @@ from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
 
-from offsite.lifetime import uncollected
+from offsite.process.lifetime import uncollected
 from offsite.store import whole_folder
 from offsite_cli.demo.packaged import packaged_file
 

@@ -21,7 +21,7 @@ from offsite.layers import (
     trace,
     watching,
 )
-from offsite.train import Checkpoints, Plan, fit
+from offsite.training.train import Checkpoints, Plan, fit
 
 
 @dataclass(frozen=True)

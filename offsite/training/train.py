@@ -21,8 +21,8 @@ from transformers import PreTrainedModel
 from offsite.errors import DataError, InputError, InterruptedStage
 from offsite.events import Monitor
 from offsite.layers import Batch, agreed, leads, precision, rank, total, workers
-from offsite.parallel import Sharding, Spread, gathered, scattered, spread
 from offsite.store import disk_errors
+from offsite.training.parallel import Sharding, Spread, gathered, scattered, spread
 
 _GRADIENT_NORM = 1.0
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from offsite.data import Example, batches, encode, pair, shorten
 from offsite.events import Monitor
 from offsite.layers import (
     IGNORED,
@@ -22,6 +21,7 @@ from offsite.layers import (
     workers,
 )
 from offsite.rows import Row
+from offsite.training.data import Example, batches, encode, pair, shorten
 
 _BATCH_TOKENS = 2048
 _TEXT_LENGTH = 512

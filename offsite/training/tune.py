@@ -8,11 +8,11 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from offsite.adapter import METHODS, Method
-from offsite.data import Example
-from offsite.evaluate import mean_loss
 from offsite.events import Monitor
 from offsite.layers import Batch, checkpoint_gradients, lm_loss
-from offsite.train import Checkpoints, Plan, fit
+from offsite.training.data import Example
+from offsite.training.evaluate import mean_loss
+from offsite.training.train import Checkpoints, Plan, fit
 
 
 def tune(

@@ -1,0 +1,1 @@
+"""Training: from rows to batches, the one loop, the losses of both stages, and evaluation."""
