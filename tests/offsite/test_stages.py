@@ -208,7 +208,6 @@ def text_of(content: str) -> Callable[[Parties], None]:
 UNLIKE: dict[str, tuple[type[Exception], Callable[[Parties], None]]] = {
     "a column": (DataError, text_of(row(text="a secret", name="Kovacs"))),
     "nothing": (DataError, text_of("")),
-    "too long": (DataError, text_of(row(prompt="the quick " * 90, completion="fox"))),
     "a floor": (DataError, short_floor),
     "a checkpoint": (InputError, damage_checkpoint),
 }
