@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,11 @@ def demo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def labelled(path: Path) -> None:
     """Write questions whose answer is their last word."""
     rows: list[dict[str, Any]] = [
-        {"prompt": f"case {i} is {word}\nkind:", "completion": word, "choices": ["calm", "wild"]}
+        {
+            "prompt": f"case {sha256(bytes([i])).hexdigest()[:16]} is {word}\nkind:",
+            "completion": word,
+            "choices": ["calm", "wild"],
+        }
         for i in range(40)
         for word in ("calm", "wild")
     ]
