@@ -34,6 +34,8 @@ class BlockRecord(Part):
 class EmulatorRecord(Part):
     """One emulator, as its owner sent it."""
 
+    format: Literal[1] = 1  # noqa: V107 - checked by its type
+    """Records of earlier versions have none, and are read as the first format."""
     bundle: str
     digest: str
     """Of the envelope that carried it."""
