@@ -15,8 +15,8 @@ from offsite.process.lifetime import leave, uncollected
 from offsite.process.signals import stopping
 from offsite.process.usage import peak_memory
 from offsite.steps.lending import lend_to
+from offsite.steps.notify import run_hear, run_tell
 from offsite.steps.pod import Pod, run_open, run_publish
-from offsite.steps.telling import run_hear, run_tell
 from offsite.task import read_task
 from offsite.text import guard_output
 

@@ -18,11 +18,11 @@ from offsite.bundle import (
 from offsite.errors import BundleError, InputError, OffsiteError
 from offsite.exchange import (
     WHOLE,
+    Auditor,
     Checks,
     Mailbox,
     Outgoing,
     Reference,
-    Witness,
     pull,
     push,
     withdraw,
@@ -45,7 +45,7 @@ def _open(home: Path, exchange: str, secret: str | None) -> Mailbox:
     return open_mailbox(home.expanduser().resolve(), exchange, os.environ, secret)
 
 
-def _watch(home: Path, exchange: str) -> Witness:
+def _watch(home: Path, exchange: str) -> Auditor:
     return open_witness(home.expanduser().resolve(), exchange, os.environ)
 
 
@@ -175,13 +175,13 @@ def verify(
 ) -> None:
     """Check signatures, and the digest of every shard or file. Needs public keys alone."""
     with monitored(output) as monitor:
-        witness = _watch(home, exchange)
+        auditor = _watch(home, exchange)
         if _is_folder(Path(target)):
-            provenance, links = witness.model(Path(target))
+            provenance, links = auditor.model(Path(target))
             say(f"{target} is as {provenance.made_by} signed it, alpha {provenance.origin.alpha:g}")
         else:
-            envelope = witness.verify(_envelope(target), monitor)
-            links = witness.chain(envelope.digest) if chain else [envelope]
+            envelope = auditor.verify(_envelope(target), monitor)
+            links = auditor.chain(envelope.digest) if chain else [envelope]
     shown = links if chain else links[:1]
     if output is Output.JSON:
         show_json([_facts(link) for link in shown])

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from offsite.families import COMMON_KEYS
 from offsite.layers import assemble, family
-from offsite.steps.kept import check_depth
+from offsite.steps.feasibility import check_depth
 
 
 @dataclass(frozen=True)

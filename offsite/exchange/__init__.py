@@ -1,8 +1,8 @@
 """Sealed bundles from party to party, through a store that neither of them trusts. No torch."""
 
-from offsite.exchange.arrival import find_sent
+from offsite.exchange.audit import Auditor
 from offsite.exchange.books import Books
-from offsite.exchange.chain import Witness
+from offsite.exchange.confirm import find_sent
 from offsite.exchange.mailbox import Inbox, Mailbox, Reference, Sent
 from offsite.exchange.notices import Failed, retract, tell
 from offsite.exchange.receiving import WHOLE, Checks, pull
@@ -10,6 +10,7 @@ from offsite.exchange.sending import Outgoing, push, withdraw
 
 __all__ = [
     "WHOLE",
+    "Auditor",
     "Books",
     "Checks",
     "Failed",
@@ -18,7 +19,6 @@ __all__ = [
     "Outgoing",
     "Reference",
     "Sent",
-    "Witness",
     "find_sent",
     "pull",
     "push",

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from offsite.errors import InputError
+from offsite.exchange.audit import Auditor
 from offsite.exchange.books import Books
-from offsite.exchange.chain import Witness
 from offsite.exchange.mailbox import Mailbox
 from offsite.sealing import PublicRing, Ring, load_ring, save_ring
 from offsite.sealing.parts import canonical
@@ -64,7 +64,7 @@ def _public_file(ring: Ring) -> bytes:
     return canonical(ring.public().wire()) + b"\n"
 
 
-def open_witness(home: Path, exchange: str, environ: Mapping[str, str]) -> Witness:
+def open_witness(home: Path, exchange: str, environ: Mapping[str, str]) -> Auditor:
     """Open an exchange to look at it, with the public keys that a home has.
 
     Raises:
@@ -76,7 +76,7 @@ def open_witness(home: Path, exchange: str, environ: Mapping[str, str]) -> Witne
     if len(rings) < 2:
         raise InputError(f"{home} has not the public keys of two parties; see `offsite peers add`")
     store = open_store(exchange, "OFFSITE_EXCHANGE", environ)
-    return Witness(store, rings, own.id if own else None)
+    return Auditor(store, rings, own.id if own else None)
 
 
 def own_public(home: Path, environ: Mapping[str, str]) -> PublicRing | None:

@@ -10,7 +10,7 @@ from typing import Protocol
 from offsite.api import BUNDLE_PATTERN, PATTERN_MEANING, JobSpec
 from offsite.errors import BundleError, InputError, NotSentError
 from offsite.exchange.books import MOST_AHEAD, Accounts, Ledger, check_fresh, newest_of
-from offsite.exchange.shelf import Shelf, every_shelf, shelf_of
+from offsite.exchange.listing import Listing, every_listing, listing_of
 from offsite.sealing import Envelope, PublicRing, Ring, open_notice
 from offsite.sealing.peers import Peers
 from offsite.store import ObjectStore, locked
@@ -83,7 +83,7 @@ class Inbox:
                 or taken back.
         """
         ring = self.peers.get(peer)
-        envelope = self._chosen(shelf_of(self.store, ring, self.id, reference.name), reference)
+        envelope = self._chosen(listing_of(self.store, ring, self.id, reference.name), reference)
         header = envelope.header
         accepted = self.books.accepted(ring.id, reference.name)
         check_fresh(accepted, reference.name, header.sequence, envelope.digest)
@@ -102,22 +102,22 @@ class Inbox:
         What lies there and is not the peer's is none.
         """
         with suppress(BundleError):
-            return shelf_of(self.store, self.peers.get(peer), self.id, name).notice()
+            return listing_of(self.store, self.peers.get(peer), self.id, name).notice()
         return None
 
-    def _chosen(self, shelf: Shelf, reference: Reference) -> Envelope:
-        sender, books = shelf.sender.id, self.books.accepted(shelf.sender.id, reference.name)
+    def _chosen(self, listing: Listing, reference: Reference) -> Envelope:
+        sender, books = listing.sender.id, self.books.accepted(listing.sender.id, reference.name)
         accepted, most = {digest for _, digest in books}, newest_of(books) + MOST_AHEAD
-        for sequence in (each for each in shelf.newest_first if each <= most):
+        for sequence in (each for each in listing.newest_first if each <= most):
             # attempts that raced: the one that was accepted before, else any, but always the same
-            digests = sorted(shelf.envelopes[sequence])
+            digests = sorted(listing.envelopes[sequence])
             if len(digests) > _MOST_ATTEMPTS:
-                place = self.store.uri(f"{shelf.prefix}{sequence}/")
+                place = self.store.uri(f"{listing.prefix}{sequence}/")
                 raise BundleError(
                     f"{place} has {len(digests)} envelopes, more than attempts that raced leave; "
                     f"ask {sender} to take {reference.name} back and to send it again"
                 )
-            found = [shelf.read(sequence, digest) for digest in digests]
+            found = [listing.read(sequence, digest) for digest in digests]
             known = [e for e in found if e.digest in accepted]
             wanted = [e for e in found if e.digest == reference.digest]
             if reference.digest is None or found[0].header.kind == "tombstone":
@@ -127,13 +127,13 @@ class Inbox:
         named = f" with the envelope {reference.digest}" if reference.digest else ""
         raise NotSentError(
             f"{sender} has sent {self.id} no bundle named {reference.name}{named}: there is none "
-            f"at {self.store.uri(shelf.prefix)}; check the name, or ask {sender} to send it"
-            f"{_passed_over(shelf, most)}"
+            f"at {self.store.uri(listing.prefix)}; check the name, or ask {sender} to send it"
+            f"{_passed_over(listing, most)}"
         )
 
 
-def _passed_over(shelf: Shelf, most: int) -> str:
-    ahead = [sequence for sequence in shelf.newest_first if sequence > most]
+def _passed_over(listing: Listing, most: int) -> str:
+    ahead = [sequence for sequence in listing.newest_first if sequence > most]
     return (
         f"; sequence {ahead[-1]} is passed over, as sequences do not jump: {most} is the highest "
         "that may come next, by the books of what was accepted; if they were lost, restore them"
@@ -183,9 +183,9 @@ class Mailbox:
         except BundleError as error:
             return str(error)
 
-    def outgoing(self, peer: PublicRing, name: str) -> Shelf:
+    def outgoing(self, peer: PublicRing, name: str) -> Listing:
         """List what we have sent to a peer under a name."""
-        return shelf_of(self.store, self.ring.public(), peer.id, name)
+        return listing_of(self.store, self.ring.public(), peer.id, name)
 
     def forgotten(
         self, remembered: Callable[[], Collection[str]], report: Callable[[str], object]
@@ -200,13 +200,13 @@ class Mailbox:
                 sent meanwhile is remembered before it is there.
             report: is told of what is passed over, in one line.
         """
-        shelves = every_shelf(self.store, self.ring.ever())
+        listings = every_listing(self.store, self.ring.ever())
         known, errors = remembered(), list[BundleError]()
-        for shelf in shelves:
-            for sequence, digests in shelf.envelopes.items():
+        for listing in listings:
+            for sequence, digests in listing.envelopes.items():
                 for digest in (each for each in digests if each not in known):
                     try:
-                        envelope = shelf.read(sequence, digest)
+                        envelope = listing.read(sequence, digest)
                     except BundleError as error:
                         errors.append(error)
                         continue

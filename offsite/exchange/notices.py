@@ -5,8 +5,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from offsite.errors import BundleError
+from offsite.exchange.listing import key_of
 from offsite.exchange.mailbox import Mailbox
-from offsite.exchange.shelf import key_of
 from offsite.sealing import Header, Notice, write_notice
 from offsite.sealing.parts import now
 
@@ -63,6 +63,6 @@ def retract(mailbox: Mailbox, peer: str, name: str) -> None:
         InputError: the peer is not pinned.
         StorageError: the store did not delete it.
     """
-    shelf = mailbox.outgoing(mailbox.peers.get(peer), name)
-    if shelf.noticed:
-        mailbox.store.delete([shelf.notice_key])
+    listing = mailbox.outgoing(mailbox.peers.get(peer), name)
+    if listing.noticed:
+        mailbox.store.delete([listing.notice_key])

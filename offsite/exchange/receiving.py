@@ -9,12 +9,12 @@ from pathlib import Path
 from offsite.bundle import MANIFEST, Manifest, check_whole, read_manifest
 from offsite.errors import BundleError, NotFoundError
 from offsite.events import Monitor
+from offsite.exchange.chunking import files_of
 from offsite.exchange.digests import Digests
 from offsite.exchange.grants import check_term
-from offsite.exchange.landing import Landing, landing
+from offsite.exchange.listing import prefix_of
 from offsite.exchange.mailbox import Mailbox
-from offsite.exchange.pieces import files_of
-from offsite.exchange.shelf import prefix_of
+from offsite.exchange.staging import Staging, staging
 from offsite.exchange.workers import in_workers
 from offsite.sealing import SHARD_SIZE, Envelope, Header, Shard, open_shard
 from offsite.sealing.parts import digest_of
@@ -57,7 +57,7 @@ def pull(
     key = envelope.bundle_key(mailbox.ring)
     prefix = f"{prefix_of(header.sender, header.recipient, header.name)}{header.sequence}/"
     task = partial(_get_and_open, mailbox.store, prefix, key, header.bundle)
-    with landing(target, envelope, mailbox.scratch) as place:
+    with staging(target, envelope, mailbox.scratch) as place:
         digests = _open_all(task, header, place, checks.admit, monitor)
         with _refusals(header):
             manifest = check_whole(place.folder, digests.of)
@@ -92,7 +92,7 @@ Task = Callable[[tuple[Shard, Path]], Shard]
 def _open_all(
     task: Task,
     header: Header,
-    place: Landing,
+    place: Staging,
     admit: Callable[[Manifest], None],
     monitor: Monitor,
 ) -> Digests:

@@ -11,12 +11,12 @@ from typing import Literal
 from offsite.bundle import Manifest, read_manifest
 from offsite.errors import InputError, StorageError
 from offsite.events import Monitor
-from offsite.exchange.arrival import arrived, check_there
 from offsite.exchange.books import MOST_AHEAD
+from offsite.exchange.chunking import Chunk, chunks_of
+from offsite.exchange.confirm import arrived, check_there
 from offsite.exchange.journal import Journal
+from offsite.exchange.listing import Listing, key_of
 from offsite.exchange.mailbox import Mailbox, Sent
-from offsite.exchange.pieces import Piece, pieces_of
-from offsite.exchange.shelf import Shelf, key_of
 from offsite.exchange.workers import in_workers
 from offsite.sealing import SHARD_SIZE, Envelope, Header, PublicRing, Shard, write_envelope
 from offsite.sealing.envelope import Grant
@@ -62,19 +62,19 @@ def push(
     peer = mailbox.peers.get(outgoing.peer)
     manifest, digest = read_manifest(outgoing.folder)
     with mailbox.sending(peer, manifest.name) as name:
-        shelf = mailbox.outgoing(peer, manifest.name)
+        listing = mailbox.outgoing(peer, manifest.name)
         sequence = mailbox.books.allot(peer.id, manifest.name, outgoing.job)
-        for envelope in shelf.readable(sequence):
-            if envelope.header.job == outgoing.job and shelf.is_whole(envelope, peer):
+        for envelope in listing.readable(sequence):
+            if envelope.header.job == outgoing.job and listing.is_whole(envelope, peer):
                 mailbox.journals.remove(name)
                 return arrived(mailbox, peer, envelope)
-        sequence = _free(mailbox, shelf, peer.id, manifest.name, sequence, outgoing.job)
+        sequence = _free(mailbox, listing, peer.id, manifest.name, sequence, outgoing.job)
         header = _header(mailbox, peer, outgoing, manifest, sequence)
-        place, there = f"{shelf.prefix}{sequence}/", shelf.shards.get(sequence, {})
+        place, there = f"{listing.prefix}{sequence}/", listing.shards.get(sequence, {})
         uri = mailbox.store.uri(place)
         journal, noted = Journal.resume(mailbox.journals, name, mailbox.ring, uri, digest)
         done = [shard for shard in noted if there.get(shard.sha256) == shard.size]
-        pieces = pieces_of(outgoing.folder, manifest)
+        pieces = chunks_of(outgoing.folder, manifest)
         shards = _send(mailbox.store, place, journal, done, pieces, monitor)
         full = header.model_copy(update={"bundle": journal.start.bundle, "shards": tuple(shards)})
         envelope = write_envelope(full, journal.key, mailbox.ring, [peer])
@@ -97,8 +97,8 @@ def withdraw(mailbox: Mailbox, peer: str, name: str) -> Sent:
     """
     ring, job = mailbox.peers.get(peer), secrets.token_hex(16)
     with mailbox.sending(ring, name) as journal:
-        shelf = mailbox.outgoing(ring, name)
-        if not (shelf.envelopes or shelf.shards):
+        listing = mailbox.outgoing(ring, name)
+        if not (listing.envelopes or listing.shards):
             raise InputError(f"{mailbox.id} has sent {ring.id} no {name}; see offsite bundles list")
         mailbox.journals.remove(journal)
         sequence = mailbox.books.allot(ring.id, name, job)
@@ -109,19 +109,19 @@ def withdraw(mailbox: Mailbox, peer: str, name: str) -> Sent:
             sender=mailbox.id,
             recipient=ring.id,
             job=job,
-            sequence=_free(mailbox, shelf, ring.id, name, sequence, job),
+            sequence=_free(mailbox, listing, ring.id, name, sequence, job),
             created=now(),
             shards=(),
         )
         sent = _publish(mailbox, ring, write_envelope(header, None, mailbox.ring, []))
         # the tombstone's own sequence, and later ones: of pushes that the books have lost
         mailbox.store.delete(
-            f"{shelf.prefix}{n}/{each}" for n, s in shelf.shards.items() for each in s
+            f"{listing.prefix}{n}/{each}" for n, s in listing.shards.items() for each in s
         )
         return sent
 
 
-def _free(mailbox: Mailbox, shelf: Shelf, peer: str, name: str, sequence: int, job: str) -> int:
+def _free(mailbox: Mailbox, listing: Listing, peer: str, name: str, sequence: int, job: str) -> int:
     """Take a later sequence if there is an envelope in an allotted one, or ours in one above it.
 
     In the first a receiver would take either. The second is so when the books were lost. No more
@@ -131,12 +131,12 @@ def _free(mailbox: Mailbox, shelf: Shelf, peer: str, name: str, sequence: int, j
         StorageError: the store lists more than that of what is not ours.
     """
     spent = sequence - 1
-    while (later := next(shelf.signed_from(spent + 1, spent + MOST_AHEAD), None)) is not None:
+    while (later := next(listing.signed_from(spent + 1, spent + MOST_AHEAD), None)) is not None:
         spent = later
-    free = next(n for n in itertools.count(spent + 1) if n not in shelf.envelopes)
+    free = next(n for n in itertools.count(spent + 1) if n not in listing.envelopes)
     if free > spent + _MOST_STRAY:
         raise StorageError(
-            f"{mailbox.store.uri(shelf.prefix)} lists {free - spent - 1} envelopes in a row that "
+            f"{mailbox.store.uri(listing.prefix)} lists {free - spent - 1} envelopes in a row that "
             "are not ours; have the store looked at, or send under another name"
         )
     return mailbox.books.allot(peer, name, job, free - 1) if free > sequence else sequence
@@ -166,7 +166,7 @@ def _send(
     prefix: str,
     journal: Journal,
     sent: Iterable[Shard],
-    pieces: Sequence[Piece],
+    pieces: Sequence[Chunk],
     monitor: Monitor,
 ) -> list[Shard]:
     done = {(shard.file, shard.number): shard for shard in sent}
@@ -180,7 +180,7 @@ def _send(
     return [done[piece.file, piece.number] for piece in pieces]
 
 
-def _seal_and_put(store: ObjectStore, prefix: str, journal: Journal, piece: Piece) -> Shard:
+def _seal_and_put(store: ObjectStore, prefix: str, journal: Journal, piece: Chunk) -> Shard:
     place = place_of(journal.start.bundle, piece.file, piece.number, piece.count)
     with piece.path.open("rb") as file:
         file.seek(piece.number * SHARD_SIZE)

@@ -12,11 +12,11 @@ from offsite.emulator import Layout, drop_layers, heal
 from offsite.events import Monitor
 from offsite.layers import Loaded, blocks, family, load
 from offsite.rows import DataFile
-from offsite.stages.finish import check_sendable, finish_emulator
-from offsite.stages.report import Yardstick, read_examples
+from offsite.stages.evaluation import Evaluation, read_examples
+from offsite.stages.package import check_sendable, finish_emulator
 from offsite.steps.disclosing import check_blocks, model_before, read_disclosed
+from offsite.steps.feasibility import check_healable, check_layout
 from offsite.steps.inputs import Inputs
-from offsite.steps.kept import check_healable, check_layout
 from offsite.steps.workspace import Workspace
 from offsite.store import check_room, disk_errors
 from offsite.training.data import Example, Shuffled, batches
@@ -56,7 +56,7 @@ def make_emulator(
     emulator = replace(loaded, model=drop_layers(loaded.model, layout))
     check_sendable(emulator, inputs.model)
     check_room(space.folder, emulator.size)
-    yard = Yardstick.read(text, loaded, monitor) if (text := texts.get("evaluate")) else None
+    yard = Evaluation.read(text, loaded, monitor) if (text := texts.get("evaluate")) else None
     facts = _train_emulator(loaded, emulator.model, layout, job, texts, space, checkpoints, monitor)
     if yard:
         yard.report(loaded, "full_zero_shot", monitor)

@@ -7,9 +7,9 @@ from offsite.bundle import ADAPTER, AdapterFacts, read_manifest
 from offsite.events import Monitor
 from offsite.layers import load
 from offsite.plugin import plug_in
-from offsite.stages.finish import finish_model
+from offsite.stages.evaluation import Evaluation
 from offsite.stages.judging import check_accepted, judge_changes
-from offsite.stages.report import Yardstick
+from offsite.stages.package import finish_model
 from offsite.steps.inputs import Inputs
 from offsite.steps.opening import not_the_model
 from offsite.steps.workspace import Workspace
@@ -39,7 +39,7 @@ def make_model(
     loaded = load(inputs.model)
     check_room(space.folder, loaded.size)
     text = inputs.texts.get("evaluate")
-    yard = Yardstick.read(text, loaded, monitor) if text else None
+    yard = Evaluation.read(text, loaded, monitor) if text else None
     tensors = load_file(space.opened / ADAPTER)
     before = yard.report(loaded, "full_zero_shot", monitor) if yard else None
     changes = plug_in(

@@ -8,10 +8,10 @@ from offsite.stages.work import work
 from offsite.steps.disclosing import note_disclosed
 from offsite.steps.ending import end, has_ended
 from offsite.steps.inputs import inputs_of, source_in
+from offsite.steps.notify import notifying
 from offsite.steps.opening import find_bundle, prepare
 from offsite.steps.party import Party
 from offsite.steps.ready import check_possible, check_ready
-from offsite.steps.telling import telling
 from offsite.steps.workspace import workspace
 from offsite.training.train import Checkpoints
 
@@ -37,12 +37,12 @@ def run_job(job: OffsiteJob, party: Party, mailbox: Mailbox, monitor: Monitor) -
             check_ready(space, mailbox)
             note_disclosed(space, mailbox, monitor)
             answers = digests.get("bundle")
-            with telling(space, answers, mailbox, monitor, private=False):
+            with notifying(space, answers, mailbox, monitor, private=False):
                 check_possible(space)
                 model = inputs.model
                 source = source_in(spec, model, digests["model"]) if model else None
                 prepare(space, source, envelope, mailbox, monitor)
-            with telling(space, answers, mailbox, monitor, private=True):
+            with notifying(space, answers, mailbox, monitor, private=True):
                 checkpoints = Checkpoints(space.checkpoint, party.checkpoint_seconds)
                 work(space, inputs, digests, checkpoints, monitor)
                 end(space, mailbox, monitor)

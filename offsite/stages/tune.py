@@ -9,8 +9,8 @@ from offsite.bundle import AdapterFacts, EmulatorFacts, Manifest, read_manifest
 from offsite.errors import BundleError, ModelError
 from offsite.events import Monitor
 from offsite.layers import Loaded, blocks, family, load
-from offsite.stages.finish import finish_adapter
-from offsite.stages.report import Yardstick, read_examples
+from offsite.stages.evaluation import Evaluation, read_examples
+from offsite.stages.package import finish_adapter
 from offsite.steps.answers import rank_of
 from offsite.steps.floors import check_floors
 from offsite.steps.inputs import Inputs
@@ -46,7 +46,7 @@ def make_adapter(
     loaded = _load(space.opened)
     config = loaded.model.config.to_dict()
     rank = rank_of(job.adapter, family(loaded.model).linear_sizes(config))
-    yard = Yardstick.read(inputs.texts["evaluate"], loaded, monitor)
+    yard = Evaluation.read(inputs.texts["evaluate"], loaded, monitor)
     length, batch = job.training.block_size, job.training.batch_size
     fit_to = read_examples(inputs.texts["train"], loaded, length, monitor, least=batch)
     held_out = read_examples(inputs.texts["validation"], loaded, length, monitor)

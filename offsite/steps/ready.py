@@ -7,7 +7,7 @@ from offsite.bundle import check_original
 from offsite.exchange import Mailbox
 from offsite.steps.disclosing import read_disclosed
 from offsite.steps.export import check_place
-from offsite.steps.kept import check_layout, config_of
+from offsite.steps.feasibility import check_layout, config_of
 from offsite.steps.workspace import Workspace
 
 _PROBE = ".offsite-check"

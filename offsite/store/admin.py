@@ -38,7 +38,7 @@ class ExchangeAdmin:
     """The administrator of an exchange. The store holds his credentials.
 
     Every method raises `NotAllowedError`, `UnreachableError`, `InputError` and `StorageError` as
-    `told_apart` does, and those of accounts `NoAdminError`.
+    `translate_errors` does, and those of accounts `NoAdminError`.
     """
 
     store: S3Store

@@ -13,8 +13,8 @@ from minio.minioadmin import MinioAdmin
 from offsite.errors import NotAllowedError, OffsiteError, StorageError
 from offsite.store.credentials import Credentials
 from offsite.store.policies import Policy
-from offsite.store.refusals import WRONG_KEYS, told_apart
 from offsite.store.s3 import S3Store
+from offsite.store.s3_errors import WRONG_KEYS, translate_errors
 from offsite.store.transport import connections
 
 _NO_USER, _SO_ALREADY = "XMinioAdminNoSuchUser", "XMinioAdminPolicyChangeAlreadyApplied"
@@ -73,7 +73,7 @@ class AdminApi:
 
     def run(self, command: Command, *fine: str) -> str | None:
         """Run a command; None: the server refused it for a reason that is fine."""
-        with told_apart(self.store.place(), self.store.uri("")):
+        with translate_errors(self.store.place(), self.store.uri("")):
             try:
                 return command(self._client())
             except MinioAdminException as error:

@@ -15,8 +15,8 @@ from minio.lifecycleconfig import (
 )
 from minio.versioningconfig import VersioningConfig
 
-from offsite.store.refusals import told_apart
 from offsite.store.s3 import S3Store
+from offsite.store.s3_errors import translate_errors
 
 _RULE = "offsite-old-versions"
 _DAYS = 7
@@ -67,7 +67,7 @@ def bucket_facts(store: S3Store) -> BucketFacts:
 
 
 def _told_apart(store: S3Store) -> AbstractContextManager[None]:
-    return told_apart(store.place(), store.uri(""))
+    return translate_errors(store.place(), store.uri(""))
 
 
 def _rule() -> Rule:

@@ -19,8 +19,8 @@ from offsite.store.disk import disk_errors, make_folders, private_opener, write_
 from offsite.store.locks import locked
 from offsite.store.objects import ObjectStore
 from offsite.store.open import refuse_same_place, s3_store
-from offsite.store.refusals import told_apart
 from offsite.store.s3 import S3Store
+from offsite.store.s3_errors import translate_errors
 
 SETTINGS = "OFFSITE_PRIVATE"
 """The prefix of the environment's variables that describe the private store."""
@@ -195,4 +195,4 @@ def _plain(part: str) -> bool:
 
 
 def _asking(store: S3Store, key: str) -> AbstractContextManager[None]:
-    return told_apart(store.place(), store.uri(key))
+    return translate_errors(store.place(), store.uri(key))

@@ -21,7 +21,7 @@ from minio.error import S3Error
 from offsite.errors import NotAllowedError, NotFoundError, StorageError
 from offsite.store.objects import too_large
 from offsite.store.patience import Patience, until_read
-from offsite.store.refusals import Place, refused, told_apart
+from offsite.store.s3_errors import Place, refused, translate_errors
 from offsite.store.transport import TooLargeError, connections, read_whole
 
 _SMALLEST_PART = 5 * 1024 * 1024
@@ -180,7 +180,7 @@ class S3Store:
         return client
 
     def _told_apart(self, key: str) -> AbstractContextManager[None]:
-        return told_apart(self.place(), self.uri(key))
+        return translate_errors(self.place(), self.uri(key))
 
     def _read(self, key: str, most: int, **only: Any) -> bytes:
         response = self.client().get_object(self.bucket, key, **only)

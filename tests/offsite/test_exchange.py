@@ -32,13 +32,13 @@ from offsite.errors import (
 )
 from offsite.exchange import (
     WHOLE,
+    Auditor,
     Books,
     Checks,
     Mailbox,
     Outgoing,
     Reference,
     Sent,
-    Witness,
     find_sent,
     pull,
     push,
@@ -47,7 +47,7 @@ from offsite.exchange import (
 from offsite.exchange.digests import Digests
 from offsite.exchange.home import open_mailbox
 from offsite.exchange.journal import Journal, Start
-from offsite.exchange.shelf import key_of
+from offsite.exchange.listing import key_of
 from offsite.exchange.workers import in_workers
 from offsite.sealing import Envelope, Header, Ring, Shard, new_bundle_key
 from offsite.sealing.envelope import Grant, write_envelope
@@ -81,10 +81,10 @@ class World:
     def mailbox(self, party: str) -> Mailbox:
         return open_mailbox(self.root / party / "home", str(self.root / "exchange"), {})
 
-    def witness(self) -> Witness:
+    def auditor(self) -> Auditor:
         """Somebody who has the public keys alone."""
         rings = [ring_of(party).public() for party in (LAB, HOSPITAL, "clinic")]
-        return Witness(FolderStore(self.root / "exchange"), rings)
+        return Auditor(FolderStore(self.root / "exchange"), rings)
 
     def bundle(self, name: str = "answer", by: str = HOSPITAL, to: str = LAB) -> Path:
         """Make a bundle of several files."""
@@ -263,9 +263,9 @@ def test_an_envelope_that_the_store_does_not_show_takes_no_place(
     folder = world.bundle()
     world.send(folder)
     mailbox = replace(world.mailbox(HOSPITAL), store=Forgetting(world.root / "exchange"))
-    with pytest.raises(StorageError, match="is not there, though the store took it"):
+    with pytest.raises(StorageError, match="is missing, although the store accepted it"):
         push(mailbox, outgoing(folder, "job-2"), silent())
-    with pytest.raises(StorageError, match="is not there, though the store took it"):
+    with pytest.raises(StorageError, match="is missing, although the store accepted it"):
         withdraw(mailbox, LAB, "answer")
     world.take(tmp_path / "out")
 
@@ -541,7 +541,7 @@ def test_attempts_that_race_spoil_nothing(world: World, tmp_path: Path) -> None:
     first = min(sent.digest for sent in attempts)
     assert mailbox.incoming(HOSPITAL, Reference("answer")).digest == first
     for number, sent in enumerate(attempts):
-        world.witness().verify(sent.digest, silent())
+        world.auditor().verify(sent.digest, silent())
         if sent.digest != first:
             world.take(tmp_path / f"out-{number}", f"answer@{sent.digest}")
     # what was accepted is what is taken again, though another one would be first
@@ -850,17 +850,17 @@ def test_a_chain_leads_back_to_where_it_began(world: World, tmp_path: Path) -> N
     question = world.bundle("question", by=LAB, to=HOSPITAL)
     asked = push(lab, Outgoing(question, HOSPITAL, "job-0"), silent())
     answered = world.send(world.bundle(), parent=asked.digest)
-    chain = world.witness().chain(answered.digest)
+    chain = world.auditor().chain(answered.digest)
     assert [link.digest for link in chain] == [answered.digest, asked.digest]
     shutil.rmtree(world.root / "exchange" / LAB)
     with pytest.raises(InputError, match=f"there is no envelope {asked.digest}"):
-        world.witness().chain(answered.digest)
+        world.auditor().chain(answered.digest)
 
 
 def test_a_chain_that_ends_nowhere_is_refused(world: World) -> None:
     answered = world.send(world.bundle())
     with pytest.raises(BundleError, match="ends at the adapter answer, not at an emulator"):
-        world.witness().chain(answered.digest)
+        world.auditor().chain(answered.digest)
 
 
 def test_what_was_taken_back_can_be_sent_anew(world: World, tmp_path: Path) -> None:
@@ -929,7 +929,7 @@ def test_a_bundle_for_a_revoked_key_is_sent_anew(world: World, tmp_path: Path) -
 def test_what_cannot_be_read_is_passed_over_in_a_list(world: World) -> None:
     world.send(world.bundle())
     (world.place / "1" / f"envelope-{'0' * 64}").write_bytes(b"{}")
-    found = list(world.witness().envelopes())
+    found = list(world.auditor().envelopes())
     assert [type(each) for each in found].count(BundleError) == 1
     assert len(found) == 2
 
@@ -939,15 +939,15 @@ def test_a_chain_between_other_parties_is_refused(world: World) -> None:
     asked = push(world.mailbox("clinic"), Outgoing(clinic, LAB, "job-0"), silent())
     answered = world.send(world.bundle(), parent=asked.digest)
     with pytest.raises(BundleError, match="answers clinical, which was not sent to hospital"):
-        world.witness().chain(answered.digest)
+        world.auditor().chain(answered.digest)
 
 
 def test_verify_finds_a_changed_shard(world: World) -> None:
     sent = world.send(world.bundle())
-    world.witness().verify(sent.digest, silent())
+    world.auditor().verify(sent.digest, silent())
     flip(world.shards()[2])
     with pytest.raises(BundleError, match="not the shard that the envelope names"):
-        world.witness().verify(sent.digest, silent())
+        world.auditor().verify(sent.digest, silent())
 
 
 def test_a_name_that_the_store_made_up_hides_no_changed_shard(world: World) -> None:
@@ -959,10 +959,10 @@ def test_a_name_that_the_store_made_up_hides_no_changed_shard(world: World) -> N
     for content in (b"", b"{}", envelope_of(world).read_bytes()):
         junk.write_bytes(content)
         with pytest.raises(BundleError, match="not the shard that the envelope names"):
-            world.witness().verify(first.digest, silent())
+            world.auditor().verify(first.digest, silent())
         junk.unlink()
     world.send(folder, "job-2")
-    world.witness().verify(first.digest, silent())
+    world.auditor().verify(first.digest, silent())
 
 
 def test_a_bundle_whose_manifest_lies_about_its_sender_is_refused(

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast
 from offsite.errors import DataError, ModelError
 from offsite.layers import load
 from offsite.rows import DataFile
-from offsite.stages.report import read_examples
+from offsite.stages.evaluation import read_examples
 from offsite_testing.core import silent
 from offsite_testing.models import save_tiny, tiny_tokenizer
 

@@ -126,10 +126,10 @@ def test_it_is_no_bundle(root: Path) -> None:
     place(root, signed(header(created=later, sequence=9)))
     sent = mailbox(root, LAB).incoming(HOSPITAL, Reference("answer"))
     assert (sent.header.kind, sent.header.sequence) == ("adapter", 1)
-    witness = open_witness(root / LAB / "home", str(root / "exchange"), {})
-    assert list(witness.envelopes()) == [sent]
-    assert witness.verify(sent.digest, silent()) == sent
-    (notice,) = witness.notices()
+    auditor = open_witness(root / LAB / "home", str(root / "exchange"), {})
+    assert list(auditor.envelopes()) == [sent]
+    assert auditor.verify(sent.digest, silent()) == sent
+    (notice,) = auditor.notices()
     assert isinstance(notice, Envelope)
     with pytest.raises(BundleError, match="is of another kind"):
         notice.bundle_key(ring_of(LAB))
@@ -190,9 +190,9 @@ def test_what_is_not_the_peers_is_no_notice(root: Path, case: str) -> None:
     assert found(root) is None
     with pytest.raises(NotSentError, match=r"ask hospital to send it$"):
         mailbox(root, LAB).incoming(HOSPITAL, Reference("answer"))
-    witness = open_witness(root / LAB / "home", str(root / "exchange"), {})
-    assert [type(each) for each in witness.notices()] == [BundleError]
-    assert list(witness.envelopes()) == []
+    auditor = open_witness(root / LAB / "home", str(root / "exchange"), {})
+    assert [type(each) for each in auditor.notices()] == [BundleError]
+    assert list(auditor.envelopes()) == []
 
 
 @pytest.mark.parametrize(

@@ -141,11 +141,11 @@ def test_the_three_stages_over_the_store(exchange: Exchange, tmp_path: Path) -> 
     plugged = parties.home(LAB) / "home/models" / PLUGGED
     assert (plugged / PROVENANCE).is_file()
     home = parties.home(HOSPITAL) / "home"
-    witness = open_witness(home, URI, exchange.environ(HOSPITAL))
+    auditor = open_witness(home, URI, exchange.environ(HOSPITAL))
     adapter = exchange.mailbox(parties.home(LAB) / "home", LAB).incoming(
         HOSPITAL, Reference(ADAPTER)
     )
-    chain = witness.chain(adapter.digest)
+    chain = auditor.chain(adapter.digest)
     assert [link.header.name for link in chain] == [ADAPTER, EMULATOR]
     for name, spec in jobs:
         again = run(parties, exchange, name, spec)
@@ -207,8 +207,8 @@ def test_each_of_three_sees_what_is_its_own(exchange: Exchange, tmp_path: Path) 
         folder = small_bundle(tmp_path, f"note-{number}", sender, to)
         mailbox = exchange.mailbox(tmp_path / sender / "home", sender)
         push(mailbox, Outgoing(folder, to, job="job"), silent())
-    witness = open_witness(tmp_path / LAB / "home", URI, exchange.environ(LAB))
-    found = [each.header.name for each in witness.envelopes() if isinstance(each, Envelope)]
+    auditor = open_witness(tmp_path / LAB / "home", URI, exchange.environ(LAB))
+    found = [each.header.name for each in auditor.envelopes() if isinstance(each, Envelope)]
     assert {"note-0", "note-1"} <= set(found)
     # the clinic was granted nothing of the hospital's, and goes on
     other = open_witness(tmp_path / clinic / "home", URI, exchange.environ(clinic))
@@ -237,8 +237,8 @@ def test_an_operator_sees_what_came_and_no_shard(exchange: Exchange, tmp_path: P
     reader = replace(homes[LAB], store=open_store(URI, "OFFSITE_EXCHANGE", environ))
     came = reader.incoming(HOSPITAL, Reference(f"seen-{HOSPITAL}"))
     # its own envelopes too: what was granted stands in them
-    witness = open_witness(tmp_path / LAB / "home", URI, environ)
-    found = [each.header.name for each in witness.envelopes() if isinstance(each, Envelope)]
+    auditor = open_witness(tmp_path / LAB / "home", URI, environ)
+    found = [each.header.name for each in auditor.envelopes() if isinstance(each, Envelope)]
     assert {f"seen-{LAB}", f"seen-{HOSPITAL}"} <= set(found)
     notice = Notice.of("Tune", "BundleError", "")
     tell(homes[HOSPITAL], Failed(LAB, "to-come", "job", notice))

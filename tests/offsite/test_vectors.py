@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from offsite.errors import BundleError
-from offsite.exchange import WHOLE, Mailbox, Reference, Witness, pull
+from offsite.exchange import WHOLE, Auditor, Mailbox, Reference, pull
 from offsite.exchange.home import open_mailbox, peers_of, ring_path
 from offsite.sealing import PublicRing, load_ring, open_notice, save_ring
 from offsite_testing.core import silent
@@ -32,8 +32,8 @@ def test_version_1_opens_for_ever(tmp_path: Path) -> None:
     pull(mailbox, envelope, tmp_path / "opened", WHOLE, silent())
     for path in (VECTORS / "plain").iterdir():
         assert (tmp_path / "opened" / path.name).read_bytes() == path.read_bytes()
-    witness = Witness(mailbox.store, [mailbox.peers.get("hospital"), ring.public()])
-    assert witness.verify(DIGEST, silent()) == envelope
+    auditor = Auditor(mailbox.store, [mailbox.peers.get("hospital"), ring.public()])
+    assert auditor.verify(DIGEST, silent()) == envelope
 
 
 STORY = VECTORS / "story"
@@ -73,5 +73,5 @@ def test_a_whole_story_of_version_1_holds_for_ever(tmp_path: Path) -> None:
     told = open_notice(trouble, hospital.ring)
     assert (told.stage, told.reason, told.message) == ("Distill", "DataError", "line 7 has no text")
     rings: list[PublicRing] = [lab.ring.public(), lab.peers.get("hospital")]
-    provenance, links = Witness(lab.store, rings).model(STORY / "plugged")
+    provenance, links = Auditor(lab.store, rings).model(STORY / "plugged")
     assert (provenance.origin.alpha, [link.digest for link in links]) == (0.7, [ANSWER, EMULATOR])

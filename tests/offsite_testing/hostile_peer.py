@@ -13,7 +13,7 @@ from pathlib import Path
 from offsite.bundle import Manifest
 from offsite.events import Monitor
 from offsite.exchange import WHOLE, Books, Mailbox, Outgoing, Reference, pull, push
-from offsite.exchange.shelf import envelope_name
+from offsite.exchange.listing import envelope_name
 from offsite.sealing import (
     Envelope,
     Header,

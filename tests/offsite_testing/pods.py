@@ -13,8 +13,8 @@ from offsite.exchange.home import ring_path
 from offsite.resources import Step
 from offsite.sealing.parts import canonical
 from offsite.stages.pod import run_work
+from offsite.steps.notify import run_hear, run_tell
 from offsite.steps.pod import Pod, run_open, run_publish
-from offsite.steps.telling import run_hear, run_tell
 from offsite.task import Task
 from offsite_testing.parties import (
     ADAPTER,

@@ -14,7 +14,7 @@ from torch import nn
 from offsite.events import Monitor
 from offsite.layers import Loaded, context, inference, lm_loss, load
 from offsite.rows import DataFile, read_rows
-from offsite.stages.report import report
+from offsite.stages.evaluation import report
 from offsite.training.data import Shuffled, encode
 from offsite.training.train import Checkpoints, Plan, fit
 from offsite_cli.demo.story import Recipe

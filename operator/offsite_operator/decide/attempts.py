@@ -79,7 +79,7 @@ def outcome(child: Child, now: datetime) -> Outcome | None:
     if state.permanent:
         return Failure("InvalidPod", f"{child.name} is not valid: {state.message}", False)
     if state.phase is Phase.SUCCEEDED:
-        return Failure("NoResult", f"{child.name} ended without telling that it is done")
+        return Failure("NoResult", f"{child.name} exited without reporting a result")
     return Failure(_reason(state.reason), state.message or f"{child.name} failed, and said nothing")
 
 

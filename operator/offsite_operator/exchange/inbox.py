@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from offsite.api import JobSpec
 from offsite.errors import BundleError, InputError, NotSentError, OffsiteError, StorageError
-from offsite.exchange.chain import Witness
+from offsite.exchange.audit import Auditor
 from offsite.exchange.grants import check_term, check_use
 from offsite.exchange.mailbox import Inbox, Reference
 from offsite.sealing import Envelope, PublicRing
@@ -100,7 +100,7 @@ class ExchangeInbox:
         if header.parent is None:
             raise BundleError(f"{header.name} does not say which emulator it was tuned from")
         parties = [self.own, ring_of(peer)]
-        grant = Witness(self.store, parties, self.own.id).read(header.parent).header.grant
+        grant = Auditor(self.store, parties, self.own.id).read(header.parent).header.grant
         used = {each.envelope for each in peer.status.accepted if each.parent == header.parent}
         check_use(grant, header.parent, len(used))
 

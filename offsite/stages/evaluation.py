@@ -57,7 +57,7 @@ def _say_cut(cut: int, rows: int, text: DataFile, monitor: Monitor) -> None:
 
 
 @dataclass(frozen=True)
-class Yardstick:
+class Evaluation:
     """A text to score models on. It is read before any work, so that what is wrong costs none."""
 
     bench: Benchmark
@@ -65,7 +65,7 @@ class Yardstick:
     """By which two parties know that they scored the same text."""
 
     @classmethod
-    def read(cls, text: DataFile, loaded: Loaded, monitor: Monitor) -> "Yardstick":
+    def read(cls, text: DataFile, loaded: Loaded, monitor: Monitor) -> "Evaluation":
         """Read and encode a text; says how many prompts had to be cut."""
         rows = read_rows(text)
         with _named(text):
@@ -85,4 +85,4 @@ def report(
     loaded: Loaded, text: DataFile, setting: str, monitor: Monitor
 ) -> tuple[str, float | None]:
     """Score one model on a text that no other is scored on here."""
-    return Yardstick.read(text, loaded, monitor).report(loaded, setting, monitor)
+    return Evaluation.read(text, loaded, monitor).report(loaded, setting, monitor)

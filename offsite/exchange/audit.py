@@ -9,8 +9,8 @@ from pathlib import Path
 from offsite.bundle.provenance import Provenance, check_plugged_in
 from offsite.errors import BundleError, InputError, NotAllowedError
 from offsite.events import Monitor
+from offsite.exchange.listing import Listing, listings_of
 from offsite.exchange.receiving import fetch_shard
-from offsite.exchange.shelf import Shelf, shelves_of
 from offsite.sealing import Envelope, PublicRing
 from offsite.store import ObjectStore
 
@@ -19,7 +19,7 @@ _Reader = Callable[[], Envelope | None]
 
 
 @dataclass(frozen=True)
-class Witness:
+class Auditor:
     """Somebody who may read an exchange, or what is his own there, and has the public keys."""
 
     store: ObjectStore
@@ -34,8 +34,10 @@ class Witness:
             NotAllowedError: nothing is to be seen, as with wrong credentials.
         """
 
-        def readers(shelf: Shelf) -> list[_Reader]:
-            return [partial(shelf.read, number, digest) for _, number, digest in _places([shelf])]
+        def readers(listing: Listing) -> list[_Reader]:
+            return [
+                partial(listing.read, number, digest) for _, number, digest in _places([listing])
+            ]
 
         return self._read(readers)
 
@@ -45,16 +47,16 @@ class Witness:
         Raises:
             NotAllowedError: nothing is to be seen, as with wrong credentials.
         """
-        return self._read(lambda shelf: [shelf.notice])
+        return self._read(lambda listing: [listing.notice])
 
     def _read(
-        self, readers: Callable[[Shelf], list[_Reader]]
+        self, readers: Callable[[Listing], list[_Reader]]
     ) -> Iterator[Envelope | BundleError | NotAllowedError]:
         for _, found in self._look():
             if isinstance(found, NotAllowedError):
                 yield found
                 continue
-            for read in (read for shelf in found for read in readers(shelf)):
+            for read in (read for listing in found for read in readers(listing)):
                 try:
                     if (envelope := read()) is not None:
                         yield envelope
@@ -68,8 +70,8 @@ class Witness:
             InputError: there is none.
             BundleError: it was changed.
         """
-        shelf, sequence = self._find(digest)
-        return shelf.read(sequence, digest)
+        listing, sequence = self._find(digest)
+        return listing.read(sequence, digest)
 
     def verify(self, digest: str, monitor: Monitor) -> Envelope:
         """Check an envelope: its signature, and the digest of every shard's ciphertext.
@@ -80,14 +82,17 @@ class Witness:
             InputError: there is none.
             BundleError: it was changed.
         """
-        shelf, sequence = self._find(digest)
-        envelope, newest = shelf.read(sequence, digest), next(shelf.signed_from(sequence + 1), None)
+        listing, sequence = self._find(digest)
+        envelope, newest = (
+            listing.read(sequence, digest),
+            next(listing.signed_from(sequence + 1), None),
+        )
         if newest is not None:
             monitor.log(f"sequence {newest} took the place of it, so its shards are not looked at")
             return envelope
         tracker = monitor.track("verify", max(1, len(envelope.header.shards)))
         for shard in envelope.header.shards:
-            fetch_shard(self.store, f"{shelf.prefix}{sequence}/", shard)
+            fetch_shard(self.store, f"{listing.prefix}{sequence}/", shard)
             tracker.advance()
             monitor.check()
         return envelope
@@ -150,7 +155,7 @@ class Witness:
             if self.own is None or self.own in (ring.id for ring in pair):
                 yield pair
 
-    def _look(self) -> Iterator[tuple[str, list[Shelf] | NotAllowedError]]:
+    def _look(self) -> Iterator[tuple[str, list[Listing] | NotAllowedError]]:
         """List what each has sent to each, or why that is not to be seen.
 
         Raises:
@@ -158,32 +163,32 @@ class Witness:
         """
         hidden, pairs = 0, list(self._pairs())
         for sender, recipient in pairs:
-            found: list[Shelf] | NotAllowedError
+            found: list[Listing] | NotAllowedError
             try:
-                found = shelves_of(self.store, sender, recipient.id)
+                found = listings_of(self.store, sender, recipient.id)
             except NotAllowedError as error:
                 found, hidden = error, hidden + 1
                 if hidden == len(pairs):
                     raise
             yield f"{sender.id} to {recipient.id}", found
 
-    def _find(self, digest: str) -> tuple[Shelf, int]:
+    def _find(self, digest: str) -> tuple[Listing, int]:
         hidden: list[str] = []
         for pair, found in self._look():
             if isinstance(found, NotAllowedError):
                 hidden.append(pair)
                 continue
-            for shelf, sequence, each in _places(found):
+            for listing, sequence, each in _places(found):
                 if each == digest:
-                    return shelf, sequence
+                    return listing, sequence
         parties = ", ".join(sorted(ring.id for ring in self.rings))
         unseen = f"; not to be seen: {', '.join(hidden)}" if hidden else ""
         raise InputError(f"there is no envelope {digest} between {parties}{unseen}")
 
 
-def _places(shelves: Iterable[Shelf]) -> Iterator[tuple[Shelf, int, str]]:
+def _places(listings: Iterable[Listing]) -> Iterator[tuple[Listing, int, str]]:
     """List where envelopes lie: by name, sequence and digest."""
-    for shelf in shelves:
-        for sequence, digests in sorted(shelf.envelopes.items()):
+    for listing in listings:
+        for sequence, digests in sorted(listing.envelopes.items()):
             for digest in sorted(digests):
-                yield shelf, sequence, digest
+                yield listing, sequence, digest

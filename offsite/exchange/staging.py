@@ -25,7 +25,7 @@ from offsite.store import (
 
 
 @dataclass(frozen=True)
-class Landing:
+class Staging:
     """A folder that is being filled."""
 
     folder: Path
@@ -43,7 +43,7 @@ class Landing:
 
 
 @contextmanager
-def landing(target: Path, envelope: Envelope, journals: Path) -> Iterator[Landing]:
+def staging(target: Path, envelope: Envelope, journals: Path) -> Iterator[Staging]:
     """Fill a folder that becomes `target` when the `with` block ends, and not before.
 
     What is left of a pull that was refused is deleted, by whomever: the checks, a full disk, a
@@ -67,7 +67,7 @@ def landing(target: Path, envelope: Envelope, journals: Path) -> Iterator[Landin
             write_whole(journal, b"")
         try:
             with disk_errors(target):
-                yield Landing(scratch, journal, known)
+                yield Staging(scratch, journal, known)
         except OffsiteError as error:
             if not error.retryable:
                 shutil.rmtree(scratch, ignore_errors=True)

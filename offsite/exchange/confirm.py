@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from offsite.errors import StorageError
+from offsite.exchange.listing import Listing, key_of
 from offsite.exchange.mailbox import Mailbox, Sent
-from offsite.exchange.shelf import Shelf, key_of
 from offsite.sealing import Envelope, PublicRing, Shard
 from offsite.store import ObjectStore
 
@@ -36,12 +36,12 @@ def find_sent(mailbox: Mailbox, peer: str, name: str, digest: str) -> Sent | Non
     """
     ring = mailbox.peers.get(peer)
     with mailbox.sending(ring, name) as journal:
-        shelf = mailbox.outgoing(ring, name)
-        envelope = shelf.find(digest)
-        if envelope is None or not shelf.is_whole(envelope, ring):
+        listing = mailbox.outgoing(ring, name)
+        envelope = listing.find(digest)
+        if envelope is None or not listing.is_whole(envelope, ring):
             return None
         mailbox.journals.remove(journal)
-        return tidied(shelf, envelope)
+        return tidied(listing, envelope)
 
 
 def arrived(
@@ -52,16 +52,16 @@ def arrived(
     Raises:
         StorageError: it does not.
     """
-    header, shelf = envelope.header, mailbox.outgoing(peer, envelope.header.name)
-    if envelope.digest not in shelf.envelopes.get(header.sequence, ()):
+    header, listing = envelope.header, mailbox.outgoing(peer, envelope.header.name)
+    if envelope.digest not in listing.envelopes.get(header.sequence, ()):
         raise StorageError(
-            f"{shelf.store.uri(key_of(envelope))} is not there, though the store took it; run this "
-            "again, and if that does not help, have the store looked at"
+            f"{listing.store.uri(key_of(envelope))} is missing, although the store accepted it; "
+            "run this again, and if that does not help, check the store"
         )
-    return tidied(shelf, envelope, noted)
+    return tidied(listing, envelope, noted)
 
 
-def tidied(shelf: Shelf, envelope: Envelope, noted: Iterable[Shard] = ()) -> Sent:
+def tidied(listing: Listing, envelope: Envelope, noted: Iterable[Shard] = ()) -> Sent:
     """Delete what an envelope that is there takes the place of: older shards, and a notice.
 
     Args:
@@ -71,10 +71,10 @@ def tidied(shelf: Shelf, envelope: Envelope, noted: Iterable[Shard] = ()) -> Sen
     # of this sequence only what is ours: another attempt of this job may publish in it, too
     strays = {shard.sha256 for shard in noted} - {shard.sha256 for shard in header.shards}
     old = [
-        f"{shelf.prefix}{number}/{each}"
-        for number, there in shelf.shards.items()
+        f"{listing.prefix}{number}/{each}"
+        for number, there in listing.shards.items()
         for each in there
         if number < header.sequence or (number == header.sequence and each in strays)
     ]
-    shelf.store.delete([*old, shelf.notice_key] if shelf.noticed else old)
-    return Sent(envelope.digest, header.sequence, shelf.store.uri(shelf.prefix))
+    listing.store.delete([*old, listing.notice_key] if listing.noticed else old)
+    return Sent(envelope.digest, header.sequence, listing.store.uri(listing.prefix))

@@ -9,7 +9,7 @@ from offsite.sealing.shards import shard_count
 
 
 @dataclass(frozen=True)
-class Piece:
+class Chunk:
     """A shard to be."""
 
     path: Path
@@ -24,15 +24,15 @@ def files_of(manifest: Manifest) -> list[str]:
     return [MANIFEST, *sorted(manifest.files)]
 
 
-def pieces_of(folder: Path, manifest: Manifest) -> list[Piece]:
+def chunks_of(folder: Path, manifest: Manifest) -> list[Chunk]:
     """Cut the files of a bundle, in the order of their numbers."""
-    pieces: list[Piece] = []
+    pieces: list[Chunk] = []
     for number, name in enumerate(files_of(manifest)):
         path = folder / name
         left = path.stat().st_size
         count = shard_count(left)
         for i in range(count):
             size = min(SHARD_SIZE, left)
-            pieces.append(Piece(path, number, i, count, size))
+            pieces.append(Chunk(path, number, i, count, size))
             left -= size
     return pieces

@@ -19,7 +19,7 @@ _KEY = re.compile(rf"([^/]+)/(?:{_NOTICE}|([1-9][0-9]{{0,15}})/(envelope-)?([0-9
 
 
 @dataclass(frozen=True)
-class Shelf:
+class Listing:
     """What one party has sent to another under one name, as one listing has it."""
 
     store: ObjectStore
@@ -130,48 +130,48 @@ class Shelf:
         )
 
 
-def shelf_of(store: ObjectStore, sender: PublicRing, recipient: str, name: str) -> Shelf:
+def listing_of(store: ObjectStore, sender: PublicRing, recipient: str, name: str) -> Listing:
     """List what lies under a name."""
     pair, prefix = f"{sender.id}/{recipient}/", prefix_of(sender.id, recipient, name)
-    found = _shelves(store, sender, pair, store.sizes(prefix))
-    return found.get(name) or Shelf(store, sender, prefix)
+    found = _listings(store, sender, pair, store.sizes(prefix))
+    return found.get(name) or Listing(store, sender, prefix)
 
 
-def shelves_of(store: ObjectStore, sender: PublicRing, recipient: str) -> list[Shelf]:
+def listings_of(store: ObjectStore, sender: PublicRing, recipient: str) -> list[Listing]:
     """List all that one party has sent to another, by name."""
     pair = f"{sender.id}/{recipient}/"
-    found = _shelves(store, sender, pair, store.sizes(pair))
+    found = _listings(store, sender, pair, store.sizes(pair))
     return [found[name] for name in sorted(found)]
 
 
-def every_shelf(store: ObjectStore, sender: PublicRing) -> list[Shelf]:
+def every_listing(store: ObjectStore, sender: PublicRing) -> list[Listing]:
     """List all that one party has sent, to whomever."""
     pairs: dict[str, dict[str, int]] = {}
     for key, size in store.sizes(f"{sender.id}/").items():
         pairs.setdefault("/".join(key.split("/", 2)[:2]) + "/", {})[key] = size
     return [
-        shelf
+        listing
         for pair, sizes in sorted(pairs.items())
-        for _, shelf in sorted(_shelves(store, sender, pair, sizes).items())
+        for _, listing in sorted(_listings(store, sender, pair, sizes).items())
     ]
 
 
-def _shelves(
+def _listings(
     store: ObjectStore, sender: PublicRing, pair: str, sizes: dict[str, int]
-) -> dict[str, Shelf]:
+) -> dict[str, Listing]:
     """Sort a listing by name; whatever else somebody put there is passed over."""
-    found: dict[str, Shelf] = {}
+    found: dict[str, Listing] = {}
     for key, size in sizes.items():
         if (parts := _KEY.fullmatch(key.removeprefix(pair))) is None:
             continue
         name, sequence, digest = parts[1], parts[2], parts[4]
         prefix = f"{pair}{name}/"
         noticed = prefix + _NOTICE in sizes
-        shelf = found.setdefault(name, Shelf(store, sender, prefix, noticed=noticed))
+        listing = found.setdefault(name, Listing(store, sender, prefix, noticed=noticed))
         if sequence and parts[3]:
-            shelf.envelopes.setdefault(int(sequence), []).append(f"sha256:{digest}")
+            listing.envelopes.setdefault(int(sequence), []).append(f"sha256:{digest}")
         elif sequence:
-            shelf.shards.setdefault(int(sequence), {})[digest] = size
+            listing.shards.setdefault(int(sequence), {})[digest] = size
     return found
 
 

@@ -13,7 +13,7 @@ from offsite.steps.workspace import Workspace
 
 
 @contextmanager
-def telling(
+def notifying(
     space: Workspace, answers: str | None, mailbox: Mailbox, monitor: Monitor, *, private: bool
 ) -> Iterator[None]:
     """Tell the peer, as far as its party wants it, if the `with` block fails for good.

@@ -47,7 +47,7 @@ class Place:
 
 
 @contextmanager
-def told_apart(place: Place, uri: str) -> Iterator[None]:
+def translate_errors(place: Place, uri: str) -> Iterator[None]:
     """Turn what the SDK raises into our errors, each with its remedy.
 
     Raises:
