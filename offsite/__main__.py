@@ -1,4 +1,4 @@
-"""`python -m offsite run --task FILE`: one step of a stage, in a pod; `lend`: keys for one.
+"""`python -m offsite run --task FILE` runs one step of a stage in a pod; `lend` gets it S3 keys.
 
 Each event is a line on stdout, as `offsite.events` writes it; every other line is a log. The last
 event decides: `done`, or `failed`. Exit codes are those of `offsite.errors`.

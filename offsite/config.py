@@ -1,4 +1,4 @@
-"""Reading job files and policies: YAML 1.2 in, types out, every problem reported at once."""
+"""Reads job files and policies from YAML 1.2 and reports all problems at once."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

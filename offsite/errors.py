@@ -1,4 +1,4 @@
-"""Everything that goes wrong on purpose, one class for each decision of a caller.
+"""All deliberate errors, one class for each decision of a caller.
 
     OffsiteError              exit code 1: failed, a retry may help
     ├── InterruptedStage          stopped by a signal after its checkpoint was written

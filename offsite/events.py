@@ -1,4 +1,4 @@
-"""What a running stage tells: one flat JSON object for each event.
+"""Events of a running stage: one flat JSON object each.
 
     {"event": "progress", "phase": "tune", "step": 10, "totalSteps": 60, "percent": 16.7, …}
     {"event": "metric", "name": "perplexity", "setting": "emulator_tuned", "value": 9.7, …}

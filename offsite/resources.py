@@ -1,4 +1,4 @@
-"""The resources of a cluster beside the job's spec: a job's status, and the peer with its books.
+"""Kubernetes resources besides the job's spec: a job's status, and the OffsitePeer.
 
 The CRDs are generated from these and from `offsite.api`. A status is written by the operator alone
 and read by others of another version, so unknown fields are passed over; on the wire it is JSON

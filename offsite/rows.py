@@ -1,4 +1,4 @@
-"""Data sets as people write them: lines of text, or of labelled examples. Needs no torch."""
+"""Reads data sets: lines of text, or labelled examples. No torch."""
 
 import json
 from collections.abc import Sequence

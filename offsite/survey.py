@@ -1,4 +1,4 @@
-"""How many different examples a data set has, in a memory that does not grow with it."""
+"""Counts the different examples of a data set in bounded memory."""
 
 import sys
 import unicodedata

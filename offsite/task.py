@@ -1,4 +1,4 @@
-"""What one pod of a stage is to do: the operator writes it, `python -m offsite run` reads it.
+"""The task of one pod: the operator writes it, `python -m offsite run` reads it.
 
 A stage on a cluster has three steps, and only two of them hold keys: `Open` checks what can be
 known before the work, and fetches, verifies and decrypts what the peer sent; `Work` trains;

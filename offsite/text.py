@@ -1,4 +1,4 @@
-"""Text that somebody else wrote, made safe to show.
+"""Escapes text of other parties so that it is safe to show.
 
 A peer, a store, a log, a data set or the name of a file may hold what moves a terminal's cursor,
 fills its clipboard, turns the direction of reading, cannot be seen, or begins a line of its own.

@@ -1,4 +1,4 @@
-"""What a cluster is asked for: the sections `resources` and `runtime` of a job.
+"""What a job asks of a cluster: the sections `resources` and `runtime`.
 
 They decide where and how fast a stage runs, never its result.
 """

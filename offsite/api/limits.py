@@ -1,4 +1,4 @@
-"""What an organization allows its jobs, whatever their authors ask for."""
+"""The limits of an organization, which authors of jobs cannot change."""
 
 from pydantic import ConfigDict, Field
 

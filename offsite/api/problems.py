@@ -1,4 +1,4 @@
-"""What is wrong with something that was read, in words for whoever wrote it."""
+"""Turns pydantic's validation errors into messages for users."""
 
 from collections.abc import Iterator
 from difflib import get_close_matches

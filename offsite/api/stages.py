@@ -1,4 +1,4 @@
-"""What decides a stage's result: the sections `distill`, `tune` and `plugIn` of a job."""
+"""The sections `distill`, `tune` and `plugIn` of a job, which decide its result."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""What the fields of a job hold, such as names and locations; and how Kubernetes is told a rule.
+"""Types of the fields of a job, such as names and locations, and their rules in CEL.
 
 Every string has a longest length: the API server refuses rules on strings that may be endless.
 """

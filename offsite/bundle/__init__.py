@@ -1,4 +1,4 @@
-"""The folders that travel between the parties: normal model folders with a manifest.
+"""Bundles, the folders that parties exchange: model folders with a manifest.
 
 `manifest` says what a bundle holds, `record` what its sender remembers of it, and `emulator` and
 `adapter` decide whether one that came from somebody else may be opened. No torch: the steps that

@@ -1,4 +1,4 @@
-"""Whether an adapter that was returned may be used: its owner's record of the emulator decides."""
+"""Checks a returned adapter against the model owner's record of the emulator."""
 
 from math import prod
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What emulators disclosed of a model, and whether one more may be sent.
+"""What emulators have disclosed of a model, and whether another one may be sent.
 
 All emulators of a model together may disclose what one of them may: the blocks that were an end in
 any of them count as its ends, and all others that were sent as what it keeps of the middle.

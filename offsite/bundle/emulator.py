@@ -1,4 +1,4 @@
-"""Whether an emulator that came from the other party may be opened.
+"""Checks an emulator of the other party before it is opened.
 
 Everything is checked before anything is loaded: no byte of a file that fails here reaches torch,
 transformers or a tokenizer. The folder must be the receiver's own copy, which nobody else changes.

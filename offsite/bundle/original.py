@@ -1,4 +1,4 @@
-"""The full model in its owner's folder: which of its files are read, and what may be wrong there.
+"""The full model in its owner's folder: which files are read, and checks of them.
 
 transformers looks for far more than a model needs: adapters, weights that an index or the config
 names, tokenizers of other formats. What is read is decided here by name, so that a digest over

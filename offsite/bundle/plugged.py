@@ -1,4 +1,4 @@
-"""Whether a plugged-in model is its full model, but for what its adapter may change. No torch.
+"""Checks that a plugged-in model differs from its full model only as its adapter may. No torch.
 
 The image that plugs in may be a job author's own, so the step that signs and exports the model
 compares every tensor with the one that it was made of.

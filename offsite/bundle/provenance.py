@@ -1,4 +1,4 @@
-"""What a plugged-in model was made of, and which files it has, signed by the party that made it.
+"""The signed provenance of a plugged-in model: what it was made of, and its files.
 
 Whoever has that party's public keys can tell the model from any other, and walk on from the
 adapter's envelope to the emulator's (`offsite bundles verify --chain`).

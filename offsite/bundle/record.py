@@ -1,4 +1,4 @@
-"""What the model owner remembers of an emulator that it sent.
+"""The model owner's record of an emulator that it sent.
 
 It stays in the owner's private store, by the digest of what was sent, and is written before that is
 sent. Where a returned adapter's tensors go, and what they may be, stands here and nowhere else.

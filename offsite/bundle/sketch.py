@@ -1,4 +1,4 @@
-"""Sketches of weight matrices: a copy, or a matrix that was changed a little, has nearly the same.
+"""Sketches of weight matrices. A copy or a slightly changed matrix has nearly the same sketch.
 
 A sketch is a random projection of a matrix to 16 x 16 numbers: rows and columns get random signs,
 which are the same for all matrices, and are added up in 16 groups each. The cosine of two sketches

@@ -1,4 +1,4 @@
-"""Leaving out of a model's folder what a bundle may not hold."""
+"""Removes from a model's files what a bundle may not hold."""
 
 import json
 from collections.abc import Callable, Mapping

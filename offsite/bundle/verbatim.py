@@ -1,4 +1,4 @@
-"""Whether an emulator holds the blocks of its model that its record says.
+"""Checks that an emulator holds the blocks of its model that its record names.
 
 The image that trains may be a job author's own, so what it says of its result is compared with what
 was known of the model before. What healing or training changed cannot be compared. No torch.

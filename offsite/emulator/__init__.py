@@ -1,4 +1,4 @@
-"""How the middle of a model becomes a lossy emulator: one module for each method."""
+"""Methods that compress the middle of a model into an emulator, one module each."""
 
 from offsite.emulator.heal import heal
 from offsite.emulator.layer_drop import Layout, drop_layers

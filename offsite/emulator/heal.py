@@ -1,4 +1,4 @@
-"""Linear healing: kept blocks make up in closed form for the blocks that were dropped.
+"""Linear healing: a closed-form correction of kept blocks for the blocks that were dropped.
 
 After ReplaceMe (Shopkhoev et al. 2025, arXiv 2505.02819), with three changes. Bottom up, a kept
 block's last projection is refitted so that the *emulator's own* hidden state, errors of the blocks

@@ -1,4 +1,4 @@
-"""Sealed bundles from party to party, through a store that neither of them trusts. No torch."""
+"""Exchanges sealed bundles through a store that neither party trusts. No torch."""
 
 from offsite.exchange.audit import Auditor
 from offsite.exchange.books import Books

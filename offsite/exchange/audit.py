@@ -1,4 +1,4 @@
-"""What anybody can check who has the public keys, and no private one."""
+"""Audits an exchange with public keys only."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a party remembers of its exchanges: sequences that it allotted, envelopes that it accepted.
+"""The ledger of a party: sequences that it allotted, envelopes that it accepted.
 
 The books are in the party's own home, never in the exchange, and each is changed under a lock.
 """

@@ -1,4 +1,4 @@
-"""How the files of a bundle are cut into shards."""
+"""Cuts the files of a bundle into shards."""
 
 from dataclasses import dataclass
 from pathlib import Path

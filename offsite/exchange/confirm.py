@@ -1,4 +1,4 @@
-"""What the store shows of what was sent: only that counts as sent, and only then old things go."""
+"""Confirms that the store holds what was sent, and only then deletes older shards."""
 
 from collections.abc import Iterable, Sequence
 

@@ -1,4 +1,4 @@
-"""The digests of files that come in shards, in any order, taken while others are on their way.
+"""Digests of files whose shards arrive in any order, computed during the transfer.
 
 Each byte is read once, as soon as all before it are there. So when the last shard has come, there
 is little left to read, and not a whole bundle.

@@ -1,4 +1,4 @@
-"""What a grant allows. It binds its issuer, who enforces it on what returns."""
+"""Grants: how an emulator may be used. Its sender enforces them on returned adapters."""
 
 from offsite.errors import BundleError
 from offsite.sealing import Header

@@ -1,4 +1,4 @@
-"""A party's home folder: whose it is, whom it knows, and the exchange that it uses."""
+"""A party's home folder: its identity, its peers, and the exchange that it uses."""
 
 from collections.abc import Mapping
 from pathlib import Path

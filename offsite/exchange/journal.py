@@ -1,4 +1,4 @@
-"""What a push has done so far, so that one that was killed goes on where it was.
+"""The journal of a push, from which an interrupted push continues.
 
 The bundle's key stands in it wrapped to the sender itself; without the private key it says nothing.
 Whoever can write here could put a key of theirs in its place, so that is signed.

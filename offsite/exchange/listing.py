@@ -1,4 +1,4 @@
-"""What lies in an exchange under one bundle's name: envelopes and shards by sequence, a notice."""
+"""Lists an exchange under one bundle's name: envelopes and shards by sequence, and a notice."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""One party's side of an exchange, and which envelope is the one to take."""
+"""One party's side of an exchange, and which envelope is valid for it."""
 
 import re
 from collections.abc import Callable, Collection, Iterator

@@ -1,4 +1,4 @@
-"""Telling a peer of a stage that failed: one small object, in place of the one before it."""
+"""Notifies a peer that a stage failed: one small object that replaces the previous one."""
 
 import secrets
 from contextlib import suppress

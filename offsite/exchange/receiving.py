@@ -1,4 +1,4 @@
-"""Receiving: fetch and open the shards, and check what came out."""
+"""Receives a bundle: fetches and opens its shards, and checks the result."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

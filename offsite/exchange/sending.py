@@ -1,4 +1,4 @@
-"""Sending: seal the shards, put them, and put the envelope last. No envelope, nothing was sent."""
+"""Sends a bundle: seals and puts its shards, then the envelope, without which nothing was sent."""
 
 import itertools
 import secrets

@@ -1,4 +1,4 @@
-"""Where a bundle comes to lie, shard by shard, until it is whole and checked.
+"""The staging directory of a download, until it is complete and checked.
 
 A hidden folder beside its target, and a journal in the party's own home of the shards that are in
 it: a later attempt fetches only what is missing. What the journal says is not trusted with more

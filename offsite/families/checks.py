@@ -1,4 +1,4 @@
-"""Everything that may be wrong with the config.json of a model that somebody sent.
+"""Checks of the config.json in a received bundle.
 
 transformers acts on whatever stands in that file, so only what is known may stand there.
 """

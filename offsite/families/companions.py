@@ -1,4 +1,4 @@
-"""What may stand in the files beside a model: tokenizer_config.json, generation_config.json.
+"""Checks of the files beside a model: tokenizer_config.json, generation_config.json.
 
 Templates are left out (they are code), as are names of files and whatever makes transformers load
 another class. A bundle's writer keeps only the keys that stand here.

@@ -1,4 +1,4 @@
-"""What config.json may hold, for each family and in all, and of which kind.
+"""Keys that config.json may hold, of each family and of all, with their kinds.
 
 A key stands here when transformers writes it, or when checkpoints of older versions hold it and
 it does no harm. Whatever makes transformers load code, another implementation or other files is

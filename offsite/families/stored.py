@@ -1,4 +1,4 @@
-"""By which names checkpoints store a family's tensors, beside those of the family table."""
+"""Other names under which checkpoints store the tensors of a family."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

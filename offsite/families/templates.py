@@ -1,4 +1,4 @@
-"""What a tokenizer.json may put around a text: each text once, and few tokens beside it."""
+"""Post-processors that a tokenizer.json may have: each text once, with a few tokens around it."""
 
 from collections.abc import Mapping
 from typing import Any

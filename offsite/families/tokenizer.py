@@ -1,4 +1,4 @@
-"""Everything that may be wrong with the tokenizer.json of a model that somebody sent.
+"""Checks of the tokenizer.json in a received bundle.
 
 The tokenizer runs on private data. It may neither fail on it, nor take more memory or time than
 any other: see `components` and `vocabulary`.

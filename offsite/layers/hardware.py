@@ -1,4 +1,4 @@
-"""Where and how exactly to compute."""
+"""Selects the device and the numerical precision."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,1 +1,1 @@
-"""The process: what it takes of its machine, how it is asked to end, and how it begins and ends."""
+"""The process: its resource usage, its signals, and its start and exit."""

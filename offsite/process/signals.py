@@ -1,4 +1,4 @@
-"""Ending a stage in good order when the system or the user asks for it."""
+"""Ends a stage cleanly on SIGTERM and SIGINT."""
 
 import signal
 import subprocess

@@ -1,4 +1,4 @@
-"""What a process takes of its machine."""
+"""Resource usage of a process."""
 
 import resource
 import sys

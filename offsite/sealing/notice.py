@@ -1,4 +1,4 @@
-"""A notice: what a party tells its peer of a stage that failed, in one small envelope.
+"""Notices: a sealed message to the peer that a stage failed.
 
 What it says is wrapped as a bundle's key is, and always of one size: the store learns that a stage
 failed, not why.

@@ -1,4 +1,4 @@
-"""The one file that speaks Tink: keysets of one key each, as JSON, and what they can do.
+"""The only module that calls Tink: keysets of one key each, as JSON, and their operations.
 
 Hybrid encryption is X-Wing (ML-KEM-768 with X25519), signatures are Ed25519.
 """

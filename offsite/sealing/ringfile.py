@@ -1,4 +1,4 @@
-"""The file that holds a party's private keys: mode 0600, at wish under a passphrase.
+"""The file with a party's private keys: mode 0600, optionally encrypted with a passphrase.
 
 A passphrase goes through Argon2id (RFC 9106, section 4: its second recommended setting, with more
 memory) to the key of a Tink AEAD.

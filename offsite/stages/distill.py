@@ -1,4 +1,4 @@
-"""The stage of the model owner that comes first: make an emulator."""
+"""The first stage, of the model owner: make an emulator."""
 
 import shutil
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The texts of a stage: examples to train on, and figures that its own party can compute."""
+"""Reads the texts of a stage, and evaluates models on them."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

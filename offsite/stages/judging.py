@@ -1,4 +1,4 @@
-"""What a returned adapter does to the full model, and whether its owner takes that."""
+"""Judges a returned adapter by what it does to the full model."""
 
 import math
 from collections import defaultdict

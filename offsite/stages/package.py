@@ -1,4 +1,4 @@
-"""From what a stage made to a finished result, which waits in the workspace until it is sent.
+"""Packages what a stage made as a finished result, which stays in the workspace until it is sent.
 
 Of several workers, which have all made it, one writes it.
 """

@@ -1,4 +1,4 @@
-"""The stage of the model owner that comes last: put the returned adapter into the full model."""
+"""The last stage, of the model owner: plug the returned adapter into the full model."""
 
 from safetensors.torch import load_file
 

@@ -1,4 +1,4 @@
-"""Running one job in this process: its three steps, one after another."""
+"""Runs one job in this process: its three steps in order."""
 
 from offsite.api import OffsiteJob
 from offsite.events import Monitor

@@ -1,4 +1,4 @@
-"""The step in the middle: what a stage makes of its inputs, whichever stage it is."""
+"""The Work step: runs the stage of a job on its inputs."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""What an adapter may hold that is tuned in the emulator which was opened: its receiver's rules.
+"""What an adapter of the opened emulator may hold, by the rules of its receiver.
 
 The step that seals an adapter asks this of what the first step opened, and nothing of what trained.
 """

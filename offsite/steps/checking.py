@@ -1,4 +1,4 @@
-"""Whether a pod of a party reaches its two stores, and they keep what they are given.
+"""Checks that a pod reaches both stores of its party, and that they store what is written.
 
     python -m offsite.steps.checking --party lab --exchange s3://exchange --private s3://models/lab
 

@@ -1,4 +1,4 @@
-"""What an emulator discloses: asked before it is made, and entered before it is sent.
+"""What an emulator discloses: checked before it is made, and entered before it is sent.
 
 The pod that trains chooses the blocks by what was disclosed before. It runs an image that a job's
 author may choose, so the pod that seals decides, by the ledger as it is then.

@@ -1,4 +1,4 @@
-"""The ledger of what a model's owner disclosed: one numbered note for each emulator, chained.
+"""The disclosure ledger of a model owner: one numbered, chained note for each emulator.
 
 It is in the party's cabinet, below `disclosed/`, for all models, jobs and peers. An entry is
 written before its emulator is sent, by whoever is the first to write that number; so of two jobs at

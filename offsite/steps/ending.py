@@ -1,4 +1,4 @@
-"""How a stage ends: its result goes to the peer, or a plugged-in model to where it belongs."""
+"""Ends a stage: publishes its result to the peer, or exports the plugged-in model."""
 
 from offsite.events import Monitor
 from offsite.exchange import Mailbox

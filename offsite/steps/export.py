@@ -1,4 +1,4 @@
-"""The last step of plug-in: sign the model, and bring it to a folder or into the private store."""
+"""Exports a plugged-in model: signs it, and writes it to a folder or the private store."""
 
 from collections.abc import Iterator
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Whether an emulator can be made of its model as a job asks, as far as its config.json tells."""
+"""Checks by config.json whether the emulator of a job can be made of its model."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The floors below which no adapter is made: how many examples, steps, and examples of a step.
+"""The floors of an adapter: minimum numbers of examples, of steps, and of examples in a step.
 
 An adapter of one step on one example is little else than that example's gradient, from which the
 text can be rebuilt. The floors rule that out. They are no privacy guarantee: many examples may be

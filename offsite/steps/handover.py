@@ -1,4 +1,4 @@
-"""What steps of a job hand on, in the private store: a part for the one that trains, a part not.
+"""The hand-over between the steps of a job, in the private store.
 
 Below `work/<uid of the job>/`, which is all that the step that trains sees of what its party keeps:
 

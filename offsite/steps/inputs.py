@@ -1,4 +1,4 @@
-"""What a job reads of its own party: found, or copied, to this disk, and known by digests."""
+"""The inputs of a job from its own party, on this disk, with their digests."""
 
 import json
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Lending of a private S3 store to the step that trains: the folder of its job, and what it reads.
+"""Lends a part of a private S3 store to the step that trains: its job's folder, and its inputs.
 
     python -m offsite lend --task FILE --to FOLDER
 

@@ -1,4 +1,4 @@
-"""Telling a peer that a stage failed for good, and hearing what it tells, with keys at hand."""
+"""Notifies the peer that a stage failed for good, and reads its notices. Needs the keys."""
 
 import secrets
 from collections.abc import Iterator

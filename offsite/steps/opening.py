@@ -1,4 +1,4 @@
-"""The first step: check what can be known before the work, and open what the peer sent.
+"""The Open step: checks everything that can be known before the work, and opens the bundle.
 
 What was sent is verified, fetched, opened and checked before anything reads it.
 """

@@ -1,4 +1,4 @@
-"""One organization, as a step of a stage sees it on the machine that it runs on.
+"""One organization on the machine of a step: its storage, models, texts and limits.
 
 A party's home holds `keys/` and `peers/` (who it is and whom it knows), `policy.yaml` (what it
 allows its jobs, where that is not the default), `records/` (the emulators

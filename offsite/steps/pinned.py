@@ -1,4 +1,4 @@
-"""The books of a step on a cluster: its operator decided, and wrote down, what this pod may do."""
+"""The ledger of a step in a pod: the operator decided what it may open and send."""
 
 from dataclasses import dataclass
 from typing import Any

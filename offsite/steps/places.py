@@ -1,4 +1,4 @@
-"""From what a job names to files on this disk, and the digests by which they are known."""
+"""Resolves the locations of a job to files on this disk, and computes their digests."""
 
 import shutil
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""A step in a pod: what its task and its mounted files say, and the steps that hold keys."""
+"""The steps that hold keys, in a pod: its task, its mounts, and the steps Open and Publish."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""The last step: from what a stage made to a sealed bundle in the exchange, exactly once."""
+"""The Publish step: sends a result as a sealed bundle, exactly once."""
 
 from pydantic import ValidationError
 

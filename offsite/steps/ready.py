@@ -1,4 +1,4 @@
-"""What can be known before the work: whether its result could be sent, or brought to its place.
+"""Checks before the work that its result could be published or exported.
 
 A training may take days. Credentials that were mistyped are told before it, not after.
 """

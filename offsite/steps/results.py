@@ -1,4 +1,4 @@
-"""Whether a result is what its job was to make: asked by the step that seals or exports it.
+"""Checks that a result is what its job was to make, before it is sealed or exported.
 
 What made it runs an image that a job's author may choose, so nothing that it says is believed. A
 result is compared with the job, and with what was known before the work (`opening.prepare`).

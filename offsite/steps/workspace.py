@@ -1,4 +1,4 @@
-"""Where one job does its work, what it hands from step to step, and what it published."""
+"""The workspace of one job: its files, its notes, and what it published."""
 
 import hashlib
 import secrets

@@ -1,4 +1,4 @@
-"""Where bytes lie: the disk, and the exchange point between the parties."""
+"""Storage: the disk, and object stores."""
 
 from offsite.store.disk import (
     check_room,

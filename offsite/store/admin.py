@@ -1,4 +1,4 @@
-"""Provisioning an exchange: its bucket, an account for each party, and who may read from whom.
+"""Provisions an exchange: its bucket, an account for each party, and its grants.
 
 All of it can be done again, and by two administrators at once. Nothing is remembered here: who may
 read from whom is which policies are attached to an account on the server. Of two who make one

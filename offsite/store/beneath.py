@@ -1,4 +1,4 @@
-"""Files below a folder in which somebody else may change everything at any moment.
+"""Reads and writes files below a folder that others may change at any moment.
 
 Below the root no link is followed, at no part of a path: each folder is opened in the one above it,
 so what is checked is what is used. What is read is a regular file; a pipe is not waited for.

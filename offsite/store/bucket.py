@@ -1,4 +1,4 @@
-"""Making buckets; of an exchange's, the versions and the rule by which old ones expire."""
+"""Creates buckets; for an exchange with versioning and a lifecycle rule."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager

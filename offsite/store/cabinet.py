@@ -1,4 +1,4 @@
-"""Where a party keeps what outlives a process: a folder, or a prefix of its private store."""
+"""Persistent notes and folders of a party: in a folder, or below a prefix of its private store."""
 
 from collections.abc import Callable
 from contextlib import suppress

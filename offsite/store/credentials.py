@@ -1,4 +1,4 @@
-"""The file with the keys of an S3 account: readable by its owner alone, told to nobody.
+"""The file with the keys of an S3 account, readable by its owner only.
 
 Keys are not taken from the command line or from variables, which other processes can read.
 """

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, and what a full disk means."""
+"""Writes files and folders atomically, and reports a full disk."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Copies of folders to and from where somebody else may change everything (`store.beneath`)."""
+"""Copies folders from and to where others may change everything (`store.beneath`)."""
 
 import os
 import shutil

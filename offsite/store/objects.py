@@ -1,4 +1,4 @@
-"""What the exchange needs of a store: small whole objects, by key.
+"""The interface of an object store: small objects by key.
 
 An object is at most a shard, so it is handed over in memory. Nothing here knows what it holds.
 """

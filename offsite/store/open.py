@@ -1,4 +1,4 @@
-"""From a URI and the environment to a store, and which two stores may not be one."""
+"""Opens stores by URI and environment, and keeps exchange and private store apart."""
 
 import re
 import socket

@@ -1,4 +1,4 @@
-"""Provisioning a party's private store on a MinIO: its bucket, and an account that has no other."""
+"""Provisions a private store on MinIO: its bucket, and an account for that bucket only."""
 
 import re
 import secrets

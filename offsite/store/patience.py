@@ -1,4 +1,4 @@
-"""How requests to a store survive a bad network: urllib3's retries, set to patience.
+"""Retries of requests to a store, by urllib3.
 
 A request is given up when it has got nowhere for a span of time, not after a number of tries, and
 not because the link is slow. Who waits is told so.

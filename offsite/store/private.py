@@ -1,4 +1,4 @@
-"""Files of secrets, which must be their owner's alone."""
+"""Checks that files with secrets are readable by their owner only."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""What an S3 store's refusals mean, and what to do about each."""
+"""Translates the errors of an S3 store, each with a remedy."""
 
 import re
 from collections.abc import Iterator

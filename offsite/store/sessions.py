@@ -1,4 +1,4 @@
-"""Lending a part of a party's private S3 store for some time: a session (STS) with a policy.
+"""Temporary credentials (STS) for a part of a private S3 store, by a session policy.
 
 A session may do what both its policy and its account allow. It ends by itself, and with its
 account's keys. MinIO gives one to every account; other stores want roles, or have none.

@@ -1,4 +1,4 @@
-"""Distillation: the emulator learns to do what the blocks did that it stands for."""
+"""Distillation: the emulator learns to match the blocks that it replaces."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Training on several workers: each has a part of every batch, and DDP or FSDP does the rest.
+"""Training on several workers: each has a part of every batch, by DDP or FSDP.
 
 Of FSDP the blocks are the units. Embeddings and head, which nobody trains, are whole in every
 worker, and so is the model while it is loaded, healed and saved.
