@@ -19,10 +19,7 @@ from offsite.errors import InputError
 AS_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_NAMELESS = os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC
 _UNNAMED = "/proc/self/fd/"
-_NO_NAMELESS = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL}
-"""What file systems without unnamed files answer, such as NFS."""
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
 """What file systems without hard links answer, such as SMB shares and FUSE mounts."""
 
@@ -122,10 +119,8 @@ def _written(root: Path, name: str, content: bytes) -> Iterator[tuple[str, str, 
     parent, _, last = name.rpartition("/")
     with folder_below(root, parent, make=True) as at:
         try:
-            unnamed = os.open(".", _NAMELESS, 0o600, dir_fd=at)
-        except OSError as error:
-            if error.errno not in _NO_NAMELESS:
-                raise
+            unnamed = os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=at)
+        except (AttributeError, OSError):  # another system, or file system
             scratch = _scratch()
             try:
                 with new_file(scratch, at) as file:

@@ -67,7 +67,7 @@ SECRET = b"the patient's name is "
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut files into shards of a thousand bytes."""
-    places = ("sending", "pieces", "receiving", "digests")
+    places = ("sending", "chunking", "receiving", "digests")
     for module in ("sealing.shards", *(f"exchange.{place}" for place in places)):
         monkeypatch.setattr(f"offsite.{module}.SHARD_SIZE", SMALL)
 
