@@ -240,12 +240,12 @@ def test_peer_keeps_its_id_and_its_books(space: Namespace) -> None:
     ("field", "said"),
     [
         ("offsitejob", "One stage of one exchange between two organizations."),
-        ("offsitejob.spec.tune", "What the data owner does: tune the adapter in the peer's bundle"),
-        ("offsitejob.spec.tune.adapter.rank", "LoRA only; absent: 16. No model owner accepts"),
-        ("offsitejob.spec.runtime.tolerations", "Taints of nodes that are tolerated."),
-        ("offsitejob.spec.runtime.engine", "Auto: RayJob where KubeRay is installed."),
-        ("offsitejob.status.conditions", "What is true of the job now, and why."),
-        ("offsitepeer.spec.public", "The organization's public file, word for word"),
+        ("offsitejob.spec.tune", "Second stage, by the data owner: tune an adapter"),
+        ("offsitejob.spec.tune.adapter.rank", "Rank of LoRA; absent: 16"),
+        ("offsitejob.spec.runtime.tolerations", "Tolerations of the pods."),
+        ("offsitejob.spec.runtime.engine", "Auto: RayJob where KubeRay is"),
+        ("offsitejob.status.conditions", "Current conditions of the job."),
+        ("offsitepeer.spec.public", "The public file of the organization, unchanged"),
     ],
     ids=lambda value: value.partition(" ")[0],
 )
