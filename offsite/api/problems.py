@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from difflib import get_close_matches
+from functools import cache
 from typing import get_args
 
 from pydantic import BaseModel, ValidationError
@@ -50,7 +51,7 @@ def _expected(detail: ErrorDetails) -> str:
     if kind == "string_pattern_mismatch" and meaning:
         return f"must be {meaning}"
     if kind.startswith(("model", "dict")):
-        fields = _FIELDS.get(str(context.get("class_name")), ())
+        fields = _known_fields().get(str(context.get("class_name")), ())
         return "must be an object" + (f" with the fields {', '.join(fields)}" if fields else "")
     if kind == "bool_type":
         return "must be true or false"
@@ -64,10 +65,16 @@ def _expected(detail: ErrorDetails) -> str:
 
 def _remedy(field: str) -> str:
     """Suggest the field that was meant."""
-    known = {name for names in _FIELDS.values() for name in names}
+    known = {name for names in _known_fields().values() for name in names}
     camel = to_camel(field) if "_" in field else field
     near = get_close_matches(camel, known, n=1, cutoff=0.8)
     return f"did you mean {near[0]}?" if near and near[0] != field else "remove it"
+
+
+@cache
+def _known_fields() -> dict[str, tuple[str, ...]]:
+    """List the fields of all types of jobs and policies, by the types' names."""
+    return dict((*_fields(OffsiteJob), *_fields(Limits)))
 
 
 def _fields(kind: type[BaseModel]) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -77,9 +84,6 @@ def _fields(kind: type[BaseModel]) -> Iterator[tuple[str, tuple[str, ...]]]:
         for inner in (field.annotation, *get_args(field.annotation)):
             if isinstance(inner, type) and issubclass(inner, BaseModel):
                 yield from _fields(inner)
-
-
-_FIELDS = dict((*_fields(OffsiteJob), *_fields(Limits)))
 
 
 def _cut(text: str) -> str:

@@ -15,13 +15,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from offsite.errors import InputError
+from offsite.store.disk import NO_HARD_LINKS, save, write_new
 
 AS_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_UNNAMED = "/proc/self/fd/"
-_NO_HARD_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
-"""What file systems without hard links answer, such as SMB shares and FUSE mounts."""
 
 
 @contextmanager
@@ -72,11 +70,7 @@ def read_below(root: Path, name: str, most: int) -> bytes:
 
 def write_below(root: Path, name: str, content: bytes) -> None:
     """Write a file so that it is there whole or as it was before, also after a power cut."""
-    with _written(root, name, content) as (source, last, at):
-        scratch = source
-        if source.startswith(_UNNAMED):
-            scratch = _scratch()
-            os.link(source, scratch, dst_dir_fd=at)
+    with _written(root, name, content) as (scratch, last, at):
         os.rename(scratch, last, src_dir_fd=at, dst_dir_fd=at)
 
 
@@ -85,12 +79,11 @@ def add_below(root: Path, name: str, content: bytes) -> bool:
 
     If several processes do so at once, on machines that share the disk, one of them gets True.
     """
-    with _written(root, name, content) as (source, last, at), suppress(FileExistsError):
-        follow = source.startswith(_UNNAMED)
+    with _written(root, name, content) as (scratch, last, at), suppress(FileExistsError):
         try:
-            os.link(source, last, src_dir_fd=at, dst_dir_fd=at, follow_symlinks=follow)
+            os.link(scratch, last, src_dir_fd=at, dst_dir_fd=at, follow_symlinks=False)
         except OSError as error:
-            if error.errno not in _NO_HARD_LINKS:
+            if error.errno not in NO_HARD_LINKS:
                 raise
             _add_plainly(last, at, content)
         return True
@@ -101,7 +94,7 @@ def _add_plainly(name: str, at: int, content: bytes) -> None:
     """Write a new file in its place. A power cut may leave part of it, which is damaged then."""
     with new_file(name, at) as file:
         try:
-            _write(file, content)
+            save(file, content)
         except BaseException:
             os.unlink(name, dir_fd=at)
             raise
@@ -109,40 +102,16 @@ def _add_plainly(name: str, at: int, content: bytes) -> None:
 
 @contextmanager
 def _written(root: Path, name: str, content: bytes) -> Iterator[tuple[str, str, int]]:
-    """Write a file in the folder where it is to be, without a name if the file system can.
-
-    A process that is killed leaves nothing of it then.
-
-    Returns:
-        where it is, the name that it is to get, and the folder.
-    """
+    """Write a file beside where it is to be; gives its name, the one to be, and their folder."""
     parent, _, last = name.rpartition("/")
     with folder_below(root, parent, make=True) as at:
+        scratch = f".{secrets.token_hex(8)}.partial"
         try:
-            unnamed = os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=at)
-        except (AttributeError, OSError):  # another system, or file system
-            scratch = _scratch()
-            try:
-                with new_file(scratch, at) as file:
-                    _write(file, content)
-                yield scratch, last, at
-            finally:
-                with suppress(FileNotFoundError):
-                    os.unlink(scratch, dir_fd=at)
-            return
-        with open(unnamed, "wb") as file:
-            _write(file, content)
-            yield f"{_UNNAMED}{unnamed}", last, at
-
-
-def _write(file: BinaryIO, content: bytes) -> None:
-    file.write(content)
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _scratch() -> str:
-    return f".{secrets.token_hex(8)}.partial"
+            write_new(Path(scratch), content, at=at)
+            yield scratch, last, at
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(scratch, dir_fd=at)
 
 
 def files_below(root: Path, name: str) -> list[str]:

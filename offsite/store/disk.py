@@ -20,6 +20,8 @@ _LASTING = (
     *(errno.EROFS, errno.EACCES, errno.ELOOP),
 )
 """What the same command meets again, until somebody mends it."""
+NO_HARD_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
+"""What file systems without hard links answer, such as SMB shares and FUSE mounts."""
 _FOLDER, _FILE = 0o700, 0o600
 """Modes of what is its user's alone."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -206,25 +208,49 @@ def write_whole(path: Path, content: bytes, *, shared: bool = False) -> None:
             raise InputError(f"{path} is a folder; name a file")
         scratch = path.with_name(f".{secrets.token_hex(8)}.partial")
         try:
-            with _open_new(scratch, mode) as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-                if not scratch.exists():
-                    # of the two directories, only one that is given makes Python follow the link
-                    os.link(f"/proc/self/fd/{file.fileno()}", scratch, src_dir_fd=file.fileno())
+            write_new(scratch, content, mode)
             scratch.replace(path)
         finally:
             scratch.unlink(missing_ok=True)
 
 
-def _open_new(scratch: Path, mode: int) -> BinaryIO:
-    """Open a file that has no name yet, so that kill -9 leaves nothing of it (open(2), O_TMPFILE).
+def write_new(path: Path, content: bytes, mode: int = _FILE, at: int | None = None) -> None:
+    """Write a new file that gets its name when it is whole and on the disk (open(2), O_TMPFILE).
 
-    Where there are none of the kind, it is named `scratch`.
+    So kill -9 leaves nothing of it. Where there are no files without a name, it has one at once.
+
+    Args:
+        at: descriptor of the folder that `path` is relative to.
+
+    Raises:
+        FileExistsError: there is something of that name.
     """
+    if not _write_nameless(path, content, mode, at):
+        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode, dir_fd=at)
+        with open(opened, "wb") as file:
+            save(file, content)
+
+
+def _write_nameless(path: Path, content: bytes, mode: int, at: int | None) -> bool:
+    """Write a file and name it afterwards; False: this system, or file system, cannot."""
     try:
-        opened = os.open(scratch.parent, os.O_TMPFILE | os.O_WRONLY, mode)
-    except (AttributeError, OSError):  # another system, or file system
-        opened = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    return open(opened, "wb")
+        opened = os.open(path.parent, os.O_TMPFILE | os.O_WRONLY, mode, dir_fd=at)
+    except (AttributeError, OSError):
+        return False
+    with open(opened, "wb") as file:
+        save(file, content)
+        try:
+            # of the two directories, only one that is given makes Python follow the link
+            os.link(f"/proc/self/fd/{opened}", path, src_dir_fd=opened, dst_dir_fd=at)
+        except OSError as error:
+            if error.errno not in NO_HARD_LINKS:
+                raise
+            return False
+    return True
+
+
+def save(file: BinaryIO, content: bytes) -> None:
+    """Write all of a file, and wait until it is on the disk."""
+    file.write(content)
+    file.flush()
+    os.fsync(file.fileno())

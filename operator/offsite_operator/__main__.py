@@ -56,12 +56,12 @@ def _run(environ: Mapping[str, str], stop: threading.Event) -> None:
     if not (namespace := environ.get("OFFSITE_NAMESPACE")):
         raise InputError("OFFSITE_NAMESPACE must name the namespace to operate")
     refuse_one_place(settings)
-    desk = MountedInbox(_files(environ), partial(_desk, settings, environ))
+    inbox = MountedInbox(_files(environ), partial(_inbox, settings, environ))
     _connect()
     metrics = Metrics()
     server = serve(metrics, settings.resync_seconds, _PORT)
     try:
-        operate(Api(ApiClient(), namespace), settings, desk, metrics, stop)
+        operate(Api(ApiClient(), namespace), settings, inbox, metrics, stop)
     finally:
         server.shutdown()
 
@@ -94,7 +94,7 @@ def _connect() -> None:
 
 
 def _files(environ: Mapping[str, str]) -> list[Path]:
-    """List the files that a desk is made of."""
+    """List the files that a inbox is made of."""
     named = (environ.get(f"OFFSITE_EXCHANGE_{name}") for name in ("CREDENTIALS", "CA"))
     return [_public(environ), *(Path(each) for each in named if each)]
 
@@ -103,7 +103,7 @@ def _public(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("OFFSITE_PUBLIC", _PUBLIC))
 
 
-def _desk(settings: Settings, environ: Mapping[str, str]) -> ExchangeInbox:
+def _inbox(settings: Settings, environ: Mapping[str, str]) -> ExchangeInbox:
     path = _public(environ)
     with disk_errors(path):
         own = read_public(path.read_bytes(), str(path))

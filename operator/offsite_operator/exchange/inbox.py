@@ -129,7 +129,7 @@ class MountedInbox:
     """Looks with the files that are mounted now: a kubelet brings a changed Secret in a minute."""
 
     def __init__(self, files: Sequence[Path], make: Callable[[], ExchangeInbox]) -> None:
-        """Make the desk.
+        """Make the inbox.
 
         Args:
             files: what it is made of.
@@ -138,24 +138,24 @@ class MountedInbox:
         self._files, self._make = files, make
         self._lock = threading.Lock()
         self._read = self._contents()
-        self._desk = make()
+        self._inbox = make()
 
     def look(self, spec: JobSpec, peer: Peer) -> Incoming:
         """See `ExchangeInbox.look`."""
         return self.current().look(spec, peer)
 
     def current(self) -> ExchangeInbox:
-        """Give the desk, made anew if a file has changed and the files are good."""
+        """Give the inbox, made anew if a file has changed and the files are good."""
         with self._lock:
             contents = self._contents()
             if contents != self._read:
                 self._read = contents
                 try:
-                    self._desk = self._make()
+                    self._inbox = self._make()
                     log.info("the keys or the account of the exchange are others now")
                 except OffsiteError as error:
                     log.error("what was mounted before is used on: %s", error)
-            return self._desk
+            return self._inbox
 
     def _contents(self) -> list[bytes | None]:
         return [_content(path) for path in self._files]
@@ -164,5 +164,5 @@ class MountedInbox:
 def _content(path: Path) -> bytes | None:
     try:
         return path.read_bytes()
-    except OSError:  # who makes the desk says so
+    except OSError:  # who makes the inbox says so
         return None

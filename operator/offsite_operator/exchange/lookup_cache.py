@@ -62,7 +62,7 @@ class _Lane:
 class LookupCache:
     """Asks, and remembers what was answered. Safe to use from several threads."""
 
-    desk: Lookup
+    inbox: Lookup
     wake: Callable[[str], None]
     """Has a job looked at, by its name."""
     longest: float = _LONGEST
@@ -147,7 +147,7 @@ class LookupCache:
 
     def _answer(self, spec: JobSpec, peer: Peer) -> Incoming:
         try:
-            return self.desk.look(spec, peer)
+            return self.inbox.look(spec, peer)
         except Exception:  # a bug in one answer must not end the asking of others
             log.exception("a bug in asking what %s sent", peer.alias)
             return Unreachable(f"what {peer.alias} sent cannot be told; see the operator's log")
