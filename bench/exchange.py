@@ -27,13 +27,13 @@ from rich.table import Table
 
 from offsite.bundle import AdapterFacts, read_manifest, write_manifest
 from offsite.events import Monitor
-from offsite.exchange import WHOLE, Books, Mailbox, Outgoing, Reference, pull, push
+from offsite.exchange import WHOLE, HomeLedger, Mailbox, Outgoing, Reference, pull, push
 from offsite.exchange.workers import in_workers
 from offsite.sealing import Ring, new_bundle_key, open_shard, seal_shard
 from offsite.sealing.parts import canonical
 from offsite.sealing.peers import Peers
 from offsite.store import ObjectStore
-from offsite.store.cabinet import FolderCabinet
+from offsite.store.artifact_store import FolderArtifactStore
 from offsite.store.s3 import S3Store
 from offsite_testing.minio_server import running_minio
 
@@ -234,8 +234,8 @@ def _mailbox(root: Path, party: str, store: ObjectStore) -> Mailbox:
     for name, ring in _RINGS.items():
         peers.add(canonical(ring.public().wire()), name)
     scratch = root / party / "journals"
-    journals = FolderCabinet(scratch)
-    return Mailbox(_RINGS[party], peers, store, Books(root / party), scratch, journals)
+    journals = FolderArtifactStore(scratch)
+    return Mailbox(_RINGS[party], peers, store, HomeLedger(root / party), scratch, journals)
 
 
 _RINGS = {name: Ring.new(name) for name in ("lab", "hospital")}

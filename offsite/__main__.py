@@ -15,12 +15,17 @@ from offsite.process.lifetime import leave, uncollected
 from offsite.process.signals import stopping
 from offsite.process.usage import peak_memory
 from offsite.steps.lending import lend_to
-from offsite.steps.notify import run_hear, run_tell
+from offsite.steps.notify import run_notify, run_read_notice
 from offsite.steps.pod import Pod, run_open, run_publish
 from offsite.task import read_task
 from offsite.text import guard_output
 
-_KEYED = {"Open": run_open, "Publish": run_publish, "Hear": run_hear, "Tell": run_tell}
+_KEYED = {
+    "Open": run_open,
+    "Publish": run_publish,
+    "ReadNotice": run_read_notice,
+    "Notify": run_notify,
+}
 
 
 def main() -> int:

@@ -23,7 +23,7 @@ from offsite.text import printable
 ConditionType = Literal["Accepted", "Running", "Suspended", "Complete", "Failed"]
 State = Literal["Pending", "Queued", "Running", "Suspended", "Complete", "Failed", "Cancelled"]
 StageStep = Literal["Open", "Work", "Publish"]
-Step = Literal[StageStep, "Hear", "Tell"]
+Step = Literal[StageStep, "ReadNotice", "Notify"]
 """What a pod does: a step of a stage, or an auxiliary step about a stage that failed."""
 Engine = Literal["RayJob", "Job"]
 

@@ -3,8 +3,8 @@
 A stage on a cluster has three steps, and only two of them hold keys: `Open` checks what can be
 known before the work, and fetches, verifies and decrypts what the peer sent; `Work` trains;
 `Publish` seals, signs and sends. They hand things on
-through the party's private store. Two errands hold keys, too, and do not reach that store: `Tell`
-tells the peer that the stage failed, `Hear` opens what the peer told so.
+through the party's private store. Two errands hold keys, too, and do not reach that store: `Notify`
+tells the peer that the stage failed, `ReadNotice` opens what the peer told so.
 """
 
 from pathlib import Path
@@ -38,7 +38,7 @@ class Task(BaseModel):
     uid: str = Field(pattern=r"^[A-Za-z0-9-]{1,64}$")
     """Of the OffsiteJob: what is handed on, and what is sent, is known by it."""
     attempt: int = Field(ge=1)
-    """At the step; of `Tell`, the round of the job, which begins anew with each `spec.retries`."""
+    """At the step; of `Notify`, the round of the job: `spec.retries` starts a new one."""
     party: Name
     """The id of the party whose job this is."""
     peer_id: Name
@@ -52,11 +52,11 @@ class Task(BaseModel):
     exchange: str | None = None
     """`s3://bucket`; of the steps that hold keys."""
     envelope: Digest | None = None
-    """The one envelope that may be opened, and is answered; of `Hear`, the notice's."""
+    """The one envelope that may be opened, and is answered; of `ReadNotice`, the notice's."""
     sequence: int | None = Field(None, ge=1)
     """Under which the result is sent."""
     reason: str | None = None
-    """Why the stage failed; of `Tell`."""
+    """Why the stage failed; of `Notify`."""
     message: str = ""
     """What else the peer is told about it."""
     limits: Limits = Limits()
@@ -75,9 +75,9 @@ class Task(BaseModel):
         if self.step != "Work":
             needed |= {"public": self.public, "exchange": self.exchange}
         # a stage whose bundle was refused has none, and tells so
-        if self.step == "Hear" or (spec.distill is None and self.step != "Tell"):
+        if self.step == "ReadNotice" or (spec.distill is None and self.step != "Notify"):
             needed["envelope"] = self.envelope
-        if self.step == "Tell":
+        if self.step == "Notify":
             needed["reason"] = self.reason
         if self.step == "Publish" and spec.plug_in is None:
             needed["sequence"] = self.sequence

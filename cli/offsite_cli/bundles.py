@@ -27,7 +27,7 @@ from offsite.exchange import (
     push,
     withdraw,
 )
-from offsite.exchange.home import books_of, open_mailbox, open_witness
+from offsite.exchange.home import ledger_of, open_mailbox, open_witness
 from offsite.sealing import Envelope, Header, Notice, open_notice
 from offsite.store import disk_errors
 from offsite_cli.disclosed import disclosed
@@ -77,7 +77,7 @@ def push_(
                 f"{folder} is an {manifest.facts.kind}: `offsite run` sends it, and keeps the "
                 "record without which no adapter for it is accepted"
             )
-        job = books_of(home.expanduser()).job(recipient, digest)
+        job = ledger_of(home.expanduser()).job(recipient, digest)
         sent = push(mailbox, Outgoing(folder, peer, job, manifest.facts.answers), monitor)
         monitor.artifact(manifest.name, sent.digest, sent.uri, manifest.size)
 

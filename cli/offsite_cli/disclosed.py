@@ -24,8 +24,8 @@ from offsite.config import load_policy
 from offsite.exchange.home import open_mailbox
 from offsite.steps.disclosures import Disclosures
 from offsite.steps.party import POLICY
-from offsite.store.cabinet import FolderCabinet, cabinet_of
-from offsite.store.library import Library
+from offsite.store.artifact_store import FolderArtifactStore, artifact_store_of
+from offsite.store.private_store import PrivateStore
 from offsite_cli.options import HOME, Format, Home
 from offsite_cli.output import Output, say, show_json, show_text
 from offsite_cli.passphrase import asked
@@ -92,8 +92,10 @@ def disclosed(
 @contextmanager
 def _opened(home: Path, private: str | None) -> Iterator[Disclosures]:
     with TemporaryDirectory() as copies:
-        library = Library(Path(copies), None, os.environ)
-        yield Disclosures(cabinet_of(private, library) if private else FolderCabinet(home))
+        private_store = PrivateStore(Path(copies), None, os.environ)
+        yield Disclosures(
+            artifact_store_of(private, private_store) if private else FolderArtifactStore(home)
+        )
 
 
 def _rebuild(ledger: Disclosures, home: Path, exchange: str | None) -> None:

@@ -16,10 +16,10 @@ from offsite.errors import InputError
 from offsite.events import Monitor
 from offsite.store import whole_folder
 from offsite.store.admin_api import NoAdminError
-from offsite.store.library import Library
 from offsite.store.open import s3_store
 from offsite.store.own import provide
 from offsite.store.policies import bucket_policy
+from offsite.store.private_store import PrivateStore
 from offsite_cli.output import Output, monitored, say, show_json, show_text
 
 app = typer.Typer(
@@ -82,9 +82,9 @@ def _put(files: list[Path], place: str, monitor: Monitor) -> None:
         monitor.check()
 
     with TemporaryDirectory() as scratch:
-        library = Library(Path(scratch), None, os.environ)
+        private_store = PrivateStore(Path(scratch), None, os.environ)
         for path in files:
-            library.put(path, f"{place}/{path.name}")
+            private_store.put(path, f"{place}/{path.name}")
             done()
 
 
@@ -97,7 +97,7 @@ def get(
     if folder.exists():
         raise InputError(f"{folder} is there already; name another folder")
     with TemporaryDirectory() as scratch:
-        found = Library(Path(scratch), None, os.environ).folder(place.rstrip("/"), ("*",))
+        found = PrivateStore(Path(scratch), None, os.environ).folder(place.rstrip("/"), ("*",))
         with whole_folder(folder) as target:
             for path in found.iterdir():
                 shutil.move(path, target / path.name)
@@ -108,7 +108,7 @@ def get(
 def list_(place: Place) -> None:
     """List the files at a place: bytes and name."""
     with TemporaryDirectory() as scratch:
-        found = Library(Path(scratch), None, os.environ).sizes(place.rstrip("/"))
+        found = PrivateStore(Path(scratch), None, os.environ).sizes(place.rstrip("/"))
     if not found:
         say(f"no files at {place}")
     for name, size in sorted(found.items()):

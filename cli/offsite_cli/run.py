@@ -11,7 +11,7 @@ from offsite.config import load_job
 from offsite.exchange.home import open_mailbox
 from offsite.process.lifetime import uncollected
 from offsite.sealing import Disclosure
-from offsite.store.library import Library
+from offsite.store.private_store import PrivateStore
 from offsite_cli.local import check_local, unheeded
 from offsite_cli.options import HOME, Exchange, Format, Home
 from offsite_cli.output import Output, monitored
@@ -48,7 +48,7 @@ def run(
             from offsite.stages.run import run_job
         from offsite.steps import Party
 
-        library = Library(place / "copies", mailbox.store, os.environ)
+        private_store = PrivateStore(place / "copies", mailbox.store, os.environ)
         base = file.resolve().parent
-        party = Party.on_this_machine(mailbox.id, place, library, base, checkpoint_seconds)
+        party = Party.on_this_machine(mailbox.id, place, private_store, base, checkpoint_seconds)
         run_job(job, replace(party, notices=notices), mailbox, monitor)

@@ -1,8 +1,8 @@
 """Exchanges sealed bundles through a store that neither party trusts. No torch."""
 
 from offsite.exchange.audit import Auditor
-from offsite.exchange.books import Books
 from offsite.exchange.confirm import find_sent
+from offsite.exchange.ledger import HomeLedger
 from offsite.exchange.mailbox import Inbox, Mailbox, Reference, Sent
 from offsite.exchange.notices import Failed, retract, tell
 from offsite.exchange.receiving import WHOLE, Checks, pull
@@ -11,9 +11,9 @@ from offsite.exchange.sending import Outgoing, push, withdraw
 __all__ = [
     "WHOLE",
     "Auditor",
-    "Books",
     "Checks",
     "Failed",
+    "HomeLedger",
     "Inbox",
     "Mailbox",
     "Outgoing",

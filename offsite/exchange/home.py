@@ -5,14 +5,14 @@ from pathlib import Path
 
 from offsite.errors import InputError
 from offsite.exchange.audit import Auditor
-from offsite.exchange.books import Books
+from offsite.exchange.ledger import HomeLedger
 from offsite.exchange.mailbox import Mailbox
 from offsite.sealing import PublicRing, Ring, load_ring, save_ring
 from offsite.sealing.parts import canonical
 from offsite.sealing.peers import Peers
 from offsite.sealing.publicfile import read_public
 from offsite.store import FolderStore, disk_errors, tighten, write_whole
-from offsite.store.cabinet import FolderCabinet
+from offsite.store.artifact_store import FolderArtifactStore
 from offsite.store.open import open_store, refuse_same_place
 from offsite.store.private import read_private
 
@@ -94,9 +94,9 @@ def peers_of(home: Path) -> Peers:
     return Peers(home / "peers")
 
 
-def books_of(home: Path) -> Books:
-    """Get the books of a party that are on this machine."""
-    return Books(home / "books")
+def ledger_of(home: Path) -> HomeLedger:
+    """Get the ledger of a party that is on this machine."""
+    return HomeLedger(home / "books")
 
 
 def pin(
@@ -153,7 +153,7 @@ def open_mailbox(
         ring=ring,
         peers=peers_of(home),
         store=store,
-        books=books_of(home),
+        ledger=ledger_of(home),
         scratch=home / "journals",
-        journals=FolderCabinet(home / "journals"),
+        journals=FolderArtifactStore(home / "journals"),
     )

@@ -22,7 +22,7 @@ from offsite.sealing.primitives import (
     sign,
     verify,
 )
-from offsite.store.cabinet import Cabinet
+from offsite.store.artifact_store import ArtifactStore
 
 _DOMAIN = b"offsite journal 2\n"
 
@@ -46,7 +46,7 @@ class Journal:
     it arrived, the exchange says.
     """
 
-    cabinet: Cabinet
+    artifacts: ArtifactStore
     name: str
     """The folder's."""
     start: Start
@@ -54,7 +54,7 @@ class Journal:
 
     @classmethod
     def resume(
-        cls, cabinet: Cabinet, name: str, ring: Ring, place: str, manifest: str
+        cls, artifacts: ArtifactStore, name: str, ring: Ring, place: str, manifest: str
     ) -> tuple["Journal", list[Shard]]:
         """Go on with the journal of the same push, or begin a new one; gives it and its shards.
 
@@ -64,19 +64,19 @@ class Journal:
         Raises:
             StorageError: where it is kept does not give or take it.
         """
-        found = cls._read(cabinet, name, ring)
+        found = cls._read(artifacts, name, ring)
         if found and (found.start.manifest, found.start.place) == (manifest, place):
             return found, found._noted()
-        cabinet.remove(name)
-        begun = cls(cabinet, name, *_start(ring, place, manifest))
-        cabinet.write(f"{name}/start", canonical(begun.start.wire()))
+        artifacts.remove(name)
+        begun = cls(artifacts, name, *_start(ring, place, manifest))
+        artifacts.write(f"{name}/start", canonical(begun.start.wire()))
         return begun, []
 
     @classmethod
-    def _read(cls, cabinet: Cabinet, name: str, ring: Ring) -> "Journal | None":
+    def _read(cls, artifacts: ArtifactStore, name: str, ring: Ring) -> "Journal | None":
         """Read a journal; what makes no sense, or is not signed by us, is none."""
         try:
-            content = cabinet.read(f"{name}/start")
+            content = artifacts.read(f"{name}/start")
         except InputError:  # something else is in its place; it makes room for a new one
             return None
         if content is None:
@@ -91,7 +91,7 @@ class Journal:
             key: Keyset = json.loads(decrypt(entry.keyset, bytes_of(start.key), _DOMAIN))
         except (ValidationError, BundleError, TinkError, ValueError):
             return None
-        return cls(cabinet, name, start, key)
+        return cls(artifacts, name, start, key)
 
     @property
     def _notes(self) -> str:
@@ -99,16 +99,16 @@ class Journal:
         return f"{self.name}/{self.start.bundle}"
 
     def _noted(self) -> list[Shard]:
-        found = (_shard_of(label) for label in self.cabinet.names(self._notes))
+        found = (_shard_of(label) for label in self.artifacts.names(self._notes))
         return [shard for shard in found if shard is not None]
 
     def add(self, shard: Shard) -> None:
         """Note that a shard is about to be sent; several processes may do so at once."""
-        self.cabinet.write(f"{self._notes}/{_label_of(shard)}", b"")
+        self.artifacts.write(f"{self._notes}/{_label_of(shard)}", b"")
 
     def end(self) -> None:
         """Delete the journal: its bundle is published."""
-        self.cabinet.remove(self.name)
+        self.artifacts.remove(self.name)
 
 
 def _start(ring: Ring, place: str, manifest: str) -> tuple[Start, Keyset]:

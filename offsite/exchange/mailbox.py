@@ -9,12 +9,12 @@ from typing import Protocol
 
 from offsite.api import BUNDLE_PATTERN, PATTERN_MEANING, JobSpec
 from offsite.errors import BundleError, InputError, NotSentError
-from offsite.exchange.books import MOST_AHEAD, Accounts, Ledger, check_fresh, newest_of
+from offsite.exchange.ledger import MOST_AHEAD, Ledger, PartyLedger, check_fresh, newest_of
 from offsite.exchange.listing import Listing, every_listing, listing_of
 from offsite.sealing import Envelope, PublicRing, Ring, open_notice
 from offsite.sealing.peers import Peers
 from offsite.store import ObjectStore, locked
-from offsite.store.cabinet import Cabinet
+from offsite.store.artifact_store import ArtifactStore
 
 _MOST_ATTEMPTS = 16
 """Envelopes of one sequence: attempts that raced. More are no accident."""
@@ -72,7 +72,7 @@ class Inbox:
     """The party's id."""
     peers: PublicKeys
     store: ObjectStore
-    books: Ledger
+    ledger: Ledger
 
     def incoming(self, peer: str, reference: Reference) -> Envelope:
         """Find the envelope to open: the newest one, or the one that was named.
@@ -85,11 +85,11 @@ class Inbox:
         ring = self.peers.get(peer)
         envelope = self._chosen(listing_of(self.store, ring, self.id, reference.name), reference)
         header = envelope.header
-        accepted = self.books.accepted(ring.id, reference.name)
+        accepted = self.ledger.accepted(ring.id, reference.name)
         check_fresh(accepted, reference.name, header.sequence, envelope.digest)
         if header.kind == "tombstone":
             # remembered, so that a store that hides it later is found out
-            self.books.accept(ring.id, reference.name, header.sequence, envelope.digest)
+            self.ledger.accept(ring.id, reference.name, header.sequence, envelope.digest)
             raise BundleError(
                 f"{ring.id} took back {reference.name} on {header.created}; ask "
                 f"{ring.id} for another one"
@@ -106,8 +106,9 @@ class Inbox:
         return None
 
     def _chosen(self, listing: Listing, reference: Reference) -> Envelope:
-        sender, books = listing.sender.id, self.books.accepted(listing.sender.id, reference.name)
-        accepted, most = {digest for _, digest in books}, newest_of(books) + MOST_AHEAD
+        sender = listing.sender.id
+        entries = self.ledger.accepted(sender, reference.name)
+        accepted, most = {digest for _, digest in entries}, newest_of(entries) + MOST_AHEAD
         for sequence in (each for each in listing.newest_first if each <= most):
             # attempts that raced: the one that was accepted before, else any, but always the same
             digests = sorted(listing.envelopes[sequence])
@@ -136,7 +137,7 @@ def _passed_over(listing: Listing, most: int) -> str:
     ahead = [sequence for sequence in listing.newest_first if sequence > most]
     return (
         f"; sequence {ahead[-1]} is passed over, as sequences do not jump: {most} is the highest "
-        "that may come next, by the books of what was accepted; if they were lost, restore them"
+        "that may come next, by the ledger of what was accepted; if it was lost, restore it"
         if ahead
         else ""
     )
@@ -149,10 +150,10 @@ class Mailbox:
     ring: Ring
     peers: Peers
     store: ObjectStore
-    books: Accounts
+    ledger: PartyLedger
     scratch: Path
     """Where what is known of unfinished pulls lies, beside locks."""
-    journals: Cabinet
+    journals: ArtifactStore
     """Where the journals of unfinished pushes lie; they outlast a pod."""
     alone: bool = True
     """Whether the locks in `scratch` keep out every other process that uses the same journals."""
@@ -165,7 +166,7 @@ class Mailbox:
     @property
     def inbox(self) -> Inbox:
         """What peers sent."""
-        return Inbox(self.id, self.peers, self.store, self.books)
+        return Inbox(self.id, self.peers, self.store, self.ledger)
 
     def incoming(self, peer: str, reference: Reference) -> Envelope:
         """See `Inbox.incoming`; where the peer has told that it failed, the error says so."""

@@ -70,7 +70,7 @@ def pull(
         with _refusals(header):
             checks.check(place.folder)
         checks.count()
-        mailbox.books.accept(header.sender, header.name, header.sequence, envelope.digest)
+        mailbox.ledger.accept(header.sender, header.name, header.sequence, envelope.digest)
     return manifest
 
 

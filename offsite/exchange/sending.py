@@ -11,10 +11,10 @@ from typing import Literal
 from offsite.bundle import Manifest, read_manifest
 from offsite.errors import InputError, StorageError
 from offsite.events import Monitor
-from offsite.exchange.books import MOST_AHEAD
 from offsite.exchange.chunking import Chunk, chunks_of
 from offsite.exchange.confirm import arrived, check_there
 from offsite.exchange.journal import Journal
+from offsite.exchange.ledger import MOST_AHEAD
 from offsite.exchange.listing import Listing, key_of
 from offsite.exchange.mailbox import Mailbox, Sent
 from offsite.exchange.workers import in_workers
@@ -63,7 +63,7 @@ def push(
     manifest, digest = read_manifest(outgoing.folder)
     with mailbox.sending(peer, manifest.name) as name:
         listing = mailbox.outgoing(peer, manifest.name)
-        sequence = mailbox.books.allot(peer.id, manifest.name, outgoing.job)
+        sequence = mailbox.ledger.allot(peer.id, manifest.name, outgoing.job)
         for envelope in listing.readable(sequence):
             if envelope.header.job == outgoing.job and listing.is_whole(envelope, peer):
                 mailbox.journals.remove(name)
@@ -101,7 +101,7 @@ def withdraw(mailbox: Mailbox, peer: str, name: str) -> Sent:
         if not (listing.envelopes or listing.shards):
             raise InputError(f"{mailbox.id} has sent {ring.id} no {name}; see offsite bundles list")
         mailbox.journals.remove(journal)
-        sequence = mailbox.books.allot(ring.id, name, job)
+        sequence = mailbox.ledger.allot(ring.id, name, job)
         header = Header(
             bundle=secrets.token_hex(16),
             name=name,
@@ -114,7 +114,7 @@ def withdraw(mailbox: Mailbox, peer: str, name: str) -> Sent:
             shards=(),
         )
         sent = _publish(mailbox, ring, write_envelope(header, None, mailbox.ring, []))
-        # the tombstone's own sequence, and later ones: of pushes that the books have lost
+        # the tombstone's own sequence, and later ones: of pushes that the ledger has lost
         mailbox.store.delete(
             f"{listing.prefix}{n}/{each}" for n, s in listing.shards.items() for each in s
         )
@@ -124,7 +124,7 @@ def withdraw(mailbox: Mailbox, peer: str, name: str) -> Sent:
 def _free(mailbox: Mailbox, listing: Listing, peer: str, name: str, sequence: int, job: str) -> int:
     """Take a later sequence if there is an envelope in an allotted one, or ours in one above it.
 
-    In the first a receiver would take either. The second is so when the books were lost. No more
+    In the first a receiver would take either. The second is so when the ledger was lost. No more
     are left out at a time than a receiver lets a sequence be ahead.
 
     Raises:
@@ -139,7 +139,7 @@ def _free(mailbox: Mailbox, listing: Listing, peer: str, name: str, sequence: in
             f"{mailbox.store.uri(listing.prefix)} lists {free - spent - 1} envelopes in a row that "
             "are not ours; have the store looked at, or send under another name"
         )
-    return mailbox.books.allot(peer, name, job, free - 1) if free > sequence else sequence
+    return mailbox.ledger.allot(peer, name, job, free - 1) if free > sequence else sequence
 
 
 def _header(

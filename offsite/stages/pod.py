@@ -23,7 +23,7 @@ def run_work(pod: Pod, monitor: Monitor) -> None:
         OffsiteError: what went wrong; a later attempt goes on from the last checkpoint.
     """
     task, party = pod.task, pod.party()
-    handover = Handover(task.uid, party.cabinet)
+    handover = Handover(task.uid, party.artifacts)
     if handover.has_result():
         monitor.log("an earlier attempt made the result already")
         return

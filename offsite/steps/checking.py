@@ -19,8 +19,8 @@ from uuid import uuid4
 from offsite.errors import NotFoundError, OffsiteError, StorageError
 from offsite.events import Event, as_line, mark_of
 from offsite.store import ObjectStore
-from offsite.store.library import SETTINGS
 from offsite.store.open import open_store
+from offsite.store.private_store import SETTINGS
 from offsite.store.s3 import S3Store
 from offsite.text import guard_output
 

@@ -45,7 +45,7 @@ def note_disclosed(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None
     path = space.folder / DISCLOSED
     if space.spec.distill is None or path.exists():
         return
-    ledger = Disclosures(space.party.cabinet)
+    ledger = Disclosures(space.party.artifacts)
     refuse_lost(mailbox, ledger, monitor)
     # to whom, and in which job, is no matter of the image that trains
     nobody = {"job": "", "bundle": "", "recipient": ""}
@@ -105,7 +105,7 @@ def disclose(space: Workspace, draft: EmulatorRecord, mailbox: Mailbox, monitor:
         InputError: something of the ledger is lost.
         StorageError: it was not entered.
     """
-    model, ledger = _model_of(space, draft), Disclosures(space.party.cabinet)
+    model, ledger = _model_of(space, draft), Disclosures(space.party.artifacts)
     refuse_lost(mailbox, ledger, monitor)
     blocks = tuple(
         SentBlock(full=b.full, end=b.end, weights=tuple(sorted(model.weights[b.full])))
@@ -146,7 +146,7 @@ def refuse_lost(mailbox: Mailbox, ledger: Disclosures, monitor: Monitor) -> None
         InputError: there is one: the ledger, and the records with it, were lost.
     """
     for envelope in mailbox.forgotten(ledger.envelopes, monitor.log):
-        header, place = envelope.header, ledger.cabinet.uri("records")
+        header, place = envelope.header, ledger.artifacts.uri("records")
         raise InputError(
             f"{header.name} was sent to {header.recipient} ({envelope.digest}), and {place} has no "
             "record of it, so nobody knows what was disclosed; restore the private store (or the "

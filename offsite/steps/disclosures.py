@@ -1,6 +1,6 @@
 """The disclosure ledger of a model owner: one numbered, chained note for each emulator.
 
-It is in the party's cabinet, below `disclosed/`, for all models, jobs and peers. An entry is
+It is in the party's artifacts, below `disclosed/`, for all models, jobs and peers. An entry is
 written before its emulator is sent, by whoever is the first to write that number; so of two jobs at
 once the second one sees what the first one discloses. What earlier versions sent, which wrote
 records alone, counts by its records.
@@ -15,7 +15,7 @@ from offsite.bundle import EmulatorRecord
 from offsite.bundle.disclosure import DisclosureEntry, entry_of
 from offsite.errors import InputError
 from offsite.sealing.parts import canonical
-from offsite.store.cabinet import Cabinet
+from offsite.store.artifact_store import ArtifactStore
 
 _FOLDER, _RECORDS = "disclosed", "records"
 _MOST_TRIES = 8
@@ -28,9 +28,9 @@ _REMEDY = (
 
 @dataclass(frozen=True)
 class Disclosures:
-    """The ledger in a cabinet."""
+    """The ledger in an artifact store."""
 
-    cabinet: Cabinet
+    artifacts: ArtifactStore
 
     def entries(self) -> tuple[DisclosureEntry, ...]:
         """Read what was disclosed, oldest first; what only a record tells comes last.
@@ -46,7 +46,7 @@ class Disclosures:
         for record in alone:
             if record.entry is not None and record.entry not in known:
                 raise InputError(
-                    f"{self.cabinet.uri(_FOLDER)} lacks the entry of {record.bundle}, which was "
+                    f"{self.artifacts.uri(_FOLDER)} lacks the entry of {record.bundle}, which was "
                     f"sent to {record.recipient} ({record.digest}), so nobody knows what was "
                     f"disclosed; {_REMEDY}"
                 )
@@ -81,7 +81,7 @@ class Disclosures:
             if again is not None:
                 return again.body_digest
             check(entries)
-            if self.cabinet.add(*_note(entry, numbered)):
+            if self.artifacts.add(*_note(entry, numbered)):
                 return entry.body_digest
 
     def _check_free(self, number: int, tried: list[int]) -> None:
@@ -89,9 +89,9 @@ class Disclosures:
         tried.append(number)
         if tried.count(number) > _MOST_TRIES:
             raise InputError(
-                f"{self.cabinet.uri(f'{_FOLDER}/{_name(number)}')} is in the way of the next entry "
-                "of the ledger, and is no note: a folder, a link, or something else; look at who "
-                "put it there, and move it away"
+                f"{self.artifacts.uri(f'{_FOLDER}/{_name(number)}')} is in the way of the next "
+                "entry of the ledger, and is not a file of the ledger; find out who put it there, "
+                "and move it away"
             )
 
     def rebuild(self) -> int:
@@ -114,16 +114,16 @@ class Disclosures:
         entries = list[DisclosureEntry]()
         # an entry's new place never comes after its old one, so that none is lost on the way
         for entry in (*readable, *lost):
-            self.cabinet.write(*_note(entry, entries))
+            self.artifacts.write(*_note(entry, entries))
             entries.append(_after(entry, entries))
-        for name in {*self.cabinet.names(_FOLDER)} - {_name(entry.number) for entry in entries}:
-            self.cabinet.remove(f"{_FOLDER}/{name}")
+        for name in {*self.artifacts.names(_FOLDER)} - {_name(entry.number) for entry in entries}:
+            self.artifacts.remove(f"{_FOLDER}/{name}")
         return len(lost)
 
     def _ledger(self) -> list[DisclosureEntry]:
         found, previous = list[DisclosureEntry](), None
         for number, (name, entry) in enumerate(self._readable(), 1):
-            uri = self.cabinet.uri(f"{_FOLDER}/{name}")
+            uri = self.artifacts.uri(f"{_FOLDER}/{name}")
             if entry is None:
                 raise InputError(f"{uri} is damaged, or of another version of offsite; {_REMEDY}")
             if (name, entry.number, entry.previous) != (_name(number), number, previous):
@@ -137,21 +137,21 @@ class Disclosures:
 
     def _readable(self) -> Iterator[tuple[str, DisclosureEntry | None]]:
         """Read the entries in order; None: it is damaged."""
-        for name in sorted(self.cabinet.names(_FOLDER)):
-            content = self.cabinet.read(f"{_FOLDER}/{name}")
+        for name in sorted(self.artifacts.names(_FOLDER)):
+            content = self.artifacts.read(f"{_FOLDER}/{name}")
             try:
                 yield name, DisclosureEntry.model_validate_json(content or b"")
             except ValidationError:
                 yield name, None
 
     def _records(self) -> Iterator[EmulatorRecord]:
-        for name in sorted(self.cabinet.names(_RECORDS)):
-            content = self.cabinet.read(f"{_RECORDS}/{name}")
+        for name in sorted(self.artifacts.names(_RECORDS)):
+            content = self.artifacts.read(f"{_RECORDS}/{name}")
             try:
                 yield EmulatorRecord.model_validate_json(content or b"")
             except ValidationError as error:
                 raise InputError(
-                    f"{self.cabinet.uri(f'{_RECORDS}/{name}')} is damaged, or of another version "
+                    f"{self.artifacts.uri(f'{_RECORDS}/{name}')} is damaged, or of another version "
                     "of offsite; restore it from a backup"
                 ) from error
 

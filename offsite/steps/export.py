@@ -16,7 +16,7 @@ from offsite.steps.places import digest_of_model, model_digest
 from offsite.steps.results import check_plugged
 from offsite.steps.workspace import Workspace
 from offsite.store import link_or_copy, publish, whole_folder, write_whole
-from offsite.store.library import Library
+from offsite.store.private_store import PrivateStore
 
 ORIGIN = "origin.json"
 """What a plugged-in model is made of: written when its adapter was opened."""
@@ -54,9 +54,9 @@ def export_of(space: Workspace, mailbox: Mailbox) -> Export:
         InputError: it is in the exchange, where the peer would read it.
     """
     party, chosen = space.party, space.spec.export_to
-    place = chosen or party.cabinet.uri(f"models/{space.name}")
+    place = chosen or party.artifacts.uri(f"models/{space.name}")
     if place.startswith("s3://"):
-        return BucketExport(place.rstrip("/"), party.library, mailbox.ring.public())
+        return BucketExport(place.rstrip("/"), party.private_store, mailbox.ring.public())
     folder = party.path(place)
     is_own = chosen is None or folder.is_relative_to(party.home.resolve())
     return FolderExport(folder, shared=not is_own)
@@ -175,21 +175,21 @@ class BucketExport:
     """A prefix of the private store. What says what the model is, is written last."""
 
     uri: str
-    library: Library
+    private_store: PrivateStore
     own: PublicRing
 
     def is_taken(self) -> bool:
         """See `Export.is_taken`."""
-        return bool(self.library.sizes(self.uri))
+        return bool(self.private_store.sizes(self.uri))
 
     def holds(self, digest: str) -> bool:
         """See `Export.holds`. The store is trusted, so that sizes suffice."""
         try:
-            content = self.library.read(f"{self.uri}/{PROVENANCE}", LARGEST_PROVENANCE)
+            content = self.private_store.read(f"{self.uri}/{PROVENANCE}", LARGEST_PROVENANCE)
             files = read_provenance(content, [self.own], self.uri).files
         except (NotFoundError, BundleError):
             return False
-        there = self.library.sizes(self.uri)
+        there = self.private_store.sizes(self.uri)
         told = digest_of_model({name: entry.sha256 for name, entry in files.items()})
         return told == digest and all(there.get(n) == e.size for n, e in files.items())
 
@@ -197,8 +197,8 @@ class BucketExport:
         """See `Export.try_writing`."""
         # no part of the place itself: what is left there of a killed process would take it
         probe = f"{self.uri}.offsite-check"
-        self.library.write(f"{probe}/probe", b"offsite: a check\n")
-        self.library.remove(probe)
+        self.private_store.write(f"{probe}/probe", b"offsite: a check\n")
+        self.private_store.remove(probe)
 
     def deliver(self, model: Path, monitor: Monitor) -> None:
         """See `Export.deliver`."""
@@ -208,7 +208,7 @@ class BucketExport:
             tracker.advance()
             monitor.check()
 
-        self.library.put_folder(model, self.uri, PROVENANCE, done)
+        self.private_store.put_folder(model, self.uri, PROVENANCE, done)
 
 
 def _is_empty(folder: Path) -> bool:

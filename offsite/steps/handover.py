@@ -30,7 +30,7 @@ from offsite.steps.publishing import DRAFT
 from offsite.steps.results import most_of
 from offsite.steps.workspace import ANSWERED, ATTEMPT, SOURCE, Workspace
 from offsite.store import link_or_copy, write_whole
-from offsite.store.cabinet import Cabinet
+from offsite.store.artifact_store import ArtifactStore
 from offsite.task import KEPT, WORK, Task
 
 _GIVEN = (ANSWERED,)
@@ -48,33 +48,33 @@ class Handover:
     """What one job's steps hand on."""
 
     uid: str
-    cabinet: Cabinet
+    artifacts: ArtifactStore
 
     @property
     def uri(self) -> str:
         """Where it lies, for people."""
-        return self.cabinet.uri(self._name())
+        return self.artifacts.uri(self._name())
 
     def begin_with(self, envelope: str) -> None:
         """Delete what an earlier attempt handed on, if that opened another envelope."""
         note = self._kept("envelope")
-        if self.cabinet.read(note) not in (None, envelope.encode()):
+        if self.artifacts.read(note) not in (None, envelope.encode()):
             self.clear()
-        self.cabinet.write(note, envelope.encode())
+        self.artifacts.write(note, envelope.encode())
 
     def give(self, space: Workspace, monitor: Monitor) -> None:
         """Hand on what the first step found out and opened."""
         # the folder has to be there, and ours, before it is mounted for the one that trains
-        self.cabinet.write(self._name("given/job"), space.name.encode())
+        self.artifacts.write(self._name("given/job"), space.name.encode())
         self._put_notes({note: self._kept(note) for note in _KEPT}, space)
         self._put_notes({note: self._name(f"given/{note}") for note in _GIVEN}, space)
         with suppress(FileNotFoundError):
             # once: an attempt that chose other blocks could not go on from the last checkpoint
             content = (space.folder / DISCLOSED).read_bytes()
-            self.cabinet.add(self._name(f"given/{DISCLOSED}"), content)
+            self.artifacts.add(self._name(f"given/{DISCLOSED}"), content)
         if space.opened.is_dir():
             tracker = monitor.track("hand on", sum(1 for _ in space.opened.iterdir()))
-            self.cabinet.put(space.opened, self._name("opened"), MANIFEST, tracker.advance)
+            self.artifacts.put(space.opened, self._name("opened"), MANIFEST, tracker.advance)
 
     def take_given(self, space: Workspace) -> None:
         """Get what was given to the step that trains.
@@ -85,10 +85,10 @@ class Handover:
         given = (*_GIVEN, DISCLOSED)
         self._take_notes({note: self._name(f"given/{note}") for note in given}, space)
         if space.spec.distill is None:
-            folder = self.cabinet.folder(self._name("opened"), MANIFEST)
+            folder = self.artifacts.folder(self._name("opened"), MANIFEST)
             if folder is None:
                 raise BundleError(
-                    f"there is no opened bundle at {self.cabinet.uri(self._name('opened'))}"
+                    f"there is no opened bundle at {self.artifacts.uri(self._name('opened'))}"
                 )
             # it may be large, and is on this disk already
             space.opened.symlink_to(folder, target_is_directory=True)
@@ -96,23 +96,23 @@ class Handover:
     def take_checkpoint(self, name: str, space: Workspace) -> None:
         """Get the checkpoint that an earlier attempt kept, if there is one."""
         path = space.checkpoint
-        if folder := self.cabinet.folder(self._name(name), path.name):
+        if folder := self.artifacts.folder(self._name(name), path.name):
             path.parent.mkdir(0o700, exist_ok=True)
             link_or_copy(folder / path.name, path)
 
     def keep_checkpoint(self, name: str, space: Workspace) -> None:
         """Keep the newest checkpoint."""
         path = space.checkpoint
-        self.cabinet.put(path.parent, self._name(name), path.name, lambda: None)
+        self.artifacts.put(path.parent, self._name(name), path.name, lambda: None)
 
     def has_result(self) -> bool:
         """Whether an earlier attempt handed on its result, whole."""
-        return self.cabinet.read(self._name(f"notes/{_NOTES[-1]}")) is not None
+        return self.artifacts.read(self._name(f"notes/{_NOTES[-1]}")) is not None
 
     def keep_result(self, space: Workspace, monitor: Monitor) -> None:
         """Hand on a result and the notes beside it."""
         tracker = monitor.track("hand on", sum(1 for _ in space.result.iterdir()))
-        self.cabinet.put(space.result, self._name("result"), _last(space), tracker.advance)
+        self.artifacts.put(space.result, self._name("result"), _last(space), tracker.advance)
         self._put_notes({note: self._name(f"notes/{note}") for note in _NOTES}, space)
 
     def take_result(self, space: Workspace) -> None:
@@ -124,23 +124,23 @@ class Handover:
         """
         self._take_notes({note: self._kept(note) for note in _KEPT}, space)
         self._take_notes({DRAFT: self._name(f"notes/{DRAFT}")}, space)
-        if not self.cabinet.take(self._name("result"), space.result, most_of(space)):
+        if not self.artifacts.take(self._name("result"), space.result, most_of(space)):
             raise BundleError(f"there is no result at {self.uri}")
 
     def clear(self) -> None:
         """Delete it all; first what says that there is a result."""
-        self.cabinet.remove(self._name("notes"))
-        self.cabinet.remove(self._name())
-        self.cabinet.remove(self._kept())
+        self.artifacts.remove(self._name("notes"))
+        self.artifacts.remove(self._name())
+        self.artifacts.remove(self._kept())
 
     def _put_notes(self, places: Mapping[str, str], space: Workspace) -> None:
         for note, place in places.items():
             with suppress(FileNotFoundError):
-                self.cabinet.write(place, (space.folder / note).read_bytes())
+                self.artifacts.write(place, (space.folder / note).read_bytes())
 
     def _take_notes(self, places: Mapping[str, str], space: Workspace) -> None:
         for note, place in places.items():
-            if (content := self.cabinet.read(place)) is not None:
+            if (content := self.artifacts.read(place)) is not None:
                 write_whole(space.folder / note, content)
 
     def _name(self, part: str = "") -> str:
@@ -150,15 +150,17 @@ class Handover:
         return f"{KEPT}/{self.uid}/{part}".rstrip("/")
 
 
-def sweep(task: Task, cabinet: Cabinet, monitor: Monitor) -> None:
+def sweep(task: Task, artifacts: ArtifactStore, monitor: Monitor) -> None:
     """Delete what jobs left that are gone: a job that is deleted has nobody to do it."""
     if task.jobs is None or task.listed is None:
         return
     try:
-        idle = {uid for folder in (WORK, KEPT) for uid in cabinet.idle(folder, task.listed - _LEFT)}
+        idle = {
+            uid for folder in (WORK, KEPT) for uid in artifacts.idle(folder, task.listed - _LEFT)
+        }
         for uid in sorted(idle):
             if uid not in task.jobs:
-                left = Handover(uid, cabinet)
+                left = Handover(uid, artifacts)
                 left.clear()
                 monitor.log(f"deleted {left.uri}: its job is gone")
     except OffsiteError as error:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from offsite.api import Use
 from offsite.store.credentials import Credentials, write_credentials
-from offsite.store.library import SETTINGS
 from offsite.store.open import s3_store
+from offsite.store.private_store import SETTINGS
 from offsite.store.sessions import Part, lend, session_policy
 from offsite.task import WORK, Task
 

@@ -44,7 +44,7 @@ def _failed(space: Workspace, answers: str | None, ended: Event) -> Failed:
     return Failed(space.spec.peer, space.name, secrets.token_hex(16), notice, parent=answers)
 
 
-def run_tell(pod: Pod, monitor: Monitor) -> None:
+def run_notify(pod: Pod, monitor: Monitor) -> None:
     """Tell the peer that a job failed, as its task says, if it was not told before.
 
     Raises:
@@ -59,7 +59,7 @@ def run_tell(pod: Pod, monitor: Monitor) -> None:
         monitor.log(f"{spec.peer} was told so before")
 
 
-def run_hear(pod: Pod, monitor: Monitor) -> None:
+def run_read_notice(pod: Pod, monitor: Monitor) -> None:
     """Open the notice that the operator found, and tell what it says.
 
     Raises:

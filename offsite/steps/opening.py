@@ -121,5 +121,5 @@ def _adapter_checks(record: EmulatorRecord, envelope: Envelope, mailbox: Mailbox
     return Checks(
         admit=partial(admit_adapter, record=record),
         check=partial(check_adapter, record=record),
-        count=partial(mailbox.books.use, record.digest, envelope.digest, record.grant),
+        count=partial(mailbox.ledger.use, record.digest, envelope.digest, record.grant),
     )

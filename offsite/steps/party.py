@@ -22,9 +22,9 @@ from offsite.sealing import Disclosure
 from offsite.sealing.parts import canonical
 from offsite.steps.places import COMPANIONS, MODEL_FILES, copy_companions, from_hub
 from offsite.store import FolderStore, local_path
-from offsite.store.cabinet import Cabinet, FolderCabinet
-from offsite.store.library import Library
+from offsite.store.artifact_store import ArtifactStore, FolderArtifactStore
 from offsite.store.open import refuse_same_place
+from offsite.store.private_store import PrivateStore
 
 Note = TypeVar("Note", bound=BaseModel)
 _CLAIM = "pvc://"
@@ -41,8 +41,8 @@ class Party:
     id: str
     home: Path
     """The folder for what is under way."""
-    library: Library
-    cabinet: Cabinet
+    private_store: PrivateStore
+    artifacts: ArtifactStore
     """What is kept: records of emulators, and what was published."""
     base: Path = Path()
     """What relative paths in a job are relative to."""
@@ -56,7 +56,12 @@ class Party:
 
     @classmethod
     def on_this_machine(
-        cls, party: str, home: Path, library: Library, base: Path, checkpoint_seconds: float
+        cls,
+        party: str,
+        home: Path,
+        private_store: PrivateStore,
+        base: Path,
+        checkpoint_seconds: float,
     ) -> "Party":
         """Describe a party all of whose things are in its home.
 
@@ -66,8 +71,8 @@ class Party:
         return cls(
             party,
             home,
-            library,
-            FolderCabinet(home),
+            private_store,
+            FolderArtifactStore(home),
             base,
             checkpoint_seconds=checkpoint_seconds,
             limits=load_policy(home / POLICY),
@@ -83,7 +88,7 @@ class Party:
         if location.startswith("hf://"):
             return from_hub(location.removeprefix("hf://"))
         if location.startswith("s3://"):
-            return self.library.folder(location, MODEL_FILES)
+            return self.private_store.folder(location, MODEL_FILES)
         return self.path(location)
 
     def copy_companions(self, location: str, folder: Path) -> None:
@@ -93,7 +98,7 @@ class Party:
             InputError: one leads out of the volume that it is on; else as `model`.
         """
         if location.startswith("s3://"):
-            model, root = self.library.folder(location, COMPANIONS), None
+            model, root = self.private_store.folder(location, COMPANIONS), None
         else:
             model = from_hub(location[5:]) if location.startswith("hf://") else self.path(location)
             claimed = location.startswith(_CLAIM) and self.claims is not None
@@ -106,7 +111,11 @@ class Party:
         Raises:
             InputError, StorageError: the private store did not give it.
         """
-        return self.library.file(location) if location.startswith("s3://") else self.path(location)
+        return (
+            self.private_store.file(location)
+            if location.startswith("s3://")
+            else self.path(location)
+        )
 
     def path(self, location: str) -> Path:
         """Find a path that a job names; a relative one is relative to the job.
@@ -117,8 +126,8 @@ class Party:
         """
         claimed = location.startswith(_CLAIM)
         path = self._on_claim(location) if claimed else self.base / local_path(location)
-        if self.library.exchange is not None:
-            refuse_same_place(self.library.exchange, FolderStore(path))
+        if self.private_store.exchange is not None:
+            refuse_same_place(self.private_store.exchange, FolderStore(path))
         path = path.resolve()
         if self.claims is not None and path.is_relative_to(_MOUNTED):
             raise InputError(f"{location} is no data: keys and accounts are mounted there")
@@ -137,7 +146,7 @@ class Party:
 
     def keep_record(self, record: EmulatorRecord) -> None:
         """Keep what is to be remembered of an emulator, before it is sent."""
-        self.cabinet.write(_record_name(record.digest), canonical(record.wire()))
+        self.artifacts.write(_record_name(record.digest), canonical(record.wire()))
 
     def record(self, digest: str) -> EmulatorRecord:
         """Read what is remembered of an emulator that was sent.
@@ -149,8 +158,8 @@ class Party:
         found = self.note(name, EmulatorRecord)
         if found is None:
             raise BundleError(
-                f"{self.id} has sent no emulator {digest}: {self.cabinet.uri(name)} is not there; "
-                "run this where it was sent from, or restore the record from a backup"
+                f"{self.id} has sent no emulator {digest}: {self.artifacts.uri(name)} is not "
+                "there; run this where it was sent from, or restore the record from a backup"
             )
         return found
 
@@ -160,14 +169,14 @@ class Party:
         Raises:
             InputError: it is damaged.
         """
-        content = self.cabinet.read(name)
+        content = self.artifacts.read(name)
         if content is None:
             return None
         try:
             return kind.model_validate_json(content)
         except ValidationError as error:
             raise InputError(
-                f"{self.cabinet.uri(name)} is damaged, or of another version of offsite; restore "
+                f"{self.artifacts.uri(name)} is damaged, or of another version of offsite; restore "
                 "it from a backup"
             ) from error
 

@@ -8,18 +8,18 @@ from offsite.sealing.envelope import Grant
 
 
 @dataclass(frozen=True)
-class PinnedBooks:
+class PinnedLedger:
     """The one envelope that may be opened, and the one sequence that is sent in."""
 
     envelope: str | None
     sequence: int | None
 
     def accepted(self, peer: str, name: str) -> list[list[Any]]:
-        """See `Books.accepted`: the ledger is in the OffsitePeer's status."""
+        """See `HomeLedger.accepted`: the ledger is in the OffsitePeer's status."""
         return []
 
     def accept(self, peer: str, name: str, sequence: int, digest: str) -> None:
-        """See `Books.accept`.
+        """See `HomeLedger.accept`.
 
         Raises:
             BundleError: it is not the envelope that the operator has entered.
@@ -28,7 +28,7 @@ class PinnedBooks:
             raise BundleError(f"{name} of {peer} ({digest}) was not accepted by the operator")
 
     def allot(self, peer: str, name: str, job: str, spent: int = 0) -> int:
-        """See `Books.allot`.
+        """See `HomeLedger.allot`.
 
         Raises:
             InputError: an envelope lies in that sequence, or in a later one, already.
@@ -42,4 +42,4 @@ class PinnedBooks:
         return self.sequence
 
     def use(self, emulator: str, adapter: str, grant: Grant) -> None:
-        """See `Books.use`: the operator counted it when it entered the envelope."""
+        """See `HomeLedger.use`: the operator counted it when it entered the envelope."""

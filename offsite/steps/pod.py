@@ -17,13 +17,13 @@ from offsite.steps.inputs import source_of
 from offsite.steps.lending import lent
 from offsite.steps.opening import prepare
 from offsite.steps.party import Party
-from offsite.steps.pinned import PinnedBooks
+from offsite.steps.pinned import PinnedLedger
 from offsite.steps.ready import check_possible, check_ready
 from offsite.steps.workspace import Workspace
 from offsite.store import ObjectStore, make_folders
-from offsite.store.cabinet import cabinet_of
-from offsite.store.library import Library
+from offsite.store.artifact_store import artifact_store_of
 from offsite.store.open import open_store
+from offsite.store.private_store import PrivateStore
 from offsite.task import KEPT, Task
 
 
@@ -46,12 +46,12 @@ class Pod:
 
     def party(self, mailbox: Mailbox | None = None) -> Party:
         """Describe the party whose pod this is."""
-        library = self._library(mailbox.store if mailbox else None)
+        private_store = self._private_store(mailbox.store if mailbox else None)
         return Party(
             id=self.task.party,
             home=self.scratch,
-            library=library,
-            cabinet=cabinet_of(self.task.private, library),
+            private_store=private_store,
+            artifacts=artifact_store_of(self.task.private, private_store),
             checkpoint_seconds=self.task.checkpoint_seconds,
             claims=Path(self.environ.get("OFFSITE_CLAIMS", "/mnt/claims")),
             limits=self.task.limits,
@@ -76,15 +76,18 @@ class Pod:
             if found != wanted:
                 raise InputError(f"{what} holds the keys of {found}, not of {wanted}")
         store = open_store(task.exchange, "OFFSITE_EXCHANGE", self.environ)
-        books = PinnedBooks(task.envelope, task.sequence)
+        ledger = PinnedLedger(task.envelope, task.sequence)
         # where they outlast this pod
         kept = "/".join((task.private.rstrip("/"), KEPT, task.uid, "journals"))
-        journals, pulls = cabinet_of(kept, self._library(store)), self.scratch / "pulls"
-        return Mailbox(ring, peers, store, books, pulls, journals, alone=False)
+        journals, pulls = (
+            artifact_store_of(kept, self._private_store(store)),
+            self.scratch / "pulls",
+        )
+        return Mailbox(ring, peers, store, ledger, pulls, journals, alone=False)
 
-    def _library(self, exchange: ObjectStore | None) -> Library:
+    def _private_store(self, exchange: ObjectStore | None) -> PrivateStore:
         # whoever sends in other processes hands them a copy
-        return Library(self.scratch / "copies", exchange, dict(self.environ))
+        return PrivateStore(self.scratch / "copies", exchange, dict(self.environ))
 
     def space(self, party: Party) -> Workspace:
         """Make the workspace: the job's uid stands for everything that decides its result."""
@@ -104,7 +107,7 @@ def run_open(pod: Pod, monitor: Monitor) -> None:
     """
     task, mailbox = pod.task, pod.mailbox()
     party = pod.party(mailbox)
-    space, handover = pod.space(party), Handover(task.uid, party.cabinet)
+    space, handover = pod.space(party), Handover(task.uid, party.artifacts)
     check_ready(space, mailbox)
     if task.lends:
         lent(task, pod.environ)
@@ -131,7 +134,7 @@ def run_publish(pod: Pod, monitor: Monitor) -> None:
     """
     task, mailbox = pod.task, pod.mailbox()
     party = pod.party(mailbox)
-    space, handover = pod.space(party), Handover(task.uid, party.cabinet)
+    space, handover = pod.space(party), Handover(task.uid, party.artifacts)
     if handover.has_result():
         handover.take_result(space)
         try:
@@ -142,4 +145,4 @@ def run_publish(pod: Pod, monitor: Monitor) -> None:
     elif not has_ended(space, mailbox, monitor):
         raise BundleError(f"there is no result at {handover.uri}")
     handover.clear()
-    sweep(task, party.cabinet, monitor)
+    sweep(task, party.artifacts, monitor)

@@ -137,7 +137,7 @@ class Workspace:
     def remember(self, digest: str, size: int) -> None:
         """Note what is about to be published; `size` in bytes."""
         note = Published(fingerprint=self.fingerprint, digest=digest, size=size)
-        self.party.cabinet.write(self._published, note.model_dump_json().encode())
+        self.party.artifacts.write(self._published, note.model_dump_json().encode())
 
     def begin_result(self) -> None:
         """Give the result that is about to be made an id to be sent under."""

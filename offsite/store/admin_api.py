@@ -83,13 +83,13 @@ class AdminApi:
                 raise self._refusal(code) from error
 
     def _client(self) -> MinioAdmin:
-        url, patience = urlsplit(self.store.endpoint), self.store.patience()
+        url, retries = urlsplit(self.store.endpoint), self.store.retries()
         return MinioAdmin(
             endpoint=url.netloc,
             credentials=StaticProvider(self.store.access_key, self.store.secret_key),
             region=self.store.region,
             secure=url.scheme == "https",
-            http_client=connections(self.store.endpoint, self.store.ca_file, patience),
+            http_client=connections(self.store.endpoint, self.store.ca_file, retries),
         )
 
     def _refusal(self, code: str | None) -> OffsiteError:

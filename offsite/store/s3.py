@@ -20,7 +20,7 @@ from minio.error import S3Error
 
 from offsite.errors import NotAllowedError, NotFoundError, StorageError
 from offsite.store.objects import too_large
-from offsite.store.patience import Patience, until_read
+from offsite.store.retries import StoreRetry, until_read
 from offsite.store.s3_errors import Place, refused, translate_errors
 from offsite.store.transport import TooLargeError, connections, read_whole
 
@@ -102,7 +102,7 @@ class S3Store:
         """Read an object; see `ObjectStore.get`."""
         with self._told_apart(key):
             try:
-                return until_read(lambda: self._read(key, most), self.patience())
+                return until_read(lambda: self._read(key, most), self.retries())
             except S3Error as error:
                 # some stores say so of a missing key too, to those who may list or not
                 if refused(error) and self._missing(key):
@@ -118,7 +118,7 @@ class S3Store:
         only = {"request_headers": {"If-Match": f'"{etag}"'}, "offset": start, "length": most}
         with self._told_apart(key):
             read = partial(self._read, key, most, **only)
-            return until_read(read, self.patience())
+            return until_read(read, self.retries())
 
     def sizes(self, prefix: str) -> dict[str, int]:
         """List objects; see `ObjectStore.sizes`."""
@@ -158,12 +158,12 @@ class S3Store:
         """Say where this is, for messages."""
         return Place(self.endpoint, self.bucket, self.settings, self.session_token is not None)
 
-    def patience(self) -> Patience:
+    def retries(self) -> StoreRetry:
         """How long a request is tried."""
-        return Patience.of(self.stall_seconds, self.endpoint)
+        return StoreRetry.of(self.stall_seconds, self.endpoint)
 
     def _new_client(self) -> Minio:
-        url, patience = urlsplit(self.endpoint), self.patience()
+        url, retries = urlsplit(self.endpoint), self.retries()
         client = Minio(
             url.netloc,
             access_key=self.access_key,
@@ -171,7 +171,7 @@ class S3Store:
             session_token=self.session_token,
             secure=url.scheme == "https",
             region=self.region,
-            http_client=connections(self.endpoint, self.ca_file, patience),
+            http_client=connections(self.endpoint, self.ca_file, retries),
         )
         if self.path_style:
             client.disable_virtual_style_endpoint()  # type: ignore[no-untyped-call]

@@ -20,7 +20,7 @@ from offsite.errors import (
     StorageError,
     UnreachableError,
 )
-from offsite.store.patience import tls_refused
+from offsite.store.retries import tls_refused
 from offsite.store.transport import TooLargeError
 
 WRONG_KEYS = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidTokenId", "ExpiredToken")

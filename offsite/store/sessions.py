@@ -97,7 +97,7 @@ def lend(store: S3Store, policy: Policy, seconds: int = LONGEST) -> Credentials:
         duration_seconds=min(seconds, LONGEST),
         policy=dumps(policy, separators=(",", ":")),
         region=store.region,
-        http_client=connections(store.endpoint, store.ca_file, store.patience()),
+        http_client=connections(store.endpoint, store.ca_file, store.retries()),
     )
     remedy = "; set private.sessions: false in the chart's values if it has no sessions (STS)"
     try:

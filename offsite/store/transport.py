@@ -20,7 +20,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 from urllib3.util import Timeout, make_headers
 
-from offsite.store.patience import Patience, until_read
+from offsite.store.retries import StoreRetry, until_read
 
 _PIECE = 64 * 1024
 _CONNECTIONS = 32
@@ -55,7 +55,7 @@ def read_whole(answer: BaseHTTPResponse, most: int, decode: bool) -> bytes:
         answer.close()
 
 
-def connections(url: str, ca_file: str | None, patience: Patience) -> PoolManager:
+def connections(url: str, ca_file: str | None, retries: StoreRetry) -> PoolManager:
     """Make the pool of connections to a store, through the proxy that the environment names.
 
     Args:
@@ -63,8 +63,8 @@ def connections(url: str, ca_file: str | None, patience: Patience) -> PoolManage
     """
     options: dict[str, Any] = {
         "maxsize": _CONNECTIONS,
-        "timeout": Timeout(connect=patience.silence, read=patience.silence),
-        "retries": patience,
+        "timeout": Timeout(connect=retries.silence, read=retries.silence),
+        "retries": retries,
         "cert_reqs": "CERT_REQUIRED",
         "ca_certs": ca_file or os.environ.get("SSL_CERT_FILE") or certifi.where(),
     }

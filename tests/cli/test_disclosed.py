@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 from offsite.exchange.home import peers_of
 from offsite.sealing.parts import canonical
 from offsite_cli.app import app
-from offsite_testing.parties import HOSPITAL, LAB, Parties, lay_out, ring_of
+from offsite_testing.parties import HOSPITAL, LAB, Parties, new_parties, ring_of
 
 CLINIC = "clinic"
 
@@ -24,7 +24,7 @@ def emulator(keep: int, peer: str) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def sent(tmp_path_factory: pytest.TempPathFactory) -> Parties:
     """A lab that has sent emulators of one model of twelve blocks to two peers."""
-    parties = lay_out(tmp_path_factory.mktemp("parties") / "all", num_hidden_layers=12)
+    parties = new_parties(tmp_path_factory.mktemp("parties") / "all", num_hidden_layers=12)
     public = canonical(ring_of(CLINIC).public().wire())
     peers_of(parties.home(LAB) / "home").add(public, CLINIC)
     parties.run("emulator-a", emulator(5, HOSPITAL))

@@ -11,7 +11,7 @@ from offsite.errors import SpecError
 from offsite_cli.local import check_local, unheeded
 from offsite_testing.command import finish, start
 from offsite_testing.jobs import EXAMPLES, read
-from offsite_testing.parties import distill, lay_out
+from offsite_testing.parties import distill, new_parties
 
 
 def spec(example: str, **more: Any) -> JobSpec:
@@ -43,7 +43,7 @@ def test_what_is_not_heeded_is_told() -> None:
 
 
 def test_run_refuses_and_tells(tmp_path: Path) -> None:
-    parties = lay_out(tmp_path)
+    parties = new_parties(tmp_path)
     section = distill(None)
     asked = {**section, "resources": {"gpusPerWorker": 8}}
     done = finish(start(parties, parties.write("emulator", asked)))

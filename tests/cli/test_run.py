@@ -24,8 +24,8 @@ from offsite_testing.parties import (
     PLUGGED,
     Parties,
     distill,
-    lay_out,
     listing,
+    new_parties,
     plug_in,
     tune,
 )
@@ -53,7 +53,7 @@ EAGER = ("--checkpoint-seconds", "0")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Parties]:
     """All three jobs run without interruption, and everything as it was before each of them."""
     root = tmp_path_factory.mktemp("reference")
-    parties, found = lay_out(root / "all"), {}
+    parties, found = new_parties(root / "all"), {}
     for name, spec in JOBS.items():
         job = parties.write(name, spec)
         shutil.copytree(parties.root, root / f"before-{name}")

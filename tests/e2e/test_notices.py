@@ -35,9 +35,9 @@ def parties(
         yield Organization(lab), Organization(hospital)
 
 
-def phases(organization: Organization, name: str, errand: str) -> list[str]:
-    """Read how far the pods of an errand are: what they tell is known before they end."""
-    return [pod["status"]["phase"] for pod in organization.pods(name, errand)]
+def phases(organization: Organization, name: str, auxiliary: str) -> list[str]:
+    """Read how far the pods of an auxiliary step are: what they tell is known before they end."""
+    return [pod["status"]["phase"] for pod in organization.pods(name, auxiliary)]
 
 
 def test_a_job_hears_why_what_it_waits_for_failed_and_takes_what_a_retry_sends(
@@ -54,9 +54,9 @@ def test_a_job_hears_why_what_it_waits_for_failed_and_takes_what_a_retry_sends(
     assert (status.state, status.attempts) == ("Pending", None)
     assert HEARD in hospital.space.events("answer")
     assert lab.status("question") == failed
-    wait_for(lambda: phases(lab, "question", "tell") == ["Succeeded"])
+    wait_for(lambda: phases(lab, "question", "notify") == ["Succeeded"])
     wait_for(lambda: phases(hospital, "answer", "hear") == ["Succeeded"])
     lab.change("question", retries=1)
     lab.reaches("question", is_in("Complete"), 600)
     assert hospital.reaches("answer", is_in("Complete"), 600).attempts == 1
-    assert len(lab.pods("question", "tell")) == 1
+    assert len(lab.pods("question", "notify")) == 1

@@ -45,8 +45,8 @@ STEPS = [
     ("Publish", "Job", ON_CLAIMS),
     ("Work", "Job", ON_CLAIMS),
     ("Publish", "Job", PLUG_IN),
-    ("Hear", "Job", TUNE),
-    ("Tell", "Job", TUNE),
+    ("ReadNotice", "Job", TUNE),
+    ("Notify", "Job", TUNE),
 ]
 
 
@@ -67,7 +67,7 @@ def made(step: Any, engine: Any = "Job", content: Any = TUNE, **changes: Any) ->
         mark=MARK,
         envelope=DIGEST,
         sequence=3,
-        reason="DataError" if step == "Tell" else None,
+        reason="DataError" if step == "Notify" else None,
         seconds=600,
     )
     return new_child(replace(plan, **changes))
@@ -258,7 +258,7 @@ ATTACKS: dict[str, tuple[str, str, Change]] = {
     ),
     "account-in-work": ("Work", "Job", mount("account", "exchange", "/etc/offsite/exchange")),
     "any-secret": ("Open", "Job", mount("sh.helm.release.v1.offsite.v1", "other", "/mnt/claims/x")),
-    "any-secret-as-identity": ("Tell", "Job", source("identity", secret={"secretName": "other"})),
+    "any-secret-as-identity": ("Notify", "Job", source("identity", secret={"secretName": "other"})),
     "step-of-another-label": ("Work", "Job", label("step", "publish")),
     # other code into a pod that has the keys
     "image": ("Open", "Job", put(*C, "image", value="evil/miner:1")),
@@ -292,7 +292,7 @@ ATTACKS: dict[str, tuple[str, str, Change]] = {
     # another place, account, or right
     "node": ("Open", "Job", put("spec", "nodeName", value="node")),
     "node-selector": ("Open", "Job", put("spec", "nodeSelector", value={"evil": "yes"})),
-    "tolerations": ("Tell", "Job", put("spec", "tolerations", value=[{"operator": "Exists"}])),
+    "tolerations": ("Notify", "Job", put("spec", "tolerations", value=[{"operator": "Exists"}])),
     "host-network": ("Work", "Job", put("spec", "hostNetwork", value=True)),
     "host-processes": ("Work", "Job", put("spec", "hostPID", value=True)),
     "host-path": ("Work", "Job", source("tmp", hostPath={"path": "/var/lib/kubelet"})),

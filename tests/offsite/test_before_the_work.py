@@ -25,7 +25,7 @@ from offsite_testing.parties import (
     PLUGGED,
     Parties,
     distill,
-    lay_out,
+    new_parties,
     plug_in,
     tune,
 )
@@ -69,7 +69,7 @@ def refused(
 
 @pytest.mark.parametrize("model_type", ["qwen3", "llama"])
 def test_rotary_keys_that_nothing_reads_are_left_out(tmp_path: Path, model_type: str) -> None:
-    parties = lay_out(tmp_path, model_type)
+    parties = new_parties(tmp_path, model_type)
     edit(parties.home(LAB) / "model/config.json", lambda c: c.update(rope_parameters=YARN))
     parties.run(EMULATOR, distill(None))
     sent = json.loads((parties.opened(EMULATOR) / "config.json").read_text())["rope_parameters"]
@@ -86,7 +86,7 @@ def test_rotary_keys_that_nothing_reads_are_left_out(tmp_path: Path, model_type:
 )
 def test_a_receiver_encodes_as_the_sender_does(tmp_path: Path, name: str) -> None:
     """Whatever class of transformers the model's tokenizer is of."""
-    parties = lay_out(tmp_path)
+    parties = new_parties(tmp_path)
     model = parties.home(LAB) / "model"
     known = {"bos_token": "<end>", "unk_token": "<end>", "tokenizer_class": name}
     edit(model / "tokenizer_config.json", lambda c: c.update(known))
@@ -116,7 +116,7 @@ REFUSED: dict[str, tuple[str, Callable[[dict[str, Any]], object], str]] = {
 def test_what_a_receiver_would_refuse_is_told_of_the_users_own_file(
     tmp_path: Path, case: str
 ) -> None:
-    parties = lay_out(tmp_path)
+    parties = new_parties(tmp_path)
     name, change, said = REFUSED[case]
     path = parties.home(LAB) / "model" / name
     edit(path, change)
@@ -133,7 +133,7 @@ def test_what_a_receiver_would_refuse_is_told_of_the_users_own_file(
 def test_a_layout_is_looked_at_before_the_model_is_loaded(
     tmp_path: Path, over: dict[str, Any], said: str
 ) -> None:
-    parties = lay_out(tmp_path)
+    parties = new_parties(tmp_path)
     (parties.home(LAB) / "model/model.safetensors").write_bytes(b"damaged")
     party = parties.party(LAB)
     limited = party.limits.model_copy(update={"max_kept_blocks": 0.9})
@@ -143,7 +143,7 @@ def test_a_layout_is_looked_at_before_the_model_is_loaded(
 
 
 def test_healing_that_is_not_possible_is_told_before_the_model_is_loaded(tmp_path: Path) -> None:
-    parties = lay_out(tmp_path, "gemma3_text")
+    parties = new_parties(tmp_path, "gemma3_text")
     (parties.home(LAB) / "model/model.safetensors").write_bytes(b"damaged")
     emulator = {"blocks": 2, "heal": True, "calibration": "corpus.txt"}
     refused(parties, ModelError, "has no projection to fold", distill(emulator=emulator))
@@ -154,14 +154,14 @@ def test_a_text_is_read_before_the_model_is_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     monkeypatch.delattr("offsite.stages.distill.load")
-    parties = lay_out(tmp_path)
+    parties = new_parties(tmp_path)
     (parties.home(LAB) / text).write_bytes(b"\xff\xfe\x00")
     refused(parties, DataError, f"{text}: it is not UTF-8", distill())
 
 
 @pytest.mark.parametrize("name", ["data.train", "evaluate"])
 def test_private_data_is_read_before_the_emulator_is_loaded(tmp_path: Path, name: str) -> None:
-    parties = lay_out(tmp_path)
+    parties = new_parties(tmp_path)
     parties.run(EMULATOR, distill(None))
     (parties.home(HOSPITAL) / "odd.jsonl").write_text('{"text": 1}\n', encoding="utf-8")
     data = {"train": "private.jsonl", "validation": "private.jsonl"}
@@ -174,7 +174,7 @@ def test_private_data_is_read_before_the_emulator_is_loaded(tmp_path: Path, name
 @pytest.fixture(scope="module")
 def answered(tmp_path_factory: pytest.TempPathFactory) -> Parties:
     """A lab that was sent an adapter."""
-    parties = lay_out(tmp_path_factory.mktemp("answered"))
+    parties = new_parties(tmp_path_factory.mktemp("answered"))
     parties.run(EMULATOR, distill(None))
     parties.run(ADAPTER, tune(1))
     return parties

@@ -25,7 +25,7 @@ from offsite.bundle import (
 from offsite.bundle.manifest import MANIFEST, file_digest
 from offsite.errors import BundleError
 from offsite_testing import parties as names
-from offsite_testing.parties import Parties, distill, lay_out, seal, tune
+from offsite_testing.parties import Parties, distill, new_parties, seal, tune
 
 WEIGHTS = "model.safetensors"
 FILES = (
@@ -40,7 +40,7 @@ FILES = (
 @pytest.fixture(scope="module")
 def sent(tmp_path_factory: pytest.TempPathFactory) -> Parties:
     """Two parties that sent each other an emulator and an adapter."""
-    parties = lay_out(tmp_path_factory.mktemp("sent"))
+    parties = new_parties(tmp_path_factory.mktemp("sent"))
     parties.run(names.EMULATOR, distill(None))
     parties.run(names.ADAPTER, tune(2, adapter={"rank": 2}))
     return parties

@@ -32,7 +32,7 @@ from offsite.steps.disclosing import refuse_lost
 from offsite.steps.disclosures import Disclosures
 from offsite.steps.pod import Pod, run_open, run_publish
 from offsite.store import FolderStore
-from offsite.store.cabinet import FolderCabinet
+from offsite.store.artifact_store import FolderArtifactStore
 from offsite.task import Task
 from offsite_testing.parties import (
     ADAPTER,
@@ -40,7 +40,7 @@ from offsite_testing.parties import (
     LAB,
     PLUGGED,
     Parties,
-    lay_out,
+    new_parties,
     plug_in,
     ring_of,
     seal,
@@ -55,7 +55,7 @@ CLINIC = "clinic"
 @pytest.fixture
 def parties(tmp_path: Path) -> Parties:
     """A lab that owns a model of twelve blocks, and knows two peers."""
-    parties = lay_out(tmp_path / "parties", num_hidden_layers=DEPTH)
+    parties = new_parties(tmp_path / "parties", num_hidden_layers=DEPTH)
     public = canonical(ring_of(CLINIC).public().wire())
     peers_of(parties.home(LAB) / "home").add(public, CLINIC)
     return parties
@@ -275,7 +275,7 @@ def test_what_a_revoked_key_signed_is_not_forgotten(parties: Parties) -> None:
     save_ring(ring.rotated(timedelta(hours=1)).revoked(old.id), ring_path(home))
     for name in ("disclosed", "records"):
         shutil.rmtree(home / name)
-    ledger = Disclosures(FolderCabinet(home))
+    ledger = Disclosures(FolderArtifactStore(home))
     with pytest.raises(InputError, match=r"emulator-a was sent to hospital .* restore the private"):
         refuse_lost(parties.mailbox(LAB), ledger, Monitor(lambda event: None))
 
@@ -285,7 +285,7 @@ def test_what_a_store_makes_up_stops_nobody(parties: Parties) -> None:
     folder.mkdir(parents=True)
     content = b"{}"
     (folder / f"envelope-{sha256(content).hexdigest()}").write_bytes(content)
-    ledger, events = Disclosures(FolderCabinet(parties.home(LAB) / "home")), list[Event]()
+    ledger, events = Disclosures(FolderArtifactStore(parties.home(LAB) / "home")), list[Event]()
     refuse_lost(parties.mailbox(LAB), ledger, Monitor(events.append))
     [event] = events
     assert "1 envelopes below" in str(event)

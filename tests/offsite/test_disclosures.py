@@ -17,9 +17,9 @@ from offsite.bundle.disclosure import Disclosed, entry_of
 from offsite.errors import DisclosureError, InputError
 from offsite.sealing.parts import canonical
 from offsite.steps.disclosures import Disclosures
-from offsite.store.cabinet import Cabinet, FolderCabinet, cabinet_of
+from offsite.store.artifact_store import ArtifactStore, FolderArtifactStore, artifact_store_of
 from offsite.store.credentials import Credentials, write_credentials
-from offsite.store.library import Library
+from offsite.store.private_store import PrivateStore
 from offsite_testing.disclosed import (
     DEPTH,
     MODEL,
@@ -50,15 +50,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioServer]:
 @pytest.fixture(params=["folder", "bucket"])
 def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Disclosures:
     if request.param == "folder":
-        return Disclosures(FolderCabinet(tmp_path / "private"))
+        return Disclosures(FolderArtifactStore(tmp_path / "private"))
     server: MinioServer = request.getfixturevalue("server")
     write_credentials(tmp_path / "keys.json", Credentials(server.user, server.password))
     environ = {
         "OFFSITE_PRIVATE_ENDPOINT": server.endpoint,
         "OFFSITE_PRIVATE_CREDENTIALS": str(tmp_path / "keys.json"),
     }
-    library = Library(tmp_path / "copies", None, environ)
-    return Disclosures(cabinet_of(f"s3://lab/{tmp_path.name}", library))
+    private_store = PrivateStore(tmp_path / "copies", None, environ)
+    return Disclosures(artifact_store_of(f"s3://lab/{tmp_path.name}", private_store))
 
 
 def enter(ledger: Disclosures, layout: Blocks, job: str) -> str:
@@ -94,7 +94,7 @@ def test_what_is_tried_again_is_entered_once(ledger: Disclosures) -> None:
 
 @pytest.mark.parametrize("what", ["folder", "link"])
 def test_what_is_in_the_place_of_the_next_note_is_named(tmp_path: Path, what: str) -> None:
-    ledger, place = Disclosures(FolderCabinet(tmp_path)), tmp_path / "disclosed/000001.json"
+    ledger, place = Disclosures(FolderArtifactStore(tmp_path)), tmp_path / "disclosed/000001.json"
     place.parent.mkdir()
     if what == "folder":
         place.mkdir()
@@ -129,13 +129,13 @@ def test_a_record_without_a_format_is_of_the_first() -> None:
         EmulatorRecord.model_validate_json(canonical(wire | {"format": 2}))
 
 
-def keep(cabinet: Cabinet, record: EmulatorRecord) -> None:
+def keep(artifacts: ArtifactStore, record: EmulatorRecord) -> None:
     name = record.digest.removeprefix("sha256:")
-    cabinet.write(f"records/{name}.json", canonical(record.wire()))
+    artifacts.write(f"records/{name}.json", canonical(record.wire()))
 
 
 def test_what_an_earlier_version_sent_counts_by_its_record(ledger: Disclosures) -> None:
-    keep(ledger.cabinet, record(OTHER, kept(17), None))
+    keep(ledger.artifacts, record(OTHER, kept(17), None))
     [old] = ledger.entries()
     assert (old.depth, old.model, old.envelope) == (DEPTH, MODEL, OTHER)
     with pytest.raises(DisclosureError, match=r"22 of 22 middle blocks would be disclosed"):
@@ -150,9 +150,9 @@ def test_an_entry_that_is_lost_is_noticed_and_restored_from_its_record(
     layouts = [kept(count) for count in (14, 15, 16)]
     for number, layout in enumerate(layouts):
         noted = enter(ledger, layout, f"job-{number}")
-        keep(ledger.cabinet, record(f"sha256:{number:064}", layout, noted))
+        keep(ledger.artifacts, record(f"sha256:{number:064}", layout, noted))
     before = full_model().disclosed(ledger.entries())
-    ledger.cabinet.remove("disclosed/000003.json")  # the last one: no gap tells of it
+    ledger.artifacts.remove("disclosed/000003.json")  # the last one: no gap tells of it
     with pytest.raises(InputError, match=r"lacks the entry of old, .* restore .* --rebuild"):
         ledger.entries()
     with pytest.raises(InputError, match="lacks the entry of old"):
@@ -160,15 +160,15 @@ def test_an_entry_that_is_lost_is_noticed_and_restored_from_its_record(
     assert ledger.rebuild() == 1
     assert full_model().disclosed(ledger.entries()) == before
     assert ledger.rebuild() == 0
-    ledger.cabinet.remove("disclosed/000001.json")
+    ledger.artifacts.remove("disclosed/000001.json")
     with pytest.raises(InputError, match=r"000002.json does not follow the entry before it"):
         ledger.entries()
-    ledger.cabinet.write("disclosed/000002.json", b"{}")
+    ledger.artifacts.write("disclosed/000002.json", b"{}")
     with pytest.raises(InputError, match=r"000002.json is damaged"):
         ledger.entries()
     assert ledger.rebuild() == 2
     assert full_model().disclosed(ledger.entries()) == before
-    ledger.cabinet.remove("disclosed")
+    ledger.artifacts.remove("disclosed")
     with pytest.raises(InputError, match="lacks the entry of old"):
         ledger.entries()
 
@@ -178,7 +178,7 @@ def test_an_entry_that_was_changed_is_noticed(ledger: Disclosures) -> None:
         enter(ledger, kept(14), f"job-{number}")
     first = ledger.entries()[0]
     less = first.model_copy(update={"blocks": first.blocks[:2]})
-    ledger.cabinet.write("disclosed/000001.json", canonical(less.wire()))
+    ledger.artifacts.write("disclosed/000001.json", canonical(less.wire()))
     with pytest.raises(InputError, match=r"000002.json does not follow"):
         ledger.entries()
 

@@ -33,8 +33,8 @@ from offsite.errors import (
 from offsite.exchange import (
     WHOLE,
     Auditor,
-    Books,
     Checks,
+    HomeLedger,
     Mailbox,
     Outgoing,
     Reference,
@@ -54,7 +54,7 @@ from offsite.sealing.envelope import Grant, write_envelope
 from offsite.sealing.parts import canonical, now, text_of
 from offsite.sealing.primitives import encrypt, sign
 from offsite.store import FolderStore
-from offsite.store.cabinet import FolderCabinet
+from offsite.store.artifact_store import FolderArtifactStore
 from offsite_testing.core import silent
 from offsite_testing.parties import HOSPITAL, LAB, introduce, ring_of
 
@@ -389,7 +389,7 @@ def test_a_key_that_somebody_else_put_into_a_journal_is_not_used(
 
 
 def test_attempts_that_race_with_one_journal_spoil_nothing(world: World, tmp_path: Path) -> None:
-    folder, journals = world.bundle(), FolderCabinet(tmp_path / "journals")
+    folder, journals = world.bundle(), FolderArtifactStore(tmp_path / "journals")
 
     def attempt(number: int, meanwhile: Callable[[str], None]) -> Sent:
         mailbox = world.mailbox(HOSPITAL)
@@ -490,11 +490,11 @@ def test_a_sequence_that_jumps_blocks_no_name(
 
 
 def test_an_envelope_that_jumps_is_refused_however_it_was_found(world: World) -> None:
-    books = world.mailbox(LAB).books
+    ledger = world.mailbox(LAB).ledger
     with pytest.raises(BundleError, match="is more than 1000 ahead of sequence 0"):
-        books.accept(HOSPITAL, "answer", LAST, "sha256:" + "0" * 64)
+        ledger.accept(HOSPITAL, "answer", LAST, "sha256:" + "0" * 64)
     for sequence in (1000, 2000, 2001):
-        books.accept(HOSPITAL, "answer", sequence, "sha256:" + "0" * 64)
+        ledger.accept(HOSPITAL, "answer", sequence, "sha256:" + "0" * 64)
 
 
 @pytest.mark.parametrize("names", [5, 101])
@@ -528,8 +528,8 @@ def test_attempts_that_race_spoil_nothing(world: World, tmp_path: Path) -> None:
         mailbox = replace(
             world.mailbox(HOSPITAL),
             scratch=tmp_path / f"journals-{number}",
-            journals=FolderCabinet(tmp_path / f"journals-{number}"),
-            books=Books(tmp_path / f"books-{number}"),
+            journals=FolderArtifactStore(tmp_path / f"journals-{number}"),
+            ledger=HomeLedger(tmp_path / f"books-{number}"),
         )
         sending = outgoing(folder, f"job-{number}")
         attempts.append(push(mailbox, sending, silent(), meanwhile))
@@ -706,7 +706,7 @@ def test_pulls_that_race_both_succeed(world: World, tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert len(taken) == 4
-    accepted = world.mailbox(LAB).books.accepted(HOSPITAL, "answer")
+    accepted = world.mailbox(LAB).ledger.accepted(HOSPITAL, "answer")
     assert len(accepted) == 1
 
 
@@ -758,14 +758,14 @@ def test_a_grant_that_ended_is_refused(world: World, tmp_path: Path) -> None:
 
 
 def test_a_grant_counts_distinct_adapters(tmp_path: Path) -> None:
-    books, grant = Books(tmp_path), Grant(max_uses=2)
+    ledger, grant = HomeLedger(tmp_path), Grant(max_uses=2)
     for adapter in ("a", "b", "a", "b"):
-        books.use("emulator", adapter, grant)
+        ledger.use("emulator", adapter, grant)
     with pytest.raises(BundleError, match="is used up: 2 adapters were accepted"):
-        Books(tmp_path).use("emulator", "c", grant)
+        HomeLedger(tmp_path).use("emulator", "c", grant)
     ended = Grant(expires=now() - timedelta(seconds=2))
     with pytest.raises(BundleError, match="ended on"):
-        books.use("other", "a", ended)
+        ledger.use("other", "a", ended)
 
 
 def flip(path: Path) -> None:
@@ -824,7 +824,7 @@ def test_what_the_store_does_is_found_out(world: World, tmp_path: Path, case: st
     with pytest.raises(InputError, match=said):
         world.take(tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    assert world.mailbox(LAB).books.accepted(HOSPITAL, "answer") == []
+    assert world.mailbox(LAB).ledger.accepted(HOSPITAL, "answer") == []
 
 
 def test_what_else_lies_there_is_passed_over(world: World, tmp_path: Path) -> None:

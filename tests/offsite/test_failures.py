@@ -10,7 +10,7 @@ from offsite.bundle import MANIFEST, read_manifest
 from offsite.errors import BundleError, InputError, StorageError
 from offsite.events import failure
 from offsite.stages import work
-from offsite_testing.parties import EMULATOR, distill, lay_out
+from offsite_testing.parties import EMULATOR, distill, new_parties
 
 
 @pytest.mark.parametrize(
@@ -52,4 +52,4 @@ def test_what_does_not_fit_into_the_device_says_what_to_make_smaller(
 
     monkeypatch.setattr(work, "make_emulator", too_large)
     with pytest.raises(InputError, match=r"Tried to allocate 20\.00 GiB; make batchSize"):
-        lay_out(tmp_path).run(EMULATOR, distill())
+        new_parties(tmp_path).run(EMULATOR, distill())

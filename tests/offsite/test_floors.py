@@ -20,7 +20,7 @@ from offsite.survey import survey
 from offsite.training.data import Example, Shuffled, pack
 from offsite.training.train import Plan
 from offsite_testing.models import tiny_tokenizer
-from offsite_testing.parties import ADAPTER, EMULATOR, HOSPITAL, LAB, Parties, distill, lay_out
+from offsite_testing.parties import ADAPTER, EMULATOR, HOSPITAL, LAB, Parties, distill, new_parties
 from offsite_testing.parties import tune as tuned_by
 from offsite_testing.tokenizers import added, pieces, replace
 
@@ -211,7 +211,7 @@ def test_a_policy_is_read_strictly_and_all_its_problems_are_told(tmp_path: Path)
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Parties:
     """An emulator was sent to a hospital that has no policy."""
-    parties = lay_out(tmp_path_factory.mktemp("floors"))
+    parties = new_parties(tmp_path_factory.mktemp("floors"))
     parties.run(EMULATOR, distill(None))
     (parties.home(HOSPITAL) / "home" / POLICY).unlink()
     return parties

@@ -32,8 +32,8 @@ from offsite_testing.parties import (
     LAB,
     PLUGGED,
     Parties,
-    lay_out,
     listing,
+    new_parties,
     plug_in,
     seal,
 )
@@ -52,7 +52,7 @@ Attack = Callable[[Path, str, Path], object]
 @pytest.fixture(scope="module")
 def worked(tmp_path_factory: pytest.TempPathFactory) -> Pods:
     """All three stages are done, and done once more but for their last step."""
-    pods = Pods(lay_out(tmp_path_factory.mktemp("worked")))
+    pods = Pods(new_parties(tmp_path_factory.mktemp("worked")))
     for name, spec in JOBS.items():
         pods.run_all(name, spec)
     for name, spec in SPECS.items():

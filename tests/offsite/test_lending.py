@@ -11,11 +11,11 @@ from offsite.__main__ import main
 from offsite.config import load_job
 from offsite.errors import InputError, NotAllowedError, OffsiteError, StorageError
 from offsite.steps.places import MODEL_FILES
-from offsite.store.cabinet import Cabinet, cabinet_of
+from offsite.store.artifact_store import ArtifactStore, artifact_store_of
 from offsite.store.credentials import Credentials, read_credentials, write_credentials
-from offsite.store.library import Library
 from offsite.store.open import s3_store
 from offsite.store.own import provide
+from offsite.store.private_store import PrivateStore
 from offsite.store.sessions import Part, lend, session_policy
 from offsite.task import Task
 from offsite_testing.minio_server import MinioServer, running_minio
@@ -43,12 +43,12 @@ class Lent:
     folder: Path
 
     @property
-    def library(self) -> Library:
-        return Library(self.folder / "copies", None, self.environ)
+    def private_store(self) -> PrivateStore:
+        return PrivateStore(self.folder / "copies", None, self.environ)
 
     @property
-    def cabinet(self) -> Cabinet:
-        return cabinet_of(HOME, self.library)
+    def artifacts(self) -> ArtifactStore:
+        return artifact_store_of(HOME, self.private_store)
 
 
 @pytest.fixture(scope="module")
@@ -116,42 +116,46 @@ def lent(server: MinioServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_work_reads_what_its_job_reads(lent: Lent) -> None:
-    library = lent.library
-    model = library.folder("s3://lab/models/one", MODEL_FILES)
+    private_store = lent.private_store
+    model = private_store.folder("s3://lab/models/one", MODEL_FILES)
     assert {path.name for path in model.iterdir()} == {"config.json", "model.safetensors"}
-    assert library.file("s3://lab/texts/a.txt").read_bytes() == b"texts/a.txt"
-    assert library.file("s3://others/eval.jsonl").read_bytes() == b"eval.jsonl"
+    assert private_store.file("s3://lab/texts/a.txt").read_bytes() == b"texts/a.txt"
+    assert private_store.file("s3://others/eval.jsonl").read_bytes() == b"eval.jsonl"
 
 
 def test_the_work_has_the_folder_of_its_job(lent: Lent) -> None:
-    cabinet, made = lent.cabinet, lent.folder / "made"
-    assert cabinet.read("work/uid-1/notes/attempt") is None
+    artifacts, made = lent.artifacts, lent.folder / "made"
+    assert artifacts.read("work/uid-1/notes/attempt") is None
     made.mkdir()
     (made / "large").write_bytes(bytes(70 << 20))  # in parts
     (made / "last").write_bytes(b"x")
-    cabinet.put(made, "work/uid-1/result", "last", lambda: None)
-    cabinet.write("work/uid-1/notes/attempt", b"1")
-    assert cabinet.read("work/uid-1/notes/attempt") == b"1"
-    assert cabinet.folder("work/uid-1/result", "last") is not None
-    assert cabinet.names("work/uid-1/notes") == ["attempt"]
-    cabinet.remove("work/uid-1/notes")
-    assert cabinet.read("work/uid-1/notes/attempt") is None
+    artifacts.put(made, "work/uid-1/result", "last", lambda: None)
+    artifacts.write("work/uid-1/notes/attempt", b"1")
+    assert artifacts.read("work/uid-1/notes/attempt") == b"1"
+    assert artifacts.folder("work/uid-1/result", "last") is not None
+    assert artifacts.names("work/uid-1/notes") == ["attempt"]
+    artifacts.remove("work/uid-1/notes")
+    assert artifacts.read("work/uid-1/notes/attempt") is None
 
 
 REFUSED: dict[str, Callable[[Lent], object]] = {
-    "reads a record": lambda lent: lent.cabinet.read("records/1.json"),
-    "reads what is kept": lambda lent: lent.cabinet.read("kept/uid-1/envelope"),
-    "reads another job's": lambda lent: lent.cabinet.read("work/other/x"),
-    "reads a job's whose name begins so": lambda lent: lent.cabinet.read("work/uid-12/x"),
-    "lists the store": lambda lent: lent.library.sizes("s3://lab/own"),
-    "lists all jobs": lambda lent: lent.cabinet.names("work"),
-    "lists other texts": lambda lent: lent.library.sizes("s3://lab/texts"),
-    "reads a text whose name begins so": lambda lent: lent.library.read("s3://lab/texts/a.txt2", 9),
-    "reads another model": lambda lent: lent.library.read("s3://lab/models/one2/config.json", 99),
-    "reads beside a text": lambda lent: lent.library.read("s3://others/secret", 9),
-    "writes into the model": lambda lent: lent.library.write("s3://lab/models/one/x", b"x"),
-    "writes a text": lambda lent: lent.library.write("s3://lab/texts/a.txt", b"x"),
-    "writes a record": lambda lent: lent.cabinet.write("records/2.json", b"x"),
+    "reads a record": lambda lent: lent.artifacts.read("records/1.json"),
+    "reads what is kept": lambda lent: lent.artifacts.read("kept/uid-1/envelope"),
+    "reads another job's": lambda lent: lent.artifacts.read("work/other/x"),
+    "reads a job's whose name begins so": lambda lent: lent.artifacts.read("work/uid-12/x"),
+    "lists the store": lambda lent: lent.private_store.sizes("s3://lab/own"),
+    "lists all jobs": lambda lent: lent.artifacts.names("work"),
+    "lists other texts": lambda lent: lent.private_store.sizes("s3://lab/texts"),
+    "reads a text whose name begins so": lambda lent: lent.private_store.read(
+        "s3://lab/texts/a.txt2", 9
+    ),
+    "reads another model": lambda lent: lent.private_store.read(
+        "s3://lab/models/one2/config.json", 99
+    ),
+    "reads beside a text": lambda lent: lent.private_store.read("s3://others/secret", 9),
+    "writes into the model": lambda lent: lent.private_store.write("s3://lab/models/one/x", b"x"),
+    "writes a text": lambda lent: lent.private_store.write("s3://lab/texts/a.txt", b"x"),
+    "writes a record": lambda lent: lent.artifacts.write("records/2.json", b"x"),
     "deletes another job's": lambda lent: s3_store(
         "s3://lab", "OFFSITE_PRIVATE", lent.environ
     ).delete(["own/offsite/work/other/x"]),

@@ -16,7 +16,7 @@ from offsite.errors import ModelError, UnknownFamilyError
 from offsite.layers import assemble, load, quiet
 from offsite.steps.places import digest_of_model, model_digest
 from offsite_testing.models import WORDS, save_tiny
-from offsite_testing.parties import EMULATOR, LAB, Parties, distill, lay_out
+from offsite_testing.parties import EMULATOR, LAB, Parties, distill, new_parties
 from offsite_testing.tiny import FAMILIES_UNDER_TEST, tiny_model
 
 Tensors = dict[str, Tensor]
@@ -56,7 +56,7 @@ UNKNOWN = {
 
 @pytest.mark.parametrize("case", UNKNOWN)
 def test_a_tensor_that_the_config_does_not_name_is_told(tmp_path: Path, case: str) -> None:
-    parties, name = lay_out(tmp_path), UNKNOWN[case]
+    parties, name = new_parties(tmp_path), UNKNOWN[case]
     model = parties.home(LAB) / "model"
     change(model, lambda t: t | {name: torch.ones(32)})
     refused_at_once(parties, f"{model / WEIGHTS} holds the tensor '{name}'")
@@ -137,7 +137,7 @@ def lora(folder: Path) -> None:
 
 
 def test_an_adapter_beside_a_model_is_told(tmp_path: Path) -> None:
-    parties = lay_out(tmp_path)
+    parties = new_parties(tmp_path)
     lora(parties.home(LAB) / "model")
     refused_at_once(parties, r"an adapter beside the model \(adapter_config\.json\); merge it")
 
@@ -180,7 +180,7 @@ LEADING_ELSEWHERE: dict[str, tuple[str, dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("case", LEADING_ELSEWHERE)
 def test_a_file_that_leads_elsewhere_is_told(tmp_path: Path, case: str) -> None:
-    parties = lay_out(tmp_path)
+    parties = new_parties(tmp_path)
     name, over, said = LEADING_ELSEWHERE[case]
     path = parties.home(LAB) / "model" / name
     edit(path, **over)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from offsite.events import Event
-from offsite.exchange import Books
+from offsite.exchange import HomeLedger
 from offsite.store import FolderStore, link_or_copy, locked, new_folder, whole_folder, write_whole
 from offsite_testing.parties import (
     ADAPTER,
@@ -18,7 +18,7 @@ from offsite_testing.parties import (
     LAB,
     PLUGGED,
     distill,
-    lay_out,
+    new_parties,
     plug_in,
     tune,
 )
@@ -44,7 +44,7 @@ def shown(folder: Path) -> dict[str, str]:
 
 
 def test_a_home_is_its_party_s_alone(tmp_path: Path, umask: int) -> None:
-    parties = lay_out(tmp_path)
+    parties = new_parties(tmp_path)
     homes = [parties.home(party) / "home" for party in (LAB, HOSPITAL)]
     model = {path.name: mode(path) for path in (parties.home(LAB) / "model").iterdir()}
     # one that its user made beforehand
@@ -72,7 +72,7 @@ def test_a_home_is_its_party_s_alone(tmp_path: Path, umask: int) -> None:
 
 
 def test_an_export_to_a_place_of_one_s_own_is_as_the_umask_says(tmp_path: Path, umask: int) -> None:
-    parties = lay_out(tmp_path)
+    parties = new_parties(tmp_path)
     parties.run(EMULATOR, distill(None))
     parties.run(ADAPTER, tune())
     parties.run(PLUGGED, plug_in(export={"to": "shared"}))
@@ -85,7 +85,7 @@ def test_an_export_to_a_place_of_one_s_own_is_as_the_umask_says(tmp_path: Path, 
 def test_what_is_kept_is_private_wherever_it_is_made(tmp_path: Path, umask: int) -> None:
     home = tmp_path / "a/home"
     write_whole(home / "notes/x", b"x")
-    Books(home / "books").allot("lab", "answer", "job")
+    HomeLedger(home / "books").allot("lab", "answer", "job")
     with new_folder(home / "work/job"):
         pass
     with whole_folder(home / "models/one") as scratch:

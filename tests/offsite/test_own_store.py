@@ -11,9 +11,9 @@ from offsite.errors import InputError, NotAllowedError
 from offsite.steps.export import BucketExport
 from offsite.store.admin_api import AdminApi
 from offsite.store.credentials import Credentials, read_credentials, write_credentials
-from offsite.store.library import Library
 from offsite.store.own import policy_name, provide
 from offsite.store.policies import policy_of
+from offsite.store.private_store import PrivateStore
 from offsite.store.s3 import S3Store
 from offsite_cli.private import app
 from offsite_testing.minio_server import MinioServer, running_minio
@@ -102,7 +102,7 @@ def test_a_place_in_a_store_that_may_only_be_read_is_told(
         "OFFSITE_PRIVATE_CREDENTIALS": str(file),
     }
     export = BucketExport(
-        "s3://exports/tuned", Library(tmp_path, None, environ), ring_of("lab").public()
+        "s3://exports/tuned", PrivateStore(tmp_path, None, environ), ring_of("lab").public()
     )
     export.try_writing()
     assert not export.is_taken()

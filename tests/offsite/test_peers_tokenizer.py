@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from offsite_testing.parties import ADAPTER, EMULATOR, HOSPITAL, LAB, Parties, distill, lay_out
+from offsite_testing.parties import ADAPTER, EMULATOR, HOSPITAL, LAB, Parties, distill, new_parties
 from offsite_testing.parties import tune as tuned_by
 from offsite_testing.tokenizers import replace, sequence
 
@@ -55,7 +55,7 @@ TOO_LONG = [row(number, LONG + "{}") for number in range(12)]
 @pytest.fixture(scope="module")
 def parties(tmp_path_factory: pytest.TempPathFactory) -> Parties:
     """An emulator came whose tokenizer makes a name and a label vanish, and which has no end."""
-    made = lay_out(tmp_path_factory.mktemp("vanishing"))
+    made = new_parties(tmp_path_factory.mktemp("vanishing"))
     made.run(EMULATOR, distill(None))
     made.resend(EMULATOR, _vanishing)
     return made

@@ -39,7 +39,7 @@ from offsite_testing.parties import (
     TINY,
     Parties,
     distill,
-    lay_out,
+    new_parties,
     plug_in,
     ring_of,
     tune,
@@ -53,14 +53,14 @@ pytestmark = pytest.mark.timeout(900)  # Ray takes its time on a busy machine
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Pods:
     """All three stages, each step in a pod of its own."""
-    pods = Pods(lay_out(tmp_path_factory.mktemp("pods")))
+    pods = Pods(new_parties(tmp_path_factory.mktemp("pods")))
     for name, spec in JOBS.items():
         pods.run_all(name, spec)
     return pods
 
 
 def test_pods_make_what_one_process_makes(done: Pods, tmp_path: Path) -> None:
-    alone = lay_out(tmp_path / "alone")
+    alone = new_parties(tmp_path / "alone")
     alone.run_all()
     for name in (EMULATOR, ADAPTER):
         assert done.parties.digest(name) == alone.digest(name)
@@ -278,20 +278,20 @@ def test_a_pod_tells_the_peer_and_a_pod_of_the_peers_hears_it(pods: Pods) -> Non
     nowhere = {"private": "file:///nowhere"}
     told = {"reason": "DataError", "message": "so it is", "attempt": 2}
     code, events, complaint = program(
-        pods, pods.task("Tell", EMULATOR, distill(), **told, **nowhere)
+        pods, pods.task("Notify", EMULATOR, distill(), **told, **nowhere)
     )
     assert (code, [event["event"] for event in events]) == (0, ["done"]), complaint
     notice = pods.parties.mailbox(HOSPITAL).inbox.notice(LAB, EMULATOR)
     assert notice is not None
     assert (notice.header.job, notice.header.sequence) == (UID[EMULATOR], 2)
-    pods.run("Hear", ADAPTER, tune(), envelope=notice.digest, **nowhere)
+    pods.run("ReadNotice", ADAPTER, tune(), envelope=notice.digest, **nowhere)
     heard = pods.events[-1]
     assert (heard["event"], heard["reason"]) == ("notice", "DataError")
     assert heard["message"].startswith("lab says that its Distill emulator failed on")
-    pods.run("Tell", EMULATOR, distill(), **told, **nowhere)
+    pods.run("Notify", EMULATOR, distill(), **told, **nowhere)
     assert pods.events[-1]["message"] == "hospital was told so before"
     with pytest.raises(NotSentError, match="is gone; a newer one is read by itself"):
-        pods.run("Hear", ADAPTER, tune(), envelope="sha256:" + "1" * 64, **nowhere)
+        pods.run("ReadNotice", ADAPTER, tune(), envelope="sha256:" + "1" * 64, **nowhere)
 
 
 def test_nothing_is_published_that_was_not_made(pods: Pods) -> None:

@@ -56,7 +56,7 @@ READERS: dict[str, Reader] = {
     ids=["no JSON", "half", "a list", "other fields"],
 )
 @pytest.mark.parametrize("what", READERS)
-def test_no_reader_speaks_of_its_library(
+def test_no_reader_speaks_of_its_private_store(
     what: str, content: bytes, wanted: str, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError) as caught:

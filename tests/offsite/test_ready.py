@@ -12,7 +12,7 @@ from offsite.events import Event, Monitor
 from offsite.sealing import Ring
 from offsite.sealing.parts import now
 from offsite.stages.run import run_job
-from offsite_testing.parties import EMULATOR, LAB, distill, lay_out
+from offsite_testing.parties import EMULATOR, LAB, distill, new_parties
 
 
 def ended(ring: Ring, purpose: str) -> Ring:
@@ -24,7 +24,7 @@ def ended(ring: Ring, purpose: str) -> Ring:
 
 @pytest.mark.parametrize("purpose", ["sign", "encrypt"])
 def test_a_key_that_has_ended_is_told_before_the_work(tmp_path: Path, purpose: str) -> None:
-    parties, events = lay_out(tmp_path), list[Event]()
+    parties, events = new_parties(tmp_path), list[Event]()
     mailbox = parties.mailbox(LAB)
     mailbox = replace(mailbox, ring=ended(mailbox.ring, purpose))
     job = load_job(parties.write(EMULATOR, distill()))

@@ -132,6 +132,6 @@ def test_who_waits_for_a_store_is_told_once(caplog: pytest.LogCaptureFixture) ->
         with ThreadPoolExecutor(4) as pool:
             asked = [pool.submit(store.get, "lab/x", 9) for _ in range(4)]
         assert all(isinstance(each.exception(), OffsiteError) for each in asked)
-    said = [each.getMessage() for each in caplog.records if each.name == "offsite.store.patience"]
+    said = [each.getMessage() for each in caplog.records if each.name == "offsite.store.retries"]
     (only,) = said
     assert re.fullmatch(r"offsite: http://127.* does not answer; retrying for another [12] s", only)

@@ -32,8 +32,8 @@ from offsite.stages.run import run_job
 from offsite.steps import Party
 from offsite.store.admin import ExchangeAdmin
 from offsite.store.credentials import Credentials, write_credentials
-from offsite.store.library import Library
 from offsite.store.open import open_store
+from offsite.store.private_store import PrivateStore
 from offsite.store.s3 import S3Store
 from offsite_testing.core import silent
 from offsite_testing.minio_server import MinioServer, running_minio
@@ -46,7 +46,7 @@ from offsite_testing.parties import (
     Parties,
     distill,
     introduce,
-    lay_out,
+    new_parties,
     plug_in,
     ring_of,
     tune,
@@ -114,8 +114,8 @@ def run(
     path, events = parties.write(name, spec), list[Event]()
     home = path.parent / "home"
     mailbox = exchange.mailbox(home, path.parent.name)
-    library = Library(home / "copies", mailbox.store, exchange.own(path.parent))
-    party = Party.on_this_machine(mailbox.id, home, library, path.parent, 60.0)
+    private_store = PrivateStore(home / "copies", mailbox.store, exchange.own(path.parent))
+    party = Party.on_this_machine(mailbox.id, home, private_store, path.parent, 60.0)
 
     def told(event: Event) -> None:
         events.append(event)
@@ -129,7 +129,7 @@ def begun(exchange: Exchange, root: Path) -> Parties:
     """Lay two parties out, who have sent each other nothing yet."""
     store = exchange.server.store("exchange")
     store.delete(store.sizes(""))
-    return lay_out(root)
+    return new_parties(root)
 
 
 def test_the_three_stages_over_the_store(exchange: Exchange, tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_the_three_stages_over_the_store(exchange: Exchange, tmp_path: Path) -> 
 def test_who_may_not_send_is_told_before_the_work(
     exchange: Exchange, tmp_path: Path, file: str, told: str
 ) -> None:
-    parties, events = lay_out(tmp_path), list[Event]()
+    parties, events = new_parties(tmp_path), list[Event]()
     ExchangeAdmin(exchange.server.store("exchange")).add_reader(LAB, exchange.credentials)
     wrong = Credentials(f"offsite.exchange.{LAB}", "wrong-key")
     write_credentials(exchange.credentials / "mistyped.json", wrong)

@@ -51,8 +51,8 @@ from offsite_testing.parties import (
     Parties,
     distill,
     introduce,
-    lay_out,
     listing,
+    new_parties,
     plug_in,
     tune,
 )
@@ -88,7 +88,7 @@ def artifact(events: list[Event]) -> Event:
 
 
 def test_two_sides_need_nothing_of_each_other(tmp_path: Path) -> None:
-    parties = lay_out(tmp_path / "here")
+    parties = new_parties(tmp_path / "here")
     lab, hospital = parties.home(LAB), parties.home(HOSPITAL)
     away = tmp_path / "away"
     away.mkdir()
@@ -125,7 +125,7 @@ def test_two_sides_need_nothing_of_each_other(tmp_path: Path) -> None:
 
 
 def test_adapter_names_what_it_answers(tmp_path: Path) -> None:
-    parties = lay_out(tmp_path)
+    parties = new_parties(tmp_path)
     parties.run(EMULATOR, distill(None))
     answer = artifact(parties.run(ADAPTER, tune(adapter={"rank": 3})))
     digest, opened = parties.envelope(EMULATOR).digest, parties.opened(ADAPTER)
@@ -139,7 +139,7 @@ def test_adapter_names_what_it_answers(tmp_path: Path) -> None:
 
 
 def test_same_seed_gives_same_bytes(tmp_path: Path) -> None:
-    first, second, other = (lay_out(tmp_path / name) for name in ("first", "second", "other"))
+    first, second, other = (new_parties(tmp_path / name) for name in ("first", "second", "other"))
     first.run_all()
     second.run_all()
     for name in (EMULATOR, ADAPTER, PLUGGED):
@@ -151,7 +151,7 @@ def test_same_seed_gives_same_bytes(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Parties:
     """Two parties that ran all three jobs. What a test changes, it changes in a copy."""
-    parties = lay_out(tmp_path_factory.mktemp("finished"))
+    parties = new_parties(tmp_path_factory.mktemp("finished"))
     parties.run_all()
     return parties
 
@@ -292,7 +292,7 @@ def test_changed_export_is_left_as_it_is(finished: Parties, tmp_path: Path, name
 
 
 def test_one_emulator_for_two_recipients(tmp_path: Path) -> None:
-    parties = lay_out(tmp_path)
+    parties = new_parties(tmp_path)
     introduce(parties.home(LAB), parties.home("clinic"))
     digests = []
     for peer in (HOSPITAL, "clinic"):
@@ -318,7 +318,7 @@ def test_bundle_for_somebody_else_is_refused(finished: Parties, tmp_path: Path) 
 
 
 def test_plugged_in_model_has_what_stood_beside_the_original(tmp_path: Path) -> None:
-    parties = lay_out(tmp_path)
+    parties = new_parties(tmp_path)
     model, companions = (
         parties.home(LAB) / "model",
         {
@@ -354,7 +354,7 @@ def test_change_that_no_number_holds_is_refused(finished: Parties, tmp_path: Pat
 def test_labelled_tuning_validates_on_the_right_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parties = lay_out(tmp_path)
+    parties = new_parties(tmp_path)
     parties.run(EMULATOR, distill(None))
     choices = ["fox", "dog", "wizards"]
     rows = [{"prompt": "the lazy", "completion": "dog", "choices": choices}] * 5
@@ -598,14 +598,14 @@ def test_a_note_of_another_version_is_told(finished: Parties, tmp_path: Path) ->
 
 
 def test_adapter_fits_no_other_model(finished: Parties, tmp_path: Path) -> None:
-    other = lay_out(tmp_path / "other", tie_word_embeddings=True)
+    other = new_parties(tmp_path / "other", tie_word_embeddings=True)
     (other.home(LAB) / "model").rename(finished.home(LAB) / "other")
     with pytest.raises(ModelError, match="is not the model that the emulator"):
         finished.run("wrong", plug_in(model="other"))
 
 
 def test_missing_evaluation_text_is_told_before_any_work(tmp_path: Path) -> None:
-    parties = lay_out(tmp_path)
+    parties = new_parties(tmp_path)
     with pytest.raises(DataError, match=r"nowhere\.jsonl"):
         parties.run(EMULATOR, distill(evaluate="nowhere.jsonl"))
     assert not (parties.home(LAB) / "home/work").exists()
@@ -624,7 +624,7 @@ def test_a_link_is_read_as_its_own_name_says(finished: Parties, tmp_path: Path, 
 
 
 def test_the_same_bytes_in_another_format_are_another_input(tmp_path: Path) -> None:
-    parties = lay_out(tmp_path)
+    parties = new_parties(tmp_path)
     home = parties.home(HOSPITAL)
     (home / "private.txt").symlink_to("private.jsonl")
     data = {"train": "private.jsonl", "validation": "private.txt"}

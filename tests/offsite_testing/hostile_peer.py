@@ -12,7 +12,7 @@ from pathlib import Path
 
 from offsite.bundle import Manifest
 from offsite.events import Monitor
-from offsite.exchange import WHOLE, Books, Mailbox, Outgoing, Reference, pull, push
+from offsite.exchange import WHOLE, HomeLedger, Mailbox, Outgoing, Reference, pull, push
 from offsite.exchange.listing import envelope_name
 from offsite.sealing import (
     Envelope,
@@ -29,7 +29,7 @@ from offsite.sealing.parts import canonical, digest_of, text_of
 from offsite.sealing.peers import Peers
 from offsite.sealing.primitives import encrypt, public_keyset, sign
 from offsite.store import FolderStore
-from offsite.store.cabinet import FolderCabinet
+from offsite.store.artifact_store import FolderArtifactStore
 
 _PLACE = "hospital/lab/answer/"
 
@@ -61,9 +61,9 @@ class HostilePeer:
                 ring=ring,
                 peers=Peers(homes[ring.id]),
                 store=FolderStore(root / "exchange"),
-                books=Books(homes[ring.id] / "books"),
+                ledger=HomeLedger(homes[ring.id] / "books"),
                 scratch=homes[ring.id] / "journals",
-                journals=FolderCabinet(homes[ring.id] / "journals"),
+                journals=FolderArtifactStore(homes[ring.id] / "journals"),
             )
             for ring in (lab, hospital)
         }
@@ -98,7 +98,7 @@ class HostilePeer:
 
     def _pull(self, lab: Mailbox) -> Manifest:
         with tempfile.TemporaryDirectory(dir=self.root) as scratch:
-            fresh = replace(lab, books=Books(Path(scratch) / "books"))
+            fresh = replace(lab, ledger=HomeLedger(Path(scratch) / "books"))
             envelope = self._incoming(fresh)
             return pull(fresh, envelope, Path(scratch) / "out", WHOLE, _silent())
 

@@ -15,14 +15,14 @@ from offsite.bundle import MANIFEST, PROVENANCE
 from offsite.bundle.manifest import file_digest
 from offsite.config import load_job
 from offsite.events import Event, Monitor
-from offsite.exchange import WHOLE, Books, Mailbox, Outgoing, Reference, pull, push
+from offsite.exchange import WHOLE, HomeLedger, Mailbox, Outgoing, Reference, pull, push
 from offsite.exchange.home import keep_ring, open_mailbox, peers_of
 from offsite.sealing import Envelope, Ring
 from offsite.sealing.parts import canonical
 from offsite.stages.run import run_job
 from offsite.steps import Party
 from offsite.steps.party import POLICY
-from offsite.store.library import Library
+from offsite.store.private_store import PrivateStore
 from offsite_testing.core import silent
 from offsite_testing.models import WORDS, save_tiny
 
@@ -65,10 +65,10 @@ class Parties:
         return self.mailbox(recipient).incoming(sender, Reference(name))
 
     def opened(self, name: str) -> Path:
-        """What is in a bundle, as its recipient sees it; its books stay as they are."""
+        """What is in a bundle, as its recipient sees it; its ledger stays as it is."""
         _, recipient = _way(name)
         folder = Path(mkdtemp(prefix="opened-", dir=self.root.parent))
-        mailbox = replace(self.mailbox(recipient), books=Books(folder / "books"))
+        mailbox = replace(self.mailbox(recipient), ledger=HomeLedger(folder / "books"))
         target = folder / name
         pull(mailbox, self.envelope(name), target, WHOLE, silent())
         return target
@@ -104,8 +104,8 @@ class Parties:
         """Make a party as the command line does."""
         home = self.home(name)
         mailbox = self.mailbox(name)
-        library = Library(home / "home/copies", mailbox.store, {})
-        return Party.on_this_machine(mailbox.id, home / "home", library, home, 60.0)
+        private_store = PrivateStore(home / "home/copies", mailbox.store, {})
+        return Party.on_this_machine(mailbox.id, home / "home", private_store, home, 60.0)
 
     def mailbox(self, name: str) -> Mailbox:
         """Open a party's side of the exchange as the command line does."""
@@ -156,7 +156,7 @@ def _way(name: str) -> tuple[str, str]:
     return (LAB, HOSPITAL) if name.startswith(EMULATOR) else (HOSPITAL, LAB)
 
 
-def lay_out(root: Path, model_type: str = "llama", **model: Any) -> Parties:
+def new_parties(root: Path, model_type: str = "llama", **model: Any) -> Parties:
     """Give the lab a model and a corpus, the hospital private data."""
     parties = Parties(root)
     lab, hospital = parties.home(LAB), parties.home(HOSPITAL)

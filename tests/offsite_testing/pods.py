@@ -13,7 +13,7 @@ from offsite.exchange.home import ring_path
 from offsite.resources import Step
 from offsite.sealing.parts import canonical
 from offsite.stages.pod import run_work
-from offsite.steps.notify import run_hear, run_tell
+from offsite.steps.notify import run_notify, run_read_notice
 from offsite.steps.pod import Pod, run_open, run_publish
 from offsite.task import Task
 from offsite_testing.parties import (
@@ -87,7 +87,7 @@ class Pods:
         """Run one step."""
         pod = self.pod(self.task(step, name, spec, **over))
         steps = {"Open": run_open, "Work": run_work, "Publish": run_publish}
-        steps |= {"Hear": run_hear, "Tell": run_tell}
+        steps |= {"ReadNotice": run_read_notice, "Notify": run_notify}
         steps[step](pod, Monitor(self.events.append))
 
     def run_all(self, name: str, spec: Mapping[str, Any]) -> None:

@@ -116,7 +116,8 @@ def child_of(log: str, mark: str, phase: Phase) -> Child:
 
 
 @pytest.mark.parametrize(
-    ("step", "code"), [("Open", 400), ("Publish", 400), ("Hear", 400), ("Tell", 400), ("Open", 403)]
+    ("step", "code"),
+    [("Open", 400), ("Publish", 400), ("ReadNotice", 400), ("Notify", 400), ("Open", 403)],
 )
 def test_a_store_that_answers_with_events_forges_none(
     tmp_path: Path, store: HostileStore, step: Any, code: int

@@ -81,7 +81,7 @@ def test_who_asks_is_woken_when_the_answer_is_there_and_it_was_asked_once() -> N
     assert len(desk.asked) <= 2  # "b" came when the first was under way
 
 
-def test_an_answer_holds_for_the_books_that_it_was_given_for() -> None:
+def test_an_answer_holds_for_the_ledger_that_it_was_given_for() -> None:
     desk = Answers()
     desk.may.set()
     asking = Asking(desk)

@@ -34,8 +34,8 @@ STEPS: list[tuple[Any, Engine]] = [
     ("Work", "Job"),
     ("Work", "RayJob"),
     ("Publish", "Job"),
-    ("Hear", "Job"),
-    ("Tell", "Job"),
+    ("ReadNotice", "Job"),
+    ("Notify", "Job"),
 ]
 ON_CLAIM = SETTINGS.model_copy(update={"private": Private(uri="pvc://home/offsite")})
 AT_HUB = ON_CLAIM.model_copy(update={"model_hub": True})
@@ -56,7 +56,7 @@ def plan(step: Any = "Work", engine: Engine = "Job", **changes: Any) -> Plan:
         mark=MARK,
         envelope=DIGEST,
         sequence=3,
-        reason="DataError" if step == "Tell" else None,
+        reason="DataError" if step == "Notify" else None,
     )
     return replace(made, **changes)
 
@@ -161,9 +161,11 @@ def new_task(described: Plan) -> Task:
     return Task.model_validate_json(new_child(described).task["data"]["task.json"])
 
 
-@pytest.mark.parametrize("step", ["Hear", "Tell"])
+@pytest.mark.parametrize("step", ["ReadNotice", "Notify"])
 @pytest.mark.parametrize("settings", [SETTINGS, ON_CLAIM], ids=["s3", "claim"])
-def test_errands_see_keys_and_exchange_and_no_private_store(step: str, settings: Any) -> None:
+def test_auxiliary_steps_see_keys_and_exchange_and_no_private_store(
+    step: str, settings: Any
+) -> None:
     described = plan(step, settings=settings)
     assert secrets(described) == {
         "keys": ["ring.json", "passphrase"],
@@ -219,7 +221,7 @@ def test_what_trains_resolves_names_only_to_reach_something(
     assert resolving(plan("Work", "RayJob", **asked, spec=several)) == on_ray
 
 
-@pytest.mark.parametrize("step", ["Open", "Publish", "Hear", "Tell"])
+@pytest.mark.parametrize("step", ["Open", "Publish", "ReadNotice", "Notify"])
 def test_steps_that_hold_keys_resolve_the_name_of_the_exchange(step: str) -> None:
     assert resolving(plan(step, settings=ON_CLAIM)) == {step.lower()}
 

@@ -80,7 +80,7 @@ def job(*conditions: str, suspend: bool = False, truth: str = "True") -> dict[st
         (job(), ["Running"], Phase.RUNNING),
         (job(), ["Succeeded"], Phase.FINISHING),  # its pod has ended, and it has not seen that
         (job(), ["Failed"], Phase.FINISHING),
-        (job(), ["Failed", "Pending"], Phase.PENDING),  # an errand is tried again
+        (job(), ["Failed", "Pending"], Phase.PENDING),  # an auxiliary step is tried again
         (job(), ["Failed", "Running"], Phase.RUNNING),
         (job("Complete"), ["Failed", "Succeeded"], Phase.SUCCEEDED),
         (job(suspend=True), ["Failed"], Phase.QUEUED),

@@ -13,7 +13,7 @@ from offsite_cli.cluster.errors import AlreadyThere
 from offsite_cli.cluster.facts import Resource, name_of, state_of
 from offsite_cli.cluster.jobs import get_job, path_of
 from offsite_cli.cluster.view import View, show
-from offsite_cli.cluster.watching import Patience, watch_all
+from offsite_cli.cluster.watching import Timeout, watch_all
 from offsite_cli.output import Output, say, show_text
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Sending:
     """What is done with jobs, and where."""
 
     target: Target
-    patience: Patience
+    timeout: Timeout
     files: Annotated[
         list[Path] | None,
         typer.Option("--filename", "-f", help="A job file, in the place of flags; `-` is stdin."),
@@ -76,7 +76,7 @@ def _send(sending: Sending, documents: list["Document"]) -> None:
     sent = [_sent(api, each, sending.view) for each in documents]
     if sending.watch:
         output = Output.JSON if sending.view is View.JSON else Output.TEXT
-        raise typer.Exit(watch_all(api, [name_of(each) for each in sent], output, sending.patience))
+        raise typer.Exit(watch_all(api, [name_of(each) for each in sent], output, sending.timeout))
 
 
 def _print(view: View, documents: list["Document"]) -> None:

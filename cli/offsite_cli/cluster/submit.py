@@ -15,7 +15,7 @@ from offsite_cli.cluster.flags import (
     Training,
 )
 from offsite_cli.cluster.sending import Sending, send_files
-from offsite_cli.cluster.watching import Patience
+from offsite_cli.cluster.watching import Timeout
 from offsite_cli.groups import grouped
 
 app = typer.Typer(invoke_without_command=True)
@@ -32,7 +32,7 @@ def submit(ctx: typer.Context, sending: Sending) -> None:
         if not sending.files:
             raise InputError("name a stage (distill, tune or plug-in), or a file: -f FILE")
         send_files(sending)
-    elif sending != Sending(Target(), Patience()):
+    elif sending != Sending(Target(), Timeout()):
         raise InputError(f"options stand behind the stage: offsite submit {ctx.invoked_subcommand}")
 
 

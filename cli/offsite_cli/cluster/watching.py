@@ -30,7 +30,7 @@ _PAUSE = 1.0
 
 
 @dataclass(frozen=True)
-class Patience:
+class Timeout:
     """How long somebody waits."""
 
     timeout: Annotated[
@@ -39,19 +39,19 @@ class Patience:
 
 
 @grouped
-def watch(name: JobName, target: Target, patience: Patience, output: Format = Output.TEXT) -> None:
+def watch(name: JobName, target: Target, timeout: Timeout, output: Format = Output.TEXT) -> None:
     """Watch a job until it ends; the exit code says how.
 
     0: complete. 1: failed, a retry may help, or cancelled. 2: failed on bad input. 3: not ended
     within --timeout. 4: no connection, or not allowed. `-o json`: the job at each change, a line
     each.
     """
-    raise typer.Exit(watch_all(connect(target), [name], output, patience))
+    raise typer.Exit(watch_all(connect(target), [name], output, timeout))
 
 
-def watch_all(api: "Api", names: list[str], output: Output, patience: Patience) -> int:
+def watch_all(api: "Api", names: list[str], output: Output, timeout: Timeout) -> int:
     """Watch jobs, one after the other; give the exit code of the first that did not complete."""
-    end = None if patience.timeout is None else time.monotonic() + patience.timeout
+    end = None if timeout.timeout is None else time.monotonic() + timeout.timeout
     codes = [_watch(api, name, output, end) for name in names]
     return next((code for code in codes if code), 0)
 

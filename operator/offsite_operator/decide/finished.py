@@ -26,7 +26,7 @@ _OF_A_ROUND = (
 def settle(seen: Observed) -> Decision:
     """Decide about a job that is Complete or Failed."""
     spec, status = seen.job.spec, seen.job.status
-    active = tuple(child for child in seen.children if child.active and child.step != "Tell")
+    active = tuple(child for child in seen.children if child.active and child.step != "Notify")
     if active or spec is None:
         return Decision(delete=active)
     if spec.retries > (status.retries or 0) and not (spec.cancel or seen.job.has("Complete")):

@@ -32,7 +32,7 @@ def tell(seen: Observed) -> Decision | None:
         return None
     if seen.peer is None or not seen.peer.ready or seen.rejection is not None:
         return None
-    bare = plan_of(seen, "Tell", round_of(seen) + 1)
+    bare = plan_of(seen, "Notify", round_of(seen) + 1)
     plan = replace(bare, reason=_disclosed(job, why), message=policy.of(why.message))
     return None if _child(seen, plan.name) else Decision(create=new_child(plan))
 
@@ -57,11 +57,11 @@ def hear(seen: Observed, message: str, notice: str) -> Decision:
         message: what the job waits for.
         notice: the digest of the peer's notice.
     """
-    plan = replace(plan_of(seen, "Hear", 1), envelope=notice)
+    plan = replace(plan_of(seen, "ReadNotice", 1), envelope=notice)
     child = _child(seen, plan.name)
     said = _said(seen, child) if child else ""
     waiting = wait(seen, "WaitingForBundle", "; ".join(filter(None, (message, said))))
-    heard = sum(each.step == "Hear" for each in seen.children)
+    heard = sum(each.step == "ReadNotice" for each in seen.children)
     if child or heard >= _MOST_HEARD or seen.rejection is not None:
         return waiting
     return replace(waiting, create=new_child(plan))

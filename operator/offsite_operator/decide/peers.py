@@ -28,7 +28,7 @@ def review(peer: Peer, party: str, now: datetime, elder: str | None = None) -> P
 
     Args:
         party: our own id.
-        elder: the alias of an older one of the same id, which has the books.
+        elder: the alias of an older one of the same id, which has the ledger.
     """
     if elder is not None:
         return _status(peer, _second(peer, elder), now)
@@ -62,7 +62,7 @@ def _second(peer: Peer, elder: str) -> ConditionUpdate:
     return ConditionUpdate(
         "False",
         "SecondOfId",
-        f"the OffsitePeer {elder} is of {peer.id}, too, and keeps the books on what it sent: two "
+        f"the OffsitePeer {elder} is of {peer.id}, too, and keeps the ledger of what it sent: two "
         f"would count its grants twice; name {elder} in spec.peer, and delete {peer.alias}",
     )
 
@@ -84,7 +84,7 @@ def _problem(peer: Peer, ring: PublicRing, party: str) -> ConditionUpdate | None
         "NotASuccessor",
         f"the keys do not follow those that are pinned: {problem}; compare the fingerprint with "
         f"{ring.id} on another way, and if it is {ring.fingerprint}, annotate the OffsitePeer with "
-        f'{ACCEPT_KEYS}="{ring.fingerprint}". Do not delete it: its status has the books that '
+        f'{ACCEPT_KEYS}="{ring.fingerprint}". Do not delete it: its status has the ledger that '
         "protect from replays and count the uses of grants (docs/operator.md)",
     )
 

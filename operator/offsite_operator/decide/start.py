@@ -68,7 +68,7 @@ def _rejected(seen: Observed) -> Decision | None:
 
 
 def _allot(seen: Observed, told: dict[str, Any]) -> Decision:
-    """Enter a sequence into the books before a child may use it."""
+    """Enter a sequence into the ledger before a child may use it."""
     assert seen.peer is not None, "there was no objection"
     ledger, sequence = allotting(seen.peer.status, seen.job.name, seen.job.uid)
     status = changed(seen, "Pending", {}, sequence=sequence, **told)

@@ -35,7 +35,7 @@ class _About(NamedTuple):
 class _Question:
     spec: JobSpec
     peer: Peer
-    """With its books: what may be opened depends on what was accepted before."""
+    """With its ledger: what may be opened depends on what was accepted before."""
     asked: float
     """When it was last asked for."""
     queued: bool = False

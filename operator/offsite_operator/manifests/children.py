@@ -64,7 +64,7 @@ def _child(plan: Plan, metadata: Manifest) -> Manifest:
 
 def _job_spec(plan: Plan) -> Manifest:
     """Describe a Job of one pod that is tried once: attempts are ours. An errand's are its own."""
-    bounds = {"backoffLimit": 2, "activeDeadlineSeconds": 600} if plan.errand else plan.backstop
+    bounds = {"backoffLimit": 2, "activeDeadlineSeconds": 600} if plan.auxiliary else plan.backstop
     return {
         "backoffLimit": 0,
         "completions": 1,

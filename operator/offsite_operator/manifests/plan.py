@@ -47,7 +47,7 @@ class Plan:
         """Of the child, and of the ConfigMap with its task."""
         # each notice is heard once, each round of a job told once
         heard = (self.envelope or "")[7:15]
-        mark = heard if self.step == "Hear" else str(self.attempt)
+        mark = heard if self.step == "ReadNotice" else str(self.attempt)
         return child_name(self.job, self.uid, mark, self.step)
 
     @property
@@ -66,9 +66,9 @@ class Plan:
         return {} if self.seconds is None else {"activeDeadlineSeconds": self.seconds}
 
     @property
-    def errand(self) -> bool:
+    def auxiliary(self) -> bool:
         """Whether it is beside the steps of the stage: it has no use for the private store."""
-        return self.step in ("Hear", "Tell")
+        return self.step in ("ReadNotice", "Notify")
 
     @property
     def borrows(self) -> bool:

@@ -122,7 +122,7 @@ def _placement(plan: Plan) -> Manifest:
 
 def resources(plan: Plan) -> Manifest:
     """Say what the pod of a step gets: what its job asks for, and what Ray itself takes."""
-    if plan.errand:
+    if plan.auxiliary:
         return small()
     if plan.keyed:
         return _resources("100m", "1Gi", "2")
@@ -162,7 +162,7 @@ def pod_labels(plan: Plan) -> dict[str, str]:
     Names are resolved only where something has to be reached by its name: what a resolver is
     asked leaves the cluster, and with it whatever is written into the name.
     """
-    stored = plan.settings.private.claim is None and not plan.errand
+    stored = plan.settings.private.claim is None and not plan.auxiliary
     reach = {
         REACH_EXCHANGE: plan.keyed,
         REACH_PRIVATE: stored,

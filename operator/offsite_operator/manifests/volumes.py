@@ -54,7 +54,7 @@ def volumes(plan: Plan) -> list[Volume]:
         scratch(plan),
         _task(plan),
         *_secrets(plan),
-        *([] if plan.errand else _claims(plan)),
+        *([] if plan.auxiliary else _claims(plan)),
         *([] if plan.keyed else [_shared_memory(plan)]),
     ]
 
@@ -76,7 +76,7 @@ def environment(plan: Plan) -> list[dict[str, Any]]:
     found = dict(_PYTHON)
     if not plan.reaches_hub:
         found |= {"HF_HUB_OFFLINE": "1"}
-    if settings.private.claim is None and not plan.errand:
+    if settings.private.claim is None and not plan.auxiliary:
         found |= dict(_store("private", settings.private, SESSION if plan.borrows else None))
     if plan.keyed:
         found |= dict(_store("exchange", settings.exchange))
@@ -111,7 +111,7 @@ def _secrets(plan: Plan) -> Iterator[Volume]:
         yield _account("exchange", settings.exchange)
     if plan.borrows:
         yield _session()
-    elif settings.private.claim is None and not plan.errand:
+    elif settings.private.claim is None and not plan.auxiliary:
         yield _account("private", settings.private)
 
 

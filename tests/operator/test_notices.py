@@ -40,25 +40,25 @@ def task(created: NewChild | None) -> Any:
     return json.loads(created.task["data"]["task.json"])
 
 
-def errands(job: World) -> list[str]:
-    return [child.name for child in job.children if child.step in ("Hear", "Tell")]
+def auxiliary_steps(job: World) -> list[str]:
+    return [child.name for child in job.children if child.step in ("ReadNotice", "Notify")]
 
 
 @pytest.mark.parametrize("content", [DISTILL, TUNE, PLUG_IN], ids=lambda each: str(each["stage"]))
 def test_the_peer_is_told_once_that_a_job_failed(content: Any) -> None:
     job = fail(world(content=content))
     told = task(job.decide().create)
-    assert (told["step"], told["attempt"], told["reason"]) == ("Tell", 1, "StageFailed")
+    assert (told["step"], told["attempt"], told["reason"]) == ("Notify", 1, "StageFailed")
     assert told["message"] == ""
     assert told.get("envelope") == (None if content is DISTILL else DIGEST)
     job.go()
-    assert errands(job) == ["tune-1-0f3c5a-1-t"]
+    assert auxiliary_steps(job) == ["tune-1-0f3c5a-1-t"]
     before = job.status
     for end in (job.succeeds, job.fails):
         end()
         assert job.go().idle
         assert job.status == before
-    assert len(errands(job)) == 1
+    assert len(auxiliary_steps(job)) == 1
 
 
 def test_as_much_is_told_as_the_policy_allows() -> None:
@@ -66,7 +66,7 @@ def test_as_much_is_told_as_the_policy_allows() -> None:
     assert notice_of(job) == {"stage": "Tune", "reason": "DataError", "message": "so it is"}
     job = fail(world(Disclosure.NONE))
     job.go()
-    assert errands(job) == []
+    assert auxiliary_steps(job) == []
 
 
 def test_what_was_given_up_after_many_attempts_is_told() -> None:
@@ -129,7 +129,7 @@ def test_before_private_data_were_read_the_reason_is_told(reason: str) -> None:
 
 
 def task_reason(job: World) -> str:
-    job.children = [child for child in job.children if child.step != "Tell"]
+    job.children = [child for child in job.children if child.step != "Notify"]
     reason: str = task(job.decide().create)["reason"]
     return reason
 
@@ -146,7 +146,7 @@ def test_nothing_is_told_of_what_was_cancelled_or_never_accepted() -> None:
         job.go()
         job.sweep()
         job.go()
-        assert errands(job) == []
+        assert auxiliary_steps(job) == []
         assert job.reason("Failed") in ("Cancelled", "NotAllowed")
 
 
@@ -161,7 +161,7 @@ def test_what_failed_long_ago_is_not_told() -> None:
     job = fail(world())
     job.wait(3601)
     assert job.go().idle
-    assert errands(job) == []
+    assert auxiliary_steps(job) == []
 
 
 @pytest.mark.parametrize("change", ["no peer", "not ready", "rejected"])
@@ -174,10 +174,10 @@ def test_what_keeps_it_from_being_told_is_waited_out(change: str) -> None:
     else:
         job.peer = None if change == "no peer" else replace(peer, public="others")
     assert job.go().idle
-    assert errands(job) == []
+    assert auxiliary_steps(job) == []
     job.peer, job.rejection = peer, None
     job.go()
-    assert len(errands(job)) == 1
+    assert len(auxiliary_steps(job)) == 1
 
 
 def test_each_round_of_a_job_is_told() -> None:
@@ -186,7 +186,7 @@ def test_each_round_of_a_job_is_told() -> None:
     job.succeeds()
     job.change(retries=1)
     fail(job, "Open", "BundleError").go()
-    assert errands(job) == ["tune-1-0f3c5a-1-t", "tune-1-0f3c5a-2-t"]
+    assert auxiliary_steps(job) == ["tune-1-0f3c5a-1-t", "tune-1-0f3c5a-2-t"]
     assert job.status.attempts == 2
 
 
@@ -196,14 +196,14 @@ def test_a_retry_does_not_wait_for_it() -> None:
     assert job.newest.active
     job.change(retries=1)
     job.go()
-    assert [child.step for child in job.children if child.active] == ["Tell", "Open"]
+    assert [child.step for child in job.children if child.active] == ["Notify", "Open"]
 
 
 def test_a_job_is_not_deleted_before_its_peer_was_told() -> None:
     job = fail(world(ttlSecondsAfterFinished=0))
     job.go()
     assert not job.deleted
-    assert len(errands(job)) == 1
+    assert len(auxiliary_steps(job)) == 1
     assert job.decide().again == 15
     job.fails()
     job.do(job.decide())
@@ -223,7 +223,7 @@ def says(text: str) -> dict[str, Any]:
 
 def test_a_job_that_waits_hears_why_and_waits_on() -> None:
     job = waiting()
-    assert errands(job) == ["tune-1-0f3c5a-cccccccc-h"]
+    assert auxiliary_steps(job) == ["tune-1-0f3c5a-cccccccc-h"]
     assert job.message("Accepted") == "none there"
     job.becomes(Phase.RUNNING)
     job.go()
@@ -246,7 +246,7 @@ def test_the_notice_that_was_found_is_pinned() -> None:
     job = world()
     job.incoming = NotYet("none there", NOTICE)
     heard = task(job.decide().create)
-    assert (heard["step"], heard["envelope"]) == ("Hear", NOTICE)
+    assert (heard["step"], heard["envelope"]) == ("ReadNotice", NOTICE)
 
 
 def test_what_cannot_be_heard_is_told_and_waited_on() -> None:
@@ -261,7 +261,7 @@ def test_what_cannot_be_heard_is_told_and_waited_on() -> None:
     assert job.message("Accepted") == "none there"
 
 
-def test_an_errand_whose_pod_failed_may_be_tried_again() -> None:
+def test_an_auxiliary_step_whose_pod_failed_may_be_tried_again() -> None:
     job = waiting()
     job.becomes(Phase.FINISHING, told=StepReport(ended=True))
     assert job.go().idle
@@ -274,7 +274,7 @@ def test_a_newer_notice_is_heard_and_a_flood_of_them_is_not() -> None:
         job.succeeds(**says(f"number {number}"))
         job.incoming = NotYet("none there", f"sha256:{number:02}" + "d" * 62)
         job.go()
-    assert len(errands(job)) == 8
+    assert len(auxiliary_steps(job)) == 8
     assert job.message("Accepted") == "none there"
 
 
@@ -283,7 +283,7 @@ def test_a_child_that_is_not_taken_keeps_no_job_from_waiting() -> None:
     job.incoming, job.rejection = NotYet("none there", NOTICE), Rejection(403, "exceeded quota")
     job.go()
     assert job.reason("Accepted") == "WaitingForBundle"
-    assert errands(job) == []
+    assert auxiliary_steps(job) == []
 
 
 def test_what_is_suspended_or_cancelled_hears_nothing() -> None:
@@ -299,18 +299,18 @@ WHAT = st.sampled_from(["runs", "succeeds", "fails", "retry", "cancel", "sweep",
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(WHAT, st.integers(0, 5), st.integers(0, 400)), max_size=30))
-def test_whatever_happens_errands_change_no_verdict(happenings: list[Any]) -> None:
+def test_whatever_happens_auxiliary_steps_change_no_verdict(happenings: list[Any]) -> None:
     job = world()
     job.incoming = NotYet("none there")
     for what, parts, seconds in happenings:
         verdict = job.status if job.status.state in ("Complete", "Failed") else None
-        errand = bool(job.children) and job.newest.step in ("Hear", "Tell")
+        auxiliary = bool(job.children) and job.newest.step in ("ReadNotice", "Notify")
         happen(job, what)
         job.do(job.decide(), up_to=parts)  # it may be cut off anywhere
         job.go()
-        assert sum(c.active for c in job.children if c.step not in ("Hear", "Tell")) <= 1
-        assert len(set(errands(job))) == len(errands(job))
-        if verdict and errand and what in ("runs", "succeeds", "fails", "notice", "found"):
+        assert sum(c.active for c in job.children if c.step not in ("ReadNotice", "Notify")) <= 1
+        assert len(set(auxiliary_steps(job))) == len(auxiliary_steps(job))
+        if verdict and auxiliary and what in ("runs", "succeeds", "fails", "notice", "found"):
             assert job.status == verdict
         job.wait(seconds)
 

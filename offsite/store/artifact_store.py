@@ -18,12 +18,12 @@ from offsite.store.beneath import (
 )
 from offsite.store.disk import disk_errors, link_or_copy
 from offsite.store.handed import put_below, take_below
-from offsite.store.library import Library
+from offsite.store.private_store import PrivateStore
 
 LARGEST_NOTE = 64 << 20
 
 
-class Cabinet(Protocol):
+class ArtifactStore(Protocol):
     """Notes and folders by name. What is written appears whole or not at all."""
 
     def uri(self, name: str) -> str:
@@ -108,61 +108,61 @@ class Cabinet(Protocol):
 
 
 @dataclass(frozen=True)
-class FolderCabinet:
-    """A cabinet on this machine's disk, or on a volume. Below its root no link is followed."""
+class FolderArtifactStore:
+    """An artifact store on a disk or a volume. Below its root no link is followed."""
 
     root: Path
 
     def uri(self, name: str) -> str:
-        """See `Cabinet.uri`."""
+        """See `ArtifactStore.uri`."""
         return str(self.root / name)
 
     def read(self, name: str) -> bytes | None:
-        """See `Cabinet.read`."""
+        """See `ArtifactStore.read`."""
         with disk_errors(self.root / name), suppress(FileNotFoundError):
             return read_below(self.root, name, LARGEST_NOTE)
         return None
 
     def write(self, name: str, content: bytes) -> None:
-        """See `Cabinet.write`."""
+        """See `ArtifactStore.write`."""
         with disk_errors(self.root / name):
             write_below(self.root, name, content)
 
     def add(self, name: str, content: bytes) -> bool:
-        """See `Cabinet.add`."""
+        """See `ArtifactStore.add`."""
         with disk_errors(self.root / name):
             return add_below(self.root, name, content)
 
     def names(self, name: str) -> list[str]:
-        """See `Cabinet.names`."""
+        """See `ArtifactStore.names`."""
         with disk_errors(self.root / name), suppress(FileNotFoundError):
             return files_below(self.root, name)
         return []
 
     def folder(self, name: str, last: str) -> Path | None:
-        """See `Cabinet.folder`."""
+        """See `ArtifactStore.folder`."""
         path = self.root / name
         return path if (path / last).is_file() else None
 
     def take(self, name: str, target: Path, most: int) -> bool:
-        """See `Cabinet.take`."""
+        """See `ArtifactStore.take`."""
         with disk_errors(self.root / name), suppress(FileNotFoundError):
             take_below(self.root, name, target, most)
             return True
         return False
 
     def put(self, folder: Path, name: str, last: str, done: Callable[[], object]) -> None:
-        """See `Cabinet.put`: the folder is renamed when it is whole."""
+        """See `ArtifactStore.put`: the folder is renamed when it is whole."""
         with disk_errors(self.root / name):
             put_below(folder, self.root, name, done)
 
     def remove(self, name: str) -> None:
-        """See `Cabinet.remove`."""
+        """See `ArtifactStore.remove`."""
         with disk_errors(self.root / name):
             remove_below(self.root, name)
 
     def idle(self, name: str, since: datetime) -> list[str]:
-        """See `Cabinet.idle`."""
+        """See `ArtifactStore.idle`."""
         with disk_errors(self.root / name), suppress(FileNotFoundError):
             changed = changed_below(self.root, name)
             return [inner for inner, at in changed.items() if at < since.timestamp()]
@@ -170,69 +170,69 @@ class FolderCabinet:
 
 
 @dataclass(frozen=True)
-class BucketCabinet:
-    """A cabinet in the party's private S3 store."""
+class BucketArtifactStore:
+    """An artifact store in the party's private S3 store."""
 
-    library: Library
+    private_store: PrivateStore
     root: str
     """`s3://bucket/prefix`."""
 
     def uri(self, name: str) -> str:
-        """See `Cabinet.uri`."""
+        """See `ArtifactStore.uri`."""
         return f"{self.root}/{name}"
 
     def read(self, name: str) -> bytes | None:
-        """See `Cabinet.read`."""
+        """See `ArtifactStore.read`."""
         try:
-            return self.library.read(self.uri(name), LARGEST_NOTE)
+            return self.private_store.read(self.uri(name), LARGEST_NOTE)
         except NotFoundError:
             return None
 
     def write(self, name: str, content: bytes) -> None:
-        """See `Cabinet.write`."""
-        self.library.write(self.uri(name), content)
+        """See `ArtifactStore.write`."""
+        self.private_store.write(self.uri(name), content)
 
     def add(self, name: str, content: bytes) -> bool:
-        """See `Cabinet.add`."""
-        return self.library.add(self.uri(name), content)
+        """See `ArtifactStore.add`."""
+        return self.private_store.add(self.uri(name), content)
 
     def names(self, name: str) -> list[str]:
-        """See `Cabinet.names`."""
-        return list(self.library.sizes(self.uri(name)))
+        """See `ArtifactStore.names`."""
+        return list(self.private_store.sizes(self.uri(name)))
 
     def folder(self, name: str, last: str) -> Path | None:
-        """See `Cabinet.folder`."""
-        whole = last in self.library.sizes(self.uri(name))
-        return self.library.folder(self.uri(name), ("*",)) if whole else None
+        """See `ArtifactStore.folder`."""
+        whole = last in self.private_store.sizes(self.uri(name))
+        return self.private_store.folder(self.uri(name), ("*",)) if whole else None
 
     def take(self, name: str, target: Path, most: int) -> bool:
-        """See `Cabinet.take`."""
-        if not self.library.sizes(self.uri(name)):
+        """See `ArtifactStore.take`."""
+        if not self.private_store.sizes(self.uri(name)):
             return False
         target.mkdir(mode=0o700)
-        for path in self.library.folder(self.uri(name), ("*",), most).iterdir():
+        for path in self.private_store.folder(self.uri(name), ("*",), most).iterdir():
             link_or_copy(path, target / path.name)
         return True
 
     def put(self, folder: Path, name: str, last: str, done: Callable[[], object]) -> None:
-        """See `Cabinet.put`."""
-        self.library.put_folder(folder, self.uri(name), last, done)
+        """See `ArtifactStore.put`."""
+        self.private_store.put_folder(folder, self.uri(name), last, done)
 
     def remove(self, name: str) -> None:
-        """See `Cabinet.remove`."""
-        self.library.remove(self.uri(name))
+        """See `ArtifactStore.remove`."""
+        self.private_store.remove(self.uri(name))
 
     def idle(self, name: str, since: datetime) -> list[str]:
-        """See `Cabinet.idle`."""
+        """See `ArtifactStore.idle`."""
         newest: dict[str, datetime] = {}
-        for key, at in self.library.written(self.uri(name)).items():
+        for key, at in self.private_store.written(self.uri(name)).items():
             inner = key.partition("/")[0]
             newest[inner] = max(at, newest.get(inner, at))
         return [inner for inner, at in newest.items() if at < since]
 
 
-def cabinet_of(location: str, library: Library) -> Cabinet:
-    """Open the cabinet at `file:///folder` or `s3://bucket/prefix`."""
+def artifact_store_of(location: str, private_store: PrivateStore) -> ArtifactStore:
+    """Open the artifact store at `file:///folder` or `s3://bucket/prefix`."""
     if location.startswith("s3://"):
-        return BucketCabinet(library, location.rstrip("/"))
-    return FolderCabinet(Path(location.removeprefix("file://")))
+        return BucketArtifactStore(private_store, location.rstrip("/"))
+    return FolderArtifactStore(Path(location.removeprefix("file://")))

@@ -1,6 +1,6 @@
 """The ledger of a party: sequences that it allotted, envelopes that it accepted.
 
-The books are in the party's own home, never in the exchange, and each is changed under a lock.
+The ledger is in the home of the party, never in the exchange. Each file is changed under a lock.
 """
 
 import json
@@ -26,28 +26,28 @@ class Ledger(Protocol):
     """What was accepted of peers."""
 
     def accepted(self, peer: str, name: str) -> list[list[Any]]:
-        """See `Books.accepted`."""
+        """See `HomeLedger.accepted`."""
         ...
 
     def accept(self, peer: str, name: str, sequence: int, digest: str) -> None:
-        """See `Books.accept`."""
+        """See `HomeLedger.accept`."""
         ...
 
 
-class Accounts(Ledger, Protocol):
+class PartyLedger(Ledger, Protocol):
     """All that whoever opens and sends bundles has to remember."""
 
     def allot(self, peer: str, name: str, job: str, spent: int = 0) -> int:
-        """See `Books.allot`."""
+        """See `HomeLedger.allot`."""
         ...
 
     def use(self, emulator: str, adapter: str, grant: Grant) -> None:
-        """See `Books.use`."""
+        """See `HomeLedger.use`."""
         ...
 
 
 @dataclass(frozen=True)
-class Books:
+class HomeLedger:
     """A folder of small JSON files."""
 
     folder: Path

@@ -36,7 +36,7 @@ class _Object(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Library:
+class PrivateStore:
     """What a party keeps in S3, as `s3://bucket/key`."""
 
     copies: Path

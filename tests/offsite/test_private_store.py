@@ -9,7 +9,7 @@ import pytest
 from offsite.errors import InputError, InterruptedStage, NotAllowedError, StorageError
 from offsite.store import FolderStore
 from offsite.store.credentials import Credentials, write_credentials
-from offsite.store.library import Library
+from offsite.store.private_store import PrivateStore
 from offsite.store.s3 import S3Store
 from offsite_testing.minio_server import MinioServer, running_minio
 
@@ -41,28 +41,30 @@ def environ(server: MinioServer, tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def library(environ: dict[str, str], tmp_path: Path) -> Library:
-    return Library(tmp_path / "copies", FolderStore(tmp_path / "exchange"), environ)
+def private_store(environ: dict[str, str], tmp_path: Path) -> PrivateStore:
+    return PrivateStore(tmp_path / "copies", FolderStore(tmp_path / "exchange"), environ)
 
 
 def test_a_copy_is_made_once_and_again_when_the_file_has_changed(
-    store: S3Store, library: Library
+    store: S3Store, private_store: PrivateStore
 ) -> None:
     store.put("texts/a b/train.jsonl", b"one")
-    path = library.file("s3://models/texts/a b/train.jsonl")
+    path = private_store.file("s3://models/texts/a b/train.jsonl")
     assert (path.name, path.read_bytes()) == ("train.jsonl", b"one")
     path.write_bytes(b"own")  # as large as the copy was, so it is taken for it
-    assert library.file("s3://models/texts/a b/train.jsonl").read_bytes() == b"own"
+    assert private_store.file("s3://models/texts/a b/train.jsonl").read_bytes() == b"own"
     store.put("texts/a b/train.jsonl", b"two")
-    assert library.file("s3://models/texts/a b/train.jsonl").read_bytes() == b"two"
+    assert private_store.file("s3://models/texts/a b/train.jsonl").read_bytes() == b"two"
 
 
-def test_what_is_larger_than_a_piece_comes_whole(server: MinioServer, library: Library) -> None:
+def test_what_is_larger_than_a_piece_comes_whole(
+    server: MinioServer, private_store: PrivateStore
+) -> None:
     content = bytes(range(256)) * (PIECE // 256) + b"and more"
-    path = library.copies.parent / "large"
+    path = private_store.copies.parent / "large"
     path.write_bytes(content)
     server.root().fput_object("models", "large/x", str(path), part_size=16 << 20)
-    assert library.file("s3://models/large/x").read_bytes() == content
+    assert private_store.file("s3://models/large/x").read_bytes() == content
 
 
 def test_a_file_that_changes_while_it_is_read_is_told(store: S3Store) -> None:
@@ -75,16 +77,16 @@ def test_a_file_that_changes_while_it_is_read_is_told(store: S3Store) -> None:
         store.get_piece("moving/x", 1, 9, etag)
 
 
-def test_a_model_is_the_files_that_match(store: S3Store, library: Library) -> None:
+def test_a_model_is_the_files_that_match(store: S3Store, private_store: PrivateStore) -> None:
     for name in ("config.json", "model.safetensors", "train.py", "deeper/config.json"):
         store.put(f"tiny/{name}", name.encode())
     patterns = ("*.json", "*.safetensors")
-    folder = library.folder("s3://models/tiny/", patterns)
+    folder = private_store.folder("s3://models/tiny/", patterns)
     shown = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
     assert shown == {"config.json", "model.safetensors"}
     store.delete(["tiny/model.safetensors"])
     store.put("tiny/other.safetensors", b"")
-    assert library.folder("s3://models/tiny", patterns) == folder
+    assert private_store.folder("s3://models/tiny", patterns) == folder
     assert not (folder / "model.safetensors").exists()
     assert (folder / "other.safetensors").exists()
 
@@ -100,32 +102,32 @@ def test_a_model_is_the_files_that_match(store: S3Store, library: Library) -> No
         ("s3://M/x", "names no bucket"),
     ],
 )
-def test_what_is_not_there_is_told(library: Library, uri: str, problem: str) -> None:
+def test_what_is_not_there_is_told(private_store: PrivateStore, uri: str, problem: str) -> None:
     with pytest.raises(InputError, match=problem):
-        library.file(uri)
+        private_store.file(uri)
 
 
-def test_an_empty_prefix_is_told(library: Library) -> None:
+def test_an_empty_prefix_is_told(private_store: PrivateStore) -> None:
     with pytest.raises(InputError, match="there is nothing of use at s3://models/empty"):
-        library.folder("s3://models/empty", ("*",))
+        private_store.folder("s3://models/empty", ("*",))
 
 
 def test_it_is_not_the_exchange(store: S3Store, environ: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="are one place"):
-        Library(tmp_path, store, environ).file("s3://models/x")
+        PrivateStore(tmp_path, store, environ).file("s3://models/x")
 
 
 def test_what_is_missing_or_wrong_is_named(environ: dict[str, str], tmp_path: Path) -> None:
     nowhere = FolderStore(tmp_path / "exchange")
     with pytest.raises(InputError, match="OFFSITE_PRIVATE_ENDPOINT and OFFSITE_PRIVATE_CRED"):
-        Library(tmp_path, nowhere, {}).file("s3://models/x")
+        PrivateStore(tmp_path, nowhere, {}).file("s3://models/x")
     (tmp_path / "keys.json").write_text(json.dumps({"accessKey": "nobody", "secretKey": "x" * 9}))
     with pytest.raises(NotAllowedError, match="OFFSITE_PRIVATE_CREDENTIALS"):
-        Library(tmp_path, nowhere, environ).sizes("s3://models/x")
+        PrivateStore(tmp_path, nowhere, environ).sizes("s3://models/x")
 
 
 def test_a_folder_is_written_and_its_seal_last(
-    store: S3Store, library: Library, tmp_path: Path
+    store: S3Store, private_store: PrivateStore, tmp_path: Path
 ) -> None:
     folder = tmp_path / "plugged"
     folder.mkdir()
@@ -134,13 +136,13 @@ def test_a_folder_is_written_and_its_seal_last(
     told: list[dict[str, int]] = []
 
     def done() -> None:
-        told.append(library.sizes("s3://models/out"))
+        told.append(private_store.sizes("s3://models/out"))
         if len(told) == 2:
             raise InterruptedStage("as on a signal")
 
     with pytest.raises(InterruptedStage):
-        library.put_folder(folder, "s3://models/out", "m", done)
+        private_store.put_folder(folder, "s3://models/out", "m", done)
     assert [sorted(each) for each in told] == [["a"], ["a", "z"]]
-    library.put_folder(folder, "s3://models/out", "m", lambda: None)
-    assert library.sizes("s3://models/out") == {"a": 1, "m": 1, "z": 1}
+    private_store.put_folder(folder, "s3://models/out", "m", lambda: None)
+    assert private_store.sizes("s3://models/out") == {"a": 1, "m": 1, "z": 1}
     assert store.get("out/m", 1) == b"m"

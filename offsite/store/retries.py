@@ -30,7 +30,7 @@ Answer = TypeVar("Answer")
 log = logging.getLogger(__name__)
 
 
-class Patience(Retry):
+class StoreRetry(Retry):
     """Retries with growing pauses until a request has failed for a span of time."""
 
     seconds = 0.0
@@ -41,7 +41,7 @@ class Patience(Retry):
     def of(cls, seconds: float, place: str) -> Self:
         """Make the retries that give up after so many seconds; `place` says who does not answer."""
         longest = min(_LONGEST_PAUSE, seconds / 8)
-        patience = cls(
+        retries = cls(
             total=None,
             redirect=False,  # a store does not send us elsewhere
             allowed_methods=None,
@@ -51,8 +51,8 @@ class Patience(Retry):
             backoff_jitter=longest / 8,
             retry_after_max=max(1, round(longest)),  # MinIO asks for a minute while it starts
         )
-        patience.seconds, patience.place = seconds, place
-        return patience
+        retries.seconds, retries.place = seconds, place
+        return retries
 
     def new(self, **changes: Any) -> Self:
         """Make the retries that are left after a failure."""
@@ -102,7 +102,7 @@ def tls_refused(error: SSLError) -> bool:
     return isinstance(cause, ssl.SSLCertVerificationError) or "WRONG_VERSION_NUMBER" in str(cause)
 
 
-def until_read(read: Callable[[], Answer], patience: Patience) -> Answer:
+def until_read(read: Callable[[], Answer], retries: StoreRetry) -> Answer:
     """Call what reads an answer again when the answer breaks off.
 
     urllib3 retries a request until its answer begins; what breaks off later is the reader's.
@@ -114,5 +114,5 @@ def until_read(read: Callable[[], Answer], patience: Patience) -> Answer:
         try:
             return read()
         except (ReadTimeoutError, ProtocolError) as error:
-            patience = patience.increment("GET", error=error)
-            patience.sleep()
+            retries = retries.increment("GET", error=error)
+            retries.sleep()
