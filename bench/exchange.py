@@ -30,11 +30,11 @@ from offsite.events import Monitor
 from offsite.exchange import WHOLE, HomeLedger, Mailbox, Outgoing, Reference, pull, push
 from offsite.exchange.workers import in_workers
 from offsite.sealing import Ring, new_bundle_key, open_shard, seal_shard
-from offsite.sealing.parts import canonical
 from offsite.sealing.peers import Peers
 from offsite.store import ObjectStore
 from offsite.store.artifact_store import FolderArtifactStore
 from offsite.store.s3 import S3Store
+from offsite.wire import canonical
 from offsite_testing.minio_server import running_minio
 
 _SHARD = 64 << 20

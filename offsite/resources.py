@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from offsite.api import RULES, Metadata, Name, Section, cel
+from offsite.apiversion import API_VERSION, ApiVersion
 from offsite.text import printable
 
 ConditionType = Literal["Accepted", "Running", "Suspended", "Complete", "Failed"]
@@ -251,7 +252,7 @@ class ResourceMetadata(Metadata):
 class OffsitePeer(_Told):
     """Another organization: its id, its public keys, and the ledger of what was exchanged."""
 
-    api_version: Literal["offsite-tuning.dev/v1alpha1"] = "offsite-tuning.dev/v1alpha1"
+    api_version: ApiVersion = API_VERSION
     kind: Literal["OffsitePeer"] = "OffsitePeer"
     metadata: ResourceMetadata
     spec: PeerSpec

@@ -13,8 +13,8 @@ from offsite.api import NAME_PATTERN, PATTERN_MEANING
 from offsite.errors import InputError
 from offsite.exchange.home import keep_ring, own_ring, passphrase_of, ring_path
 from offsite.sealing import PublicRing, Ring, load_ring
-from offsite.sealing.parts import canonical
 from offsite.store import locked, write_whole
+from offsite.wire import canonical
 from offsite_cli.options import HOME, Format, Home
 from offsite_cli.output import Output, say, show_json, show_text
 from offsite_cli.passphrase import asked, new_passphrase

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from offsite.apiversion import API_VERSION
 from offsite.errors import InputError
 from offsite.exchange.home import peers_of, pin
 from offsite.sealing.publicfile import read_public
@@ -50,7 +51,7 @@ def manifest(
     ring = read_public(text, str(file))
     say(f"{ring.id}: {ring.fingerprint}; compare it with your peer by telephone")
     content = {
-        "apiVersion": "offsite-tuning.dev/v1alpha1",
+        "apiVersion": API_VERSION,
         "kind": "OffsitePeer",
         "metadata": {"name": dns_label("party", name) if name else ring.id},
         "spec": {"id": ring.id, "public": text.decode()},

@@ -26,27 +26,21 @@ from offsite.api.stages import (
 from offsite.api.values import (
     BUNDLE_PATTERN,
     MODEL_PATTERN,
-    NAME_PATTERN,
     PATTERN_MEANING,
     RULES,
     Bundle,
-    Name,
     Section,
     cel,
     is_among,
 )
-
-GROUP = "offsite-tuning.dev"
-VERSION = "v1alpha1"
+from offsite.wire import NAME_PATTERN, Name
 
 __all__ = [
     "BUNDLE_PATTERN",
-    "GROUP",
     "MODEL_PATTERN",
     "NAME_PATTERN",
     "PATTERN_MEANING",
     "RULES",
-    "VERSION",
     "Accept",
     "Adapter",
     "Bundle",

@@ -12,9 +12,9 @@ from offsite.api.values import (
     IMAGE_PATTERN,
     LABEL_PATTERN,
     Memory,
-    Name,
     Section,
 )
+from offsite.wire import Name
 
 LabelValue = Annotated[str, Field(pattern=LABEL_PATTERN, max_length=63)]
 

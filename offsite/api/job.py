@@ -7,7 +7,9 @@ from pydantic import ConfigDict, Field, model_validator
 from offsite.api.cluster import Resources, Runtime
 from offsite.api.references import JobReference, Use, references
 from offsite.api.stages import Distill, PlugIn, Tune
-from offsite.api.values import RULES, Name, Section, cel
+from offsite.api.values import RULES, Section, cel
+from offsite.apiversion import ApiVersion
+from offsite.wire import Name
 
 _SECTIONS = {"Distill": "distill", "Tune": "tune", "PlugIn": "plugIn"}
 _DECISIVE = frozenset({"stage", "peer", "seed", "distill", "tune", "plug_in"})
@@ -138,7 +140,7 @@ class Metadata(Section):
 class OffsiteJob(Section):
     """One stage of one exchange between two organizations."""
 
-    api_version: Literal["offsite-tuning.dev/v1alpha1"]
+    api_version: ApiVersion
     kind: Literal["OffsiteJob"]
     metadata: Metadata
     spec: JobSpec

@@ -6,13 +6,12 @@ Every string has a longest length: the API server refuses rules on strings that 
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict, Field
 
 from offsite.api.references import Use
 from offsite.rows import PROSE_SUFFIXES, ROW_SUFFIXES
+from offsite.wire import NAME_PATTERN, Part
 
-NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 _OWN = r"file:///.+|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+"
 # no part of the path is `.` or `..`: it stays in the claim
 _CLAIM = r"pvc://[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?(/([^./][^/]*|\.[^./][^/]*|\.\.[^/]+))+/?"
@@ -50,9 +49,6 @@ PATTERN_MEANING = {
     ),
 }
 """What to tell a user whose value does not match."""
-
-Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=63)]
-"""It becomes a path in the exchange and a name in Kubernetes."""
 
 Bundle = Annotated[str, Field(pattern=BUNDLE_PATTERN, max_length=63 + 72), Use.OPEN_BUNDLE]
 """A bundle that the peer sent."""
@@ -92,15 +88,9 @@ def cel(rule: str, message: str, **more: str) -> dict[str, Any]:
     return {"rule": rule, "message": message, **more}
 
 
-class Section(BaseModel):
-    """A part of a resource: unknown fields are errors, and nothing is converted."""
+class Section(Part):
+    """A part of a resource."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel,
-        populate_by_name=False,
-        extra="forbid",
-        frozen=True,
-        allow_inf_nan=False,
-        strict=True,
-        use_attribute_docstrings=True,
+        populate_by_name=False, allow_inf_nan=False, use_attribute_docstrings=True
     )

@@ -14,7 +14,7 @@ from offsite.bundle.record import EmulatorRecord
 from offsite.bundle.sketch import Sketch, Sketches, holders_of
 from offsite.bundle.weights import Weights
 from offsite.errors import DisclosureError
-from offsite.sealing.parts import Digest, Instant, Part, canonical, digest_of, now
+from offsite.wire import Digest, Instant, Part, canonical, digest_of, now
 
 
 class SentBlock(Part):

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from offsite.api.problems import reason
 from offsite.errors import BundleError
-from offsite.sealing.parts import Digest, Name, Part, digest_of
+from offsite.wire import Digest, Name, Part, digest_of
 
 MANIFEST = "manifest.json"
 _LARGEST_MANIFEST = 1 << 20

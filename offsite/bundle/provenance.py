@@ -15,19 +15,19 @@ from offsite.bundle.files import check_files
 from offsite.bundle.manifest import FileEntry, FileName, entries_of
 from offsite.errors import BundleError
 from offsite.sealing import PublicRing, Ring
-from offsite.sealing.parts import (
+from offsite.sealing.primitives import TinkError, sign, verify
+from offsite.sealing.signed import Signed
+from offsite.store import write_whole
+from offsite.wire import (
     Digest,
     Instant,
     Name,
     Part,
-    Signed,
     bytes_of,
     canonical,
     now,
     text_of,
 )
-from offsite.sealing.primitives import TinkError, sign, verify
-from offsite.store import write_whole
 
 PROVENANCE = "provenance.json"
 LARGEST_PROVENANCE = 4 << 20

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from offsite.sealing.envelope import Grant
-from offsite.sealing.parts import Digest, Part
+from offsite.wire import Digest, Part
 
 MAX_RANK = 64
 

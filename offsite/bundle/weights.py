@@ -22,8 +22,8 @@ from offsite.bundle.files import headers
 from offsite.bundle.sketch import Floats, Sketch, Sketcher
 from offsite.errors import BundleError, ModelError, StorageError
 from offsite.families import Checkpoint, Family, family_of
-from offsite.sealing.parts import Part
 from offsite.store import disk_errors
+from offsite.wire import Part
 
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _SIZES = {"F32": 4, "BF16": 2, "F16": 2}

@@ -3,7 +3,7 @@
 from offsite.errors import BundleError
 from offsite.sealing import Header
 from offsite.sealing.envelope import Grant
-from offsite.sealing.parts import now
+from offsite.wire import now
 
 
 def check_term(header: Header) -> None:

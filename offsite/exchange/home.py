@@ -8,13 +8,13 @@ from offsite.exchange.audit import Auditor
 from offsite.exchange.ledger import HomeLedger
 from offsite.exchange.mailbox import Mailbox
 from offsite.sealing import PublicRing, Ring, load_ring, save_ring
-from offsite.sealing.parts import canonical
 from offsite.sealing.peers import Peers
 from offsite.sealing.publicfile import read_public
 from offsite.store import FolderStore, disk_errors, tighten, write_whole
 from offsite.store.artifact_store import FolderArtifactStore
 from offsite.store.open import open_store, refuse_same_place
 from offsite.store.private import read_private
+from offsite.wire import canonical
 
 PASSPHRASE_FILE = "OFFSITE_PASSPHRASE_FILE"
 """The variable that names a file with the passphrase of the private keys."""

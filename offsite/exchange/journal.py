@@ -12,7 +12,6 @@ from pydantic import Field, ValidationError
 
 from offsite.errors import BundleError, InputError
 from offsite.sealing import Ring, Shard, new_bundle_key
-from offsite.sealing.parts import Base64, Digest, Signed, bytes_of, canonical, now, text_of
 from offsite.sealing.primitives import (
     Keyset,
     TinkError,
@@ -22,7 +21,9 @@ from offsite.sealing.primitives import (
     sign,
     verify,
 )
+from offsite.sealing.signed import Signed
 from offsite.store.artifact_store import ArtifactStore
+from offsite.wire import Base64, Digest, bytes_of, canonical, now, text_of
 
 _DOMAIN = b"offsite journal 2\n"
 

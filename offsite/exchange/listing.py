@@ -9,8 +9,8 @@ from offsite.errors import BundleError, NotFoundError
 from offsite.sealing import Envelope, PublicRing, read_envelope
 from offsite.sealing.envelope import LARGEST_ENVELOPE
 from offsite.sealing.notice import LARGEST_NOTICE
-from offsite.sealing.parts import digest_of
 from offsite.store import ObjectStore
+from offsite.wire import digest_of
 
 _NOTICE = "notice"
 """The object of a notice. There is one at most: a newer one takes its place."""

@@ -8,7 +8,7 @@ from offsite.errors import BundleError
 from offsite.exchange.listing import key_of
 from offsite.exchange.mailbox import Mailbox
 from offsite.sealing import Header, Notice, write_notice
-from offsite.sealing.parts import now
+from offsite.wire import now
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ from offsite.exchange.mailbox import Mailbox
 from offsite.exchange.staging import Staging, staging
 from offsite.exchange.workers import in_workers
 from offsite.sealing import SHARD_SIZE, Envelope, Header, Shard, open_shard
-from offsite.sealing.parts import digest_of
 from offsite.sealing.primitives import Keyset
 from offsite.sealing.shards import place_of, shard_count
 from offsite.store import ObjectStore, private_opener
+from offsite.wire import digest_of
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from offsite.exchange.mailbox import Mailbox, Sent
 from offsite.exchange.workers import in_workers
 from offsite.sealing import SHARD_SIZE, Envelope, Header, PublicRing, Shard, write_envelope
 from offsite.sealing.envelope import Grant
-from offsite.sealing.parts import digest_of, now
 from offsite.sealing.shards import place_of, seal_shard
 from offsite.store import ObjectStore
+from offsite.wire import digest_of, now
 
 _MOST_STRAY = 100
 """Envelopes in a row that a store may list and that are not ours."""

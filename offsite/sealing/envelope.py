@@ -12,19 +12,19 @@ from pydantic import Field, TypeAdapter, ValidationError
 from offsite.api.problems import reason
 from offsite.errors import BundleError
 from offsite.sealing.identity import PublicRing, Ring
-from offsite.sealing.parts import (
+from offsite.sealing.primitives import Keyset, TinkError, decrypt, encrypt, is_stream, sign, verify
+from offsite.sealing.signed import Signed
+from offsite.wire import (
     Base64,
     Digest,
     Instant,
     Name,
     Part,
-    Signed,
     bytes_of,
     canonical,
     digest_of,
     text_of,
 )
-from offsite.sealing.primitives import Keyset, TinkError, decrypt, encrypt, is_stream, sign, verify
 
 LARGEST_ENVELOPE = 4 << 20
 MOST_SHARDS = 20_000

@@ -15,7 +15,6 @@ from typing import Any, Literal
 from pydantic import Field
 
 from offsite.errors import BundleError, InputError
-from offsite.sealing.parts import Base64, Instant, Name, Part, bytes_of, canonical, now, text_of
 from offsite.sealing.primitives import (
     ENCRYPTION,
     SIGNATURE,
@@ -26,6 +25,7 @@ from offsite.sealing.primitives import (
     sign,
     verify,
 )
+from offsite.wire import Base64, Instant, Name, Part, bytes_of, canonical, now, text_of
 
 Purpose = Literal["encrypt", "sign"]
 _TEMPLATES: dict[Purpose, Any] = {"encrypt": ENCRYPTION, "sign": SIGNATURE}

@@ -13,8 +13,8 @@ from pydantic import AfterValidator, Field, ValidationError
 from offsite.errors import BundleError
 from offsite.sealing.envelope import Envelope, Header, wrap
 from offsite.sealing.identity import PublicRing, Ring
-from offsite.sealing.parts import Part, canonical
 from offsite.text import printable
+from offsite.wire import Part, canonical
 
 LARGEST_NOTICE = 16 << 10
 """Bytes of its envelope. An honest one has about ten thousand."""

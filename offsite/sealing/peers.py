@@ -5,9 +5,9 @@ from pathlib import Path
 
 from offsite.errors import InputError
 from offsite.sealing.identity import PublicRing
-from offsite.sealing.parts import canonical
 from offsite.sealing.publicfile import read_public, successor_problem
 from offsite.store import disk_errors, write_whole
+from offsite.wire import canonical
 
 
 @dataclass(frozen=True)

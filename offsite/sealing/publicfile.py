@@ -7,8 +7,8 @@ from pydantic import ValidationError
 from offsite.api.problems import reason
 from offsite.errors import InputError
 from offsite.sealing.identity import Entry, PublicRing, Purpose
-from offsite.sealing.parts import now
 from offsite.sealing.primitives import Keyset, TinkError, is_public
+from offsite.wire import now
 
 
 def read_public(content: bytes, source: str) -> PublicRing:

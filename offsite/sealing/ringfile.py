@@ -15,10 +15,10 @@ from pydantic import Field, ValidationError
 
 from offsite.errors import InputError
 from offsite.sealing.identity import Ring
-from offsite.sealing.parts import Base64, Part, bytes_of, canonical, text_of
 from offsite.sealing.primitives import TinkError, aead_of
 from offsite.store import write_whole
 from offsite.store.private import read_private
+from offsite.wire import Base64, Part, bytes_of, canonical, text_of
 
 _ASSOCIATED = b"offsite ring 1"
 

@@ -8,8 +8,8 @@ import io
 from typing import BinaryIO
 
 from offsite.errors import BundleError
-from offsite.sealing.parts import canonical
 from offsite.sealing.primitives import STREAM, Keyset, TinkError, new_keyset, stream
+from offsite.wire import canonical
 
 SHARD_SIZE = 64 << 20
 """Bytes of plaintext in a shard; the last one of a file has fewer."""

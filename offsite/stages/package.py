@@ -23,11 +23,11 @@ from offsite.bundle import (
 )
 from offsite.errors import BundleError, ModelError
 from offsite.layers import Loaded, family, leads, save, save_companions
-from offsite.sealing.parts import canonical
 from offsite.steps.places import copy_companions
 from offsite.steps.publishing import DRAFT
 from offsite.steps.workspace import Workspace
 from offsite.store import whole_folder, write_whole
+from offsite.wire import canonical
 
 
 def check_sendable(made: Loaded, original: Path) -> None:

@@ -21,11 +21,11 @@ from offsite.bundle.weights import digest_blocks
 from offsite.errors import InputError
 from offsite.events import Monitor
 from offsite.exchange import Mailbox
-from offsite.sealing.parts import canonical, now
 from offsite.steps.disclosures import Disclosures
 from offsite.steps.party import Party
 from offsite.steps.workspace import Workspace
 from offsite.store import write_whole
+from offsite.wire import canonical, now
 
 DISCLOSED = "disclosed.json"
 """The note of what was disclosed when a job began: its blocks are chosen by it to the end."""

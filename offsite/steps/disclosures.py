@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from offsite.bundle import EmulatorRecord
 from offsite.bundle.disclosure import DisclosureEntry, entry_of
 from offsite.errors import InputError
-from offsite.sealing.parts import canonical
 from offsite.store.artifact_store import ArtifactStore
+from offsite.wire import canonical
 
 _FOLDER, _RECORDS = "disclosed", "records"
 _MOST_TRIES = 8

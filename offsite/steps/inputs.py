@@ -8,10 +8,10 @@ from typing import Any
 from offsite.api import JobSpec
 from offsite.bundle.weights import digest_blocks, digest_outside
 from offsite.rows import DataFile
-from offsite.sealing.parts import canonical, digest_of
 from offsite.steps.party import Party
 from offsite.steps.places import model_digest, size_of, text_digest
 from offsite.steps.workspace import Source
+from offsite.wire import canonical, digest_of
 
 
 @dataclass(frozen=True)

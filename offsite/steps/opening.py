@@ -20,12 +20,12 @@ from offsite.errors import BundleError, ModelError
 from offsite.events import Monitor
 from offsite.exchange import Checks, Mailbox, Reference, pull
 from offsite.sealing import Envelope
-from offsite.sealing.parts import canonical
 from offsite.steps.answers import answerable
 from offsite.steps.export import ORIGIN
 from offsite.steps.floors import check_asked
 from offsite.steps.workspace import Source, Workspace
 from offsite.store import write_whole
+from offsite.wire import canonical
 
 
 def find_bundle(spec: JobSpec, mailbox: Mailbox) -> Envelope | None:

@@ -18,20 +18,19 @@ from offsite.api import Limits
 from offsite.bundle import EmulatorRecord
 from offsite.config import load_policy
 from offsite.errors import BundleError, InputError
+from offsite.mounts import ETC
 from offsite.sealing import Disclosure
-from offsite.sealing.parts import canonical
 from offsite.steps.places import COMPANIONS, MODEL_FILES, copy_companions, from_hub
 from offsite.store import FolderStore, local_path
 from offsite.store.artifact_store import ArtifactStore, FolderArtifactStore
 from offsite.store.open import refuse_same_place
 from offsite.store.private_store import PrivateStore
+from offsite.wire import canonical
 
 Note = TypeVar("Note", bound=BaseModel)
 _CLAIM = "pvc://"
 POLICY = "policy.yaml"
 """What a home allows its jobs: the fields of `Limits`."""
-_MOUNTED = Path("/etc/offsite")
-"""Where a pod finds its keys and accounts; a task that somebody forged may name them as data."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,7 @@ class Party:
         if self.private_store.exchange is not None:
             refuse_same_place(self.private_store.exchange, FolderStore(path))
         path = path.resolve()
-        if self.claims is not None and path.is_relative_to(_MOUNTED):
+        if self.claims is not None and path.is_relative_to(Path(ETC)):
             raise InputError(f"{location} is no data: keys and accounts are mounted there")
         return path
 

@@ -9,9 +9,9 @@ from offsite.bundle import check_original, files_read, is_plain
 from offsite.bundle.manifest import file_digest
 from offsite.errors import DataError, InputError, ModelError, StorageError
 from offsite.rows import DataFile
-from offsite.sealing.parts import canonical, digest_of
 from offsite.store import disk_errors, privately
 from offsite.store.beneath import read_below
+from offsite.wire import canonical, digest_of
 
 COMPANIONS = ("*.json", "*.model", "*.txt", "*.jinja", "LICENSE*")
 """The files that stand beside a model's weights, its config among them."""

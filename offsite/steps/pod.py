@@ -8,6 +8,7 @@ from offsite.errors import BundleError, DisclosureError, InputError
 from offsite.events import Monitor
 from offsite.exchange import Mailbox, Reference
 from offsite.exchange.home import passphrase_of
+from offsite.mounts import CLAIMS, RING
 from offsite.sealing import load_ring
 from offsite.sealing.peers import Peers
 from offsite.steps.disclosing import note_disclosed
@@ -53,7 +54,7 @@ class Pod:
             private_store=private_store,
             artifacts=artifact_store_of(self.task.private, private_store),
             checkpoint_seconds=self.task.checkpoint_seconds,
-            claims=Path(self.environ.get("OFFSITE_CLAIMS", "/mnt/claims")),
+            claims=Path(self.environ.get("OFFSITE_CLAIMS", CLAIMS)),
             limits=self.task.limits,
         )
 
@@ -66,7 +67,7 @@ class Pod:
         task, alias = self.task, self.task.job.spec.peer
         assert task.exchange is not None
         assert task.public is not None
-        keys = Path(self.environ.get("OFFSITE_RING", "/etc/offsite/identity/ring.json"))
+        keys = Path(self.environ.get("OFFSITE_RING", RING))
         ring, peers = load_ring(keys, passphrase_of(self.environ)), Peers(self.scratch / "peers")
         peer = peers.add(task.public.encode(), f"OffsitePeer {alias}", alias)
         for found, wanted, what in (

@@ -31,10 +31,10 @@ from offsite.bundle.verbatim import check_outside, check_verbatim
 from offsite.errors import BundleError, ModelError
 from offsite.families import Family, family_of
 from offsite.sealing.envelope import Grant
-from offsite.sealing.parts import now
 from offsite.steps.answers import rank_of
 from offsite.steps.places import is_companion, model_digest
 from offsite.steps.workspace import Source, Workspace
+from offsite.wire import now
 
 _BESIDE = 256 << 20
 """Bytes beside a model's weights: its tokenizer, and manifests."""

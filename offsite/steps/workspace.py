@@ -15,9 +15,9 @@ from offsite.api import JobSpec
 from offsite.bundle import EmulatorRecord
 from offsite.bundle.weights import BlockDigests
 from offsite.errors import DisclosureError, InputError
-from offsite.sealing.parts import Part, canonical
 from offsite.steps.party import Party
 from offsite.store import locked, new_folder, write_whole
+from offsite.wire import Part, canonical
 
 ANSWERED = "answered.json"
 """The record of the emulator that is opened, or that the adapter answers which is."""

@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from offsite.apiversion import GROUP
 from offsite.resources import Step
 
 Object = dict[str, Any]
 """An object as the API server gives or takes it."""
-GROUP = "offsite-tuning.dev"
 MANAGER = "offsite-operator"
 """As field manager, and in `app.kubernetes.io/managed-by`."""
 MANAGED_BY = "app.kubernetes.io/managed-by"

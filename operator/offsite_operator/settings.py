@@ -6,14 +6,15 @@ Secrets are named here, never held.
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, ValidationError, model_validator
 
 from offsite.api import JobSpec, Limits, Name
 from offsite.api.problems import reason
 from offsite.api.values import Memory
 from offsite.errors import InputError
+from offsite.mounts import PRIVATE
 from offsite.sealing import Disclosure
+from offsite.wire import Part
 
 _BUCKET = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _CLAIM = r"pvc://[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?"
@@ -31,20 +32,14 @@ Folder = Annotated[str, Field(pattern=r"^(s3|pvc)://[^*]+$")]
 """A folder of the private store or of a claim, with all that lies below it."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, strict=True
-    )
-
-
-class Images(_Part):
+class Images(Part):
     """What pods run, unless a job names another image that is allowed."""
 
     runtime: str
     operator: str
 
 
-class Store(_Part):
+class Store(Part):
     """How an S3 store is reached."""
 
     endpoint: str | None = None
@@ -79,7 +74,7 @@ class Private(Store):
         """How a pod names it: the claim is mounted at `/private`."""
         if not self._on_claim:
             return self.uri
-        return f"file:///private/{self.uri.removeprefix('pvc://').partition('/')[2]}"
+        return f"file://{PRIVATE}/{self.uri.removeprefix('pvc://').partition('/')[2]}"
 
     @property
     def _on_claim(self) -> bool:
@@ -92,7 +87,7 @@ class Exchange(Store):
     uri: str = Field(pattern=rf"^{_BUCKET}/?$")
 
 
-class Identity(_Part):
+class Identity(Part):
     """The Secret of the party's keys: `ring.json`, and `passphrase` if it has one."""
 
     secret: str
@@ -143,7 +138,7 @@ class Bounds(Limits):
         return min((each for each in named if each is not None), default=None)
 
 
-class Settings(_Part):
+class Settings(Part):
     """All settings of the operator."""
 
     party: Name

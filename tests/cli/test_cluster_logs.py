@@ -55,7 +55,7 @@ def test_every_other_line_is_a_log(line: str) -> None:
         ({"uid": "else", "name": "adapter-0a1b2c-1-w"}, True),
         ({"uid": "else", "name": "adapter-0a1b2c-12-p-x7k2p"}, True),
         ({"uid": "else", "name": "er-0a1b2c-1-w-abcde-head-fghij"}, True),
-        ({"uid": "else", "name": "adapter-0a1b2c-1-t-x7k2p"}, True),
+        ({"uid": "else", "name": "adapter-0a1b2c-1-n-x7k2p"}, True),
         ({"uid": "else", "name": "adapter-0a1b2c-9f8e7d6c-h"}, True),
         ({"uid": "a pod's", "name": "whatever-it-is-called"}, True),
         ({"uid": "else", "name": "adapter"}, False),

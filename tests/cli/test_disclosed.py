@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from offsite.exchange.home import peers_of
-from offsite.sealing.parts import canonical
+from offsite.wire import canonical
 from offsite_cli.app import app
 from offsite_testing.parties import HOSPITAL, LAB, Parties, new_parties, ring_of
 

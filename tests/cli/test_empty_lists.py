@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from offsite.sealing.parts import canonical
 from offsite.sealing.peers import Peers
+from offsite.wire import canonical
 from offsite_cli.app import app
 from offsite_testing.parties import HOSPITAL, ring_of
 

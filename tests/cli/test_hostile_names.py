@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from offsite.errors import OffsiteError
 from offsite.exchange.home import keep_ring, peers_of
 from offsite.sealing import Ring
-from offsite.sealing.parts import canonical
+from offsite.wire import canonical
 from offsite_cli.app import app
 from offsite_testing.foreign import HOSTILE, assert_harmless
 from offsite_testing.parties import tune

@@ -16,7 +16,7 @@ from cluster.parties import BUCKET, EXCHANGE, IDENTITY, READER, Party
 from cluster.pods import container, pod
 from cluster.watching import NAME, WHOLE, watched
 from offsite.resources import JobStatus
-from offsite.sealing.parts import canonical
+from offsite.wire import canonical
 from offsite_testing.charts import Values, organization
 from offsite_testing.models import WORDS, save_tiny
 

@@ -10,8 +10,8 @@ from cluster.minio import MinioPod
 from cluster.namespaces import Namespace
 from offsite.exchange.home import keep_ring, peers_of, public_path, ring_path
 from offsite.sealing import Ring
-from offsite.sealing.parts import canonical
 from offsite.store.admin import ExchangeAdmin
+from offsite.wire import canonical
 
 BUCKET, PRIVATE = "exchange", "offsite-private"
 IDENTITY, EXCHANGE, READER = "offsite-identity", "offsite-exchange", "offsite-exchange-reader"

@@ -17,8 +17,8 @@ from cluster.jobs import Happened, change_job, offsite_job, reaches, status_of
 from cluster.namespaces import Namespace
 from offsite.resources import JobStatus
 from offsite.sealing import Ring
-from offsite.sealing.parts import canonical
 from offsite.store.folder import FolderStore
+from offsite.wire import canonical
 from offsite_operator.cluster.client import Api
 from offsite_operator.controller.manager import operate
 from offsite_operator.controller.metrics import Metrics

@@ -24,7 +24,6 @@ from offsite.events import Event, Monitor
 from offsite.exchange.home import peers_of, ring_path
 from offsite.resources import Step
 from offsite.sealing import load_ring
-from offsite.sealing.parts import canonical
 from offsite.sealing.ringfile import save_ring
 from offsite.stages.pod import run_work
 from offsite.stages.run import run_job
@@ -34,6 +33,7 @@ from offsite.steps.pod import Pod, run_open, run_publish
 from offsite.store import FolderStore
 from offsite.store.artifact_store import FolderArtifactStore
 from offsite.task import Task
+from offsite.wire import canonical
 from offsite_testing.parties import (
     ADAPTER,
     HOSPITAL,

@@ -19,7 +19,7 @@ from offsite.bundle.sketch import Sketch, Sketcher, Sketches
 from offsite.bundle.weights import digest_blocks
 from offsite.emulator import Layout
 from offsite.errors import DisclosureError
-from offsite.sealing.parts import canonical, now
+from offsite.wire import canonical, now
 from offsite_testing.disclosed import COPY, DEPTH, MODEL, OTHER, check, entry, full_model, sketch
 from offsite_testing.tiny import FAMILIES_UNDER_TEST, tiny_model
 

@@ -15,11 +15,11 @@ from pydantic import ValidationError
 from offsite.bundle import BlockRecord, EmulatorRecord
 from offsite.bundle.disclosure import Disclosed, entry_of
 from offsite.errors import DisclosureError, InputError
-from offsite.sealing.parts import canonical
 from offsite.steps.disclosures import Disclosures
 from offsite.store.artifact_store import ArtifactStore, FolderArtifactStore, artifact_store_of
 from offsite.store.credentials import Credentials, write_credentials
 from offsite.store.private_store import PrivateStore
+from offsite.wire import canonical
 from offsite_testing.disclosed import (
     DEPTH,
     MODEL,

@@ -51,10 +51,10 @@ from offsite.exchange.listing import key_of
 from offsite.exchange.workers import in_workers
 from offsite.sealing import Envelope, Header, Ring, Shard, new_bundle_key
 from offsite.sealing.envelope import Grant, write_envelope
-from offsite.sealing.parts import canonical, now, text_of
 from offsite.sealing.primitives import encrypt, sign
 from offsite.store import FolderStore
 from offsite.store.artifact_store import FolderArtifactStore
+from offsite.wire import canonical, now, text_of
 from offsite_testing.core import silent
 from offsite_testing.parties import HOSPITAL, LAB, introduce, ring_of
 

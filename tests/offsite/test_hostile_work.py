@@ -23,8 +23,8 @@ from offsite.bundle import MANIFEST
 from offsite.errors import InputError
 from offsite.exchange.home import ring_path
 from offsite.resources import Step
-from offsite.sealing.parts import now
 from offsite.steps import publishing, results
+from offsite.wire import now
 from offsite_testing.parties import (
     ADAPTER,
     EMULATOR,

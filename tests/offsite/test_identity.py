@@ -12,9 +12,9 @@ from offsite.exchange import home
 from offsite.exchange.home import keep_ring, own_public, own_ring, public_path
 from offsite.sealing import PublicRing, Ring, identity, load_ring, publicfile, save_ring
 from offsite.sealing.identity import Entry
-from offsite.sealing.parts import canonical, now
 from offsite.sealing.peers import Peers
 from offsite.sealing.publicfile import read_public, successor_problem
+from offsite.wire import canonical, now
 from offsite_testing.hostile_peer import endorsed
 from offsite_testing.parties import ring_of
 

@@ -15,8 +15,8 @@ from offsite.exchange.home import open_mailbox, open_witness
 from offsite.sealing import Envelope, Header, Notice, open_notice, write_notice
 from offsite.sealing.envelope import wrap
 from offsite.sealing.notice import LARGEST_NOTICE
-from offsite.sealing.parts import canonical, now
 from offsite.store import FolderStore
+from offsite.wire import canonical, now
 from offsite_testing.core import silent
 from offsite_testing.parties import HOSPITAL, LAB, introduce, ring_of
 

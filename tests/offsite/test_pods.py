@@ -24,11 +24,11 @@ from offsite.errors import (
     StorageError,
 )
 from offsite.events import MARK, Event, Monitor, event_of, new_mark
-from offsite.sealing.parts import now
 from offsite.stages.pod import run_work
 from offsite.steps.pod import run_open
 from offsite.store import FolderStore
 from offsite.task import Task
+from offsite.wire import now
 from offsite_testing.foreign import HOSTILE, assert_harmless
 from offsite_testing.parties import (
     ADAPTER,

@@ -10,8 +10,8 @@ from offsite.config import load_job
 from offsite.errors import InputError
 from offsite.events import Event, Monitor
 from offsite.sealing import Ring
-from offsite.sealing.parts import now
 from offsite.stages.run import run_job
+from offsite.wire import now
 from offsite_testing.parties import EMULATOR, LAB, distill, new_parties
 
 

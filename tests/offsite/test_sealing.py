@@ -24,9 +24,9 @@ from offsite.sealing import (
     write_envelope,
 )
 from offsite.sealing.envelope import Grant
-from offsite.sealing.parts import canonical, now
 from offsite.sealing.primitives import new_keyset
 from offsite.sealing.shards import place_of
+from offsite.wire import canonical, now
 from offsite_testing.parties import ring_of
 
 LAB, HOSPITAL, CLINIC = (ring_of(name) for name in ("lab", "hospital", "clinic"))

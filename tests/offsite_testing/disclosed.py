@@ -14,7 +14,7 @@ from offsite.bundle.disclosure import (
     check_disclosure,
 )
 from offsite.bundle.sketch import Sketch
-from offsite.sealing.parts import now
+from offsite.wire import now
 
 MODEL, COPY, OTHER = (f"sha256:{digit * 64}" for digit in "123")
 DEPTH = 30

@@ -43,8 +43,8 @@ from offsite.sealing import (
     write_envelope,
 )
 from offsite.sealing.notice import Notice, open_notice, write_notice
-from offsite.sealing.parts import canonical, now
 from offsite.sealing.publicfile import read_public
+from offsite.wire import canonical, now
 from offsite_testing.hostile_peer import HostilePeer
 from offsite_testing.tokenizers import reshaped
 

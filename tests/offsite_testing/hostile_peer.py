@@ -25,11 +25,11 @@ from offsite.sealing import (
 )
 from offsite.sealing.envelope import WrappedKey, wrap
 from offsite.sealing.identity import Endorsement
-from offsite.sealing.parts import canonical, digest_of, text_of
 from offsite.sealing.peers import Peers
 from offsite.sealing.primitives import encrypt, public_keyset, sign
 from offsite.store import FolderStore
 from offsite.store.artifact_store import FolderArtifactStore
+from offsite.wire import canonical, digest_of, text_of
 
 _PLACE = "hospital/lab/answer/"
 

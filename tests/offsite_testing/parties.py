@@ -18,11 +18,11 @@ from offsite.events import Event, Monitor
 from offsite.exchange import WHOLE, HomeLedger, Mailbox, Outgoing, Reference, pull, push
 from offsite.exchange.home import keep_ring, open_mailbox, peers_of
 from offsite.sealing import Envelope, Ring
-from offsite.sealing.parts import canonical
 from offsite.stages.run import run_job
 from offsite.steps import Party
 from offsite.steps.party import POLICY
 from offsite.store.private_store import PrivateStore
+from offsite.wire import canonical
 from offsite_testing.core import silent
 from offsite_testing.models import WORDS, save_tiny
 

@@ -11,11 +11,11 @@ from offsite.config import load_job
 from offsite.events import Event, Monitor
 from offsite.exchange.home import ring_path
 from offsite.resources import Step
-from offsite.sealing.parts import canonical
 from offsite.stages.pod import run_work
 from offsite.steps.notify import run_notify, run_read_notice
 from offsite.steps.pod import Pod, run_open, run_publish
 from offsite.task import Task
+from offsite.wire import canonical
 from offsite_testing.parties import (
     ADAPTER,
     EMULATOR,

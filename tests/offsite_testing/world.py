@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 from offsite.api import JobSpec
-from offsite.resources import JobStatus, PeerCondition, PeerStatus
+from offsite.resources import JobStatus, PeerCondition, PeerStatus, Step
 from offsite_operator.decide.decision import Decision
 from offsite_operator.decide.reconcile import reconcile
 from offsite_operator.labels import ATTEMPT, ROUND, STEP
@@ -139,7 +139,7 @@ class World:
         if decision.create is None or decision.create.name in {c.name for c in self.children}:
             return
         labels = decision.create.child["metadata"]["labels"]
-        step: Any = labels[STEP].capitalize()
+        step = next(each for each in get_args(Step) if each.lower() == labels[STEP])
         name = decision.create.name
         self.children.append(
             Child(

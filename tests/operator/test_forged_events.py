@@ -18,8 +18,8 @@ from offsite.events import MARK, new_mark
 from offsite.exchange.home import keep_ring
 from offsite.resources import JobStatus
 from offsite.sealing import Ring
-from offsite.sealing.parts import canonical
 from offsite.task import Task
+from offsite.wire import canonical
 from offsite_operator.decide.attempts import Failure, outcome
 from offsite_operator.decide.status import heard_from
 from offsite_operator.observe.model import Child, Phase, State

@@ -11,11 +11,11 @@ import pytest
 
 from offsite.sealing import Notice, Ring, write_notice
 from offsite.sealing.envelope import Grant, Header, write_envelope
-from offsite.sealing.parts import canonical, now
 from offsite.sealing.primitives import STREAM, new_keyset
 from offsite.sealing.publicfile import read_public
 from offsite.store import FolderStore, disk_errors
 from offsite.store.s3 import S3Store
+from offsite.wire import canonical, now
 from offsite_operator.decide.admission import accepting
 from offsite_operator.decide.peers import review
 from offsite_operator.exchange.inbox import ExchangeInbox, MountedInbox

@@ -13,8 +13,8 @@ from kubernetes.client import ApiClient, Configuration
 
 from offsite.api import JobSpec
 from offsite.sealing import Ring
-from offsite.sealing.parts import canonical
 from offsite.store.s3 import S3Store
+from offsite.wire import canonical
 from offsite_operator.cluster.client import Api
 from offsite_operator.cluster.log_cursor import LogCursor
 from offsite_operator.controller.metrics import Metrics

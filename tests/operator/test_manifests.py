@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from offsite.apiversion import GROUP
 from offsite.task import Task
-from offsite_operator.labels import GROUP, child_name
+from offsite_operator.labels import child_name
 from offsite_operator.manifests.children import new_child
 from offsite_operator.manifests.plan import Plan, plan_of
 from offsite_operator.manifests.rayjob import RAY_VERSION

@@ -52,7 +52,7 @@ def test_the_peer_is_told_once_that_a_job_failed(content: Any) -> None:
     assert told["message"] == ""
     assert told.get("envelope") == (None if content is DISTILL else DIGEST)
     job.go()
-    assert auxiliary_steps(job) == ["tune-1-0f3c5a-1-t"]
+    assert auxiliary_steps(job) == ["tune-1-0f3c5a-1-n"]
     before = job.status
     for end in (job.succeeds, job.fails):
         end()
@@ -186,7 +186,7 @@ def test_each_round_of_a_job_is_told() -> None:
     job.succeeds()
     job.change(retries=1)
     fail(job, "Open", "BundleError").go()
-    assert auxiliary_steps(job) == ["tune-1-0f3c5a-1-t", "tune-1-0f3c5a-2-t"]
+    assert auxiliary_steps(job) == ["tune-1-0f3c5a-1-n", "tune-1-0f3c5a-2-n"]
     assert job.status.attempts == 2
 
 
@@ -223,7 +223,7 @@ def says(text: str) -> dict[str, Any]:
 
 def test_a_job_that_waits_hears_why_and_waits_on() -> None:
     job = waiting()
-    assert auxiliary_steps(job) == ["tune-1-0f3c5a-cccccccc-h"]
+    assert auxiliary_steps(job) == ["tune-1-0f3c5a-cccccccc-r"]
     assert job.message("Accepted") == "none there"
     job.becomes(Phase.RUNNING)
     job.go()
@@ -253,7 +253,7 @@ def test_what_cannot_be_heard_is_told_and_waited_on() -> None:
     job = waiting()
     job.fails("BundleError", retryable=False)
     assert job.go().idle
-    said = "lab says that it failed, and tune-1-0f3c5a-cccccccc-h could not read why"
+    said = "lab says that it failed, and tune-1-0f3c5a-cccccccc-r could not read why"
     assert job.message("Accepted") == f"none there; {said}"
     assert job.status.state == "Pending"
     job.incoming = NotYet("none there")

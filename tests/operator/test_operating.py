@@ -13,7 +13,7 @@ import pytest
 from kubernetes.client import ApiClient, Configuration
 
 from offsite.sealing import Ring
-from offsite.sealing.parts import canonical
+from offsite.wire import canonical
 from offsite_operator.cluster.client import JOBS, Api
 from offsite_testing.api_server import ApiServer, api_server
 from offsite_testing.world import SETTINGS

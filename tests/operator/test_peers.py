@@ -8,7 +8,7 @@ import pytest
 
 from offsite.resources import Allotted
 from offsite.sealing import Ring
-from offsite.sealing.parts import canonical
+from offsite.wire import canonical
 from offsite_operator.decide.admission import allotting
 from offsite_operator.decide.peers import elder_of, review
 from offsite_operator.observe.builder import peer_of

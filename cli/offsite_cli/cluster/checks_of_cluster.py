@@ -7,10 +7,10 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 import offsite
+from offsite.apiversion import API_VERSION, GROUP
 from offsite.errors import InputError
 from offsite_cli.cluster.errors import ClusterRefusal
 from offsite_cli.cluster.findings import Finding
-from offsite_cli.cluster.jobs import GROUP
 from offsite_cli.cluster.release import settings_of
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def gpus_of(nodes: list[dict[str, Any]], name: str) -> Finding:
 def _served(api: "Api", kind: str) -> Finding:
     """Look whether a kind is served, as anybody may."""
     try:
-        found = {each["name"] for each in api.get(f"/apis/{GROUP}/v1alpha1")["resources"]}
+        found = {each["name"] for each in api.get(f"/apis/{API_VERSION}")["resources"]}
     except InputError:
         found = set()
     if kind in found:

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from offsite.apiversion import GROUP
 from offsite.errors import InputError
 from offsite_cli.cluster.facts import Resource, name_of
 from offsite_cli.cluster.findings import Finding
-from offsite_cli.cluster.jobs import GROUP, list_peers
+from offsite_cli.cluster.jobs import list_peers
 from offsite_cli.cluster.release import INSTALL, settings_of
 
 if TYPE_CHECKING:

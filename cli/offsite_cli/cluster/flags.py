@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from offsite.apiversion import API_VERSION
 from offsite.errors import InputError
 from offsite_cli.cluster.sending import Sending, send_content, send_files
 from offsite_cli.cluster.spans import span
@@ -161,7 +162,7 @@ class Submission:
 def document(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
     """Make a job's document; what was not given is not in it."""
     return {
-        "apiVersion": "offsite-tuning.dev/v1alpha1",
+        "apiVersion": API_VERSION,
         "kind": "OffsiteJob",
         "metadata": {"name": name},
         "spec": _given(spec),

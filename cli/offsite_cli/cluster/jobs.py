@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING, Any
 
+from offsite.apiversion import API_VERSION
 from offsite_cli.cluster.facts import Resource
 
 if TYPE_CHECKING:
     from offsite_cli.cluster.api import Api
 
-GROUP = "offsite-tuning.dev"
-_GROUP_VERSION = f"apis/{GROUP}/v1alpha1"
+_GROUP_VERSION = f"apis/{API_VERSION}"
 
 
 def path_of(api: "Api", name: str = "") -> str:

@@ -3,11 +3,11 @@
 import time
 from typing import TYPE_CHECKING
 
+from offsite.apiversion import GROUP
 from offsite.errors import InputError
 from offsite.events import EVENT_MARK
 from offsite_cli.cluster.errors import AWAY
 from offsite_cli.cluster.facts import Resource
-from offsite_cli.cluster.jobs import GROUP
 from offsite_cli.cluster.outages import enduring
 
 if TYPE_CHECKING:

@@ -9,13 +9,14 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from offsite.api import Limits
+from offsite.apiversion import API_VERSION
 from offsite.errors import InputError, ModelError
 from offsite.events import Event
 from offsite.exchange.home import keep_ring, peers_of
 from offsite.sealing import Ring
-from offsite.sealing.parts import canonical
 from offsite.steps.party import POLICY
 from offsite.store import disk_errors
+from offsite.wire import canonical
 from offsite_cli.demo.child import Outcome, run_stage
 
 LAB, HOSPITAL = "lab", "hospital"
@@ -150,7 +151,7 @@ class Cast:
     def _write(self, path: Path, peer: str, name: str, section: dict[str, Any]) -> None:
         stage = {"emulator": "Distill", "adapter": "Tune", "plug-in": "PlugIn"}[name]
         job = {
-            "apiVersion": "offsite-tuning.dev/v1alpha1",
+            "apiVersion": API_VERSION,
             "kind": "OffsiteJob",
             "metadata": {"name": name + self.tag},
             "spec": {"stage": stage, "peer": peer, "seed": self.seed, **section},

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from offsite.apiversion import API_VERSION
 from offsite.resources import JobStatus, PeerStatus
 from offsite_operator.cluster.client import (
     CONFIG_MAPS,
@@ -16,13 +17,12 @@ from offsite_operator.cluster.client import (
 )
 from offsite_operator.decide.decision import Decision
 from offsite_operator.decide.events import EventRecord, story
-from offsite_operator.labels import GROUP, MANAGER, Object
+from offsite_operator.labels import MANAGER, Object
 from offsite_operator.manifests.children import NewChild
 from offsite_operator.observe.builder import is_owned
 from offsite_operator.observe.model import Engine, Job, Observed, Peer
 
 _CHILDREN: dict[Engine, Resource] = {"Job": JOBS, "RayJob": RAY_JOBS}
-_VERSION = f"{GROUP}/v1alpha1"
 
 
 class RejectedChild(Exception):
@@ -81,7 +81,7 @@ def write_peer(api: Api, peer: Peer, status: PeerStatus) -> None:
 
 def _resource(kind: str, name: str, version: str) -> Object:
     metadata = {"name": name, "resourceVersion": version}
-    return {"apiVersion": _VERSION, "kind": kind, "metadata": metadata}
+    return {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata}
 
 
 def _create(api: Api, new: NewChild, owner: str) -> None:
@@ -117,7 +117,7 @@ def _as_seen(body: Object, there: Object) -> Object:
 
 def _tell(api: Api, job: Job, chapter: EventRecord) -> None:
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    reference = {"apiVersion": _VERSION, "kind": "OffsiteJob", "name": job.name, "uid": job.uid}
+    reference = {"apiVersion": API_VERSION, "kind": "OffsiteJob", "name": job.name, "uid": job.uid}
     body = {
         "apiVersion": "v1",
         "kind": "Event",

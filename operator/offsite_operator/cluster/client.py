@@ -11,6 +11,7 @@ from kubernetes.client import ApiClient
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
+from offsite.apiversion import API_VERSION
 from offsite_operator.labels import MANAGER, Object
 
 _APPLY = "application/apply-patch+yaml"
@@ -36,8 +37,8 @@ class Resource:
     plural: str
 
 
-OFFSITE_JOBS = Resource("/apis/offsite-tuning.dev/v1alpha1", "offsitejobs")
-OFFSITE_PEERS = Resource("/apis/offsite-tuning.dev/v1alpha1", "offsitepeers")
+OFFSITE_JOBS = Resource(f"/apis/{API_VERSION}", "offsitejobs")
+OFFSITE_PEERS = Resource(f"/apis/{API_VERSION}", "offsitepeers")
 JOBS = Resource("/apis/batch/v1", "jobs")
 RAY_JOBS = Resource("/apis/ray.io/v1", "rayjobs")
 DEPLOYMENTS = Resource("/apis/apps/v1", "deployments")

@@ -13,9 +13,10 @@ from typing import Any
 import kopf
 from kubernetes.client import Configuration
 
+from offsite.apiversion import API_VERSION
 from offsite_operator.cluster.client import RAY_JOBS, Api
 from offsite_operator.controller.workqueue import Key, WorkQueue
-from offsite_operator.labels import GROUP, JOB, MANAGED_BY, MANAGER
+from offsite_operator.labels import JOB, MANAGED_BY, MANAGER
 
 log = logging.getLogger(__name__)
 _AFTER_ERROR = 10.0
@@ -92,9 +93,8 @@ def registered(queue: WorkQueue[Key], connection: Configuration) -> kopf.Operato
         return _connection(connection)
 
     kopf.on.login(registry=registry)(login)
-    version = f"{GROUP}/v1alpha1"
-    kopf.on.event(version, "offsitejobs", registry=registry)(job_changed)
-    kopf.on.event(version, "offsitepeers", registry=registry)(peer_changed)
+    kopf.on.event(API_VERSION, "offsitejobs", registry=registry)(job_changed)
+    kopf.on.event(API_VERSION, "offsitepeers", registry=registry)(peer_changed)
     for group, version, plural in _CHILDREN:
         watch = kopf.on.event(
             group, version, plural, labels={MANAGED_BY: MANAGER}, registry=registry

@@ -14,7 +14,7 @@ from offsite.api import JobSpec
 from offsite.api.problems import reason
 from offsite.events import new_mark
 from offsite.resources import JobStatus
-from offsite.sealing.parts import now
+from offsite.wire import now
 from offsite_operator.cluster.apply import RejectedChild, carry_out, write_peer
 from offsite_operator.cluster.client import OFFSITE_JOBS, OFFSITE_PEERS, Api, ApiError
 from offsite_operator.cluster.lister import read_all, read_one

@@ -16,16 +16,8 @@ from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 from offsite import __version__
-from offsite.api import (
-    GROUP,
-    NAME_PATTERN,
-    PATTERN_MEANING,
-    RULES,
-    VERSION,
-    JobSpec,
-    OffsiteJob,
-    cel,
-)
+from offsite.api import NAME_PATTERN, PATTERN_MEANING, RULES, JobSpec, OffsiteJob, cel
+from offsite.apiversion import GROUP, VERSION
 from offsite.resources import JobStatus, OffsitePeer, PeerSpec, PeerStatus
 from offsite_operator.crds.schema import Schema, structural
 

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from offsite_operator.labels import GROUP, QUEUE
+from offsite.apiversion import API_VERSION
+from offsite_operator.labels import QUEUE
 from offsite_operator.manifests.plan import Plan
 from offsite_operator.manifests.pods import Manifest, step_pod
 from offsite_operator.manifests.rayjob import ray_spec
@@ -33,7 +34,7 @@ class NewChild:
 def new_child(plan: Plan) -> NewChild:
     """Describe the objects of one attempt at one step. They belong to their OffsiteJob."""
     owner = {
-        "apiVersion": f"{GROUP}/v1alpha1",
+        "apiVersion": API_VERSION,
         "kind": "OffsiteJob",
         "name": plan.job,
         "uid": plan.uid,

@@ -8,11 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from offsite.api import claims_of, is_among
+from offsite.mounts import CLAIMS, PRIVATE
 from offsite.task import WORK
 from offsite_operator.manifests.plan import Plan
 from offsite_operator.settings import Settings
-
-_CLAIMS = "/mnt/claims"
 
 
 @dataclass(frozen=True, order=True)
@@ -45,7 +44,7 @@ def _private(plan: Plan) -> Iterator[Mount]:
         return
     home = _split(uri)[1]
     folder = home if plan.keyed else f"{home}/{WORK}/{plan.uid}"
-    yield Mount(claim, folder, f"/private/{folder}", writes=True)
+    yield Mount(claim, folder, f"{PRIVATE}/{folder}", writes=True)
 
 
 def _exported(plan: Plan) -> Iterator[Mount]:
@@ -111,7 +110,7 @@ def _around(claim: str, path: str, prefixes: Iterable[str]) -> list[str]:
 
 
 def _at(claim: str, folder: str, *, writes: bool = False) -> Mount:
-    return Mount(claim, folder, f"{_CLAIMS}/{claim}/{folder}".rstrip("/"), writes)
+    return Mount(claim, folder, f"{CLAIMS}/{claim}/{folder}".rstrip("/"), writes)
 
 
 def _split(place: str) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from offsite.api import JobSpec, Metadata, OffsiteJob
+from offsite.apiversion import API_VERSION
 from offsite.resources import Step
 from offsite.task import Task
 from offsite_operator.labels import child_labels, child_name
@@ -109,7 +110,7 @@ class Plan:
             listed=self.listed if jobs else None,
             checkpoint_seconds=self.settings.checkpoint_seconds,
             job=OffsiteJob(
-                apiVersion="offsite-tuning.dev/v1alpha1",
+                apiVersion=API_VERSION,
                 kind="OffsiteJob",
                 metadata=Metadata(name=self.job),
                 spec=self.spec,

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from offsite.events import EVENT_MARK
+from offsite.mounts import SESSION, TASK
 from offsite_operator.labels import DRIVER, REACH_DNS, REACH_EXCHANGE, REACH_HUB, REACH_PRIVATE
 from offsite_operator.manifests.plan import Plan
 from offsite_operator.manifests.volumes import (
-    SESSION,
-    TASK,
     Volume,
     environment,
     lender_environment,

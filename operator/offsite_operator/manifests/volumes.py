@@ -5,15 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from offsite.events import EVENT_MARK, MARK
+from offsite.mounts import ETC, PASSPHRASE, SESSION
 from offsite_operator.manifests.claims import claims_in, mounts
 from offsite_operator.manifests.plan import Plan
 from offsite_operator.settings import Store
-
-ETC = "/etc/offsite"
-TASK = f"{ETC}/task/task.json"
-SESSION = f"{ETC}/session"
-"""Where what trains finds the keys that it borrows."""
-
 
 _PYTHON = {"HOME": "/tmp", "PYTHONUNBUFFERED": "1"}
 
@@ -81,7 +76,7 @@ def environment(plan: Plan) -> list[dict[str, Any]]:
     if plan.keyed:
         found |= dict(_store("exchange", settings.exchange))
         if settings.identity.passphrase:
-            found["OFFSITE_PASSPHRASE_FILE"] = f"{ETC}/identity/passphrase"
+            found["OFFSITE_PASSPHRASE_FILE"] = PASSPHRASE
     mark = {"fieldRef": {"fieldPath": f"metadata.annotations['{EVENT_MARK}']"}}
     return [{"name": MARK, "valueFrom": mark}, *_plain(found)]
 

@@ -1,21 +1,24 @@
-"""What the sealed formats share: strict parts, canonical JSON, names, instants."""
+"""What everything on the wire shares: strict JSON objects, names, digests, instants, base64."""
 
 import base64
 import binascii
 import hashlib
 import json
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
 from pydantic.alias_generators import to_camel
 
+NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=63)]
+"""It becomes a path in the exchange and a name in Kubernetes."""
 
 
 class Part(BaseModel):
-    """A JSON object of known fields, in camelCase on the wire."""
+    """A JSON object, in camelCase. Unknown fields are errors, and no value is converted."""
 
     model_config = ConfigDict(
         alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, strict=True
@@ -81,19 +84,3 @@ def canonical(value: Any) -> bytes:
 def digest_of(content: bytes) -> str:
     """Name bytes by their SHA-256, as `sha256:<hex>`."""
     return "sha256:" + hashlib.sha256(content).hexdigest()
-
-
-class Signed(Part):
-    """A part that its party signed."""
-
-    domain: ClassVar[bytes]
-    """What keeps the signature of one kind from being one of another."""
-    signed_by: str = Field(max_length=64)
-    signature: Base64
-
-    @property
-    def signed(self) -> bytes:
-        """What the signature covers: everything else."""
-        wire = self.wire()
-        del wire["signature"]
-        return self.domain + canonical(wire)

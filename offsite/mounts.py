@@ -1,0 +1,13 @@
+"""Where the pods of a step find their files. The operator mounts them; the step reads them."""
+
+ETC = "/etc/offsite"
+"""Configuration, keys and accounts. No job may name a path in it as data."""
+TASK = f"{ETC}/task/task.json"
+RING = f"{ETC}/identity/ring.json"
+PASSPHRASE = f"{ETC}/identity/passphrase"
+SESSION = f"{ETC}/session"
+"""The session keys of the private store that the step `Work` gets in place of the account."""
+CLAIMS = "/mnt/claims"
+"""Volume claims that a job names, one folder each."""
+PRIVATE = "/private"
+"""The volume claim of the private store."""
