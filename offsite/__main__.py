@@ -7,7 +7,9 @@ event decides: `done`, or `failed`. Exit codes are those of `offsite.errors`.
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from offsite.errors import OffsiteError
 from offsite.events import Event, Monitor, as_line, failure, mark_of
@@ -16,15 +18,16 @@ from offsite.process.signals import stopping
 from offsite.process.usage import peak_memory
 from offsite.steps.lending import lend_to
 from offsite.steps.notify import run_notify, run_read_notice
-from offsite.steps.pod import Pod, run_open, run_publish
+from offsite.steps.pod import Pod
+from offsite.steps.run import run_open, run_publish
 from offsite.task import read_task
 from offsite.text import guard_output
 
-_KEYED = {
+_KEYED: dict[str, Callable[[Pod[Any], Monitor], None]] = {
     "Open": run_open,
     "Publish": run_publish,
-    "ReadNotice": run_read_notice,
     "Notify": run_notify,
+    "ReadNotice": run_read_notice,
 }
 
 
@@ -70,7 +73,7 @@ def _tell(event: Event) -> None:
     print(as_line(event, mark_of(os.environ)), flush=True)
 
 
-def _run(pod: Pod, monitor: Monitor, *, on_ray: bool) -> Event:
+def _run(pod: Pod[Any], monitor: Monitor, *, on_ray: bool) -> Event:
     """Run the step; gives the event that it ended with."""
     if (keyed := _KEYED.get(pod.task.step)) is not None:
         keyed(pod, monitor)

@@ -1,95 +1,146 @@
 """The task of one pod: the operator writes it, `python -m offsite run` reads it.
 
-A stage on a cluster has three steps, and only two of them hold keys: `Open` checks what can be
-known before the work, and fetches, verifies and decrypts what the peer sent; `Work` trains;
-`Publish` seals, signs and sends. They hand things on
-through the party's private store. Two errands hold keys, too, and do not reach that store: `Notify`
-tells the peer that the stage failed, `ReadNotice` opens what the peer told so.
+A stage on a cluster has three steps, and two of them hold keys: `Open` checks what can be known
+before the work, and fetches, verifies and decrypts what the peer sent; `Work` trains; `Publish`
+seals, signs and sends. They pass files on through the party's private store. Two auxiliary steps
+hold keys and do not reach that store: `Notify` sends the peer a notice that the stage failed, and
+`ReadNotice` opens such a notice of the peer.
 """
 
 from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError, model_validator
 
 from offsite.api import Limits, Name, OffsiteJob
 from offsite.api.problems import reason
 from offsite.errors import InputError
-from offsite.resources import Digest, Step
+from offsite.wire import Digest, Part
 
 WORK, KEPT = "work", "kept"
-"""Folders of the private store, each with one for each job by its UID: what the step that trains
-sees of it, and what only steps with keys do."""
+"""Folders of the private store, each with one folder for each job, by its UID. The step that trains
+sees the job's folder in the first one; only steps with keys see the second."""
 PRIVATE_PATTERN = r"^(file:///.+|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+)$"
 
 
-class Task(BaseModel):
-    """One attempt at one step of one job."""
+class BaseTask(Part):
+    """What every step of a job needs."""
 
-    model_config = ConfigDict(
-        alias_generator=to_camel,
-        populate_by_name=True,
-        extra="forbid",
-        frozen=True,
-        strict=True,
-    )
-
-    step: Step
     uid: str = Field(pattern=r"^[A-Za-z0-9-]{1,64}$")
-    """Of the OffsiteJob: what is handed on, and what is sent, is known by it."""
-    attempt: int = Field(ge=1)
-    """At the step; of `Notify`, the round of the job: `spec.retries` starts a new one."""
+    """Of the OffsiteJob. It names what steps pass on, and what is sent."""
     party: Name
     """The id of the party whose job this is."""
     peer_id: Name
     """The id of the party that `job.spec.peer` is an alias of."""
-    public: str | None = None
-    """The peer's public file, as text; of the steps that hold keys."""
     private: str = Field(pattern=PRIVATE_PATTERN)
-    """Where the party keeps its own: `s3://bucket/prefix`, or the folder of a mounted claim."""
-    lends: bool = False
-    """Whether the step that trains gets a session of the private store, and not its account."""
-    exchange: str | None = None
-    """`s3://bucket`; of the steps that hold keys."""
-    envelope: Digest | None = None
-    """The one envelope that may be opened, and is answered; of `ReadNotice`, the notice's."""
-    sequence: int | None = Field(None, ge=1)
-    """Under which the result is sent."""
-    reason: str | None = None
-    """Why the stage failed; of `Notify`."""
-    message: str = ""
-    """What else the peer is told about it."""
+    """The party's private store: `s3://bucket/prefix`, or the folder of a mounted claim."""
     limits: Limits = Limits()
-    """What the party allows, whatever the job asks for."""
-    checkpoint_seconds: float = Field(60.0, ge=0)
-    jobs: tuple[str, ...] | None = None
-    """The UIDs of the jobs that there were; what others left in the private store is deleted."""
-    listed: AwareDatetime | None = None
-    """When they were there: the pod may start much later."""
+    """The limits of the party, whatever the job asks for."""
     job: OffsiteJob
 
+
+class KeyedTask(BaseTask):
+    """A step that holds keys and reaches the exchange."""
+
+    public: str
+    """The public file of the peer, as text."""
+    exchange: str
+    """`s3://bucket`, or a folder."""
+
+
+class _Stage(BaseTask):
+    """A step of a stage."""
+
+    envelope: Digest | None = None
+    """The one envelope that may be opened; None: the stage opens none."""
+
     @model_validator(mode="after")
-    def _step_has_what_it_needs(self) -> "Task":
-        spec = self.job.spec
-        needed: dict[str, object] = {}
-        if self.step != "Work":
-            needed |= {"public": self.public, "exchange": self.exchange}
-        # a stage whose bundle was refused has none, and tells so
-        if self.step == "ReadNotice" or (spec.distill is None and self.step != "Notify"):
-            needed["envelope"] = self.envelope
-        if self.step == "Notify":
-            needed["reason"] = self.reason
-        if self.step == "Publish" and spec.plug_in is None:
-            needed["sequence"] = self.sequence
-        if self.jobs is not None:
-            needed["listed"] = self.listed
-        if missing := [name for name, value in needed.items() if value is None]:
-            raise ValueError(f"step {self.step} of {spec.stage} needs {', '.join(missing)}")
+    def _opens_what_its_stage_needs(self) -> "_Stage":
+        if self.envelope is None and self.job.spec.bundle is not None:
+            raise ValueError(f"a step of {self.job.spec.stage} needs envelope")
         return self
 
-    def wire(self) -> str:
-        """Write it as it is mounted into a pod."""
-        return self.model_dump_json(by_alias=True, exclude_none=True)
+
+class OpenTask(_Stage, KeyedTask):
+    """Check what can be known before the work, and open what the peer sent."""
+
+    step: Literal["Open"] = "Open"
+    lends: bool = False
+    """Whether `Work` gets session keys of the private store, and not the keys of its account."""
+
+
+class WorkTask(_Stage):
+    """Make the result of the stage."""
+
+    step: Literal["Work"] = "Work"
+    checkpoint_seconds: float = Field(60.0, ge=0)
+
+
+class Jobs(Part):
+    """The jobs of a namespace. What other jobs left in the private store is deleted."""
+
+    uids: tuple[str, ...]
+    listed: AwareDatetime
+    """When they were listed. The pod may start much later."""
+
+
+class PublishTask(_Stage, KeyedTask):
+    """Send the result to the peer, or export the plugged-in model."""
+
+    step: Literal["Publish"] = "Publish"
+    sequence: int | None = Field(None, ge=1)
+    """The sequence number of the bundle that is sent; None: the stage sends none."""
+    jobs: Jobs | None = None
+
+    @model_validator(mode="after")
+    def _has_a_sequence_to_send_in(self) -> "PublishTask":
+        if self.sequence is None and self.job.spec.plug_in is None:
+            raise ValueError(f"step Publish of {self.job.spec.stage} needs sequence")
+        return self
+
+
+class NotifyTask(KeyedTask):
+    """Notify the peer that the stage failed."""
+
+    step: Literal["Notify"] = "Notify"
+    round: int = Field(ge=1)
+    """1, and one more for each retry (`spec.retries`) of the job."""
+    reason: str
+    """Why the stage failed, in one word."""
+    message: str = ""
+    """What else the peer is told."""
+    answers: Digest | None = None
+    """The envelope that the job opened."""
+
+
+class ReadNoticeTask(KeyedTask):
+    """Open a notice of the peer."""
+
+    step: Literal["ReadNotice"] = "ReadNotice"
+    notice: Digest
+    """The envelope of the notice that the operator found."""
+
+
+Task = Annotated[
+    OpenTask | WorkTask | PublishTask | NotifyTask | ReadNoticeTask, Field(discriminator="step")
+]
+"""One attempt at one step of one job."""
+_TASK: TypeAdapter[Task] = TypeAdapter(Task)
+
+
+def new_task(**fields: object) -> Task:
+    """Make the task of a step; raises `pydantic.ValidationError` if it lacks a field."""
+    return _TASK.validate_python(fields)
+
+
+def write_task(task: Task) -> str:
+    """Write a task as it is mounted into a pod."""
+    return _TASK.dump_json(task, by_alias=True, exclude_none=True).decode()
+
+
+def parse_task(content: str | bytes) -> Task:
+    """Read a task; raises `pydantic.ValidationError` if it is none."""
+    return _TASK.validate_json(content)
 
 
 def read_task(path: Path) -> Task:
@@ -99,7 +150,7 @@ def read_task(path: Path) -> Task:
         InputError: it is not there, or an operator of another version wrote it.
     """
     try:
-        return Task.model_validate_json(path.read_bytes())
+        return parse_task(path.read_bytes())
     except OSError as error:
         raise InputError(f"the task {path} cannot be read: {error}") from error
     except ValidationError as error:

@@ -12,7 +12,7 @@ from cluster.organizations import CLAIM
 from cluster.pods import container, pod_spec
 from cluster.stages import NEEDS, Spec
 from offsite.api import OffsiteJob
-from offsite.task import Task
+from offsite.task import WorkTask, write_task
 
 _MEMORY = "3Gi"
 """As a Work step gets that asks for 1Gi: Ray takes its share."""
@@ -40,16 +40,14 @@ def bare_rayjob(space: Namespace, name: str, spec: Spec) -> list[Manifest]:
 
 def _task(name: str, spec: Spec) -> str:
     kind: dict[str, Any] = {"apiVersion": "offsite-tuning.dev/v1alpha1", "kind": "OffsiteJob"}
-    task = Task(
-        step="Work",
+    task = WorkTask(
         uid=name,
-        attempt=1,
         party="lab",
         peer_id="hospital",
         private="file:///private/offsite",
         job=OffsiteJob.model_validate(kind | {"metadata": {"name": name}, "spec": spec}),
     )
-    return task.wire()
+    return write_task(task)
 
 
 def _submitter(image: str) -> Manifest:

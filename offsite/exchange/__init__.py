@@ -4,7 +4,7 @@ from offsite.exchange.audit import Auditor
 from offsite.exchange.confirm import find_sent
 from offsite.exchange.ledger import HomeLedger
 from offsite.exchange.mailbox import Inbox, Mailbox, Reference, Sent
-from offsite.exchange.notices import Failed, retract, tell
+from offsite.exchange.notices import Failed, retract, send_notice
 from offsite.exchange.receiving import WHOLE, Checks, pull
 from offsite.exchange.sending import Outgoing, push, withdraw
 
@@ -23,6 +23,6 @@ __all__ = [
     "pull",
     "push",
     "retract",
-    "tell",
+    "send_notice",
     "withdraw",
 ]

@@ -27,8 +27,11 @@ class Failed:
     """The envelope that it opened."""
 
 
-def tell(mailbox: Mailbox, failed: Failed) -> bool:
-    """Tell the peer that a job failed; whether it was not told so before.
+def send_notice(mailbox: Mailbox, failed: Failed) -> bool:
+    """Notify the peer that a job failed.
+
+    Returns:
+        whether the notice is new; one is sent for each round of a job.
 
     Raises:
         InputError: the peer is not pinned, or somebody has no key left.

@@ -19,13 +19,13 @@ from offsite.events import Event, Monitor, failure
 from offsite.process.lifetime import uncollected
 from offsite.process.usage import peak_memory
 from offsite.steps.pod import Pod
-from offsite.task import Task
+from offsite.task import WorkTask, write_task
 from offsite.text import guard_output
 
 _ENDS = ("done", "failed")
 
 
-def run_on_ray(pod: Pod, monitor: Monitor) -> Event:
+def run_on_ray(pod: Pod[WorkTask], monitor: Monitor) -> Event:
     """Run the step in the workers of Ray Train, and tell its events here.
 
     Returns:
@@ -39,7 +39,7 @@ def run_on_ray(pod: Pod, monitor: Monitor) -> Event:
     told = {name: value for name, value in pod.environ.items() if name.startswith("OFFSITE_")}
     trainer = TorchTrainer(
         _step,
-        train_loop_config={"task": pod.task.wire(), "environ": told, "queue": events.queue},
+        train_loop_config={"task": write_task(pod.task), "environ": told, "queue": events.queue},
         scaling_config=_scaling(pod.task.job.spec.resources),
         run_config=RunConfig(storage_path=str(pod.scratch / "ray")),
     )
@@ -82,7 +82,7 @@ def _step(config: dict[str, Any]) -> None:
         from offsite.stages.pod import run_work
 
     queue: Queue = config["queue"]
-    pod = Pod(Task.model_validate_json(config["task"]), config["environ"])
+    pod = Pod(WorkTask.model_validate_json(config["task"]), config["environ"])
     if not leads():  # workers may share a machine
         pod = pod.at(pod.scratch / f"worker-{rank()}")
     try:

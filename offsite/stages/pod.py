@@ -11,10 +11,11 @@ from offsite.steps.handover import Handover
 from offsite.steps.inputs import inputs_of
 from offsite.steps.pod import Pod
 from offsite.steps.workspace import Workspace, fingerprint_of
+from offsite.task import WorkTask
 from offsite.training.train import Checkpoints
 
 
-def run_work(pod: Pod, monitor: Monitor) -> None:
+def run_work(pod: Pod[WorkTask], monitor: Monitor) -> None:
     """Make the result of a job from what was handed on, and hand it on.
 
     Several workers each call it, with a scratch of its own; one of them hands on.
@@ -35,14 +36,16 @@ def run_work(pod: Pod, monitor: Monitor) -> None:
     if task.envelope is not None:
         digests["bundle"] = task.envelope
     handover.take_given(space)
-    work(space, inputs, digests, _checkpoints(handover, space, digests), monitor)
+    checkpoints = _checkpoints(handover, space, digests, task.checkpoint_seconds)
+    work(space, inputs, digests, checkpoints, monitor)
     if leads():
         handover.keep_result(space, monitor)
 
 
-def _checkpoints(handover: Handover, space: Workspace, digests: Mapping[str, str]) -> Checkpoints:
+def _checkpoints(
+    handover: Handover, space: Workspace, digests: Mapping[str, str], seconds: float
+) -> Checkpoints:
     """Keep checkpoints in the private store, each kind of inputs its own; fetch the last one."""
     name = f"checkpoint-{fingerprint_of(space.spec, digests)[:12]}"
     handover.take_checkpoint(name, space)
-    seconds = space.party.checkpoint_seconds
     return Checkpoints(space.checkpoint, seconds, lambda: handover.keep_checkpoint(name, space))

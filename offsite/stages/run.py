@@ -6,7 +6,7 @@ from offsite.exchange import Mailbox
 from offsite.process.usage import peak_memory
 from offsite.stages.work import work
 from offsite.steps.disclosing import note_disclosed
-from offsite.steps.ending import end, has_ended
+from offsite.steps.ending import finish, resume
 from offsite.steps.inputs import inputs_of, source_in
 from offsite.steps.notify import notifying
 from offsite.steps.opening import find_bundle, prepare
@@ -32,7 +32,7 @@ def run_job(job: OffsiteJob, party: Party, mailbox: Mailbox, monitor: Monitor) -
     if envelope:
         digests["bundle"] = envelope.digest
     with workspace(party, name, spec, peer.id, digests) as space:
-        if not has_ended(space, mailbox, monitor):
+        if not resume(space, mailbox, monitor):
             # whoever could not send its result could not tell of a failure either
             check_ready(space, mailbox)
             note_disclosed(space, mailbox, monitor)
@@ -45,5 +45,5 @@ def run_job(job: OffsiteJob, party: Party, mailbox: Mailbox, monitor: Monitor) -
             with notifying(space, answers, mailbox, monitor, private=True):
                 checkpoints = Checkpoints(space.checkpoint, party.checkpoint_seconds)
                 work(space, inputs, digests, checkpoints, monitor)
-                end(space, mailbox, monitor)
+                finish(space, mailbox, monitor)
     monitor.emit({"event": "done", "peakMemoryBytes": peak_memory()})

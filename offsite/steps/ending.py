@@ -1,18 +1,22 @@
-"""Ends a stage: publishes its result to the peer, or exports the plugged-in model."""
+"""Ends a stage: sends its result to the peer, or exports the plugged-in model."""
 
 from offsite.events import Monitor
 from offsite.exchange import Mailbox
-from offsite.steps.export import already_delivered, deliver
-from offsite.steps.publishing import already_published, send
+from offsite.steps.export import export_model, resume_export
+from offsite.steps.publishing import resume_send, send
 from offsite.steps.workspace import Workspace
 
 
-def end(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
-    """Bring the result to where it belongs; raises what `send` or `deliver` does."""
-    (send if space.spec.plug_in is None else deliver)(space, mailbox, monitor)
+def finish(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
+    """Send or export the result; raises what `send` or `export_model` does."""
+    (send if space.spec.plug_in is None else export_model)(space, mailbox, monitor)
 
 
-def has_ended(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> bool:
-    """Look whether an earlier attempt did so, and tell the artifact that it made."""
-    look = already_published if space.spec.plug_in is None else already_delivered
-    return look(space, mailbox, monitor)
+def resume(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> bool:
+    """Finish what an earlier attempt began.
+
+    Returns:
+        whether the result is where it belongs; if not, it has to be made.
+    """
+    resumed = resume_send if space.spec.plug_in is None else resume_export
+    return resumed(space, mailbox, monitor)

@@ -62,16 +62,19 @@ def export_of(space: Workspace, mailbox: Mailbox) -> Export:
     return FolderExport(folder, shared=not is_own)
 
 
-def already_delivered(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> bool:
-    """Look whether this very job's model is at its place, and tell so; one that waits goes there.
+def resume_export(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> bool:
+    """Report the model that an earlier attempt exported; export one that is not yet.
+
+    Returns:
+        whether the model is at its place.
 
     Raises:
-        InputError: there is something else.
+        InputError: something else is there.
     """
     export, note = export_of(space, mailbox), space.published()
     ours = note is not None and note.fingerprint == space.fingerprint
     if space.is_finished:
-        deliver(space, mailbox, monitor)
+        export_model(space, mailbox, monitor)
         return True
     if not export.is_taken():
         return False
@@ -100,8 +103,8 @@ def check_place(space: Workspace, mailbox: Mailbox) -> None:
     export.try_writing()
 
 
-def deliver(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
-    """Sign the model that was made, and bring it to its place, if it is not there yet.
+def export_model(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
+    """Sign the plugged-in model and export it, if it is not at its place yet.
 
     Raises:
         ModelError, BundleError: it is not the model that the job was to make, as `check_plugged`.

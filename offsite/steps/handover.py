@@ -31,7 +31,7 @@ from offsite.steps.results import most_of
 from offsite.steps.workspace import ANSWERED, ATTEMPT, SOURCE, Workspace
 from offsite.store import link_or_copy, write_whole
 from offsite.store.artifact_store import ArtifactStore
-from offsite.task import KEPT, WORK, Task
+from offsite.task import KEPT, WORK, Jobs
 
 _GIVEN = (ANSWERED,)
 """Notes in the first step's workspace that the one that trains has in its own."""
@@ -150,16 +150,20 @@ class Handover:
         return f"{KEPT}/{self.uid}/{part}".rstrip("/")
 
 
-def sweep(task: Task, artifacts: ArtifactStore, monitor: Monitor) -> None:
-    """Delete what jobs left that are gone: a job that is deleted has nobody to do it."""
-    if task.jobs is None or task.listed is None:
+def sweep(jobs: Jobs | None, artifacts: ArtifactStore, monitor: Monitor) -> None:
+    """Delete what deleted jobs left behind.
+
+    Args:
+        jobs: those that there are; None: they are not known.
+    """
+    if jobs is None:
         return
     try:
         idle = {
-            uid for folder in (WORK, KEPT) for uid in artifacts.idle(folder, task.listed - _LEFT)
+            uid for folder in (WORK, KEPT) for uid in artifacts.idle(folder, jobs.listed - _LEFT)
         }
         for uid in sorted(idle):
-            if uid not in task.jobs:
+            if uid not in jobs.uids:
                 left = Handover(uid, artifacts)
                 left.clear()
                 monitor.log(f"deleted {left.uri}: its job is gone")

@@ -15,10 +15,10 @@ from offsite.store.credentials import Credentials, write_credentials
 from offsite.store.open import s3_store
 from offsite.store.private_store import SETTINGS
 from offsite.store.sessions import Part, lend, session_policy
-from offsite.task import WORK, Task
+from offsite.task import WORK, BaseTask
 
 
-def lent(task: Task, environ: Mapping[str, str]) -> Credentials:
+def lent(task: BaseTask, environ: Mapping[str, str]) -> Credentials:
     """Get the keys of a session for the work of a job.
 
     Args:
@@ -38,7 +38,7 @@ def lent(task: Task, environ: Mapping[str, str]) -> Credentials:
     return lend(store, session_policy([own, *read]))
 
 
-def lend_to(task: Task, environ: Mapping[str, str], folder: Path) -> None:
+def lend_to(task: BaseTask, environ: Mapping[str, str], folder: Path) -> None:
     """Leave the keys of a session in a folder, and the authority of the store beside them.
 
     Raises:

@@ -6,10 +6,11 @@ from contextlib import contextmanager
 
 from offsite.errors import NotSentError, OffsiteError
 from offsite.events import Event, Monitor, failure
-from offsite.exchange import Failed, Mailbox, Reference, tell
+from offsite.exchange import Failed, Mailbox, Reference, send_notice
 from offsite.sealing import UNDISCLOSED, Disclosure, Notice, open_notice
-from offsite.steps.pod import Pod
+from offsite.steps.pod import Pod, open_mailbox
 from offsite.steps.workspace import Workspace
+from offsite.task import NotifyTask, ReadNoticeTask
 
 
 @contextmanager
@@ -32,7 +33,7 @@ def notifying(
             ended |= {"reason": UNDISCLOSED, "retryable": passing}
         if space.party.notices is not Disclosure.NONE and not ended["retryable"]:
             try:
-                tell(mailbox, _failed(space, answers, ended))
+                send_notice(mailbox, _failed(space, answers, ended))
             except OffsiteError as untold:
                 monitor.log(f"{space.spec.peer} could not be told that it failed: {untold}")
         raise
@@ -44,31 +45,30 @@ def _failed(space: Workspace, answers: str | None, ended: Event) -> Failed:
     return Failed(space.spec.peer, space.name, secrets.token_hex(16), notice, parent=answers)
 
 
-def run_notify(pod: Pod, monitor: Monitor) -> None:
-    """Tell the peer that a job failed, as its task says, if it was not told before.
+def run_notify(pod: Pod[NotifyTask], monitor: Monitor) -> None:
+    """Notify the peer that a job failed, once for each round of the job.
 
     Raises:
         StorageError: the exchange did not take it.
     """
     task, spec = pod.task, pod.task.job.spec
-    assert task.reason is not None, "the task was checked"
     notice = Notice.of(spec.stage, task.reason, task.message)
     name, job = task.job.metadata.name, task.uid
-    failed = Failed(spec.peer, name, job, notice, round=task.attempt, parent=task.envelope)
-    if not tell(pod.mailbox(), failed):
-        monitor.log(f"{spec.peer} was told so before")
+    failed = Failed(spec.peer, name, job, notice, round=task.round, parent=task.answers)
+    if not send_notice(open_mailbox(pod), failed):
+        monitor.log(f"{spec.peer} was notified before")
 
 
-def run_read_notice(pod: Pod, monitor: Monitor) -> None:
-    """Open the notice that the operator found, and tell what it says.
+def run_read_notice(pod: Pod[ReadNoticeTask], monitor: Monitor) -> None:
+    """Open the notice that the operator found, and report what it says.
 
     Raises:
         NotSentError: it is gone, or another one is there.
         BundleError: it says what no notice says.
     """
-    task, spec, mailbox = pod.task, pod.task.job.spec, pod.mailbox()
+    task, spec, mailbox = pod.task, pod.task.job.spec, open_mailbox(pod)
     notice = mailbox.inbox.notice(spec.peer, Reference.opened_by(spec).name)
-    if notice is None or notice.digest != task.envelope:
-        raise NotSentError(f"the notice {task.envelope} is gone; a newer one is read by itself")
+    if notice is None or notice.digest != task.notice:
+        raise NotSentError(f"the notice {task.notice} is gone; a newer one is read by itself")
     told = open_notice(notice, mailbox.ring)
     monitor.emit({"event": "notice", **told.wire(), "message": told.said(notice.header)})

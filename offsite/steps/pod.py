@@ -1,38 +1,33 @@
-"""The steps that hold keys, in a pod: its task, its mounts, and the steps Open and Publish."""
+"""The pod of a step: its task, and the files and stores that the operator gave it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
-from offsite.errors import BundleError, DisclosureError, InputError
-from offsite.events import Monitor
-from offsite.exchange import Mailbox, Reference
+from offsite.errors import InputError
+from offsite.exchange import Mailbox
 from offsite.exchange.home import passphrase_of
 from offsite.mounts import CLAIMS, RING
 from offsite.sealing import load_ring
 from offsite.sealing.peers import Peers
-from offsite.steps.disclosing import note_disclosed
-from offsite.steps.ending import end, has_ended
-from offsite.steps.handover import Handover, sweep
-from offsite.steps.inputs import source_of
-from offsite.steps.lending import lent
-from offsite.steps.opening import prepare
 from offsite.steps.party import Party
 from offsite.steps.pinned import PinnedLedger
-from offsite.steps.ready import check_possible, check_ready
 from offsite.steps.workspace import Workspace
 from offsite.store import ObjectStore, make_folders
 from offsite.store.artifact_store import artifact_store_of
 from offsite.store.open import open_store
 from offsite.store.private_store import PrivateStore
-from offsite.task import KEPT, Task
+from offsite.task import KEPT, BaseTask, KeyedTask
+
+OfStep = TypeVar("OfStep", bound=BaseTask, covariant=True)
 
 
 @dataclass(frozen=True)
-class Pod:
-    """A task, and where the files are that it needs: as the operator mounts them, by default."""
+class Pod(Generic[OfStep]):
+    """A task, and where its files are: by default, where the operator mounts them."""
 
-    task: Task
+    task: OfStep
     environ: Mapping[str, str]
 
     @property
@@ -40,53 +35,25 @@ class Pod:
         """Where the pod may write; it goes with it."""
         return Path(self.environ.get("OFFSITE_SCRATCH", "/tmp/offsite"))
 
-    def at(self, scratch: Path) -> "Pod":
+    def at(self, scratch: Path) -> "Pod[OfStep]":
         """Get the same with another scratch folder."""
         make_folders(scratch)
         return Pod(self.task, {**self.environ, "OFFSITE_SCRATCH": str(scratch)})
 
     def party(self, mailbox: Mailbox | None = None) -> Party:
         """Describe the party whose pod this is."""
-        private_store = self._private_store(mailbox.store if mailbox else None)
+        private_store = self.private_store(mailbox.store if mailbox else None)
         return Party(
             id=self.task.party,
             home=self.scratch,
             private_store=private_store,
             artifacts=artifact_store_of(self.task.private, private_store),
-            checkpoint_seconds=self.task.checkpoint_seconds,
             claims=Path(self.environ.get("OFFSITE_CLAIMS", CLAIMS)),
             limits=self.task.limits,
         )
 
-    def mailbox(self) -> Mailbox:
-        """Open the exchange, for a step that holds keys.
-
-        Raises:
-            InputError: the keys are of another party, or the peer's public file is not the peer's.
-        """
-        task, alias = self.task, self.task.job.spec.peer
-        assert task.exchange is not None
-        assert task.public is not None
-        keys = Path(self.environ.get("OFFSITE_RING", RING))
-        ring, peers = load_ring(keys, passphrase_of(self.environ)), Peers(self.scratch / "peers")
-        peer = peers.add(task.public.encode(), f"OffsitePeer {alias}", alias)
-        for found, wanted, what in (
-            (ring.id, task.party, "the identity"),
-            (peer.id, task.peer_id, f"the OffsitePeer {alias}"),
-        ):
-            if found != wanted:
-                raise InputError(f"{what} holds the keys of {found}, not of {wanted}")
-        store = open_store(task.exchange, "OFFSITE_EXCHANGE", self.environ)
-        ledger = PinnedLedger(task.envelope, task.sequence)
-        # where they outlast this pod
-        kept = "/".join((task.private.rstrip("/"), KEPT, task.uid, "journals"))
-        journals, pulls = (
-            artifact_store_of(kept, self._private_store(store)),
-            self.scratch / "pulls",
-        )
-        return Mailbox(ring, peers, store, ledger, pulls, journals, alone=False)
-
-    def _private_store(self, exchange: ObjectStore | None) -> PrivateStore:
+    def private_store(self, exchange: ObjectStore | None) -> PrivateStore:
+        """Get the private store; nothing of it may lie in the exchange."""
         # whoever sends in other processes hands them a copy
         return PrivateStore(self.scratch / "copies", exchange, dict(self.environ))
 
@@ -98,52 +65,31 @@ class Pod:
         return Workspace(party, name, spec, task.peer_id, task.uid, folder, uid=task.uid)
 
 
-def run_open(pod: Pod, monitor: Monitor) -> None:
-    """Check what can be known before the work, open the envelope that was entered, and hand on.
+def open_mailbox(
+    pod: Pod[KeyedTask], envelope: str | None = None, sequence: int | None = None
+) -> Mailbox:
+    """Open the exchange.
+
+    Args:
+        envelope: the one that may be opened.
+        sequence: the one that may be sent in.
 
     Raises:
-        InputError: a key is missing, or something else is where the model is to go.
-        BundleError: what the peer sent may not be used.
-        StorageError: a store did not give or take something.
+        InputError: the keys are of another party, or the peer's public file is not the peer's.
     """
-    task, mailbox = pod.task, pod.mailbox()
-    party = pod.party(mailbox)
-    space, handover = pod.space(party), Handover(task.uid, party.artifacts)
-    check_ready(space, mailbox)
-    if task.lends:
-        lent(task, pod.environ)
-    note_disclosed(space, mailbox, monitor)
-    check_possible(space)
-    source, envelope = source_of(space.spec, party), None
-    if task.envelope is not None:
-        reference = replace(Reference.opened_by(space.spec), digest=task.envelope)
-        envelope = mailbox.incoming(space.spec.peer, reference)
-        handover.begin_with(envelope.digest)
-    prepare(space, source, envelope, mailbox, monitor)
-    handover.give(space, monitor)
-
-
-def run_publish(pod: Pod, monitor: Monitor) -> None:
-    """Publish the result that was handed on: to the peer, or to where the plugged-in model goes.
-
-    An earlier attempt may have done so, and have been killed before it could say so.
-
-    Raises:
-        BundleError: there is none.
-        DisclosureError: an emulator would disclose too much.
-        StorageError: a store did not give or take it.
-    """
-    task, mailbox = pod.task, pod.mailbox()
-    party = pod.party(mailbox)
-    space, handover = pod.space(party), Handover(task.uid, party.artifacts)
-    if handover.has_result():
-        handover.take_result(space)
-        try:
-            end(space, mailbox, monitor)
-        except DisclosureError:
-            handover.clear()  # a retry makes it anew, by what was disclosed since
-            raise
-    elif not has_ended(space, mailbox, monitor):
-        raise BundleError(f"there is no result at {handover.uri}")
-    handover.clear()
-    sweep(task, party.artifacts, monitor)
+    task, alias = pod.task, pod.task.job.spec.peer
+    keys = Path(pod.environ.get("OFFSITE_RING", RING))
+    ring, peers = load_ring(keys, passphrase_of(pod.environ)), Peers(pod.scratch / "peers")
+    peer = peers.add(task.public.encode(), f"OffsitePeer {alias}", alias)
+    for found, wanted, what in (
+        (ring.id, task.party, "the identity"),
+        (peer.id, task.peer_id, f"the OffsitePeer {alias}"),
+    ):
+        if found != wanted:
+            raise InputError(f"{what} holds the keys of {found}, not of {wanted}")
+    store = open_store(task.exchange, "OFFSITE_EXCHANGE", pod.environ)
+    ledger = PinnedLedger(envelope, sequence)
+    # journals outlast this pod
+    kept = "/".join((task.private.rstrip("/"), KEPT, task.uid, "journals"))
+    journals = artifact_store_of(kept, pod.private_store(store))
+    return Mailbox(ring, peers, store, ledger, pod.scratch / "pulls", journals, alone=False)

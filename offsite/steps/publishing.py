@@ -18,10 +18,11 @@ DRAFT = "record.json"
 """The record of an emulator that is not sent yet, and so has no envelope."""
 
 
-def already_published(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> bool:
-    """Look whether this very job's result is in the exchange, and tell so.
+def resume_send(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> bool:
+    """Report the result of an earlier attempt that is in the exchange; send one that is not yet.
 
-    A result that was finished, but not sent, is sent.
+    Returns:
+        whether the result is in the exchange.
 
     Raises:
         StorageError: the exchange cannot be asked, or did not take it.

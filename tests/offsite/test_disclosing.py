@@ -29,10 +29,11 @@ from offsite.stages.pod import run_work
 from offsite.stages.run import run_job
 from offsite.steps.disclosing import refuse_lost
 from offsite.steps.disclosures import Disclosures
-from offsite.steps.pod import Pod, run_open, run_publish
+from offsite.steps.pod import Pod
+from offsite.steps.run import run_open, run_publish
 from offsite.store import FolderStore
 from offsite.store.artifact_store import FolderArtifactStore
-from offsite.task import Task
+from offsite.task import new_task
 from offsite.wire import canonical
 from offsite_testing.parties import (
     ADAPTER,
@@ -337,26 +338,26 @@ class Pods:
         model = self.parties.home(LAB) / located["distill"]["model"]
         located["distill"]["model"] = model.as_uri()
         given = {
-            "step": step,
             "uid": name,
-            "attempt": 1,
             "party": LAB,
             "peer_id": peer,
-            "public": canonical(ring_of(peer).public().wire()).decode() if keys else None,
             "private": self.private.as_uri(),
-            "exchange": self.parties.exchange.as_uri() if keys else None,
-            "sequence": 1 if step == "Publish" else None,
-            "checkpoint_seconds": 0.0,
             "job": load_job(self.parties.write(name, located)),
             "limits": self.limits,
         }
+        if keys:
+            given["public"] = canonical(ring_of(peer).public().wire()).decode()
+            given["exchange"] = self.parties.exchange.as_uri()
+        if step == "Publish":
+            given["sequence"] = 1
         scratch = self.parties.root / "scratch"
         shutil.rmtree(scratch, ignore_errors=True)
         environ = {"OFFSITE_SCRATCH": str(scratch)}
         if keys:
             environ["OFFSITE_RING"] = str(ring_path(self.parties.home(LAB) / "home"))
-        steps = {"Open": run_open, "Work": run_work, "Publish": run_publish}
-        steps[step](Pod(Task(**{**given, **over}), environ), Monitor(self.events.append))
+        steps: dict[str, Any] = {"Open": run_open, "Work": run_work, "Publish": run_publish}
+        task = new_task(step=step, **{**given, **over})
+        steps[step](Pod(task, environ), Monitor(self.events.append))
 
     def run_all(self, name: str, spec: Mapping[str, Any]) -> None:
         for step in ("Open", "Work", "Publish"):

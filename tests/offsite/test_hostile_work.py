@@ -24,6 +24,7 @@ from offsite.errors import InputError
 from offsite.exchange.home import ring_path
 from offsite.resources import Step
 from offsite.steps import publishing, results
+from offsite.task import Jobs
 from offsite.wire import now
 from offsite_testing.parties import (
     ADAPTER,
@@ -79,7 +80,7 @@ def keys_of(pods: Pods, name: str) -> Path:
 
 def run(pods: Pods, step: Step, name: str, **over: Any) -> None:
     sends = step == "Publish" and name != PLUGGED
-    given = {"uid": UID[name], "sequence": 2 if sends else None}
+    given = {"uid": UID[name], **({"sequence": 2} if sends else {})}
     pods.run(step, name, SPECS[name], **(given | over))
 
 
@@ -410,7 +411,7 @@ def test_what_is_swept_is_no_folder_behind_a_link(
     (private / "work/gone/result").symlink_to(victim, target_is_directory=True)
     (private / "work/gone/notes/attempt").symlink_to(victim / "precious.json")
     monkeypatch.setattr("offsite.steps.handover._LEFT", -timedelta(hours=1))
-    publish(pods, ADAPTER, jobs=(UID[ADAPTER],), listed=now())
+    publish(pods, ADAPTER, jobs=Jobs(uids=(UID[ADAPTER],), listed=now()))
     assert not (private / "work/gone").is_symlink()
     assert not (private / "work/gone").exists()
     assert (victim / "precious.json").read_text() == "{}"

@@ -17,7 +17,7 @@ from offsite.store.open import s3_store
 from offsite.store.own import provide
 from offsite.store.private_store import PrivateStore
 from offsite.store.sessions import Part, lend, session_policy
-from offsite.task import Task
+from offsite.task import WorkTask, write_task
 from offsite_testing.minio_server import MinioServer, running_minio
 from offsite_testing.parties import HEAD
 
@@ -78,16 +78,14 @@ def environ_of(server: MinioServer, keys: Path) -> dict[str, str]:
 def task_file(folder: Path, **spec: object) -> Path:
     job = folder / "job.json"
     job.write_text(json.dumps({**HEAD, "metadata": {"name": "emulator"}, "spec": SPEC | spec}))
-    task = Task(
-        step="Work",
+    task = WorkTask(
         uid="uid-1",
-        attempt=1,
         party="lab",
         peer_id="hospital",
         private=HOME,
         job=load_job(job),
     )
-    (folder / "task.json").write_text(task.wire())
+    (folder / "task.json").write_text(write_task(task))
     return folder / "task.json"
 
 

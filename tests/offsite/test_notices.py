@@ -10,7 +10,16 @@ import pytest
 
 from offsite.bundle import AdapterFacts, write_manifest
 from offsite.errors import BundleError, NotSentError
-from offsite.exchange import Failed, Mailbox, Outgoing, Reference, push, retract, tell, withdraw
+from offsite.exchange import (
+    Failed,
+    Mailbox,
+    Outgoing,
+    Reference,
+    push,
+    retract,
+    send_notice,
+    withdraw,
+)
 from offsite.exchange.home import open_mailbox, open_witness
 from offsite.sealing import Envelope, Header, Notice, open_notice, write_notice
 from offsite.sealing.envelope import wrap
@@ -62,7 +71,7 @@ def send(root: Path) -> None:
 
 
 def test_the_peer_reads_why_and_nobody_else(root: Path) -> None:
-    assert tell(mailbox(root, HOSPITAL), failed(parent="sha256:" + "1" * 64))
+    assert send_notice(mailbox(root, HOSPITAL), failed(parent="sha256:" + "1" * 64))
     envelope = found(root)
     assert envelope is not None
     assert envelope.header.parent == "sha256:" + "1" * 64
@@ -75,7 +84,7 @@ def test_the_peer_reads_why_and_nobody_else(root: Path) -> None:
 def test_the_store_sees_that_it_failed_and_not_why(root: Path) -> None:
     sizes = set()
     for notice in (TOLD, Notice.of("Distill", "OffsiteError", "")):
-        tell(mailbox(root, HOSPITAL), failed(notice=notice, job=notice.reason))
+        send_notice(mailbox(root, HOSPITAL), failed(notice=notice, job=notice.reason))
         content = (root / "exchange" / PLACE).read_bytes()
         sizes.add(len(content) - len(notice.reason))
         for word in (b"patients", b"DataError", b"Tune"):
@@ -87,7 +96,7 @@ def test_whoever_waits_for_the_bundle_is_told(root: Path, tmp_path: Path) -> Non
     lab = mailbox(root, LAB)
     with pytest.raises(NotSentError, match=r"ask hospital to send it$"):
         lab.incoming(HOSPITAL, Reference("answer"))
-    tell(mailbox(root, HOSPITAL), failed())
+    send_notice(mailbox(root, HOSPITAL), failed())
     said = r"send it; hospital says that its Tune answer failed on \S+ \S+ UTC: DataError: /data"
     with pytest.raises(NotSentError, match=said):
         lab.incoming(HOSPITAL, Reference("answer"))
@@ -95,16 +104,16 @@ def test_whoever_waits_for_the_bundle_is_told(root: Path, tmp_path: Path) -> Non
 
 def test_the_same_failure_is_told_once(root: Path) -> None:
     hospital = mailbox(root, HOSPITAL)
-    assert [tell(hospital, failed(round=number)) for number in (1, 1, 2, 2)] == [
+    assert [send_notice(hospital, failed(round=number)) for number in (1, 1, 2, 2)] == [
         *(True, False),
         *(True, False),
     ]
-    assert tell(hospital, failed(job="job-2"))
+    assert send_notice(hospital, failed(job="job-2"))
     assert [path.name for path in (root / "exchange").rglob("*") if path.is_file()] == ["notice"]
 
 
 def test_what_is_sent_takes_its_place(root: Path) -> None:
-    tell(mailbox(root, HOSPITAL), failed())
+    send_notice(mailbox(root, HOSPITAL), failed())
     shutil.copyfile(root / "exchange" / PLACE, root / "kept")
     send(root)
     assert not (root / "exchange" / PLACE).exists()
@@ -140,7 +149,7 @@ def test_it_is_no_bundle(root: Path) -> None:
 def test_it_can_be_taken_back(root: Path) -> None:
     hospital = mailbox(root, HOSPITAL)
     retract(hospital, LAB, "answer")
-    tell(hospital, failed())
+    send_notice(hospital, failed())
     retract(hospital, LAB, "answer")
     assert found(root) is None
 
@@ -233,7 +242,7 @@ def test_any_failure_can_be_told(root: Path, message: str, said: str) -> None:
     notice = Notice.of("PlugIn", "BundleError", message)
     assert (notice.reason, notice.message) == ("BundleError", said)
     assert len(notice.content) == 2048
-    tell(mailbox(root, HOSPITAL), failed(notice=notice))
+    send_notice(mailbox(root, HOSPITAL), failed(notice=notice))
     assert opened(root) == notice
 
 

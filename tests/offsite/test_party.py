@@ -7,7 +7,7 @@ import pytest
 from offsite.config import load_job
 from offsite.errors import InputError
 from offsite.steps.pod import Pod
-from offsite.task import Task
+from offsite.task import WorkTask
 from offsite_testing.jobs import EXAMPLES
 
 
@@ -26,10 +26,8 @@ def test_a_forged_task_cannot_have_keys_read_as_data(
     monkeypatch.chdir("/tmp")
     (tmp_path / "link").symlink_to("/etc/offsite")
     location = location.replace("link", str(tmp_path / "link"))
-    task = Task(
-        step="Work",
+    task = WorkTask(
         uid="u",
-        attempt=1,
         party="lab",
         peer_id="hospital",
         private=tmp_path.as_uri(),

@@ -25,9 +25,9 @@ from offsite.errors import (
 )
 from offsite.events import MARK, Event, Monitor, event_of, new_mark
 from offsite.stages.pod import run_work
-from offsite.steps.pod import run_open
+from offsite.steps.run import run_open
 from offsite.store import FolderStore
-from offsite.task import Task
+from offsite.task import Jobs, Task, write_task
 from offsite.wire import now
 from offsite_testing.foreign import HOSTILE, assert_harmless
 from offsite_testing.parties import (
@@ -102,16 +102,16 @@ def test_the_last_step_deletes_what_jobs_left_that_are_gone(
     for uid in ("uid-known", "uid-gone"):
         (work / uid / "notes").mkdir(parents=True)
         (work / uid / "notes" / "attempt").write_text(uid)
-    done.run("Publish", EMULATOR, distill(), jobs=jobs, listed=now())
+    done.run("Publish", EMULATOR, distill(), jobs=Jobs(uids=jobs, listed=now()))
     assert {path.name for path in work.iterdir()} == {"uid-known", "uid-gone"}
     # a file's time of change cannot be set back
     monkeypatch.setattr("offsite.steps.handover._LEFT", -timedelta(hours=1))
     done.run("Publish", EMULATOR, distill())
     assert {path.name for path in work.iterdir()} == {"uid-known", "uid-gone"}
     # a job that was submitted while this pod waited for its node
-    done.run("Publish", EMULATOR, distill(), jobs=jobs, listed=now() - timedelta(days=3))
+    done.run("Publish", EMULATOR, distill(), jobs=Jobs(uids=jobs, listed=now() - timedelta(days=3)))
     assert {path.name for path in work.iterdir()} == {"uid-known", "uid-gone"}
-    done.run("Publish", EMULATOR, distill(), jobs=jobs, listed=now())
+    done.run("Publish", EMULATOR, distill(), jobs=Jobs(uids=jobs, listed=now()))
     assert {path.name for path in work.iterdir()} == {"uid-known"}
     shutil.rmtree(work / "uid-known")
 
@@ -148,7 +148,7 @@ def test_an_attempt_goes_on_from_the_last_checkpoint(pods: Pods) -> None:
     pods.run("Open", ADAPTER, spec, uid="another")
     with pytest.raises(Killed):
         run_work(pods.pod(task), Monitor(kill_when_trained))
-    pods.run("Work", ADAPTER, spec, uid="another", attempt=2)
+    pods.run("Work", ADAPTER, spec, uid="another")
     assert not [e for e in pods.events if e.get("phase") == "tune"]
     made = pods.private(HOSPITAL) / "work/another/result/adapter.safetensors"
     assert made.read_bytes() == (pods.parties.opened(ADAPTER) / made.name).read_bytes()
@@ -276,7 +276,7 @@ def test_a_sequence_that_is_taken_is_told(pods: Pods) -> None:
 
 def test_a_pod_tells_the_peer_and_a_pod_of_the_peers_hears_it(pods: Pods) -> None:
     nowhere = {"private": "file:///nowhere"}
-    told = {"reason": "DataError", "message": "so it is", "attempt": 2}
+    told = {"reason": "DataError", "message": "so it is", "round": 2}
     code, events, complaint = program(
         pods, pods.task("Notify", EMULATOR, distill(), **told, **nowhere)
     )
@@ -284,14 +284,14 @@ def test_a_pod_tells_the_peer_and_a_pod_of_the_peers_hears_it(pods: Pods) -> Non
     notice = pods.parties.mailbox(HOSPITAL).inbox.notice(LAB, EMULATOR)
     assert notice is not None
     assert (notice.header.job, notice.header.sequence) == (UID[EMULATOR], 2)
-    pods.run("ReadNotice", ADAPTER, tune(), envelope=notice.digest, **nowhere)
+    pods.run("ReadNotice", ADAPTER, tune(), notice=notice.digest, **nowhere)
     heard = pods.events[-1]
     assert (heard["event"], heard["reason"]) == ("notice", "DataError")
     assert heard["message"].startswith("lab says that its Distill emulator failed on")
     pods.run("Notify", EMULATOR, distill(), **told, **nowhere)
-    assert pods.events[-1]["message"] == "hospital was told so before"
+    assert pods.events[-1]["message"] == "hospital was notified before"
     with pytest.raises(NotSentError, match="is gone; a newer one is read by itself"):
-        pods.run("ReadNotice", ADAPTER, tune(), envelope="sha256:" + "1" * 64, **nowhere)
+        pods.run("ReadNotice", ADAPTER, tune(), notice="sha256:" + "1" * 64, **nowhere)
 
 
 def test_nothing_is_published_that_was_not_made(pods: Pods) -> None:
@@ -359,7 +359,7 @@ def test_an_emulator_is_not_sealed_when_nobody_knows_its_model(pods: Pods) -> No
 def started(pods: Pods, task: Task, *options: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Run a pod's program."""
     pod, path = pods.pod(task), pods.parties.root / "task.json"
-    path.write_text(task.wire(), encoding="utf-8")
+    path.write_text(write_task(task), encoding="utf-8")
     command = [sys.executable, "-m", "offsite", "run", "--task", str(path), *options]
     environ = {**os.environ, **pod.environ, **more}
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=800)

@@ -28,7 +28,7 @@ from offsite.errors import (
     SpecError,
 )
 from offsite.events import Event, Monitor
-from offsite.exchange import Failed, tell
+from offsite.exchange import Failed, send_notice
 from offsite.rows import DataFile
 from offsite.sealing import Notice, open_notice
 from offsite.stages.judging import check_accepted
@@ -251,7 +251,7 @@ def test_a_model_that_is_made_at_last_takes_a_notice_back(
 ) -> None:
     parties = copy_of(finished, tmp_path / "copy")
     told = Failed(HOSPITAL, PLUGGED, "job", Notice.of("PlugIn", "ModelError", ""))
-    tell(parties.mailbox(LAB), told)
+    send_notice(parties.mailbox(LAB), told)
     assert parties.mailbox(HOSPITAL).inbox.notice(LAB, PLUGGED) is not None
     shutil.rmtree(parties.home(LAB) / "home/models")
     parties.run(PLUGGED, plug_in())

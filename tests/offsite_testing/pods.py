@@ -13,8 +13,9 @@ from offsite.exchange.home import ring_path
 from offsite.resources import Step
 from offsite.stages.pod import run_work
 from offsite.steps.notify import run_notify, run_read_notice
-from offsite.steps.pod import Pod, run_open, run_publish
-from offsite.task import Task
+from offsite.steps.pod import Pod
+from offsite.steps.run import run_open, run_publish
+from offsite.task import Task, WorkTask, new_task
 from offsite.wire import canonical
 from offsite_testing.parties import (
     ADAPTER,
@@ -49,36 +50,36 @@ class Pods:
         path = self.parties.write(name, located(spec, self.parties))
         own = path.parent.name
         peer = HOSPITAL if own == LAB else LAB
-        keys = step != "Work"
-        answers = spec["stage"] != "Distill"
         given = {
-            "step": step,
             "uid": UID[name],
-            "attempt": 1,
             "party": own,
             "peer_id": peer,
-            "public": canonical(ring_of(peer).public().wire()).decode() if keys else None,
             "private": self.private(own).as_uri(),
-            "exchange": self.parties.exchange.as_uri() if keys else None,
-            "envelope": self.envelope(spec) if answers else None,
-            "sequence": 1 if step == "Publish" and name != PLUGGED else None,
             "limits": TINY,
-            "checkpoint_seconds": 0.0,
             "job": load_job(path),
         }
-        return Task(**{**given, **over})
+        if step != "Work":
+            given["public"] = canonical(ring_of(peer).public().wire()).decode()
+            given["exchange"] = self.parties.exchange.as_uri()
+        if step in ("Open", "Work", "Publish") and spec["stage"] != "Distill":
+            given["envelope"] = self.envelope(spec)
+        if step == "Work":
+            given["checkpoint_seconds"] = 0.0
+        if step == "Publish" and name != PLUGGED:
+            given["sequence"] = 1
+        return new_task(step=step, **{**given, **over})
 
     def envelope(self, spec: Mapping[str, Any]) -> str:
         """Find the envelope that an operator would enter."""
         return self.parties.envelope(EMULATOR if spec["stage"] == "Tune" else ADAPTER).digest
 
-    def pod(self, task: Task) -> Pod:
+    def pod(self, task: Task) -> Pod[Any]:
         """Mount what the step of a task may have; its scratch is empty."""
         scratch = self.parties.root / "scratch"
         shutil.rmtree(scratch, ignore_errors=True)
         claims = self.parties.root / "claims"
         environ = {"OFFSITE_SCRATCH": str(scratch), "OFFSITE_CLAIMS": str(claims)}
-        if task.step != "Work":
+        if not isinstance(task, WorkTask):
             ring = ring_path(self.parties.home(task.party) / "home")
             environ["OFFSITE_RING"] = str(ring)
         return Pod(task, environ)
@@ -86,7 +87,7 @@ class Pods:
     def run(self, step: Step, name: str, spec: Mapping[str, Any], **over: Any) -> None:
         """Run one step."""
         pod = self.pod(self.task(step, name, spec, **over))
-        steps = {"Open": run_open, "Work": run_work, "Publish": run_publish}
+        steps: dict[str, Any] = {"Open": run_open, "Work": run_work, "Publish": run_publish}
         steps |= {"ReadNotice": run_read_notice, "Notify": run_notify}
         steps[step](pod, Monitor(self.events.append))
 

@@ -18,7 +18,7 @@ from offsite.events import MARK, new_mark
 from offsite.exchange.home import keep_ring
 from offsite.resources import JobStatus
 from offsite.sealing import Ring
-from offsite.task import Task
+from offsite.task import Task, new_task, write_task
 from offsite.wire import canonical
 from offsite_operator.decide.attempts import Failure, outcome
 from offsite_operator.decide.status import heard_from
@@ -64,19 +64,22 @@ def task_of(step: Any, root: Path) -> Task:
         "metadata": {"name": "adapter"},
         "spec": TUNE,
     }
-    return Task(
+    own: dict[str, dict[str, Any]] = {
+        "Open": {"envelope": DIGEST},
+        "Publish": {"envelope": DIGEST, "sequence": 1},
+        "Notify": {"round": 1, "reason": "DataError"},
+        "ReadNotice": {"notice": DIGEST},
+    }
+    return new_task(
         step=step,
         uid="u-1",
-        attempt=1,
         party="hospital",
         peer_id="lab",
         public=canonical(Ring.new("lab").public().wire()).decode(),
         private=(root / "private").as_uri(),
         exchange="s3://exchange",
-        envelope=DIGEST,
-        sequence=1,
-        reason="DataError",
         job=OffsiteJob.model_validate(job),
+        **own[step],
     )
 
 
@@ -85,7 +88,7 @@ def ran(task: Task, root: Path, store: HostileStore, mark: str) -> subprocess.Co
     credentials = root / "credentials.json"
     credentials.write_text(json.dumps({"accessKey": "a" * 8, "secretKey": "b" * 16}))
     credentials.chmod(0o600)
-    (root / "task.json").write_text(task.wire())
+    (root / "task.json").write_text(write_task(task))
     (ring,) = (root / "hospital").rglob("ring.json")
     environ = {
         **os.environ,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from offsite.apiversion import GROUP
-from offsite.task import Task
+from offsite.task import Jobs, parse_task
 from offsite_operator.labels import child_name
 from offsite_operator.manifests.children import new_child
 from offsite_operator.manifests.plan import Plan, plan_of
@@ -158,8 +158,8 @@ def test_a_store_that_lends_nothing_is_seen_as_a_whole() -> None:
         assert not new_task(other).lends
 
 
-def new_task(described: Plan) -> Task:
-    return Task.model_validate_json(new_child(described).task["data"]["task.json"])
+def new_task(described: Plan) -> Any:
+    return parse_task(new_child(described).task["data"]["task.json"])
 
 
 @pytest.mark.parametrize("step", ["ReadNotice", "Notify"])
@@ -240,22 +240,23 @@ def test_the_log_of_one_pod_tells(step: Any, engine: Engine) -> None:
 @pytest.mark.parametrize("step", ["Open", "Work", "Publish"])
 def test_the_task_says_what_the_step_may_know(step: Any) -> None:
     child = new_child(plan(step))
-    task = Task.model_validate_json(child.task["data"]["task.json"])
+    task = new_task(plan(step))
     assert child.task["metadata"]["name"] == child.child["metadata"]["name"] == task_name(child)
     assert (task.step, task.uid, task.envelope) == (step, UID, DIGEST)
-    assert (task.public is None, task.exchange is None) == (step == "Work", step == "Work")
-    assert task.sequence == (3 if step == "Publish" else None)
+    fields = set(json.loads(child.task["data"]["task.json"]))
+    assert {"public", "exchange"} & fields == (set() if step == "Work" else {"public", "exchange"})
+    assert getattr(task, "sequence", None) == (3 if step == "Publish" else None)
     assert (task.limits.max_kept_blocks, task.limits.max_end_blocks) == (0.8, 0.5)
     assert (task.limits.min_examples, task.limits.min_steps) == (16, 8)
-    assert task.jobs is None
+    assert "jobs" not in fields
 
 
 def test_the_last_step_knows_which_jobs_there_are() -> None:
     for step in ("Open", "Work", "Publish"):
-        child = new_child(plan(step, jobs=frozenset({UID, "another"}), listed=START))
-        task = Task.model_validate_json(child.task["data"]["task.json"])
-        assert task.jobs == ((UID, "another") if step == "Publish" else None)
-        assert task.listed == (START if step == "Publish" else None)
+        jobs = Jobs(uids=(UID, "another"), listed=START)
+        assert getattr(new_task(plan(step, jobs=jobs)), "jobs", None) == (
+            jobs if step == "Publish" else None
+        )
 
 
 def task_name(child: Any) -> str:

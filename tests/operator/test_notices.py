@@ -48,9 +48,9 @@ def auxiliary_steps(job: World) -> list[str]:
 def test_the_peer_is_told_once_that_a_job_failed(content: Any) -> None:
     job = fail(world(content=content))
     told = task(job.decide().create)
-    assert (told["step"], told["attempt"], told["reason"]) == ("Notify", 1, "StageFailed")
+    assert (told["step"], told["round"], told["reason"]) == ("Notify", 1, "StageFailed")
     assert told["message"] == ""
-    assert told.get("envelope") == (None if content is DISTILL else DIGEST)
+    assert told.get("answers") == (None if content is DISTILL else DIGEST)
     job.go()
     assert auxiliary_steps(job) == ["tune-1-0f3c5a-1-n"]
     before = job.status
@@ -246,7 +246,7 @@ def test_the_notice_that_was_found_is_pinned() -> None:
     job = world()
     job.incoming = NotYet("none there", NOTICE)
     heard = task(job.decide().create)
-    assert (heard["step"], heard["envelope"]) == ("ReadNotice", NOTICE)
+    assert (heard["step"], heard["notice"]) == ("ReadNotice", NOTICE)
 
 
 def test_what_cannot_be_heard_is_told_and_waited_on() -> None:

@@ -2,7 +2,7 @@
 
 from offsite.resources import Accepted, Allotted, PeerStatus
 from offsite_operator.decide.decision import Decision
-from offsite_operator.decide.notices import hear
+from offsite_operator.decide.notices import read_notice
 from offsite_operator.decide.policy import violation
 from offsite_operator.decide.status import ConditionUpdate, changed, finish, wait
 from offsite_operator.observe.model import Found, NotYet, Observed, Peer, Refused, Unreachable
@@ -58,7 +58,7 @@ def _incoming(seen: Observed) -> Decision:
         case None:
             return Decision(again=_ASK_AGAIN)  # the answer wakes it, if one comes
         case NotYet(message, notice):
-            heard = hear(seen, message, notice) if notice else None
+            heard = read_notice(seen, message, notice) if notice else None
             return heard or wait(seen, "WaitingForBundle", message)
         case Unreachable(message):
             return wait(seen, "ExchangeUnreachable", message, _ASK_AGAIN)

@@ -6,7 +6,7 @@ from typing import Any
 
 from offsite.resources import JobStatus
 from offsite_operator.decide.decision import Decision
-from offsite_operator.decide.notices import tell
+from offsite_operator.decide.notices import notify_peer
 from offsite_operator.decide.status import FIRST, ConditionUpdate, Kind, changed, held_up
 from offsite_operator.observe.model import Observed
 
@@ -32,8 +32,8 @@ def settle(seen: Observed) -> Decision:
     if spec.retries > (status.retries or 0) and not (spec.cancel or seen.job.has("Complete")):
         once_more = Decision(status=_once_more(seen, spec.retries), again=0)
         return held_up(seen, status.state or "Failed") or once_more
-    if (telling := tell(seen)) is not None:
-        return telling
+    if (notified := notify_peer(seen)) is not None:
+        return notified
     left = _seconds_left(seen, spec.ttl_seconds_after_finished)
     if left is not None and left <= 0:
         under_way = any(child.active for child in seen.children)

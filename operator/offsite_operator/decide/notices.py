@@ -17,11 +17,11 @@ from offsite_operator.observe.model import ENDED, Child, Job, Observed, round_of
 
 _NEWS = timedelta(hours=1)
 """Older failures are not notified, so that an upgrade or a new policy sends nothing old."""
-_MOST_HEARD = 8
+_MOST_READ = 8
 """How many notices are opened for one job. Further ones are ignored."""
 
 
-def tell(seen: Observed) -> Decision | None:
+def notify_peer(seen: Observed) -> Decision | None:
     """Notify the peer of a failed job that concerns it; None: already done, or not allowed.
 
     A round of a job has one such child, by its name. The tries are the Job's own.
@@ -50,19 +50,19 @@ def _disclosed(job: Job, why: Condition) -> str:
     return UNDISCLOSED if job.status.step in ("Work", "Publish") else why.reason
 
 
-def hear(seen: Observed, message: str, notice: str) -> Decision:
+def read_notice(seen: Observed, message: str, notice: str) -> Decision:
     """Wait on for a bundle that the peer says has failed, and say why as soon as that was read.
 
     Args:
         message: what the job waits for.
         notice: the digest of the peer's notice.
     """
-    plan = replace(plan_of(seen, "ReadNotice", 1), envelope=notice)
+    plan = replace(plan_of(seen, "ReadNotice", 1), notice=notice)
     child = _child(seen, plan.name)
     said = _said(seen, child) if child else ""
     waiting = wait(seen, "WaitingForBundle", "; ".join(filter(None, (message, said))))
-    heard = sum(each.step == "ReadNotice" for each in seen.children)
-    if child or heard >= _MOST_HEARD or seen.rejection is not None:
+    read = sum(each.step == "ReadNotice" for each in seen.children)
+    if child or read >= _MOST_READ or seen.rejection is not None:
         return waiting
     return replace(waiting, create=new_child(plan))
 

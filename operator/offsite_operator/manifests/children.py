@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from offsite.apiversion import API_VERSION
+from offsite.task import write_task
 from offsite_operator.labels import QUEUE
 from offsite_operator.manifests.plan import Plan
 from offsite_operator.manifests.pods import Manifest, step_pod
@@ -46,7 +47,7 @@ def new_child(plan: Plan) -> NewChild:
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": metadata,
-        "data": {"task.json": plan.task().wire()},
+        "data": {"task.json": write_task(plan.task())},
     }
     return NewChild(task, _child(plan, metadata))
 
@@ -64,7 +65,7 @@ def _child(plan: Plan, metadata: Manifest) -> Manifest:
 
 
 def _job_spec(plan: Plan) -> Manifest:
-    """Describe a Job of one pod that is tried once: attempts are ours. An errand's are its own."""
+    """Describe a Job with one pod. The operator retries a step; an auxiliary step's Job does."""
     bounds = {"backoffLimit": 2, "activeDeadlineSeconds": 600} if plan.auxiliary else plan.backstop
     return {
         "backoffLimit": 0,

@@ -2,12 +2,11 @@
 
 import math
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from offsite.api import JobSpec, Metadata, OffsiteJob
 from offsite.apiversion import API_VERSION
 from offsite.resources import Step
-from offsite.task import Task
+from offsite.task import Jobs, Task, new_task
 from offsite_operator.labels import child_labels, child_name
 from offsite_operator.observe.model import Engine, Observed, Peer, round_of
 from offsite_operator.settings import Settings
@@ -33,22 +32,23 @@ class Plan:
     """Of the events of its pods."""
     envelope: str | None = None
     sequence: int | None = None
-    jobs: frozenset[str] | None = None
-    """The UIDs of all jobs; None: they were not listed yet."""
-    listed: datetime | None = None
-    """When those were all."""
+    notice: str | None = None
+    """The envelope of the notice that is read."""
+    jobs: Jobs | None = None
+    """All jobs of the namespace; None: they were not listed yet."""
     reason: str | None = None
-    """Of Tell: why the job failed, and what the peer learns."""
+    """Why the job failed, as the peer learns it."""
     message: str = ""
+    """What else the peer learns."""
     seconds: int | None = None
     """How long it may run although no operator looks; None: for ever."""
 
     @property
     def name(self) -> str:
         """Of the child, and of the ConfigMap with its task."""
-        # each notice is heard once, each round of a job told once
-        heard = (self.envelope or "")[7:15]
-        mark = heard if self.step == "ReadNotice" else str(self.attempt)
+        # one child for each notice that is read, and for each round that is notified
+        read = (self.notice or "")[7:15]
+        mark = read if self.step == "ReadNotice" else str(self.attempt)
         return child_name(self.job, self.uid, mark, self.step)
 
     @property
@@ -89,32 +89,45 @@ class Plan:
         return self.settings.model_hub and not self.keyed and self.spec.stage != "Tune"
 
     def task(self) -> Task:
-        """Say what its pod does."""
-        jobs = self.jobs if self.step == "Publish" else None
-        return Task(
+        """Describe what the pod does."""
+        return new_task(
             step=self.step,
             uid=self.uid,
-            attempt=self.attempt,
             party=self.settings.party,
             peer_id=self.peer.id,
-            public=self.peer.status.pinned if self.keyed else None,
             private=self.settings.private.inside,
-            lends=self.step == "Open" and replace(self, step="Work").borrows,
-            exchange=self.settings.exchange.uri if self.keyed else None,
-            envelope=self.envelope,
-            sequence=self.sequence if self.step == "Publish" else None,
-            reason=self.reason,
-            message=self.message,
             limits=self.settings.bounds.limits,
-            jobs=tuple(sorted(jobs)) if jobs else None,
-            listed=self.listed if jobs else None,
-            checkpoint_seconds=self.settings.checkpoint_seconds,
-            job=OffsiteJob(
-                apiVersion=API_VERSION,
-                kind="OffsiteJob",
-                metadata=Metadata(name=self.job),
-                spec=self.spec,
-            ),
+            job=self._job(),
+            **self._of_step(),
+            **(self._exchange() if self.keyed else {}),
+        )
+
+    def _of_step(self) -> dict[str, object]:
+        match self.step:
+            case "Open":
+                lends = replace(self, step="Work").borrows
+                return {"envelope": self.envelope, "lends": lends}
+            case "Work":
+                seconds = self.settings.checkpoint_seconds
+                return {"envelope": self.envelope, "checkpoint_seconds": seconds}
+            case "Publish":
+                sent = {"sequence": self.sequence, "jobs": self.jobs}
+                return {"envelope": self.envelope, **sent}
+            case "Notify":
+                why = {"reason": self.reason, "message": self.message}
+                return {"round": self.attempt, "answers": self.envelope, **why}
+            case "ReadNotice":
+                return {"notice": self.notice}
+
+    def _exchange(self) -> dict[str, object]:
+        return {"public": self.peer.status.pinned, "exchange": self.settings.exchange.uri}
+
+    def _job(self) -> OffsiteJob:
+        return OffsiteJob(
+            apiVersion=API_VERSION,
+            kind="OffsiteJob",
+            metadata=Metadata(name=self.job),
+            spec=self.spec,
         )
 
 
@@ -137,10 +150,13 @@ def plan_of(seen: Observed, step: Step, attempt: int, engine: Engine = "Job") ->
         mark=seen.mark,
         envelope=job.status.envelope,
         sequence=job.status.sequence,
-        jobs=seen.jobs,
-        listed=seen.now,
+        jobs=_jobs(seen),
         seconds=_seconds(seen, seen.settings.bounds.deadline_of(job.spec)),
     )
+
+
+def _jobs(seen: Observed) -> Jobs | None:
+    return None if seen.jobs is None else Jobs(uids=tuple(sorted(seen.jobs)), listed=seen.now)
 
 
 def _seconds(seen: Observed, deadline: int | None) -> int | None:
