@@ -22,7 +22,7 @@ setup: .venv/.synced  ## make .venv from the locked requirements (PYTHON=python3
 check: setup  ## lint, format, types, layers, dead code, what is generated
 	$(BIN)/ruff check && $(BIN)/ruff format --check
 	$(BIN)/mypy --num-workers auto && $(BIN)/lint-imports
-	$(BIN)/vulture && $(BIN)/vulture offsite operator cli bench tests
+	$(BIN)/vulture && $(BIN)/vulture offsite operator cli bench examples tests
 	$(BIN)/python -m offsite_operator.crds.generate --check $(CRDS)
 
 fix: setup  ## repair what ruff can repair

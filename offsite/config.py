@@ -75,7 +75,7 @@ def parse_job(content: Any, *, source: str) -> OffsiteJob:
         SpecError: unknown, missing or wrong fields.
     """
     try:
-        return OffsiteJob.model_validate(content)
+        return OffsiteJob.model_validate(content, by_name=False)
     except ValidationError as error:
         raise SpecError(source, problems(error)) from error
 

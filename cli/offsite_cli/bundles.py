@@ -27,11 +27,10 @@ from offsite.exchange import (
     push,
     withdraw,
 )
-from offsite.exchange.home import ledger_of, open_mailbox, open_witness
+from offsite.exchange.home import dns_label, ledger_of, open_mailbox, open_witness
 from offsite.sealing import Envelope, Header, Notice, open_notice
 from offsite.store import disk_errors
 from offsite_cli.disclosed import disclosed
-from offsite_cli.keys import dns_label
 from offsite_cli.options import HOME, Exchange, Format, Home
 from offsite_cli.output import Output, monitored, say, show_json, show_text
 from offsite_cli.passphrase import asked

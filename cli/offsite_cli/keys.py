@@ -1,7 +1,6 @@
 """`offsite keys`: who you are."""
 
 import os
-import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -9,9 +8,14 @@ from typing import Annotated
 
 import typer
 
-from offsite.api import NAME_PATTERN, PATTERN_MEANING
-from offsite.errors import InputError
-from offsite.exchange.home import keep_ring, own_ring, passphrase_of, ring_path
+from offsite.exchange.home import (
+    check_no_keys,
+    create_keys,
+    keep_ring,
+    own_ring,
+    passphrase_of,
+    ring_path,
+)
 from offsite.sealing import PublicRing, Ring, load_ring
 from offsite.store import locked, write_whole
 from offsite.wire import canonical
@@ -35,12 +39,10 @@ def init(
     OFFSITE_PASSPHRASE_FILE names a file with a passphrase to keep them under. Where it is not set,
     a terminal is asked whenever keys that are under one are used.
     """
-    path = ring_path(home.expanduser())
-    if path.exists():
-        raise InputError(f"{path} is there already; `offsite keys rotate` makes newer keys")
-    ring = Ring.new(dns_label("party", party))
-    keep_ring(home.expanduser(), ring, new_passphrase() if ask else passphrase_of(os.environ))
-    say(f"made the keys of {ring.id} in {path}")
+    place = home.expanduser()
+    check_no_keys(place)  # before a passphrase is typed for nothing
+    ring = create_keys(place, party, os.environ, new_passphrase() if ask else None)
+    say(f"made the keys of {ring.id} in {ring_path(place)}")
     _show(ring.public(), Output.TEXT)
 
 
@@ -82,17 +84,6 @@ def revoke(
 ) -> None:
     """Make a key count for nothing, from when your peers have your newest public file."""
     _change(home, lambda ring: ring.revoked(entry))
-
-
-def dns_label(what: str, text: str) -> str:
-    """Check the name of a party or a bundle.
-
-    Raises:
-        InputError: it is not a DNS label.
-    """
-    if not re.fullmatch(NAME_PATTERN, text):
-        raise InputError(f"{what} {text!r} must be {PATTERN_MEANING[NAME_PATTERN]}")
-    return text
 
 
 def _load(home: Path) -> Ring:

@@ -8,9 +8,8 @@ import typer
 
 from offsite.apiversion import API_VERSION
 from offsite.errors import InputError
-from offsite.exchange.home import peers_of, pin
+from offsite.exchange.home import dns_label, peers_of, pin
 from offsite.sealing.publicfile import read_public
-from offsite_cli.keys import dns_label
 from offsite_cli.options import HOME, Format, Home
 from offsite_cli.output import Output, say, show_json, show_text, show_yaml
 

@@ -1,6 +1,6 @@
 """The limits of an organization, which authors of jobs cannot change."""
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from offsite.api.stages import Tune
 from offsite.api.values import Section
@@ -13,8 +13,6 @@ class Limits(Section):
     checks them, and the step that holds the keys checks them again: all but `max_change` of a model
     at a hub, which that step cannot ask.
     """
-
-    model_config = ConfigDict(populate_by_name=True)
 
     max_kept_blocks: float = Field(0.8, gt=0, le=1)
     """The largest share of a model's middle blocks that all its emulators together may keep."""

@@ -91,6 +91,4 @@ def cel(rule: str, message: str, **more: str) -> dict[str, Any]:
 class Section(Part):
     """A part of a resource."""
 
-    model_config = ConfigDict(
-        populate_by_name=False, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(allow_inf_nan=False, use_attribute_docstrings=True)

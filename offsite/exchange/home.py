@@ -1,8 +1,10 @@
 """A party's home folder: its identity, its peers, and the exchange that it uses."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from offsite.api import NAME_PATTERN, PATTERN_MEANING
 from offsite.errors import InputError
 from offsite.exchange.audit import Auditor
 from offsite.exchange.ledger import HomeLedger
@@ -28,6 +30,45 @@ def ring_path(home: Path) -> Path:
 def public_path(home: Path) -> Path:
     """Name the copy of a party's own public file, for what needs no private key."""
     return home / "keys" / "public.json"
+
+
+def create_keys(
+    home: Path, party: str, environ: Mapping[str, str], passphrase: str | None = None
+) -> Ring:
+    """Make the keys of a new party.
+
+    Args:
+        passphrase: to keep them under, if the environment names no file of it.
+
+    Raises:
+        InputError: the home has keys, or the party's id is not a DNS label.
+    """
+    check_no_keys(home)
+    ring = Ring.new(dns_label("party", party))
+    keep_ring(home, ring, passphrase or passphrase_of(environ))
+    return ring
+
+
+def check_no_keys(home: Path) -> None:
+    """Check that a home has no keys, which new ones would replace.
+
+    Raises:
+        InputError: it has.
+    """
+    path = ring_path(home)
+    if path.exists():
+        raise InputError(f"{path} is there already; `offsite keys rotate` makes newer keys")
+
+
+def dns_label(what: str, text: str) -> str:
+    """Check the name of a party or a bundle.
+
+    Raises:
+        InputError: it is not a DNS label.
+    """
+    if not re.fullmatch(NAME_PATTERN, text):
+        raise InputError(f"{what} {text!r} must be {PATTERN_MEANING[NAME_PATTERN]}")
+    return text
 
 
 def keep_ring(home: Path, ring: Ring, passphrase: str | None) -> None:

@@ -124,7 +124,7 @@ class Plan:
 
     def _job(self) -> OffsiteJob:
         return OffsiteJob(
-            apiVersion=API_VERSION,
+            api_version=API_VERSION,
             kind="OffsiteJob",
             metadata=Metadata(name=self.job),
             spec=self.spec,

@@ -86,7 +86,7 @@ def peer_of(found: Object) -> Peer:
 
 def _spec(content: object) -> tuple[JobSpec | None, str]:
     try:
-        return JobSpec.model_validate(content), ""
+        return JobSpec.model_validate(content, by_name=False), ""
     except ValidationError as error:
         return None, (
             f"this version of the operator does not understand the spec ({reason(error)}); upgrade "

@@ -1,0 +1,10 @@
+"""The Python API: a home with keys and peers, and the three stages as functions.
+
+`import offsite` offers these names. Importing them loads no torch; running a stage does.
+"""
+
+from offsite.client.functions import distill, plug_in, tune
+from offsite.client.home import Home
+from offsite.client.result import Metric, Result
+
+__all__ = ["Home", "Metric", "Result", "distill", "plug_in", "tune"]

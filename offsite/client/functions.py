@@ -1,0 +1,211 @@
+"""The three stages as functions. Their arguments are the fields of the stage in a job file."""
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from offsite.api import (
+    Accept,
+    Adapter,
+    Data,
+    DistillTraining,
+    Emulator,
+    Ends,
+    Export,
+    Grant,
+    OffsiteJob,
+    TuneTraining,
+)
+from offsite.api.problems import problems
+from offsite.apiversion import API_VERSION
+from offsite.client.home import Home, StrPath
+from offsite.client.result import Collector, Result
+from offsite.errors import SpecError
+from offsite.events import Event, Monitor
+
+OnEvent = Callable[[Event], object]
+Fields = Mapping[str, Any]
+
+
+def distill(
+    name: str,
+    *,
+    home: Home,
+    peer: str,
+    model: StrPath,
+    emulator: Emulator | Fields,
+    ends: Ends | Fields | None = None,
+    training: DistillTraining | Fields | None = None,
+    grant: Grant | Fields | None = None,
+    evaluate: StrPath | None = None,
+    seed: int = 0,
+    base: StrPath = ".",
+    on_event: OnEvent | None = None,
+) -> Result:
+    """Make an emulator of a model and send it to a peer: the model owner's first stage.
+
+    A section such as `emulator` is its type, or a mapping with the same fields. An interrupted call
+    resumes from its last checkpoint when it is repeated; a finished one returns at once.
+
+    Args:
+        name: The name of the job, and of the bundle that it sends.
+        home: The model owner's home.
+        peer: The alias of the data owner's pinned keys.
+        model: The full model: a folder with safetensors, `hf://org/name@revision` or `s3://…`.
+        emulator: How the middle of the model is compressed.
+        ends: Blocks at both ends that are sent as they are.
+        training: Distillation of the emulator; None: it is healed only.
+        grant: How the emulator may be used.
+        evaluate: A text that both parties have, to measure the model and the emulator on.
+        seed: Random seed.
+        base: The folder that relative paths are relative to.
+        on_event: Called with each event: progress, metrics, logs.
+
+    Returns:
+        The bundle in the exchange, with the perplexities or accuracies that were measured.
+
+    Raises:
+        SpecError: An argument is missing or wrong; the error lists all of them.
+        OffsiteError: The stage failed. Nothing incomplete was sent.
+    """
+    section = {
+        "model": model,
+        "emulator": emulator,
+        "ends": ends,
+        "training": training,
+        "grant": grant,
+        "evaluate": evaluate,
+    }
+    job = _job(name, "Distill", peer, seed, distill=section)
+    return _run(job, home, base, on_event)
+
+
+def tune(
+    name: str,
+    *,
+    home: Home,
+    peer: str,
+    bundle: str,
+    data: Data | Fields,
+    adapter: Adapter | Fields | None = None,
+    training: TuneTraining | Fields | None = None,
+    evaluate: StrPath | None = None,
+    seed: int = 0,
+    base: StrPath = ".",
+    on_event: OnEvent | None = None,
+) -> Result:
+    """Tune an adapter in the peer's emulator and send it back: the data owner's stage.
+
+    Sections, repetition and the common arguments are those of `distill`.
+
+    Args:
+        name: The name of the job, and of the bundle that it sends.
+        home: The data owner's home.
+        peer: The alias of the model owner's pinned keys.
+        bundle: The emulator: the name of its bundle, or `name@sha256:…` for one envelope of it.
+        data: The private data: `train` and `validation`.
+        adapter: What is trained.
+        training: How to train it.
+        evaluate: A text that both parties have, to measure the emulator on before and after.
+        seed: Random seed.
+        base: The folder that relative paths are relative to.
+        on_event: Called with each event: progress, metrics, logs.
+
+    Returns:
+        The bundle in the exchange, with the perplexities or accuracies that were measured.
+
+    Raises:
+        SpecError: An argument is missing or wrong; the error lists all of them.
+        NotSentError: The peer has sent no such emulator yet.
+        OffsiteError: The stage failed. Nothing incomplete was sent.
+    """
+    section = {
+        "bundle": bundle,
+        "data": data,
+        "adapter": adapter,
+        "training": training,
+        "evaluate": evaluate,
+    }
+    return _run(_job(name, "Tune", peer, seed, tune=section), home, base, on_event)
+
+
+def plug_in(
+    name: str,
+    *,
+    home: Home,
+    peer: str,
+    model: StrPath,
+    adapter: str,
+    alpha: float = 1.0,
+    evaluate: StrPath | None = None,
+    accept: Accept | Fields | None = None,
+    export: Export | Fields | None = None,
+    seed: int = 0,
+    base: StrPath = ".",
+    on_event: OnEvent | None = None,
+) -> Result:
+    """Plug the returned adapter into the full model: the model owner's last stage.
+
+    Sections, repetition and the common arguments are those of `distill`.
+
+    Args:
+        name: The name of the job, and of the model that it writes.
+        home: The model owner's home.
+        peer: The alias of the data owner's pinned keys.
+        model: The full model that the emulator was made from.
+        adapter: The name of the adapter's bundle, or `name@sha256:…` for one envelope of it.
+        alpha: Scale of the adapter's change.
+        evaluate: A text to measure the model on, before and after.
+        accept: Requirements on that text; an adapter that misses them is not exported.
+        export: Where to write the model; None: `models/<name>` in the home.
+        seed: Random seed.
+        base: The folder that relative paths are relative to.
+        on_event: Called with each event: progress, metrics, logs.
+
+    Returns:
+        The tuned model, a Hugging Face model folder, with what was measured.
+
+    Raises:
+        SpecError: An argument is missing or wrong; the error lists all of them.
+        NotSentError: The peer has sent no such adapter yet.
+        OffsiteError: The stage failed. No model was written.
+    """
+    section = {
+        "model": model,
+        "adapter": adapter,
+        "alpha": alpha,
+        "evaluate": evaluate,
+        "accept": accept,
+        "export": export,
+    }
+    job = _job(name, "PlugIn", peer, seed, plug_in=section)
+    return _run(job, home, base, on_event)
+
+
+def _job(name: str, stage: str, peer: str, seed: int, **section: Fields) -> OffsiteJob:
+    """Make the job of a call; an argument that is None takes the field's default."""
+    content = {
+        "apiVersion": API_VERSION,
+        "kind": "OffsiteJob",
+        "metadata": {"name": name},
+        "spec": {"stage": stage, "peer": peer, "seed": seed, **_plain(section)},
+    }
+    try:
+        return OffsiteJob.model_validate(content)
+    except ValidationError as error:
+        raise SpecError(name, problems(error)) from error
+
+
+def _plain(value: Any) -> Any:
+    """Make mappings dicts and paths strings, and drop what is None."""
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items() if each is not None}
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def _run(job: OffsiteJob, home: Home, base: StrPath, on_event: OnEvent | None) -> Result:
+    collector = Collector(job.metadata.name, on_event)
+    home.run(job, Monitor(collector.receive), base=base)
+    return collector.result()

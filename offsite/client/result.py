@@ -1,0 +1,67 @@
+"""What a stage gives back to Python, collected from its events."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from offsite.events import Event
+from offsite.store import local_path
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measured figure."""
+
+    name: str
+    """What was measured, such as `perplexity` or `accuracy`."""
+    value: float | None
+    """The figure; None: it is not finite."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a stage published."""
+
+    name: str
+    """The name of the job, and of what it published."""
+    digest: str
+    """`sha256:…` of a bundle's envelope, or of the files of a plugged-in model."""
+    uri: str
+    """Where it is: an object in the exchange, or the folder of a plugged-in model."""
+    size: int
+    """Bytes, before sealing."""
+    metrics: Mapping[str, Metric]
+    """Measured figures by setting, such as `full_zero_shot`, `emulator_tuned` or `plug_in`.
+
+    Empty if an earlier call had published the result already."""
+
+    @property
+    def path(self) -> Path | None:
+        """The file or folder on this machine; None: it is in a bucket."""
+        return None if self.uri.startswith("s3://") else local_path(self.uri)
+
+
+@dataclass
+class Collector:
+    """Collects the result of one job from its events."""
+
+    name: str
+    forward: Callable[[Event], object] | None = None
+    """Called with each event."""
+    _metrics: dict[str, Metric] = field(default_factory=dict)
+    _artifact: Event | None = None
+
+    def receive(self, event: Event) -> None:
+        """Take in one event, and pass it on."""
+        if event["event"] == "metric":
+            self._metrics[event["setting"]] = Metric(event["name"], event["value"])
+        elif event["event"] == "artifact":
+            self._artifact = event
+        if self.forward is not None:
+            self.forward(event)
+
+    def result(self) -> Result:
+        """Get the result of a job that has ended."""
+        assert self._artifact is not None, "a job that does not fail reports what it published"
+        told = self._artifact
+        return Result(self.name, told["digest"], told["uri"], told["sizeBytes"], self._metrics)
