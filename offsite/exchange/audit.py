@@ -1,6 +1,6 @@
 """Audits an exchange with public keys only."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import permutations
@@ -70,8 +70,7 @@ class Auditor:
             InputError: there is none.
             BundleError: it was changed.
         """
-        listing, sequence = self._find(digest)
-        return listing.read(sequence, digest)
+        return self._index().read(digest)
 
     def verify(self, digest: str, monitor: Monitor) -> Envelope:
         """Check an envelope: its signature, and the digest of every shard's ciphertext.
@@ -82,11 +81,9 @@ class Auditor:
             InputError: there is none.
             BundleError: it was changed.
         """
-        listing, sequence = self._find(digest)
-        envelope, newest = (
-            listing.read(sequence, digest),
-            next(listing.signed_from(sequence + 1), None),
-        )
+        listing, sequence = self._index().find(digest)
+        envelope = listing.read(sequence, digest)
+        newest = next(listing.signed_from(sequence + 1), None)
         if newest is not None:
             monitor.log(f"sequence {newest} took the place of it, so its shards are not looked at")
             return envelope
@@ -104,9 +101,10 @@ class Auditor:
             InputError: a link is missing.
             BundleError: it was changed, not signed by its sender, or is between other parties.
         """
-        links = [self.read(digest)]
+        index = self._index()
+        links = [index.read(digest)]
         while (parent := links[-1].header.parent) is not None:
-            answer, above = links[-1].header, self.read(parent)
+            answer, above = links[-1].header, index.read(parent)
             if (above.header.sender, above.header.recipient) != (answer.recipient, answer.sender):
                 raise BundleError(
                     f"{answer.name} answers {above.header.name}, which was not sent to "
@@ -172,18 +170,48 @@ class Auditor:
                     raise
             yield f"{sender.id} to {recipient.id}", found
 
-    def _find(self, digest: str) -> tuple[Listing, int]:
-        hidden: list[str] = []
-        for pair, found in self._look():
-            if isinstance(found, NotAllowedError):
-                hidden.append(pair)
-                continue
-            for listing, sequence, each in _places(found):
-                if each == digest:
-                    return listing, sequence
+    def _index(self) -> "_Index":
+        """List the exchange once.
+
+        Raises:
+            NotAllowedError: as `_look`.
+        """
+        looked = list(self._look())
+        places = {
+            digest: (listing, sequence)
+            for _, found in looked
+            if not isinstance(found, NotAllowedError)
+            for listing, sequence, digest in _places(found)
+        }
         parties = ", ".join(sorted(ring.id for ring in self.rings))
-        unseen = f"; not to be seen: {', '.join(hidden)}" if hidden else ""
-        raise InputError(f"there is no envelope {digest} between {parties}{unseen}")
+        hidden = [pair for pair, found in looked if isinstance(found, NotAllowedError)]
+        return _Index(places, parties, hidden)
+
+
+@dataclass(frozen=True)
+class _Index:
+    """Where every envelope is, by its digest."""
+
+    places: Mapping[str, tuple[Listing, int]]
+    parties: str
+    hidden: Sequence[str]
+    """Pairs of parties whose envelopes cannot be listed."""
+
+    def find(self, digest: str) -> tuple[Listing, int]:
+        """Get the listing and the sequence number of an envelope.
+
+        Raises:
+            InputError: there is none.
+        """
+        if digest in self.places:
+            return self.places[digest]
+        unseen = f"; no permission to list: {', '.join(self.hidden)}" if self.hidden else ""
+        raise InputError(f"there is no envelope {digest} between {self.parties}{unseen}")
+
+    def read(self, digest: str) -> Envelope:
+        """Read an envelope, and check that its sender signed it."""
+        listing, sequence = self.find(digest)
+        return listing.read(sequence, digest)
 
 
 def _places(listings: Iterable[Listing]) -> Iterator[tuple[Listing, int, str]]:

@@ -32,6 +32,8 @@ class Listing:
     """The digests of a sequence's shards, and their sizes."""
     noticed: bool = False
     """Whether there is a notice that a stage failed."""
+    _known: dict[str, Envelope] = field(default_factory=dict, repr=False, compare=False)
+    """Envelopes that were read, by key. A key holds the digest, so none is read twice."""
 
     @property
     def _remedy(self) -> str:
@@ -54,6 +56,11 @@ class Listing:
             BundleError: it is not there, does not belong there, or is not its sender's.
         """
         key = f"{self.prefix}{sequence}/{envelope_name(digest)}"
+        if key not in self._known:
+            self._known[key] = self._checked(self._content(key, digest), key)
+        return self._known[key]
+
+    def _content(self, key: str, digest: str) -> bytes:
         try:
             content = self.store.get(key, LARGEST_ENVELOPE)
         except NotFoundError as error:
@@ -64,7 +71,7 @@ class Listing:
             raise BundleError(
                 f"{self.store.uri(key)} was changed: its name is not its digest; {self._remedy}"
             )
-        return self._checked(content, key)
+        return content
 
     def _checked(self, content: bytes, key: str) -> Envelope:
         envelope = read_envelope(content, self.sender)

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -52,7 +53,7 @@ from offsite.exchange.workers import in_workers
 from offsite.sealing import Envelope, Header, Ring, Shard, new_bundle_key
 from offsite.sealing.envelope import Grant, write_envelope
 from offsite.sealing.primitives import encrypt, sign
-from offsite.store import FolderStore
+from offsite.store import FolderStore, ObjectStore
 from offsite.store.artifact_store import FolderArtifactStore
 from offsite.wire import canonical, now, text_of
 from offsite_testing.core import silent
@@ -855,6 +856,47 @@ def test_a_chain_leads_back_to_where_it_began(world: World, tmp_path: Path) -> N
     shutil.rmtree(world.root / "exchange" / LAB)
     with pytest.raises(InputError, match=f"there is no envelope {asked.digest}"):
         world.auditor().chain(answered.digest)
+
+
+class Recording:
+    """A store that counts what it is asked."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self.store = store
+        self.asked = Counter[str]()
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.store, name)
+        if name not in ("get", "sizes"):
+            return found
+
+        def asked(key: str, *more: Any) -> Any:
+            self.asked[f"{name} {key}"] += 1
+            return found(key, *more)
+
+        return asked
+
+
+def test_an_audit_lists_and_reads_everything_once(world: World) -> None:
+    question = world.bundle("question", by=LAB, to=HOSPITAL)
+    asked = push(world.mailbox(LAB), Outgoing(question, HOSPITAL, "job-0"), silent())
+    answered = world.send(world.bundle(), parent=asked.digest)
+    auditor = world.auditor()
+    store: Any = Recording(auditor.store)
+    assert len(replace(auditor, store=store).chain(answered.digest)) == 2
+    assert set(store.asked.values()) == {1}, store.asked
+
+
+def test_a_push_reads_no_envelope_twice(world: World) -> None:
+    folder, hospital = world.bundle(), world.mailbox(HOSPITAL)
+    first = world.send(folder)
+    shards = [path for path in (world.place / "1").iterdir() if "envelope" not in path.name]
+    shards[0].unlink()  # so the envelope in the job's own sequence is not whole
+    store: Any = Recording(hospital.store)
+    again = push(replace(hospital, store=store), outgoing(folder, "job-1"), silent())
+    assert (first.sequence, again.sequence) == (1, 2)
+    read = {key: times for key, times in store.asked.items() if "envelope" in key}
+    assert set(read.values()) == {1}, read
 
 
 def test_a_chain_that_ends_nowhere_is_refused(world: World) -> None:

@@ -217,7 +217,7 @@ def test_each_of_three_sees_what_is_its_own(exchange: Exchange, tmp_path: Path) 
     assert [each for each in seen if isinstance(each, NotAllowedError)]
     (sent,) = (each for each in seen if isinstance(each, Envelope))
     assert other.verify(sent.digest, silent()) == sent
-    with pytest.raises(InputError, match="not to be seen: hospital to clinic"):
+    with pytest.raises(InputError, match="no permission to list: hospital to clinic"):
         other.read("sha256:" + "0" * 64)
     wrong = replace(exchange.server.store("exchange"), secret_key="wrong-secret")
     for look in (lambda who: list(who.envelopes()), lambda who: who.read(sent.digest)):
