@@ -150,7 +150,7 @@ def pin(
     """
     own = own_public(home, environ)
     if own is not None and own.id == read_public(content, source).id:
-        raise InputError(f"{source} has your own id; a peer of that id could not be told from you")
+        raise InputError(f"{source} has your own id; a peer needs another id")
     return peers_of(home).add(content, source, alias)
 
 

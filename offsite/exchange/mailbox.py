@@ -216,7 +216,7 @@ class Mailbox:
         if errors:
             report(
                 f"{len(errors)} envelopes below {self.store.uri(f'{self.id}/')} are passed over, "
-                f"as nobody can tell that they are ours: {errors[0]}"
+                f"as they cannot be verified as ours: {errors[0]}"
             )
 
     @contextmanager

@@ -173,7 +173,7 @@ def read_envelope(content: bytes, sender: PublicRing) -> Envelope:
     """
     remedy = f"ask {sender.id} to send it again"
     if len(content) > LARGEST_ENVELOPE:
-        raise BundleError(f"an envelope of {len(content)} bytes is none of ours; {remedy}")
+        raise BundleError(f"{len(content)} bytes are too many for an envelope; {remedy}")
     try:
         envelope = Envelope.model_validate_json(content)
         same = envelope.content == content

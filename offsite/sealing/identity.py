@@ -135,7 +135,7 @@ class OwnKeys(PublicRing):
         """
         found = next((e for e in self.entries if (e.id, e.purpose) == (entry, "sign")), None)
         if found is None:
-            raise BundleError(f"{self.id} has no key {entry}, and had none")
+            raise BundleError(f"{self.id} never had the key {entry}")
         return found
 
 

@@ -25,7 +25,7 @@ def read_public(content: bytes, source: str) -> PublicRing:
         raise InputError(f"{source} is not a public file: {reason(error)}; {remedy}") from error
     if not ring.endorsements and not any(is_public(e.keyset, e.purpose) for e in ring.entries):
         raise InputError(
-            f"{source} holds private keys; hand it to nobody: make the public file with "
+            f"{source} holds private keys; keep it secret, and make the public file with "
             "`offsite keys export`"
         )
     if not sound:

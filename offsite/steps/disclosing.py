@@ -149,6 +149,6 @@ def refuse_lost(mailbox: Mailbox, ledger: Disclosures, monitor: Monitor) -> None
         header, place = envelope.header, ledger.artifacts.uri("records")
         raise InputError(
             f"{header.name} was sent to {header.recipient} ({envelope.digest}), and {place} has no "
-            "record of it, so nobody knows what was disclosed; restore the private store (or the "
+            "record of it, so what it disclosed is unknown; restore the private store (or the "
             "home) from a backup, or give it up: offsite bundles disclosed --rebuild"
         )

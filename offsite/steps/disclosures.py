@@ -21,7 +21,7 @@ _FOLDER, _RECORDS = "disclosed", "records"
 _MOST_TRIES = 8
 """How often a number may be taken by a note that is not listed then: a shared disk may lag."""
 _REMEDY = (
-    "restore the private store from a backup; if there is none, enter what its records tell: "
+    "restore the private store from a backup; if there is none, rebuild it from the records: "
     "offsite bundles disclosed --rebuild"
 )
 
@@ -47,7 +47,7 @@ class Disclosures:
             if record.entry is not None and record.entry not in known:
                 raise InputError(
                     f"{self.artifacts.uri(_FOLDER)} lacks the entry of {record.bundle}, which was "
-                    f"sent to {record.recipient} ({record.digest}), so nobody knows what was "
+                    f"sent to {record.recipient} ({record.digest}), so it is unknown what was "
                     f"disclosed; {_REMEDY}"
                 )
         return (*entries, *(entry_of(record) for record in alone if record.entry is None))

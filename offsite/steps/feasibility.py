@@ -87,7 +87,7 @@ def _read(path: Path) -> dict[str, Any]:
         family_of(config).count(config)
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise InputError(
-            f"{path} cannot be read, so nobody knows how much of the model an emulator keeps: "
+            f"{path} cannot be read, so the share of the model that an emulator keeps is unknown: "
             f"{error}; check the location"
         ) from error
     return config

@@ -35,7 +35,7 @@ def notifying(
             try:
                 send_notice(mailbox, _failed(space, answers, ended))
             except OffsiteError as untold:
-                monitor.log(f"{space.spec.peer} could not be told that it failed: {untold}")
+                monitor.log(f"could not notify {space.spec.peer} of the failure: {untold}")
         raise
 
 

@@ -117,7 +117,7 @@ class Workspace:
     def forgotten(self, what: str) -> InputError:
         """Say that what a result is to be checked against is gone."""
         return InputError(
-            f"what was known {what} before {self.name} was made is gone, so that nobody can check "
+            f"what was known {what} before {self.name} was made is gone, so that it is impossible to check "
             "the result; submit the job again under another name"
         )
 

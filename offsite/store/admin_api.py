@@ -98,7 +98,7 @@ class AdminApi:
             return self._no_admin()
         if code == "AccessDenied" or code in WRONG_KEYS:
             return NotAllowedError(
-                f"{place.endpoint} does not take these credentials for an administrator's "
+                f"{place.endpoint} does not accept these credentials as an administrator's "
                 f"({code}); check the file that {place.settings}_CREDENTIALS names"
             )
         return StorageError(f"{place.endpoint} refused the administrator: {code}")

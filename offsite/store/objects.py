@@ -12,8 +12,7 @@ from offsite.errors import BundleError
 def too_large(what: object, most: int) -> BundleError:
     """Say that an object is larger than what was put there can be."""
     return BundleError(
-        f"{what} is larger than {most} bytes, so it was changed; ask whoever wrote it to write it "
-        "again"
+        f"{what} is larger than {most} bytes, so it was changed; ask its author to write it again"
     )
 
 

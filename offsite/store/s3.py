@@ -82,7 +82,7 @@ class S3Store:
             # a store that knows no conditions passes over this one too, and only now does it show
             if self._put_new(key, content):
                 raise StorageError(
-                    f"{self.endpoint} writes over {self.uri(key)} although it was told not to "
+                    f"{self.endpoint} writes over {self.uri(key)} although it was asked not to "
                     "(If-None-Match), so two jobs at once would lose one's note; use a store that "
                     "keeps conditional writes, such as MinIO since September 2025 or AWS"
                 )

@@ -396,7 +396,7 @@ def test_a_peer_is_somebody_else(people: People) -> None:
 
 def test_a_private_file_is_not_handed_out(people: People) -> None:
     told = people.run("hospital", "peers", "add", people.root / "lab/keys/ring.json")
-    assert "holds private keys; hand it to nobody" in str(told.exception)
+    assert "holds private keys; keep it secret" in str(told.exception)
 
 
 def test_only_what_was_sent_is_taken_back(people: People) -> None:

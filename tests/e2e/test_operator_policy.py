@@ -68,6 +68,7 @@ def made(step: Any, engine: Any = "Job", content: Any = TUNE, **changes: Any) ->
         envelope=DIGEST,
         sequence=3,
         reason="DataError" if step == "Notify" else None,
+        notice=DIGEST if step == "ReadNotice" else None,
         seconds=600,
     )
     return new_child(replace(plan, **changes))

@@ -689,7 +689,7 @@ def test_a_name_that_is_taken_is_left_alone() -> None:
             "the charts offsite-crds and offsite are of one version: upgrade both",
         ),
         (500, 'failed calling webhook "k": refused', "its administrator knows"),
-        (503, "the server is busy", "does not take it now: the server is busy"),
+        (503, "the server is busy", "refuses the child for now: the server is busy"),
     ],
 )
 def test_what_the_cluster_does_not_take_now_says_so_and_is_tried_again(

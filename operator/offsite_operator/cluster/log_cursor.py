@@ -18,9 +18,7 @@ _LARGEST_PIECE = 16 << 20
 """The operator has memory for a few of these."""
 _LOOKED_AT = 512 << 10
 """Bytes of a line: an event has fewer."""
-_TOO_LONG = (
-    f"a line of it, or what it says in one second, is longer than {_LARGEST_PIECE >> 20} MiB"
-)
+_TOO_LONG = f"a line of it, or one second of it, is longer than {_LARGEST_PIECE >> 20} MiB"
 _ENDED = ("Succeeded", "Failed")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 

@@ -55,7 +55,7 @@ def _resync(worker: Worker, watches: Watches, interval: float, stop: threading.E
         try:
             watches.match(worker.resync())
         except ApiError as error:
-            log.warning("cannot list what is there: %s", error)
+            log.warning("cannot list the resources of the namespace: %s", error)
         except Exception:  # the next one may be spared; if not, /healthz says so
             log.exception("a bug in the resync")
         stop.wait(interval)

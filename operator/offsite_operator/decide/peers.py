@@ -73,7 +73,9 @@ def _problem(peer: Peer, ring: PublicRing, party: str) -> ConditionUpdate | None
             "False", "WrongId", f"the keys are of {ring.id}, not of spec.id {peer.id}"
         )
     if ring.id == party:
-        return ConditionUpdate("False", "OwnId", f"{party} is our own id; a peer is somebody else")
+        return ConditionUpdate(
+            "False", "OwnId", f"{party} is the id of this organization; a peer is another one"
+        )
     if peer.status.pinned is None or peer.status.pinned == peer.public:
         return None
     problem = successor_problem(ring_of(peer), ring)

@@ -63,7 +63,7 @@ def _rejected(seen: Observed) -> Decision | None:
         return hold(seen, "NameTaken", message)
     quota = "exceeded quota" in message
     told = exceeded(message, 1) if quota else f"{message}{remedy_for(message, _REFUSALS)}"
-    said = f"the cluster does not take it now: {told}"
+    said = f"the API server refuses the child for now: {told}"
     return hold(seen, "WaitingForPod", said, _ASK_AGAIN)
 
 

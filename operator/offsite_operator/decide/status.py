@@ -121,7 +121,9 @@ def held_up(seen: Observed, state: JobState) -> Decision | None:
     said = f"{oldest.name} is being deleted"
     says: dict[Kind, ConditionUpdate] = {"Running": ConditionUpdate("False", "WaitingForPod", said)}
     if seen.job.has("Suspended"):
-        says["Suspended"] = ConditionUpdate("True", "Suspended", f"it goes on when it can: {said}")
+        says["Suspended"] = ConditionUpdate(
+            "True", "Suspended", f"it resumes when this is over: {said}"
+        )
     return Decision(status=changed(seen, state, says), again=_LOOK_AGAIN)
 
 

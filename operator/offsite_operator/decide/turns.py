@@ -50,7 +50,7 @@ def turn(seen: Observed) -> Decision | None:
         return None
     says: dict[Kind, ConditionUpdate] = {"Accepted": ConditionUpdate("True", "Accepted")}
     if seen.job.has("Suspended"):  # else what the suspension stopped would count as lost
-        says["Suspended"] = ConditionUpdate("True", "Suspended", "it goes on when it is its turn")
+        says["Suspended"] = ConditionUpdate("True", "Suspended", "it resumes when it is its turn")
     if seen.ahead < most:
         says["Running"] = ConditionUpdate("False", "WaitingForPod", "it is its turn")
         started = changed(seen, "Pending", says, start_time=seen.now)

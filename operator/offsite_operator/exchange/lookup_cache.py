@@ -150,7 +150,7 @@ class LookupCache:
             return self.inbox.look(spec, peer)
         except Exception:  # a bug in one answer must not end the asking of others
             log.exception("a bug in asking what %s sent", peer.alias)
-            return Unreachable(f"what {peer.alias} sent cannot be told; see the operator's log")
+            return Unreachable(f"cannot look up what {peer.alias} sent; see the operator's log")
 
     def _told(self, question: _Question, answer: Incoming, peer: Peer, late: float) -> set[str]:
         """Note an answer; gives the jobs that have to hear it."""
