@@ -117,8 +117,8 @@ class Workspace:
     def forgotten(self, what: str) -> InputError:
         """Say that what a result is to be checked against is gone."""
         return InputError(
-            f"what was known {what} before {self.name} was made is gone, so that it is impossible to check "
-            "the result; submit the job again under another name"
+            f"what was known {what} before {self.name} was made is gone, so the result "
+            "cannot be checked; submit the job again under another name"
         )
 
     @property
