@@ -80,9 +80,8 @@ def outcome(child: Child, now: datetime) -> Outcome | None:
         return Failure("InvalidPod", f"{child.name} is not valid: {state.message}", False)
     if state.phase is Phase.SUCCEEDED:
         return Failure("NoResult", f"{child.name} exited without reporting a result")
-    return Failure(
-        _reason(state.reason), state.message or f"{child.name} failed without reporting a reason"
-    )
+    said = state.message or f"{child.name} failed without reporting a reason"
+    return Failure(_reason(state.reason), said)
 
 
 def is_done(child: Child) -> bool:

@@ -73,9 +73,8 @@ def _problem(peer: Peer, ring: PublicRing, party: str) -> ConditionUpdate | None
             "False", "WrongId", f"the keys are of {ring.id}, not of spec.id {peer.id}"
         )
     if ring.id == party:
-        return ConditionUpdate(
-            "False", "OwnId", f"{party} is the id of this organization; a peer is another one"
-        )
+        own = f"{party} is the id of this organization; a peer is another one"
+        return ConditionUpdate("False", "OwnId", own)
     if peer.status.pinned is None or peer.status.pinned == peer.public:
         return None
     problem = successor_problem(ring_of(peer), ring)

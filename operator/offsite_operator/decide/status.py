@@ -121,9 +121,8 @@ def held_up(seen: Observed, state: JobState) -> Decision | None:
     said = f"{oldest.name} is being deleted"
     says: dict[Kind, ConditionUpdate] = {"Running": ConditionUpdate("False", "WaitingForPod", said)}
     if seen.job.has("Suspended"):
-        says["Suspended"] = ConditionUpdate(
-            "True", "Suspended", f"it resumes when this is over: {said}"
-        )
+        waits = f"it resumes when this is over: {said}"
+        says["Suspended"] = ConditionUpdate("True", "Suspended", waits)
     return Decision(status=changed(seen, state, says), again=_LOOK_AGAIN)
 
 
