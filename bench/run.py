@@ -17,8 +17,8 @@ from rich.table import Table
 
 from offsite.process.usage import peak_memory
 from offsite_cli.demo.icd import texts
-from offsite_cli.demo.model import packaged_model
-from offsite_cli.demo.rows import write_splits
+from offsite_cli.demo.shipped import write_model
+from offsite_cli.demo.splits import write_splits
 
 Figures = dict[str, dict[str, float]]
 
@@ -36,7 +36,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="offsite-bench-") as name:
         folder = Path(name)
-        packaged_model(folder / "model")
+        write_model(folder / "model")
         write_splits(folder, texts(seed=0))
         _print(_rounds(folder, options.steps, options.rounds))
 

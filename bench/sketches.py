@@ -25,8 +25,8 @@ from offsite.training.data import batch_of
 from offsite.training.distill import Weights, distill
 from offsite.training.train import Plan
 from offsite_cli.demo.icd import texts
-from offsite_cli.demo.model import packaged_model
-from offsite_cli.demo.rows import write_splits
+from offsite_cli.demo.shipped import write_model
+from offsite_cli.demo.splits import write_splits
 
 Known = dict[tuple[int, str], str]
 Changed = tuple[PreTrainedModel, Sequence[int]]
@@ -38,7 +38,7 @@ def main() -> None:
     """Measure, and print one table."""
     with tempfile.TemporaryDirectory(prefix="offsite-bench-") as name:
         folder = Path(name)
-        packaged_model(folder / "model")
+        write_model(folder / "model")
         write_splits(folder, texts(seed=0))
         known = _sketches(_work(folder).model)
         print(f"{len(known)} matrices; the same from {SAME} on")

@@ -31,11 +31,11 @@ from offsite.exchange.home import dns_label, ledger_of, open_mailbox, open_witne
 from offsite.sealing import Envelope, Header, Notice, open_notice
 from offsite.store import disk_errors
 from offsite_cli.disclosed import disclosed
+from offsite_cli.keys import prompt_passphrase
 from offsite_cli.options import HOME, Exchange, Format, Home
-from offsite_cli.output import Output, monitored, say, show_json, show_text
-from offsite_cli.passphrase import asked
+from offsite_cli.output import Output, monitored, show_info, show_json, show_text
 
-app = typer.Typer(no_args_is_help=True, help="Sealed bundles in the exchange.")
+app = typer.Typer(no_args_is_help=True, help="Manage the encrypted bundles in the exchange.")
 
 Peer = Annotated[str, typer.Option(help="The other party.")]
 
@@ -60,7 +60,7 @@ def push_(
 
     An emulator is sent by `offsite run`, which keeps the record that its adapters are checked by.
     """
-    secret = asked(home)
+    secret = prompt_passphrase(home)
     with monitored(output) as monitor:
         mailbox = _open(home, exchange, secret)
         check_whole(folder)
@@ -91,11 +91,11 @@ def pull_(
     output: Format = Output.TEXT,
 ) -> None:
     """Fetch a bundle that a peer sent, check it and open it."""
-    secret = asked(home)
+    secret = prompt_passphrase(home)
     with monitored(output) as monitor:
         with disk_errors(folder):
             if folder.exists():
-                raise InputError(f"{folder} is there already; name another folder")
+                raise InputError(f"{folder} already exists; choose another folder")
         mailbox = _open(home, exchange, secret)
         envelope = mailbox.incoming(peer, Reference.parse(name))
         # what an adapter may hold is for plug-in to say, by the record of its emulator
@@ -113,7 +113,7 @@ def list_(exchange: Exchange, home: Home = HOME, output: Format = Output.TEXT) -
         show_json([_facts(envelope) for envelope in found])
         return
     if not found:
-        say("no bundles between you and your peers")
+        show_info("no bundles between you and your peers")
     for envelope in found:
         show_text(_line(envelope))
 
@@ -121,18 +121,18 @@ def list_(exchange: Exchange, home: Home = HOME, output: Format = Output.TEXT) -
 @app.command()
 def notices(exchange: Exchange, home: Home = HOME, output: Format = Output.TEXT) -> None:
     """List the stages that failed, as you and your peers told each other. Needs your keys."""
-    ring = _open(home, exchange, asked(home)).ring
+    ring = _open(home, exchange, prompt_passphrase(home)).ring
     found: list[tuple[Header, Notice]] = []
     for envelope in _sound(_watch(home, exchange).notices()):
         try:
             found.append((envelope.header, open_notice(envelope, ring)))
         except BundleError as error:
-            say(f"passed over: {error}")
+            show_info(f"passed over: {error}")
     if output is Output.JSON:
         show_json([_told(header) | notice.wire() for header, notice in found])
         return
     if not found:
-        say("no stage failed, as far as you and your peers told each other")
+        show_info("no stage failed, as far as you and your peers told each other")
     for header, notice in found:
         show_text(f"{header.sender} → {header.recipient}  {notice.said(header)}")
 
@@ -146,7 +146,7 @@ def _sound(found: Iterable[Envelope | OffsiteError]) -> Iterator[Envelope]:
     """Pass over what is not as it should be, and say so."""
     for each in found:
         if isinstance(each, OffsiteError):
-            say(f"passed over: {each}")
+            show_info(f"passed over: {each}")
         else:
             yield each
 
@@ -177,7 +177,9 @@ def verify(
         auditor = _watch(home, exchange)
         if _is_folder(Path(target)):
             provenance, links = auditor.model(Path(target))
-            say(f"{target} is as {provenance.made_by} signed it, alpha {provenance.origin.alpha:g}")
+            show_info(
+                f"{target} is as {provenance.made_by} signed it, alpha {provenance.origin.alpha:g}"
+            )
         else:
             envelope = auditor.verify(_envelope(target), monitor)
             links = auditor.chain(envelope.digest) if chain else [envelope]
@@ -197,8 +199,8 @@ def rm(
     home: Home = HOME,
 ) -> None:
     """Take a bundle back: delete its shards, and publish a signed notice that it is gone."""
-    sent = withdraw(_open(home, exchange, asked(home)), peer, dns_label("bundle", name))
-    say(f"took {name} back; whoever fetched it before still has it ({sent.digest})")
+    sent = withdraw(_open(home, exchange, prompt_passphrase(home)), peer, dns_label("bundle", name))
+    show_info(f"took {name} back; whoever fetched it before still has it ({sent.digest})")
 
 
 app.command("disclosed")(disclosed)

@@ -26,9 +26,9 @@ from offsite.steps.disclosures import Disclosures
 from offsite.steps.party import POLICY
 from offsite.store.artifact_store import FolderArtifactStore, artifact_store_of
 from offsite.store.private_store import PrivateStore
+from offsite_cli.keys import prompt_passphrase
 from offsite_cli.options import HOME, Format, Home
-from offsite_cli.output import Output, say, show_json, show_text
-from offsite_cli.passphrase import asked
+from offsite_cli.output import Output, show_info, show_json, show_text
 
 Private = Annotated[
     str | None,
@@ -84,7 +84,7 @@ def disclosed(
         show_json([_facts(model, limits) for model in models])
         return
     if not models:
-        say("nothing was sent yet")
+        show_info("nothing was sent yet")
     for model in models:
         show_text(*_lines(model, limits))
 
@@ -99,14 +99,14 @@ def _opened(home: Path, private: str | None) -> Iterator[Disclosures]:
 
 
 def _rebuild(ledger: Disclosures, home: Path, exchange: str | None) -> None:
-    say(f"{ledger.rebuild()} entries were made anew of records")
+    show_info(f"{ledger.rebuild()} entries were made anew of records")
     if exchange is None:
         return
-    mailbox = open_mailbox(home, exchange, os.environ, asked(home))
-    for envelope in mailbox.forgotten(ledger.envelopes, say):
+    mailbox = open_mailbox(home, exchange, os.environ, prompt_passphrase(home))
+    for envelope in mailbox.forgotten(ledger.envelopes, show_info):
         header = envelope.header
         ledger.enter(given_up(envelope.digest, header.name, header.recipient), lambda before: None)
-        say(
+        show_info(
             f"gave up {header.name}, sent to {header.recipient} ({envelope.digest}): what it "
             "disclosed is counted nowhere"
         )

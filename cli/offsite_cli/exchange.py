@@ -16,11 +16,11 @@ from offsite.store.admin_api import NoAdminError
 from offsite.store.bucket import BucketFacts
 from offsite.store.open import s3_store
 from offsite.store.policies import policy_of
-from offsite_cli.output import Output, say, show_json, show_text, tell
+from offsite_cli.output import Output, show_event, show_info, show_json, show_text
 
 app = typer.Typer(
     name="exchange",
-    help="Set up an exchange: its bucket, an account for each party, who may read from whom.",
+    help="Set up an exchange in S3: its bucket and its accounts.",
     no_args_is_help=True,
 )
 
@@ -109,10 +109,10 @@ def _print_policies(
 ) -> None:
     said = f"{error}; the policy of"
     if peers:
-        say(f"{said} {party}, with all that it may read:")
+        show_info(f"{said} {party}, with all that it may read:")
         show_json(policy_of(bucket, party, peers))
     if reader:
-        say(f"{said} the reader of {party}, with all that it may read:")
+        show_info(f"{said} the reader of {party}, with all that it may read:")
         show_json(policy_of(bucket, party, peers, reader=True))
 
 
@@ -133,7 +133,7 @@ def revoke(
         _revoke(admin, party, peers)
     if remove:
         if not admin.remove(party):
-            say(f"{party} had no account")
+            show_info(f"{party} had no account")
         show_text(f"{party} has no account; what it sent stays in {bucket}")
 
 
@@ -141,7 +141,7 @@ def _revoke(admin: ExchangeAdmin, party: str, peers: list[str]) -> None:
     try:
         for peer in peers:
             if not admin.revoke(party, peer):
-                say(f"{party} was not granted to read from {peer}")
+                show_info(f"{party} was not granted to read from {peer}")
     except NoAdminError as error:
         raise NoAdminError(
             f"{error}: take what begins with {' and '.join(f'{p}/{party}/' for p in peers)} out of "
@@ -164,7 +164,7 @@ def show(
     admin = _admin(bucket)
     facts, accounts = admin.bucket(), admin.accounts()
     if output is Output.JSON:
-        tell(_document(bucket, facts, accounts))
+        show_event(_document(bucket, facts, accounts))
         return
     show_text(f"{bucket}: {', '.join(_described(facts))}")
     for account in accounts:

@@ -1,6 +1,7 @@
-"""`offsite keys`: who you are."""
+"""`offsite keys`: make, show and rotate your own keys, and ask for their passphrase."""
 
 import os
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -8,7 +9,9 @@ from typing import Annotated
 
 import typer
 
+from offsite.errors import InputError
 from offsite.exchange.home import (
+    PASSPHRASE_FILE,
     check_no_keys,
     create_keys,
     keep_ring,
@@ -17,50 +20,53 @@ from offsite.exchange.home import (
     ring_path,
 )
 from offsite.sealing import PublicRing, Ring, load_ring
+from offsite.sealing.ringfile import is_protected
 from offsite.store import locked, write_whole
+from offsite.text import printable
 from offsite.wire import canonical
 from offsite_cli.options import HOME, Format, Home
-from offsite_cli.output import Output, say, show_json, show_text
-from offsite_cli.passphrase import asked, new_passphrase
+from offsite_cli.output import Output, show_info, show_json, show_text
 
-app = typer.Typer(no_args_is_help=True, help="Your own keys.")
+app = typer.Typer(no_args_is_help=True, help="Manage your own keys.")
 
 
 @app.command()
 def init(
-    party: Annotated[str, typer.Argument(help="Your id: a DNS label, chosen once.")],
+    party: Annotated[
+        str, typer.Argument(help="Your party's id: lower-case letters, digits and dashes.")
+    ],
     home: Home = HOME,
-    ask: Annotated[
-        bool, typer.Option("--passphrase", help="Ask for a passphrase to keep them under.")
+    passphrase: Annotated[
+        bool, typer.Option("--passphrase", help="Encrypt the keys with a passphrase.")
     ] = False,
 ) -> None:
-    """Make the keys of a new party.
+    """Make the keys of a new party. The id cannot be changed later.
 
-    OFFSITE_PASSPHRASE_FILE names a file with a passphrase to keep them under. Where it is not set,
-    a terminal is asked whenever keys that are under one are used.
+    Set OFFSITE_PASSPHRASE_FILE to a file with the passphrase of encrypted keys. Without it,
+    commands ask for the passphrase on a terminal.
     """
     place = home.expanduser()
-    check_no_keys(place)  # before a passphrase is typed for nothing
-    ring = create_keys(place, party, os.environ, new_passphrase() if ask else None)
-    say(f"made the keys of {ring.id} in {ring_path(place)}")
+    check_no_keys(place)  # before asking for a passphrase
+    ring = create_keys(place, party, os.environ, _prompt_new_passphrase() if passphrase else None)
+    show_info(f"made the keys of {ring.id} in {ring_path(place)}")
     _show(ring.public(), Output.TEXT)
 
 
 @app.command()
 def show(home: Home = HOME, output: Format = Output.TEXT) -> None:
-    """Show your keys, and the fingerprint to read out to a peer."""
+    """Show your keys, and the fingerprint to compare with your peers."""
     _show(_load(home).public(), output)
 
 
 @app.command()
 def export(
-    file: Annotated[Path, typer.Argument(help="Where to write it; your peers need it.")],
+    file: Annotated[Path, typer.Argument(help="Path of the public file to write.")],
     home: Home = HOME,
 ) -> None:
-    """Write your public file. There is nothing secret in it."""
+    """Write your public file, which your peers need. It contains no secrets."""
     public = _load(home).public()
     write_whole(file, canonical(public.wire()) + b"\n", shared=True)
-    say(f"wrote {file}; its fingerprint is {public.fingerprint}")
+    show_info(f"wrote {file}; its fingerprint is {public.fingerprint}")
 
 
 @app.command()
@@ -69,34 +75,60 @@ def rotate(
     overlap_days: Annotated[
         int,
         typer.Option(
-            min=0, max=3650, help="How long the former keys count for what is on its way."
+            min=0, max=3650, help="Days for which signatures by the former keys stay valid."
         ),
     ] = 30,
 ) -> None:
-    """Make newer keys. What was sealed to the former ones still opens."""
+    """Make newer keys. Bundles that were encrypted to the former keys still open."""
     _change(home, lambda ring: ring.rotated(timedelta(days=overlap_days)))
 
 
 @app.command()
 def revoke(
-    entry: Annotated[str, typer.Argument(help="The key's id, as `offsite keys show` lists it.")],
+    entry: Annotated[str, typer.Argument(help="Id of the key, as `offsite keys show` lists it.")],
     home: Home = HOME,
 ) -> None:
-    """Make a key count for nothing, from when your peers have your newest public file."""
+    """Revoke a key. Your peers reject it once they have your newest public file."""
     _change(home, lambda ring: ring.revoked(entry))
 
 
+def prompt_passphrase(home: Path) -> str | None:
+    """Ask for the passphrase of a party's keys.
+
+    Returns None if the keys have none, if `OFFSITE_PASSPHRASE_FILE` names it, or without a
+    terminal. In the last case, opening the keys fails with an error that names the variable.
+    """
+    path = ring_path(home.expanduser())
+    if PASSPHRASE_FILE in os.environ or not sys.stdin.isatty() or not is_protected(path):
+        return None
+    return str(typer.prompt(f"passphrase of {printable(str(path))}", hide_input=True, err=True))
+
+
+def _prompt_new_passphrase() -> str:
+    """Ask for a new passphrase, twice.
+
+    Raises:
+        InputError: there is no terminal.
+    """
+    if not sys.stdin.isatty():
+        raise InputError(
+            f"cannot ask for a passphrase without a terminal; set {PASSPHRASE_FILE} to a file that "
+            "contains it, and leave out --passphrase"
+        )
+    return str(typer.prompt("new passphrase", hide_input=True, confirmation_prompt=True, err=True))
+
+
 def _load(home: Path) -> Ring:
-    return own_ring(home.expanduser(), os.environ, asked(home))
+    return own_ring(home.expanduser(), os.environ, prompt_passphrase(home))
 
 
 def _change(home: Path, change: Callable[[Ring], Ring]) -> None:
     lock = ring_path(home.expanduser()).with_suffix(".lock")
-    secret = passphrase_of(os.environ) or asked(home)
+    secret = passphrase_of(os.environ) or prompt_passphrase(home)
     with locked(lock, "another process changes these keys"):
         ring = change(load_ring(ring_path(home.expanduser()), secret))
         keep_ring(home.expanduser(), ring, secret)
-    say("give your peers the newest public file: offsite keys export FILE")
+    show_info("give your peers your newest public file: offsite keys export FILE")
     _show(ring.public(), Output.TEXT)
 
 

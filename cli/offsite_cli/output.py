@@ -1,11 +1,10 @@
-"""What the user sees.
+"""Write to the terminal. No other module of the command line does.
 
-Results go to stdout. Everything else goes to stderr: progress as a live bar on a terminal and as a
-line now and then elsewhere, messages behind `offsite:` in lower case and without a full stop. With
-`--output json` every event is one JSON line on stdout.
+Results go to stdout. Everything else goes to stderr: progress as a live bar on a terminal, or as a
+line every few seconds elsewhere, and messages with the prefix `offsite:`, in lower case and without
+a full stop. With `--output json` every event is one JSON line on stdout.
 
-Nothing else of the command line writes to a terminal, and all that is written here is escaped: it
-may come from a peer, a store, a log, a data set or the name of a file.
+All text is escaped, since it may come from a peer, a store, a log, a data set or a file name.
 """
 
 import sys
@@ -28,41 +27,41 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 
 class Output(StrEnum):
-    """How results are written."""
+    """The values of `-o` for results."""
 
     TEXT = "text"
     JSON = "json"
 
 
 def show_text(*lines: str) -> None:
-    """Write a result, a line for each argument."""
+    """Write a result to stdout, one line for each argument."""
     for line in lines:
         print(printable(line), flush=True)
 
 
-def complain(told: str | OffsiteError) -> None:
-    """Tell the user what is wrong: on one line, or on as many as an error has arguments."""
-    message = str(told) if isinstance(told, OffsiteError) else printable(told)
+def show_error(error: str | OffsiteError) -> None:
+    """Write an error to stderr: one line, or one for each argument of an `OffsiteError`."""
+    message = str(error) if isinstance(error, OffsiteError) else printable(error)
     print(f"offsite: error: {message}", file=sys.stderr)
 
 
-def say(message: str) -> None:
-    """Tell the user something that is neither a result nor an error."""
+def show_info(message: str) -> None:
+    """Write a message to stderr that is neither a result nor an error."""
     print(f"offsite: {printable(message)}", file=sys.stderr)
 
 
 def screen(stream: TextIO) -> "Console":
-    """Get what draws tables and bars; it takes no text for its own markup."""
+    """Return a console for tables and bars that interprets no markup in text."""
     from rich.console import Console
 
     return Console(file=unguarded(stream), markup=False, highlight=False, emoji=False)
 
 
 @contextmanager
-def showing(output: Output) -> Iterator[Callable[[Event], None]]:
-    """Show events, in the form that was asked for, while the `with` block runs."""
+def event_printer(output: Output) -> Iterator[Callable[[Event], None]]:
+    """Provide a function that prints events, as text with progress bars or as JSON lines."""
     if output is Output.JSON:
-        yield tell
+        yield show_event
         return
     if not sys.stderr.isatty():
         yield _Lines().show
@@ -83,7 +82,7 @@ def showing(output: Output) -> Iterator[Callable[[Event], None]]:
 
 @contextmanager
 def _guarded() -> Iterator[None]:
-    """Escape what is printed while bars are shown, which read sequences of colours in it."""
+    """Escape what is printed while bars are shown; rich would interpret colour sequences in it."""
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (guarded(stream) for stream in before)
     try:
@@ -94,58 +93,58 @@ def _guarded() -> Iterator[None]:
 
 @contextmanager
 def monitored(output: Output) -> Iterator[Monitor]:
-    """Show what is told while the `with` block runs, pass signals on, and tell how it failed."""
-    with showing(output) as emit, stopping() as stop:
+    """Provide a monitor that prints events and stops on signals; an exception becomes an event."""
+    with event_printer(output) as emit, stopping() as stop:
         try:
             yield Monitor(emit, stop)
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # the last event decides, also when the error is a bug
+        except BaseException as error:  # readers rely on the last event, also after a bug
             emit(failure(error))
             raise
 
 
 def show_json(value: object) -> None:
-    """Write a result as JSON, for people and for other programs."""
+    """Write a result to stdout as indented JSON."""
     print(as_json(value, indent=2))
 
 
 def show_yaml(value: object) -> None:
-    """Write a result as YAML."""
+    """Write a result to stdout as YAML."""
     from ruamel.yaml import YAML
 
     yaml = YAML()
     yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.width = 4096  # no text is folded
+    yaml.width = 4096  # never fold text
     yaml.allow_unicode = False  # noqa: V101 - it reads it
     yaml.representer.add_representer(str, _quoted)
     yaml.dump(value, sys.stdout)
 
 
 def _quoted(representer: Any, text: str) -> Any:
-    """Write what has no glyph as an escape, for which YAML needs quotes of one kind."""
+    """Write unprintable characters as escapes, for which YAML needs double quotes."""
     style = None if text == printable(text) else '"'
     return representer.represent_scalar("tag:yaml.org,2002:str", text, style)
 
 
-def tell(event: Event) -> None:
-    """Write an event as one line of JSON."""
+def show_event(event: Event) -> None:
+    """Write an event to stdout as one line of JSON."""
     print(as_json(event), flush=True)
 
 
-def described(event: Event) -> str:
-    """Say an event in a line; as JSON, if it lacks what events of its kind have."""
+def format_event(event: Event) -> str:
+    """Format an event in one line; as JSON if it lacks fields, which a hostile writer may omit."""
     try:
-        return _described(event)
-    except (KeyError, TypeError, ValueError):  # whoever wrote it is of another version, or hostile
+        return _format_event(event)
+    except (KeyError, TypeError, ValueError):
         return as_json(event)
 
 
-def _described(event: Event) -> str:
+def _format_event(event: Event) -> str:
     kind = event["event"]
     if kind == "progress":
         steps = f"{event.get('step')}/{event.get('totalSteps')}"
-        left = f"{event.get('etaSeconds') or 0:.0f} s to go"
+        left = f"{event.get('etaSeconds') or 0:.0f} s left"
         return "  ".join(filter(None, [f"{event.get('phase')}: {steps}", _facts(event), left]))
     if kind == "failed":
         return f"failed ({event.get('reason')}): {event.get('message')}"
@@ -153,10 +152,10 @@ def _described(event: Event) -> str:
 
 
 def _result(event: Event) -> str | None:
-    """Say a result in a line; None: the event is no result."""
+    """Format a result in one line; None: the event is not a result."""
     if event["event"] == "metric":
         value = event["value"]
-        shown = "beyond all numbers" if value is None else f"{value:.4g}"
+        shown = "not a finite number" if value is None else f"{value:.4g}"
         return f"{event['setting']}: {event['name']} {shown}"
     if event["event"] == "artifact":
         size = event["sizeBytes"] / 1e6
@@ -193,21 +192,21 @@ class _Bars:
 
 
 class _Lines:
-    """A line now and then, where there is no terminal."""
+    """A line every few seconds, where there is no terminal."""
 
     def __init__(self) -> None:
-        self._told = time.monotonic()
+        self._last = time.monotonic()
 
     def show(self, event: Event) -> None:
         if event["event"] == "progress":
             self._advance(event)
         elif event["event"] == "log":
-            say(event["message"])
+            show_info(event["message"])
         elif (line := _result(event)) is not None:
             show_text(line)
 
     def _advance(self, event: Event) -> None:
         now = time.monotonic()
-        if now - self._told >= _SECONDS_BETWEEN_LINES:
-            self._told = now
-            say(described(event))
+        if now - self._last >= _SECONDS_BETWEEN_LINES:
+            self._last = now
+            show_info(format_event(event))

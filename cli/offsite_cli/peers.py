@@ -11,9 +11,9 @@ from offsite.errors import InputError
 from offsite.exchange.home import dns_label, peers_of, pin
 from offsite.sealing.publicfile import read_public
 from offsite_cli.options import HOME, Format, Home
-from offsite_cli.output import Output, say, show_json, show_text, show_yaml
+from offsite_cli.output import Output, show_info, show_json, show_text, show_yaml
 
-app = typer.Typer(no_args_is_help=True, help="The keys of others.")
+app = typer.Typer(no_args_is_help=True, help="Manage the public keys of other parties.")
 
 
 @app.command()
@@ -33,7 +33,7 @@ def add(
     what = f"pinned {ring.id}"
     if former:
         what = f"newer keys of {ring.id} took the place of those with {former.pop()}"
-    say(f"{what}; compare the fingerprint with your peer by telephone")
+    show_info(f"{what}; compare the fingerprint with your peer by telephone")
     show_text(f"{ring.id}: {ring.fingerprint}")
 
 
@@ -48,7 +48,7 @@ def manifest(
     """
     text = _read(file)
     ring = read_public(text, str(file))
-    say(f"{ring.id}: {ring.fingerprint}; compare it with your peer by telephone")
+    show_info(f"{ring.id}: {ring.fingerprint}; compare it with your peer by telephone")
     content = {
         "apiVersion": API_VERSION,
         "kind": "OffsitePeer",
@@ -78,7 +78,7 @@ def list_(home: Home = HOME, output: Format = Output.TEXT) -> None:
         )
         return
     if not found:
-        say("no peers yet; add one: offsite peers add")
+        show_info("no peers yet; add one: offsite peers add")
     for alias, ring in found.items():
         show_text(f"{alias} ({ring.id}): {ring.fingerprint}")
 
@@ -90,4 +90,4 @@ def remove(
 ) -> None:
     """Forget the keys of a peer."""
     peers_of(home.expanduser()).remove(dns_label("party", alias))
-    say(f"forgot {alias}")
+    show_info(f"forgot {alias}")

@@ -20,11 +20,11 @@ from offsite.store.open import s3_store
 from offsite.store.own import provide
 from offsite.store.policies import bucket_policy
 from offsite.store.private_store import PrivateStore
-from offsite_cli.output import Output, monitored, say, show_json, show_text
+from offsite_cli.output import Output, monitored, show_info, show_json, show_text
 
 app = typer.Typer(
     name="private",
-    help="Your own store in S3: set it up, put models and data there, see what is in it.",
+    help="Manage your own store of models and data in S3.",
     no_args_is_help=True,
 )
 
@@ -51,7 +51,9 @@ def init(
     try:
         account = provide(store, credentials, reissue)
     except NoAdminError as error:
-        say(f"{error}; {bucket} is made, and this is the policy of the account that jobs use:")
+        show_info(
+            f"{error}; {bucket} is made, and this is the policy of the account that jobs use:"
+        )
         show_json(bucket_policy(store.bucket))
         return
     if account is not None:
@@ -95,7 +97,7 @@ def get(
 ) -> None:
     """Copy the files at a place in the store to a folder."""
     if folder.exists():
-        raise InputError(f"{folder} is there already; name another folder")
+        raise InputError(f"{folder} already exists; choose another folder")
     with TemporaryDirectory() as scratch:
         found = PrivateStore(Path(scratch), None, os.environ).folder(place.rstrip("/"), ("*",))
         with whole_folder(folder) as target:
@@ -110,6 +112,6 @@ def list_(place: Place) -> None:
     with TemporaryDirectory() as scratch:
         found = PrivateStore(Path(scratch), None, os.environ).sizes(place.rstrip("/"))
     if not found:
-        say(f"no files at {place}")
+        show_info(f"no files at {place}")
     for name, size in sorted(found.items()):
         show_text(f"{size:>12}  {name}")

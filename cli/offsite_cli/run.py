@@ -1,49 +1,61 @@
-"""`offsite run`: one stage, in this process."""
+"""`offsite run`: run one stage in this process."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from offsite.api import JobSpec
 from offsite.config import load_job
+from offsite.errors import SpecError
 from offsite.exchange.home import open_mailbox
 from offsite.process.lifetime import uncollected
 from offsite.sealing import Disclosure
 from offsite.store.private_store import PrivateStore
-from offsite_cli.local import check_local, unheeded
+from offsite_cli.keys import prompt_passphrase
 from offsite_cli.options import HOME, Exchange, Format, Home
 from offsite_cli.output import Output, monitored
-from offsite_cli.passphrase import asked
+
+_CLUSTER_FIELDS = frozenset(
+    {
+        *("resources", "runtime", "retries", "backoff_limit"),
+        *("active_deadline_seconds", "ttl_seconds_after_finished"),
+    }
+)
+"""Fields about pods and their retries; they have no meaning here, and change no result."""
 
 
 def run(
-    file: Annotated[Path, typer.Argument(help="A job file: an OffsiteJob in YAML.")],
+    file: Annotated[Path, typer.Argument(help="Job file: an OffsiteJob in YAML.")],
     exchange: Exchange,
     home: Home = HOME,
     output: Format = Output.TEXT,
     checkpoint_seconds: Annotated[
-        float, typer.Option(min=0.0, help="Time between two checkpoints.")
+        float, typer.Option(min=0.0, help="Seconds between checkpoints.")
     ] = 60.0,
     notices: Annotated[
         Disclosure,
-        typer.Option(envvar="OFFSITE_NOTICES", help="What the peer is told if the stage fails."),
+        typer.Option(
+            envvar="OFFSITE_NOTICES", help="What to disclose to the peer if the stage fails."
+        ),
     ] = Disclosure.REASON,
 ) -> None:
-    """Run the stage of a job file here and publish its result.
+    """Run the stage of a job file on this machine.
 
-    Stopped by a signal, or killed, it goes on from its last checkpoint when run again.
+    A stage that was interrupted or killed continues from its last checkpoint when you run it again.
     """
-    secret = asked(home)
+    secret = prompt_passphrase(home)
     with monitored(output) as monitor:
         job = load_job(file)
-        check_local(job.spec, str(file))
-        if (told := unheeded(job.spec)) is not None:
-            monitor.log(told)
+        check_runs_here(job.spec, str(file))
+        if ignored := ignored_fields(job.spec):
+            monitor.log(f"ignored outside a cluster: {', '.join(ignored)}")
         place = home.expanduser().resolve()
         mailbox = open_mailbox(place, exchange, os.environ, secret)
-        # torch takes seconds to import, so only what needs it does so
+        # importing torch takes seconds, so it happens only where it is needed
         with uncollected():
             from offsite.stages.run import run_job
         from offsite.steps import Party
@@ -52,3 +64,38 @@ def run(
         base = file.resolve().parent
         party = Party.on_this_machine(mailbox.id, place, private_store, base, checkpoint_seconds)
         run_job(job, replace(party, notices=notices), mailbox, monitor)
+
+
+def check_runs_here(spec: JobSpec, source: str) -> None:
+    """Reject a job that cannot run outside a cluster, or is not to run at all.
+
+    Args:
+        source: the job file, for errors.
+
+    Raises:
+        SpecError: the job reads a PersistentVolumeClaim, or is suspended or cancelled.
+    """
+    stopped = [name for name in ("suspend", "cancel") if getattr(spec, name)]
+    problems = [f"spec.{name}: must not be true for `offsite run`; remove it" for name in stopped]
+    problems += [
+        f"spec.{path}: {location} is a volume of a cluster; name a path, file:// or s3:// to run "
+        "here, or run the job on the cluster: offsite submit -f FILE"
+        for path, location in _strings(spec.model_dump(by_alias=True, exclude_none=True))
+        if location.startswith("pvc://")
+    ]
+    if problems:
+        raise SpecError(source, problems)
+
+
+def ignored_fields(spec: JobSpec) -> list[str]:
+    """Return the fields of the spec that have no meaning outside a cluster."""
+    aliases = {name: str(field.alias) for name, field in JobSpec.model_fields.items()}
+    return [aliases[name] for name in aliases if name in spec.model_fields_set & _CLUSTER_FIELDS]
+
+
+def _strings(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for name, each in value.items():
+            yield from _strings(each, f"{path}.{name}" if path else name)

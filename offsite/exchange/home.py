@@ -57,7 +57,10 @@ def check_no_keys(home: Path) -> None:
     """
     path = ring_path(home)
     if path.exists():
-        raise InputError(f"{path} is there already; `offsite keys rotate` makes newer keys")
+        raise InputError(
+            f"{path} already exists; make newer keys with `offsite keys rotate`, or choose another "
+            "home folder"
+        )
 
 
 def dns_label(what: str, text: str) -> str:

@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 
 from offsite.errors import InputError
-from offsite_cli.cluster.changes import _decided, _each
-from offsite_cli.cluster.decisions import suspended
-from offsite_cli.cluster.errors import ClusterUnreachable, Modified
+from offsite_cli.cluster.errors import ClusterUnreachable, Conflict
+from offsite_cli.cluster.lifecycle import _for_each, _patch_job, suspend_patch
 
 
 class Busy:
@@ -26,18 +25,18 @@ class Busy:
     def patch(self, path: str, content: dict[str, Any]) -> None:
         if self.times:
             self.times -= 1
-            raise Modified("the object has been modified")
+            raise Conflict("the object has been modified")
         assert content["metadata"] == {"resourceVersion": "0"}
         self.spec |= content["spec"]
 
 
 def test_a_status_that_is_written_meanwhile_is_no_disagreement() -> None:
     jobs: Any = Busy(times=4)
-    assert _decided(jobs, "x", suspended) is None
+    assert _patch_job(jobs, "x", suspend_patch) is None
     assert jobs.spec == {"suspend": True}
     jobs = Busy(times=5)
-    with pytest.raises(Modified):
-        _decided(jobs, "x", suspended)
+    with pytest.raises(Conflict):
+        _patch_job(jobs, "x", suspend_patch)
 
 
 def test_what_cannot_be_done_is_told_when_the_rest_is_done() -> None:
@@ -49,7 +48,7 @@ def test_what_cannot_be_done_is_told_when_the_rest_is_done() -> None:
         done.append(name)
 
     with pytest.raises(InputError, match="none not found\n  nobody not found"):
-        _each(["a", "none", "b", "nobody", "c"], do)
+        _for_each(["a", "none", "b", "nobody", "c"], do)
     assert done == ["a", "b", "c"]
 
 
@@ -61,5 +60,5 @@ def test_nobody_is_asked_again_who_is_away() -> None:
         raise ClusterUnreachable("nobody answers")
 
     with pytest.raises(ClusterUnreachable):
-        _each(["a", "b"], do)
+        _for_each(["a", "b"], do)
     assert asked == ["a"]

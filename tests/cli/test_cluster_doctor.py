@@ -7,12 +7,26 @@ import pytest
 
 import offsite
 from offsite.events import EVENT_MARK, as_line, new_mark
-from offsite_cli.cluster.checks_of_cluster import clock, gpus_of, kuberay_operator, version_of_crd
-from offsite_cli.cluster.checks_of_namespace import operator_of, peer_of, peers_allowed
-from offsite_cli.cluster.checks_of_secrets import Need, mounted_by, secret_of, secrets_of
-from offsite_cli.cluster.checks_of_stores import stores_of
-from offsite_cli.cluster.findings import Finding, exit_code
-from offsite_cli.cluster.trying import findings_of, job_of
+from offsite_cli.cluster.doctor.cluster import (
+    clock_finding,
+    crd_finding,
+    gpu_finding,
+    kuberay_finding,
+)
+from offsite_cli.cluster.doctor.finding import Finding, exit_code
+from offsite_cli.cluster.doctor.namespace import allowed_peers_findings, peer_finding
+from offsite_cli.cluster.doctor.release import (
+    SecretNeed,
+    operator_finding,
+    secret_finding,
+    secrets_in_settings,
+    secrets_mounted_by,
+)
+from offsite_cli.cluster.doctor.stores import (
+    findings_from_jobs,
+    findings_from_log,
+    job_from_cronjob,
+)
 
 
 def deployment(image: str, ready: int) -> dict[str, Any]:
@@ -30,43 +44,45 @@ def node(gpus: str | None) -> dict[str, Any]:
     ("seconds", "verdict"), [(0, "ok"), (-29, "ok"), (30, "warn"), (-299, "warn"), (301, "fail")]
 )
 def test_a_clock_that_is_off(seconds: float, verdict: str) -> None:
-    assert clock(seconds).verdict == verdict
+    assert clock_finding(seconds).verdict == verdict
 
 
 def test_which_clock_is_ahead() -> None:
-    assert "40 s ahead of" in clock(40).message
-    assert "40 s behind" in clock(-40).message
+    assert "40 s ahead of" in clock_finding(40).message
+    assert "40 s behind" in clock_finding(-40).message
 
 
 @pytest.mark.parametrize(
     ("version", "verdict"), [(offsite.__version__, "ok"), ("9.9.9", "warn"), (None, "warn")]
 )
 def test_crds_of_another_version(version: str | None, verdict: str) -> None:
-    assert version_of_crd("offsitejobs", version).verdict == verdict
+    assert crd_finding("offsitejobs", version).verdict == verdict
 
 
 def test_gpus_are_counted() -> None:
-    found = gpus_of([node("4"), node(None), node("2")], "nvidia.com/gpu")
+    found = gpu_finding([node("4"), node(None), node("2")], "nvidia.com/gpu")
     assert (found.verdict, found.message) == ("ok", "6 on 2 nodes (nvidia.com/gpu)")
-    assert gpus_of([node(None)], "nvidia.com/gpu").verdict == "warn"
-    assert gpus_of([node("4")], "amd.com/gpu").verdict == "warn"
+    assert gpu_finding([node(None)], "nvidia.com/gpu").verdict == "warn"
+    assert gpu_finding([node("4")], "amd.com/gpu").verdict == "warn"
 
 
 def test_operators_are_ready_or_not() -> None:
-    assert operator_of(deployment("offsite-operator:1", 1)).verdict == "ok"
-    assert operator_of(deployment("offsite-operator:1", 0)).verdict == "fail"
-    assert kuberay_operator([deployment("registry/kuberay:v1.7.0", 1)]).message.endswith(":v1.7.0")
-    assert kuberay_operator([deployment("kuberay:v1", 0)]).verdict == "fail"
-    assert kuberay_operator([]).verdict == "warn"
+    assert operator_finding(deployment("offsite-operator:1", 1)).verdict == "ok"
+    assert operator_finding(deployment("offsite-operator:1", 0)).verdict == "fail"
+    assert kuberay_finding([deployment("registry/kuberay:v1.7.0", 1)]).message.endswith(":v1.7.0")
+    assert kuberay_finding([deployment("kuberay:v1", 0)]).verdict == "fail"
+    assert kuberay_finding([]).verdict == "warn"
 
 
 def test_the_job_that_tries_the_stores_has_a_name_and_a_mark_of_its_own() -> None:
     # as the API server gives a template that has no metadata
     inner = {"metadata": {}, "spec": {"backoffLimit": 0, "template": {"metadata": {}}}}
-    made = job_of({"spec": {"jobTemplate": inner}}, "offsite-check-1")
+    made = job_from_cronjob({"spec": {"jobTemplate": inner}}, "offsite-check-1")
     assert made["metadata"] == {"name": "offsite-check-1"}
     marks = [
-        job_of({"spec": {"jobTemplate": inner}}, "x")["spec"]["template"]["metadata"]["annotations"]
+        job_from_cronjob({"spec": {"jobTemplate": inner}}, "x")["spec"]["template"]["metadata"][
+            "annotations"
+        ]
         for _ in range(2)
     ]
     assert len({each[EVENT_MARK] for each in marks}) == 2
@@ -79,12 +95,14 @@ def test_secrets_are_those_that_the_settings_name() -> None:
         "exchange": {"secret": "account", "uri": "s3://exchange"},
         "private": {"uri": "pvc://data/models"},
     }
-    assert secrets_of(settings) == [
-        Need("identity", "keys", ("ring.json", "public.json", "passphrase")),
-        Need("exchange", "account", ("credentials.json",)),
+    assert secrets_in_settings(settings) == [
+        SecretNeed("identity", "keys", ("ring.json", "public.json", "passphrase")),
+        SecretNeed("exchange", "account", ("credentials.json",)),
     ]
     in_s3 = {"private": {"secret": "store", "ca": True}}
-    assert secrets_of(in_s3) == [Need("private", "store", ("credentials.json", "ca.crt"))]
+    assert secrets_in_settings(in_s3) == [
+        SecretNeed("private", "store", ("credentials.json", "ca.crt"))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -93,15 +111,16 @@ def test_secrets_are_those_that_the_settings_name() -> None:
         ("operator:v1.6.1", "ok", "v1.6.1"),
         ("operator:v1.5.1", "ok", "v1.5.1"),
         ("operator:1.10.0-rc.1", "ok", "1.10.0"),
-        ("operator:v1.5.0", "warn", "no token"),
-        ("operator:nightly", "warn", "no version"),
-        ("operator@sha256:00", "warn", "no version"),
+        ("operator:v1.5.0", "warn", "v1.5.0"),
+        ("operator:nightly", "warn", "operator:nightly"),
+        ("operator@sha256:00", "warn", "operator@sha256:00"),
     ],
 )
 def test_kuberay_is_new_enough_for_tokens(image: str, verdict: str, words: str) -> None:
-    found = kuberay_operator([deployment(f"registry:5000/kuberay/{image}", 1)])
+    found = kuberay_finding([deployment(f"registry:5000/kuberay/{image}", 1)])
     assert found.verdict == verdict
     assert words in found.message
+    assert ("1.5.1 or newer" in found.remedy) is (verdict == "warn")
 
 
 def test_the_secret_of_the_operators_own_account_is_found() -> None:
@@ -113,40 +132,48 @@ def test_the_secret_of_the_operators_own_account_is_found() -> None:
     ]
     volumes = [{"name": "known", "projected": {"sources": sources}}, {"name": "tmp"}]
     operator["spec"]["template"]["spec"]["volumes"] = volumes
-    (need,) = mounted_by(operator)
+    (need,) = secrets_mounted_by(operator)
     assert (need.name, need.keys) == ("reader", ("credentials.json",))
     assert need.value == "exchange.readerSecret"
 
 
 @pytest.mark.parametrize(
-    ("fields", "verdict", "words"),
+    ("fields", "verdict", "message"),
     [
-        ([{"f:data": {".": {}, "f:ring.json": {}, "f:public.json": {}}}], "ok", "has ring.json"),
-        ([{"f:data": {"f:ring.json": {}}}, {"f:data": {"f:public.json": {}}}], "ok", "unread"),
+        (
+            [{"f:data": {".": {}, "f:ring.json": {}, "f:public.json": {}}}],
+            "ok",
+            "has ring.json, public.json (not read)",
+        ),
+        (
+            [{"f:data": {"f:ring.json": {}}}, {"f:data": {"f:public.json": {}}}],
+            "ok",
+            "has ring.json, public.json (not read)",
+        ),
         ([{"f:stringData": {"f:ring.json": {}}}], "fail", "lacks public.json; it has ring.json"),
-        ([{"f:type": {}}], "fail", "it has nothing"),
-        ([], "ok", "cannot be told"),
+        ([{"f:type": {}}], "fail", "lacks ring.json, public.json; it has no keys"),
+        ([], "ok", "exists; its keys are not recorded"),
     ],
 )
-def test_secrets_have_their_keys(fields: list[Any], verdict: str, words: str) -> None:
-    need = Need("identity", "keys", ("ring.json", "public.json"))
+def test_secrets_have_their_keys(fields: list[Any], verdict: str, message: str) -> None:
+    need = SecretNeed("identity", "keys", ("ring.json", "public.json"))
     metadata = {"managedFields": [{"manager": "kubectl", "fieldsV1": each} for each in fields]}
-    found = secret_of(need, {"metadata": metadata})
+    found = secret_finding(need, {"metadata": metadata})
     assert found.verdict == verdict
-    assert words in found.message
+    assert found.message == f"keys (identity) {message}"
 
 
 @pytest.mark.parametrize(
     ("allowed", "names", "told"),
     [
         (["lab", "clinic-*"], ["lab", "clinic-2"], []),
-        ([], ["lab"], ["jobs may not name lab: bounds.peers has nobody"]),
+        ([], ["lab"], ["jobs may not name lab: bounds.peers has no entries"]),
         (["l*"], ["lab", "clinic"], ["jobs may not name clinic: bounds.peers has l*"]),
-        (["lab"], [], ["bounds.peers has lab, which is not here"]),
+        (["lab"], [], ["bounds.peers names lab, but there is no such OffsitePeer"]),
     ],
 )
 def test_peers_that_jobs_may_name(allowed: list[str], names: list[str], told: list[str]) -> None:
-    found = list(peers_allowed({"bounds": {"peers": allowed}}, names))
+    found = list(allowed_peers_findings({"bounds": {"peers": allowed}}, names))
     assert [each.message for each in found] == told
     assert all(each.verdict == "warn" and each.remedy for each in found)
 
@@ -154,7 +181,7 @@ def test_peers_that_jobs_may_name(allowed: list[str], names: list[str], told: li
 @pytest.mark.parametrize(
     ("conditions", "verdict", "words"),
     [
-        ([], "fail", "no operator has looked"),
+        ([], "fail", "no operator has seen lab yet"),
         ([{"type": "Ready", "status": "True"}], "ok", "abcd efgh"),
         (
             [{"type": "Ready", "status": "False", "reason": "Changed", "message": "not signed"}],
@@ -165,7 +192,7 @@ def test_peers_that_jobs_may_name(allowed: list[str], names: list[str], told: li
 )
 def test_peers_are_ready_or_not(conditions: list[Any], verdict: str, words: str) -> None:
     status = {"conditions": conditions, "fingerprint": "abcd efgh"}
-    found = peer_of({"metadata": {"name": "lab"}, "status": status})
+    found = peer_finding({"metadata": {"name": "lab"}, "status": status})
     assert found.verdict == verdict
     assert words in found.message
 
@@ -186,24 +213,38 @@ LOST = job("lost", "Failed", "BackoffLimitExceeded", "3 attempts; UnreachableErr
 REFUSED = job("refused", "Failed", "NotAllowedError", "s3://models/x: the key is wrong", 1)
 
 
+UNTESTED = ("skip", "only the operator and the pods reach them, and no job here has used them yet")
+
+
 @pytest.mark.parametrize(
-    ("jobs", "told"),
+    ("jobs", "found"),
     [
-        ([], [("skip", "no job here tells")]),
-        ([{"metadata": {"name": "unseen"}}], [("skip", "no job here tells")]),
-        ([job("bad", "Failed", "DataError", hour=4)], [("skip", "no job here tells")]),
-        ([job("no", "Failed", "NotAllowed", hour=4)], [("skip", "no job here tells")]),
-        ([DONE, REFUSED], [("ok", "done got through to both, 2h ago")]),
-        ([DONE, LOST], [("warn", "a store failed lost, 1h ago: 3 attempts; UnreachableError")]),
+        ([], [UNTESTED]),
+        ([{"metadata": {"name": "unseen"}}], [UNTESTED]),
+        ([job("bad", "Failed", "DataError", hour=4)], [UNTESTED]),
+        ([job("no", "Failed", "NotAllowed", hour=4)], [UNTESTED]),
+        ([DONE, REFUSED], [("ok", "done used both successfully, 2h ago")]),
+        (
+            [DONE, LOST],
+            [("warn", "a store failed lost, 1h ago: 3 attempts; UnreachableError: s3://x")],
+        ),
         ([REFUSED], [("warn", "a store failed refused, 3h ago: s3://models/x: the key is wrong")]),
-        ([WAITS], [("ok", "reads the exchange, for waits")]),
-        ([WAITS, AWAY, DONE], [("fail", "https://exchange:9000 does not"), ("ok", "done got")]),
+        ([WAITS], [("ok", "the operator reads the exchange; waits waits for a bundle")]),
+        (
+            [WAITS, AWAY, DONE],
+            [
+                (
+                    "fail",
+                    "the operator cannot read the exchange: https://exchange:9000 does not answer",
+                ),
+                ("ok", "done used both successfully, 2h ago"),
+            ],
+        ),
     ],
 )
-def test_jobs_tell_of_the_stores(jobs: list[Any], told: list[tuple[str, str]]) -> None:
-    found = list(stores_of(jobs, datetime(2026, 1, 1, 4, tzinfo=UTC)))
-    assert [each.verdict for each in found] == [verdict for verdict, _ in told]
-    assert all(words in each.message for each, (_, words) in zip(found, told, strict=True))
+def test_jobs_tell_of_the_stores(jobs: list[Any], found: list[tuple[str, str]]) -> None:
+    findings = findings_from_jobs(jobs, datetime(2026, 1, 1, 4, tzinfo=UTC))
+    assert [(each.verdict, each.message) for each in findings] == found
 
 
 def test_a_pod_tells_of_both_stores() -> None:
@@ -214,15 +255,17 @@ def test_a_pod_tells_of_both_stores() -> None:
         as_line({"event": "check", "store": "exchange", "verdict": "ok", "message": "x"}, mark),
         as_line({"event": "check", "store": "private", "verdict": "fail", "message": "y"}, mark),
     ]
-    assert list(findings_of(log, mark)) == [
+    assert list(findings_from_log(log, mark)) == [
         Finding("exchange store", "ok", "x"),
         Finding("private store", "fail", "y"),
     ]
 
 
-@pytest.mark.parametrize(("log", "said"), [([], "nothing"), (["No module named x"], "No module")])
+@pytest.mark.parametrize(
+    ("log", "said"), [([], "empty log"), (["No module named x"], "No module named x")]
+)
 def test_a_pod_that_tells_nothing_is_a_failure(log: list[str], said: str) -> None:
-    (found,) = findings_of(log, new_mark())
+    (found,) = findings_from_log(log, new_mark())
     assert found.verdict == "fail"
     assert said in found.message
 

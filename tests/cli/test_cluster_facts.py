@@ -5,10 +5,14 @@ from typing import Any
 
 import pytest
 
-from offsite_cli.cluster.facts import duration as said
-from offsite_cli.cluster.facts import exit_code, settled, why
-from offsite_cli.cluster.rows import aligned, page, row, wide_row
-from offsite_cli.cluster.telling import told
+from offsite_cli.cluster.job_status import (
+    exit_code_of,
+    explanation_of,
+    format_duration,
+    is_settled,
+)
+from offsite_cli.cluster.printing import align, describe, table_row, wide_row
+from offsite_cli.cluster.watch import job_events
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 TRAINING = {"type": "Running", "status": "True", "reason": "Training", "message": "step 3"}
@@ -68,7 +72,7 @@ def failed(reason: str, state: str = "Failed") -> dict[str, Any]:
     ],
 )
 def test_a_state_is_explained_by_its_condition(status: dict[str, Any], reason: str) -> None:
-    assert why(job(**status)).reason == reason
+    assert explanation_of(job(**status)).reason == reason
 
 
 @pytest.mark.parametrize(
@@ -88,24 +92,24 @@ def test_a_state_is_explained_by_its_condition(status: dict[str, Any], reason: s
     ],
 )
 def test_a_failure_has_the_exit_code_of_its_reason(reason: str, code: int) -> None:
-    assert exit_code(failed(reason)) == code
+    assert exit_code_of(failed(reason)) == code
 
 
 def test_a_complete_job_is_no_failure_and_a_cancelled_one_is() -> None:
-    assert exit_code(job(state="Complete", conditions=[ACCEPTED])) == 0
-    assert exit_code(failed("Cancelled", "Cancelled")) == 1
+    assert exit_code_of(job(state="Complete", conditions=[ACCEPTED])) == 0
+    assert exit_code_of(failed("Cancelled", "Cancelled")) == 1
 
 
 def test_a_job_has_ended_only_when_its_newest_spec_was_heeded() -> None:
     ended = failed("StorageError")
-    assert settled(ended)
+    assert is_settled(ended)
     newer = {**ended, "metadata": {**ended["metadata"], "generation": 2}}
-    assert not settled(newer)
+    assert not is_settled(newer)
     retried = {**ended, "spec": {**ended["spec"], "retries": 1}}
-    assert not settled(retried)
+    assert not is_settled(retried)
     heeded = {**retried, "status": {**ended["status"], "retries": 1}}
-    assert settled(heeded)
-    assert not settled(job(state="Running", conditions=[TRAINING]))
+    assert is_settled(heeded)
+    assert not is_settled(job(state="Running", conditions=[TRAINING]))
 
 
 @pytest.mark.parametrize(
@@ -123,24 +127,24 @@ def test_a_job_has_ended_only_when_its_newest_spec_was_heeded() -> None:
     ],
 )
 def test_a_span_is_said_as_kubectl_does(seconds: float, text: str) -> None:
-    assert said(seconds) == text
+    assert format_duration(seconds) == text
 
 
 def test_rows_say_progress_and_why() -> None:
     progress = {"phase": "tune", "step": 3, "totalSteps": 10, "percent": 30.0, "etaSeconds": 70}
     running = job(state="Running", conditions=[TRAINING], progress=progress, attempts=2)
-    assert row(running, NOW) == ["adapter", "Tune", "Running", "30%", "lab", "1h"]
+    assert table_row(running, NOW) == ["adapter", "Tune", "Running", "30%", "lab", "1h"]
     assert wide_row(running, NOW)[6:] == ["2", "-", "-", "Training", "step 3"]
-    text = "\n".join(page(running, NOW))
-    assert "tune 3/10, 30%, 1m10s to go" in text
+    text = "\n".join(describe(running, NOW))
+    assert "tune 3/10, 30%, 1m10s left" in text
     assert "Running (Training)" in text
 
 
 def test_a_job_that_nobody_has_seen_has_a_row() -> None:
     unseen = {key: value for key, value in job().items() if key != "status"}
-    assert row(unseen, NOW)[2:4] == ["Pending", "-"]
+    assert table_row(unseen, NOW)[2:4] == ["Pending", "-"]
     assert "doctor" in wide_row(unseen, NOW)[-1]
-    said = page(unseen, NOW)
+    said = describe(unseen, NOW)
     assert [line.split(":")[0] for line in said] == ["Name", "Stage", "State", "Why"]
 
 
@@ -158,11 +162,11 @@ def test_a_job_that_nobody_has_seen_has_a_row() -> None:
     ],
 )
 def test_a_step_says_what_is_known_of_it(status: dict[str, Any], step: list[str]) -> None:
-    assert [line for line in page(job(**status), NOW) if line.startswith("Step")] == step
+    assert [line for line in describe(job(**status), NOW) if line.startswith("Step")] == step
 
 
 def test_columns_are_aligned() -> None:
-    assert aligned([["A", "B", "C"], ["long", "x", ""]]) == ["A      B   C", "long   x"]
+    assert align([["A", "B", "C"], ["long", "x", ""]]) == ["A      B   C", "long   x"]
 
 
 def test_only_what_is_new_is_told() -> None:
@@ -170,14 +174,14 @@ def test_only_what_is_new_is_told() -> None:
     progress = {"phase": "tune", "step": 1, "totalSteps": 2, "etaSeconds": 1.0}
     first = job(state="Running", conditions=[TRAINING], progress=progress)
     second = job(state="Running", conditions=[TRAINING], progress=progress, metrics=[metric])
-    assert [event["event"] for event in told(None, first)] == ["log", "progress"]
-    (event,) = told(first, second)
+    assert [event["event"] for event in job_events(None, first)] == ["log", "progress"]
+    (event,) = job_events(first, second)
     assert (event["event"], event["value"]) == ("metric", 6.9)
-    assert list(told(second, second)) == []
+    assert list(job_events(second, second)) == []
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", None, "much"])
 def test_a_figure_that_no_number_holds_is_none(value: str | None) -> None:
     metric = {"name": "perplexity", "setting": "plug_in", "value": value}
-    (event,) = told(job(), job(metrics=[metric]))
+    (event,) = job_events(job(), job(metrics=[metric]))
     assert event["value"] is None

@@ -8,11 +8,11 @@ import pytest
 from offsite.errors import InputError
 from offsite.events import new_mark
 from offsite.resources import Step
-from offsite_cli.cluster.decisions import cancelled, resumed, retried, suspended
-from offsite_cli.cluster.events import concerns, last_seen
-from offsite_cli.cluster.facts import moment
-from offsite_cli.cluster.logs import event_of
-from offsite_cli.output import described
+from offsite_cli.cluster.events import is_about, last_seen
+from offsite_cli.cluster.job_status import parse_time
+from offsite_cli.cluster.lifecycle import cancel_patch, resume_patch, retry_patch, suspend_patch
+from offsite_cli.cluster.logs import parse_line
+from offsite_cli.output import format_event
 from offsite_operator.labels import child_name
 
 MARK = new_mark()
@@ -27,16 +27,16 @@ UID = "0a1b2c3d-0000-0000-0000-000000000000"
         ({"event": "failed", "reason": "DataError", "message": "x"}, "failed (DataError): x"),
         (
             {"event": "progress", "phase": "tune", "step": 1, "totalSteps": 2, "loss": 1.5},
-            "tune: 1/2  loss 1.500  0 s to go",
+            "tune: 1/2  loss 1.500  0 s left",
         ),
         (
             {"event": "metric", "setting": "plug_in", "name": "perplexity", "value": None},
-            "plug_in: perplexity beyond all numbers",
+            "plug_in: perplexity not a finite number",
         ),
     ],
 )
 def test_an_event_is_said_in_a_line(event: dict[str, Any], said: str) -> None:
-    assert described(event_of(f"offsite-event {MARK} {json.dumps(event)}", MARK)) == said
+    assert format_event(parse_line(f"offsite-event {MARK} {json.dumps(event)}", MARK)) == said
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_an_event_is_said_in_a_line(event: dict[str, Any], said: str) -> None:
     ids=["log", "torn", "unmarked", "empty"],  # each process that tests draws its own mark
 )
 def test_every_other_line_is_a_log(line: str) -> None:
-    assert event_of(line, MARK) == {"event": "log", "message": line}
+    assert parse_line(line, MARK) == {"event": "log", "message": line}
 
 
 @pytest.mark.parametrize(
@@ -66,24 +66,26 @@ def test_every_other_line_is_a_log(line: str) -> None:
 )
 def test_an_event_is_of_the_job_or_of_its_children(about: dict[str, str], concerned: bool) -> None:
     job = {"metadata": {"name": "adapter", "uid": UID}}
-    assert concerns({"involvedObject": about}, job, {"a pod's"}) is concerned
+    assert is_about({"involvedObject": about}, job, {"a pod's"}) is concerned
 
 
 @pytest.mark.parametrize("step", get_args(Step))
 def test_an_event_is_of_every_child_that_the_operator_names(step: Step) -> None:
     for mark in ("1", "9f8e7d6c"):
         about = {"name": f"{child_name('adapter', UID, mark, step)}-x7k2p"}
-        assert concerns({"involvedObject": about}, {"metadata": {"uid": UID}}, ())
+        assert is_about({"involvedObject": about}, {"metadata": {"uid": UID}}, ())
 
 
 def test_an_event_is_as_old_as_its_last_time() -> None:
     first, last = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
     metadata = {"creationTimestamp": first}
-    assert last_seen({"metadata": metadata, "lastTimestamp": None, "eventTime": last}) == moment(
+    assert last_seen(
+        {"metadata": metadata, "lastTimestamp": None, "eventTime": last}
+    ) == parse_time(last)
+    assert last_seen({"metadata": metadata, "series": {"lastObservedTime": last}}) == parse_time(
         last
     )
-    assert last_seen({"metadata": metadata, "series": {"lastObservedTime": last}}) == moment(last)
-    assert last_seen({"metadata": metadata}) == moment(first)
+    assert last_seen({"metadata": metadata}) == parse_time(first)
 
 
 def job(state: str, *, heeded: int = 0, **spec: Any) -> dict[str, Any]:
@@ -93,22 +95,22 @@ def job(state: str, *, heeded: int = 0, **spec: Any) -> dict[str, Any]:
 
 
 def test_a_job_is_retried_when_it_has_ended_badly() -> None:
-    assert retried(job("Failed")) == {"retries": 1}
-    assert retried(job("Failed", retries=2, heeded=2)) == {"retries": 3}
-    assert retried(job("Cancelled", cancel=True)) == {"retries": 1, "cancel": False}
-    assert isinstance(retried(job("Failed", retries=1)), str)
+    assert retry_patch(job("Failed")) == {"retries": 1}
+    assert retry_patch(job("Failed", retries=2, heeded=2)) == {"retries": 3}
+    assert retry_patch(job("Cancelled", cancel=True)) == {"retries": 1, "cancel": False}
+    assert isinstance(retry_patch(job("Failed", retries=1)), str)
     for state in ("Complete", "Running", "Pending"):
-        with pytest.raises(InputError, match="x is"):
-            retried(job(state))
+        with pytest.raises(InputError, match=rf"\bx is {state.lower()}"):
+            retry_patch(job(state))
 
 
 def test_what_has_ended_is_left_alone() -> None:
-    assert cancelled(job("Running")) == {"cancel": True}
-    assert isinstance(cancelled(job("Complete")), str)
-    assert isinstance(cancelled(job("Running", cancel=True)), str)
-    assert suspended(job("Pending")) == {"suspend": True}
-    assert isinstance(suspended(job("Suspended", suspend=True)), str)
-    with pytest.raises(InputError, match="has ended"):
-        suspended(job("Failed"))
-    assert resumed(job("Suspended", suspend=True)) == {"suspend": False}
-    assert isinstance(resumed(job("Running")), str)
+    assert cancel_patch(job("Running")) == {"cancel": True}
+    assert isinstance(cancel_patch(job("Complete")), str)
+    assert isinstance(cancel_patch(job("Running", cancel=True)), str)
+    assert suspend_patch(job("Pending")) == {"suspend": True}
+    assert isinstance(suspend_patch(job("Suspended", suspend=True)), str)
+    with pytest.raises(InputError, match=r"\bx .*Failed"):
+        suspend_patch(job("Failed"))
+    assert resume_patch(job("Suspended", suspend=True)) == {"suspend": False}
+    assert isinstance(resume_patch(job("Running")), str)

@@ -15,9 +15,8 @@ from offsite.api import JobSpec
 from offsite.config import load_job
 from offsite.errors import InputError, SpecError
 from offsite_cli.app import app
-from offsite_cli.cluster.differences import differences
-from offsite_cli.cluster.files import read_jobs
-from offsite_cli.cluster.spans import seconds
+from offsite_cli.cluster.submit.documents import read_documents, spec_differences
+from offsite_cli.options import parse_duration
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -137,7 +136,7 @@ def test_several_files_are_several_jobs(tmp_path: Path) -> None:
     files = ["-f", str(tmp_path / "both.yaml"), "-f", str(EXAMPLES / "plug-in.yaml")]
     printed = submitted(*files)
     (tmp_path / "printed.yaml").write_text(printed, encoding="utf-8")
-    names = [each.job.metadata.name for each in read_jobs([tmp_path / "printed.yaml"])]
+    names = [each.job.metadata.name for each in read_documents([tmp_path / "printed.yaml"])]
     assert names == ["coding-emulator", "coding-adapter", "coding-model"]
 
 
@@ -152,22 +151,31 @@ def test_a_dry_run_prints_what_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "named"),
     [
         (["tune"], "NAME, --peer, --bundle, --train, --validation"),
-        (["tune", "x", "-f", str(EXAMPLES / "tune.yaml")], "leave out"),
-        (["tune", "--rank", "3", "-f", str(EXAMPLES / "tune.yaml")], "leave out"),
-        (["tune", "-f", str(EXAMPLES / "distill.yaml")], "of stage Distill"),
+        (["tune", "x", "-f", str(EXAMPLES / "tune.yaml")], "-f"),
+        (["tune", "--rank", "3", "-f", str(EXAMPLES / "tune.yaml")], "-f"),
+        (["tune", "-f", str(EXAMPLES / "distill.yaml")], "stage Distill, not Tune"),
         ([], "-f FILE"),
         (["-f", "/nowhere.yaml"], "/nowhere.yaml"),
-        (["-n", "x", "tune"], "behind the stage"),
+        (["-n", "x", "tune"], "offsite submit tune"),
         (["distill", *FLAGS["distill"].split(), "--node-selector", "x"], "KEY=VALUE"),
         (["distill", *FLAGS["distill"].split(), "--blocks", "0"], "spec.distill.emulator.blocks"),
     ],
 )
-def test_what_cannot_be_sent_is_said(arguments: list[str], words: str) -> None:
-    with pytest.raises(InputError, match=words):
+def test_a_wrong_submission_names_what_is_wrong(arguments: list[str], named: str) -> None:
+    with pytest.raises(InputError, match=named):
         CliRunner().invoke(app, ["submit", *arguments], catch_exceptions=False)
+
+
+def test_a_file_beside_flags_is_refused() -> None:
+    with pytest.raises(InputError) as refused:
+        CliRunner().invoke(app, ["submit", "tune", "x", "-f", "job.yaml"], catch_exceptions=False)
+    assert str(refused.value) == (
+        "a job file (-f) cannot be combined with a name or flags of a job; leave them out, or edit "
+        "the file"
+    )
 
 
 @pytest.mark.parametrize("text", ["", "a: [", "- 1", "{}", "a: 2026-99-99"])
@@ -175,17 +183,17 @@ def test_a_file_that_is_no_job_is_named(text: str, tmp_path: Path) -> None:
     path = tmp_path / "job.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(SpecError, match=r"job\.yaml"):
-        read_jobs([path])
+        read_documents([path])
 
 
 def test_only_fields_that_differ_are_told() -> None:
     spec: dict[str, Any] = load_job(EXAMPLES / "tune.yaml").spec.model_dump(
         mode="json", by_alias=True
     )
-    assert differences(spec, {**spec, "suspend": True, "retries": 2, "cancel": True}) == []
+    assert spec_differences(spec, {**spec, "suspend": True, "retries": 2, "cancel": True}) == []
     other = {**spec, "tune": {**spec["tune"], "adapter": {"method": "LoRA", "scope": "All"}}}
-    assert differences(spec, other) == ["tune.adapter.rank: absent there, 16 here"]
-    assert differences({"alpha": 1.0, "grant": {}}, {"alpha": 1}) == []
+    assert spec_differences(spec, other) == ["tune.adapter.rank: not set in the cluster, 16 here"]
+    assert spec_differences({"alpha": 1.0, "grant": {}}, {"alpha": 1}) == []
 
 
 def test_a_job_for_another_namespace_is_refused(tmp_path: Path) -> None:
@@ -196,14 +204,14 @@ def test_a_job_for_another_namespace_is_refused(tmp_path: Path) -> None:
     )
     path = tmp_path / "job.yaml"
     path.write_text(content, encoding="utf-8")
-    (document,) = read_jobs([path])
+    (document,) = read_documents([path])
     document.check_namespace("lab")
     with pytest.raises(InputError, match="--namespace lab"):
         document.check_namespace("hospital")
 
 
 def test_spans() -> None:
-    assert [seconds(text) for text in ("30", "1.5s", "2m", "1h")] == [30, 1.5, 120, 3600]
+    assert [parse_duration(text) for text in ("30", "1.5s", "2m", "1h")] == [30, 1.5, 120, 3600]
     for text in ("", "-1", "1d", "s"):
         with pytest.raises(typer.BadParameter):
-            seconds(text)
+            parse_duration(text)

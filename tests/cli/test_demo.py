@@ -16,7 +16,8 @@ from offsite.config import load_policy
 from offsite.steps.party import POLICY
 from offsite.store.admin import ExchangeAdmin
 from offsite.store.credentials import read_credentials, write_credentials
-from offsite_cli.demo.story import Cast, Choices, Recipe
+from offsite_cli.demo.parties import Parties
+from offsite_cli.demo.settings import Choices, Recipe
 from offsite_testing.minio_server import running_minio
 from offsite_testing.models import save_tiny
 
@@ -114,12 +115,12 @@ def test_what_the_demo_keeps_of_its_model_its_lab_allows(tmp_path: Path, task: s
     model = {"model_type": "llama", "num_hidden_layers": 30}
     (tmp_path / "model").mkdir()
     (tmp_path / "model/config.json").write_text(json.dumps(model))
-    cast, recipe = Cast(tmp_path / "demo"), Recipe.of(Choices(task=task))
-    cast.lay_out()
-    cast.write_jobs(tmp_path / "model", recipe)
-    kept = frozenset(range(4, 4 + recipe.kept(tmp_path / "model")))
+    parties, recipe = Parties(tmp_path / "demo"), Recipe.of(Choices(task=task))
+    parties.create()
+    parties.write_jobs(tmp_path / "model", recipe)
+    kept = frozenset(range(4, 4 + recipe.kept_blocks(tmp_path / "model")))
     ends = frozenset((*range(4), *range(26, 30)))
-    limits = load_policy(cast.lab / "home" / POLICY)
+    limits = load_policy(parties.lab / "home" / POLICY)
     check_alone(limits, 30, Disclosed(ends, kept | ends))
 
 

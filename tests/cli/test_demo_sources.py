@@ -21,10 +21,8 @@ from offsite.rows import DataFile, Row, read_rows
 from offsite.training.data import encode
 from offsite.training.evaluate import benchmark
 from offsite_cli.demo.icd import questions, texts
-from offsite_cli.demo.model import packaged_model
-from offsite_cli.demo.packaged import packaged_file
-from offsite_cli.demo.pydoc import write_corpus
-from offsite_cli.demo.rows import Splits, write_splits
+from offsite_cli.demo.shipped import packaged_file, write_corpus, write_model
+from offsite_cli.demo.splits import Splits, write_splits
 
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -112,7 +110,7 @@ def test_the_task_is_labelled_data(asked: Rows, tmp_path: Path) -> None:
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Unpack the model once."""
     folder = tmp_path_factory.mktemp("packaged") / "model"
-    packaged_model(folder)
+    write_model(folder)
     return folder
 
 
@@ -172,14 +170,14 @@ def test_the_packaged_model_leaves_nothing_half_written(model: Path) -> None:
     assert list(model.parent.iterdir()) == [model]
 
 
-@pytest.mark.parametrize("write", [packaged_model, lambda folder: texts(seed=0)])
+@pytest.mark.parametrize("write", [write_model, lambda folder: texts(seed=0)])
 def test_a_missing_wheel_is_named(
     write: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing(distribution: str) -> None:
         raise PackageNotFoundError(distribution)
 
-    monkeypatch.setattr("offsite_cli.demo.packaged.files", missing)
-    with pytest.raises(InputError, match=r"make setup, or install offsite-tuning\[demo\]"):
+    monkeypatch.setattr("offsite_cli.demo.shipped.files", missing)
+    with pytest.raises(InputError, match=r"make setup.*offsite-tuning\[demo\]"):
         write(tmp_path / "model")
     assert not list(tmp_path.iterdir())

@@ -118,7 +118,7 @@ def test_both_read_the_same_fingerprint(people: People) -> None:
 def test_keys_are_made_once(people: People) -> None:
     again = people.run("lab", "keys", "init", "lab")
     assert isinstance(again.exception, InputError)
-    assert "`offsite keys rotate` makes newer keys" in str(again.exception)
+    assert "`offsite keys rotate`" in str(again.exception)
     odd = people.run("other", "keys", "init", "The Lab")
     assert "must be a DNS label" in str(odd.exception)
     assert not (people.root / "other").exists()
@@ -141,7 +141,7 @@ def test_a_bundle_goes_from_one_to_the_other(people: People, tmp_path: Path) -> 
     assert shown["header"]["job"] not in derived  # by which the store could confirm a guess
     assert shown["header"]["recipient"] == "lab"
     twice = people.run("lab", "bundles", "pull", "answer", tmp_path / "got", "--peer", "hospital")
-    assert "is there already" in str(twice.exception)
+    assert "already exists" in str(twice.exception)
     people.ok("hospital", "bundles", "rm", "answer", "--peer", "lab")
     gone = people.run("lab", "bundles", "pull", "answer", tmp_path / "new", "--peer", "hospital")
     assert "hospital took back answer" in str(gone.exception)
@@ -345,7 +345,7 @@ def test_a_passphrase_may_be_typed(tmp_path: Path) -> None:
 def test_nobody_is_asked_where_there_is_no_terminal(people: People) -> None:
     told = people.run("new", "keys", "init", "new", "--passphrase").exception
     assert isinstance(told, InputError)
-    assert "there is no terminal" in str(told)
+    assert "OFFSITE_PASSPHRASE_FILE" in str(told)
     save_ring(load_ring(ring_path(people.root / "lab")), ring_path(people.root / "lab"), "horse")
     for command in (["keys", "show"], ["keys", "rotate"], ["bundles", "rm", "x", "--peer", "lab"]):
         told = people.run("lab", *command).exception

@@ -7,8 +7,7 @@ import sys
 
 import pytest
 
-from offsite_cli.app import Commands
-from offsite_cli.lazy import load
+from offsite_cli.commands import Commands, load
 
 HEAVY = {"kubernetes", "minio", "numpy", "offsite.api", "rich", "ruamel", "tink", "torch"}
 CLUSTER = [place for place, _ in Commands.table.values() if place.startswith("cluster.")]
@@ -27,7 +26,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_commands_for_a_cluster_import_nothing_heavy_before_they_run() -> None:
-    commands = f"from offsite_cli.lazy import load; [load('x', place) for place in {CLUSTER}]"
+    commands = f"from offsite_cli.commands import load; [load('x', place) for place in {CLUSTER}]"
     # Typer itself imports pydantic for options that are no flags
     assert imported(commands) - {"pydantic"} == set()
 
@@ -40,7 +39,7 @@ def test_the_list_of_commands_says_what_each_says_itself(name: str) -> None:
 
 def completed(*words: str) -> list[str]:
     """Complete the last word, as kubectl asks for it."""
-    code = "from offsite_cli.completion import main; main()"
+    code = "from offsite_cli.app import complete; complete()"
     command = [sys.executable, "-c", code, *words]
     # no cluster: what cannot be asked for is passed over in silence
     environ = {**os.environ, "KUBECONFIG": "/nowhere", "HOME": "/nowhere"}

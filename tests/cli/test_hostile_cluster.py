@@ -202,7 +202,7 @@ def test_a_finding_is_told_escaped(cluster: Cluster) -> None:
     cluster.refusal = 403
     said = run(["doctor"])
     assert_harmless(said)
-    assert "you may not look" in said
+    assert "warn  gpus: " in said
 
 
 def test_the_logs_show_what_lines_say(cluster: Cluster) -> None:

@@ -13,13 +13,21 @@ from ruamel.yaml import YAML
 import offsite_cli
 from offsite.errors import InputError
 from offsite_cli import output
-from offsite_cli.output import Output, complain, say, screen, show_json, show_text, show_yaml
+from offsite_cli.output import (
+    Output,
+    screen,
+    show_error,
+    show_info,
+    show_json,
+    show_text,
+    show_yaml,
+)
 from offsite_testing.foreign import HOSTILE, assert_drawn_harmless, assert_harmless
 
 ROOT = Path(offsite_cli.__file__).parent
 WRITES = {"print", "pprint", "echo", "secho", "Console", "stdout", "stderr"}
 """Names of what writes to a terminal: functions, methods, and the streams of `sys`."""
-FILES = {"demo/table.py": {"print"}, "demo/__init__.py": {"stdout"}, "output.py": WRITES}
+FILES = {"demo/report.py": {"print"}, "demo/command.py": {"stdout"}, "output.py": WRITES}
 """What may be used where: tables are drawn on `output.screen`, which reads no markup."""
 
 
@@ -43,10 +51,10 @@ def test_no_command_writes_past_the_one_module(path: Path) -> None:
 
 def test_whatever_is_written_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     show_text(HOSTILE, "second")
-    complain(HOSTILE)
-    say(HOSTILE)
-    complain(InputError(HOSTILE, HOSTILE))
-    output.tell({"event": "log", "message": HOSTILE, HOSTILE: [HOSTILE]})
+    show_error(HOSTILE)
+    show_info(HOSTILE)
+    show_error(InputError(HOSTILE, HOSTILE))
+    output.show_event({"event": "log", "message": HOSTILE, HOSTILE: [HOSTILE]})
     written = capsys.readouterr()
     assert_harmless(written.out)
     assert_harmless(written.err)
@@ -79,7 +87,7 @@ def test_bars_on_a_terminal_show_no_sequence_but_their_own(
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setattr(sys, "stdout", terminal)
-    with output.showing(Output.TEXT) as emit:
+    with output.event_printer(Output.TEXT) as emit:
         progress = {"step": 1, "totalSteps": 2, "etaSeconds": 1.0}
         emit({"event": "progress", "phase": HOSTILE, **progress})
         emit({"event": "log", "message": HOSTILE})

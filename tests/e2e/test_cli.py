@@ -21,7 +21,7 @@ from cluster.pods import container, pod_spec
 from cluster.processes import BOUND
 from offsite.events import EVENT_MARK, as_line, new_mark
 from offsite.resources import Artifact, Condition, JobStatus, Metric, Progress
-from offsite_cli.cluster.events import concerns
+from offsite_cli.cluster.events import is_about
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -107,11 +107,11 @@ def test_a_job_is_submitted_once_and_seen(cli: Cli, namespace: Namespace) -> Non
     assert cli.ok("submit", "-f", str(TUNE)) == f"{NAME} submitted\n"
     again = cli.run("submit", "tune", "-f", str(TUNE))
     assert (again.returncode, again.stdout) == (0, "")
-    assert "there already, with the same spec: Pending" in again.stderr
+    assert f"{NAME} already exists with the same spec: Pending" in again.stderr
     other = TUNE.read_text().replace("rank: 16", "rank: 8")
     differs = cli.run("submit", "-f", "-", given=other)
     assert differs.returncode == 2
-    assert "tune.adapter.rank: 16 there, 8 here" in differs.stderr
+    assert "tune.adapter.rank: 16 in the cluster, 8 here" in differs.stderr
     assert cli.ok("list", "-o", "name") == f"offsitejob.offsite-tuning.dev/{NAME}\n"
     assert "NotSeen" in cli.ok("list", "-o", "wide")
     assert cli.ok("list", "--all-namespaces").startswith("NAMESPACE")
@@ -296,7 +296,7 @@ def test_events_are_those_of_the_job_and_its_pods(cli: Cli, namespace: Namespace
     assert "FailedScheduling" in shown
     assert "another" not in shown
     (first, *_) = json.loads(cli.ok("events", NAME, "-o", "json"))["items"]
-    assert concerns(first, job, ())
+    assert is_about(first, job, ())
 
 
 def wait(happened: Callable[[], bool], seconds: float = 60.0) -> None:
@@ -331,7 +331,7 @@ def test_who_may_not_is_told_so(
     assert "offsite-edit" in refused.stderr
     checked = looker.run("doctor")
     assert checked.returncode == 0  # what may not be seen is no failure
-    assert "warn  gpus: you may not look" in checked.stdout
+    assert "warn  gpus: you may not check this" in checked.stdout
     assert "warn  rights: you may not submit jobs" in checked.stdout
     assert "ok    crds: offsitejobs is served; you may not see its version" in checked.stdout
 
@@ -394,7 +394,7 @@ def test_a_peer_goes_from_its_public_file_to_the_cluster(
 
 def test_names_of_jobs_are_completed_from_the_cluster(cli: Cli) -> None:
     cli.ok("submit", "-f", str(TUNE))
-    code = "from offsite_cli.completion import main; main()"
+    code = "from offsite_cli.app import complete; complete()"
     words = ["get", "--namespace", cli.namespace, "cod"]
     environ = {**cli.environ, "KUBECONFIG": str(cli.kubeconfig)}
     done = subprocess.run(

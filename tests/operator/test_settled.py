@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from offsite_cli.cluster.decisions import retried
-from offsite_cli.cluster.facts import settled
+from offsite_cli.cluster.job_status import is_settled
+from offsite_cli.cluster.lifecycle import retry_patch
 from offsite_operator.observe.model import Phase
 from offsite_testing.world import DISTILL, World, spec_of
 
@@ -38,9 +38,9 @@ def complete() -> World:
 def test_a_retry_of_what_is_complete_is_settled_at_once() -> None:
     world = complete()
     world.change(retries=1)
-    assert not settled(resource(world))
+    assert not is_settled(resource(world))
     world.go()
-    assert settled(resource(world))
+    assert is_settled(resource(world))
     assert (world.status.state, world.status.retries) == ("Complete", 1)
 
 
@@ -68,10 +68,10 @@ def test_what_was_retried_and_cancelled_is_settled_and_can_be_retried(first: str
         world.sweep()
         world.go()
     assert world.status.state == "Cancelled"
-    assert settled(resource(world))
-    assert retried(resource(world)) == {"retries": 2, "cancel": False}
+    assert is_settled(resource(world))
+    assert retry_patch(resource(world)) == {"retries": 2, "cancel": False}
     world.change(retries=2, cancel=False)
-    assert not settled(resource(world))
+    assert not is_settled(resource(world))
     world.go()
     assert (world.status.state, world.newest.round) == ("Pending", 2)
 
@@ -82,9 +82,9 @@ def test_a_failed_job_that_is_cancelled_afterwards_is_settled_and_can_be_retried
     world.go()
     world.change(retries=1, cancel=True)
     world.go()
-    assert settled(resource(world))
+    assert is_settled(resource(world))
     assert world.status.state == "Failed"
-    assert retried(resource(world)) == {"retries": 2, "cancel": False}
+    assert retry_patch(resource(world)) == {"retries": 2, "cancel": False}
 
 
 def test_a_retry_that_waits_for_what_is_not_gone_says_so() -> None:
@@ -96,7 +96,7 @@ def test_a_retry_that_waits_for_what_is_not_gone_says_so() -> None:
     world.wait(60)
     assert world.go().again == 15
     assert (world.status.state, world.reason("Running")) == ("Cancelled", "WaitingForPod")
-    assert not settled(resource(world))
+    assert not is_settled(resource(world))
     world.sweep()
     world.go()
     assert (world.status.state, world.newest.round) == ("Pending", 1)

@@ -1,6 +1,7 @@
-"""Jobs on a cluster: what `kubectl` could do as well, and says better.
+"""Commands that manage jobs on a Kubernetes cluster.
 
-`access` finds the cluster, `api` speaks to it in plain JSON, `refusals` turns its answers into our
-errors; `facts`, `differences`, `flags` and `rows` are pure; the other modules are a command or a
-family of commands each. `kubernetes` is imported by `access` and `api` alone, when they are called.
+`connection` finds the cluster, `api` speaks JSON to its API server, and `errors` translates what
+the server answers. `job_status` and `printing` are pure. The other modules hold a command or a
+family of commands each. Only `connection` and `api` import `kubernetes`, and only when a command
+runs, so that `--help` and completion stay fast.
 """

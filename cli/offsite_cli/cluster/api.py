@@ -1,4 +1,4 @@
-"""The API server, in plain JSON: a request each, and our errors."""
+"""Send requests to the API server in plain JSON, and translate its errors."""
 
 import json
 from collections.abc import Iterator
@@ -10,9 +10,8 @@ from urllib.parse import quote, urlencode
 import urllib3
 from kubernetes.client.exceptions import ApiException
 
-from offsite_cli.cluster.errors import ClusterError
-from offsite_cli.cluster.facts import Resource
-from offsite_cli.cluster.refusals import refusal, unreachable
+from offsite_cli.cluster.errors import ClusterError, connection_error, error_from_response
+from offsite_cli.cluster.job_status import Resource
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -24,18 +23,18 @@ _METADATA_ALONE = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server said, and when, by its own clock."""
+    """The content of a response, and the server's time."""
 
     content: Any
     date: str | None
-    """The header `Date`."""
+    """The `Date` header."""
 
 
 class Api:
-    """One cluster, as one user, with the namespace that is meant.
+    """A client for one cluster, as one user, with a default namespace.
 
-    Every method raises `ClusterUnreachable`, `ClusterRefusal`, `ClusterError`, or `InputError` for
-    what is not there or not valid.
+    Every method raises `ClusterUnreachable`, `ClusterForbidden` or another `ClusterError`, and
+    `InputError` for an object that does not exist or is not valid.
     """
 
     def __init__(self, client: "ApiClient", namespace: str) -> None:
@@ -49,46 +48,46 @@ class Api:
         return str(self._client.configuration.host)
 
     def path(self, group: str, kind: str, name: str = "") -> str:
-        """Make the path of a kind in the namespace, or of one object of it.
+        """Return the path of a kind in the namespace, or of one object.
 
         Args:
             group: `api/v1`, or `apis/GROUP/VERSION`.
             kind: the plural.
         """
-        return _joined(group, "namespaces", self.namespace, kind, name)
+        return _join(group, "namespaces", self.namespace, kind, name)
 
     def get(self, path: str, **query: str) -> Any:
         """Get an object, or a list."""
         return self.answer(path, **query).content
 
     def answer(self, path: str, **query: str) -> Answer:
-        """Get an object with the header of the answer."""
-        return self._ask("GET", path, query)
+        """Get an object with the date of the response."""
+        return self._send("GET", path, query)
 
     def metadata(self, path: str) -> Resource:
-        """Get an object's metadata; its content does not leave the server."""
-        return _object(self._ask("GET", path, accept=_METADATA_ALONE))
+        """Get only the metadata of an object; its content does not leave the server."""
+        return _object(self._send("GET", path, accept=_METADATA_ALONE))
 
     def create(self, path: str, body: Resource, **query: str) -> Resource:
         """Create an object."""
-        return _object(self._ask("POST", path, query, body))
+        return _object(self._send("POST", path, query, body))
 
     def patch(self, path: str, body: Resource) -> Resource:
-        """Change an object, by JSON Merge Patch."""
-        return _object(self._ask("PATCH", path, body=body, kind=_MERGE))
+        """Change an object by a JSON merge patch."""
+        return _object(self._send("PATCH", path, body=body, kind=_MERGE))
 
     def delete(self, path: str) -> None:
-        """Delete an object, and what it owns in the background."""
-        self._ask("DELETE", path, body={"propagationPolicy": "Background"})
+        """Delete an object, and in the background the objects that it owns."""
+        self._send("DELETE", path, body={"propagationPolicy": "Background"})
 
     def lines(self, path: str, *, seconds: float, **query: str) -> Iterator[str]:
-        """Read an answer line by line as it comes, such as a log or a watch.
+        """Stream a response line by line, such as a log or a watch.
 
         Args:
-            seconds: with nothing said for so long, the connection counts as lost.
+            seconds: the connection counts as lost after this time without data.
         """
         rest = b""
-        with self._translated(path):
+        with self._translate_errors(path):
             response = self._request("GET", path, query, seconds=seconds)
             with closing(response):
                 for chunk in response.stream(None, decode_content=False):
@@ -97,9 +96,9 @@ class Api:
         if rest:
             yield rest.decode(errors="replace")
 
-    def _ask(self, method: str, path: str, *given: Any, **how: Any) -> Answer:
-        with self._translated(path):
-            response = self._request(method, path, *given, **how)
+    def _send(self, method: str, path: str, *args: Any, **kwargs: Any) -> Answer:
+        with self._translate_errors(path):
+            response = self._request(method, path, *args, **kwargs)
             return Answer(json.loads(response.data), response.headers.get("Date"))
 
     def _request(
@@ -122,23 +121,25 @@ class Api:
         called = self._client.call_api(*request, _request_timeout=limits)
         response: urllib3.BaseHTTPResponse = called.response
         if not 200 <= response.status < 300:
-            raise refusal(response.status, response.data, path)
+            raise error_from_response(response.status, response.data, path)
         return response
 
     @contextmanager
-    def _translated(self, path: str) -> Iterator[None]:
+    def _translate_errors(self, path: str) -> Iterator[None]:
         try:
             yield
-        except ApiException as error:  # TLS alone ends here; it has no status
-            raise unreachable(self.host, error) from error
+        except ApiException as error:  # only TLS errors end here; they have no status
+            raise connection_error(self.host, error) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise unreachable(self.host, error) from error
+            raise connection_error(self.host, error) from error
         except json.JSONDecodeError as error:
-            raise ClusterError(f"{self.host}{path} is no JSON; is it an API server?") from error
+            raise ClusterError(
+                f"{self.host}{path} did not answer in JSON; is it a Kubernetes API server?"
+            ) from error
 
 
-def _joined(*parts: str) -> str:
-    """Join a path; the first part has slashes of its own."""
+def _join(*parts: str) -> str:
+    """Join a path, of which only the first part may contain slashes."""
     first, *others = (part for part in parts if part)
     return "/".join(["", first, *(quote(part, safe="") for part in others)])
 

@@ -1,4 +1,4 @@
-"""`offsite logs`: what a job's pods say, over all its attempts."""
+"""`offsite logs`: show the logs of a job's pods, over all attempts."""
 
 import re
 import time
@@ -9,24 +9,21 @@ import typer
 
 from offsite import events
 from offsite.events import Event
-from offsite_cli.cluster.access import Target, connect
+from offsite_cli.cluster.connection import Target, connect, retry_while_unavailable
 from offsite_cli.cluster.errors import ClusterError
-from offsite_cli.cluster.facts import Resource, settled, state_of, why
-from offsite_cli.cluster.jobs import get_job
-from offsite_cli.cluster.names import JobName
-from offsite_cli.cluster.outages import enduring
+from offsite_cli.cluster.job_status import Resource, explanation_of, is_settled, state_of
+from offsite_cli.cluster.jobs import JobName, get_job
 from offsite_cli.cluster.pods import (
     attempt_of,
-    drivers,
-    ended,
-    log_of,
+    driver_pods,
+    has_ended,
+    has_started,
     mark_of,
-    started,
+    read_log,
     step_of,
 )
-from offsite_cli.groups import grouped
-from offsite_cli.options import Format
-from offsite_cli.output import Output, described, say, show_text, tell
+from offsite_cli.options import Format, grouped
+from offsite_cli.output import Output, format_event, show_event, show_info, show_text
 
 if TYPE_CHECKING:
     from offsite_cli.cluster.api import Api
@@ -40,15 +37,16 @@ def logs(
     name: JobName,
     target: Target,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on until the job ends, over its attempts.")
+        bool,
+        typer.Option("--follow", "-f", help="Follow the log until the job ends, over attempts."),
     ] = False,
-    attempt: Annotated[int | None, typer.Option(help="Of one attempt alone.")] = None,
+    attempt: Annotated[int | None, typer.Option(help="Show only this attempt.")] = None,
     tail: Annotated[
-        int | None, typer.Option(min=0, help="The last lines of each pod alone.")
+        int | None, typer.Option(min=0, help="Show only the last lines of each pod.")
     ] = None,
     output: Format = Output.TEXT,
 ) -> None:
-    """Show what a job's pods say. `-o json`: every line as an event."""
+    """Show the logs of a job's pods. `-o json` prints each line as an event."""
     api = connect(target)
     job = get_job(api, name)
     found = False
@@ -56,31 +54,16 @@ def logs(
         if attempt is not None and attempt_of(pod) != attempt:
             continue
         found = True
-        say(f"attempt {attempt_of(pod)}, {step_of(pod)}: {pod['metadata']['name']}")
-        for line in log_of(api, pod, follow=follow, tail=tail):
-            _show(line, pod, output)
+        show_info(f"attempt {attempt_of(pod)}, {step_of(pod)}: {pod['metadata']['name']}")
+        for line in read_log(api, pod, follow=follow, tail=tail):
+            _show_line(line, pod, output)
     if not found:
-        told = why(job)
-        raise ClusterError(f"{name} has no log: {state_of(job)} ({told.reason}): {told.message}")
+        why = explanation_of(job)
+        raise ClusterError(f"{name} has no logs yet: {state_of(job)} ({why.reason}): {why.message}")
 
 
-def _pods(api: "Api", job: Resource, *, follow: bool) -> Iterator[Resource]:
-    """Give each driver's pod once it has started; to follow, until the job has ended."""
-    seen: set[str] = set()
-    while True:
-        over = settled(job)
-        for pod in enduring(drivers, api, job):
-            if pod["metadata"]["uid"] not in seen and (started(pod) or ended(pod)):
-                seen.add(pod["metadata"]["uid"])
-                yield pod
-        if over or not follow:
-            return
-        time.sleep(_PAUSE)
-        job = enduring(get_job, api, job["metadata"]["name"])
-
-
-def event_of(line: str, mark: str) -> Event:
-    """Read a line of a driver's log: an event, or a log line as one.
+def parse_line(line: str, mark: str) -> Event:
+    """Parse a line of a driver's log as an event; any other line becomes a `log` event.
 
     Args:
         mark: of the driver's pod; see `offsite.events`.
@@ -88,13 +71,28 @@ def event_of(line: str, mark: str) -> Event:
     return events.event_of(line, mark) or {"event": "log", "message": line}
 
 
-def _show(line: str, pod: Resource, output: Output) -> None:
-    event = event_of(line, mark_of(pod))
+def _pods(api: "Api", job: Resource, *, follow: bool) -> Iterator[Resource]:
+    """Yield each driver pod once it has started; with `follow`, until the job has ended."""
+    seen: set[str] = set()
+    while True:
+        over = is_settled(job)
+        for pod in retry_while_unavailable(driver_pods, api, job):
+            if pod["metadata"]["uid"] not in seen and (has_started(pod) or has_ended(pod)):
+                seen.add(pod["metadata"]["uid"])
+                yield pod
+        if over or not follow:
+            return
+        time.sleep(_PAUSE)
+        job = retry_while_unavailable(get_job, api, job["metadata"]["name"])
+
+
+def _show_line(line: str, pod: Resource, output: Output) -> None:
+    event = parse_line(line, mark_of(pod))
     if output is Output.JSON:
         place: dict[str, Any] = {"attempt": attempt_of(pod), "step": step_of(pod)}
-        tell({**event, "pod": {"name": pod["metadata"]["name"], **place}})
+        show_event({**event, "pod": {"name": pod["metadata"]["name"], **place}})
     elif event["event"] == "log":
-        # colours, which Ray gives its own lines, are of no use as text
+        # Ray colours its own lines
         show_text(_COLOUR.sub("", str(event.get("message"))))
     else:
-        show_text(described(event))
+        show_text(format_event(event))

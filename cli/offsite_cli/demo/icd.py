@@ -1,7 +1,7 @@
 """The data owner's private text: the ICD-10-CM tabular list, April 2026 (US government work).
 
-One document for each three-character category, so that near-duplicates, which differ by a digit of
-the code, never stand on both sides of a split.
+One document for each three-character category, so that near-duplicates, whose codes differ by
+one digit, are never on both sides of a split.
 """
 
 import random
@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element, parse
 
-from offsite_cli.demo.packaged import packaged_file
-from offsite_cli.demo.rows import Row, Splits
+from offsite_cli.demo.shipped import packaged_file
+from offsite_cli.demo.splits import JsonRow, Splits
 
 _NOTES = {
     "inclusionTerm": "Also called:",
@@ -21,9 +21,9 @@ _NOTES = {
     "useAdditionalCode": "Use additional",
     "codeAlso": "Code also",
 }
-"""How a line of notes begins. The last three go on as the sentence that the book prints."""
+"""How a line of notes begins. The last three begin the sentence that the book prints."""
 _LONGEST = 1200
-"""Characters of a document: a few categories of injuries run to a hundred pages."""
+"""Characters of a document; a few categories of injuries are a hundred pages long."""
 _TEXTS = {"test": 60, "validation": 24, "train": 1200}
 _ROWS = {"test": 300, "validation": 60, "train": 1200}
 _CHOICES = 4
@@ -38,7 +38,7 @@ class Category:
 
     @property
     def text(self) -> str:
-        """The category as a coder reads it: names, codes and notes, a line each."""
+        """The category as a coder reads it: codes, names and notes, a line each."""
         whole = "\n".join(_lines(self.element))
         return whole if len(whole) <= _LONGEST else whole[: whole.rindex("\n", 0, _LONGEST)]
 
@@ -49,7 +49,7 @@ class Category:
 
 
 def texts(seed: int) -> Splits:
-    """Draw categories as texts, each for one split alone.
+    """Return the categories as texts, each in exactly one split.
 
     Raises:
         InputError: the wheel simple-icd-10-cm is not installed.
@@ -61,7 +61,7 @@ def texts(seed: int) -> Splits:
 
 
 def questions(seed: int) -> Splits:
-    """Draw a labelled task instead: which of four chapters does a diagnosis belong to?
+    """Return a labelled task: which of four chapters does a diagnosis belong to?
 
     Raises:
         InputError: the wheel simple-icd-10-cm is not installed.
@@ -74,7 +74,7 @@ def questions(seed: int) -> Splits:
     }
 
 
-def _question(category: Category, chapters: list[str], picker: random.Random) -> Row:
+def _question(category: Category, chapters: list[str], picker: random.Random) -> JsonRow:
     others = [chapter for chapter in chapters if chapter != category.chapter]
     choices = [category.chapter, *picker.sample(others, _CHOICES - 1)]
     picker.shuffle(choices)
@@ -115,7 +115,7 @@ def _lines(element: Element) -> Iterator[str]:
 
 
 def _sentence(words: str, notes: list[str]) -> str:
-    """Join notes, of which some begin with a comma, and some end with a colon."""
+    """Join notes, some of which begin with a comma or end with a colon."""
     joined = "; ".join(notes).replace(":; ", ": ")
     return words + ("" if joined.startswith(",") else " ") + joined
 

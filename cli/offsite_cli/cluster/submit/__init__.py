@@ -1,0 +1,1 @@
+"""`offsite submit`: create jobs on a cluster, from flags or from files."""

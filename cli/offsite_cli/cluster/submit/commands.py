@@ -1,0 +1,152 @@
+"""The commands `offsite submit`, `submit distill`, `submit tune` and `submit plug-in`."""
+
+from typing import Annotated
+
+import typer
+
+from offsite.errors import InputError
+from offsite_cli.cluster.connection import Target
+from offsite_cli.cluster.submit.create import SubmitOptions, submit_files
+from offsite_cli.cluster.submit.options import (
+    DistillationOptions,
+    Evaluate,
+    JobOptions,
+    Name,
+    Peer,
+    TrainingOptions,
+)
+from offsite_cli.cluster.watch import Timeout
+from offsite_cli.options import grouped
+
+app = typer.Typer(invoke_without_command=True)
+
+
+@app.callback()
+@grouped
+def submit(ctx: typer.Context, options: SubmitOptions) -> None:
+    """Submit a job, from flags or from a file: -f FILE.
+
+    A job that already exists with the same spec is left unchanged.
+    """
+    if ctx.invoked_subcommand is None:
+        if not options.files:
+            raise InputError(
+                "nothing to submit: name a stage (distill, tune or plug-in), or a file with -f FILE"
+            )
+        submit_files(options)
+    elif options != SubmitOptions(Target(), Timeout()):
+        raise InputError(
+            f"put options after the stage: offsite submit {ctx.invoked_subcommand} [OPTIONS]"
+        )
+
+
+@app.command()
+@grouped
+def distill(
+    distillation: DistillationOptions,
+    common: JobOptions,
+    name: Name = None,
+    peer: Peer = None,
+    model: Annotated[str | None, typer.Option(help="Location of the full model.")] = None,
+    blocks: Annotated[
+        int | None, typer.Option(help="Number of middle blocks that the emulator keeps.")
+    ] = None,
+    bottom: Annotated[
+        int | None, typer.Option(help="Number of first blocks, sent unchanged.")
+    ] = None,
+    top: Annotated[int | None, typer.Option(help="Number of last blocks, sent unchanged.")] = None,
+    heal: Annotated[
+        bool | None, typer.Option(help="Heal the kept blocks by least squares.")
+    ] = None,
+    calibration: Annotated[
+        str | None, typer.Option(help="Location of the text to heal on.")
+    ] = None,
+    expires_after: Annotated[
+        str | None, typer.Option(help="Reject adapters received after this time, such as 720h.")
+    ] = None,
+    max_uses: Annotated[
+        int | None, typer.Option(help="Maximum number of adapters to accept.")
+    ] = None,
+    evaluate: Evaluate = None,
+) -> None:
+    """Make an emulator of a model, and send it to the peer."""
+    section = {
+        "model": model,
+        "ends": {"bottom": bottom, "top": top},
+        "emulator": {"blocks": blocks, "heal": heal, "calibration": calibration},
+        "training": distillation.fields(),
+        "grant": {"expiresAfter": expires_after, "maxUses": max_uses},
+        "evaluate": evaluate,
+    }
+    required = {"NAME": name, "--peer": peer, "--model": model, "--blocks": blocks}
+    common.submit("distill", required, section)
+
+
+@app.command()
+@grouped
+def tune(
+    training: TrainingOptions,
+    common: JobOptions,
+    name: Name = None,
+    peer: Peer = None,
+    bundle: Annotated[
+        str | None, typer.Option(help="The peer's emulator, as NAME or NAME@sha256:…")
+    ] = None,
+    train: Annotated[
+        str | None, typer.Option(help="Location of the private data to train on.")
+    ] = None,
+    validation: Annotated[
+        str | None,
+        typer.Option(help="Location of the private data that selects the best checkpoint."),
+    ] = None,
+    method: Annotated[str | None, typer.Option(help="Adapter method: LoRA or Blocks.")] = None,
+    scope: Annotated[str | None, typer.Option(help="Blocks that LoRA adapts: All or Ends.")] = None,
+    rank: Annotated[int | None, typer.Option(help="Rank of LoRA.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
+    evaluate: Evaluate = None,
+) -> None:
+    """Tune an adapter in the peer's emulator on private data, and send it back."""
+    section = {
+        "bundle": bundle,
+        "data": {"train": train, "validation": validation},
+        "adapter": {"method": method, "scope": scope, "rank": rank},
+        "training": {"epochs": epochs, **training.fields()},
+        "evaluate": evaluate,
+    }
+    required = {"NAME": name, "--peer": peer, "--bundle": bundle}
+    common.submit("tune", required | {"--train": train, "--validation": validation}, section)
+
+
+@app.command("plug-in")
+@grouped
+def plug_in(
+    common: JobOptions,
+    name: Name = None,
+    peer: Peer = None,
+    model: Annotated[str | None, typer.Option(help="Location of the full model.")] = None,
+    adapter: Annotated[
+        str | None, typer.Option(help="The peer's adapter, as NAME or NAME@sha256:…")
+    ] = None,
+    alpha: Annotated[float | None, typer.Option(help="Scale of the adapter's change.")] = None,
+    export: Annotated[
+        str | None, typer.Option(help="Location to write the tuned model to.")
+    ] = None,
+    evaluate: Evaluate = None,
+    max_regression: Annotated[
+        float | None,
+        typer.Option(
+            help="Largest accepted loss of quality, such as 0.05; above it, nothing is exported."
+        ),
+    ] = None,
+) -> None:
+    """Plug the peer's adapter into the full model."""
+    section = {
+        "model": model,
+        "adapter": adapter,
+        "alpha": alpha,
+        "evaluate": evaluate,
+        "accept": {"maxRegression": max_regression},
+        "export": {"to": export},
+    }
+    required = {"NAME": name, "--peer": peer, "--model": model, "--adapter": adapter}
+    common.submit("plug-in", required, section)

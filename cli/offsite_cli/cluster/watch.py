@@ -1,0 +1,165 @@
+"""`offsite watch`: follow a job until it ends."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from offsite.errors import InputError
+from offsite.events import Event
+from offsite_cli.cluster.connection import Target, connect, retry_while_unavailable
+from offsite_cli.cluster.errors import TEMPORARY, WatchTimeout
+from offsite_cli.cluster.job_status import (
+    Resource,
+    exit_code_of,
+    explanation_of,
+    is_settled,
+    name_of,
+    state_of,
+    status_of,
+)
+from offsite_cli.cluster.jobs import JobName, get_job, path_of
+from offsite_cli.options import Format, duration_option, grouped
+from offsite_cli.output import Output, event_printer, show_error
+
+if TYPE_CHECKING:
+    from offsite_cli.cluster.api import Api
+
+_LONGEST_WATCH = 300
+_PAUSE = 1.0
+
+
+@dataclass(frozen=True)
+class Timeout:
+    """The option that bounds the time to wait."""
+
+    timeout: Annotated[
+        float | None, duration_option("How long to watch, such as 30s, 10m or 2h.")
+    ] = None
+
+
+@grouped
+def watch(name: JobName, target: Target, timeout: Timeout, output: Format = Output.TEXT) -> None:
+    """Watch a job until it ends. The exit code tells how it ended.
+
+    Exit codes: 0 complete; 1 failed and a retry may help, or cancelled; 2 failed on invalid input;
+    3 not ended within --timeout; 4 no connection, or not allowed. `-o json` prints the job at each
+    change, as one line.
+    """
+    raise typer.Exit(watch_all(connect(target), [name], output, timeout))
+
+
+def watch_all(api: "Api", names: list[str], output: Output, timeout: Timeout) -> int:
+    """Watch jobs one after the other; return the exit code of the first that failed."""
+    end = None if timeout.timeout is None else time.monotonic() + timeout.timeout
+    codes = [_watch(api, name, output, end) for name in names]
+    return next((code for code in codes if code), 0)
+
+
+def job_events(before: Resource | None, after: Resource) -> Iterator[Event]:
+    """Return what changed between two versions of a job, as events of a stage (`offsite.events`).
+
+    Args:
+        before: the former version; None returns everything.
+    """
+    old, new = status_of(before or {}), status_of(after)
+    if before is None or _standing(before) != _standing(after):
+        yield {"event": "log", "message": _describe_state(after)}
+    if (progress := new.get("progress")) and progress != old.get("progress"):
+        yield from _progress_event(progress)
+    known = old.get("metrics") or []
+    yield from (_metric_event(each) for each in new.get("metrics") or [] if each not in known)
+    if (artifact := new.get("artifact")) and artifact != old.get("artifact"):
+        yield {"event": "artifact", **artifact}
+
+
+def _watch(api: "Api", name: str, output: Output, end: float | None) -> int:
+    job: Resource | None = None
+    with event_printer(output) as emit:
+        for version in _versions(api, name, end):
+            for event in job_events(job, version) if output is Output.TEXT else [version]:
+                emit(event)
+            job = version
+            if is_settled(version):
+                break
+    assert job is not None
+    if code := exit_code_of(job):
+        why = explanation_of(job)
+        show_error(f"{name}: {state_of(job)}, {why.reason}: {why.message}")
+    return code
+
+
+def _versions(api: "Api", name: str, end: float | None) -> Iterator[Resource]:
+    """Yield a job as it is now, and again at each change.
+
+    Args:
+        end: when to stop, by the monotonic clock.
+
+    Raises:
+        WatchTimeout: the end has come.
+        InputError: there is no such job, or it was deleted.
+        ClusterUnreachable, ClusterBusy: the API server was not available for a minute.
+    """
+    while True:
+        job = retry_while_unavailable(get_job, api, name)
+        yield job
+        with suppress(*TEMPORARY):
+            yield from _changes(api, job, _seconds_left(name, end))
+        _seconds_left(name, end)
+        time.sleep(_PAUSE)
+
+
+def _changes(api: "Api", job: Resource, left: float) -> Iterator[Resource]:
+    """Yield a job at each change, until the server closes the watch."""
+    metadata = job["metadata"]
+    query = {
+        "watch": "true",
+        "fieldSelector": f"metadata.name={metadata['name']}",
+        "resourceVersion": metadata["resourceVersion"],
+        "timeoutSeconds": str(max(1, int(left))),
+    }
+    for line in api.lines(path_of(api), seconds=left + 10, **query):
+        event = json.loads(line)
+        if event["type"] == "DELETED":
+            raise InputError(f"{metadata['name']} was deleted")
+        if event["type"] == "ERROR":
+            return  # for example, the resourceVersion has expired: the job is read again
+        yield event["object"]
+
+
+def _seconds_left(name: str, end: float | None) -> float:
+    left = _LONGEST_WATCH if end is None else min(_LONGEST_WATCH, end - time.monotonic())
+    if left <= 0:
+        raise WatchTimeout(
+            f"{name} has not ended within the timeout; `offsite get {name}` shows its state"
+        )
+    return left
+
+
+def _standing(job: Resource) -> tuple[str, str, str]:
+    return (state_of(job), *explanation_of(job))
+
+
+def _describe_state(job: Resource) -> str:
+    why = explanation_of(job)
+    return ": ".join(filter(None, [f"{name_of(job)}: {state_of(job)} ({why.reason})", why.message]))
+
+
+def _progress_event(progress: dict[str, Any]) -> Iterator[Event]:
+    if progress.get("totalSteps"):
+        eta = float(progress.get("etaSeconds") or 0)
+        phase = progress.get("phase") or "work"
+        yield {"event": "progress", "step": 0, **progress, "phase": phase, "etaSeconds": eta}
+
+
+def _metric_event(metric: dict[str, Any]) -> Event:
+    """Convert the value to a number, or to None if it is not finite."""
+    try:
+        value = float(metric["value"])
+    except (KeyError, TypeError, ValueError):
+        value = float("nan")
+    return {"event": "metric", **metric, "value": value if abs(value) < float("inf") else None}

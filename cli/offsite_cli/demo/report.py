@@ -1,0 +1,120 @@
+"""The report that the demo ends with."""
+
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from offsite.text import printable
+from offsite_cli.demo.stage_process import Outcome
+
+SETTINGS = {
+    "full_zero_shot": "full model, untouched",
+    "emulator_zero_shot": "emulator, untouched",
+    "emulator_tuned": "emulator, tuned",
+    "plug_in": "full model, adapter plugged in",
+    "full_fine_tuned": "full model, fine-tuned on the private data",
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """The measurements of the demo."""
+
+    metric: str
+    settings: dict[str, float | None]
+    stages: dict[str, Outcome]
+    model_bytes: int
+    prompt: str
+    before: str
+    after: str
+
+    @property
+    def recovered(self) -> float | None:
+        """Share of the gain of full fine-tuning that the plug-in reaches; 1: all of it."""
+        start, plug, best = (
+            self.settings[key] for key in ("full_zero_shot", "plug_in", "full_fine_tuned")
+        )
+        if start is None or plug is None or best is None or start == best:
+            return None
+        return (start - plug) / (start - best)
+
+    def event(self) -> dict[str, object]:
+        """Return the measurements as a `result` event."""
+        return {
+            "event": "result",
+            "metric": self.metric,
+            "settings": self.settings,
+            "gainRecovered": self.recovered,
+            "sizeBytes": {
+                "model": self.model_bytes,
+                "emulator": self.stages["distill"].size_bytes,
+                "adapter": self.stages["tune"].size_bytes,
+            },
+            "seconds": {name: round(stage.seconds, 1) for name, stage in self.stages.items()},
+            "peakMemoryBytes": {name: stage.peak_bytes for name, stage in self.stages.items()},
+            "continuation": {
+                "prompt": self.prompt,
+                "before": self.before,
+                "after": self.after,
+            },
+        }
+
+
+def show(result: Result, console: Console) -> None:
+    """Print the metrics, the costs, and a continuation before and after."""
+    console.print(_settings(result))
+    console.print(_costs(result))
+    console.print(_quoted("Prompt", result.prompt))
+    console.print(_quoted("Continuation by the full model", result.before))
+    console.print(_quoted("Continuation with the adapter plugged in", result.after))
+    console.print(
+        "This demo is both parties, on one machine. A real model owner never sees the private "
+        "text,\nso it cannot measure the full model and the plug-in on it.",
+        style="dim",
+    )
+
+
+def _quoted(title: str, text: str) -> Text:
+    """Quote text of a model or a data set, with further lines indented."""
+    lines = (printable(line) for line in text.strip().split("\n"))
+    return Text.assemble((title, "bold"), ": ", "\n  ".join(lines))
+
+
+def _settings(result: Result) -> Table:
+    table = Table(title=f"{result.metric} on held-out private data")
+    table.add_column("setting")
+    table.add_column(result.metric, justify="right")
+    table.add_column("gain recovered", justify="right")
+    for key, words in SETTINGS.items():
+        value = result.settings[key]
+        share = result.recovered if key == "plug_in" else None
+        table.add_row(
+            words,
+            f"{value:.3g}" if value is not None else _absent(key),
+            "" if share is None else f"{share:.0%}",
+        )
+    return table
+
+
+def _absent(key: str) -> str:
+    """Return why there is no figure."""
+    return "with --upper-bound" if key == "full_fine_tuned" else "not finite"
+
+
+def _costs(result: Result) -> Table:
+    table = Table(title=f"The full model has {result.model_bytes / 1e6:.0f} MB")
+    for name in ("stage", "by", "seconds", "peak memory", "result"):
+        table.add_column(name, justify="left" if name in ("stage", "by") else "right")
+    owners = {"distill": "model owner", "tune": "data owner", "plug-in": "model owner"}
+    made = {"distill": "emulator", "tune": "adapter", "plug-in": "model"}
+    for name, stage in result.stages.items():
+        table.add_row(
+            name,
+            owners[name],
+            f"{stage.seconds:.0f}",
+            f"{stage.peak_bytes / 1e6:.0f} MB",
+            f"{made[name]} of {stage.size_bytes / 1e6:.1f} MB",
+        )
+    return table
