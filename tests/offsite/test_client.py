@@ -146,6 +146,11 @@ def test_homes_create_and_exchange_keys(tmp_path: Path) -> None:
     assert (lab.party, "secret" in repr(lab)) == (LAB, False)
 
 
+def test_unknown_notices_are_refused() -> None:
+    with pytest.raises(InputError, match="Reason"):
+        offsite.Home("lab", exchange="exchange", notices="Everything")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("call", "named"),
     [

@@ -1,0 +1,99 @@
+"""The documentation: it has every public name, and `make docs` fails at what is missing or dead."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import offsite
+from test_layout import ROOT, tracked_files
+
+GUIDES = sorted((ROOT / "docs/guides").glob("*.md"))
+CODE = ("cli", "charts", "docs", "examples", "images", "offsite", "operator", "tests")
+
+needs_mkdocs = pytest.mark.skipif(find_spec("mkdocs") is None, reason="`make docs` installs mkdocs")
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of what the site is made from, a git checkout as well."""
+    for path in tracked_files():
+        target = tmp_path / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    return tmp_path
+
+
+def build(root: Path) -> subprocess.CompletedProcess[str]:
+    """Build the site as `make docs` does."""
+    environ = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict"]
+    return subprocess.run(command, cwd=root, env=environ, capture_output=True, text=True)
+
+
+def append(page: str, text: str) -> Callable[[Path], object]:
+    """Make something that writes to the end of a page, which may be new."""
+
+    def write(root: Path) -> None:
+        with (root / page).open("a", encoding="utf-8") as file:
+            file.write(f"\n{text}\n")
+
+    return write
+
+
+FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "dead link": (append("docs/jobs.md", "[dead](no-such-page.md)"), "no-such-page.md"),
+    "dead link to code": (append("docs/style.md", "[dead](../offsite/gone.py)"), "gone.py"),
+    "dead anchor": (append("README.md", "[dead](docs/jobs.md#no-such-section)"), "no-such-section"),
+    "missing page": (lambda root: (root / "docs/tutorial.md").unlink(), "docs/tutorial.md"),
+    "unlisted page": (append("docs/unlisted.md", "# Unlisted"), "docs/unlisted.md"),
+}
+
+
+@needs_mkdocs
+def test_every_fault_of_a_page_fails_the_build(copy: Path) -> None:
+    for make, _ in FAULTS.values():
+        make(copy)
+    done = build(copy)
+    assert done.returncode != 0
+    assert [fault for fault, (_, named) in FAULTS.items() if named not in done.stderr] == []
+
+
+@needs_mkdocs
+def test_a_name_that_is_not_there_fails_the_build(copy: Path) -> None:
+    append("docs/reference/python.md", "::: offsite.no_such_name")(copy)
+    done = build(copy)
+    assert done.returncode != 0
+    assert "no_such_name" in done.stderr
+
+
+@needs_mkdocs
+def test_site_loads_nothing_from_elsewhere(copy: Path) -> None:
+    done = build(copy)
+    assert done.returncode == 0, done.stderr
+    pages = list((copy / "build/docs").rglob("*.html"))
+    assert len(pages) > 40
+    loaded = re.compile(r"<(?:script|img|link|iframe)[^>]*\b(?:src|href)=\"?(?:https?:)?//[^>]*>")
+    assert [str(page) for page in pages if loaded.search(page.read_text(encoding="utf-8"))] == []
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    page = (ROOT / "docs/reference/python.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^::: offsite\.(\w+)$", page, re.MULTILINE))
+    covered = {"OffsiteError", "__version__"}  # the first is in `errors`
+    assert named == set(offsite.__all__) - covered
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
+def test_guides_name_files_that_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    named = set(re.findall(rf"\b(?:{'|'.join(CODE)})/[\w./-]*\w", text))
+    assert len(named) > 3
+    assert {name for name in named if not (ROOT / name).exists()} == set()
