@@ -28,7 +28,7 @@ check: setup  ## lint, format, types, layers, dead code, what is generated
 fix: setup  ## repair what ruff can repair
 	$(BIN)/ruff check --fix && $(BIN)/ruff format
 
-generate: setup  ## write the CRDs anew, from the types in offsite/api and offsite/resources.py
+generate: setup  ## write the CRDs anew, from the types in offsite/api and offsite/resources
 	$(BIN)/python -m offsite_operator.crds.generate $(CRDS)
 
 docs: .venv/.docs  ## the documentation site in build/docs; a dead link, a missing or an unlisted page fails

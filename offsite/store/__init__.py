@@ -1,8 +1,6 @@
 """Storage: the disk, and object stores."""
 
 from offsite.store.disk import (
-    check_room,
-    disk_errors,
     link_or_copy,
     local_path,
     make_folders,
@@ -14,6 +12,7 @@ from offsite.store.disk import (
     whole_folder,
     write_whole,
 )
+from offsite.store.disk_errors import check_room, disk_errors
 from offsite.store.folder import FolderStore
 from offsite.store.locks import locked
 from offsite.store.objects import ObjectStore

@@ -16,7 +16,8 @@ from offsite.store.beneath import (
     remove_below,
     write_below,
 )
-from offsite.store.disk import disk_errors, link_or_copy
+from offsite.store.disk import link_or_copy
+from offsite.store.disk_errors import disk_errors
 from offsite.store.handed import put_below, take_below
 from offsite.store.private_store import PrivateStore
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from offsite.errors import NotFoundError
-from offsite.store.disk import disk_errors, write_whole
+from offsite.store.disk import write_whole
+from offsite.store.disk_errors import disk_errors
 from offsite.store.objects import too_large
 
 

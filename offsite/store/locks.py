@@ -7,7 +7,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from offsite.errors import OffsiteError
-from offsite.store.disk import disk_errors, make_folders, new_folder
+from offsite.store.disk import make_folders, new_folder
+from offsite.store.disk_errors import disk_errors
 
 
 @contextmanager

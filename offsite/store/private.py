@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 
 from offsite.errors import InputError
-from offsite.store.disk import disk_errors
+from offsite.store.disk_errors import disk_errors
 
 
 def read_private(path: Path, what: str) -> bytes:

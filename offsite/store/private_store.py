@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from offsite.errors import InputError
-from offsite.store.disk import disk_errors, make_folders, private_opener, write_whole
+from offsite.store.disk import make_folders, private_opener, write_whole
+from offsite.store.disk_errors import disk_errors
 from offsite.store.locks import locked
 from offsite.store.objects import ObjectStore
 from offsite.store.open import refuse_same_place, s3_store

@@ -23,7 +23,7 @@ from offsite_operator.crds.schema import Schema, structural
 
 VERSION_LABEL = f"{GROUP}/version"
 """By this label of a CRD one sees which version of the product it is of."""
-_HEADER = "# Made by `make generate` from the types in offsite/api and offsite/resources.py.\n"
+_HEADER = "# Made by `make generate` from the types in offsite/api and offsite/resources.\n"
 
 
 @dataclass(frozen=True)

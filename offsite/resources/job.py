@@ -1,0 +1,123 @@
+"""The status of an OffsiteJob."""
+
+from typing import Literal
+
+from pydantic import AwareDatetime, Field, computed_field
+
+from offsite.resources.written import BaseCondition, Digest, Shown, Written
+
+ConditionType = Literal["Accepted", "Running", "Suspended", "Complete", "Failed"]
+State = Literal["Pending", "Queued", "Running", "Suspended", "Complete", "Failed", "Cancelled"]
+StageStep = Literal["Open", "Work", "Publish"]
+Step = Literal[StageStep, "ReadNotice", "Notify"]
+"""What a pod does: a step of a stage, or an auxiliary step about a stage that failed."""
+Engine = Literal["RayJob", "Job"]
+
+_DECIDING: tuple[tuple[ConditionType, str], ...] = (
+    *(("Failed", "True"), ("Complete", "True"), ("Accepted", "False"), ("Suspended", "True")),
+    *(("Running", "True"), ("Running", "False"), ("Accepted", "True")),
+)
+"""Conditions in the order in which they decide the state."""
+
+
+class Condition(BaseCondition):
+    """One condition of a job."""
+
+    type: ConditionType
+    """Type of the condition. Complete and Failed are those of a Kubernetes Job."""
+
+
+class Progress(Written):
+    """Progress of the running step."""
+
+    phase: Shown | None = None
+    """The current phase, such as `tune`."""
+    step: int | None = Field(None, ge=0)
+    """Steps completed in this phase."""
+    total_steps: int | None = Field(None, ge=0)
+    """All steps of this phase."""
+    percent: float | None = Field(None, ge=0, le=100)
+    """Completed share of this phase, from 0 to 100."""
+    eta_seconds: float | None = Field(None, ge=0)
+    """Estimated seconds until the phase ends."""
+    loss: float | None = None
+    """The latest training loss."""
+    updated_at: AwareDatetime | None = None
+    """Time of the last update."""
+
+
+class Metric(Written):
+    """A metric that the stage measured."""
+
+    name: Shown
+    """Name of the metric, such as `perplexity`."""
+    setting: Shown
+    """Which model was measured, such as `full_zero_shot` or `plug_in`."""
+    value: str | None = None
+    """The value in decimal notation; absent if it is not finite."""
+    text: Shown | None = None
+    """Digest of the text that was used. Only values of the same text are comparable."""
+
+
+class Artifact(Written):
+    """What the job produced."""
+
+    name: Shown
+    """Name of the bundle, or of the job that made the plugged-in model."""
+    digest: Shown
+    """Digest of the published envelope, or of the plugged-in model."""
+    uri: Shown
+    """Where it is stored."""
+    size_bytes: int = Field(ge=0)
+    """Size in bytes."""
+
+
+class JobStatus(Written):
+    """Status of an OffsiteJob."""
+
+    conditions: list[Condition] = Field(
+        default=[],
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["type"],
+        },
+    )
+    """Current conditions of the job."""
+    observed_generation: int | None = Field(None, ge=0)
+    """The generation of the resource that this status describes."""
+    state: State | None = None
+    """Summary of the conditions in one word."""
+    step: StageStep | None = None
+    """Current step. Open checks stores and opens the bundle, Work trains, Publish sends."""
+    progress: Progress | None = None
+    """Progress of the running step."""
+    metrics: list[Metric] = Field([])
+    """Metrics that the stage measured."""
+    artifact: Artifact | None = None
+    """What the job produced; absent until it is published or exported."""
+    attempts: int | None = Field(None, ge=0)
+    """Number of attempts started. One that a suspension ended does not count."""
+    first_attempt: int | None = Field(None, ge=0)
+    """First attempt of the current step; `spec.backoffLimit` counts from it."""
+    retries: int | None = Field(None, ge=0)
+    """The value of `spec.retries` that was acted on."""
+    engine: Engine | None = None
+    """The kind of object that runs the Work step."""
+    job_name: str | None = None
+    """Name of the current or last Job or RayJob."""
+    envelope: Digest | None = None
+    """Digest of the peer's envelope that this job opens, once it is verified and recorded."""
+    sequence: int | None = Field(None, ge=1)
+    """Sequence number of what the job publishes under its name."""
+    start_time: AwareDatetime | None = None
+    """When the first attempt started."""
+    lost_time: AwareDatetime | None = None
+    """When `jobName` was found to be deleted; the next attempt's back-off starts here."""
+    completion_time: AwareDatetime | None = None
+    """When the job finished, successfully or not."""
+
+    @computed_field(description="The reason of the condition that decides the state.")
+    def reason(self) -> str | None:
+        """The reason of the condition that decides the state."""
+        found = {(each.type, each.status): each.reason for each in self.conditions}
+        return next((found[key] for key in _DECIDING if key in found), None)
