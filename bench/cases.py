@@ -15,7 +15,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 
-from offsite.emulator import Layout, drop_layers, heal
+from offsite.api import Ends, LayerDrop
+from offsite.emulator import METHODS, Compressed, heal
 from offsite.events import Monitor
 from offsite.layers import Batch, blocks, device, family, lm_loss, load, precision
 from offsite.rows import DataFile, read_rows
@@ -51,12 +52,13 @@ class Work:
         self.ticks.append(time.perf_counter())
         return self.batches[step]
 
-    def emulator(self) -> tuple[PreTrainedModel, Layout]:
+    def emulator(self) -> Compressed:
         """Drop layers as the demo does."""
         depth = len(blocks(self.model))
         keep = round(SHARE * (depth - 2 * ENDS))
-        layout = Layout.uniform(depth, ENDS, ENDS, keep)
-        return drop_layers(self.model, layout), layout
+        method, ends = METHODS["LayerDrop"], Ends(bottom=ENDS, top=ENDS)
+        asked = LayerDrop(blocks=keep)
+        return method.compress(self.model, ends, asked, method.choose(depth, ends, asked, ()))
 
     def tokens_per_second(self) -> float:
         """Get the rate of the median step."""
@@ -101,34 +103,34 @@ def lora(work: Work) -> None:
 
 def tune_lora_all(work: Work) -> None:
     """Offsite tuning, LoRA in every block of the emulator (the default)."""
-    emulator, layout = work.emulator()
-    _tune(work, emulator, range(len(layout.kept)), "LoRA")
+    emulator = work.emulator()
+    _tune(work, emulator.model, range(len(emulator.blocks)), "LoRA")
 
 
 def tune_lora_ends(work: Work) -> None:
     """Offsite tuning, LoRA in the end blocks."""
-    emulator, layout = work.emulator()
-    _tune(work, emulator, layout.ends, "LoRA")
+    emulator = work.emulator()
+    _tune(work, emulator.model, emulator.ends, "LoRA")
 
 
 def tune_blocks_ends(work: Work) -> None:
     """Offsite tuning, whole end blocks (the paper's adapter)."""
-    emulator, layout = work.emulator()
-    _tune(work, emulator, layout.ends, "Blocks")
+    emulator = work.emulator()
+    _tune(work, emulator.model, emulator.ends, "Blocks")
 
 
 def distillation(work: Work) -> None:
     """Distillation of the emulator's middle."""
-    emulator, layout = work.emulator()
+    emulator = work.emulator()
     surroundings = _surroundings(work)
-    distill(work.model, emulator, layout, work.batch_at, work.plan, Weights(), **surroundings)
+    distill(work.model, emulator, work.batch_at, work.plan, Weights(), **surroundings)
 
 
 def healing(work: Work) -> None:
     """Healing of the emulator; a step is a batch through one kept block and those it stands for."""
-    emulator, layout = work.emulator()
+    emulator = work.emulator()
     began = time.perf_counter()
-    heal(work.model, emulator, layout, work.batches, work.monitor)
+    heal(work.model, emulator, work.batches, work.monitor)
     each = (time.perf_counter() - began) / len(work.batches)
     work.ticks = [0.0, 0.0, each]
 

@@ -129,16 +129,16 @@ def _merged(work: Work) -> Changed:
 
 
 def _healed(work: Work) -> Changed:
-    emulator, layout = work.emulator()
-    heal(work.model, emulator, layout, work.batches, work.monitor)
-    return emulator, layout.kept
+    emulator = work.emulator()
+    heal(work.model, emulator, work.batches, work.monitor)
+    return emulator.model, tuple(block.full for block in emulator.blocks)
 
 
 def _distilled(work: Work) -> Changed:
-    emulator, layout = work.emulator()
+    emulator = work.emulator()
     given: dict[str, Any] = {"checkpoints": work.checkpoints, "monitor": work.monitor}
-    distill(work.model, emulator, layout, work.batch_at, work.plan, Weights(), **given)
-    return emulator, layout.kept
+    distill(work.model, emulator, work.batch_at, work.plan, Weights(), **given)
+    return emulator.model, tuple(block.full for block in emulator.blocks)
 
 
 _TRAININGS: dict[str, Callable[[Work], Changed]] = {

@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from offsite.adapter import METHODS
 from offsite.bundle import AdapterFacts, EmulatorRecord
 from offsite.bundle.changes import Place, relative
+from offsite.bundle.selection import Selection
 from offsite.errors import BundleError
-from offsite.layers import blocks, family
+from offsite.layers import family
 
 _PIECE = 1 << 22
 """How many numbers of a weight are added to, or measured, together."""
@@ -30,6 +31,9 @@ def plug_in(
 ) -> dict[Place, float]:
     """Add `alpha` times an adapter's changes to the full model, in place, and measure them.
 
+    Where a tensor of the emulator was some rows and columns of the full one, the change is added
+    at those (`BlockRecord.index`).
+
     The sum is taken in float32 and rounded once. A change is what became of the weight then, not
     what the factors of the adapter promise: those may cancel, or be lost in rounding.
 
@@ -45,58 +49,89 @@ def plug_in(
     Raises:
         BundleError: a sum is too large for that dtype.
     """
-    row, change = family(model), METHODS[facts.method].change
-    targets = [dict(block.named_parameters()) for block in blocks(model)]
-    grouped = {(record.blocks[i].full, n): each for (i, n), each in _by_weight(tensors).items()}
+    grouped, weights, reach = _by_weight(tensors, record), _weights(model), record.reach()
     # all of them before any is changed: a bias is compared with its module's weight too
-    own = {
-        (full, name): _norm(targets[full][name])
-        for full in {full for full, _ in grouped}
-        for name in targets[full]
-    }
+    compared = {*grouped, *(place.beside for place in grouped)} & weights.keys()
+    own = {place: _norm(weights[place]) for place in compared}
     added: dict[Place, float] = {}
-    for (full, name), parts in grouped.items():
-        weight = targets[full][name]
+    for place, parts in grouped.items():
+        weight = weights[place]
         there = {key: part.to(weight.device) for key, part in parts.items()}
-        added[full, name] = _add(
-            weight, partial(change, there, row=row), alpha, dtype or weight.dtype
-        )
-        if not math.isfinite(added[full, name]):
-            raise BundleError(f"the adapter's change of {name} in block {full} is not finite")
+        # outside the blocks every method sends the change itself
+        method = METHODS["Blocks" if place.block is None else facts.method]
+        change = partial(method.change, there, row=family(model))
+        added[place] = _add(weight, reach[place], change, alpha, dtype or weight.dtype)
+        if not math.isfinite(added[place]):
+            raise BundleError(f"the adapter's change of {place} is not finite")
     return relative(added, own)
 
 
+def _by_weight(
+    tensors: Mapping[str, Tensor], record: EmulatorRecord
+) -> dict[Place, dict[str, Tensor]]:
+    """Group an adapter's tensors by the full model's weight that they change."""
+    grouped: dict[Place, dict[str, Tensor]] = defaultdict(dict)
+    for wire, tensor in tensors.items():
+        name, _, part = wire.rpartition(".")
+        grouped[_place(name, record)][part] = tensor
+    return grouped
+
+
+def _place(name: str, record: EmulatorRecord) -> Place:
+    if name in record.outside:
+        return Place(None, record.outside[name].tensor)
+    _, number, inside = name.split(".", 2)
+    return Place(record.blocks[int(number)].full, inside)
+
+
+def _weights(model: PreTrainedModel) -> dict[Place, nn.Parameter]:
+    row, named = family(model), model.named_parameters()
+    return {Place(*(row.block_of(name) or (None, name))): weight for name, weight in named}
+
+
 def _add(
-    weight: Tensor, change: Callable[[slice], Tensor], alpha: float, dtype: torch.dtype
+    weight: Tensor,
+    selection: Selection,
+    change: Callable[[slice], Tensor],
+    alpha: float,
+    dtype: torch.dtype,
 ) -> float:
-    """Add a change to a weight, some rows at a time; give the norm of what that made of it."""
-    total = 0.0
+    """Add a change to the selected part of a weight, some rows of it at a time.
+
+    Returns:
+        the norm of what that made of the weight.
+    """
+    total, count = 0.0, len(selection.rows or weight)
     with torch.no_grad():
-        for rows in _rows(weight):
-            before = weight[rows].clone()
-            weight[rows] = (before.float() + alpha * change(rows)).to(dtype)
-            total += _square(weight[rows].double() - before.double())
+        for rows in _slices(count, weight):
+            at = _at(weight, selection, rows)
+            before = weight[at].clone()
+            weight[at] = (before.float() + alpha * change(rows)).to(dtype)
+            total += _square(weight[at].double() - before.double())
     return math.sqrt(total)
 
 
+def _at(weight: Tensor, selection: Selection, rows: slice) -> tuple[slice | Tensor, ...]:
+    """Index the places in a weight of some rows of the part that is selected of it."""
+    first: slice | Tensor = rows
+    if selection.rows is not None:
+        first = torch.tensor(selection.rows[rows], device=weight.device)
+    if selection.columns is None:
+        return (first,)
+    columns = torch.tensor(selection.columns, device=weight.device)
+    return (first, columns) if isinstance(first, slice) else (first[:, None], columns)
+
+
 def _norm(weight: Tensor) -> float:
-    return math.sqrt(sum(_square(weight.detach()[rows].double()) for rows in _rows(weight)))
+    slices = _slices(len(weight), weight)
+    return math.sqrt(sum(_square(weight.detach()[rows].double()) for rows in slices))
 
 
 def _square(values: Tensor) -> float:
     return float(values.square().sum())
 
 
-def _rows(weight: Tensor) -> Iterator[slice]:
-    count = len(weight)
-    step = max(1, _PIECE * count // weight.numel())
-    return (slice(start, start + step) for start in range(0, count, step))
-
-
-def _by_weight(tensors: Mapping[str, Tensor]) -> dict[tuple[int, str], dict[str, Tensor]]:
-    grouped: dict[tuple[int, str], dict[str, Tensor]] = defaultdict(dict)
-    for wire, tensor in tensors.items():
-        _, place, rest = wire.split(".", 2)
-        name, _, part = rest.rpartition(".")
-        grouped[int(place), name][part] = tensor
-    return grouped
+def _slices(count: int, weight: Tensor) -> Iterator[slice]:
+    """Cut so many rows of a weight into pieces of about `_PIECE` numbers."""
+    step = max(1, _PIECE * len(weight) // weight.numel())
+    return (slice(start, min(start + step, count)) for start in range(0, count, step))

@@ -6,6 +6,7 @@ explain` says of it.
 """
 
 from offsite.api.cluster import Resources, Runtime, Toleration
+from offsite.api.emulators import EMULATORS, Emulator, EmulatorSection, LayerDrop
 from offsite.api.job import JobSpec, Metadata, OffsiteJob
 from offsite.api.limits import Limits
 from offsite.api.references import JobReference, Use, claims_of
@@ -15,7 +16,6 @@ from offsite.api.stages import (
     Data,
     Distill,
     DistillTraining,
-    Emulator,
     Ends,
     Export,
     Grant,
@@ -37,6 +37,7 @@ from offsite.wire import NAME_PATTERN, Name
 
 __all__ = [
     "BUNDLE_PATTERN",
+    "EMULATORS",
     "MODEL_PATTERN",
     "NAME_PATTERN",
     "PATTERN_MEANING",
@@ -48,11 +49,13 @@ __all__ = [
     "Distill",
     "DistillTraining",
     "Emulator",
+    "EmulatorSection",
     "Ends",
     "Export",
     "Grant",
     "JobReference",
     "JobSpec",
+    "LayerDrop",
     "Limits",
     "Metadata",
     "Name",

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
+from offsite.api.emulators import METHOD_TAG
 from offsite.api.job import OffsiteJob
 from offsite.api.limits import Limits
 from offsite.api.values import PATTERN_MEANING
@@ -32,7 +33,7 @@ def reason(error: Exception) -> str:
 
 
 def _problem(detail: ErrorDetails) -> str:
-    path, kind, given = ".".join(map(str, detail["loc"])), detail["type"], detail["input"]
+    path, kind, given = _path(detail), detail["type"], detail["input"]
     if kind == "json_invalid":
         return f"{f'{path}: ' if path else ''}it is not JSON: {detail['ctx']['error']}"
     path = path or "(top level)"
@@ -40,8 +41,17 @@ def _problem(detail: ErrorDetails) -> str:
         return f"{path}: unknown field; {_remedy(str(detail['loc'][-1]))}"
     if kind == "missing":
         return f"{path}: required, but missing"
+    if kind == "union_tag_invalid":
+        given = detail["ctx"]["tag"].removeprefix(METHOD_TAG)
     shown = "" if isinstance(given, dict | list) else f" (it is {_cut(repr(given))})"
     return f"{path}: {_expected(detail)}{shown}"
+
+
+def _path(detail: ErrorDetails) -> str:
+    """Get the path of a field in its file, which names no member of a union."""
+    parts = [str(part) for part in detail["loc"] if not str(part).startswith(METHOD_TAG)]
+    is_method = str(detail.get("ctx", {}).get("tag", "")).startswith(METHOD_TAG)
+    return ".".join([*parts, *(["method"] if is_method else [])])
 
 
 def _expected(detail: ErrorDetails) -> str:
@@ -53,6 +63,8 @@ def _expected(detail: ErrorDetails) -> str:
     if kind.startswith(("model", "dict")):
         fields = _known_fields().get(str(context.get("class_name")), ())
         return "must be an object" + (f" with the fields {', '.join(fields)}" if fields else "")
+    if kind == "union_tag_invalid":
+        return f"must be {context['expected_tags'].replace(METHOD_TAG, '').replace(', ', ' or ')}"
     if kind == "bool_type":
         return "must be true or false"
     if kind in ("int_type", "float_type"):

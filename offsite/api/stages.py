@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
+from offsite.api.emulators import Emulator
 from offsite.api.values import (
     RULES,
     Bundle,
@@ -28,19 +29,6 @@ class Ends(Section):
     """Number of blocks next to the input."""
     top: int = Field(2, ge=1, le=1000)
     """Number of blocks next to the output."""
-
-
-class Emulator(Section):
-    """How the middle of the model is compressed."""
-
-    method: Literal["LayerDrop"] = "LayerDrop"
-    """The compression method. LayerDrop keeps evenly spaced middle blocks."""
-    blocks: int = Field(ge=1, le=1000)
-    """Number of middle blocks to keep."""
-    heal: bool | None = None
-    """Fold a closed-form correction into the kept blocks; absent: if the model family allows it."""
-    calibration: TextLocation | None = None
-    """Text that healing is fitted to; absent: the training corpus."""
 
 
 class DistillTraining(Section):

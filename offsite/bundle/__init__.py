@@ -19,7 +19,7 @@ from offsite.bundle.manifest import (
 )
 from offsite.bundle.original import check_original, check_tensors, files_read
 from offsite.bundle.provenance import PROVENANCE, Origin, check_plugged_in, write_provenance
-from offsite.bundle.record import BlockRecord, EmulatorRecord, largest_rank
+from offsite.bundle.record import BlockRecord, EmulatorRecord, largest_rank, read_record
 from offsite.bundle.strip import strip_companions
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "is_plain",
     "largest_rank",
     "read_manifest",
+    "read_record",
     "strip_companions",
     "write_manifest",
     "write_provenance",

@@ -23,7 +23,7 @@ def admit_adapter(manifest: Manifest, record: EmulatorRecord) -> None:
         BundleError: it is of no adapter that the record of its emulator allows, or too large.
     """
     facts = _adapter_facts(manifest, record)
-    shapes = record.expected(facts.method, facts.scope, facts.rank).values()
+    shapes = record.expected(facts.method, facts.scope, facts.rank, facts.outside).values()
     most = sum(4 * prod(shape) for shape in shapes) + _LARGEST_HEADER
     if manifest.size > most:
         raise BundleError(f"{manifest.name} has {manifest.size} bytes; {most} are allowed at most")
@@ -41,7 +41,7 @@ def check_adapter(folder: Path, record: EmulatorRecord) -> Manifest:
     """
     manifest, _ = read_manifest(folder)
     facts = _adapter_facts(manifest, record)
-    expected = record.expected(facts.method, facts.scope, facts.rank)
+    expected = record.expected(facts.method, facts.scope, facts.rank, facts.outside)
     path = folder / ADAPTER
     found = {name: (shape, dtype) for name, shape, dtype in headers(path)}
     compare(path, found, {name: (shape, "F32") for name, shape in expected.items()})
@@ -63,6 +63,11 @@ def _adapter_facts(manifest: Manifest, record: EmulatorRecord) -> AdapterFacts:
         )
     if (facts.method, facts.scope) not in record.allowed:
         raise BundleError(f"{name}: an adapter {facts.method}/{facts.scope} is not allowed")
+    if foreign := sorted({*facts.outside} - record.modules):
+        allowed = ", ".join(sorted(record.modules)) or "nothing"
+        raise BundleError(
+            f"{name} changes {', '.join(foreign)} outside the blocks; allowed is {allowed}"
+        )
     most = min(record.max_rank, largest_rank(record.linears))
     if not (1 <= facts.rank <= most if facts.method == "LoRA" else facts.rank == 0):
         raise BundleError(f"{name}: rank {facts.rank} is not allowed; at most {most}")

@@ -6,11 +6,31 @@ compares the files. Both compare what they measured here.
 
 import math
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from offsite.errors import BundleError
 
-Place = tuple[int, str]
-"""A weight: the full model's block, and the name in it."""
+
+class Place(NamedTuple):
+    """A weight of the full model."""
+
+    block: int | None
+    """The block that it is in; None: it is outside the blocks."""
+    name: str
+    """Its name in the block; outside the blocks, its name in the model."""
+
+    def __str__(self) -> str:
+        return self.name if self.block is None else f"{self.name} of block {self.block}"
+
+    @property
+    def order(self) -> tuple[int, str]:
+        """By this places are sorted: outside the blocks first, then bottom up."""
+        return (-1 if self.block is None else self.block, self.name)
+
+    @property
+    def beside(self) -> "Place":
+        """The weight of the same module."""
+        return Place(self.block, f"{self.name.rpartition('.')[0]}.weight")
 
 
 def relative(changes: Mapping[Place, float], own: Mapping[Place, float]) -> dict[Place, float]:
@@ -23,11 +43,10 @@ def relative(changes: Mapping[Place, float], own: Mapping[Place, float]) -> dict
         own: the norms of the weights as they were; those of a changed bias's module too.
     """
     found: dict[Place, float] = {}
-    for (block, name), change in changes.items():
-        module, _, kind = name.rpartition(".")
-        beside = own.get((block, f"{module}.weight"), 0.0) if kind == "bias" else 0.0
-        norm = math.hypot(own[block, name], beside)
-        found[block, name] = change / norm if norm else math.inf if change else 0.0
+    for place, change in changes.items():
+        beside = own.get(place.beside, 0.0) if place.name.endswith(".bias") else 0.0
+        norm = math.hypot(own[place], beside)
+        found[place] = change / norm if norm else math.inf if change else 0.0
     return found
 
 
@@ -44,11 +63,11 @@ def check_change(changes: Mapping[Place, float], most: float, adapter: str) -> N
     """
     if all(value <= most for value in changes.values()):
         return
-    (block, name), largest = max(changes.items(), key=_by_size)
+    place, largest = max(changes.items(), key=_by_size)
     raise BundleError(
-        f"the adapter {adapter} changes {name} of block {block} by {largest:.3g} times its norm, "
-        f"and this organization allows {most:g} (maxChange); ask for an adapter that is trained "
-        "less, or make alpha smaller"
+        f"the adapter {adapter} changes {place} by {largest:.3g} times its norm, and this "
+        f"organization allows {most:g} (maxChange); ask for an adapter that is trained less, or "
+        "make alpha smaller"
     )
 
 

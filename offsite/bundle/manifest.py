@@ -6,11 +6,13 @@ Written last: a folder without a manifest is not a bundle.
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from offsite.api import EMULATORS
 from offsite.api.problems import reason
 from offsite.errors import BundleError
 from offsite.wire import Digest, Name, Part, digest_of
@@ -43,16 +45,35 @@ class FileEntry(Part):
     size: int = Field(ge=0, le=1 << 44)
 
 
+def _known(method: str) -> str:
+    if method not in EMULATORS:
+        raise ValueError(f"must be {' or '.join(EMULATORS)}")
+    return method
+
+
+ModuleName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+
+
 class EmulatorFacts(Part):
     """What the receiver of an emulator needs to know of how it was made."""
 
     kind: Literal["emulator"] = "emulator"
-    method: Literal["LayerDrop"] = "LayerDrop"
+    method: Annotated[str, AfterValidator(_known)] = "LayerDrop"
+    parameters: Mapping[str, bool | int | float | str] = {}
+    """The method's own (`EmulatorSection.parameters`); empty: an earlier version told none."""
     bottom: int = Field(ge=1)
     """Blocks at the bottom that are the full model's own."""
     top: int = Field(ge=1)
     healed: bool  # noqa: V107 - for people
     distilled_steps: int = Field(ge=0)  # noqa: V107 - for people
+
+    @model_validator(mode="after")
+    def _parameters_are_the_methods(self) -> "EmulatorFacts":
+        if self.parameters:
+            told = EMULATORS[self.method].model_validate({**self.parameters, "method": self.method})
+            if told.parameters != self.parameters:
+                raise ValueError(f"parameters hold more than those of {self.method}")
+        return self
 
 
 class AdapterFacts(Part):
@@ -63,6 +84,8 @@ class AdapterFacts(Part):
     scope: Literal["All", "Ends"]
     rank: int = Field(ge=0, le=1024)
     """0 for whole blocks."""
+    outside: tuple[ModuleName, ...] = Field((), max_length=16)
+    """The modules outside the blocks that it changes, such as `head`: names on the wire."""
     answers: Digest
     """The envelope of the bundle that it was tuned in."""
 
@@ -70,7 +93,8 @@ class AdapterFacts(Part):
 class Manifest(Part):
     """The content of `manifest.json`."""
 
-    format: Literal[1] = 1  # noqa: V107 - checked by its type
+    format: Literal[1, 2] = 2  # noqa: V107 - checked by its type
+    """Format 1 has neither `parameters` of an emulator nor `outside` of an adapter."""
     name: Name
     made_by: Name
     """The party that made it."""

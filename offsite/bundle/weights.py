@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from offsite.bundle.files import headers
 from offsite.bundle.sketch import Floats, Sketch, Sketcher
@@ -70,6 +71,10 @@ class StoredTensor:
             return wide.view("<f4").reshape(-1, self.columns)
         kind = "<f4" if self.dtype == "F32" else "<f2"
         return np.frombuffer(raw, kind).astype(np.float32, copy=False).reshape(-1, self.columns)
+
+    def bits(self, raw: bytes) -> NDArray[np.unsignedinteger]:
+        """Turn the bytes of some rows into whole numbers, which differ if a bit does."""
+        return np.frombuffer(raw, f"<u{_SIZES[self.dtype]}").reshape(-1, self.columns)
 
 
 class BlockDigests(Part):

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from offsite.emulator.layer_drop import Layout
+from offsite.emulator.method import Compressed
 from offsite.events import Monitor
 from offsite.layers import Batch, blocks, family, inference, run, trace
 
@@ -28,14 +28,13 @@ _RIDGE = 0.3
 
 def heal(
     model: PreTrainedModel,
-    emulator: PreTrainedModel,
-    layout: Layout,
+    emulator: Compressed,
     batches: Sequence[Batch],
     monitor: Monitor,
     *,
     scratch: Path | None = None,
 ) -> None:
-    """Refit the last projection of each kept middle block, in place.
+    """Refit the last projection of each block of the emulator's middle, in place.
 
     Memory does not grow with the text: hidden states lie on disk, and the normal equations of one
     block at a time are summed up batch by batch.
@@ -47,12 +46,12 @@ def heal(
     """
     name = family(model).healed_by(model.config.to_dict())
     assert name is not None
-    places = range(layout.bottom, layout.middle.stop)
+    places = emulator.middle
     tracker = monitor.track("heal", len(places) * len(batches))
     with tempfile.TemporaryDirectory(prefix="heal-", dir=scratch) as folder, inference():
-        streams = _Streams(model, emulator, layout, batches, Path(folder))
+        streams = _Streams(model, emulator, batches, Path(folder))
         for place in places:
-            projection = blocks(emulator)[place].get_submodule(name)
+            projection = blocks(emulator.model)[place].get_submodule(name)
             equations = NormalEquations(projection, family(model).transposed)
             for number, batch in enumerate(batches):
                 monitor.check()
@@ -68,8 +67,7 @@ class _Streams:
     """The hidden states of every batch, on disk: the full model's and the emulator's."""
 
     model: PreTrainedModel
-    emulator: PreTrainedModel
-    layout: Layout
+    emulator: Compressed
     batches: Sequence[Batch]
     folder: Path
 
@@ -80,14 +78,14 @@ class _Streams:
             what that block should put out and what it does, (B, T, D) each.
         """
         traced = trace(self.model, self.batches[number].tokens)
-        calls, kept, stack = traced.calls, self.layout.kept, blocks(self.emulator)
-        here, above = kept[place], kept[place + 1]
-        if place == self.layout.bottom:
+        calls, stack = traced.calls, blocks(self.emulator.model)
+        below, here, above = (block.full for block in self.emulator.blocks[place - 1 : place + 2])
+        if place == self.emulator.middle.start:
             teacher = run(blocks(self.model)[:here], traced.hidden, calls[:here])
             student = teacher
         else:
             teacher, student = self._read(number)
-            student = run([stack[place - 1]], student, [calls[kept[place - 1]]])
+            student = run([stack[place - 1]], student, [calls[below]])
         teacher = run(blocks(self.model)[here:above], teacher, calls[here:above])
         self._write(number, teacher, student)
         return teacher, run([stack[place]], student, [calls[here]])

@@ -7,9 +7,32 @@ from math import inf
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from offsite.api import Ends, LayerDrop
+from offsite.bundle import BlockRecord
+from offsite.emulator.method import Compressed, share_of
 from offsite.families import COMMON_KEYS
 from offsite.layers import assemble, family
 from offsite.steps.feasibility import check_depth
+
+
+def choose(depth: int, ends: Ends, asked: LayerDrop, sent: Collection[int]) -> tuple[int, ...]:
+    """See `Method.choose`."""
+    return Layout.uniform(depth, ends.bottom, ends.top, asked.blocks, sent).kept
+
+
+def compress(
+    model: PreTrainedModel, ends: Ends, asked: LayerDrop, chosen: Sequence[int]
+) -> Compressed:
+    """See `Method.compress`."""
+    layout = Layout(ends.bottom, ends.top, tuple(chosen))
+    row, config = family(model), model.config.to_dict()
+    tensors, linears = row.block_tensors(config), row.linear_sizes(config)
+    blocks = tuple(
+        BlockRecord(full=full, end=place in layout.ends, tensors=tensors, linears=linears)
+        for place, full in enumerate(layout.kept)
+    )
+    share = share_of(blocks, tensors, row.count(config))
+    return Compressed(drop_layers(model, layout), blocks, share)
 
 
 @dataclass(frozen=True)

@@ -4,18 +4,16 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from transformers import PreTrainedModel
-
 from offsite.api import Distill, DistillTraining
-from offsite.bundle import BlockRecord, EmulatorFacts, EmulatorRecord
-from offsite.emulator import Layout, drop_layers, heal
+from offsite.bundle import EmulatorFacts, EmulatorRecord
+from offsite.emulator import METHODS, Compressed, heal
 from offsite.events import Monitor
-from offsite.layers import Loaded, blocks, family, load
+from offsite.layers import Loaded, family, load
 from offsite.rows import DataFile
 from offsite.stages.evaluation import Evaluation, read_examples
 from offsite.stages.package import check_sendable, finish_emulator
 from offsite.steps.disclosing import check_blocks, model_before, read_disclosed
-from offsite.steps.feasibility import check_healable, check_layout
+from offsite.steps.feasibility import check_emulator_job, check_healable
 from offsite.steps.inputs import Inputs
 from offsite.steps.workspace import Workspace
 from offsite.store import check_room, disk_errors
@@ -49,36 +47,37 @@ def make_emulator(
     """
     assert inputs.model is not None
     texts = inputs.texts
-    layout = _choose(space, job, inputs.model, digest)
+    chosen = _choose(space, job, inputs.model, digest)
     loaded = load(inputs.model)
-    if len(layout.kept) == len(blocks(loaded.model)):
+    made = METHODS[job.emulator.method].compress(loaded.model, job.ends, job.emulator, chosen)
+    if made.share >= 1:
         monitor.log("the emulator keeps every block: the peer gets the whole model")
-    emulator = replace(loaded, model=drop_layers(loaded.model, layout))
+    emulator = replace(loaded, model=made.model)
     check_sendable(emulator, inputs.model)
     check_room(space.folder, emulator.size)
     yard = Evaluation.read(text, loaded, monitor) if (text := texts.get("evaluate")) else None
-    facts = _train_emulator(loaded, emulator.model, layout, job, texts, space, checkpoints, monitor)
+    facts = _train_emulator(loaded, made, job, texts, space, checkpoints, monitor)
     if yard:
         yard.report(loaded, "full_zero_shot", monitor)
         yard.report(emulator, "emulator_zero_shot", monitor)
-    finish_emulator(space, emulator, facts, _draft(space, loaded, layout, digest))
+    finish_emulator(space, emulator, facts, _draft(space, loaded, made, digest))
 
 
-def _choose(space: Workspace, job: Distill, folder: Path, digest: str) -> Layout:
-    """Choose the blocks that the emulator keeps, those first that were sent before."""
+def _choose(space: Workspace, job: Distill, folder: Path, digest: str) -> tuple[int, ...]:
+    """Choose the blocks that the emulator is made from, those first that were sent before."""
     entries = read_disclosed(space)
-    depth = check_layout(space.party, job, folder / "config.json", entries)
+    depth = check_emulator_job(space.party, job, folder / "config.json", entries)
     model = model_before(folder, digest, depth, entries)
-    before, ends = model.disclosed(entries), job.ends
-    layout = Layout.uniform(depth, ends.bottom, ends.top, job.emulator.blocks, before.blocks)
-    check_blocks(space.party, model, entries, layout.kept, layout.ends)
-    return layout
+    sent, ends = model.disclosed(entries).blocks, job.ends
+    chosen = METHODS[job.emulator.method].choose(depth, ends, job.emulator, sent)
+    at_ends = (*range(ends.bottom), *range(depth - ends.top, depth))
+    check_blocks(space.party, model, entries, chosen, at_ends)
+    return chosen
 
 
 def _train_emulator(
     loaded: Loaded,
-    emulator: PreTrainedModel,
-    layout: Layout,
+    emulator: Compressed,
     job: Distill,
     texts: dict[str, DataFile],
     space: Workspace,
@@ -92,14 +91,16 @@ def _train_emulator(
         corpus = read_examples(texts["corpus"], loaded, training.block_size, monitor)
     # what healing did lies in the checkpoint of the training that came after it
     if wants_heal and not checkpoints.path.exists():
-        _heal(loaded, emulator, layout, texts["calibration"], space, monitor)
+        _heal(loaded, emulator, texts["calibration"], space, monitor)
     if training:
         batches = Shuffled(corpus, training.batch_size, space.spec.seed)
         sharding = space.spec.resources.sharding
-        _train(loaded, emulator, layout, training, batches, sharding, checkpoints, monitor)
+        _train(loaded, emulator, training, batches, sharding, checkpoints, monitor)
     return EmulatorFacts(
-        bottom=layout.bottom,
-        top=layout.top,
+        method=job.emulator.method,
+        parameters=job.emulator.parameters,
+        bottom=job.ends.bottom,
+        top=job.ends.top,
         healed=wants_heal,
         distilled_steps=training.steps if training else 0,
     )
@@ -107,8 +108,7 @@ def _train_emulator(
 
 def _heal(
     loaded: Loaded,
-    emulator: PreTrainedModel,
-    layout: Layout,
+    emulator: Compressed,
     text: DataFile,
     space: Workspace,
     monitor: Monitor,
@@ -120,7 +120,7 @@ def _heal(
     for leftover in space.folder.glob("heal-*"):  # of an attempt that was killed
         shutil.rmtree(leftover)
     with disk_errors(space.folder):
-        heal(loaded.model, emulator, layout, fit_to, monitor, scratch=space.folder)
+        heal(loaded.model, emulator, fit_to, monitor, scratch=space.folder)
 
 
 def _heals(loaded: Loaded, job: Distill, texts: dict[str, DataFile], monitor: Monitor) -> bool:
@@ -138,8 +138,7 @@ def _heals(loaded: Loaded, job: Distill, texts: dict[str, DataFile], monitor: Mo
 
 def _train(
     loaded: Loaded,
-    emulator: PreTrainedModel,
-    layout: Layout,
+    emulator: Compressed,
     training: DistillTraining,
     batches: Shuffled,
     sharding: Sharding,
@@ -149,7 +148,6 @@ def _train(
     distill(
         loaded.model,
         emulator,
-        layout,
         batches,
         Plan(
             steps=training.steps,
@@ -164,19 +162,13 @@ def _train(
     )
 
 
-def _draft(space: Workspace, loaded: Loaded, layout: Layout, model: str) -> EmulatorRecord:
+def _draft(space: Workspace, loaded: Loaded, made: Compressed, model: str) -> EmulatorRecord:
     """Write down what is to be remembered of the emulator, as soon as it has an envelope."""
-    row, config = family(loaded.model), loaded.model.config.to_dict()
     return EmulatorRecord(
         bundle=space.name,
         digest="sha256:" + "0" * 64,
         recipient=space.peer_id,
-        architecture=row.architecture,
+        architecture=family(loaded.model).architecture,
         model_digest=model,
-        blocks=tuple(
-            BlockRecord(full=full, end=place in layout.ends)
-            for place, full in enumerate(layout.kept)
-        ),
-        tensors=row.block_tensors(config),
-        linears=row.linear_sizes(config),
+        blocks=made.blocks,
     )

@@ -30,11 +30,12 @@ def judge_changes(
     Raises:
         BundleError: one is larger.
     """
-    by_block: dict[int, list[str]] = defaultdict(list)
-    for (block, name), value in sorted(changes.items()):
-        by_block[block].append(f"{name} {value:.2g}")
+    by_block: dict[int | None, list[str]] = defaultdict(list)
+    for place in sorted(changes, key=lambda place: place.order):
+        by_block[place.block].append(f"{place.name} {changes[place]:.2g}")
     for block, each in by_block.items():
-        monitor.log(f"relative change of block {block}: {', '.join(each)}")
+        where = "what is outside the blocks" if block is None else f"block {block}"
+        monitor.log(f"relative change of {where}: {', '.join(each)}")
     monitor.metric("relative_change", "largest_change", max(changes.values()))
     monitor.metric("relative_change", "median_change", median(changes.values()))
     check_change(changes, most, adapter)

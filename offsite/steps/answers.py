@@ -58,7 +58,7 @@ def answerable(opened: Path, envelope: str, job: Tune, party: str) -> EmulatorRe
     assert isinstance(manifest.facts, EmulatorFacts), "it was checked"
     config = json.loads((opened / "config.json").read_bytes())
     row = family_of(config)
-    linears = row.linear_sizes(config)
+    tensors, linears = row.block_tensors(config), row.linear_sizes(config)
     count, facts, adapter = row.count(config), manifest.facts, job.adapter
     return EmulatorRecord(
         bundle=manifest.name,
@@ -67,11 +67,14 @@ def answerable(opened: Path, envelope: str, job: Tune, party: str) -> EmulatorRe
         architecture=row.architecture,
         model_digest="",  # nobody here knows the full model
         blocks=tuple(
-            BlockRecord(full=place, end=place < facts.bottom or place >= count - facts.top)
+            BlockRecord(
+                full=place,
+                end=place < facts.bottom or place >= count - facts.top,
+                tensors=tensors,
+                linears=linears,
+            )
             for place in range(count)
         ),
-        tensors=row.block_tensors(config),
-        linears=linears,
         allowed=((adapter.method, adapter.scope),),
         max_rank=rank_of(adapter, linears) or 1,
     )

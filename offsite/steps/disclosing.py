@@ -85,15 +85,19 @@ def check_blocks(
     party: Party,
     model: FullModel,
     entries: Sequence[DisclosureEntry],
-    kept: Sequence[int],
+    chosen: Sequence[int],
     ends: Sequence[int],
 ) -> None:
-    """Check the blocks that an emulator is to hold, before it is made.
+    """Check the blocks that an emulator is to be made from, before it is made.
+
+    Args:
+        chosen: the model's blocks.
+        ends: those of them that it holds as they are.
 
     Raises:
         DisclosureError: as `check_disclosure`.
     """
-    own = Disclosed(frozenset(kept[place] for place in ends), frozenset(kept))
+    own = Disclosed(frozenset(ends), frozenset(chosen))
     check_disclosure(party.limits, model, entries, own)
 
 

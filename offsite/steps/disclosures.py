@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from offsite.bundle import EmulatorRecord
+from offsite.bundle import EmulatorRecord, read_record
 from offsite.bundle.disclosure import DisclosureEntry, entry_of
 from offsite.errors import InputError
 from offsite.store.artifact_store import ArtifactStore
@@ -148,7 +148,7 @@ class Disclosures:
         for name in sorted(self.artifacts.names(_RECORDS)):
             content = self.artifacts.read(f"{_RECORDS}/{name}")
             try:
-                yield EmulatorRecord.model_validate_json(content or b"")
+                yield read_record(content or b"")
             except ValidationError as error:
                 raise InputError(
                     f"{self.artifacts.uri(f'{_RECORDS}/{name}')} is damaged, or of another version "

@@ -12,7 +12,7 @@ from offsite.families import Family, family_of
 from offsite.steps.party import Party
 
 
-def check_layout(
+def check_emulator_job(
     party: Party, job: Distill, config: Path, entries: Sequence[DisclosureEntry]
 ) -> int:
     """Check, before a model is loaded, that the emulator that a job asks for can be made of it.
@@ -36,11 +36,10 @@ def check_layout(
     if job.emulator.heal:
         check_healable(row, raw)
     depth, bottom, top = row.count(raw), job.ends.bottom, job.ends.top
-    check_depth(depth, bottom, top, job.emulator.blocks)
+    keep = job.emulator.count(depth - bottom - top)
+    check_depth(depth, bottom, top, keep)
     ends = (*range(bottom), *range(depth - top, depth))
-    own = Disclosed(
-        frozenset(ends), frozenset((*ends, *range(bottom, bottom + job.emulator.blocks)))
-    )
+    own = Disclosed(frozenset(ends), frozenset((*ends, *range(bottom, bottom + keep))))
     sent = Disclosed.of(b for entry in entries if entry.depth == depth for b in entry.blocks)
     # what may be of this model, and may hold all of the emulator, is for its weights to decide
     if not (own.ends <= sent.ends and len(own.blocks) <= len(sent.blocks)):

@@ -8,6 +8,7 @@ way, are emptied when it is done, and may be deleted at any time, as `copies/` o
 On a cluster records, notes and models are in the private store, and a home lasts as its pod does.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +16,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from offsite.api import Limits
-from offsite.bundle import EmulatorRecord
+from offsite.bundle import EmulatorRecord, read_record
 from offsite.config import load_policy
 from offsite.errors import BundleError, InputError
 from offsite.mounts import ETC
@@ -154,7 +155,7 @@ class Party:
             BundleError: this party sent no such emulator.
         """
         name = _record_name(digest)
-        found = self.note(name, EmulatorRecord)
+        found = self.note(name, read_record)
         if found is None:
             raise BundleError(
                 f"{self.id} has sent no emulator {digest}: {self.artifacts.uri(name)} is not "
@@ -162,8 +163,11 @@ class Party:
             )
         return found
 
-    def note(self, name: str, kind: type[Note]) -> Note | None:
+    def note(self, name: str, read: Callable[[bytes], Note]) -> Note | None:
         """Read a note; None: there is none.
+
+        Args:
+            read: makes it of its content; raises ValidationError if it is damaged.
 
         Raises:
             InputError: it is damaged.
@@ -172,7 +176,7 @@ class Party:
         if content is None:
             return None
         try:
-            return kind.model_validate_json(content)
+            return read(content)
         except ValidationError as error:
             raise InputError(
                 f"{self.artifacts.uri(name)} is damaged, or of another version of offsite; restore "

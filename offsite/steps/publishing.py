@@ -3,7 +3,7 @@
 from pydantic import ValidationError
 
 from offsite.api.problems import reason
-from offsite.bundle import EmulatorRecord, read_manifest
+from offsite.bundle import EmulatorRecord, read_manifest, read_record
 from offsite.errors import BundleError
 from offsite.events import Monitor
 from offsite.exchange import Mailbox, Outgoing, find_sent, push
@@ -83,7 +83,7 @@ def send(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
 def _noted(space: Workspace) -> EmulatorRecord:
     path = space.folder / DRAFT
     try:
-        return EmulatorRecord.model_validate_json(path.read_bytes())
+        return read_record(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise BundleError(
             f"{path} does not say what the emulator is made of: {reason(error)}"

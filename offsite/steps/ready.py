@@ -7,7 +7,7 @@ from offsite.bundle import check_original
 from offsite.exchange import Mailbox
 from offsite.steps.disclosing import read_disclosed
 from offsite.steps.export import check_place
-from offsite.steps.feasibility import check_layout, config_of
+from offsite.steps.feasibility import check_emulator_job, config_of
 from offsite.steps.workspace import Workspace
 
 _PROBE = ".offsite-check"
@@ -49,4 +49,4 @@ def check_possible(space: Workspace) -> None:
         return
     if not job.model.startswith("s3://"):
         check_original(party.path(job.model))
-    check_layout(party, job, config_of(party, job.model), read_disclosed(space))
+    check_emulator_job(party, job, config_of(party, job.model), read_disclosed(space))

@@ -73,11 +73,15 @@ def checked_emulator(space: Workspace, job: Distill, draft: EmulatorRecord) -> E
     config = _config_of(space.result)
     row, source = family_of(config), _source(space)
     highest = max((block.full for block in draft.blocks), default=-1)
-    blocks = highest + 1 if source is None else _count(source.config, row)
+    depth = highest + 1 if source is None else _count(source.config, row)
     _check_emulator_facts(space, manifest, job)
-    _check_blocks(draft.blocks, job, blocks, row.count(config))
+    _check_blocks(draft.blocks, job, depth, row.count(config))
+    blocks = _recorded(draft.blocks, job, row, config)
     if source is not None:
-        check_verbatim(space.result, draft.blocks, job, source.config, source.blocks)
+        full = row.block_tensors(source.config)
+        for block in blocks:
+            block.check_parts(full)
+        check_verbatim(space.result, blocks, job, source.config, source.blocks)
         check_outside(space.result, source.outside)
     return EmulatorRecord(
         bundle=space.name,
@@ -86,9 +90,7 @@ def checked_emulator(space: Workspace, job: Distill, draft: EmulatorRecord) -> E
         recipient=space.peer_id,
         architecture=row.architecture,
         model_digest=draft.model_digest if source is None else source.digest,
-        blocks=draft.blocks,
-        tensors=row.block_tensors(config),
-        linears=row.linear_sizes(config),
+        blocks=blocks,
     )
 
 
@@ -177,18 +179,41 @@ def _check_emulator_facts(space: Workspace, manifest: Manifest, job: Distill) ->
     facts = manifest.facts
     assert isinstance(facts, EmulatorFacts), "it was checked"
     steps = job.training.steps if job.training else 0
-    told = (facts.bottom, facts.top, facts.distilled_steps)
-    healed = job.emulator.heal in (None, facts.healed)
-    if told != (job.ends.bottom, job.ends.top, steps) or not healed:
+    wanted, healed = job.emulator, job.emulator.heal in (None, facts.healed)
+    told = (facts.method, facts.parameters, facts.bottom, facts.top, facts.distilled_steps)
+    asked = (wanted.method, wanted.parameters, job.ends.bottom, job.ends.top, steps)
+    if told != asked or not healed:
         raise _another(space.result)
 
 
-def _check_blocks(told: Sequence[BlockRecord], job: Distill, blocks: int, kept: int) -> None:
-    """Check which of the model's blocks were kept: its ends, and some between them, in order."""
+def _recorded(
+    told: Sequence[BlockRecord], job: Distill, row: Family, config: dict[str, Any]
+) -> tuple[BlockRecord, ...]:
+    """Describe the blocks of an emulator: which of the model's they are, and what is in them.
+
+    Args:
+        told: by whoever made it.
+        config: the emulator's, which says what its tensors are.
+    """
+    if any(block.index for block in told) and not job.emulator.selects:
+        raise BundleError(f"a tensor of {job.emulator.method} is never a part of the full one")
+    sizes = {"tensors": row.block_tensors(config), "linears": row.linear_sizes(config)}
+    return tuple(block.model_copy(update=sizes) for block in told)
+
+
+def _check_blocks(told: Sequence[BlockRecord], job: Distill, depth: int, kept: int) -> None:
+    """Check which of the model's blocks were kept: its ends, and some between them, in order.
+
+    Args:
+        told: by whoever made the emulator.
+        depth: how many blocks the full model has.
+        kept: how many blocks the emulator has.
+    """
     full, (bottom, top) = [block.full for block in told], (job.ends.bottom, job.ends.top)
     ends = [*range(bottom), *range(kept - top, kept)]
-    in_order = full == sorted(set(full)) and len(full) == bottom + job.emulator.blocks + top == kept
-    at_ends = [*range(bottom), *range(blocks - top, blocks)]
+    wanted = bottom + job.emulator.count(depth - bottom - top) + top
+    in_order = full == sorted(set(full)) and len(full) == wanted == kept
+    at_ends = [*range(bottom), *range(depth - top, depth)]
     if not in_order or [full[place] for place in ends] != at_ends:
         raise BundleError("the emulator is not made of the blocks that its job asks for")
     if [place for place, block in enumerate(told) if block.end] != ends:

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from offsite.api import JobSpec
-from offsite.bundle import EmulatorRecord
+from offsite.bundle import EmulatorRecord, read_record
 from offsite.bundle.weights import BlockDigests
 from offsite.errors import DisclosureError, InputError
 from offsite.steps.party import Party
@@ -101,7 +101,7 @@ class Workspace:
 
     def answered(self) -> EmulatorRecord:
         """Read what is known of the emulator that is opened, or that the adapter answers."""
-        return EmulatorRecord.model_validate_json(self.known(ANSWERED))
+        return read_record(self.known(ANSWERED))
 
     def known(self, name: str) -> bytes:
         """Read a note of what was known before the work.
@@ -132,7 +132,7 @@ class Workspace:
 
     def published(self) -> Published | None:
         """Read what this job published, or was about to publish when it was cut off."""
-        return self.party.note(self._published, Published)
+        return self.party.note(self._published, Published.model_validate_json)
 
     def remember(self, digest: str, size: int) -> None:
         """Note what is about to be published; `size` in bytes."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from offsite.emulator import Layout
+from offsite.emulator import Compressed
 from offsite.events import Monitor
 from offsite.layers import (
     Batch,
@@ -34,8 +34,7 @@ class Weights:
 
 def distill(
     model: PreTrainedModel,
-    emulator: PreTrainedModel,
-    layout: Layout,
+    emulator: Compressed,
     batch_at: Callable[[int], Batch],
     plan: Plan,
     weights: Weights,
@@ -48,15 +47,15 @@ def distill(
 
     Teacher and emulator read the same input, which is what the bottom blocks put out.
     """
-    trained = own_middle(emulator, layout)
+    trained = own_middle(emulator)
     if gradient_checkpointing:
-        checkpoint_gradients(emulator)
+        checkpoint_gradients(emulator.model)
 
     def loss_of(batch: Batch) -> Tensor:
-        return _loss(model, emulator, layout, batch, weights)
+        return _loss(model, emulator, batch, weights)
 
     fit(
-        (model, emulator),
+        (model, emulator.model),
         trained,
         batch_at,
         loss_of,
@@ -67,10 +66,11 @@ def distill(
     )
 
 
-def own_middle(emulator: PreTrainedModel, layout: Layout) -> dict[str, nn.Parameter]:
+def own_middle(emulator: Compressed) -> dict[str, nn.Parameter]:
     """Give the emulator's middle blocks float32 tensors of their own, and make them trainable."""
     trained: dict[str, nn.Parameter] = {}
-    for place, block in enumerate(blocks(emulator)[layout.middle], start=layout.bottom):
+    for place in emulator.middle:
+        block = blocks(emulator.model)[place]
         block.requires_grad_(True)
         for name, parameter in block.named_parameters():
             parameter.data = parameter.detach().to(torch.float32, copy=True)
@@ -80,22 +80,20 @@ def own_middle(emulator: PreTrainedModel, layout: Layout) -> dict[str, nn.Parame
 
 def _loss(
     model: PreTrainedModel,
-    emulator: PreTrainedModel,
-    layout: Layout,
+    emulator: Compressed,
     batch: Batch,
     weights: Weights,
 ) -> Tensor:
-    stack = blocks(emulator)
-    last = layout.middle.stop - 1
-    with watching(stack[layout.bottom - 1]) as below, watching(stack[last]) as above:
-        hidden = final_hidden(emulator, batch.tokens)
+    stack, middle = blocks(emulator.model), emulator.middle
+    with watching(stack[middle.start - 1]) as below, watching(stack[middle.stop - 1]) as above:
+        hidden = final_hidden(emulator.model, batch.tokens)
     with inference():
         calls = trace(model, batch.tokens).calls
-        span = slice(layout.bottom, len(calls) - layout.top)
+        span = emulator.replaced
         target = run(blocks(model)[span], below[0], calls[span])
     loss = weights.kd * hidden_error(target, above[0], batch.mask)
     if weights.lm:
-        loss = loss + weights.lm * lm_loss(emulator, batch, hidden)
+        loss = loss + weights.lm * lm_loss(emulator.model, batch, hidden)
     return loss
 
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from offsite.bundle.changes import check_change
-from offsite.emulator import Layout
+from offsite.bundle.changes import Place, check_change
+from offsite.emulator.layer_drop import Layout
 from offsite.errors import BundleError
 from offsite.layers import blocks, family
 from offsite.plugin import plug_in
@@ -103,6 +103,7 @@ def test_the_size_of_a_change_is_that_of_what_is_added(
     before = [{n: w.detach().clone() for n, w in b.named_parameters()} for b in blocks(model)]
     told = plug_in(model, attached.changes(), form.facts, record, alpha=0.5)
     for (block, weight), found in told.items():
+        assert block is not None
         old = before[block]
         own = old[weight].norm() ** 2
         if weight.endswith(".bias"):
@@ -127,9 +128,9 @@ def test_a_change_of_a_bias_is_compared_with_its_module_and_of_zeros_with_nothin
     sent[f"blocks.{place}.attn.c_attn.weight.change"] = 1e3 * weight
     told = plug_in(model, sent, form.facts, record)
     wanted = len(first["attn.c_attn.bias"]) ** 0.5 / float(weight.norm())
-    assert told[0, "attn.c_attn.bias"] == pytest.approx(wanted)
-    assert told[0, "mlp.c_fc.bias"] == math.inf
-    assert told[0, "mlp.c_fc.weight"] == 0
+    assert told[Place(0, "attn.c_attn.bias")] == pytest.approx(wanted)
+    assert told[Place(0, "mlp.c_fc.bias")] == math.inf
+    assert told[Place(0, "mlp.c_fc.weight")] == 0
 
 
 def one_weight(
@@ -141,7 +142,7 @@ def one_weight(
     dict(blocks(model)[0].named_parameters())[name].data = weight.clone()
     sent = {f"blocks.0.{name}.lora_A": a, f"blocks.0.{name}.lora_B": b}
     told = plug_in(model, sent, FORMS[0].facts, record_of(model, DROPPED), alpha=alpha)
-    return told[0, name], model
+    return told[Place(0, name)], model
 
 
 def brute(weight: Tensor, model: PreTrainedModel) -> float:
@@ -232,10 +233,14 @@ def test_a_sum_that_its_dtype_cannot_hold_is_refused(dtype: torch.dtype, scale: 
 
 
 def test_a_change_that_is_no_number_is_too_large() -> None:
-    changes = {(0, "small"): 0.5, (1, "none"): math.nan, (2, "large"): 2.0}
+    changes = {
+        Place(0, "small"): 0.5,
+        Place(1, "none"): math.nan,
+        Place(2, "large"): 2.0,
+    }
     with pytest.raises(BundleError, match="changes none of block 1 by nan times"):
         check_change(changes, 1e300, "tuned")
-    check_change({(0, "small"): 0.5, (1, "most"): 1.0}, 1.0, "tuned")
+    check_change({Place(0, "small"): 0.5, Place(1, "most"): 1.0}, 1.0, "tuned")
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM
 
 from offsite.api import Limits
 from offsite.config import load_job
-from offsite.emulator import Layout, drop_layers
+from offsite.emulator.layer_drop import Layout, drop_layers
 from offsite.errors import BundleError, DisclosureError, InputError, StorageError
 from offsite.events import Event, Monitor
 from offsite.exchange.home import peers_of, ring_path
@@ -90,7 +90,9 @@ def sent(parties: Parties, kept: str = "home") -> set[int]:
 def the_even_spread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let blocks be chosen as if nothing was sent before, and nobody look at what was."""
     uniform = Layout.uniform
-    monkeypatch.setattr("offsite.stages.distill.Layout.uniform", lambda *given: uniform(*given[:4]))
+    monkeypatch.setattr(
+        "offsite.emulator.layer_drop.Layout.uniform", lambda *given: uniform(*given[:4])
+    )
     monkeypatch.setattr("offsite.stages.distill.check_blocks", lambda *given: None)
 
 
@@ -418,7 +420,7 @@ def test_blocks_that_are_not_those_of_the_record_are_found_out(
     [first] = records(pods.parties, "private")
     the_even_spread(monkeypatch)
     monkeypatch.setattr(
-        "offsite.stages.distill.Layout.uniform",
+        "offsite.emulator.layer_drop.Layout.uniform",
         lambda *given: Layout(1, 1, (0, 2, 4, 5, 7, 9, 11)),
     )
     for step in ("Open", "Work"):
@@ -480,7 +482,7 @@ def test_a_trained_block_that_is_another_one_is_found_out(
     spec["distill"]["training"] = {"corpus": "corpus.txt", "steps": 1, **size}
     other = Layout(1, 1, (0, 1, 2, 4, 5, 7, 11))
     monkeypatch.setattr(
-        "offsite.stages.distill.drop_layers", lambda model, layout: drop_layers(model, other)
+        "offsite.emulator.layer_drop.drop_layers", lambda model, layout: drop_layers(model, other)
     )
     with pytest.raises(BundleError, match=r"holds a matrix of block . of the model, and is said"):
         run(parties, "emulator-a", spec)

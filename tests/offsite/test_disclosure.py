@@ -17,7 +17,7 @@ from offsite.api import Limits
 from offsite.bundle.disclosure import DisclosureEntry, FullModel, SentBlock, remaining
 from offsite.bundle.sketch import Sketch, Sketcher, Sketches
 from offsite.bundle.weights import digest_blocks
-from offsite.emulator import Layout
+from offsite.emulator.layer_drop import Layout
 from offsite.errors import DisclosureError
 from offsite.wire import canonical, now
 from offsite_testing.disclosed import COPY, DEPTH, MODEL, OTHER, check, entry, full_model, sketch

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 
 from offsite.bundle import BlockRecord, EmulatorRecord
 from offsite.bundle.disclosure import Disclosed, entry_of
@@ -112,21 +111,11 @@ def record(digest: str, layout: Blocks, of: str | None) -> EmulatorRecord:
         recipient="hospital",
         architecture="LlamaForCausalLM",
         model_digest=MODEL,
-        blocks=tuple(BlockRecord(full=full, end=full in ends) for full in layout.kept),
-        tensors={},
-        linears={},
+        blocks=tuple(
+            BlockRecord(full=full, end=full in ends, tensors={}, linears={}) for full in layout.kept
+        ),
         entry=of,
     )
-
-
-def test_a_record_without_a_format_is_of_the_first() -> None:
-    """Earlier versions wrote none."""
-    made = record(f"sha256:{'1' * 64}", kept(14), None)
-    wire = made.wire()
-    assert wire.pop("format") == 1
-    assert EmulatorRecord.model_validate_json(canonical(wire)) == made
-    with pytest.raises(ValidationError):
-        EmulatorRecord.model_validate_json(canonical(wire | {"format": 2}))
 
 
 def keep(artifacts: ArtifactStore, record: EmulatorRecord) -> None:

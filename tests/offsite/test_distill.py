@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from offsite.emulator import Layout, drop_layers
+from offsite.emulator.layer_drop import Layout
 from offsite.errors import InterruptedStage
 from offsite.events import Event, Monitor
 from offsite.layers import IGNORED, Batch, blocks, family, precision
@@ -22,6 +22,7 @@ from offsite_testing.core import (
     BatchAt,
     changed,
     drawn,
+    dropped,
     each_case,
     each_family,
     middle_names,
@@ -48,14 +49,14 @@ class Run:
     events: list[Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.emulator = drop_layers(self.model, self.layout)
+        self.made = dropped(self.model, self.layout)
+        self.emulator = self.made.model
         self.folder.mkdir(exist_ok=True)
 
     def __call__(self, steps: int, batch_at: BatchAt, monitor: Monitor | None = None) -> "Run":
         distill(
             self.model,
-            self.emulator,
-            self.layout,
+            self.made,
             batch_at,
             Plan(steps=steps, learning_rate=2e-3, seed=3),
             self.weights,

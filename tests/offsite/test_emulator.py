@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from offsite.emulator import Layout, drop_layers
+from offsite.emulator.layer_drop import Layout, drop_layers
 from offsite.errors import ModelError
 from offsite.layers import Loaded, blocks, family, load, quiet, run, save, trace, watching
 from offsite_testing.core import (

@@ -9,14 +9,16 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from offsite.emulator import Layout, drop_layers, heal
+from offsite.emulator import heal
 from offsite.emulator.heal import NormalEquations
+from offsite.emulator.layer_drop import Layout, drop_layers
 from offsite.layers import Batch, blocks, family, inference, watching
 from offsite_testing.core import (
     DROPPED,
     WHOLE,
     cases_where,
     changed,
+    dropped,
     logits,
     silent,
     snapshot,
@@ -39,9 +41,9 @@ def calibration() -> list[Batch]:
 
 
 def healed(model: PreTrainedModel, layout: Layout) -> PreTrainedModel:
-    emulator = drop_layers(model, layout)
-    heal(model, emulator, layout, calibration(), silent())
-    return emulator
+    emulator = dropped(model, layout)
+    heal(model, emulator, calibration(), silent())
+    return emulator.model
 
 
 def outputs(model: PreTrainedModel) -> list[Tensor]:
@@ -84,11 +86,11 @@ def test_healing_touches_the_middle_projections_and_nothing_else(
     name: str, over: dict[str, Any]
 ) -> None:
     model = tiny_model(name, **over)
-    whole, emulator = snapshot(model), drop_layers(model, DROPPED)
-    before = snapshot(emulator)
-    heal(model, emulator, DROPPED, calibration(), silent())
+    whole, emulator = snapshot(model), dropped(model, DROPPED)
+    before = snapshot(emulator.model)
+    heal(model, emulator, calibration(), silent())
     row, path = family(model), projection(model)
-    assert changed(before, emulator) == {row.tensor_name(i, f"{path}.weight") for i in (1, 2)}
+    assert changed(before, emulator.model) == {row.tensor_name(i, f"{path}.weight") for i in (1, 2)}
     assert changed(whole, model) == set()
 
 
@@ -125,13 +127,13 @@ def test_padding_counts_for_nothing() -> None:
     longer = torch.nn.functional.pad(whole.tokens, (0, 6), value=7)
     padded = Batch(longer, longer, torch.arange(30).expand(8, 30) < 24)
     for batch in (whole, padded):
-        emulators.append(drop_layers(model, DROPPED))
-        heal(model, emulators[-1], DROPPED, [batch], silent())
-    one, other = (snapshot(each) for each in emulators)
+        emulators.append(dropped(model, DROPPED))
+        heal(model, emulators[-1], [batch], silent())
+    one, other = (snapshot(each.model) for each in emulators)
     assert all(torch.allclose(one[name], other[name], atol=2e-3) for name in one)
-    nothing = drop_layers(model, DROPPED)
-    heal(model, nothing, DROPPED, [Batch(longer, longer, longer >= 0)], silent())
-    assert any(not torch.allclose(one[n], t, atol=2e-2) for n, t in snapshot(nothing).items())
+    nothing = dropped(model, DROPPED)
+    heal(model, nothing, [Batch(longer, longer, longer >= 0)], silent())
+    assert any(not torch.allclose(one[n], t, atol=2e-2) for n, t in snapshot(nothing.model).items())
 
 
 class Text(Sequence[Batch]):
@@ -168,7 +170,7 @@ def test_memory_does_not_grow_with_the_text() -> None:
     model, peaks = tiny_model("llama"), []
     for count in (2, 12):
         text = Text(count)
-        heal(model, drop_layers(model, DROPPED), DROPPED, text, silent())
+        heal(model, dropped(model, DROPPED), text, silent())
         peaks.append(text.bytes)
     hidden_state = 4 * 32 * 32 * 4
     assert peaks[0] > sum(parameter.nbytes for parameter in model.parameters())

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
-from offsite.emulator import drop_layers
+from offsite.emulator.layer_drop import drop_layers
 from offsite.errors import InterruptedStage
 from offsite.layers import freeze, leads
 from offsite.training.data import Example
@@ -25,7 +25,7 @@ from offsite.training.evaluate import mean_loss
 from offsite.training.parallel import Sharding
 from offsite.training.train import Checkpoints, Plan
 from offsite.training.tune import tune
-from offsite_testing.core import DROPPED, BatchAt, drawn, silent, some_tokens, stopped_at
+from offsite_testing.core import DROPPED, BatchAt, drawn, dropped, silent, some_tokens, stopped_at
 from offsite_testing.tiny import tiny_model
 
 pytestmark = pytest.mark.timeout(600)
@@ -76,11 +76,11 @@ class Run:
     def distill(self) -> dict[str, Tensor]:
         """Distill; give the emulator's middle."""
         model = freeze(tiny_model("llama"))
-        emulator = drop_layers(model, DROPPED)
+        emulator = dropped(model, DROPPED)
         batch_at, around = self.surroundings()
         plan = self.plan(1e-3)
-        distill(model, emulator, DROPPED, batch_at, plan, Weights(), **around)
-        return {name: value.detach() for name, value in own_middle(emulator, DROPPED).items()}
+        distill(model, emulator, batch_at, plan, Weights(), **around)
+        return {name: value.detach() for name, value in own_middle(emulator).items()}
 
 
 Work = Callable[[Run], dict[str, Tensor]]

@@ -50,7 +50,7 @@ def test_it_is_measured_in_its_files_as_it_was_in_memory(
     name: str, over: dict[str, Any], form: Form, tmp_path: Path
 ) -> None:
     record, told = plugged(tmp_path, tiny_model(name, **over), form)
-    assert record.reach() == told.keys()
+    assert record.reach().keys() == told.keys()
     largest = max(told.values())
     check(tmp_path, record, largest * (1 + 1e-9))
     with pytest.raises(BundleError, match=r"the adapter tuned changes .*\(maxChange\)"):

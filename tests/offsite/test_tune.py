@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from offsite.emulator import drop_layers
+from offsite.emulator.layer_drop import drop_layers
 from offsite.errors import InterruptedStage
 from offsite.events import Monitor
 from offsite.layers import Batch, family

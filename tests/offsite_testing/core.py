@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from offsite.bundle import BlockRecord, EmulatorRecord
-from offsite.emulator import Layout
+from offsite.emulator import Compressed, share_of
+from offsite.emulator.layer_drop import Layout, drop_layers
 from offsite.events import Monitor
 from offsite.layers import IGNORED, Batch, family
 from offsite_testing.tiny import DEPTH, FAMILIES_UNDER_TEST, VARIANTS, tiny_model
@@ -89,19 +90,33 @@ def silent() -> Monitor:
     return Monitor(lambda event: None)
 
 
+def blocks_of(model: PreTrainedModel, layout: Layout) -> tuple[BlockRecord, ...]:
+    """Say what each block of an emulator is made of."""
+    row, config = family(model), model.config.to_dict()
+    tensors, linears = row.block_tensors(config), row.linear_sizes(config)
+    return tuple(
+        BlockRecord(full=full, end=place in layout.ends, tensors=tensors, linears=linears)
+        for place, full in enumerate(layout.kept)
+    )
+
+
+def dropped(model: PreTrainedModel, layout: Layout) -> Compressed:
+    """Make an emulator of the blocks of a layout, as LayerDrop gives it."""
+    row, made = family(model), blocks_of(model, layout)
+    full = row.block_tensors(model.config.to_dict())
+    share = share_of(made, full, row.count(model.config.to_dict()))
+    return Compressed(drop_layers(model, layout), made, share)
+
+
 def record_of(model: PreTrainedModel, layout: Layout) -> EmulatorRecord:
     """Remember an emulator as its owner does."""
-    row, config = family(model), model.config.to_dict()
-    ends = {kept: place in layout.ends for place, kept in enumerate(layout.kept)}
     return EmulatorRecord(
         bundle="emulator",
         digest="sha256:" + "0" * 64,
         recipient="owner",
-        architecture=row.architecture,
+        architecture=family(model).architecture,
         model_digest="sha256:" + "1" * 64,
-        blocks=tuple(BlockRecord(full=full, end=end) for full, end in ends.items()),
-        tensors=row.block_tensors(config),
-        linears=row.linear_sizes(config),
+        blocks=blocks_of(model, layout),
     )
 
 

@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 
 from offsite.adapter import METHODS, Attached, Method
 from offsite.bundle import AdapterFacts
-from offsite.emulator import Layout, drop_layers
+from offsite.emulator.layer_drop import Layout, drop_layers
 
 RANK = 3
 

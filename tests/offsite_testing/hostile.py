@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save
@@ -239,15 +240,14 @@ def _writing(path: Path, sound: bytes, folder: Path) -> Callable[[bytes], object
 
 def _adapter(folder: Path) -> tuple[EmulatorRecord, Path]:
     folder.mkdir()
+    sizes: dict[str, Any] = {"tensors": {"w.weight": (5, 4)}, "linears": {"w.weight": (4, 5)}}
     record = EmulatorRecord(
         bundle="emulator",
         digest="sha256:" + "0" * 64,
         recipient="hospital",
         architecture="X",
         model_digest="sha256:" + "1" * 64,
-        blocks=(BlockRecord(full=0, end=True),),
-        tensors={"w.weight": (5, 4)},
-        linears={"w.weight": (4, 5)},
+        blocks=(BlockRecord(full=0, end=True, **sizes),),
     )
     shapes = record.expected("LoRA", "All", 2)
     tensors = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}

@@ -19,7 +19,8 @@ from offsite import __version__
 from offsite.api import NAME_PATTERN, PATTERN_MEANING, RULES, JobSpec, OffsiteJob, cel
 from offsite.apiversion import GROUP, VERSION
 from offsite.resources import JobStatus, OffsitePeer, PeerSpec, PeerStatus
-from offsite_operator.crds.schema import Schema, structural
+from offsite_operator.crds.schema import structural
+from offsite_operator.crds.union import Schema
 
 VERSION_LABEL = f"{GROUP}/version"
 """By this label of a CRD one sees which version of the product it is of."""

@@ -1,7 +1,8 @@
 """From pydantic's JSON schema to the structural schema of a CRD.
 
 A structural schema has no references, no unions and no `additionalProperties: false`; its
-`exclusiveMinimum` is a boolean. A pattern becomes a rule in CEL, which can say what is meant.
+`exclusiveMinimum` is a boolean. A union becomes one object (`crds.union`). A pattern becomes a rule
+in CEL, which can say what is meant.
 """
 
 from collections.abc import Mapping
@@ -10,8 +11,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from offsite.api import PATTERN_MEANING, RULES, cel
+from offsite_operator.crds.union import Schema, merged
 
-Schema = dict[str, Any]
 _PREFIX = "#/$defs/"
 _LIMITS = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}
 
@@ -42,6 +43,8 @@ def _resolved(given: Mapping[str, Any], defs: Mapping[str, Schema]) -> Schema:
     if options := schema.pop("anyOf", None):
         (option,) = [each for each in options if each != {"type": "null"}]
         schema = _overlaid(option, schema)
+    if options := schema.pop("oneOf", None):
+        schema = _overlaid(merged([_resolved(each, defs) for each in options]), schema)
     if reference := schema.pop("$ref", None):
         schema = _overlaid(_resolved(defs[reference.removeprefix(_PREFIX)], defs), schema)
     return schema
