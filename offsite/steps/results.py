@@ -74,8 +74,8 @@ def checked_emulator(space: Workspace, job: Distill, draft: EmulatorRecord) -> E
     row, source = family_of(config), _source(space)
     highest = max((block.full for block in draft.blocks), default=-1)
     depth = highest + 1 if source is None else _count(source.config, row)
-    _check_emulator_facts(space, manifest, job)
     _check_blocks(draft.blocks, job, depth, row.count(config))
+    _check_emulator_facts(space, manifest, job)
     blocks = _recorded(draft.blocks, job, row, config)
     if source is not None:
         full = row.block_tensors(source.config)

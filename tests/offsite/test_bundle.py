@@ -16,13 +16,17 @@ from safetensors.numpy import load_file, save_file
 
 from offsite.bundle import (
     ADAPTER,
+    AdapterFacts,
+    EmulatorFacts,
     EmulatorRecord,
     Manifest,
     check_adapter,
     check_emulator,
     check_whole,
+    read_manifest,
 )
 from offsite.bundle.manifest import MANIFEST, file_digest
+from offsite.bundle.record import OutsideTensor
 from offsite.errors import BundleError
 from offsite_testing import parties as names
 from offsite_testing.parties import Parties, distill, new_parties, seal, tune
@@ -417,13 +421,19 @@ def test_huge_json_is_refused(emulator: Path, name: str) -> None:
 
 
 MANIFESTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
-    "another format": (lambda m: m.update(format=2), "format"),
+    "another format": (lambda m: m.update(format=3), "format"),
     "no maker": (lambda m: m.pop("madeBy"), "madeBy"),
     "maker that climbs": (lambda m: m.update(madeBy="../lab"), "madeBy"),
     "name with a line end": (lambda m: m.update(name="emulator\n"), "name"),
     "unknown field": (lambda m: m.update(code="x"), "code"),
     "unknown kind": (lambda m: m["facts"].update(kind="program"), "facts"),
     "unknown method": (lambda m: m["facts"].update(method="Mine"), "method"),
+    "unknown parameter": (lambda m: m["facts"]["parameters"].update(width=2), "width"),
+    "a parameter that is a location": (
+        lambda m: m["facts"]["parameters"].update(calibration="c.txt"),
+        "more than those of LayerDrop",
+    ),
+    "wrong parameter": (lambda m: m["facts"]["parameters"].update(blocks="all"), "blocks"),
     "no ends": (lambda m: m["facts"].update(bottom=0), "bottom"),
     "too many ends": (lambda m: m["facts"].update(bottom=4), "more end blocks"),
     "unknown dtype": (lambda m: m.update(dtype="int8"), "dtype"),
@@ -465,6 +475,7 @@ RETURNED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "no rank": (refact(rank=0), "rank 0 is not allowed"),
     "huge rank": (refact(rank=65), "rank 65 is not allowed; at most 12"),
     "more than half of a weight's own": (refact(rank=13), "rank 13 is not allowed; at most 12"),
+    "a head, which no language model has": (refact(outside=["head"]), "head outside the blocks"),
     "ends only": (refact(scope="Ends"), "tensors too many"),
     "whole blocks": (refact(method="Blocks", scope="Ends", rank=0), "lacks"),
     "whole blocks of a rank": (refact(method="Blocks", scope="Ends"), "rank 2 is not allowed"),
@@ -478,6 +489,37 @@ def test_record_decides_what_an_adapter_may_say(
     change, said = RETURNED[case]
     edit(adapter / MANIFEST, change)
     adapter_refused(adapter, record, names.ADAPTER, said)
+
+
+def test_record_may_allow_a_tensor_outside_the_blocks(
+    adapter: Path, record: EmulatorRecord
+) -> None:
+    head = {"head.weight": OutsideTensor(tensor="score.weight", shape=(2, 32))}
+    allowing = record.model_copy(update={"outside": head})
+    open_adapter(adapter, allowing)  # it may, and need not
+    value = np.ones((2, 32), np.float32)
+    retensor(adapter / ADAPTER, lambda t: t.update({"head.weight.change": value}))
+    seal(adapter)
+    adapter_refused(adapter, allowing, "1 tensors too many")
+    edit(adapter / MANIFEST, refact(outside=["head"]))
+    facts = open_adapter(adapter, allowing).facts
+    assert isinstance(facts, AdapterFacts)
+    assert facts.outside == ("head",)
+    adapter_refused(adapter, record, "changes head outside the blocks; allowed is nothing")
+    retensor(adapter / ADAPTER, lambda t: t.update({"head.weight.change": value[:1]}))
+    seal(adapter)
+    adapter_refused(adapter, allowing, "head.weight.change")
+
+
+def test_manifest_of_the_first_format_is_read(emulator: Path, adapter: Path) -> None:
+    edit(emulator / MANIFEST, lambda m: m.update(format=1))
+    edit(emulator / MANIFEST, lambda m: m["facts"].pop("parameters"))
+    facts = check_emulator(emulator).facts
+    assert isinstance(facts, EmulatorFacts)
+    assert (facts.method, facts.parameters) == ("LayerDrop", {})
+    edit(adapter / MANIFEST, lambda m: m.update(format=1))
+    edit(adapter / MANIFEST, lambda m: m["facts"].pop("outside"))
+    assert read_manifest(adapter)[0].format == 1
 
 
 def test_record_may_allow_less(adapter: Path, record: EmulatorRecord) -> None:

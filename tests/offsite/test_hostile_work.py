@@ -20,7 +20,7 @@ from safetensors.numpy import load_file, save_file
 
 from offsite.bundle import ADAPTER as CHANGES
 from offsite.bundle import MANIFEST
-from offsite.errors import InputError
+from offsite.errors import BundleError, InputError
 from offsite.exchange.home import ring_path
 from offsite.resources import Step
 from offsite.steps import publishing, results
@@ -247,16 +247,18 @@ def test_what_a_result_says_of_itself_is_compared_with_its_job(pods: Pods, what:
 
 
 def test_what_the_training_notes_of_an_emulator_changes_nothing_but_its_blocks(pods: Pods) -> None:
+    note = work_of(pods, EMULATOR) / "notes/record.json"
+    blocks = json.loads(note.read_bytes())["blocks"]
     said(
-        work_of(pods, EMULATOR) / "notes/record.json",
+        note,
         recipient="clinic",
         bundle="other",
         modelDigest="sha256:" + "0" * 64,
         maxRank=1000,
         allowed=[["Blocks", "All"]],
         grant={"maxUses": 10**6, "expires": None},
-        tensors={},
-        linears={},
+        blocks=[{**block, "tensors": {}, "linears": {}} for block in blocks],
+        outside={"head.weight": {"tensor": "lm_head.weight", "shape": [1, 1]}},
     )
     (first,) = (pods.private(LAB) / "records").iterdir()
     publish(pods, EMULATOR)
@@ -264,6 +266,16 @@ def test_what_the_training_notes_of_an_emulator_changes_nothing_but_its_blocks(p
     one, other = (json.loads(path.read_bytes()) for path in (first, second))
     # each has an envelope, and an entry in the ledger, of its own
     assert one | {key: other[key] for key in ("digest", "entry")} == other
+
+
+def test_a_part_of_a_tensor_that_the_method_does_not_make_is_refused(pods: Pods) -> None:
+    """What is said to be a part is not compared with the model's tensor, so it has to be one."""
+    note = work_of(pods, EMULATOR) / "notes/record.json"
+    blocks = json.loads(note.read_bytes())["blocks"]
+    blocks[1]["index"] = {"mlp.up_proj.weight": {"rows": [1, 0], "columns": None}}
+    said(note, blocks=blocks)
+    with pytest.raises(BundleError, match="LayerDrop is never a part of the full one"):
+        publish(pods, EMULATOR)
 
 
 def test_what_was_checked_is_what_is_sealed(pods: Pods, monkeypatch: pytest.MonkeyPatch) -> None:
