@@ -1,20 +1,16 @@
 """`offsite run`: run one stage in this process."""
 
-import os
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from offsite import client
 from offsite.api import JobSpec
 from offsite.config import load_job
 from offsite.errors import SpecError
-from offsite.exchange.home import open_mailbox
-from offsite.process.lifetime import uncollected
 from offsite.sealing import Disclosure
-from offsite.store.private_store import PrivateStore
 from offsite_cli.keys import prompt_passphrase
 from offsite_cli.options import HOME, Exchange, Format, Home
 from offsite_cli.output import Output, monitored
@@ -53,17 +49,8 @@ def run(
         check_runs_here(job.spec, str(file))
         if ignored := ignored_fields(job.spec):
             monitor.log(f"ignored outside a cluster: {', '.join(ignored)}")
-        place = home.expanduser().resolve()
-        mailbox = open_mailbox(place, exchange, os.environ, secret)
-        # importing torch takes seconds, so it happens only where it is needed
-        with uncollected():
-            from offsite.stages.run import run_job
-        from offsite.steps import Party
-
-        private_store = PrivateStore(place / "copies", mailbox.store, os.environ)
-        base = file.resolve().parent
-        party = Party.on_this_machine(mailbox.id, place, private_store, base, checkpoint_seconds)
-        run_job(job, replace(party, notices=notices), mailbox, monitor)
+        here = client.Home(home, exchange, secret, checkpoint_seconds, notices.value)
+        here.run(job, monitor, base=file.resolve().parent)
 
 
 def check_runs_here(spec: JobSpec, source: str) -> None:

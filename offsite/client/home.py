@@ -113,7 +113,7 @@ class Home:
         Raises:
             OffsiteError: The job failed. Nothing incomplete was published.
         """
-        mailbox = open_mailbox(self.path, self._address(), os.environ, self.passphrase)
+        mailbox = open_mailbox(self.path, os.fspath(self.exchange), os.environ, self.passphrase)
         with uncollected():  # torch takes seconds to import, so only what needs it does so
             from offsite.stages.run import run_job
 
@@ -125,10 +125,6 @@ class Home:
             self.checkpoint_seconds,
         )
         run_job(job, replace(party, notices=Disclosure(self.notices)), mailbox, monitor)
-
-    def _address(self) -> str:
-        exchange = os.fspath(self.exchange)
-        return exchange if "://" in exchange else Path(exchange).expanduser().resolve().as_uri()
 
     def _public(self) -> PublicRing:
         public = own_public(self.path, os.environ)
