@@ -1,4 +1,4 @@
-"""`offsite bundles`: what lies in the exchange between you and your peers."""
+"""`offsite bundles`: list, send, fetch, verify and withdraw the bundles in the exchange."""
 
 import os
 import re
@@ -37,44 +37,45 @@ from offsite_cli.output import Output, monitored, show_info, show_json, show_tex
 
 app = typer.Typer(no_args_is_help=True, help="Manage the encrypted bundles in the exchange.")
 
-Peer = Annotated[str, typer.Option(help="The other party.")]
+Peer = Annotated[str, typer.Option(help="Name of the peer, as `offsite peers list` shows it.")]
 
 
-def _open(home: Path, exchange: str, secret: str | None) -> Mailbox:
+def _open_mailbox(home: Path, exchange: str, secret: str | None) -> Mailbox:
     return open_mailbox(home.expanduser().resolve(), exchange, os.environ, secret)
 
 
-def _watch(home: Path, exchange: str) -> Auditor:
+def _open_audit(home: Path, exchange: str) -> Auditor:
     return open_witness(home.expanduser().resolve(), exchange, os.environ)
 
 
 @app.command("push")
 def push_(
-    folder: Annotated[Path, typer.Argument(help="A bundle: files and their manifest.json.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of the bundle, with its manifest.json.")],
     peer: Peer,
     exchange: Exchange,
     home: Home = HOME,
     output: Format = Output.TEXT,
 ) -> None:
-    """Seal an adapter and send it. Cut off and run again, it goes on where it was.
+    """Encrypt, sign and send an adapter.
 
-    An emulator is sent by `offsite run`, which keeps the record that its adapters are checked by.
+    Run it again to resume an interrupted upload. `offsite run` sends emulators, since it keeps the
+    record that is needed to accept adapters for them.
     """
     secret = prompt_passphrase(home)
     with monitored(output) as monitor:
-        mailbox = _open(home, exchange, secret)
+        mailbox = _open_mailbox(home, exchange, secret)
         check_whole(folder)
         manifest, digest = read_manifest(folder)
         recipient = mailbox.peers.get(peer).id
         if (manifest.made_by, manifest.made_for) != (mailbox.id, recipient):
             raise BundleError(
                 f"{folder} was made by {manifest.made_by} for {manifest.made_for}, not by "
-                f"{mailbox.id} for {recipient}; name the one that it was made for: --peer"
+                f"{mailbox.id} for {recipient}; set --peer to {manifest.made_for}"
             )
         if not isinstance(manifest.facts, AdapterFacts):
             raise InputError(
-                f"{folder} is an {manifest.facts.kind}: `offsite run` sends it, and keeps the "
-                "record without which no adapter for it is accepted"
+                f"{folder} is an {manifest.facts.kind}; send it with `offsite run`, which keeps "
+                "the record that is needed to accept adapters for it"
             )
         job = ledger_of(home.expanduser()).job(recipient, digest)
         sent = push(mailbox, Outgoing(folder, peer, job, manifest.facts.answers), monitor)
@@ -83,22 +84,22 @@ def push_(
 
 @app.command("pull")
 def pull_(
-    name: Annotated[str, typer.Argument(help="The bundle: NAME, or NAME@sha256:…")],
-    folder: Annotated[Path, typer.Argument(help="Where to put it; must not be there yet.")],
+    name: Annotated[str, typer.Argument(help="The bundle, as NAME or NAME@sha256:…")],
+    folder: Annotated[Path, typer.Argument(help="Folder to create for its files.")],
     peer: Peer,
     exchange: Exchange,
     home: Home = HOME,
     output: Format = Output.TEXT,
 ) -> None:
-    """Fetch a bundle that a peer sent, check it and open it."""
+    """Fetch a bundle of a peer, verify it and decrypt it."""
     secret = prompt_passphrase(home)
     with monitored(output) as monitor:
         with disk_errors(folder):
             if folder.exists():
                 raise InputError(f"{folder} already exists; choose another folder")
-        mailbox = _open(home, exchange, secret)
+        mailbox = _open_mailbox(home, exchange, secret)
         envelope = mailbox.incoming(peer, Reference.parse(name))
-        # what an adapter may hold is for plug-in to say, by the record of its emulator
+        # plug-in checks the tensors of an adapter, by the emulator's record
         emulator = envelope.header.kind == "emulator"
         checks = Checks(admit_emulator, check_emulator) if emulator else WHOLE
         manifest = pull(mailbox, envelope, folder.resolve(), checks, monitor)
@@ -107,8 +108,8 @@ def pull_(
 
 @app.command("list")
 def list_(exchange: Exchange, home: Home = HOME, output: Format = Output.TEXT) -> None:
-    """List what is between you and your peers."""
-    found = list(_sound(_watch(home, exchange).envelopes()))
+    """List the bundles between you and your peers."""
+    found = list(_report_invalid(_open_audit(home, exchange).envelopes()))
     if output is Output.JSON:
         show_json([_facts(envelope) for envelope in found])
         return
@@ -120,65 +121,68 @@ def list_(exchange: Exchange, home: Home = HOME, output: Format = Output.TEXT) -
 
 @app.command()
 def notices(exchange: Exchange, home: Home = HOME, output: Format = Output.TEXT) -> None:
-    """List the stages that failed, as you and your peers told each other. Needs your keys."""
-    ring = _open(home, exchange, prompt_passphrase(home)).ring
+    """List the failed stages that you and your peers reported to each other. Needs your keys."""
+    ring = _open_mailbox(home, exchange, prompt_passphrase(home)).ring
     found: list[tuple[Header, Notice]] = []
-    for envelope in _sound(_watch(home, exchange).notices()):
+    for envelope in _report_invalid(_open_audit(home, exchange).notices()):
         try:
             found.append((envelope.header, open_notice(envelope, ring)))
         except BundleError as error:
-            show_info(f"passed over: {error}")
+            show_info(f"skipped: {error}")
     if output is Output.JSON:
-        show_json([_told(header) | notice.wire() for header, notice in found])
+        show_json([_header_facts(header) | notice.wire() for header, notice in found])
         return
     if not found:
-        show_info("no stage failed, as far as you and your peers told each other")
+        show_info("no failed stages were reported between you and your peers")
     for header, notice in found:
         show_text(f"{header.sender} → {header.recipient}  {notice.said(header)}")
 
 
-def _told(header: Header) -> dict[str, object]:
+def _header_facts(header: Header) -> dict[str, object]:
     wire = header.wire()
     return {key: wire[key] for key in ("sender", "recipient", "name", "created", "parent")}
 
 
-def _sound(found: Iterable[Envelope | OffsiteError]) -> Iterator[Envelope]:
-    """Pass over what is not as it should be, and say so."""
+def _report_invalid(found: Iterable[Envelope | OffsiteError]) -> Iterator[Envelope]:
+    """Yield the valid envelopes, and report the invalid ones."""
     for each in found:
         if isinstance(each, OffsiteError):
-            show_info(f"passed over: {each}")
+            show_info(f"skipped: {each}")
         else:
             yield each
 
 
 @app.command()
 def show(
-    digest: Annotated[str, typer.Argument(help="The envelope: sha256:…")],
+    digest: Annotated[str, typer.Argument(help="Digest of the envelope: sha256:…")],
     exchange: Exchange,
     home: Home = HOME,
 ) -> None:
-    """Show what an envelope says, as JSON."""
-    envelope = _watch(home, exchange).read(_envelope(digest))
+    """Show the header of an envelope, as JSON."""
+    envelope = _open_audit(home, exchange).read(_envelope(digest))
     show_json(_facts(envelope) | {"header": envelope.header.wire()})
 
 
 @app.command()
 def verify(
-    target: Annotated[str, typer.Argument(help="An envelope (sha256:…), or a plugged-in model.")],
+    target: Annotated[
+        str, typer.Argument(help="Digest of an envelope (sha256:…), or folder of a tuned model.")
+    ],
     exchange: Exchange,
     home: Home = HOME,
     chain: Annotated[
-        bool, typer.Option("--chain", help="Show the way to the emulator that it began with.")
+        bool, typer.Option("--chain", help="Also verify and show the bundles that it derives from.")
     ] = False,
     output: Format = Output.TEXT,
 ) -> None:
-    """Check signatures, and the digest of every shard or file. Needs public keys alone."""
+    """Verify the signature and all digests of a bundle or a tuned model, by public keys alone."""
     with monitored(output) as monitor:
-        auditor = _watch(home, exchange)
+        auditor = _open_audit(home, exchange)
         if _is_folder(Path(target)):
             provenance, links = auditor.model(Path(target))
             show_info(
-                f"{target} is as {provenance.made_by} signed it, alpha {provenance.origin.alpha:g}"
+                f"{target} matches the signature of {provenance.made_by}, alpha "
+                f"{provenance.origin.alpha:g}"
             )
         else:
             envelope = auditor.verify(_envelope(target), monitor)
@@ -193,14 +197,16 @@ def verify(
 
 @app.command("rm")
 def rm(
-    name: Annotated[str, typer.Argument(help="The bundle that you sent.")],
+    name: Annotated[str, typer.Argument(help="Name of a bundle that you sent.")],
     peer: Peer,
     exchange: Exchange,
     home: Home = HOME,
 ) -> None:
-    """Take a bundle back: delete its shards, and publish a signed notice that it is gone."""
-    sent = withdraw(_open(home, exchange, prompt_passphrase(home)), peer, dns_label("bundle", name))
-    show_info(f"took {name} back; whoever fetched it before still has it ({sent.digest})")
+    """Withdraw a bundle: delete its shards, and publish a signed notice of the withdrawal."""
+    sent = withdraw(
+        _open_mailbox(home, exchange, prompt_passphrase(home)), peer, dns_label("bundle", name)
+    )
+    show_info(f"withdrew {name} ({sent.digest}); a peer that fetched it before still has it")
 
 
 app.command("disclosed")(disclosed)
@@ -214,7 +220,8 @@ def _is_folder(path: Path) -> bool:
 def _envelope(text: str) -> str:
     if not re.fullmatch("sha256:[0-9a-f]{64}", text):
         raise InputError(
-            f"{text!r} is neither an envelope (sha256: and 64 digits) nor the folder of a model"
+            f"{text!r} is neither the digest of an envelope (sha256: and 64 hex digits) nor an "
+            "existing folder"
         )
     return text
 

@@ -1,4 +1,4 @@
-"""`offsite bundles disclosed`: how much of each model was sent, over all jobs and peers."""
+"""`offsite bundles disclosed`: show how much of each model was sent, over all jobs and peers."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,23 +33,23 @@ from offsite_cli.output import Output, show_info, show_json, show_text
 Private = Annotated[
     str | None,
     typer.Option(
-        help="The private store of a cluster, as the chart's private.uri: s3://bucket/prefix, or "
-        "file:///folder of a claim; absent: the home."
+        help="Address of a cluster's private store, as in the chart's private.uri: "
+        "s3://bucket/prefix or file:///folder. Defaults to the home."
     ),
 ]
 Rebuild = Annotated[
     bool,
     typer.Option(
         "--rebuild",
-        help="Make a ledger that was lost anew, of the records that are left, while no job runs. "
-        "With --exchange, give up emulators there that nothing is known of.",
+        help="Rebuild a lost ledger from the remaining records. Stop all jobs first. With "
+        "--exchange, give up emulators in the exchange that have no record.",
     ),
 ]
 
 
 @dataclass(frozen=True)
 class _Model:
-    """A model, and what was sent of it under any name."""
+    """A model, and its emulators under any name."""
 
     depth: int
     entries: Sequence[DisclosureEntry]
@@ -68,14 +68,14 @@ def disclosed(
     private: Private = None,
     exchange: Annotated[
         str | None,
-        typer.Option(envvar="OFFSITE_EXCHANGE", help="With --rebuild: the exchange point."),
+        typer.Option(envvar="OFFSITE_EXCHANGE", help="Address of the exchange, for --rebuild."),
     ] = None,
     rebuild: Rebuild = False,
     output: Format = Output.TEXT,
 ) -> None:
-    """Show which blocks of your models were sent, to whom, and how many more may be."""
+    """Show which blocks of your models you sent, to whom, and how many more you may send."""
     place = home.expanduser().resolve()
-    with _opened(place, private) as ledger:
+    with _open_ledger(place, private) as ledger:
         if rebuild:
             _rebuild(ledger, place, exchange)
         entries, limits = ledger.entries(), load_policy(place / POLICY)
@@ -84,13 +84,13 @@ def disclosed(
         show_json([_facts(model, limits) for model in models])
         return
     if not models:
-        show_info("nothing was sent yet")
+        show_info("no emulators were sent yet")
     for model in models:
         show_text(*_lines(model, limits))
 
 
 @contextmanager
-def _opened(home: Path, private: str | None) -> Iterator[Disclosures]:
+def _open_ledger(home: Path, private: str | None) -> Iterator[Disclosures]:
     with TemporaryDirectory() as copies:
         private_store = PrivateStore(Path(copies), None, os.environ)
         yield Disclosures(
@@ -99,7 +99,7 @@ def _opened(home: Path, private: str | None) -> Iterator[Disclosures]:
 
 
 def _rebuild(ledger: Disclosures, home: Path, exchange: str | None) -> None:
-    show_info(f"{ledger.rebuild()} entries were made anew of records")
+    show_info(f"rebuilt {ledger.rebuild()} entries from records")
     if exchange is None:
         return
     mailbox = open_mailbox(home, exchange, os.environ, prompt_passphrase(home))
@@ -107,8 +107,8 @@ def _rebuild(ledger: Disclosures, home: Path, exchange: str | None) -> None:
         header = envelope.header
         ledger.enter(given_up(envelope.digest, header.name, header.recipient), lambda before: None)
         show_info(
-            f"gave up {header.name}, sent to {header.recipient} ({envelope.digest}): what it "
-            "disclosed is counted nowhere"
+            f"gave up {header.name}, sent to {header.recipient} ({envelope.digest}): its blocks "
+            "are not counted as disclosed"
         )
 
 
@@ -147,7 +147,7 @@ def _emulator(entry: DisclosureEntry) -> dict[str, object]:
 
 def _lines(model: _Model, limits: Limits) -> Iterator[str]:
     if not model.depth:
-        yield "unknown: given up when the ledger was rebuilt"
+        yield "unknown model: given up when the ledger was rebuilt"
     else:
         facts, sent = _facts(model, limits), model.disclosed
         middle = model.depth - len(sent.ends)
@@ -160,7 +160,7 @@ def _lines(model: _Model, limits: Limits) -> Iterator[str]:
             f"  middle  {len(sent.middle)} of {middle}, at most {facts['mostMiddle']}: "
             f"{_ranges(sent.middle) or 'none'}"
         )
-        yield f"  to come {facts['remaining']} more of the middle, with the same ends"
+        yield f"  left    {facts['remaining']} more middle blocks, with the same ends"
     for entry in model.entries:
         yield (
             f"  {entry.bundle} → {entry.recipient}  {len(entry.blocks)} blocks  "
@@ -169,7 +169,7 @@ def _lines(model: _Model, limits: Limits) -> Iterator[str]:
 
 
 def _ranges(places: Iterable[int]) -> str:
-    """Write numbers as ranges: 0-3, 7, 9-12."""
+    """Format numbers as ranges, such as 0-3, 7, 9-12."""
     runs = groupby(enumerate(sorted(places)), lambda each: each[1] - each[0])
     found = [[place for _, place in run] for _, run in runs]
     return ", ".join(f"{r[0]}-{r[-1]}" if len(r) > 1 else str(r[0]) for r in found)

@@ -1,6 +1,7 @@
-"""`offsite exchange`: what the administrator of an exchange on a MinIO does, by hand or by script.
+"""`offsite exchange`: administer an exchange in a bucket of MinIO.
 
-`OFFSITE_ADMIN_ENDPOINT`, `_CREDENTIALS` (a file), `_REGION` and `_CA` say where and who.
+`OFFSITE_ADMIN_ENDPOINT`, `_CREDENTIALS` (a file), `_REGION` and `_CA` configure the server and the
+administrator's account.
 """
 
 import os
@@ -16,6 +17,7 @@ from offsite.store.admin_api import NoAdminError
 from offsite.store.bucket import BucketFacts
 from offsite.store.open import s3_store
 from offsite.store.policies import policy_of
+from offsite_cli.options import Format
 from offsite_cli.output import Output, show_event, show_info, show_json, show_text
 
 app = typer.Typer(
@@ -24,18 +26,18 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Bucket = Annotated[str, typer.Argument(help="The exchange: s3://bucket.")]
-Party = Annotated[str, typer.Argument(help="The party that reads: its id.")]
+Bucket = Annotated[str, typer.Argument(help="Address of the exchange: s3://bucket.")]
+Party = Annotated[str, typer.Argument(help="Id of the party that reads.")]
 Peers = Annotated[
-    list[str] | None, typer.Option("--from", help="A party that sends. Can be repeated.")
+    list[str] | None, typer.Option("--from", help="Id of a party that sends. Repeatable.")
 ]
 
 
 @app.command("init")
 def init(bucket: Bucket) -> None:
-    """Make the bucket, or mend it: its versions, and the rule by which old ones expire.
+    """Create or repair the bucket: versioning, and the expiry of old versions.
 
-    It can be run again at any time.
+    You can run it again at any time.
     """
     _admin(bucket).prepare()
     show_text(f"{bucket} is ready")
@@ -48,71 +50,70 @@ def grant(
     peers: Peers = None,
     credentials: Annotated[
         Path | None,
-        typer.Option(help="A folder for the credentials of new accounts: PARTY.json each."),
+        typer.Option(help="Folder to write the credentials of new accounts to, as PARTY.json."),
     ] = None,
     reader: Annotated[
         bool,
         typer.Option(
             "--reader",
-            help="Make an account for PARTY's operator, too: it reads envelopes, and no more.",
+            help="Also create an account for PARTY's operator, which may only read envelopes.",
         ),
     ] = False,
     reissue: Annotated[
         bool,
         typer.Option(
             "--reissue",
-            help="Give PARTY's account a new secret key, with --reader its reader's, too; "
-            "the old one ends.",
+            help="Replace the secret key of PARTY's account, and with --reader that of its reader.",
         ),
     ] = False,
 ) -> None:
-    """Let a party read what others send to it. An account that is missing is made.
+    """Let a party read what others send to it. Creates missing accounts.
 
-    A grant is one way: for both, grant twice. Of two administrators who make one account at the
-    same time, the later one's credentials count: --reissue makes others. Where the store has no
-    admin API of MinIO, the policy is printed, for its administrator to set.
+    A grant is one way: for both ways, grant twice. If two administrators create an account at the
+    same time, only the later credentials work; --reissue replaces them. On a store without MinIO's
+    admin API, the command prints the policy for its administrator to set.
     """
-    _refuse_nothing(peers, reissue or reader, "--reader or --reissue")
+    _require_party(peers, reissue or reader, "--reader or --reissue")
     admin = _admin(bucket)
     if reissue:
         _reissue(admin, party, credentials, reader)
     try:
         _grant(admin, party, peers or [], credentials)
         if reader and not reissue:
-            _told(admin.add_reader(party, credentials))
+            _report_accounts(admin.add_reader(party, credentials))
     except NoAdminError as error:
         _print_policies(error, admin.store.bucket, party, peers or [], reader)
 
 
 def _reissue(admin: ExchangeAdmin, party: str, credentials: Path | None, reader: bool) -> None:
     if credentials is None:
-        raise InputError("name a folder for the new credentials: --credentials")
+        raise InputError("--reissue needs --credentials, a folder to write the new credentials to")
     for each in (False, True) if reader else (False,):
         written = admin.reissue(party, credentials, each)
         whose = f"the reader of {party}" if each else party
-        show_text(f"{written} holds the new credentials of {whose}; hand it over in private")
+        show_text(f"{written} contains the new credentials of {whose}; hand it over in private")
 
 
 def _grant(admin: ExchangeAdmin, party: str, peers: list[str], credentials: Path | None) -> None:
-    _told(*(path for peer in peers for path in admin.grant(party, peer, credentials)))
+    _report_accounts(*(path for peer in peers for path in admin.grant(party, peer, credentials)))
     if peers:
         show_text(f"{party} may read what {', '.join(peers)} sends to it")
 
 
-def _told(*written: Path | None) -> None:
+def _report_accounts(*written: Path | None) -> None:
     for path in filter(None, written):
-        show_text(f"{path} holds the credentials of a new account; hand it over in private")
+        show_text(f"{path} contains the credentials of a new account; hand it over in private")
 
 
 def _print_policies(
     error: NoAdminError, bucket: str, party: str, peers: list[str], reader: bool
 ) -> None:
-    said = f"{error}; the policy of"
+    prefix = f"{error}; the policy of"
     if peers:
-        show_info(f"{said} {party}, with all that it may read:")
+        show_info(f"{prefix} {party}, with all that it may read:")
         show_json(policy_of(bucket, party, peers))
     if reader:
-        show_info(f"{said} the reader of {party}, with all that it may read:")
+        show_info(f"{prefix} the reader of {party}, with all that it may read:")
         show_json(policy_of(bucket, party, peers, reader=True))
 
 
@@ -123,44 +124,44 @@ def revoke(
     peers: Peers = None,
     remove: Annotated[
         bool,
-        typer.Option("--remove", help="Remove PARTY's accounts, and all that they were granted."),
+        typer.Option("--remove", help="Remove PARTY's accounts with all their grants."),
     ] = False,
 ) -> None:
-    """Let a party read no more of what others send to it. What it read already it keeps."""
-    _refuse_nothing(peers, remove, "--remove")
+    """Stop a party from reading what others send to it. It keeps what it has already read."""
+    _require_party(peers, remove, "--remove")
     admin = _admin(bucket)
     if peers:
         _revoke(admin, party, peers)
     if remove:
         if not admin.remove(party):
             show_info(f"{party} had no account")
-        show_text(f"{party} has no account; what it sent stays in {bucket}")
+        show_text(f"{party} no longer has an account; its bundles stay in {bucket}")
 
 
 def _revoke(admin: ExchangeAdmin, party: str, peers: list[str]) -> None:
     try:
         for peer in peers:
             if not admin.revoke(party, peer):
-                show_info(f"{party} was not granted to read from {peer}")
+                show_info(f"{party} had no grant to read from {peer}")
     except NoAdminError as error:
         raise NoAdminError(
-            f"{error}: take what begins with {' and '.join(f'{p}/{party}/' for p in peers)} out of "
-            f"the policy of {party}"
+            f"{error}; remove {' and '.join(f'{p}/{party}/' for p in peers)} from the policy of "
+            f"{party}"
         ) from error
-    show_text(f"{party} may not read what {', '.join(peers)} sends to it")
+    show_text(f"{party} may no longer read what {', '.join(peers)} sends to it")
 
 
-def _refuse_nothing(peers: list[str] | None, other: bool, option: str) -> None:
+def _require_party(peers: list[str] | None, other: bool, option: str) -> None:
     if not peers and not other:
-        raise InputError(f"name a party that sends (--from), or say {option}")
+        raise InputError(f"nothing to do: set --from to a party that sends, or use {option}")
 
 
 @app.command("show")
 def show(
     bucket: Bucket,
-    output: Annotated[Output, typer.Option("--output", "-o")] = Output.TEXT,
+    output: Format = Output.TEXT,
 ) -> None:
-    """Show how the bucket stands, and who may read from whom, as the server has it."""
+    """Show the settings of the bucket, and who may read from whom."""
     admin = _admin(bucket)
     facts, accounts = admin.bucket(), admin.accounts()
     if output is Output.JSON:
@@ -199,8 +200,8 @@ def _described(facts: BucketFacts) -> list[str]:
         "versioned" if facts.versioned else "NOT VERSIONED (run offsite exchange init)",
         "old versions expire"
         if facts.expiring
-        else "OLD VERSIONS STAY (run offsite exchange init)",
-        "PUBLIC (remove the bucket's own policy)" if facts.public else "not public",
+        else "OLD VERSIONS DO NOT EXPIRE (run offsite exchange init)",
+        "PUBLIC (remove the policy of the bucket)" if facts.public else "not public",
     ]
 
 
@@ -209,7 +210,7 @@ def _line(account: Account) -> str:
     reads = "reads envelopes from" if account.principal.reader else "reads from"
     remarks = [f"{reads} {peers}", account.status]
     if account.changed:
-        remarks.append("POLICY CHANGED BY HAND (grant anew)")
+        remarks.append("POLICY CHANGED BY HAND (run offsite exchange grant again)")
     if account.other_policies:
         remarks.append(f"OTHER POLICIES: {', '.join(account.other_policies)}")
     return f"{account.principal} ({account.principal.name}): {'; '.join(remarks)}"

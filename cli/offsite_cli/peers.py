@@ -1,4 +1,4 @@
-"""`offsite peers`: whose keys you trust."""
+"""`offsite peers`: pin the public keys of other parties."""
 
 import os
 from pathlib import Path
@@ -15,16 +15,25 @@ from offsite_cli.output import Output, show_info, show_json, show_text, show_yam
 
 app = typer.Typer(no_args_is_help=True, help="Manage the public keys of other parties.")
 
+_COMPARE = "compare the fingerprint with your peer over another channel"
+
+PublicFile = Annotated[
+    Path, typer.Argument(help="Public file of the peer, from `offsite keys export`.")
+]
+PeerName = Annotated[
+    str | None, typer.Option(help="Your own name for the peer. Defaults to its id.")
+]
+
 
 @app.command()
 def add(
-    file: Annotated[Path, typer.Argument(help="The public file of `offsite keys export`.")],
-    alias: Annotated[str | None, typer.Option(help="Your own name for the peer.")] = None,
+    file: PublicFile,
+    alias: PeerName = None,
     home: Home = HOME,
 ) -> None:
-    """Pin the keys of a peer, or take newer ones that the newest pinned key signed.
+    """Pin the keys of a peer, or replace them by newer keys that the pinned ones signed.
 
-    Compare the fingerprint with your peer over another channel.
+    Compare the fingerprint with your peer over another channel, such as a call.
     """
     name, place = dns_label("party", alias) if alias else None, home.expanduser()
     before = {each.fingerprint for each in peers_of(place).all().values()}
@@ -32,23 +41,23 @@ def add(
     former = before - {each.fingerprint for each in peers_of(place).all().values()}
     what = f"pinned {ring.id}"
     if former:
-        what = f"newer keys of {ring.id} took the place of those with {former.pop()}"
-    show_info(f"{what}; compare the fingerprint with your peer by telephone")
+        what = f"replaced the keys of {ring.id} ({former.pop()}) by newer ones"
+    show_info(f"{what}; {_COMPARE}")
     show_text(f"{ring.id}: {ring.fingerprint}")
 
 
 @app.command()
 def manifest(
-    file: Annotated[Path, typer.Argument(help="The public file of `offsite keys export`.")],
-    name: Annotated[str | None, typer.Option(help="Your own name for the peer.")] = None,
+    file: PublicFile,
+    name: PeerName = None,
 ) -> None:
-    """Print a peer as an OffsitePeer, for a cluster: … | kubectl apply -f -.
+    """Print an OffsitePeer for a cluster. Pipe it to `kubectl apply -f -`.
 
-    Compare the fingerprint with your peer over another channel.
+    Compare the fingerprint with your peer over another channel, such as a call.
     """
     text = _read(file)
     ring = read_public(text, str(file))
-    show_info(f"{ring.id}: {ring.fingerprint}; compare it with your peer by telephone")
+    show_info(f"{ring.id}: {ring.fingerprint}; {_COMPARE}")
     content = {
         "apiVersion": API_VERSION,
         "kind": "OffsitePeer",
@@ -61,13 +70,15 @@ def manifest(
 def _read(file: Path) -> bytes:
     try:
         return file.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"there is no file {file}") from None
     except OSError as error:
-        raise InputError(f"cannot read {file}: {error}") from error
+        raise InputError(f"cannot read {file}: {error.strerror}") from error
 
 
 @app.command("list")
 def list_(home: Home = HOME, output: Format = Output.TEXT) -> None:
-    """List the peers whose keys are pinned."""
+    """List the pinned peers."""
     found = peers_of(home.expanduser()).all()
     if output is Output.JSON:
         show_json(
@@ -78,16 +89,18 @@ def list_(home: Home = HOME, output: Format = Output.TEXT) -> None:
         )
         return
     if not found:
-        show_info("no peers yet; add one: offsite peers add")
+        show_info("no peers yet; add one with: offsite peers add FILE")
     for alias, ring in found.items():
         show_text(f"{alias} ({ring.id}): {ring.fingerprint}")
 
 
 @app.command()
 def remove(
-    alias: Annotated[str, typer.Argument(help="The peer, as `offsite peers list` names it.")],
+    alias: Annotated[
+        str, typer.Argument(help="Name of the peer, as `offsite peers list` shows it.")
+    ],
     home: Home = HOME,
 ) -> None:
-    """Forget the keys of a peer."""
+    """Remove the pinned keys of a peer."""
     peers_of(home.expanduser()).remove(dns_label("party", alias))
-    show_info(f"forgot {alias}")
+    show_info(f"removed {alias}")

@@ -1,7 +1,7 @@
-"""`offsite private`: a party's own store in S3, where jobs on a cluster find models and data.
+"""`offsite private`: a party's own store in S3, for the models and data of jobs on a cluster.
 
-`OFFSITE_PRIVATE_ENDPOINT`, `_CREDENTIALS` (a file), `_REGION`, `_CA` and `_STYLE` describe it; of
-its server's administrator, who sets it up, `OFFSITE_ADMIN_…` do.
+`OFFSITE_PRIVATE_ENDPOINT`, `_CREDENTIALS` (a file), `_REGION`, `_CA` and `_STYLE` configure it.
+`offsite private init` uses `OFFSITE_ADMIN_…`, the account of the server's administrator.
 """
 
 import os
@@ -28,24 +28,24 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Place = Annotated[str, typer.Argument(help="s3://bucket/path")]
+Place = Annotated[str, typer.Argument(help="Location in the store: s3://bucket/path")]
 
 
 @app.command("init")
 def init(
-    bucket: Annotated[str, typer.Argument(help="s3://bucket, of this store alone.")],
+    bucket: Annotated[str, typer.Argument(help="Bucket for this store only: s3://bucket")],
     credentials: Annotated[
-        Path, typer.Option(help="The file for the keys of the account that jobs use.")
+        Path, typer.Option(help="File to write the credentials of the jobs' account to.")
     ],
     reissue: Annotated[
         bool,
-        typer.Option("--reissue", help="Make another account; the former one and its keys end."),
+        typer.Option("--reissue", help="Replace the account; the former credentials stop working."),
     ] = False,
 ) -> None:
-    """Make the bucket, and an account that may use it and nothing else of its server.
+    """Create the bucket, and an account that may use only this bucket.
 
-    It can be run again at any time. Where the store has no admin API of MinIO, the account's policy
-    is printed, for its administrator to set.
+    You can run it again at any time. On a store without MinIO's admin API, the command prints the
+    policy of the account for its administrator to set.
     """
     store = s3_store(bucket, "OFFSITE_ADMIN", os.environ)
     try:
@@ -57,21 +57,21 @@ def init(
         show_json(bucket_policy(store.bucket))
         return
     if account is not None:
-        show_text(f"{credentials} holds the keys of {account}; keep it private")
+        show_text(f"{credentials} contains the credentials of {account}; keep it private")
     show_text(f"{bucket} is ready")
 
 
 @app.command("put")
 def put(
-    source: Annotated[Path, typer.Argument(help="A file, or a folder: the files in it.")],
+    source: Annotated[Path, typer.Argument(help="File, or folder whose files to copy.")],
     place: Place,
 ) -> None:
-    """Write a file, or a folder's files, below a place in the store."""
+    """Copy a file, or the files of a folder, to a location in the store."""
     with monitored(Output.TEXT) as monitor:
         files = sorted(source.iterdir()) if source.is_dir() else [source]
         files = [path for path in files if path.is_file()]
         if not files:
-            raise InputError(f"there is no file at {source}")
+            raise InputError(f"there is no file {source}, or no file in it")
         _put(files, place.rstrip("/"), monitor)
     show_text(f"{place}: {len(files)} files")
 
@@ -93,9 +93,9 @@ def _put(files: list[Path], place: str, monitor: Monitor) -> None:
 @app.command("get")
 def get(
     place: Place,
-    folder: Annotated[Path, typer.Argument(help="Where to put the files; must not be there yet.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to create for the files.")],
 ) -> None:
-    """Copy the files at a place in the store to a folder."""
+    """Copy the files at a location in the store to a new folder."""
     if folder.exists():
         raise InputError(f"{folder} already exists; choose another folder")
     with TemporaryDirectory() as scratch:
@@ -108,7 +108,7 @@ def get(
 
 @app.command("list")
 def list_(place: Place) -> None:
-    """List the files at a place: bytes and name."""
+    """List the files at a location, with their sizes in bytes."""
     with TemporaryDirectory() as scratch:
         found = PrivateStore(Path(scratch), None, os.environ).sizes(place.rstrip("/"))
     if not found:

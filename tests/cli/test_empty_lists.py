@@ -12,10 +12,10 @@ from offsite_cli.app import app
 from offsite_testing.parties import HOSPITAL, ring_of
 
 SAID = {
-    ("bundles", "disclosed"): "nothing was sent yet",
+    ("bundles", "disclosed"): "no emulators were sent yet",
     ("bundles", "list"): "no bundles between you and your peers",
-    ("bundles", "notices"): "no stage failed, as far as you and your peers told each other",
-    ("peers", "list"): "no peers yet; add one: offsite peers add",
+    ("bundles", "notices"): "no failed stages were reported between you and your peers",
+    ("peers", "list"): "no peers yet; add one with: offsite peers add FILE",
 }
 
 

@@ -58,7 +58,7 @@ def under(store: S3Store, file: Path) -> S3Store:
 def test_an_account_has_its_bucket_and_no_other(server: MinioServer, file: Path) -> None:
     said = init(file, PLACE).stdout
     assert said == (
-        f"{file} holds the keys of {read_credentials(file).access_key}; keep it private\n"
+        f"{file} contains the credentials of {read_credentials(file).access_key}; keep it private\n"
         f"{PLACE} is ready\n"
     )
     own, other = (under(server.store(bucket), file) for bucket in ("models", "others"))
