@@ -66,7 +66,7 @@ def main(root: Path) -> offsite.Result:
         peer="hospital",
         model="model",
         ends=offsite.Ends(bottom=1, top=1),
-        emulator=offsite.Emulator(blocks=2, calibration="public.txt"),
+        emulator=offsite.LayerDrop(blocks=2, calibration="public.txt"),
         base=root,  # relative paths are relative to it
     )
     print(f"emulator: {emulator.size} bytes, {emulator.digest}")

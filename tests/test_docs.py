@@ -1,5 +1,6 @@
 """The documentation: it has every public name, and `make docs` fails at what is missing or dead."""
 
+import ast
 import os
 import re
 import shutil
@@ -94,6 +95,46 @@ def test_every_public_name_is_in_the_reference() -> None:
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
 def test_guides_name_files_that_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    named = set(re.findall(rf"\b(?:{'|'.join(CODE)})/[\w./-]*\w", text))
+    named = set(re.findall(rf"\b(?:{'|'.join(CODE)})/[\w./-]*\w(?![\w.<-])", text))
     assert len(named) > 3
     assert {name for name in named if not (ROOT / name).exists()} == set()
+
+
+FENCE = re.compile(r"^```python\n# ([\w/]+\.py)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def interface(body: list[ast.stmt]) -> dict[str, str]:
+    """Write the public attributes and functions of a class or module, by name, without prose."""
+    found: dict[str, str] = {}
+    for node in body:
+        if isinstance(node, ast.AnnAssign):
+            found[ast.unparse(node.target)] = ast.unparse(node)
+        elif isinstance(node, ast.FunctionDef):
+            node.body = [ast.Expr(ast.Constant(...))]
+            found[node.name] = ast.unparse(node)
+    return {name: text for name, text in found.items() if not name.startswith("_")}
+
+
+def classes(code: str) -> dict[str, ast.ClassDef]:
+    return {node.name: node for node in ast.parse(code).body if isinstance(node, ast.ClassDef)}
+
+
+def calls(code: str) -> set[str]:
+    """Write the calls in some code."""
+    return {ast.unparse(node) for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)}
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
+def test_guides_show_the_interfaces_as_they_are(page: Path) -> None:
+    shown = FENCE.findall(page.read_text(encoding="utf-8"))
+    assert shown
+    for path, code in shown:
+        source = (ROOT / path).read_text(encoding="utf-8")
+        assert calls(code) <= calls(source), path
+        real = classes(source)
+        for name, node in classes(code).items():
+            there = interface(real[name].body)
+            if not any(isinstance(each, ast.FunctionDef) for each in node.body):  # its fields alone
+                there = {key: text for key, text in there.items() if not text.endswith("...")}
+            assert interface(node.body) == there, f"{path}: {name}"
+            assert ast.dump(ast.Tuple(node.bases)) == ast.dump(ast.Tuple(real[name].bases))

@@ -27,6 +27,7 @@ from offsite.events import Event, Monitor
 
 OnEvent = Callable[[Event], object]
 Fields = Mapping[str, Any]
+"""The fields of a section, instead of its type."""
 
 
 def distill(
@@ -54,7 +55,7 @@ def distill(
         home: The model owner's home.
         peer: The alias of the data owner's pinned keys.
         model: The full model: a folder with safetensors, `hf://org/name@revision` or `s3://…`.
-        emulator: How the middle of the model is compressed.
+        emulator: How the middle of the model is compressed, such as `LayerDrop(blocks=18)`.
         ends: Blocks at both ends that are sent as they are.
         training: Distillation of the emulator; None: it is healed only.
         grant: How the emulator may be used.

@@ -11,7 +11,7 @@ import pytest
 from transformers import AutoModelForCausalLM
 
 import offsite
-from offsite.api import Distill, PlugIn, Tune
+from offsite.api import EMULATORS, Distill, PlugIn, Tune
 from offsite.config import load_job
 from offsite.errors import InputError, NotSentError, SpecError
 from offsite.events import Event
@@ -45,7 +45,7 @@ def distill(parties: Parties, events: list[Event] | None = None) -> offsite.Resu
         peer=HOSPITAL,
         model=parties.home(LAB) / "model",
         ends={"bottom": 1, "top": 1},
-        emulator=offsite.Emulator(blocks=2, heal=False),
+        emulator=offsite.LayerDrop(blocks=2, heal=False),
         evaluate="shared.jsonl",
         base=parties.home(LAB),
         on_event=events.append if events is not None else None,
@@ -194,6 +194,7 @@ def test_job_files_have_no_python_names(tmp_path: Path) -> None:
 def test_public_names_are_there() -> None:
     assert [name for name in offsite.__all__ if not hasattr(offsite, name)] == []
     assert set(offsite.__all__) <= set(dir(offsite))
+    assert {each.__name__ for each in EMULATORS.values()} <= set(offsite.__all__)
     with pytest.raises(AttributeError, match="nonesuch"):
         _ = offsite.nonesuch
 
