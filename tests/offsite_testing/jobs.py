@@ -111,6 +111,13 @@ BAD = (
     ),
     Bad("distill", "spec.distill.model", "hf://name", "or hf://org/name@revision"),
     Bad("distill", "spec.distill.grant.expiresAfter", "3d", "must be a duration, such as 720h"),
+    Bad(
+        "distill",
+        "spec.distill.emulator.method",
+        "Prune",
+        "must be 'LayerDrop'",
+        "Unsupported",
+    ),
     _range("distill", "spec.distill.emulator.blocks", 0, "greater than or equal to 1"),
     Bad("plug-in", "spec.plugIn.evaluate", ABSENT, "accept needs evaluate: the text that"),
     Bad(

@@ -2,17 +2,19 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import BaseModel, Field, computed_field
 
 from offsite import __version__
-from offsite.api import NAME_PATTERN, RULES, JobSpec, Section, cel
+from offsite.api import NAME_PATTERN, RULES, EmulatorSection, JobSpec, LayerDrop, Section, cel
+from offsite.api.emulators import ByMethod
 from offsite.resources import JobStatus, PeerSpec, PeerStatus
 from offsite_operator.crds.generate import KINDS, definition, main, rendered
 from offsite_operator.crds.schema import structural
 from offsite_testing.jobs import read
+from offsite_testing.methods import Both
 
 CHART = Path(__file__).parents[2] / "charts/offsite-crds"
 TYPES = [JobSpec, JobStatus, PeerSpec, PeerStatus]
@@ -151,3 +153,103 @@ def test_what_is_written_is_read(kind: Any) -> None:
 def test_chart_is_of_this_version() -> None:
     chart = read(CHART / "Chart.yaml")
     assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
+
+
+CALIBRATION = structural(JobSpec)["properties"]["distill"]["properties"]["emulator"]["properties"]
+BOTH = {
+    "type": "object",
+    "description": "How the middle of the model is compressed.",
+    "properties": {
+        "method": {
+            "type": "string",
+            "enum": ["LayerDrop", "Narrow"],
+            "default": "LayerDrop",
+            "description": "The compression method. LayerDrop keeps evenly spaced middle blocks. "
+            "Narrow keeps some neurons of every block.",
+        },
+        "heal": CALIBRATION["heal"],
+        "calibration": CALIBRATION["calibration"],
+        "blocks": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 1000,
+            "description": "Number of middle blocks to keep. LayerDrop only.",
+        },
+        "share": {
+            "type": "number",
+            "minimum": 0,
+            "exclusiveMinimum": True,
+            "maximum": 1,
+            "description": "Share of the neurons to keep. Narrow only.",
+        },
+        # no default here: the API server would give it to a LayerDrop, too
+        "most": {
+            "type": "integer",
+            "minimum": 1,
+            "description": "Number of neurons to keep at most. Narrow only; default: 4096.",
+        },
+    },
+    RULES: [
+        cel(
+            "!has(self.blocks) || self.method in ['LayerDrop']",
+            "blocks is of method LayerDrop only",
+            fieldPath=".blocks",
+        ),
+        cel(
+            "has(self.blocks) || !(self.method in ['LayerDrop'])",
+            "method LayerDrop needs blocks",
+            fieldPath=".blocks",
+        ),
+        cel(
+            "!has(self.share) || self.method in ['Narrow']",
+            "share is of method Narrow only",
+            fieldPath=".share",
+        ),
+        cel(
+            "has(self.share) || !(self.method in ['Narrow'])",
+            "method Narrow needs share",
+            fieldPath=".share",
+        ),
+        cel(
+            "!has(self.most) || self.method in ['Narrow']",
+            "most is of method Narrow only",
+            fieldPath=".most",
+        ),
+        cel(
+            "!(self.method in ['Narrow']) || (self.share < 1.0 || has(self.most))",
+            "share 1 needs most",
+        ),
+    ],
+}
+
+
+def test_a_union_of_methods_is_one_object_with_rules() -> None:
+    assert structural(Both)["properties"]["emulator"] == BOTH
+
+
+def test_one_method_has_no_rules_about_methods() -> None:
+    emulator = structural(JobSpec)["properties"]["distill"]["properties"]["emulator"]
+    assert emulator["properties"].keys() == {"method", "blocks", "heal", "calibration"}
+    assert emulator["properties"]["method"]["enum"] == ["LayerDrop"]
+    assert emulator["required"] == ["blocks"]
+    assert RULES not in emulator
+
+
+class Wide(EmulatorSection):
+    """Wide has another idea of blocks."""
+
+    method: Literal["Wide"]
+    """Wide."""
+    blocks: float
+    """How many."""
+
+
+class Clash(Section):
+    """Two methods with one name for two things."""
+
+    emulator: Annotated[LayerDrop | Wide, ByMethod()]
+
+
+def test_a_field_has_one_meaning_in_all_methods() -> None:
+    with pytest.raises(ValueError, match="LayerDrop, Wide differ in the field blocks; rename one"):
+        structural(Clash)
