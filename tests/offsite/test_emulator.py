@@ -11,6 +11,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from offsite.api import Ends, LayerDrop
+from offsite.bundle import BlockRecord
+from offsite.emulator import METHODS, share_of
 from offsite.emulator.layer_drop import Layout, drop_layers
 from offsite.errors import ModelError
 from offsite.layers import Loaded, blocks, family, load, quiet, run, save, trace, watching
@@ -28,7 +31,7 @@ from offsite_testing.core import (
     some_tokens,
 )
 from offsite_testing.models import save_tiny, tiny_tokenizer
-from offsite_testing.tiny import tiny_model
+from offsite_testing.tiny import DEPTH, tiny_model
 
 each_dtype = pytest.mark.parametrize(
     "dtype", [torch.float16, torch.bfloat16, torch.float32], ids=lambda dtype: str(dtype)[6:]
@@ -165,6 +168,43 @@ def test_an_emulator_is_frozen_and_has_no_dropout() -> None:
     emulator = drop_layers(tiny_model("opt").train(), DROPPED)
     assert not any(parameter.requires_grad for parameter in emulator.parameters())
     assert not any(module.training for module in emulator.modules())
+
+
+@pytest.mark.parametrize(
+    ("keep", "sent", "wanted"), [(2, (), (1, 4)), (2, (2,), (2, 4)), (4, (), (1, 2, 3, 4))]
+)
+@each_family
+def test_the_method_says_what_each_block_was_made_from(
+    name: str, keep: int, sent: tuple[int, ...], wanted: tuple[int, ...]
+) -> None:
+    model, method = tiny_model(name), METHODS["LayerDrop"]
+    ends, asked = Ends(bottom=1, top=1), LayerDrop(blocks=keep)
+    chosen = method.choose(DEPTH, ends, asked, sent)
+    made = method.compress(model, ends, asked, chosen)
+    assert chosen == (0, *wanted, DEPTH - 1)
+    assert [(block.full, block.end) for block in made.blocks] == [
+        (full, full in (0, DEPTH - 1)) for full in chosen
+    ]
+    assert made.share == keep / (DEPTH - 2)
+    assert (made.middle, made.ends) == (range(1, keep + 1), (0, keep + 1))
+    assert made.replaced == slice(1, DEPTH - 1)
+    stack, full_stack = blocks(made.model), blocks(model)
+    for place, block in enumerate(made.blocks):
+        own, full = (
+            dict(each.named_parameters()) for each in (stack[place], full_stack[block.full])
+        )
+        assert block.tensors == {name: tuple(value.shape) for name, value in own.items()}
+        block.check_parts({name: tuple(value.shape) for name, value in full.items()})
+        assert all(torch.equal(own[name], full[name]) for name in full)
+
+
+def test_share_counts_numbers_of_the_middle() -> None:
+    full = {"w": (4, 6), "b": (4,)}
+    half = {"w": (2, 6), "b": (2,)}
+    told = [(0, True, full), (1, False, half), (2, False, full), (5, True, full)]
+    made = [BlockRecord(full=f, end=e, tensors=t, linears={}) for f, e, t in told]
+    # of the four blocks between the ends: one, and half of another
+    assert share_of(made, full, 6) == 1.5 / 4
 
 
 @pytest.mark.parametrize("middle", [1, 2, 3, 8, 26, 30, 97])
