@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from offsite.errors import OffsiteError
-from offsite.events import Event, Monitor, as_line, failure, mark_of
+from offsite.events import Done, Event, Failed, Monitor, as_line, failure, mark_of
 from offsite.process.lifetime import leave, uncollected
 from offsite.process.signals import stopping
 from offsite.process.usage import peak_memory
@@ -57,7 +57,7 @@ def main() -> int:
         _tell(failure(error))
         raise
     _tell(ending)
-    return 0 if ending["event"] == "done" else 1 if ending["retryable"] else 2
+    return 0 if isinstance(ending, Done) else 1 if ending.retryable else 2
 
 
 def _lend(task: Path, folder: Path) -> int:
@@ -73,7 +73,7 @@ def _tell(event: Event) -> None:
     print(as_line(event, mark_of(os.environ)), flush=True)
 
 
-def _run(pod: Pod[Any], monitor: Monitor, *, on_ray: bool) -> Event:
+def _run(pod: Pod[Any], monitor: Monitor, *, on_ray: bool) -> Done | Failed:
     """Run the step; gives the event that it ended with."""
     if (keyed := _KEYED.get(pod.task.step)) is not None:
         keyed(pod, monitor)
@@ -87,7 +87,7 @@ def _run(pod: Pod[Any], monitor: Monitor, *, on_ray: bool) -> Event:
             from offsite.stages.pod import run_work
 
         run_work(pod, monitor)
-    return {"event": "done", "peakMemoryBytes": peak_memory()}
+    return Done(peak_memory_bytes=peak_memory())
 
 
 if __name__ == "__main__":

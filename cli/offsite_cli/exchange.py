@@ -18,7 +18,7 @@ from offsite.store.bucket import BucketFacts
 from offsite.store.open import s3_store
 from offsite.store.policies import policy_of
 from offsite_cli.options import Format
-from offsite_cli.output import Output, show_event, show_info, show_json, show_text
+from offsite_cli.output import Output, show_info, show_json, show_json_line, show_text
 
 app = typer.Typer(
     name="exchange",
@@ -165,7 +165,7 @@ def show(
     admin = _admin(bucket)
     facts, accounts = admin.bucket(), admin.accounts()
     if output is Output.JSON:
-        show_event(_document(bucket, facts, accounts))
+        show_json_line(_document(bucket, facts, accounts))
         return
     show_text(f"{bucket}: {', '.join(_described(facts))}")
     for account in accounts:

@@ -15,13 +15,24 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TextIO
 
 from offsite.errors import OffsiteError
-from offsite.events import Event, Monitor, failure
+from offsite.events import (
+    Artifact,
+    Done,
+    Event,
+    Failed,
+    Log,
+    Metric,
+    Monitor,
+    Progress,
+    failure,
+)
 from offsite.process.signals import stopping
 from offsite.text import as_json, guarded, printable, unguarded
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress as ProgressBars
+    from rich.progress import TaskID
 
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -66,7 +77,8 @@ def event_printer(output: Output) -> Iterator[Callable[[Event], None]]:
     if not sys.stderr.isatty():
         yield _Lines().show
         return
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as ProgressBars
 
     columns = (
         "{task.description}",
@@ -76,7 +88,7 @@ def event_printer(output: Output) -> Iterator[Callable[[Event], None]]:
     )
     shown = [TextColumn(c, markup=False) if isinstance(c, str) else c for c in columns]
     console = screen(sys.stderr)
-    with Progress(*shown, TimeRemainingColumn(), console=console) as bars, _guarded():
+    with ProgressBars(*shown, TimeRemainingColumn(), console=console) as bars, _guarded():
         yield _Bars(bars).show
 
 
@@ -127,44 +139,43 @@ def _quoted(representer: Any, text: str) -> Any:
     return representer.represent_scalar("tag:yaml.org,2002:str", text, style)
 
 
+def show_json_line(value: object) -> None:
+    """Write a result to stdout as one line of JSON."""
+    print(as_json(value), flush=True)
+
+
 def show_event(event: Event) -> None:
     """Write an event to stdout as one line of JSON."""
-    print(as_json(event), flush=True)
+    show_json_line(event.wire())
 
 
 def format_event(event: Event) -> str:
-    """Format an event in one line; as JSON if it lacks fields, which a hostile writer may omit."""
-    try:
-        return _format_event(event)
-    except (KeyError, TypeError, ValueError):
-        return as_json(event)
+    """Format an event in one line."""
+    match event:
+        case Progress():
+            return _format_progress(event)
+        case Metric(value=None):
+            return f"{event.setting}: {event.name} not a finite number"
+        case Metric():
+            return f"{event.setting}: {event.name} {event.value:.4g}"
+        case Artifact():
+            size = event.size_bytes / 1e6
+            return f"{event.name}: {size:.1f} MB at {event.uri} ({event.digest})"
+        case Failed():
+            return f"failed ({event.reason}): {event.message}"
+        case Done():
+            return "done"
+    return event.message
 
 
-def _format_event(event: Event) -> str:
-    kind = event["event"]
-    if kind == "progress":
-        steps = f"{event.get('step')}/{event.get('totalSteps')}"
-        left = f"{event.get('etaSeconds') or 0:.0f} s left"
-        return "  ".join(filter(None, [f"{event.get('phase')}: {steps}", _facts(event), left]))
-    if kind == "failed":
-        return f"failed ({event.get('reason')}): {event.get('message')}"
-    return _result(event) or str(event.get("message") or kind)
+def _format_progress(event: Progress) -> str:
+    steps = f"{event.phase}: {event.step}/{event.total_steps}"
+    left = f"{event.eta_seconds or 0:.0f} s left"
+    return "  ".join(filter(None, [steps, _facts(event), left]))
 
 
-def _result(event: Event) -> str | None:
-    """Format a result in one line; None: the event is not a result."""
-    if event["event"] == "metric":
-        value = event["value"]
-        shown = "not a finite number" if value is None else f"{value:.4g}"
-        return f"{event['setting']}: {event['name']} {shown}"
-    if event["event"] == "artifact":
-        size = event["sizeBytes"] / 1e6
-        return f"{event['name']}: {size:.1f} MB at {event['uri']} ({event['digest']})"
-    return None
-
-
-def _facts(event: Event) -> str:
-    loss, rate = event.get("loss"), event.get("tokensPerSecond")
+def _facts(event: Progress) -> str:
+    loss, rate = event.loss, event.tokens_per_second
     facts = [f"loss {loss:.3f}" if loss is not None else "", f"{rate:.0f} tok/s" if rate else ""]
     return "  ".join(fact for fact in facts if fact)
 
@@ -172,20 +183,20 @@ def _facts(event: Event) -> str:
 class _Bars:
     """A live bar for each phase, on a terminal."""
 
-    def __init__(self, bars: "Progress") -> None:
+    def __init__(self, bars: "ProgressBars") -> None:
         self._bars = bars
         self._tasks: dict[str, TaskID] = {}
 
     def show(self, event: Event) -> None:
-        if event["event"] == "progress":
+        if isinstance(event, Progress):
             self._advance(event)
-        elif event["event"] == "log":
-            self._bars.console.print(f"offsite: {printable(event['message'])}")
-        elif (line := _result(event)) is not None:
-            show_text(line)
+        elif isinstance(event, Log):
+            self._bars.console.print(f"offsite: {printable(event.message)}")
+        elif isinstance(event, Metric | Artifact):
+            show_text(format_event(event))
 
-    def _advance(self, event: Event) -> None:
-        phase, done, total = event["phase"], event["step"], event["totalSteps"]
+    def _advance(self, event: Progress) -> None:
+        phase, done, total = event.phase or "", event.step, event.total_steps
         if phase not in self._tasks:
             self._tasks[phase] = self._bars.add_task(printable(phase), facts="", total=total)
         self._bars.update(self._tasks[phase], completed=done, total=total, facts=_facts(event))
@@ -198,14 +209,14 @@ class _Lines:
         self._last = time.monotonic()
 
     def show(self, event: Event) -> None:
-        if event["event"] == "progress":
+        if isinstance(event, Progress):
             self._advance(event)
-        elif event["event"] == "log":
-            show_info(event["message"])
-        elif (line := _result(event)) is not None:
-            show_text(line)
+        elif isinstance(event, Log):
+            show_info(event.message)
+        elif isinstance(event, Metric | Artifact):
+            show_text(format_event(event))
 
-    def _advance(self, event: Event) -> None:
+    def _advance(self, event: Progress) -> None:
         now = time.monotonic()
         if now - self._last >= _SECONDS_BETWEEN_LINES:
             self._last = now

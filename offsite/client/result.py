@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from offsite import events
 from offsite.events import Event
 from offsite.store import local_path
 
@@ -49,13 +50,13 @@ class Collector:
     forward: Callable[[Event], object] | None = None
     """Called with each event."""
     _metrics: dict[str, Metric] = field(default_factory=dict)
-    _artifact: Event | None = None
+    _artifact: events.Artifact | None = None
 
     def receive(self, event: Event) -> None:
         """Take in one event, and pass it on."""
-        if event["event"] == "metric":
-            self._metrics[event["setting"]] = Metric(event["name"], event["value"])
-        elif event["event"] == "artifact":
+        if isinstance(event, events.Metric):
+            self._metrics[event.setting] = Metric(event.name, event.value)
+        elif isinstance(event, events.Artifact):
             self._artifact = event
         if self.forward is not None:
             self.forward(event)
@@ -64,4 +65,4 @@ class Collector:
         """Get the result of a job that has ended."""
         assert self._artifact is not None, "a job that does not fail reports what it published"
         told = self._artifact
-        return Result(self.name, told["digest"], told["uri"], told["sizeBytes"], self._metrics)
+        return Result(self.name, told.digest, told.uri, told.size_bytes, self._metrics)

@@ -15,17 +15,15 @@ from ray.util.queue import Empty, Queue
 
 from offsite.api import Resources
 from offsite.errors import OffsiteError
-from offsite.events import Event, Monitor, failure
+from offsite.events import Done, Event, Failed, Monitor, failure
 from offsite.process.lifetime import uncollected
 from offsite.process.usage import peak_memory
 from offsite.steps.pod import Pod
 from offsite.task import WorkTask, write_task
 from offsite.text import guard_output
 
-_ENDS = ("done", "failed")
 
-
-def run_on_ray(pod: Pod[WorkTask], monitor: Monitor) -> Event:
+def run_on_ray(pod: Pod[WorkTask], monitor: Monitor) -> Done | Failed:
     """Run the step in the workers of Ray Train, and tell its events here.
 
     Returns:
@@ -93,7 +91,7 @@ def _step(config: dict[str, Any]) -> None:
             queue.put(failure(error))
         raise
     if leads():
-        queue.put({"event": "done", "peakMemoryBytes": peak_memory()})
+        queue.put(Done(peak_memory_bytes=peak_memory()))
 
 
 class _Events(threading.Thread):
@@ -104,7 +102,7 @@ class _Events(threading.Thread):
         self.queue = queue
         self._monitor = monitor
         self._over = threading.Event()
-        self._last: Event | None = None
+        self._last: Done | Failed | None = None
 
     def run(self) -> None:
         """Pass on what comes, until the workers are over and all was passed on."""
@@ -116,12 +114,12 @@ class _Events(threading.Thread):
                 if over:
                     return
                 continue
-            if event["event"] in _ENDS:
+            if isinstance(event, Done | Failed):
                 self._last = self._last or event
             else:
                 self._monitor.emit(event)
 
-    def stop(self) -> Event | None:
+    def stop(self) -> Done | Failed | None:
         """Wait for what is still to come; give what the workers ended with."""
         self._over.set()
         self.join()

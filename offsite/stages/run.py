@@ -1,7 +1,7 @@
 """Runs one job in this process: its three steps in order."""
 
 from offsite.api import OffsiteJob
-from offsite.events import Monitor
+from offsite.events import Done, Monitor
 from offsite.exchange import Mailbox
 from offsite.process.usage import peak_memory
 from offsite.stages.work import work
@@ -46,4 +46,4 @@ def run_job(job: OffsiteJob, party: Party, mailbox: Mailbox, monitor: Monitor) -
                 checkpoints = Checkpoints(space.checkpoint, party.checkpoint_seconds)
                 work(space, inputs, digests, checkpoints, monitor)
                 finish(space, mailbox, monitor)
-    monitor.emit({"event": "done", "peakMemoryBytes": peak_memory()})
+    monitor.emit(Done(peak_memory_bytes=peak_memory()))

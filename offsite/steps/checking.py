@@ -14,10 +14,11 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from typing import Literal
 from uuid import uuid4
 
 from offsite.errors import NotFoundError, OffsiteError, StorageError
-from offsite.events import Event, as_line, mark_of
+from offsite.events import Check, as_line, mark_of
 from offsite.store import ObjectStore
 from offsite.store.open import open_store
 from offsite.store.private_store import SETTINGS
@@ -39,7 +40,7 @@ def main() -> int:
     found = list(check_stores(options.party, options.exchange, options.private, os.environ))
     for event in found:
         print(as_line(event, mark_of(os.environ)), flush=True)
-    return int(any(event["verdict"] == "fail" for event in found))
+    return int(any(event.verdict == "fail" for event in found))
 
 
 def check_stores(
@@ -48,7 +49,7 @@ def check_stores(
     private: str,
     environ: Mapping[str, str],
     stall_seconds: float = _STALL_SECONDS,
-) -> Iterator[Event]:
+) -> Iterator[Check]:
     """Check the two stores of a party.
 
     Args:
@@ -80,7 +81,9 @@ def _split(private: str) -> tuple[str, str]:
     return f"s3://{bucket}", f"{prefix.strip('/')}/check/"
 
 
-def _checked(name: str, opened: Callable[[], ObjectStore], key: str) -> Event:
+def _checked(
+    name: Literal["exchange", "private"], opened: Callable[[], ObjectStore], key: str
+) -> Check:
     try:
         store = opened()
         store.put(key, _OLD)
@@ -89,9 +92,9 @@ def _checked(name: str, opened: Callable[[], ObjectStore], key: str) -> Event:
         finally:
             store.delete([key])
     except OffsiteError as error:
-        return {"event": "check", "store": name, "verdict": "fail", "message": str(error)}
+        return Check(store=name, verdict="fail", message=str(error))
     told = f"{store.uri(key)} was written, read, listed, replaced and deleted"
-    return {"event": "check", "store": name, "verdict": "ok", "message": told}
+    return Check(store=name, verdict="ok", message=told)
 
 
 def _try(store: ObjectStore, key: str) -> None:

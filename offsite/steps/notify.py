@@ -3,9 +3,11 @@
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from offsite.errors import NotSentError, OffsiteError
-from offsite.events import Event, Monitor, failure
+from offsite.events import Failed as FailedEvent
+from offsite.events import Monitor, NoticeRead, failure
 from offsite.exchange import Failed, Mailbox, Reference, send_notice
 from offsite.sealing import UNDISCLOSED, Disclosure, Notice, open_notice
 from offsite.steps.pod import Pod, open_mailbox
@@ -30,8 +32,8 @@ def notifying(
         ended = failure(error)
         if private:
             passing = isinstance(error, OffsiteError) and error.retryable
-            ended |= {"reason": UNDISCLOSED, "retryable": passing}
-        if space.party.notices is not Disclosure.NONE and not ended["retryable"]:
+            ended = replace(ended, reason=UNDISCLOSED, retryable=passing)
+        if space.party.notices is not Disclosure.NONE and not ended.retryable:
             try:
                 send_notice(mailbox, _failed(space, answers, ended))
             except OffsiteError as untold:
@@ -39,9 +41,9 @@ def notifying(
         raise
 
 
-def _failed(space: Workspace, answers: str | None, ended: Event) -> Failed:
-    message = space.party.notices.of(ended["message"])
-    notice = Notice.of(space.spec.stage, ended["reason"], message)
+def _failed(space: Workspace, answers: str | None, ended: FailedEvent) -> Failed:
+    message = space.party.notices.of(ended.message)
+    notice = Notice.of(space.spec.stage, ended.reason, message)
     return Failed(space.spec.peer, space.name, secrets.token_hex(16), notice, parent=answers)
 
 
@@ -71,4 +73,5 @@ def run_read_notice(pod: Pod[ReadNoticeTask], monitor: Monitor) -> None:
     if notice is None or notice.digest != task.notice:
         raise NotSentError(f"the notice {task.notice} is gone; a newer one is read by itself")
     told = open_notice(notice, mailbox.ring)
-    monitor.emit({"event": "notice", **told.wire(), "message": told.said(notice.header)})
+    message = told.said(notice.header)
+    monitor.emit(NoticeRead(stage=told.stage, reason=told.reason, message=message))

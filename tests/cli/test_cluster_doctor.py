@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import offsite
-from offsite.events import EVENT_MARK, as_line, new_mark
+from offsite.events import EVENT_MARK, Check, as_line, new_mark
 from offsite_cli.cluster.doctor.cluster import (
     clock_finding,
     crd_finding,
@@ -251,9 +251,9 @@ def test_a_pod_tells_of_both_stores() -> None:
     mark = new_mark()
     log = [
         "a line",
-        as_line({"event": "check", "store": "private", "verdict": "ok", "message": "forged"}, ""),
-        as_line({"event": "check", "store": "exchange", "verdict": "ok", "message": "x"}, mark),
-        as_line({"event": "check", "store": "private", "verdict": "fail", "message": "y"}, mark),
+        as_line(Check(store="private", verdict="ok", message="forged"), ""),
+        as_line(Check(store="exchange", verdict="ok", message="x"), mark),
+        as_line(Check(store="private", verdict="fail", message="y"), mark),
     ]
     assert list(findings_from_log(log, mark)) == [
         Finding("exchange store", "ok", "x"),

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from offsite.events import Metric
 from offsite_cli.cluster.job_status import (
     exit_code_of,
     explanation_of,
@@ -174,9 +175,10 @@ def test_only_what_is_new_is_told() -> None:
     progress = {"phase": "tune", "step": 1, "totalSteps": 2, "etaSeconds": 1.0}
     first = job(state="Running", conditions=[TRAINING], progress=progress)
     second = job(state="Running", conditions=[TRAINING], progress=progress, metrics=[metric])
-    assert [event["event"] for event in job_events(None, first)] == ["log", "progress"]
+    assert [event.event for event in job_events(None, first)] == ["log", "progress"]
     (event,) = job_events(first, second)
-    assert (event["event"], event["value"]) == ("metric", 6.9)
+    assert isinstance(event, Metric)
+    assert event.value == 6.9
     assert list(job_events(second, second)) == []
 
 
@@ -184,4 +186,5 @@ def test_only_what_is_new_is_told() -> None:
 def test_a_figure_that_no_number_holds_is_none(value: str | None) -> None:
     metric = {"name": "perplexity", "setting": "plug_in", "value": value}
     (event,) = job_events(job(), job(metrics=[metric]))
-    assert event["value"] is None
+    assert isinstance(event, Metric)
+    assert event.value is None

@@ -6,7 +6,7 @@ from typing import Any, get_args
 import pytest
 
 from offsite.errors import InputError
-from offsite.events import new_mark
+from offsite.events import Log, new_mark
 from offsite.resources import Step
 from offsite_cli.cluster.events import is_about, last_seen
 from offsite_cli.cluster.job_status import parse_time
@@ -40,12 +40,18 @@ def test_an_event_is_said_in_a_line(event: dict[str, Any], said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line",
-    ["a line", f"offsite-event {MARK} {{torn", 'offsite-event {"event": "done"}', ""],
-    ids=["log", "torn", "unmarked", "empty"],  # each process that tests draws its own mark
+    ("line", "shown"),
+    [
+        ("a line", "a line"),
+        (f"offsite-event {MARK} {{torn", "{torn"),
+        (f'offsite-event {MARK} {{"event": "newer"}}', '{"event": "newer"}'),
+        ('offsite-event {"event": "done"}', 'offsite-event {"event": "done"}'),
+        ("", ""),
+    ],
+    ids=["log", "torn", "newer", "unmarked", "empty"],  # each process draws its own mark
 )
-def test_every_other_line_is_a_log(line: str) -> None:
-    assert parse_line(line, MARK) == {"event": "log", "message": line}
+def test_every_other_line_is_a_log(line: str, shown: str) -> None:
+    assert parse_line(line, MARK) == Log(message=shown)
 
 
 @pytest.mark.parametrize(

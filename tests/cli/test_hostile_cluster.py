@@ -12,7 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from offsite.errors import OffsiteError
-from offsite.events import EVENT_MARK, as_line, new_mark
+from offsite.events import EVENT_MARK, new_mark
+from offsite.text import as_json
 from offsite_cli.app import app
 from offsite_testing.foreign import HOSTILE, assert_harmless
 
@@ -74,7 +75,7 @@ def log() -> bytes:
         {"event": "check", "store": HOSTILE, "verdict": HOSTILE, "message": HOSTILE},
     ]
     whole = (f"log {line}" for line in HOSTILE.split("\n"))
-    lines = [*whole, *(as_line(each, MARK) for each in events)]
+    lines = [*whole, *(f"offsite-event {MARK} {as_json(each)}" for each in events)]
     stamped = (f"2026-01-01T00:00:00.{n:09}Z {line}\n" for n, line in enumerate(lines))
     return "".join(stamped).encode(errors="replace")
 

@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 
 import offsite_cli
 from offsite.errors import InputError
+from offsite.events import Artifact, Log, Metric, Progress
 from offsite_cli import output
 from offsite_cli.output import (
     Output,
@@ -54,11 +55,12 @@ def test_whatever_is_written_is_escaped(capsys: pytest.CaptureFixture[str]) -> N
     show_error(HOSTILE)
     show_info(HOSTILE)
     show_error(InputError(HOSTILE, HOSTILE))
-    output.show_event({"event": "log", "message": HOSTILE, HOSTILE: [HOSTILE]})
+    output.show_event(Log(message=HOSTILE))
+    output.show_json_line({HOSTILE: [HOSTILE]})
     written = capsys.readouterr()
     assert_harmless(written.out)
     assert_harmless(written.err)
-    assert [len(each.splitlines()) for each in written] == [3, 4]
+    assert [len(each.splitlines()) for each in written] == [4, 4]
 
 
 @pytest.mark.parametrize("value", [HOSTILE, "größer", "a: b", "12", "", " a", "a\n  b\n", "\x85"])
@@ -88,11 +90,10 @@ def test_bars_on_a_terminal_show_no_sequence_but_their_own(
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setattr(sys, "stdout", terminal)
     with output.event_printer(Output.TEXT) as emit:
-        progress = {"step": 1, "totalSteps": 2, "etaSeconds": 1.0}
-        emit({"event": "progress", "phase": HOSTILE, **progress})
-        emit({"event": "log", "message": HOSTILE})
-        emit({"event": "metric", "name": HOSTILE, "setting": HOSTILE, "value": 1.0})
-        emit({"event": "artifact", "name": HOSTILE, "uri": HOSTILE, "digest": "", "sizeBytes": 1})
+        emit(Progress(phase=HOSTILE, step=1, total_steps=2, eta_seconds=1.0))
+        emit(Log(message=HOSTILE))
+        emit(Metric(name=HOSTILE, setting=HOSTILE, value=1.0))
+        emit(Artifact(name=HOSTILE, uri=HOSTILE, digest="", size_bytes=1))
         print(HOSTILE, file=sys.stderr)  # as a library does
     assert sys.stderr is terminal
     assert_drawn_harmless(terminal.getvalue())

@@ -19,6 +19,7 @@ from cluster.images import OPERATOR
 from cluster.namespaces import Namespace
 from cluster.pods import container, pod_spec
 from cluster.processes import BOUND
+from offsite import events
 from offsite.events import EVENT_MARK, as_line, new_mark
 from offsite.resources import Artifact, Condition, JobStatus, Metric, Progress
 from offsite_cli.cluster.events import is_about
@@ -261,8 +262,7 @@ def test_logs_follow_over_attempts(cluster: Cluster, cli: Cli, namespace: Namesp
     cli.ok("submit", "-f", str(TUNE))
     assert "NotSeen" in cli.run("logs", NAME).stderr
     uid = namespace.get("offsitejob", NAME)["metadata"]["uid"]
-    event = {"event": "progress", "phase": "tune", "step": 1, "totalSteps": 2}
-    progress = as_line(event, MARK)
+    progress = as_line(events.Progress(phase="tune", step=1, total_steps=2), MARK)
     namespace.apply(driver(image, uid, 1, "a line", progress))
     report(namespace, "Running", told("Running", "Training"))
     with cli.running("logs", NAME, "-f") as logs:
@@ -278,9 +278,9 @@ def test_logs_follow_over_attempts(cluster: Cluster, cli: Cli, namespace: Namesp
         report(namespace, "Complete", told("Complete", "Published"))
         assert logs.wait() == 0
     assert cli.ok("logs", NAME, "--attempt", "3") == "at last\n"
-    events = [json.loads(line) for line in cli.ok("logs", NAME, "-o", "json").splitlines()]
-    assert [event["event"] for event in events] == ["log", "progress", "log"]
-    assert [event["pod"]["attempt"] for event in events] == [1, 1, 3]
+    shown = [json.loads(line) for line in cli.ok("logs", NAME, "-o", "json").splitlines()]
+    assert [event["event"] for event in shown] == ["log", "progress", "log"]
+    assert [event["pod"]["attempt"] for event in shown] == [1, 1, 3]
 
 
 def test_events_are_those_of_the_job_and_its_pods(cli: Cli, namespace: Namespace) -> None:

@@ -13,9 +13,10 @@ from transformers import AutoTokenizer
 
 from offsite.config import load_job
 from offsite.errors import DataError, DiskFullError, InputError, ModelError, OffsiteError
-from offsite.events import Event, Monitor
+from offsite.events import Monitor
 from offsite.layers import load, quiet
 from offsite.stages.run import run_job
+from offsite_testing.events import Wire, recording
 from offsite_testing.models import WORDS
 from offsite_testing.parties import (
     ADAPTER,
@@ -56,11 +57,11 @@ def refused(
     name: str = EMULATOR,
 ) -> None:
     """Expect that a job fails before anything is computed."""
-    events, path = list[Event](), parties.write(name, spec)
+    events, path = list[Wire](), parties.write(name, spec)
     owner = path.parent.name
     with pytest.raises(kind, match=said):
         run_job(
-            load_job(path), parties.party(owner), parties.mailbox(owner), Monitor(events.append)
+            load_job(path), parties.party(owner), parties.mailbox(owner), Monitor(recording(events))
         )
     phases = {event.get("phase") for event in events if event["event"] == "progress"}
     assert phases <= {"fetch and open"}

@@ -13,7 +13,7 @@ from offsite_testing.minio_server import running_minio
 def test_two_stores_that_work(tmp_path: Path) -> None:
     exchange, private = tmp_path / "exchange", tmp_path / "private"
     found = list(check_stores("lab", exchange.as_uri(), private.as_uri(), {}))
-    assert [(each["store"], each["verdict"]) for each in found] == [
+    assert [(each.store, each.verdict) for each in found] == [
         ("exchange", "ok"),
         ("private", "ok"),
     ]
@@ -35,11 +35,11 @@ def test_the_account_of_a_party_is_enough(tmp_path: Path) -> None:
             "OFFSITE_PRIVATE_CREDENTIALS": str(tmp_path / "own.json"),
         }
         found = list(check_stores("lab", "s3://exchange", "s3://models/lab", environ))
-        assert [each["verdict"] for each in found] == ["ok", "ok"], found
+        assert [each.verdict for each in found] == ["ok", "ok"], found
         assert not server.store("exchange").sizes("lab/")
         # whose folder it is not
         (other, _) = check_stores("clinic", "s3://exchange", "s3://models/lab", environ)
-        assert other["verdict"] == "fail"
+        assert other.verdict == "fail"
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,6 @@ def test_a_store_that_is_away_is_named(endpoint: str, words: str, tmp_path: Path
     }
     found = check_stores("lab", tmp_path.as_uri(), "s3://models/lab", environ, stall_seconds=0.1)
     exchange, private = found
-    assert exchange["verdict"] == "ok"
-    assert private["verdict"] == "fail"
-    assert words in private["message"]
+    assert exchange.verdict == "ok"
+    assert private.verdict == "fail"
+    assert words in private.message

@@ -14,7 +14,7 @@ import offsite
 from offsite.api import EMULATORS, Distill, PlugIn, Tune
 from offsite.config import load_job
 from offsite.errors import InputError, NotSentError, SpecError
-from offsite.events import Event
+from offsite_testing.events import Wire, recording
 from offsite_testing.parties import (
     ADAPTER,
     EMULATOR,
@@ -38,7 +38,7 @@ def parties(tmp_path: Path) -> Parties:
     return new_parties(tmp_path)
 
 
-def distill(parties: Parties, events: list[Event] | None = None) -> offsite.Result:
+def distill(parties: Parties, events: list[Wire] | None = None) -> offsite.Result:
     return offsite.distill(
         EMULATOR,
         home=home_of(parties, LAB),
@@ -48,12 +48,12 @@ def distill(parties: Parties, events: list[Event] | None = None) -> offsite.Resu
         emulator=offsite.LayerDrop(blocks=2, heal=False),
         evaluate="shared.jsonl",
         base=parties.home(LAB),
-        on_event=events.append if events is not None else None,
+        on_event=recording(events) if events is not None else None,
     )
 
 
 def test_stages_give_what_they_published(parties: Parties) -> None:
-    events: list[Event] = []
+    events: list[Wire] = []
     emulator = distill(parties, events)
     adapter = offsite.tune(
         ADAPTER,

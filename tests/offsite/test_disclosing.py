@@ -20,7 +20,7 @@ from offsite.api import Limits
 from offsite.config import load_job
 from offsite.emulator.layer_drop import Layout, drop_layers
 from offsite.errors import BundleError, DisclosureError, InputError, StorageError
-from offsite.events import Event, Monitor
+from offsite.events import Monitor
 from offsite.exchange.home import peers_of, ring_path
 from offsite.resources import Step
 from offsite.sealing import load_ring
@@ -35,6 +35,7 @@ from offsite.store import FolderStore
 from offsite.store.artifact_store import FolderArtifactStore
 from offsite.task import new_task
 from offsite.wire import canonical
+from offsite_testing.events import Wire, recording
 from offsite_testing.parties import (
     ADAPTER,
     HOSPITAL,
@@ -288,8 +289,8 @@ def test_what_a_store_makes_up_stops_nobody(parties: Parties) -> None:
     folder.mkdir(parents=True)
     content = b"{}"
     (folder / f"envelope-{sha256(content).hexdigest()}").write_bytes(content)
-    ledger, events = Disclosures(FolderArtifactStore(parties.home(LAB) / "home")), list[Event]()
-    refuse_lost(parties.mailbox(LAB), ledger, Monitor(events.append))
+    ledger, events = Disclosures(FolderArtifactStore(parties.home(LAB) / "home")), list[Wire]()
+    refuse_lost(parties.mailbox(LAB), ledger, Monitor(recording(events)))
     [event] = events
     assert "1 envelopes below" in str(event)
     assert "emulator-a" in str(event) or "cannot be read" in str(event)
@@ -328,7 +329,7 @@ class Pods:
 
     parties: Parties
     limits: Limits = field(default_factory=Limits)
-    events: list[Event] = field(default_factory=list)
+    events: list[Wire] = field(default_factory=list)
 
     @property
     def private(self) -> Path:
@@ -359,7 +360,7 @@ class Pods:
             environ["OFFSITE_RING"] = str(ring_path(self.parties.home(LAB) / "home"))
         steps: dict[str, Any] = {"Open": run_open, "Work": run_work, "Publish": run_publish}
         task = new_task(step=step, **{**given, **over})
-        steps[step](Pod(task, environ), Monitor(self.events.append))
+        steps[step](Pod(task, environ), Monitor(recording(self.events)))
 
     def run_all(self, name: str, spec: Mapping[str, Any]) -> None:
         for step in ("Open", "Work", "Publish"):

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from offsite.emulator.layer_drop import Layout
 from offsite.errors import InterruptedStage
-from offsite.events import Event, Monitor
+from offsite.events import Monitor
 from offsite.layers import IGNORED, Batch, blocks, family, precision
 from offsite.training.distill import Weights, distill
 from offsite.training.train import Checkpoints, Plan
@@ -30,6 +30,7 @@ from offsite_testing.core import (
     some_batch,
     stopped_at,
 )
+from offsite_testing.events import Wire, recording
 from offsite_testing.tiny import DEPTH, FAMILIES_UNDER_TEST, tiny_model
 
 LAST_IN_FULL = DEPTH - DROPPED.top
@@ -46,7 +47,7 @@ class Run:
     layout: Layout = DROPPED
     weights: Weights = field(default_factory=Weights)
     gradient_checkpointing: bool = False
-    events: list[Event] = field(default_factory=list)
+    events: list[Wire] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.made = dropped(self.model, self.layout)
@@ -61,7 +62,7 @@ class Run:
             Plan(steps=steps, learning_rate=2e-3, seed=3),
             self.weights,
             checkpoints=Checkpoints(self.folder / "checkpoint.safetensors"),
-            monitor=monitor or Monitor(self.events.append),
+            monitor=monitor or Monitor(recording(self.events)),
             gradient_checkpointing=self.gradient_checkpointing,
         )
         return self

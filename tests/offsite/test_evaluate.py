@@ -8,12 +8,13 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from offsite.events import Event, Monitor
+from offsite.events import Monitor
 from offsite.layers import inference
 from offsite.rows import Row
 from offsite.training.data import Example
 from offsite.training.evaluate import Choices, Text, benchmark, mean_loss, perplexity
 from offsite_testing.core import each_case, each_family, silent, some_tokens
+from offsite_testing.events import Wire, recording
 from offsite_testing.models import WORDS, tiny_tokenizer
 from offsite_testing.tiny import tiny_model
 
@@ -155,8 +156,8 @@ def test_a_huge_loss_is_an_infinite_perplexity() -> None:
 
 
 def test_progress_is_told_under_the_given_phase() -> None:
-    events: list[Event] = []
+    events: list[Wire] = []
     bench = benchmark([Row(text=WORDS)], TOKENIZER, 16)
-    bench.score(indifferent(), Monitor(events.append), "weigh")
+    bench.score(indifferent(), Monitor(recording(events)), "weigh")
     assert events[-1]["phase"] == "weigh"
     assert events[-1]["percent"] == 100.0

@@ -28,8 +28,8 @@ from offsite_testing.parties import EMULATOR, distill, new_parties
 )
 def test_a_retry_may_mend_what_is_outside_of_the_code(error: Exception, again: bool) -> None:
     told = failure(error)
-    assert (told["event"], told["reason"]) == ("failed", type(error).__name__)
-    assert told["retryable"] is again
+    assert (told.event, told.reason) == ("failed", type(error).__name__)
+    assert told.retryable is again
 
 
 def test_what_a_peer_wrote_changes_nothing_that_a_terminal_shows(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_what_a_peer_wrote_changes_nothing_that_a_terminal_shows(tmp_path: Path)
     said = str(raised.value)
     assert said.isprintable()
     assert r"\x1b[2J\u202e\noffsite: pinned" in said
-    assert failure(raised.value)["message"] == said
+    assert failure(raised.value).message == said
 
 
 @pytest.mark.parametrize("kind", [torch.OutOfMemoryError, MemoryError])

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from offsite.events import Event
 from offsite.exchange import HomeLedger
 from offsite.store import FolderStore, link_or_copy, locked, new_folder, whole_folder, write_whole
+from offsite_testing.events import Wire
 from offsite_testing.parties import (
     ADAPTER,
     EMULATOR,
@@ -51,7 +51,7 @@ def test_a_home_is_its_party_s_alone(tmp_path: Path, umask: int) -> None:
     homes[0].chmod(0o755)
     seen: dict[str, str] = {}
 
-    def look(home: Path, _event: Event) -> None:
+    def look(home: Path, _event: Wire) -> None:
         seen.update(shown(home))
 
     for name, spec, home in (

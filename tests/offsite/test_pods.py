@@ -23,12 +23,13 @@ from offsite.errors import (
     NotSentError,
     StorageError,
 )
-from offsite.events import MARK, Event, Monitor, event_of, new_mark
+from offsite.events import MARK, Event, Monitor, Progress, new_mark, parse_line
 from offsite.stages.pod import run_work
 from offsite.steps.run import run_open
 from offsite.store import FolderStore
 from offsite.task import Jobs, Task, write_task
 from offsite.wire import now
+from offsite_testing.events import Wire
 from offsite_testing.foreign import HOSTILE, assert_harmless
 from offsite_testing.parties import (
     ADAPTER,
@@ -87,7 +88,7 @@ def test_what_was_handed_on_is_taken_away_when_it_is_published(done: Pods) -> No
 def test_what_was_published_is_published_although_nobody_heard_of_it(done: Pods, name: str) -> None:
     """The pod was killed when all was done, but for saying so."""
 
-    def artifacts() -> list[Event]:
+    def artifacts() -> list[Wire]:
         return [e for e in done.events if e["event"] == "artifact" and e["name"] == name]
 
     told = artifacts()
@@ -140,7 +141,7 @@ def test_an_attempt_goes_on_from_the_last_checkpoint(pods: Pods) -> None:
         pass
 
     def kill_when_trained(event: Event) -> None:
-        if event.get("phase") == "evaluate emulator_tuned":
+        if isinstance(event, Progress) and event.phase == "evaluate emulator_tuned":
             raise Killed
 
     spec = tune(steps=6)
@@ -377,11 +378,12 @@ def test_nothing_is_published_when_nobody_knows_what_was_opened(pods: Pods, name
         pods.run("Publish", name, spec, uid="another", sequence=2 if name == ADAPTER else None)
 
 
-def program(pods: Pods, task: Task, *options: str, **more: str) -> tuple[int, list[Event], str]:
+def program(pods: Pods, task: Task, *options: str, **more: str) -> tuple[int, list[Wire], str]:
     """Run a pod's program; gives its exit code, its events, and what it wrote to stderr."""
     mark = new_mark()
     done = started(pods, task, *options, **{MARK: mark}, **more)
-    events = [event for line in done.stdout.split("\n") if (event := event_of(line, mark))]
+    lines = (parse_line(line, mark) for line in done.stdout.split("\n"))
+    events = [event.wire() for event in lines if event is not None]
     return done.returncode, events, done.stderr
 
 

@@ -36,6 +36,7 @@ from offsite.store.open import open_store
 from offsite.store.private_store import PrivateStore
 from offsite.store.s3 import S3Store
 from offsite_testing.core import silent
+from offsite_testing.events import Wire, recording
 from offsite_testing.minio_server import MinioServer, running_minio
 from offsite_testing.parties import (
     ADAPTER,
@@ -109,16 +110,16 @@ def run(
     name: str,
     spec: dict[str, Any],
     check: Callable[[], None] = lambda: None,
-) -> list[Event]:
+) -> list[Wire]:
     """Run a job; `check` is called with every event."""
-    path, events = parties.write(name, spec), list[Event]()
+    path, events = parties.write(name, spec), list[Wire]()
     home = path.parent / "home"
     mailbox = exchange.mailbox(home, path.parent.name)
     private_store = PrivateStore(home / "copies", mailbox.store, exchange.own(path.parent))
     party = Party.on_this_machine(mailbox.id, home, private_store, path.parent, 60.0)
 
     def told(event: Event) -> None:
-        events.append(event)
+        events.append(event.wire())
         check()
 
     run_job(load_job(path), party, mailbox, Monitor(told))
@@ -159,7 +160,7 @@ def test_the_three_stages_over_the_store(exchange: Exchange, tmp_path: Path) -> 
 def test_who_may_not_send_is_told_before_the_work(
     exchange: Exchange, tmp_path: Path, file: str, told: str
 ) -> None:
-    parties, events = new_parties(tmp_path), list[Event]()
+    parties, events = new_parties(tmp_path), list[Wire]()
     ExchangeAdmin(exchange.server.store("exchange")).add_reader(LAB, exchange.credentials)
     wrong = Credentials(f"offsite.exchange.{LAB}", "wrong-key")
     write_credentials(exchange.credentials / "mistyped.json", wrong)
@@ -168,7 +169,7 @@ def test_who_may_not_send_is_told_before_the_work(
     mailbox = open_mailbox(parties.home(LAB) / "home", URI, environ)
     job = load_job(parties.write(EMULATOR, distill()))
     with pytest.raises(NotAllowedError, match=told) as refused:
-        run_job(job, parties.party(LAB), mailbox, Monitor(events.append))
+        run_job(job, parties.party(LAB), mailbox, Monitor(recording(events)))
     assert refused.value.exit_code == 4
     assert events == []
 

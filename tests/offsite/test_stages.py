@@ -27,7 +27,7 @@ from offsite.errors import (
     ModelError,
     SpecError,
 )
-from offsite.events import Event, Monitor
+from offsite.events import Event, Monitor, Progress
 from offsite.exchange import Failed, send_notice
 from offsite.rows import DataFile
 from offsite.sealing import Notice, open_notice
@@ -40,6 +40,7 @@ from offsite.steps.workspace import workspace
 from offsite.store import FolderStore, disk_errors
 from offsite.training.data import Example, pair
 from offsite.training.evaluate import mean_loss
+from offsite_testing.events import Wire, recording
 from offsite_testing.models import tiny_tokenizer
 from offsite_testing.parties import (
     ADAPTER,
@@ -62,7 +63,7 @@ JUDGED = ["log"] * 4 + ["largest_change", "median_change"]
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def kinds(events: list[Event]) -> list[str]:
+def kinds(events: list[Wire]) -> list[str]:
     """Name the events that are no progress, in order."""
     return [
         str(event.get("setting", event["event"]))
@@ -71,17 +72,17 @@ def kinds(events: list[Event]) -> list[str]:
     ]
 
 
-def phases(events: list[Event]) -> set[str]:
+def phases(events: list[Wire]) -> set[str]:
     """Name the phases that progress was told of."""
     return {event["phase"] for event in events if event["event"] == "progress"}
 
 
-def metrics(events: list[Event]) -> dict[str, Event]:
+def metrics(events: list[Wire]) -> dict[str, Wire]:
     """Find the metrics by what was measured."""
     return {event["setting"]: event for event in events if event["event"] == "metric"}
 
 
-def artifact(events: list[Event]) -> Event:
+def artifact(events: list[Wire]) -> Wire:
     """Find the one artifact."""
     (found,) = [event for event in events if event["event"] == "artifact"]
     return found
@@ -182,7 +183,7 @@ def damage_checkpoint(parties: Parties) -> None:
     job, stop = load_job(parties.write(ADAPTER, tune())), threading.Event()
 
     def at_once(event: Event) -> None:
-        if event.get("phase") == "tune":
+        if isinstance(event, Progress) and event.phase == "tune":
             stop.set()
 
     party, mailbox = parties.party(HOSPITAL), parties.mailbox(HOSPITAL)
@@ -415,18 +416,18 @@ def test_an_adapter_that_changes_more_than_is_allowed_is_not_plugged_in(
 ) -> None:
     parties = copy_of(finished, tmp_path / "copy")
     parties.resend(ADAPTER, swell(1e6))
-    before, events = listing(parties.home(LAB) / "home/models"), list[Event]()
+    before, events = listing(parties.home(LAB) / "home/models"), list[Wire]()
     party, mailbox = parties.party(LAB), parties.mailbox(LAB)
     job = load_job(parties.write("swollen", plug_in()))
     said = r"changes .* of block \d by .* times its norm, .* allows 1 \(maxChange\); ask for an"
     with pytest.raises(BundleError, match=said):
-        run_job(job, party, mailbox, Monitor(events.append))
+        run_job(job, party, mailbox, Monitor(recording(events)))
     assert kinds(events) == ["full_zero_shot", *JUDGED]
     assert metrics(events)["largest_change"]["value"] > 1
     assert listing(parties.home(LAB) / "home/models") == before
     assert not list((parties.home(LAB) / "home/work").glob("swollen-*"))
     wide = replace(party, limits=Limits(max_change=1e9))
-    run_job(job, wide, mailbox, Monitor(events.append))
+    run_job(job, wide, mailbox, Monitor(recording(events)))
 
 
 def cancel(folder: Path) -> None:
@@ -460,14 +461,14 @@ def test_an_adapter_that_makes_the_model_worse_is_not_exported(
     party, mailbox = parties.party(LAB), parties.mailbox(LAB)
     wide = replace(party, limits=Limits(max_change=1e9))
     spec = plug_in(alpha=alpha, accept={"maxRegression": 0.05})
-    job, events = load_job(parties.write("worse", spec)), list[Event]()
+    job, events = load_job(parties.write("worse", spec)), list[Wire]()
     if passes:
-        run_job(job, wide, mailbox, Monitor(events.append))
+        run_job(job, wide, mailbox, Monitor(recording(events)))
         assert (parties.home(LAB) / "home/models/worse").is_dir()
         return
     said = r"adapter makes the model worse by \d+.*%: perplexity .*maxRegression allows 5.0%"
     with pytest.raises(BundleError, match=said):
-        run_job(job, wide, mailbox, Monitor(events.append))
+        run_job(job, wide, mailbox, Monitor(recording(events)))
     found = metrics(events)
     assert found["plug_in"]["value"] > 1.05 * found["full_zero_shot"]["value"]
     assert not (parties.home(LAB) / "home/models/worse").exists()

@@ -78,5 +78,5 @@ def test_each_problem_of_a_job_file_is_one_line() -> None:
 
 def test_the_message_of_a_bug_is_escaped_as_well() -> None:
     event = failure(KeyError("\x1b[2J\noffsite-event {}"))
-    assert event["message"] == repr("\x1b[2J\noffsite-event {}")
-    assert failure(Exception("\x1b\n"))["message"] == r"\x1b\n"
+    assert event.message == repr("\x1b[2J\noffsite-event {}")
+    assert failure(Exception("\x1b\n")).message == r"\x1b\n"

@@ -10,10 +10,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from offsite.errors import DataError, InputError, InterruptedStage
-from offsite.events import Event, Monitor
+from offsite.events import Monitor
 from offsite.layers import Batch
 from offsite.training.train import Checkpoints, Plan, State, fit
 from offsite_testing.core import BatchAt, drawn, raw, silent, some_batch, stopped_at
+from offsite_testing.events import Wire, recording
 
 STEPS = 6
 
@@ -207,8 +208,8 @@ def test_gradients_are_clipped(tmp_path: Path) -> None:
 
 
 def test_progress_is_told_with_step_and_loss(tmp_path: Path) -> None:
-    events: list[Event] = []
-    Job(tmp_path).run(monitor=Monitor(events.append))
+    events: list[Wire] = []
+    Job(tmp_path).run(monitor=Monitor(recording(events)))
     assert [event["step"] for event in (events[0], events[-1])] == [1, STEPS]
     assert all(event["phase"] == "train" and event["loss"] > 0 for event in events)
 

@@ -18,7 +18,7 @@ from multiprocessing.context import ForkServerProcess
 from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 
-from offsite.events import Event
+from offsite_testing.events import Wire
 from offsite_testing.parties import LAB, Parties
 
 _PATIENCE = 60.0
@@ -57,7 +57,7 @@ class Command:
         return self.err.read_text(encoding="utf-8")
 
     @property
-    def events(self) -> list[Event]:
+    def events(self) -> list[Wire]:
         """The events that it told so far; a line that is not whole yet is none."""
         whole, _, _ = self.output.rpartition("\n")
         return [json.loads(line) for line in whole.splitlines()]

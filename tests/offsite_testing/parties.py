@@ -24,6 +24,7 @@ from offsite.steps.party import POLICY
 from offsite.store.private_store import PrivateStore
 from offsite.wire import canonical
 from offsite_testing.core import silent
+from offsite_testing.events import Wire
 from offsite_testing.models import WORDS, save_tiny
 
 # Tiny models gain nothing from threads, and on a busy machine threads wait long for each other.
@@ -115,20 +116,20 @@ class Parties:
         self,
         name: str,
         spec: Mapping[str, Any],
-        look: Callable[[Event], object] = lambda event: None,
-    ) -> list[Event]:
+        look: Callable[[Wire], object] = lambda event: None,
+    ) -> list[Wire]:
         """Run a job in this process; give its events.
 
         Args:
             look: called at each event, while the job runs.
         """
-        path, events = self.write(name, spec), list[Event]()
+        path, events = self.write(name, spec), list[Wire]()
         job: OffsiteJob = load_job(path)
         owner = path.parent.name
 
         def told(event: Event) -> None:
-            events.append(event)
-            look(event)
+            events.append(event.wire())
+            look(event.wire())
 
         run_job(job, self.party(owner), self.mailbox(owner), Monitor(told))
         return events

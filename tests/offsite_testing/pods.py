@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from offsite.config import load_job
-from offsite.events import Event, Monitor
+from offsite.events import Monitor
 from offsite.exchange.home import ring_path
 from offsite.resources import Step
 from offsite.stages.pod import run_work
@@ -17,6 +17,7 @@ from offsite.steps.pod import Pod
 from offsite.steps.run import run_open, run_publish
 from offsite.task import Task, WorkTask, new_task
 from offsite.wire import canonical
+from offsite_testing.events import Wire, recording
 from offsite_testing.parties import (
     ADAPTER,
     EMULATOR,
@@ -39,7 +40,7 @@ class Pods:
     """Runs steps, each with a scratch folder of its own, as an operator would start them."""
 
     parties: Parties
-    events: list[Event] = field(default_factory=list)
+    events: list[Wire] = field(default_factory=list)
 
     def private(self, party: str) -> Path:
         """Where a party keeps what outlives its pods."""
@@ -89,7 +90,7 @@ class Pods:
         pod = self.pod(self.task(step, name, spec, **over))
         steps: dict[str, Any] = {"Open": run_open, "Work": run_work, "Publish": run_publish}
         steps |= {"ReadNotice": run_read_notice, "Notify": run_notify}
-        steps[step](pod, Monitor(self.events.append))
+        steps[step](pod, Monitor(recording(self.events)))
 
     def run_all(self, name: str, spec: Mapping[str, Any]) -> None:
         """Run the steps of a stage."""

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
 from offsite.api import JobSpec
+from offsite.events import Done, Failed
 from offsite.resources import JobStatus, PeerCondition, PeerStatus, Step
 from offsite_operator.decide.decision import Decision
 from offsite_operator.decide.reconcile import reconcile
@@ -201,11 +202,11 @@ class World:
 
     def succeeds(self, **told: Any) -> None:
         """Let the newest child end well."""
-        self.becomes(Phase.SUCCEEDED, told=StepReport(last={"event": "done"}, ended=True, **told))
+        self.becomes(Phase.SUCCEEDED, told=StepReport(last=Done(), ended=True, **told))
 
     def fails(self, reason: str = "StorageError", *, retryable: bool = True) -> None:
         """Let the newest child fail, and say why."""
-        last = {"event": "failed", "reason": reason, "retryable": retryable, "message": "so it is"}
+        last = Failed(reason=reason, retryable=retryable, message="so it is")
         self.becomes(Phase.FAILED, told=StepReport(last=last, ended=True))
 
     def reason(self, kind: str) -> str:

@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape
 import pytest
 
 from offsite.api import OffsiteJob
-from offsite.events import MARK, new_mark
+from offsite.events import MARK, Failed, new_mark
 from offsite.exchange.home import keep_ring
 from offsite.resources import JobStatus
 from offsite.sealing import Ring
@@ -134,8 +134,7 @@ def test_a_store_that_answers_with_events_forges_none(
     child = child_of(done.stdout, mark, Phase.FAILED)
     assert child.told is not None
     assert child.told.artifact is None
-    assert child.told.last is not None
-    assert child.told.last["event"] == "failed"
+    assert isinstance(child.told.last, Failed)
     assert isinstance(outcome(child, NOW), Failure)
 
 

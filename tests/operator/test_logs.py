@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from offsite.events import EVENT_MARK
+from offsite.events import EVENT_MARK, Artifact, Done, Failed, Progress
 from offsite_operator.cluster.client import ApiError
 from offsite_operator.cluster.log_cursor import LogCursor
 from offsite_operator.observe.step_log import StepReport, event_of, heard
@@ -26,8 +26,8 @@ def test_the_last_event_decides() -> None:
     failed = EVENT + '{"event": "failed", "reason": "X"}'
     done = EVENT + '{"event": "done"}'
     progress = EVENT + '{"event": "progress", "step": 1}'
-    assert told(failed, "a log", done).last == {"event": "done"}
-    assert told(done, failed).last == {"event": "failed", "reason": "X"}
+    assert told(failed, "a log", done).last == Done()
+    assert told(done, failed).last == Failed(reason="X")
     assert told(done, progress).last is None
 
 
@@ -35,7 +35,7 @@ def test_progress_has_the_time_of_its_line() -> None:
     found = told("a log", EVENT + '{"event": "progress", "step": 1}')
     assert (found.progress_at, found.progress) == (
         START + timedelta(seconds=1),
-        {"event": "progress", "step": 1},
+        Progress(step=1),
     )
 
 
@@ -44,7 +44,10 @@ def test_progress_has_the_time_of_its_line() -> None:
     [
         *("", "text", "offsite-event"),
         *(EVENT, f"{EVENT}{{", f"{EVENT}[]", f"{EVENT}{'[' * 60_000}"),
-        *(EVENT + '{"a": 1}', EVENT + '{"event": 1}'),
+        *(EVENT + '{"a": 1}', EVENT + '{"event": 1}', EVENT + '{"event": "newer"}'),
+        EVENT + '{"event": "progress", "step": "1"}',
+        EVENT + '{"event": "progress", "step": 9223372036854775808}',
+        EVENT + '{"event": "metric", "name": "n", "setting": "s", "value": ' + "9" * 4000 + "}",
         f'no file {EVENT}{{"event": "done"}}',
         f'(worker pid=7) {EVENT}{{"event": "done"}}',
         'offsite-event {"event": "done"}',
@@ -64,16 +67,17 @@ def metric(**said: object) -> str:
 
 def test_of_what_a_step_prints_no_more_is_kept_than_a_status_holds() -> None:
     long = "x" * 9999
-    flood = [metric(name=f"{n}{long}", text=long, value=int("9" * 4000)) for n in range(500)]
+    flood = [metric(name=f"{n}{long}", text=long, value=n) for n in range(500)]
     found = told(*flood, metric(name=f"0{long}", value=1.5), metric(value=2))
     assert len(found.metrics) == 100
     assert all(len(text) <= 256 for key in found.metrics for text in key)
-    assert len(json.dumps(list(found.metrics.values()))) < 100_000
-    assert next(iter(found.metrics.values()))["value"] == 1.5
-    artifact = event_of(EVENT + json.dumps({"event": "artifact", "uri": long}), MARK)
-    assert artifact == {"event": "artifact", "uri": "x" * 1024}
+    assert len(json.dumps([each.wire() for each in found.metrics.values()])) < 100_000
+    assert next(iter(found.metrics.values())).value == 1.5
+    said = {"event": "artifact", "name": "n", "digest": "d", "uri": long, "sizeBytes": 1}
+    artifact = event_of(EVENT + json.dumps(said), MARK)
+    assert artifact == Artifact(name="n", digest="d", uri="x" * 1024, size_bytes=1)
     nested = event_of(EVENT + '{"event": "done", "a": [[]], "b": true, "c": null}', MARK)
-    assert nested == {"event": "done", "a": None, "b": True, "c": None}
+    assert nested == Done(), "what another version writes beside it is ignored"
 
 
 class Lines:
@@ -106,7 +110,7 @@ def test_a_log_is_read_on_where_it_was_left() -> None:
     log.lines.append("2026-01-01T00:00:01.000000002Z " + EVENT + '{"event": "done"}')
     second = book.told([pod("Succeeded")], True)
     assert second is not None
-    assert (second.last, second.ended) == ({"event": "done"}, True)
+    assert (second.last, second.ended) == (Done(), True)
 
 
 @pytest.mark.parametrize("end", ["\r", "\f", "\v", "\x1c", "\x85", "\u2028"])
@@ -119,7 +123,7 @@ def test_what_a_step_prints_begins_no_line(end: str, time: str) -> None:
     log.lines.append("2026-01-01T00:00:01.000000002Z " + EVENT + '{"event": "progress"}')
     found = book.told([pod("Running")], False)
     assert found is not None
-    assert (found.last, found.progress) == (None, {"event": "progress"})
+    assert (found.last, found.progress) == (None, Progress())
 
 
 @pytest.mark.parametrize("line", ["9", "9 text", "2026-99-01T00:00:01Z text", "failed to open it"])
@@ -139,7 +143,7 @@ def test_a_line_may_be_longer_than_a_piece(mib: int) -> None:
     book = LogCursor(log)  # type: ignore[arg-type]
     log.lines.append("2026-01-01T00:00:01.000000001Z " + "x" * (mib << 20))
     log.lines.append(f"2026-01-01T00:00:01.000000002Z {DONE}")
-    assert book.told([pod("Succeeded")], True) == StepReport(last={"event": "done"}, ended=True)
+    assert book.told([pod("Succeeded")], True) == StepReport(last=Done(), ended=True)
 
 
 def test_a_second_may_have_more_lines_than_a_piece() -> None:
@@ -147,7 +151,7 @@ def test_a_second_may_have_more_lines_than_a_piece() -> None:
     book = LogCursor(log)  # type: ignore[arg-type]
     log.lines = [f"2026-01-01T00:00:01.{n:09}Z {'x' * (1 << 20)}" for n in range(10)]
     log.lines.append(f"2026-01-01T00:00:01.000000010Z {DONE}")
-    assert book.told([pod("Succeeded")], True) == StepReport(last={"event": "done"}, ended=True)
+    assert book.told([pod("Succeeded")], True) == StepReport(last=Done(), ended=True)
 
 
 def test_what_was_not_read_to_its_end_is_not_taken_as_ended() -> None:
@@ -176,10 +180,11 @@ def test_of_a_pod_without_a_mark_nothing_is_an_event() -> None:
 
 def test_what_an_event_holds_is_escaped() -> None:
     said = "a\x1b[2J\x9b\u202e\r\n" + DONE
-    event = event_of(EVENT + json.dumps({"event": "failed", "message": said, "\x1b": said}), MARK)
-    assert event is not None
-    assert all(key.isprintable() and value.isprintable() for key, value in event.items())
-    assert event["message"] == r"a\x1b[2J\x9b\u202e\r\n" + DONE
+    foreign = {"event": "failed", "reason": said, "message": said, "\x1b": said}
+    event = event_of(EVENT + json.dumps(foreign), MARK)
+    assert isinstance(event, Failed)
+    assert event.reason.isprintable()
+    assert event.message == r"a\x1b[2J\x9b\u202e\r\n" + DONE
 
 
 def test_a_log_that_cannot_be_read_is_read_later() -> None:

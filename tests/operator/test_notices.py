@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from offsite.events import NoticeRead
 from offsite.sealing import Disclosure, Notice
 from offsite_operator.decide.events import story
 from offsite_operator.manifests.children import NewChild
@@ -218,7 +219,7 @@ def waiting(notice: str = NOTICE) -> World:
 
 
 def says(text: str) -> dict[str, Any]:
-    return {"notice": {"event": "notice", "reason": "DataError", "message": text}}
+    return {"notice": NoticeRead(reason="DataError", message=text)}
 
 
 def test_a_job_that_waits_hears_why_and_waits_on() -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from offsite.events import Artifact, Done, Failed, Metric, Progress
 from offsite.resources import Accepted
 from offsite_operator.decide.attempts import STEPS, current
 from offsite_operator.decide.decision import Decision
@@ -52,7 +53,7 @@ def through(world: World, *, to: str = "Publish") -> World:
 def test_tune_opens_works_and_publishes() -> None:
     world = through(tune())
     assert names(world) == [f"tune-1-0f3c5a-1-{step}" for step in "owp"]
-    artifact = {"name": "tune-1", "digest": DIGEST, "uri": "s3://exchange/x", "sizeBytes": 5}
+    artifact = Artifact(name="tune-1", digest=DIGEST, uri="s3://exchange/x", size_bytes=5)
     world.succeeds(artifact=artifact)
     world.go()
     assert (world.status.state, world.reason("Complete")) == ("Complete", "Published")
@@ -222,21 +223,15 @@ def test_a_wrong_image_fails_and_its_pod_is_stopped() -> None:
 
 def test_progress_and_figures_are_told() -> None:
     world = through(tune(), to="Work")
-    metric = {
-        "event": "metric",
-        "name": "perplexity",
-        "setting": "tuned",
-        "value": 9.5,
-        "text": "t",
-    }
-    progress = {"event": "progress", "phase": "tune", "step": 3, "totalSteps": 9, "percent": 33.3}
+    metric = Metric(name="perplexity", setting="tuned", value=9.5, text="t")
+    progress = Progress(phase="tune", step=3, total_steps=9, percent=33.3)
     told = StepReport(progress, START, {("perplexity", "tuned"): metric})
     world.becomes(Phase.RUNNING, told=told)
     assert world.go().again == 4  # then its log is read on
     assert world.status.progress is not None
     assert (world.status.progress.step, world.status.progress.updated_at) == (3, START)
     assert world.status.metrics == []  # it may fail yet
-    world.becomes(Phase.SUCCEEDED, told=replace(told, last={"event": "done"}, ended=True))
+    world.becomes(Phase.SUCCEEDED, told=replace(told, last=Done(), ended=True))
     world.go()
     assert [(m.name, m.value, m.text) for m in world.status.metrics] == [("perplexity", "9.5", "t")]
 
@@ -245,8 +240,8 @@ def test_figures_of_many_attempts_have_an_end() -> None:
     world = through(tune(), to="Work")
     for attempt in range(3):
         keys = [(f"{attempt}-{number}", "s") for number in range(100)]
-        metrics = {key: {"name": key[0], "setting": key[1], "value": 1} for key in keys}
-        told = StepReport(metrics=metrics, last={"event": "done"})
+        metrics = {key: Metric(name=key[0], setting=key[1], value=1.0) for key in keys}
+        told = StepReport(metrics=metrics, last=Done())
         world.becomes(Phase.SUCCEEDED, told=told)
         world.go()
         assert len(world.status.metrics) == 100
@@ -254,7 +249,8 @@ def test_figures_of_many_attempts_have_an_end() -> None:
 
 def test_nonsense_in_a_log_is_passed_over() -> None:
     world = through(tune(), to="Work")
-    told = StepReport({"event": "progress", "percent": "all"}, START, {}, {"event": "artifact"})
+    artifact = Artifact(name="x", digest=DIGEST, uri="s3://exchange/x", size_bytes=-5)
+    told = StepReport(Progress(percent=900.0), START, {}, artifact)
     world.becomes(Phase.RUNNING, told=told)
     world.go()
     assert world.status.progress is None
@@ -303,11 +299,9 @@ def test_a_failed_publish_trains_nothing_again() -> None:
 @pytest.mark.parametrize("to", ["Open", "Work", "Publish"])
 def test_a_child_that_failed_is_not_done_whatever_its_log_says(to: str) -> None:
     world = through(tune(), to=to)
-    artifact = {"name": "tune-1", "digest": DIGEST, "uri": "s3://exchange/x", "sizeBytes": 5}
-    metric = {"name": "perplexity", "setting": "plug_in", "value": 1.0}
-    told = StepReport(
-        None, None, {("perplexity", "plug_in"): metric}, artifact, last={"event": "done"}
-    )
+    artifact = Artifact(name="tune-1", digest=DIGEST, uri="s3://exchange/x", size_bytes=5)
+    metric = Metric(name="perplexity", setting="plug_in", value=1.0)
+    told = StepReport(None, None, {("perplexity", "plug_in"): metric}, artifact, last=Done())
     world.becomes(
         Phase.FAILED, told=replace(told, ended=True), reason="BackoffLimitExceeded", message="it"
     )
@@ -327,7 +321,7 @@ def test_what_a_log_says_is_no_reason_of_the_operator_s_own() -> None:
 
 def test_a_child_that_ended_well_and_says_that_it_failed_has_failed() -> None:
     again = through(tune(), to="Work")
-    last = {"event": "failed", "reason": "DataError", "retryable": False, "message": "bad"}
+    last = Failed(reason="DataError", message="bad")
     again.becomes(Phase.SUCCEEDED, told=StepReport(last=last, ended=True))
     again.go()
     assert again.reason("Failed") == "DataError"
@@ -714,8 +708,7 @@ def test_what_was_told_is_kept_although_the_next_step_has_to_wait() -> None:
     world.becomes(Phase.RUNNING)
     world.go()
     assert world.seen.job.has("Running")
-    metric = {"event": "metric", "name": "perplexity", "setting": "emulator_tuned", "value": 2.5}
-    metric |= {"text": "private"}
+    metric = Metric(name="perplexity", setting="emulator_tuned", value=2.5, text="private")
     world.succeeds(metrics={("perplexity", "emulator_tuned"): metric})
     world.peer = None
     world.go()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from offsite import events
-from offsite.events import Event
+from offsite.events import Event, Log
 from offsite_cli.cluster.connection import Target, connect, retry_while_unavailable
 from offsite_cli.cluster.errors import ClusterError
 from offsite_cli.cluster.job_status import Resource, explanation_of, is_settled, state_of
@@ -23,7 +23,7 @@ from offsite_cli.cluster.pods import (
     step_of,
 )
 from offsite_cli.options import Format, grouped
-from offsite_cli.output import Output, format_event, show_event, show_info, show_text
+from offsite_cli.output import Output, format_event, show_info, show_json_line, show_text
 
 if TYPE_CHECKING:
     from offsite_cli.cluster.api import Api
@@ -68,7 +68,9 @@ def parse_line(line: str, mark: str) -> Event:
     Args:
         mark: of the driver's pod; see `offsite.events`.
     """
-    return events.event_of(line, mark) or {"event": "log", "message": line}
+    # an event of another version is shown as it is
+    text = events.marked_text(line, mark) or line
+    return events.parse_line(line, mark) or Log(message=text)
 
 
 def _pods(api: "Api", job: Resource, *, follow: bool) -> Iterator[Resource]:
@@ -90,9 +92,9 @@ def _show_line(line: str, pod: Resource, output: Output) -> None:
     event = parse_line(line, mark_of(pod))
     if output is Output.JSON:
         place: dict[str, Any] = {"attempt": attempt_of(pod), "step": step_of(pod)}
-        show_event({**event, "pod": {"name": pod["metadata"]["name"], **place}})
-    elif event["event"] == "log":
+        show_json_line({**event.wire(), "pod": {"name": pod["metadata"]["name"], **place}})
+    elif isinstance(event, Log):
         # Ray colours its own lines
-        show_text(_COLOUR.sub("", str(event.get("message"))))
+        show_text(_COLOUR.sub("", event.message))
     else:
         show_text(format_event(event))

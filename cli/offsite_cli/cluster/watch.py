@@ -5,12 +5,13 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from offsite.errors import InputError
-from offsite.events import Event
+from offsite.events import Event, Log, parse_event
+from offsite.text import as_json
 from offsite_cli.cluster.connection import Target, connect, retry_while_unavailable
 from offsite_cli.cluster.errors import TEMPORARY, WatchTimeout
 from offsite_cli.cluster.job_status import (
@@ -24,7 +25,7 @@ from offsite_cli.cluster.job_status import (
 )
 from offsite_cli.cluster.jobs import JobName, get_job, path_of
 from offsite_cli.options import Format, duration_option, grouped
-from offsite_cli.output import Output, event_printer, show_error
+from offsite_cli.output import Output, event_printer, show_error, show_json_line
 
 if TYPE_CHECKING:
     from offsite_cli.cluster.api import Api
@@ -68,21 +69,27 @@ def job_events(before: Resource | None, after: Resource) -> Iterator[Event]:
     """
     old, new = status_of(before or {}), status_of(after)
     if before is None or _standing(before) != _standing(after):
-        yield {"event": "log", "message": _describe_state(after)}
-    if (progress := new.get("progress")) and progress != old.get("progress"):
-        yield from _progress_event(progress)
+        yield Log(message=_describe_state(after))
+    progress = new.get("progress") or {}
+    if progress.get("totalSteps") and progress != old.get("progress"):
+        yield from _event("progress", {"phase": "work", "step": 0, **progress})
     known = old.get("metrics") or []
-    yield from (_metric_event(each) for each in new.get("metrics") or [] if each not in known)
+    for metric in new.get("metrics") or []:
+        if metric not in known:
+            yield from _event("metric", {**metric, "value": _number(metric.get("value"))})
     if (artifact := new.get("artifact")) and artifact != old.get("artifact"):
-        yield {"event": "artifact", **artifact}
+        yield from _event("artifact", artifact)
 
 
 def _watch(api: "Api", name: str, output: Output, end: float | None) -> int:
     job: Resource | None = None
     with event_printer(output) as emit:
         for version in _versions(api, name, end):
-            for event in job_events(job, version) if output is Output.TEXT else [version]:
-                emit(event)
+            if output is Output.JSON:
+                show_json_line(version)
+            else:
+                for event in job_events(job, version):
+                    emit(event)
             job = version
             if is_settled(version):
                 break
@@ -149,17 +156,16 @@ def _describe_state(job: Resource) -> str:
     return ": ".join(filter(None, [f"{name_of(job)}: {state_of(job)} ({why.reason})", why.message]))
 
 
-def _progress_event(progress: dict[str, Any]) -> Iterator[Event]:
-    if progress.get("totalSteps"):
-        eta = float(progress.get("etaSeconds") or 0)
-        phase = progress.get("phase") or "work"
-        yield {"event": "progress", "step": 0, **progress, "phase": phase, "etaSeconds": eta}
+def _event(kind: str, facts: Resource) -> Iterator[Event]:
+    """Read a part of a status as an event; yield nothing if it lacks what the event needs."""
+    if (event := parse_event(as_json({**facts, "event": kind}))) is not None:
+        yield event
 
 
-def _metric_event(metric: dict[str, Any]) -> Event:
-    """Convert the value to a number, or to None if it is not finite."""
+def _number(value: object) -> float | None:
+    """Convert a decimal to a number, or to None if it is not finite."""
     try:
-        value = float(metric["value"])
-    except (KeyError, TypeError, ValueError):
-        value = float("nan")
-    return {"event": "metric", **metric, "value": value if abs(value) < float("inf") else None}
+        number = float(str(value))
+    except ValueError:
+        return None
+    return number if abs(number) < float("inf") else None

@@ -13,7 +13,7 @@ from offsite_cli.demo.parties import Parties
 from offsite_cli.demo.report import show
 from offsite_cli.demo.settings import Choices, Recipe
 from offsite_cli.options import Format
-from offsite_cli.output import Output, monitored, screen
+from offsite_cli.output import Output, monitored, screen, show_json_line
 
 
 def demo(  # noqa: V103 - the app finds it by name
@@ -66,6 +66,6 @@ def demo(  # noqa: V103 - the app finds it by name
             return
         result = pipeline.run_demo(parties, choices, monitor)
         if output is Output.JSON:
-            monitor.emit(result.event())
+            show_json_line(result.event())
     if output is Output.TEXT:
         show(result, screen(sys.stdout))

@@ -1,6 +1,5 @@
 """Run a stage as its party would, in a process of its own, and measure time and memory."""
 
-import json
 import os
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from offsite.errors import InputError, NotAllowedError, OffsiteError, UnreachableError
-from offsite.events import Event
+from offsite.events import Artifact, Done, Event, Failed, Metric, parse_event
 from offsite.process.signals import forwarding
 
 
@@ -38,7 +37,8 @@ def run_stage(
     """
     command = [sys.executable, "-P", "-m", "offsite_cli", "run", str(job), "--output", "json"]
     command += ["--home", str(home), "--exchange", exchange]
-    outcome, began, last = Outcome(), time.monotonic(), Event()
+    outcome, began = Outcome(), time.monotonic()
+    last: Event | None = None
     # in a process group of its own, so that Ctrl-C reaches it once, forwarded by this process
     with (
         TemporaryFile("w+") as stderr,
@@ -55,32 +55,32 @@ def run_stage(
     ):
         assert process.stdout is not None
         for line in process.stdout:
-            last = json.loads(line)
+            last = parse_event(line)
             _record(last, outcome)
-            if last["event"] not in ("failed", "done"):
+            if last is not None and not isinstance(last, Failed | Done):
                 show(last)
         code = process.wait()
         stderr.seek(0)
         errors = stderr.read()
     outcome.seconds = time.monotonic() - began
-    if last.get("event") == "failed" and "Traceback" not in errors:
-        raise _failure(code, last)(f"{job.name}: {last['message']}")
+    if isinstance(last, Failed) and "Traceback" not in errors:
+        raise _failure(code, last)(f"{job.name}: {last.message}")
     if code:
         raise RuntimeError(f"{job.name} ended with {code}: {errors}")
     return outcome
 
 
-def _failure(code: int, event: Event) -> type[OffsiteError]:
+def _failure(code: int, event: Failed) -> type[OffsiteError]:
     """Return the class of error that belongs to the exit code of the process."""
     if code == NotAllowedError.exit_code:
-        return UnreachableError if event["retryable"] else NotAllowedError
+        return UnreachableError if event.retryable else NotAllowedError
     return InputError if code == InputError.exit_code else OffsiteError
 
 
-def _record(event: Event, outcome: Outcome) -> None:
-    if event["event"] == "metric":
-        outcome.figures[event["setting"]] = event["value"]
-    elif event["event"] == "artifact":
-        outcome.size_bytes = event["sizeBytes"]
-    elif event["event"] == "done":
-        outcome.peak_bytes = event["peakMemoryBytes"]
+def _record(event: Event | None, outcome: Outcome) -> None:
+    if isinstance(event, Metric):
+        outcome.figures[event.setting] = event.value
+    elif isinstance(event, Artifact):
+        outcome.size_bytes = event.size_bytes
+    elif isinstance(event, Done):
+        outcome.peak_bytes = event.peak_memory_bytes or 0

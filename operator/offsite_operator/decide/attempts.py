@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from offsite.events import Event
+from offsite.events import Done, Failed
 from offsite.resources import Step
 from offsite_operator.observe.model import ENDED, Child, Observed, Phase, round_of
 
@@ -71,7 +71,7 @@ def outcome(child: Child, now: datetime) -> Outcome | None:
         return Stopped(f"the Ray job of {child.name} was stopped")
     if is_done(child):
         return Succeeded()
-    if told.last is not None and told.last["event"] == "failed":
+    if isinstance(told.last, Failed):
         return _failure(told.last)
     if told.unread:
         return Failure("LogLost", f"the log of {child.name} cannot be read: {told.unread}")
@@ -87,7 +87,7 @@ def outcome(child: Child, now: datetime) -> Outcome | None:
 def is_done(child: Child) -> bool:
     """Whether a child says that it is done, and has ended well: either alone proves nothing."""
     last = child.told.last if child.told else None
-    return child.state.phase is Phase.SUCCEEDED and last is not None and last["event"] == "done"
+    return child.state.phase is Phase.SUCCEEDED and isinstance(last, Done)
 
 
 def _lost(child: Child, now: datetime) -> bool:
@@ -96,9 +96,8 @@ def _lost(child: Child, now: datetime) -> bool:
     return unread and now - (child.state.ended or child.created) >= _READ_WITHIN
 
 
-def _failure(event: Event) -> Failure:
-    reason, message = str(event.get("reason")), str(event.get("message"))
-    return Failure(_reason(reason), message, event.get("retryable") is True)
+def _failure(event: Failed) -> Failure:
+    return Failure(_reason(event.reason), event.message, event.retryable)
 
 
 def _reason(text: str) -> str:

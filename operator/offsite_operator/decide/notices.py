@@ -78,6 +78,6 @@ def _said(seen: Observed, child: Child) -> str:
     if told is None or not over:
         return ""
     if told.notice is not None and is_done(child):
-        return str(told.notice.get("message"))
+        return told.notice.message
     assert seen.peer is not None, "its notice was found"
     return f"{seen.peer.alias} says that it failed, and {child.name} could not read why"

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from offsite import events
 from offsite.events import Event
 from offsite.resources import Artifact, Condition, ConditionType, JobStatus, Metric, Progress
 from offsite.resources import State as JobState
@@ -182,15 +183,13 @@ def heard_from(status: JobStatus, child: Child) -> dict[str, Any]:
     }
 
 
-def _metric(event: Event) -> Metric | None:
-    value = event.get("value")
-    number = {"value": repr(value) if isinstance(value, int | float) else None}
-    return _read(Metric, event, number)
+def _metric(event: events.Metric) -> Metric | None:
+    return _read(Metric, event, {"value": None if event.value is None else repr(event.value)})
 
 
-def _read(kind: type[T], event: Event | None, more: Event) -> T | None:
-    """Read an event; None: what a log says is not what it should be."""
+def _read(kind: type[T], event: Event | None, more: Mapping[str, Any]) -> T | None:
+    """Read an event; None: a value in it is not one that a status may have."""
     try:
-        return kind.model_validate({**event, **more}) if event is not None else None
+        return kind.model_validate({**event.wire(), **more}) if event is not None else None
     except ValidationError:
         return None

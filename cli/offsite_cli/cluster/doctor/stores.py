@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from offsite.errors import InputError
-from offsite.events import EVENT_MARK, new_mark
+from offsite.events import EVENT_MARK, Check, new_mark
 from offsite_cli.cluster.doctor.finding import Finding
 from offsite_cli.cluster.doctor.release import INSTALL
 from offsite_cli.cluster.job_status import (
@@ -97,9 +97,9 @@ def findings_from_log(log: Iterable[str], mark: str) -> Iterator[Finding]:
     """Read the findings for each store from the log of the pod."""
     lines = list(log)
     events = (parse_line(line, mark) for line in lines)
-    checks = [each for each in events if each["event"] == "check"]
+    checks = [each for each in events if isinstance(each, Check)]
     for each in checks:
-        yield Finding(f"{each['store']} store", each["verdict"], each["message"])
+        yield Finding(f"{each.store} store", each.verdict, each.message)
     if not checks:
         last = f": {lines[-1]}" if lines else " (empty log)"
         remedy = "use one version of the release and of the operator's image"

@@ -1,0 +1,60 @@
+"""Events of a running stage: one flat JSON object each.
+
+    {"event": "progress", "phase": "tune", "step": 10, "totalSteps": 60, "percent": 16.7, …}
+    {"event": "metric", "name": "perplexity", "setting": "emulator_tuned", "value": 9.7, …}
+    {"event": "log", "message": "…"}
+    {"event": "notice", "stage": "Distill", "reason": "DataError", "message": "…"}
+    {"event": "artifact", "name": "support-adapter", "digest": "sha256:…", "uri": …, "sizeBytes": …}
+    {"event": "failed", "reason": "BundleError", "retryable": false, "message": "…"}
+    {"event": "done", "peakMemoryBytes": …}
+
+The last event decides: `done`, or `failed`. The operator, `offsite logs` and the progress bar read
+events and nothing else; the core never writes to the terminal itself.
+"""
+
+from offsite.events.lines import (
+    EVENT_MARK,
+    MARK,
+    as_line,
+    mark_of,
+    marked_text,
+    new_mark,
+    parse_line,
+)
+from offsite.events.monitor import Emit, Monitor, Tracker, failure
+from offsite.events.types import (
+    Artifact,
+    Check,
+    Done,
+    Event,
+    Failed,
+    Log,
+    Metric,
+    NoticeRead,
+    Progress,
+    parse_event,
+)
+
+__all__ = [
+    "EVENT_MARK",
+    "MARK",
+    "Artifact",
+    "Check",
+    "Done",
+    "Emit",
+    "Event",
+    "Failed",
+    "Log",
+    "Metric",
+    "Monitor",
+    "NoticeRead",
+    "Progress",
+    "Tracker",
+    "as_line",
+    "failure",
+    "mark_of",
+    "marked_text",
+    "new_mark",
+    "parse_event",
+    "parse_line",
+]

@@ -1,0 +1,103 @@
+"""Where a stage's code reports what it does, and checks whether it has to stop."""
+
+import math
+import threading
+import time
+from collections.abc import Callable
+
+from offsite.errors import InterruptedStage, OffsiteError
+from offsite.events.types import Artifact, Event, Failed, Log, Metric, Progress
+from offsite.text import printable
+
+Emit = Callable[[Event], None]
+
+_SECONDS_BETWEEN_PROGRESS = 0.5
+_OUTSIDE = (OSError, MemoryError, RuntimeError)
+"""Errors that are not ours and yet may pass: a device, a driver or a mounted disk failed."""
+
+
+def failure(error: BaseException) -> Failed:
+    """Describe why a stage ended without a result; what is no `OffsiteError` may be a bug."""
+    again = error.retryable if isinstance(error, OffsiteError) else isinstance(error, _OUTSIDE)
+    message = str(error) if isinstance(error, OffsiteError) else printable(str(error))
+    return Failed(reason=type(error).__name__, retryable=again, message=message)
+
+
+class Monitor:
+    """Takes the events of a stage, and exposes cancellation."""
+
+    def __init__(self, emit: Emit, stop: threading.Event | None = None) -> None:
+        self.emit = emit
+        self._stop = stop or threading.Event()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether a signal asked the stage to end."""
+        return self._stop.is_set()
+
+    def check(self) -> None:
+        """Raise `InterruptedStage` if a signal asked the stage to end."""
+        if self.stopping:
+            raise InterruptedStage("stopped by a signal; run the same command again to go on")
+
+    def log(self, message: str) -> None:
+        """Report something worth knowing that is no failure."""
+        self.emit(Log(message=message))
+
+    def metric(
+        self, name: str, setting: str, value: float, text: str | None = None
+    ) -> float | None:
+        """Report a measured figure.
+
+        Args:
+            name: what was measured.
+            setting: of which model.
+            text: digest of the text that was used.
+
+        Returns:
+            the value as it was reported: None if it is not finite.
+        """
+        finite = value if math.isfinite(value) else None
+        self.emit(Metric(name=name, setting=setting, value=finite, text=text))
+        return finite
+
+    def artifact(self, name: str, digest: str, uri: str, size: int) -> None:
+        """Report what was published, by the digest of its manifest; `size` in bytes."""
+        self.emit(Artifact(name=name, digest=digest, uri=uri, size_bytes=size))
+
+    def track(self, phase: str, total: int, *, start: int = 0) -> "Tracker":
+        """Begin to report on `total` units of work, of which `start` were done before."""
+        return Tracker(self, phase, total, start)
+
+
+class Tracker:
+    """Reports on one phase's progress, at most twice a second, with rate and time to go."""
+
+    def __init__(self, monitor: Monitor, phase: str, total: int, start: int) -> None:
+        self._monitor, self._phase, self._total = monitor, phase, total
+        self._start = self._step = start
+        self._tokens = 0
+        self._began = time.monotonic()
+        self._told = float("-inf")
+
+    def advance(self, *, tokens: int = 0, loss: float | None = None) -> None:
+        """Count one more unit done; `tokens` were processed in it, `loss` is the newest."""
+        self._step += 1
+        self._tokens += tokens
+        now = time.monotonic()
+        if now - self._told >= _SECONDS_BETWEEN_PROGRESS or self._step == self._total:
+            self._told = now
+            self._monitor.emit(self._event(now - self._began, loss))
+
+    def _event(self, elapsed: float, loss: float | None) -> Progress:
+        done = self._step - self._start
+        rate = round(self._tokens / max(elapsed, 1e-9), 1) if self._tokens else None
+        return Progress(
+            phase=self._phase,
+            step=self._step,
+            total_steps=self._total,
+            percent=round(100 * self._step / self._total, 1),
+            eta_seconds=round(elapsed / done * (self._total - self._step), 1),
+            loss=None if loss is None else round(loss, 4),
+            tokens_per_second=rate,
+        )

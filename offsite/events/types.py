@@ -1,0 +1,147 @@
+"""The types of events. Whoever writes one and whoever reads it uses the same.
+
+They are plain data classes, and pydantic, which is slow to import, is imported by readers alone.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(other.title() for other in others)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Event:
+    # other versions may write more fields
+    __pydantic_config__ = {  # noqa: RUF012, V107
+        "alias_generator": _camel,
+        "allow_inf_nan": False,
+        "extra": "ignore",
+        "strict": True,
+    }
+
+    def wire(self) -> dict[str, Any]:
+        """Convert to JSON; a field that may be missing is left out while it is None."""
+        return {
+            _camel(field.name): value
+            for field in dataclasses.fields(self)
+            if (value := getattr(self, field.name)) is not None or field.default is not None
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress(_Event):
+    """How far a phase of the stage has come."""
+
+    event: Literal["progress"] = "progress"
+    phase: str | None = None
+    step: int | None = None
+    """Steps completed."""
+    total_steps: int | None = None
+    percent: float | None = None
+    eta_seconds: float | None = None
+    loss: float | None = None
+    """The latest training loss."""
+    tokens_per_second: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric(_Event):
+    """A measured figure."""
+
+    event: Literal["metric"] = "metric"
+    name: str
+    """What was measured, such as `perplexity`."""
+    setting: str
+    """Which model was measured, such as `plug_in`."""
+    value: float | None
+    """None: it is infinite, or not a number."""
+    text: str | None = None
+    """Digest of the text that was used. Only figures of the same text are comparable."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Log(_Event):
+    """A message that is no failure."""
+
+    event: Literal["log"] = "log"
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoticeRead(_Event):
+    """What the peer reports of a stage of its own that failed."""
+
+    event: Literal["notice"] = "notice"
+    stage: str | None = None
+    reason: str | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact(_Event):
+    """What the stage published."""
+
+    event: Literal["artifact"] = "artifact"
+    name: str
+    digest: str
+    """Of the envelope, or of the plugged-in model."""
+    uri: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check(_Event):
+    """The result of a check of a store (`offsite doctor --deep`)."""
+
+    event: Literal["check"] = "check"
+    store: Literal["exchange", "private"]
+    verdict: Literal["ok", "fail"]
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed(_Event):
+    """The stage ended without a result."""
+
+    event: Literal["failed"] = "failed"
+    reason: str
+    """The class of the error."""
+    retryable: bool = False
+    """Whether the same job may succeed when it is run again."""
+    message: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done(_Event):
+    """The stage ended with a result."""
+
+    event: Literal["done"] = "done"
+    peak_memory_bytes: int | None = None
+
+
+Event = Progress | Metric | Log | NoticeRead | Artifact | Check | Failed | Done
+
+
+@lru_cache(maxsize=1)
+def _adapter() -> "TypeAdapter[Event]":
+    from pydantic import Field, TypeAdapter
+
+    return TypeAdapter(Annotated[Event, Field(discriminator="event")])
+
+
+def parse_event(content: str | bytes) -> Event | None:
+    """Read an event from JSON; None: it is none, or one of a kind that this version lacks."""
+    from pydantic import ValidationError
+
+    try:
+        return _adapter().validate_json(content)
+    except ValidationError:
+        return None
