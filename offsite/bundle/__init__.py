@@ -19,7 +19,7 @@ from offsite.bundle.manifest import (
 )
 from offsite.bundle.original import check_original, check_tensors, files_read
 from offsite.bundle.provenance import PROVENANCE, Origin, check_plugged_in, write_provenance
-from offsite.bundle.record import BlockRecord, EmulatorRecord, largest_rank, read_record
+from offsite.bundle.record import BlockRecord, EmulatorRecord, largest_rank, outside_of, read_record
 from offsite.bundle.strip import strip_companions
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "files_read",
     "is_plain",
     "largest_rank",
+    "outside_of",
     "read_manifest",
     "read_record",
     "strip_companions",

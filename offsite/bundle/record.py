@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from offsite.bundle.changes import Place
 from offsite.bundle.selection import Selection
 from offsite.errors import BundleError
-from offsite.families import Shape
+from offsite.families import Family, Shape
 from offsite.sealing.envelope import Grant
 from offsite.wire import Digest, Part, canonical
 
@@ -81,6 +81,12 @@ class OutsideTensor(Part):
     tensor: str = Field(min_length=1, max_length=300)
     """Its name in the full model."""
     shape: Shape
+
+
+def outside_of(row: Family, config: Mapping[str, Any]) -> dict[str, OutsideTensor]:
+    """List what an adapter may change outside the blocks of a model with this config."""
+    found = row.head_tensors(config).items()
+    return {wire: OutsideTensor(tensor=name, shape=shape) for wire, (name, shape) in found}
 
 
 class EmulatorRecord(Part):

@@ -45,6 +45,9 @@ class Family:
     """The block's weights are stored (in, out), as GPT-2's Conv1D does, not (out, in)."""
     heal: str | None = None
     """The block's last projection before the residual sum, into which healing folds its map."""
+    heads: Mapping[str, str] = field(default_factory=dict)
+    """Modules outside the blocks that an adapter may train: the name on the wire, such as `head`,
+    and the path. Language models have none."""
     unhealable: Config = field(default_factory=dict)
     """Config values with which there is no such projection after all (OPT's post-norm)."""
     beyond: frozenset[str] = frozenset()
@@ -91,6 +94,15 @@ class Family:
     def outer_tensors(self, config: Config) -> dict[str, Shape]:
         """Name and shape of every tensor outside the blocks, as a checkpoint holds them."""
         return self._tensors(self.outer, config)
+
+    def head_tensors(self, config: Config) -> dict[str, tuple[str, Shape]]:
+        """Name in the model and shape of the tensors of `heads`, by the name on the wire."""
+        stored, found = self.outer_tensors(config), dict[str, tuple[str, Shape]]()
+        for wire, path in self.heads.items():
+            for kind in ("weight", "bias"):
+                if shape := stored.get(self.stored_name(f"{path}.{kind}")):
+                    found[f"{wire}.{kind}"] = (f"{path}.{kind}", shape)
+        return found
 
     def tensors(self, config: Config) -> dict[str, Shape]:
         """Name and shape of every tensor of a checkpoint of the whole model."""

@@ -13,6 +13,7 @@ from offsite.bundle import (
     EmulatorFacts,
     EmulatorRecord,
     largest_rank,
+    outside_of,
     read_manifest,
 )
 from offsite.errors import InputError
@@ -75,6 +76,7 @@ def answerable(opened: Path, envelope: str, job: Tune, party: str) -> EmulatorRe
             )
             for place in range(count)
         ),
+        outside=outside_of(row, config),
         allowed=((adapter.method, adapter.scope),),
         max_rank=rank_of(adapter, linears) or 1,
     )

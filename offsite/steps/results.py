@@ -24,6 +24,7 @@ from offsite.bundle import (
     check_original,
     check_tensors,
     check_whole,
+    outside_of,
 )
 from offsite.bundle.original import INDEX
 from offsite.bundle.plugged import check_plugged_weights
@@ -91,6 +92,7 @@ def checked_emulator(space: Workspace, job: Distill, draft: EmulatorRecord) -> E
         architecture=row.architecture,
         model_digest=draft.model_digest if source is None else source.digest,
         blocks=blocks,
+        outside=outside_of(row, config),
     )
 
 

@@ -5,6 +5,7 @@ makes such an emulator is a matter of a method; what is made of the record is te
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from offsite.bundle import BlockRecord, EmulatorRecord
+from offsite.bundle import BlockRecord, EmulatorRecord, outside_of
 from offsite.bundle.changes import Place
 from offsite.bundle.plugged import check_plugged_weights
 from offsite.bundle.record import OutsideTensor
@@ -25,7 +26,7 @@ from offsite.errors import BundleError, InputError, ModelError
 from offsite.families import Family, Linear
 from offsite.layers import family
 from offsite.plugin import plug_in
-from offsite_testing.core import DROPPED, changed, record_of, snapshot
+from offsite_testing.core import DROPPED, changed, each_family, record_of, snapshot
 from offsite_testing.forms import FORMS, Form
 from offsite_testing.tiny import tiny_model
 
@@ -193,9 +194,17 @@ def test_what_is_outside_the_part_is_the_models_own(what: str, tmp_path: Path) -
 
 def with_head(model: PreTrainedModel) -> EmulatorRecord:
     """Let an adapter change what stands for the head of a family that has one."""
+    row = replace(family(model), heads={"head": "lm_head"})
+    outside = outside_of(row, model.config.to_dict())
     shape = tuple(model.get_parameter("lm_head.weight").shape)
-    head = {"head.weight": OutsideTensor(tensor="lm_head.weight", shape=shape)}
-    return record_of(model, DROPPED).model_copy(update={"outside": head})
+    assert outside == {"head.weight": OutsideTensor(tensor="lm_head.weight", shape=shape)}
+    return record_of(model, DROPPED).model_copy(update={"outside": outside})
+
+
+@each_family
+def test_language_models_have_nothing_to_change_outside_the_blocks(name: str) -> None:
+    model = tiny_model(name)
+    assert outside_of(family(model), model.config.to_dict()) == {}
 
 
 @pytest.mark.parametrize("form", [FORMS[0], FORMS[2]], ids="-".join)
