@@ -9,7 +9,10 @@ from offsite.steps.workspace import Workspace
 
 def finish(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
     """Send or export the result; raises what `send` or `export_model` does."""
-    (send if space.spec.plug_in is None else export_model)(space, mailbox, monitor)
+    if space.spec.plug_in is None:
+        send(space, mailbox, monitor)
+    else:
+        export_model(space, space.spec.plug_in, mailbox, monitor)
 
 
 def resume(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> bool:
@@ -18,5 +21,6 @@ def resume(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> bool:
     Returns:
         whether the result is where it belongs; if not, it has to be made.
     """
-    resumed = resume_send if space.spec.plug_in is None else resume_export
-    return resumed(space, mailbox, monitor)
+    if space.spec.plug_in is None:
+        return resume_send(space, mailbox, monitor)
+    return resume_export(space, space.spec.plug_in, mailbox, monitor)

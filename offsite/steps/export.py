@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from offsite.api import PlugIn
 from offsite.bundle import PROVENANCE, Origin, write_provenance
 from offsite.bundle.provenance import LARGEST_PROVENANCE, read_provenance
 from offsite.errors import BundleError, InputError, ModelError, NotFoundError, StorageError
@@ -62,7 +63,7 @@ def export_of(space: Workspace, mailbox: Mailbox) -> Export:
     return FolderExport(folder, shared=not is_own)
 
 
-def resume_export(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> bool:
+def resume_export(space: Workspace, job: PlugIn, mailbox: Mailbox, monitor: Monitor) -> bool:
     """Report the model that an earlier attempt exported; export one that is not yet.
 
     Returns:
@@ -74,7 +75,7 @@ def resume_export(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> bool:
     export, note = export_of(space, mailbox), space.published()
     ours = note is not None and note.fingerprint == space.fingerprint
     if space.is_finished:
-        export_model(space, mailbox, monitor)
+        export_model(space, job, mailbox, monitor)
         return True
     if not export.is_taken():
         return False
@@ -103,7 +104,7 @@ def check_place(space: Workspace, mailbox: Mailbox) -> None:
     export.try_writing()
 
 
-def export_model(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
+def export_model(space: Workspace, job: PlugIn, mailbox: Mailbox, monitor: Monitor) -> None:
     """Sign the plugged-in model and export it, if it is not at its place yet.
 
     Raises:
@@ -111,8 +112,7 @@ def export_model(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
         InputError: there is something else.
     """
     export = export_of(space, mailbox)
-    assert space.spec.plug_in is not None, "it makes a model"
-    check_plugged(space, space.spec.plug_in)
+    check_plugged(space, job)
     origin = Origin.model_validate_json(space.known(ORIGIN))
     digest, note = model_digest(space.result), space.published()
     ours = note is not None and (note.fingerprint, note.digest) == (space.fingerprint, digest)

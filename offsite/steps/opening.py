@@ -6,7 +6,7 @@ What was sent is verified, fetched, opened and checked before anything reads it.
 import shutil
 from functools import partial
 
-from offsite.api import JobSpec
+from offsite.api import JobSpec, PlugIn
 from offsite.bundle import (
     AdapterFacts,
     EmulatorRecord,
@@ -64,12 +64,13 @@ def prepare(
         pull(mailbox, envelope, space.opened, Checks(admit_emulator, check_emulator), monitor)
         record = answerable(space.opened, envelope.digest, space.spec.tune, space.party.id)
         space.know(answered=record)
-    else:
-        _open_adapter(space, source, envelope, mailbox, monitor)
+    elif space.spec.plug_in is not None:
+        _open_adapter(space, space.spec.plug_in, source, envelope, mailbox, monitor)
 
 
 def _open_adapter(
     space: Workspace,
+    job: PlugIn,
     source: Source | None,
     envelope: Envelope,
     mailbox: Mailbox,
@@ -83,9 +84,7 @@ def _open_adapter(
     assert isinstance(facts, AdapterFacts), "it was checked"
     # the model is compared by this: what this adapter may change, not what any may
     space.know(answered=record.model_copy(update={"allowed": ((facts.method, facts.scope),)}))
-    assert space.spec.plug_in is not None, "it opens an adapter"
-    alpha = space.spec.plug_in.alpha
-    origin = Origin(emulator=record.digest, adapter=envelope.digest, alpha=alpha)
+    origin = Origin(emulator=record.digest, adapter=envelope.digest, alpha=job.alpha)
     write_whole(space.folder / ORIGIN, canonical(origin.wire()))
 
 
