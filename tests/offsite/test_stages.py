@@ -347,7 +347,7 @@ def test_change_that_no_number_holds_is_refused(finished: Parties, tmp_path: Pat
 
     parties.resend(ADAPTER, enlarge)
     (parties.home(LAB) / "home" / POLICY).write_text('{"maxChange": 1e+300}')
-    with pytest.raises(BundleError, match=r"change of .* in block 0 is not finite"):
+    with pytest.raises(BundleError, match=r"change of .* of block 0 is not finite"):
         parties.run("huge", plug_in())
     assert not (parties.home(LAB) / "home/models/huge").exists()
 
