@@ -81,7 +81,7 @@ def main(root: Path) -> offsite.Result:
         training=offsite.TuneTraining(steps=16, batch_size=4, block_size=64),
         base=root,
     )
-    print(f"adapter: {adapter.size} bytes, {adapter.metrics['emulator_tuned']}")
+    print(f"adapter: {adapter.size} bytes, perplexity {adapter.metrics['emulator_tuned'].value}")
 
     # the lab: the full model with the adapter
     model = offsite.plug_in(

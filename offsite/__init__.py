@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from offsite import errors
+    from offsite import errors, events
     from offsite.api import (
         Accept,
         Adapter,
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
         LayerDrop,
         TuneTraining,
     )
-    from offsite.client import Home, Metric, Result, distill, plug_in, tune
+    from offsite.client import Home, Result, distill, plug_in, tune
     from offsite.errors import OffsiteError
+    from offsite.events import Metric
 
 __version__ = "0.1.0"
 
@@ -47,23 +48,27 @@ __all__ = [
     "__version__",
     "distill",
     "errors",
+    "events",
     "plug_in",
     "tune",
 ]
 
-_CLIENT = frozenset({"Home", "Metric", "Result", "distill", "plug_in", "tune"})
+_MODULES = frozenset({"errors", "events"})
+_HOMES = {
+    **dict.fromkeys(("Home", "Result", "distill", "plug_in", "tune"), "client"),
+    "Metric": "events",
+    "OffsiteError": "errors",
+}
+"""Where the public names are; all others are types of `api`."""
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: every command imports this package."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in _CLIENT:
-        return getattr(import_module("offsite.client"), name)
-    errors = import_module("offsite.errors")
-    if name == "errors":
-        return errors
-    return getattr(errors if name == "OffsiteError" else import_module("offsite.api"), name)
+    if name in _MODULES:
+        return import_module(f"offsite.{name}")
+    return getattr(import_module(f"offsite.{_HOMES.get(name, 'api')}"), name)
 
 
 def __dir__() -> list[str]:

@@ -5,6 +5,6 @@
 
 from offsite.client.functions import distill, plug_in, tune
 from offsite.client.home import Home
-from offsite.client.result import Metric, Result
+from offsite.client.result import Result
 
-__all__ = ["Home", "Metric", "Result", "distill", "plug_in", "tune"]
+__all__ = ["Home", "Result", "distill", "plug_in", "tune"]

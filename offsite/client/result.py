@@ -4,19 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from offsite import events
-from offsite.events import Event
+from offsite.events import Artifact, Event, Metric
 from offsite.store import local_path
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A measured figure."""
-
-    name: str
-    """What was measured, such as `perplexity` or `accuracy`."""
-    value: float | None
-    """The figure; None: it is not finite."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +39,13 @@ class Collector:
     forward: Callable[[Event], object] | None = None
     """Called with each event."""
     _metrics: dict[str, Metric] = field(default_factory=dict)
-    _artifact: events.Artifact | None = None
+    _artifact: Artifact | None = None
 
     def receive(self, event: Event) -> None:
         """Take in one event, and pass it on."""
-        if isinstance(event, events.Metric):
-            self._metrics[event.setting] = Metric(event.name, event.value)
-        elif isinstance(event, events.Artifact):
+        if isinstance(event, Metric):
+            self._metrics[event.setting] = event
+        elif isinstance(event, Artifact):
             self._artifact = event
         if self.forward is not None:
             self.forward(event)
