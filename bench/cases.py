@@ -7,6 +7,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,16 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArgu
 from offsite.api import Ends, LayerDrop
 from offsite.emulator import METHODS, Compressed, heal
 from offsite.events import Monitor
-from offsite.layers import Batch, blocks, device, family, lm_loss, load, precision
-from offsite.rows import DataFile, read_rows
-from offsite.training.data import batch_of, encode
+from offsite.layers import batch_loss, blocks, device, family, load, precision
+from offsite.modality import Batch
+from offsite.rows import DataFile
+from offsite.training.checkpoints import Checkpoints
+from offsite.training.data import batches
 from offsite.training.distill import Weights, distill
-from offsite.training.train import Checkpoints, Plan, fit
-from offsite.training.tune import tune
+from offsite.training.parallel import Objective
+from offsite.training.run import Plan, Run
+from offsite.training.train import fit
+from offsite.training.tune import Adapter, tune
 
 BATCH, LENGTH, RANK = 8, 128, 16
 ENDS, SHARE = 4, 0.64
@@ -34,17 +39,18 @@ class Work:
     """The model, the batches, and the clock of one case."""
 
     def __init__(self, folder: Path, text: Path, steps: int) -> None:
-        loaded = load(folder)
-        self.model: PreTrainedModel = loaded.model
-        rows = encode(read_rows(DataFile(text)), loaded.tokenizer, LENGTH).examples[
-            : (steps + 1) * BATCH
-        ]
-        self.examples = rows
+        self.loaded = load(folder)
+        self.model: PreTrainedModel = self.loaded.model
+        modality = self.loaded.modality
+        rows = modality.encode(modality.read(DataFile(text)), LENGTH).examples
+        self.examples = rows[: (steps + 1) * BATCH]
         # the first step warms up and does not count
-        self.batches = [batch_of(rows[i : i + BATCH]) for i in range(0, len(rows), BATCH)]
-        self.plan = Plan(steps=steps + 1, learning_rate=1e-5, seed=0)
-        self.checkpoints = Checkpoints(Path(tempfile.mkdtemp()) / "none", float("inf"))
-        self.monitor = Monitor(lambda _event: None)
+        self.batches = batches(self.examples, modality.collate, BATCH)
+        self.run = Run(
+            Plan(steps=steps + 1, learning_rate=1e-5, seed=0),
+            Checkpoints(Path(tempfile.mkdtemp()) / "none", float("inf")),
+            Monitor(lambda _event: None),
+        )
         self.ticks: list[float] = []
 
     def batch_at(self, step: int) -> Batch:
@@ -84,16 +90,8 @@ def trainer_lora(work: Work) -> None:
 def full(work: Work) -> None:
     """Ours, every tensor of the full model."""
     trained = dict(work.model.requires_grad_(True).named_parameters())
-    loss_of = partial(lm_loss, work.model)
-    fit(
-        (work.model,),
-        trained,
-        work.batch_at,
-        loss_of,
-        work.plan,
-        phase="bench",
-        **_surroundings(work),
-    )
+    loss_of = partial(batch_loss, work.model, work.loaded.modality)
+    fit(Objective((work.model,), trained, loss_of), work.batch_at, work.run, phase="bench")
 
 
 def lora(work: Work) -> None:
@@ -121,16 +119,14 @@ def tune_blocks_ends(work: Work) -> None:
 
 def distillation(work: Work) -> None:
     """Distillation of the emulator's middle."""
-    emulator = work.emulator()
-    surroundings = _surroundings(work)
-    distill(work.model, emulator, work.batch_at, work.plan, Weights(), **surroundings)
+    distill(work.loaded, work.emulator(), work.batch_at, Weights(), work.run)
 
 
 def healing(work: Work) -> None:
     """Healing of the emulator; a step is a batch through one kept block and those it stands for."""
     emulator = work.emulator()
     began = time.perf_counter()
-    heal(work.model, emulator, work.batches, work.monitor)
+    heal(work.model, emulator, work.batches, work.run.monitor)
     each = (time.perf_counter() - began) / len(work.batches)
     work.ticks = [0.0, 0.0, each]
 
@@ -153,21 +149,9 @@ BASELINES = {"full": "trainer_full", "lora": "trainer_lora"}
 """The case that does the same work in the well-known trainer."""
 
 
-def _surroundings(work: Work) -> dict[str, Any]:
-    return {"checkpoints": work.checkpoints, "monitor": work.monitor}
-
-
 def _tune(work: Work, model: PreTrainedModel, places: Any, method: str) -> None:
-    tune(
-        model,
-        tuple(places),
-        work.batch_at,
-        work.plan,
-        method=method,
-        rank=RANK,
-        validation=work.examples[:1],
-        **_surroundings(work),
-    )
+    loaded, adapter = replace(work.loaded, model=model), Adapter(method, RANK, tuple(places))
+    tune(loaded, adapter, work.batch_at, work.examples[:1], work.run)
 
 
 def _in_bfloat16() -> bool:
@@ -192,8 +176,8 @@ def _trainer(work: Work, model: Any) -> None:
     arguments = TrainingArguments(
         output_dir=tempfile.mkdtemp(),
         per_device_train_batch_size=BATCH,
-        max_steps=work.plan.steps,
-        learning_rate=work.plan.learning_rate,
+        max_steps=work.run.plan.steps,
+        learning_rate=work.run.plan.learning_rate,
         report_to=[],
         save_strategy="no",
         logging_strategy="no",

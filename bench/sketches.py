@@ -8,8 +8,8 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from cases import Work, full
@@ -20,10 +20,10 @@ from transformers import PreTrainedModel
 from offsite.bundle.sketch import SAME, Sketcher, Sketches
 from offsite.bundle.weights import digest_blocks
 from offsite.emulator import heal
-from offsite.layers import blocks, family, lm_loss, load
-from offsite.training.data import batch_of
+from offsite.layers import batch_loss, blocks, family, load
+from offsite.training.data import batches
 from offsite.training.distill import Weights, distill
-from offsite.training.train import Plan
+from offsite.training.run import Plan
 from offsite_cli.demo.icd import texts
 from offsite_cli.demo.shipped import write_model
 from offsite_cli.demo.splits import write_splits
@@ -54,8 +54,9 @@ def main() -> None:
 
 def _work(folder: Path) -> Work:
     work = Work(folder / "model", folder / "train.jsonl", _STEPS)
-    work.batches = [batch_of([example]) for example in work.examples[: _STEPS + 1]]
-    work.plan = Plan(steps=_STEPS, learning_rate=_RATE, seed=0)
+    work.batches = batches(work.examples[: _STEPS + 1], work.loaded.modality.collate, 1)
+    plan = Plan(steps=_STEPS, learning_rate=_RATE, seed=0)
+    work.run = replace(work.run, plan=plan)
     return work
 
 
@@ -121,7 +122,7 @@ def _merged(work: Work) -> Changed:
     model = get_peft_model(work.model, config)
     optimizer = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=_RATE)
     for batch in work.batches[:_STEPS]:
-        lm_loss(work.model, batch).backward()
+        batch_loss(work.model, work.loaded.modality, batch).backward()
         optimizer.step()
         optimizer.zero_grad()
     model.merge_and_unload()  # in place
@@ -130,14 +131,13 @@ def _merged(work: Work) -> Changed:
 
 def _healed(work: Work) -> Changed:
     emulator = work.emulator()
-    heal(work.model, emulator, work.batches, work.monitor)
+    heal(work.model, emulator, work.batches, work.run.monitor)
     return emulator.model, tuple(block.full for block in emulator.blocks)
 
 
 def _distilled(work: Work) -> Changed:
     emulator = work.emulator()
-    given: dict[str, Any] = {"checkpoints": work.checkpoints, "monitor": work.monitor}
-    distill(work.model, emulator, work.batch_at, work.plan, Weights(), **given)
+    distill(work.loaded, emulator, work.batch_at, Weights(), work.run)
     return emulator.model, tuple(block.full for block in emulator.blocks)
 
 

@@ -20,7 +20,8 @@ from transformers import PreTrainedModel
 
 from offsite.emulator.method import Compressed
 from offsite.events import Monitor
-from offsite.layers import Batch, blocks, family, inference, run, trace
+from offsite.layers import blocks, family, inference, run, trace
+from offsite.modality import Batch
 
 _RIDGE = 0.3
 """How strongly a weight is held to what it was, relative to the mean square of its input."""
@@ -58,7 +59,7 @@ def heal(
                 with _watching(projection) as seen:
                     wanted, output = streams.climb(number, place)
                 equations.add(seen[0], wanted, output, batch.mask)
-                tracker.advance(tokens=batch.tokens.numel())
+                tracker.advance(units=batch.positions, unit=batch.unit)
             equations.solve()
 
 
@@ -77,7 +78,7 @@ class _Streams:
         Returns:
             what that block should put out and what it does, (B, T, D) each.
         """
-        traced = trace(self.model, self.batches[number].tokens)
+        traced = trace(self.model, self.batches[number].inputs)
         calls, stack = traced.calls, blocks(self.emulator.model)
         below, here, above = (block.full for block in self.emulator.blocks[place - 1 : place + 2])
         if place == self.emulator.middle.start:
@@ -98,7 +99,7 @@ class _Streams:
         save_file(states, self._path(number))
 
     def _read(self, number: int) -> tuple[Tensor, Tensor]:
-        states = load_file(self._path(number), device=str(self.batches[number].tokens.device))
+        states = load_file(self._path(number), device=str(self.batches[number].mask.device))
         return states["teacher"], states["student"]
 
 

@@ -76,14 +76,20 @@ class Tracker:
     def __init__(self, monitor: Monitor, phase: str, total: int, start: int) -> None:
         self._monitor, self._phase, self._total = monitor, phase, total
         self._start = self._step = start
-        self._tokens = 0
+        self._units, self._unit = 0, ""
         self._began = time.monotonic()
         self._told = float("-inf")
 
-    def advance(self, *, tokens: int = 0, loss: float | None = None) -> None:
-        """Count one more unit done; `tokens` were processed in it, `loss` is the newest."""
+    def advance(self, *, units: int = 0, unit: str = "", loss: float | None = None) -> None:
+        """Count one more step done.
+
+        Args:
+            units: how much was processed in it.
+            unit: what is counted, in the plural. The rate of `tokens` is reported.
+            loss: the newest.
+        """
         self._step += 1
-        self._tokens += tokens
+        self._units, self._unit = self._units + units, unit
         now = time.monotonic()
         if now - self._told >= _SECONDS_BETWEEN_PROGRESS or self._step == self._total:
             self._told = now
@@ -91,7 +97,7 @@ class Tracker:
 
     def _event(self, elapsed: float, loss: float | None) -> Progress:
         done = self._step - self._start
-        rate = round(self._tokens / max(elapsed, 1e-9), 1) if self._tokens else None
+        rate = round(self._units / max(elapsed, 1e-9), 1)
         return Progress(
             phase=self._phase,
             step=self._step,
@@ -99,5 +105,5 @@ class Tracker:
             percent=round(100 * self._step / self._total, 1),
             eta_seconds=round(elapsed / done * (self._total - self._step), 1),
             loss=None if loss is None else round(loss, 4),
-            tokens_per_second=rate,
+            tokens_per_second=rate if self._unit == "tokens" else None,
         )

@@ -11,7 +11,7 @@ MAX_DEPTH = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """One model architecture. Paths are attribute paths below the `…ForCausalLM` model."""
+    """One model architecture. Paths are attribute paths below the model of `architecture`."""
 
     model_type: str
     """`model_type` in config.json."""
@@ -19,6 +19,8 @@ class Family:
     """The class in transformers, as in `architectures` in config.json."""
     blocks: str
     """Path of the list of blocks."""
+    modality: str = "text"
+    """What its inputs are: a key of `offsite.modality.MODALITIES`."""
     dims: Callable[[Config], Sizes]
     """From a complete config to the size of each dimension named in `block` and `outer`."""
     block: tuple[Module, ...]

@@ -1,7 +1,7 @@
-"""A causal language model as embeddings, blocks and head: loading it and running its parts.
+"""A model as embeddings, blocks and head: loading it and running its parts.
 
 The only modules that know how transformers builds and calls a model; everything above speaks of
-blocks and hidden states. Shapes: B sequences of T tokens, D hidden features, V vocabulary entries.
+blocks and hidden states. Shapes: B examples of T positions, D hidden features.
 """
 
 from offsite.layers.group import agreed, leads, rank, total, workers
@@ -12,47 +12,43 @@ from offsite.layers.loading import (
     block_count,
     freeze,
     load,
+    modality_of,
     quiet,
     save,
     save_companions,
 )
-from offsite.layers.loss import IGNORED, Batch, each_loss, lm_loss
+from offsite.layers.loss import batch_loss, example_losses
 from offsite.layers.stack import (
     Call,
     Trace,
     blocks,
     checkpoint_gradients,
-    context,
     family,
     final_hidden,
     run,
     trace,
     watching,
 )
-from offsite.layers.tokenizing import encoded
 
 __all__ = [
-    "IGNORED",
-    "Batch",
     "Call",
     "Loaded",
     "Trace",
     "agreed",
     "assemble",
+    "batch_loss",
     "block_count",
     "blocks",
     "checkpoint_gradients",
-    "context",
     "device",
-    "each_loss",
-    "encoded",
+    "example_losses",
     "family",
     "final_hidden",
     "freeze",
     "inference",
     "leads",
-    "lm_loss",
     "load",
+    "modality_of",
     "precision",
     "quiet",
     "rank",

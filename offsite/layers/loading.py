@@ -2,35 +2,29 @@
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import transformers
 from torch import Tensor, nn
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    PreTrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from offsite.bundle import check_original, check_tensors
 from offsite.errors import ModelError, OffsiteError
 from offsite.families import Family, family_of
 from offsite.layers.hardware import device
-from offsite.layers.tokenizing import is_panic, load_tokenizer
+from offsite.modality import LOCAL, MODALITIES, Modality, is_panic
+
+Read = TypeVar("Read")
 
 _SHARD = "2GB"
 _DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
-
-_LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
 @contextmanager
@@ -48,17 +42,12 @@ def quiet() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model with its tokenizer."""
+    """A model, with the modality of its inputs."""
 
     model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
+    modality: Modality
     dtype: torch.dtype
     """What its tensors are on disk; in memory they are float32 where there is no GPU."""
-
-    @property
-    def vocabulary(self) -> int:
-        """How many tokens the model knows."""
-        return int(self.model.get_input_embeddings().get_parameter("weight").shape[0])
 
     @property
     def size(self) -> int:
@@ -73,8 +62,8 @@ def load(folder: Path) -> Loaded:
 
     Raises:
         UnknownFamilyError: the architecture has no row in the family table.
-        ModelError: there is no such model, or its files are damaged, or its tokenizer is that of
-            another model.
+        ModelError: there is no such model, or its files are damaged, or its companion files
+            are those of another model.
     """
     names = check_original(folder)
     try:
@@ -110,9 +99,23 @@ def block_count(folder: Path) -> int:
         UnknownFamilyError: the architecture has no row in the family table.
         ModelError: there is no config.json, or it is damaged.
     """
+    return _of_config(folder, lambda row, config: row.count(config))
+
+
+def modality_of(folder: Path) -> type[Modality]:
+    """Find the modality of a model in a folder, which is not loaded.
+
+    Raises:
+        UnknownFamilyError: the architecture has no row in the family table.
+        ModelError: there is no config.json, or it is damaged.
+    """
+    return _of_config(folder, lambda row, _: MODALITIES[row.modality])
+
+
+def _of_config(folder: Path, read: Callable[[Family, Mapping[str, Any]], Read]) -> Read:
     try:
         raw = json.loads((folder / "config.json").read_bytes())
-        return family_of(raw).count(raw)
+        return read(family_of(raw), raw)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"cannot read {folder / 'config.json'}: {error!r}") from error
 
@@ -122,23 +125,22 @@ def _open(folder: Path, view: Path) -> Loaded:
     stored = _stored_dtype(folder, row, config.to_dict())
     # on a CPU, what is not multiplied in bfloat16 is faster, and more exact, in float32
     wanted = torch.float32 if device().type == "cpu" else stored
-    opened: Any = AutoModelForCausalLM.from_pretrained(
+    opened: Any = getattr(transformers, row.architecture).from_pretrained(
         view,
         config=config,
         output_loading_info=True,
         dtype=wanted,
         attn_implementation=row.attention,
         use_safetensors=True,
-        **_LOCAL,
+        **LOCAL,
     )
     model, found = opened
     _check_found(f"the model {folder}", model, found)
     for name, tensor in model.state_dict().items():
         if not tensor.isfinite().all():
             raise ModelError(f"the model {folder} holds a value in {name} that is not finite")
-    known = int(model.get_input_embeddings().get_parameter("weight").shape[0])
-    tokenizer = load_tokenizer(view, folder, row, known, **_LOCAL)
-    return Loaded(freeze(_moved(model, wanted)), tokenizer, stored)
+    modality = MODALITIES[row.modality].open(view, folder, row, model)
+    return Loaded(freeze(_moved(model, wanted)), modality, stored)
 
 
 def _check_found(what: str, model: PreTrainedModel, found: Mapping[str, Any]) -> None:
@@ -147,8 +149,9 @@ def _check_found(what: str, model: PreTrainedModel, found: Mapping[str, Any]) ->
         if names := sorted(map(str, found[problem])):
             said = problem.replace("_", " ")
             raise ModelError(f"cannot load {what}: {said}: {', '.join(names[:3])}")
-    head = model.get_output_embeddings().weight
-    if model.config.tie_word_embeddings and head is not model.get_input_embeddings().weight:
+    head = model.get_output_embeddings()  # a classifier's head is tied to nothing
+    tied = head is not None and model.config.tie_word_embeddings
+    if tied and head.weight is not model.get_input_embeddings().weight:
         raise ModelError(
             f"{what} holds a head that differs from the token table, but its config.json ties "
             "them: correct tie_word_embeddings, or remove the head"
@@ -160,7 +163,7 @@ def _checked_config(folder: Path, view: Path) -> tuple[PreTrainedConfig, Family]
     # and makes lists of as many blocks as a damaged config says
     raw = json.loads((folder / "config.json").read_bytes())
     family_of(raw).count(raw)
-    config = AutoConfig.from_pretrained(view, **_LOCAL)
+    config = AutoConfig.from_pretrained(view, **LOCAL)
     row = family_of(config.to_dict())
     if refusals := row.refusals(config.to_dict()):
         raise ModelError(f"the model {folder} cannot be used: {'; '.join(refusals)}")
@@ -181,12 +184,12 @@ def _stored_dtype(folder: Path, row: Family, config: Mapping[str, Any]) -> torch
 
 
 def save_companions(loaded: Loaded, folder: Path) -> None:
-    """Write what `save` writes beside a model's weights: its configs and its tokenizer."""
+    """Write what `save` writes beside a model's weights: its configs and its modality's files."""
     with quiet():
         loaded.model.config.save_pretrained(folder)
         if loaded.model.generation_config is not None:
             loaded.model.generation_config.save_pretrained(folder)
-        loaded.tokenizer.save_pretrained(folder)
+        loaded.modality.save(folder)
 
 
 def save(loaded: Loaded, folder: Path) -> None:
@@ -194,7 +197,7 @@ def save(loaded: Loaded, folder: Path) -> None:
     _moved(loaded.model, loaded.dtype)
     with quiet():
         loaded.model.save_pretrained(folder, max_shard_size=_SHARD)
-        loaded.tokenizer.save_pretrained(folder)
+        loaded.modality.save(folder)
 
 
 def assemble(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> PreTrainedModel:

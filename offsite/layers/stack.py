@@ -1,6 +1,6 @@
 """A model's blocks: where they are, how the model calls them, and running some of them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -12,9 +12,8 @@ from transformers import PreTrainedModel
 
 from offsite.families import Family, family_of
 
-_CONTEXT = 2048
-"""Where the config sets no limit (BLOOM)."""
-
+Inputs = Mapping[str, Tensor]
+"""Arguments of the base model by name, (B, …) each."""
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 """What a block is called with, beside the hidden state."""
 
@@ -22,12 +21,6 @@ Call = tuple[tuple[Any, ...], dict[str, Any]]
 def family(model: PreTrainedModel) -> Family:
     """Find the table row of a loaded model."""
     return family_of(model.config.to_dict())
-
-
-def context(model: PreTrainedModel) -> int:
-    """Count the tokens that a model can read at once."""
-    config = model.config.to_dict()
-    return int(config.get("max_position_embeddings") or config.get("n_positions") or _CONTEXT)
 
 
 def blocks(model: PreTrainedModel) -> nn.ModuleList:
@@ -64,14 +57,14 @@ class Trace:
     calls: Sequence[Call]
 
 
-def trace(model: PreTrainedModel, tokens: Tensor) -> Trace:
+def trace(model: PreTrainedModel, inputs: Inputs) -> Trace:
     """Run the model's own code up to its first block, and note how it would call every block.
 
     Masks and positions differ by family and by block, and depend on the shape of the input alone;
     noting them saves a line of code for each family.
 
     Args:
-        tokens: (B, T) ids, unpadded or padded on the right.
+        inputs: `Batch.inputs`; tokens are unpadded or padded on the right.
     """
     path = family(model).blocks
     parent, _, name = path.rpartition(".")
@@ -79,7 +72,7 @@ def trace(model: PreTrainedModel, tokens: Tensor) -> Trace:
     seen: list[tuple[Any, Call]] = []
     setattr(holder, name, nn.ModuleList(_Probe(seen, len(real)) for _ in real))
     try:
-        model.base_model(input_ids=tokens, use_cache=False)
+        _call(model, inputs)
     except _Traced:
         pass
     finally:
@@ -119,8 +112,13 @@ def checkpoint_gradients(model: PreTrainedModel) -> None:
         )
 
 
-def final_hidden(model: PreTrainedModel, tokens: Tensor) -> Tensor:
+def final_hidden(model: PreTrainedModel, inputs: Inputs) -> Tensor:
     """Compute what the head reads, (B, T, D), without any logits."""
-    hidden = model.base_model(input_ids=tokens, use_cache=False)[0]
+    hidden = _call(model, inputs)[0]
     assert isinstance(hidden, Tensor)
     return hidden
+
+
+def _call(model: PreTrainedModel, inputs: Inputs) -> Any:
+    # a model that has no cache takes the argument, too
+    return model.base_model(**inputs, use_cache=False)

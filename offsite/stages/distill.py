@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from offsite.api import Distill, DistillTraining
 from offsite.bundle import EmulatorFacts, EmulatorRecord
@@ -10,53 +11,43 @@ from offsite.emulator import METHODS, Compressed, heal
 from offsite.events import Monitor
 from offsite.layers import Loaded, family, load
 from offsite.rows import DataFile
+from offsite.stages.context import Context
 from offsite.stages.evaluation import Evaluation, read_examples
 from offsite.stages.package import check_sendable, finish_emulator
 from offsite.steps.disclosing import check_blocks, model_before, read_disclosed
 from offsite.steps.feasibility import check_emulator_job, check_healable
-from offsite.steps.inputs import Inputs
 from offsite.steps.workspace import Workspace
 from offsite.store import check_room, disk_errors
-from offsite.training.data import Example, Shuffled, batches
+from offsite.training.data import Shuffled, batches
 from offsite.training.distill import Weights, distill
-from offsite.training.parallel import Sharding
-from offsite.training.train import Checkpoints, Plan
+from offsite.training.run import Plan
 
-_CALIBRATION_TOKENS = 32_768
+_CALIBRATION_POSITIONS = 32_768
 _CALIBRATION_LENGTH = 256
 _CALIBRATION_BATCH = 8
 
 
-def make_emulator(
-    space: Workspace,
-    job: Distill,
-    inputs: Inputs,
-    digest: str,
-    checkpoints: Checkpoints,
-    monitor: Monitor,
-) -> None:
+def make_emulator(context: Context, job: Distill) -> None:
     """Make the emulator bundle of a job.
-
-    Args:
-        digest: of the model.
 
     Raises:
         ModelError, DataError: the model or a text cannot be used.
         DisclosureError: the emulator would disclose more of the model than the party allows.
         InterruptedStage: a signal came; training goes on from its checkpoint next time.
     """
-    assert inputs.model is not None
-    texts = inputs.texts
-    chosen = _choose(space, job, inputs.model, digest)
-    loaded = load(inputs.model)
+    space, monitor, model = context.space, context.monitor, context.inputs.model
+    assert model is not None
+    texts, digest = context.inputs.texts, context.digests["model"]
+    chosen = _choose(space, job, model, digest)
+    loaded = load(model)
     made = METHODS[job.emulator.method].compress(loaded.model, job.ends, job.emulator, chosen)
     if made.share >= 1:
         monitor.log("the emulator keeps every block: the peer gets the whole model")
     emulator = replace(loaded, model=made.model)
-    check_sendable(emulator, inputs.model)
+    check_sendable(emulator, model)
     check_room(space.folder, emulator.size)
     yard = Evaluation.read(text, loaded, monitor) if (text := texts.get("evaluate")) else None
-    facts = _train_emulator(loaded, made, job, texts, space, checkpoints, monitor)
+    facts = _train_emulator(context, loaded, made, job)
     if yard:
         yard.report(loaded, "full_zero_shot", monitor)
         yard.report(emulator, "emulator_zero_shot", monitor)
@@ -76,26 +67,18 @@ def _choose(space: Workspace, job: Distill, folder: Path, digest: str) -> tuple[
 
 
 def _train_emulator(
-    loaded: Loaded,
-    emulator: Compressed,
-    job: Distill,
-    texts: dict[str, DataFile],
-    space: Workspace,
-    checkpoints: Checkpoints,
-    monitor: Monitor,
+    context: Context, loaded: Loaded, emulator: Compressed, job: Distill
 ) -> EmulatorFacts:
+    texts, monitor, training = context.inputs.texts, context.monitor, job.training
     wants_heal = _heals(loaded, job, texts, monitor)
-    training = job.training
-    corpus: tuple[Example, ...] = ()
+    corpus: tuple[Any, ...] = ()
     if training:
         corpus = read_examples(texts["corpus"], loaded, training.block_size, monitor)
     # what healing did lies in the checkpoint of the training that came after it
-    if wants_heal and not checkpoints.path.exists():
-        _heal(loaded, emulator, texts["calibration"], space, monitor)
+    if wants_heal and not context.checkpoints.path.exists():
+        _heal(loaded, emulator, texts["calibration"], context.space, monitor)
     if training:
-        batches = Shuffled(corpus, training.batch_size, space.spec.seed)
-        sharding = space.spec.resources.sharding
-        _train(loaded, emulator, training, batches, sharding, checkpoints, monitor)
+        _train(context, loaded, emulator, training, corpus)
     return EmulatorFacts(
         method=job.emulator.method,
         parameters=job.emulator.parameters,
@@ -114,9 +97,10 @@ def _heal(
     monitor: Monitor,
 ) -> None:
     examples = read_examples(text, loaded, _CALIBRATION_LENGTH, monitor)
-    longest = max(len(example.tokens) for example in examples)
-    fitting = examples[: max(1, _CALIBRATION_TOKENS // longest)]
-    fit_to = [b.to(loaded.model.device) for b in batches(fitting, _CALIBRATION_BATCH)]
+    longest = max(example.size for example in examples)
+    fitting = examples[: max(1, _CALIBRATION_POSITIONS // longest)]
+    stacked = batches(fitting, loaded.modality.collate, _CALIBRATION_BATCH)
+    fit_to = [batch.to(loaded.model.device) for batch in stacked]
     for leftover in space.folder.glob("heal-*"):  # of an attempt that was killed
         shutil.rmtree(leftover)
     with disk_errors(space.folder):
@@ -137,29 +121,23 @@ def _heals(loaded: Loaded, job: Distill, texts: dict[str, DataFile], monitor: Mo
 
 
 def _train(
+    context: Context,
     loaded: Loaded,
     emulator: Compressed,
     training: DistillTraining,
-    batches: Shuffled,
-    sharding: Sharding,
-    checkpoints: Checkpoints,
-    monitor: Monitor,
+    corpus: tuple[Any, ...],
 ) -> None:
-    distill(
-        loaded.model,
-        emulator,
-        batches,
-        Plan(
-            steps=training.steps,
-            learning_rate=training.learning_rate,
-            seed=batches.seed,
-            sharding=sharding,
-        ),
-        Weights(training.lm_weight, training.kd_weight),
-        checkpoints=checkpoints,
-        monitor=monitor,
+    spec = context.space.spec
+    plan = Plan(
+        steps=training.steps,
+        learning_rate=training.learning_rate,
+        seed=spec.seed,
+        sharding=spec.resources.sharding,
         gradient_checkpointing=training.gradient_checkpointing,
     )
+    shuffled = Shuffled(corpus, loaded.modality.collate, training.batch_size, spec.seed)
+    weights = Weights(training.lm_weight, training.kd_weight)
+    distill(loaded, emulator, shuffled, weights, context.run(plan))
 
 
 def _draft(space: Workspace, loaded: Loaded, made: Compressed, model: str) -> EmulatorRecord:

@@ -1,37 +1,37 @@
-"""Reads the texts of a stage, and evaluates models on them."""
+"""Reads the data sets of a stage, and evaluates models on them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from offsite.errors import DataError, ModelError
 from offsite.events import Monitor
-from offsite.layers import Loaded, context
-from offsite.rows import DataFile, read_rows
+from offsite.layers import Loaded
+from offsite.modality import Benchmark
+from offsite.rows import DataFile
 from offsite.steps.places import text_digest
-from offsite.training.data import Example, encode
-from offsite.training.evaluate import Benchmark, benchmark
+from offsite.training.evaluate import score
 
 
 def read_examples(
     text: DataFile, loaded: Loaded, length: int, monitor: Monitor, least: int = 1
-) -> tuple[Example, ...]:
-    """Read a data set as examples of at most `length` tokens; logs how many had to be cut.
+) -> tuple[Any, ...]:
+    """Read a data set as examples of the model's modality; logs how many had to be cut.
 
     Args:
-        least: as `encode`.
+        length, least: as `Modality.encode`.
     """
-    rows = read_rows(text)
+    rows = loaded.modality.read(text)
     with _named(text):
-        found = encode(rows, loaded.tokenizer, min(length, context(loaded.model)), least)
-    _check_known(found.examples, text, loaded)
-    _say_cut(found.cut, len(rows), text, monitor)
+        found = loaded.modality.encode(rows, length, least)
+    _log_cut(found.cut, len(rows), text, monitor)
     return found.examples
 
 
 @contextmanager
 def _named(text: DataFile) -> Iterator[None]:
-    """Say which text it was that could not be encoded."""
+    """Name the data set in the error when the `with` block cannot encode it."""
     try:
         yield
     except DataError as error:
@@ -40,15 +40,7 @@ def _named(text: DataFile) -> Iterator[None]:
         raise ModelError(f"{text.name}: {error}") from error
 
 
-def _check_known(examples: Iterable[Example], text: DataFile, loaded: Loaded) -> None:
-    """Check that the model knows every token; one for images it may not (`Family.beyond`)."""
-    highest = max(max(example.tokens, default=0) for example in examples)
-    if highest >= loaded.vocabulary:
-        token = loaded.tokenizer.convert_ids_to_tokens(highest)
-        raise DataError(f"{text.name} holds {token!r}, which this model does not know; take it out")
-
-
-def _say_cut(cut: int, rows: int, text: DataFile, monitor: Monitor) -> None:
+def _log_cut(cut: int, rows: int, text: DataFile, monitor: Monitor) -> None:
     if cut:
         monitor.log(
             f"{cut} of {rows} examples of {text.name} are longer than blockSize or the context; "
@@ -66,17 +58,16 @@ class Evaluation:
 
     @classmethod
     def read(cls, text: DataFile, loaded: Loaded, monitor: Monitor) -> "Evaluation":
-        """Read and encode a text; says how many prompts had to be cut."""
-        rows = read_rows(text)
+        """Read and encode a data set; logs how many examples had to be cut."""
+        rows = loaded.modality.read(text)
         with _named(text):
-            bench = benchmark(rows, loaded.tokenizer, context(loaded.model))
-        _check_known(bench.examples, text, loaded)
-        _say_cut(bench.cut, len(rows), text, monitor)
+            bench = loaded.modality.benchmark(rows)
+        _log_cut(bench.cut, len(rows), text, monitor)
         return cls(bench, text_digest(text))
 
     def report(self, loaded: Loaded, setting: str, monitor: Monitor) -> tuple[str, float | None]:
         """Score a model; tell, and give, the metric and its value; None where it is infinite."""
-        value = self.bench.score(loaded.model, monitor, phase=f"evaluate {setting}")
+        value = score(loaded, self.bench, monitor, phase=f"evaluate {setting}")
         told = monitor.metric(self.bench.metric, setting, value, text=self.digest)
         return self.bench.metric, told
 

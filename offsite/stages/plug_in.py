@@ -4,37 +4,31 @@ from safetensors.torch import load_file
 
 from offsite.api import PlugIn
 from offsite.bundle import ADAPTER, AdapterFacts, read_manifest
-from offsite.events import Monitor
 from offsite.layers import load
 from offsite.plugin import plug_in
+from offsite.stages.context import Context
 from offsite.stages.evaluation import Evaluation
 from offsite.stages.judging import check_accepted, judge_changes
 from offsite.stages.package import finish_model
-from offsite.steps.inputs import Inputs
 from offsite.steps.opening import not_the_model
-from offsite.steps.workspace import Workspace
 from offsite.store import check_room
 
 
-def make_model(
-    space: Workspace, job: PlugIn, inputs: Inputs, digest: str, monitor: Monitor
-) -> None:
+def make_model(context: Context, job: PlugIn) -> None:
     """Plug the adapter that was opened into the full model.
-
-    Args:
-        digest: of the model.
 
     Raises:
         BundleError: the adapter makes numbers that are none, changes more than the party allows,
             or makes the model worse than the job accepts.
         ModelError: this is not the model that the emulator was made from.
     """
+    space, inputs, monitor = context.space, context.inputs, context.monitor
     assert inputs.model is not None
     manifest, _ = read_manifest(space.opened)
     assert isinstance(manifest.facts, AdapterFacts)
     # what the private store has of it, the step that trains cannot see
     record = space.answered()
-    if record.model_digest != digest:
+    if record.model_digest != context.digests["model"]:
         raise not_the_model(space.spec, record)
     loaded = load(inputs.model)
     check_room(space.folder, loaded.size)

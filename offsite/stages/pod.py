@@ -6,13 +6,14 @@ import torch
 
 from offsite.events import Monitor
 from offsite.layers import leads
+from offsite.stages.context import Context
 from offsite.stages.work import work
 from offsite.steps.handover import Handover
 from offsite.steps.inputs import inputs_of
 from offsite.steps.pod import Pod
 from offsite.steps.workspace import Workspace, fingerprint_of
 from offsite.task import WorkTask
-from offsite.training.train import Checkpoints
+from offsite.training.checkpoints import Checkpoints
 
 
 def run_work(pod: Pod[WorkTask], monitor: Monitor) -> None:
@@ -37,7 +38,7 @@ def run_work(pod: Pod[WorkTask], monitor: Monitor) -> None:
         digests["bundle"] = task.envelope
     handover.take_given(space)
     checkpoints = _checkpoints(handover, space, digests, task.checkpoint_seconds)
-    work(space, inputs, digests, checkpoints, monitor)
+    work(Context(space, inputs, digests, checkpoints, monitor))
     if leads():
         handover.keep_result(space, monitor)
 

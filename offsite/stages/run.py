@@ -4,6 +4,7 @@ from offsite.api import OffsiteJob
 from offsite.events import Done, Monitor
 from offsite.exchange import Mailbox
 from offsite.process.usage import peak_memory
+from offsite.stages.context import Context
 from offsite.stages.work import work
 from offsite.steps.disclosing import note_disclosed
 from offsite.steps.ending import finish, resume
@@ -13,7 +14,7 @@ from offsite.steps.opening import find_bundle, prepare
 from offsite.steps.party import Party
 from offsite.steps.ready import check_possible, check_ready
 from offsite.steps.workspace import workspace
-from offsite.training.train import Checkpoints
+from offsite.training.checkpoints import Checkpoints
 
 
 def run_job(job: OffsiteJob, party: Party, mailbox: Mailbox, monitor: Monitor) -> None:
@@ -44,6 +45,6 @@ def run_job(job: OffsiteJob, party: Party, mailbox: Mailbox, monitor: Monitor) -
                 prepare(space, source, envelope, mailbox, monitor)
             with notifying(space, answers, mailbox, monitor, private=True):
                 checkpoints = Checkpoints(space.checkpoint, party.checkpoint_seconds)
-                work(space, inputs, digests, checkpoints, monitor)
+                work(Context(space, inputs, digests, checkpoints, monitor))
                 finish(space, mailbox, monitor)
     monitor.emit(Done(peak_memory_bytes=peak_memory()))

@@ -1,48 +1,42 @@
 """The Work step: runs the stage of a job on its inputs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
 from offsite.errors import InputError
-from offsite.events import Monitor
-from offsite.rows import read_rows
+from offsite.layers import modality_of
+from offsite.stages.context import Context
 from offsite.stages.distill import make_emulator
 from offsite.stages.plug_in import make_model
 from offsite.stages.tune import make_adapter
-from offsite.steps.inputs import Inputs
-from offsite.steps.workspace import Workspace
 from offsite.store import privately
-from offsite.training.train import Checkpoints
 
 
-def work(
-    space: Workspace,
-    inputs: Inputs,
-    digests: Mapping[str, str],
-    checkpoints: Checkpoints,
-    monitor: Monitor,
-) -> None:
+def work(context: Context) -> None:
     """Make the result of a job; what the peer sent was opened into its workspace.
-
-    Args:
-        digests: of the inputs by name; `bundle` is that of the envelope that was opened.
 
     Raises:
         OffsiteError: what went wrong; there is no result.
     """
-    spec = space.spec
-    # what can be known without a model costs no loading of one
-    for text in set(inputs.texts.values()):
-        read_rows(text)
+    spec = context.space.spec
+    _read_data(context)
     with privately(), _short_memory_told():
         if spec.distill is not None:
-            make_emulator(space, spec.distill, inputs, digests["model"], checkpoints, monitor)
+            make_emulator(context, spec.distill)
         elif spec.tune is not None:
-            make_adapter(space, spec.tune, inputs, digests["bundle"], checkpoints, monitor)
+            make_adapter(context, spec.tune)
         elif spec.plug_in is not None:
-            make_model(space, spec.plug_in, inputs, digests["model"], monitor)
+            make_model(context, spec.plug_in)
+
+
+def _read_data(context: Context) -> None:
+    """Read all data sets, since what can be known without a model costs no loading of one."""
+    if texts := set(context.inputs.texts.values()):
+        modality = modality_of(context.model)
+        for text in texts:
+            modality.read(text)
 
 
 @contextmanager

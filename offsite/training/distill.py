@@ -5,23 +5,24 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from offsite.emulator import Compressed
-from offsite.events import Monitor
 from offsite.layers import (
-    Batch,
+    Loaded,
+    batch_loss,
     blocks,
     checkpoint_gradients,
     final_hidden,
     inference,
-    lm_loss,
     run,
     total,
     trace,
     watching,
 )
-from offsite.training.train import Checkpoints, Plan, fit
+from offsite.modality import Batch
+from offsite.training.parallel import Objective
+from offsite.training.run import Run
+from offsite.training.train import fit
 
 
 @dataclass(frozen=True)
@@ -33,37 +34,29 @@ class Weights:
 
 
 def distill(
-    model: PreTrainedModel,
+    loaded: Loaded,
     emulator: Compressed,
     batch_at: Callable[[int], Batch],
-    plan: Plan,
     weights: Weights,
-    *,
-    checkpoints: Checkpoints,
-    monitor: Monitor,
-    gradient_checkpointing: bool = False,
+    run: Run,
 ) -> None:
     """Train the emulator's middle blocks, in place; nothing else of it changes.
 
     Teacher and emulator read the same input, which is what the bottom blocks put out.
+
+    Args:
+        loaded: the full model, the teacher.
+        batch_at: the batch of a step.
     """
     trained = own_middle(emulator)
-    if gradient_checkpointing:
+    if run.plan.gradient_checkpointing:
         checkpoint_gradients(emulator.model)
 
     def loss_of(batch: Batch) -> Tensor:
-        return _loss(model, emulator, batch, weights)
+        return _loss(loaded, emulator, batch, weights)
 
-    fit(
-        (model, emulator.model),
-        trained,
-        batch_at,
-        loss_of,
-        plan,
-        phase="distill",
-        checkpoints=checkpoints,
-        monitor=monitor,
-    )
+    objective = Objective((loaded.model, emulator.model), trained, loss_of)
+    fit(objective, batch_at, run, phase="distill")
 
 
 def own_middle(emulator: Compressed) -> dict[str, nn.Parameter]:
@@ -79,21 +72,21 @@ def own_middle(emulator: Compressed) -> dict[str, nn.Parameter]:
 
 
 def _loss(
-    model: PreTrainedModel,
+    loaded: Loaded,
     emulator: Compressed,
     batch: Batch,
     weights: Weights,
 ) -> Tensor:
-    stack, middle = blocks(emulator.model), emulator.middle
+    model, stack, middle = loaded.model, blocks(emulator.model), emulator.middle
     with watching(stack[middle.start - 1]) as below, watching(stack[middle.stop - 1]) as above:
-        hidden = final_hidden(emulator.model, batch.tokens)
+        hidden = final_hidden(emulator.model, batch.inputs)
     with inference():
-        calls = trace(model, batch.tokens).calls
+        calls = trace(model, batch.inputs).calls
         span = emulator.replaced
         target = run(blocks(model)[span], below[0], calls[span])
     loss = weights.kd * hidden_error(target, above[0], batch.mask)
     if weights.lm:
-        loss = loss + weights.lm * lm_loss(emulator.model, batch, hidden)
+        loss = loss + weights.lm * batch_loss(emulator.model, loaded.modality, batch, hidden)
     return loss
 
 
@@ -103,7 +96,7 @@ def hidden_error(target: Tensor, hidden: Tensor, mask: Tensor) -> Tensor:
     Of a batch that is spread over workers it is this one's part: their sum is the error.
 
     Args:
-        mask: (B, T), where there is a token.
+        mask: (B, T), where a hidden state stands for input.
     """
     target, hidden = target[mask].float(), hidden[mask].float()
     size = total(target.pow(2).sum()).clamp(min=torch.finfo(torch.float32).tiny)

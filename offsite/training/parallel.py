@@ -18,44 +18,63 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel
 
-from offsite.layers import Batch, blocks, device, workers
+from offsite.layers import blocks, device, rank, workers
+from offsite.modality import Batch
 
 Sharding = Literal["DDP", "FSDP"]
 Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
+class Objective:
+    """What a training changes, and what it minimizes."""
+
+    models: Sequence[PreTrainedModel]
+    """The models that the loss is computed with."""
+    trained: Mapping[str, nn.Parameter]
+    """Their parameters that are trained, by the name that they have in checkpoints."""
+    loss_of: Callable[[Batch], Tensor]
+    """This worker's part of the scalar loss of a batch: the parts of all workers sum up to it."""
+    losses_of: Callable[[Batch], Tensor] | None = None
+    """The loss of each example, (B,), summed over its targets; other workers take no part in it.
+    None: the loss is no mean over examples."""
+
+
+@dataclass(frozen=True)
 class Spread:
-    """A training run, as this worker sees it."""
+    """A training, as this worker sees it."""
 
     trained: Mapping[str, nn.Parameter]
     """What is trained, by name; of FSDP a shard of each, whose `copy_` takes `scattered` values."""
     loss_of: Callable[[Batch], Tensor]
-    """This worker's part of the loss; its gradients are averaged over all workers."""
+    """This worker's part of the loss; `backward` averages its gradients over all workers."""
+    losses_of: Callable[[Batch], Tensor] | None
+    """`Objective.losses_of`. Take its gradients with `torch.autograd.grad`, which no wrapper of
+    DDP sees, and sum them with `total`; FSDP's shards have no such gradients."""
     measure: Callable[[Callable[[], float]], float]
     """Calls what runs the models without gradients, in all workers alike."""
 
+    def mine(self, batch: Batch) -> Batch:
+        """Take this worker's part of a batch, where the parameters are."""
+        return batch.part(rank(), workers()).to(next(iter(self.trained.values())).device)
+
 
 @contextmanager
-def spread(
-    models: Sequence[PreTrainedModel],
-    trained: Mapping[str, nn.Parameter],
-    loss_of: Callable[[Batch], Tensor],
-    sharding: Sharding,
-) -> Iterator[Spread]:
-    """Spread the training of parameters of some models over all workers, of which each calls this.
+def spread(objective: Objective, sharding: Sharding) -> Iterator[Spread]:
+    """Spread a training over all workers, of which each calls this.
 
     When the `with` block ends without an error, the parameters have the values that they were
     trained to, whole, in every worker.
     """
+    trained, loss_of, losses_of = objective.trained, objective.loss_of, objective.losses_of
     if workers() == 1:
-        yield Spread(trained, loss_of, _call)
+        yield Spread(trained, loss_of, losses_of, _call)
     elif sharding == "DDP":
-        replica = DistributedDataParallel(_Models(models), forward_sync_buffers=False)
-        yield Spread(trained, lambda batch: replica(loss_of, batch), _call)
+        replica = DistributedDataParallel(_Models(objective.models), forward_sync_buffers=False)
+        yield Spread(trained, lambda batch: replica(loss_of, batch), losses_of, _call)
     else:
-        with _sharded(models, trained) as (root, shards):
-            yield Spread(shards, lambda batch: root(loss_of, batch), root)
+        with _sharded(objective.models, trained) as (root, shards):
+            yield Spread(shards, lambda batch: root(loss_of, batch), None, root)
 
 
 def gathered(tensor: Tensor) -> Tensor:

@@ -1,54 +1,66 @@
 """Tuning: the data owner's adapter learns private data in the emulator."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from offsite.adapter import METHODS, Method
-from offsite.events import Monitor
-from offsite.layers import Batch, checkpoint_gradients, lm_loss
-from offsite.training.data import Example
+from offsite.layers import Loaded, batch_loss, checkpoint_gradients, example_losses
+from offsite.modality import Batch, Example
 from offsite.training.evaluate import mean_loss
-from offsite.training.train import Checkpoints, Plan, fit
+from offsite.training.parallel import Objective
+from offsite.training.run import Run
+from offsite.training.train import fit
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """What is trained."""
+
+    method: str
+    """A key of `offsite.adapter.METHODS`."""
+    rank: int
+    places: Sequence[int]
+    """The blocks of the emulator that it is in."""
 
 
 def tune(
-    model: PreTrainedModel,
-    places: Sequence[int],
+    loaded: Loaded,
+    adapter: Adapter,
     batch_at: Callable[[int], Batch],
-    plan: Plan,
-    *,
-    method: str,
-    rank: int,
     validation: Sequence[Example],
-    checkpoints: Checkpoints,
-    monitor: Monitor,
-    gradient_checkpointing: bool = False,
+    run: Run,
 ) -> dict[str, Tensor]:
     """Train an adapter in some blocks of a model; give its changes, as they are sent.
 
     The model is left with the adapter in it. Of all steps that were validated it is the one with
     the smallest validation loss *in this model*: how the adapter does in the full model, its
     trainer cannot see.
-    """
-    form: Method = METHODS[method]
-    attached = form.attach(model, places, rank=rank, seed=plan.seed)
-    if gradient_checkpointing:
-        checkpoint_gradients(model)
 
-    state = fit(
+    Args:
+        batch_at: the batch of a step.
+        validation: examples of the model's modality.
+    """
+    model = loaded.model
+    form: Method = METHODS[adapter.method]
+    attached = form.attach(model, adapter.places, rank=adapter.rank, seed=run.plan.seed)
+    if run.plan.gradient_checkpointing:
+        checkpoint_gradients(model)
+    objective = Objective(
         (model,),
         attached.trained,
+        partial(batch_loss, model, loaded.modality),
+        partial(example_losses, model, loaded.modality),
+    )
+    state = fit(
+        objective,
         batch_at,
-        partial(lm_loss, model),
-        plan,
+        run,
         phase="tune",
-        checkpoints=checkpoints,
-        monitor=monitor,
-        validate=lambda: mean_loss(model, validation, monitor),
+        validate=lambda: mean_loss(loaded, validation, run.monitor),
     )
     with torch.no_grad():
         for name, value in state.best.items():

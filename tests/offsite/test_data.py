@@ -12,9 +12,12 @@ from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 from offsite.errors import DataError
-from offsite.layers import IGNORED, Batch, encoded
+from offsite.modality import IGNORED, Batch
+from offsite.modality.text.examples import TextExample, collate, encode, pack, pair, shorten
+from offsite.modality.text.tokenizer import encoded
 from offsite.rows import DataFile, Row, read_rows
-from offsite.training.data import Example, Shuffled, batch_of, batches, encode, pack, pair, shorten
+from offsite.training.data import Shuffled, batches
+from offsite_testing.core import input_ids
 from offsite_testing.models import WORDS, tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer()
@@ -230,7 +233,7 @@ def test_every_example_has_a_token_to_predict(end: str | None, length: int) -> N
     ]
     for example in found:
         assert 1 <= example.start < len(example.tokens) <= length
-    assert (batch_of(found).targets != IGNORED).any(dim=1).all()
+    assert (collate(found).targets != IGNORED).any(dim=1).all()
 
 
 @pytest.mark.parametrize("completion", ["fox", " fox"])
@@ -296,30 +299,30 @@ def test_prompts_may_all_be_too_long() -> None:
 
 
 def test_targets_are_the_tokens_that_follow() -> None:
-    batch = batch_of([Example((5, 6, 7, 8), start=1), Example((9, 10, 11), start=2)])
-    assert batch.tokens.tolist() == [[5, 6, 7, 8], [9, 10, 11, 0]]
+    batch = collate([TextExample((5, 6, 7, 8), start=1), TextExample((9, 10, 11), start=2)])
+    assert input_ids(batch).tolist() == [[5, 6, 7, 8], [9, 10, 11, 0]]
     none = IGNORED
     assert batch.targets.tolist() == [[6, 7, 8, none], [none, 11, none, none]]
     assert batch.mask.tolist() == [[True] * 4, [True, True, True, False]]
 
 
-def examples(count: int = 90) -> list[Example]:
+def examples(count: int = 90) -> list[TextExample]:
     """Make examples of many lengths, each with a first token of its own."""
-    return [Example((100 + i, *range(3, 4 + i * 7 % 23))) for i in range(count)]
+    return [TextExample((100 + i, *range(3, 4 + i * 7 % 23))) for i in range(count)]
 
 
 def firsts(found: list[Batch]) -> list[int]:
-    return [int(token) for batch in found for token in batch.tokens[:, 0]]
+    return [int(token) for batch in found for token in input_ids(batch)[:, 0]]
 
 
 def test_batches_hold_every_example_once_in_order() -> None:
-    found = batches(examples(), 8)
+    found = batches(examples(), collate, 8)
     assert firsts(found) == list(range(100, 190))
-    assert [len(batch.tokens) for batch in found] == [8] * 11 + [2]
+    assert [len(batch) for batch in found] == [8] * 11 + [2]
 
 
 def test_an_epoch_holds_every_example_and_six_of_them_twice() -> None:
-    shuffled = Shuffled(examples(), 8, seed=1)
+    shuffled = Shuffled(examples(), collate, 8, seed=1)
     assert shuffled.steps_per_epoch == 12
     epochs = [firsts([shuffled(step) for step in range(12 * e, 12 * e + 12)]) for e in (0, 1)]
     assert [len(epoch) for epoch in epochs] == [96, 96]
@@ -328,19 +331,22 @@ def test_an_epoch_holds_every_example_and_six_of_them_twice() -> None:
 
 
 def test_the_batch_of_a_step_is_decided_by_seed_and_step() -> None:
-    forward = Shuffled(examples(), 8, seed=1)
-    backward, other = Shuffled(examples(), 8, seed=1), Shuffled(examples(), 8, seed=2)
+    forward = Shuffled(examples(), collate, 8, seed=1)
+    backward, other = (
+        Shuffled(examples(), collate, 8, seed=1),
+        Shuffled(examples(), collate, 8, seed=2),
+    )
     ahead = [forward(step) for step in range(30)]
     again = [backward(step) for step in reversed(range(30))][::-1]
-    assert all(torch.equal(a.tokens, b.tokens) for a, b in zip(ahead, again, strict=True))
+    assert all(torch.equal(input_ids(a), input_ids(b)) for a, b in zip(ahead, again, strict=True))
     assert all(torch.equal(a.targets, b.targets) for a, b in zip(ahead, again, strict=True))
     assert firsts(ahead) != firsts([other(step) for step in range(30)])
 
 
 def test_little_of_a_batch_is_padding() -> None:
-    shuffled = Shuffled(examples(), 8, seed=1)
+    shuffled = Shuffled(examples(), collate, 8, seed=1)
     found = [shuffled(step) for step in range(12)]
-    size = sum(batch.tokens.numel() for batch in found)
+    size = sum(input_ids(batch).numel() for batch in found)
     assert size < 1.1 * sum(int(batch.mask.sum()) for batch in found)
 
 

@@ -14,9 +14,12 @@ from transformers import PreTrainedModel
 from offsite.emulator.layer_drop import Layout
 from offsite.errors import InterruptedStage
 from offsite.events import Monitor
-from offsite.layers import IGNORED, Batch, blocks, family, precision
+from offsite.layers import blocks, family, precision
+from offsite.modality import IGNORED, Batch
+from offsite.training.checkpoints import Checkpoints
 from offsite.training.distill import Weights, distill
-from offsite.training.train import Checkpoints, Plan
+from offsite.training.run import Plan
+from offsite.training.run import Run as Training
 from offsite_testing.core import (
     DROPPED,
     BatchAt,
@@ -25,6 +28,8 @@ from offsite_testing.core import (
     dropped,
     each_case,
     each_family,
+    input_ids,
+    loaded,
     middle_names,
     snapshot,
     some_batch,
@@ -55,16 +60,14 @@ class Run:
         self.folder.mkdir(exist_ok=True)
 
     def __call__(self, steps: int, batch_at: BatchAt, monitor: Monitor | None = None) -> "Run":
-        distill(
-            self.model,
-            self.made,
-            batch_at,
-            Plan(steps=steps, learning_rate=2e-3, seed=3),
-            self.weights,
-            checkpoints=Checkpoints(self.folder / "checkpoint.safetensors"),
-            monitor=monitor or Monitor(recording(self.events)),
-            gradient_checkpointing=self.gradient_checkpointing,
+        checkpointing = self.gradient_checkpointing
+        training = Training(
+            Plan(steps=steps, learning_rate=2e-3, seed=3, gradient_checkpointing=checkpointing),
+            Checkpoints(self.folder / "checkpoint.safetensors"),
+            monitor or Monitor(recording(self.events)),
         )
+        full = loaded(self.model)
+        distill(full, self.made, batch_at, self.weights, training)
         return self
 
     @property
@@ -90,9 +93,9 @@ def plain_loss(
     model: PreTrainedModel, emulator: PreTrainedModel, batch: Batch, weights: Weights
 ) -> Tensor:
     """Compute the distillation loss with nothing but transformers."""
-    labels = torch.full_like(batch.tokens, IGNORED)
+    labels = torch.full_like(batch.targets, IGNORED)
     labels[:, 1:] = batch.targets[:, :-1]
-    asked: dict[str, Any] = {"input_ids": batch.tokens, "output_hidden_states": True}
+    asked: dict[str, Any] = {"input_ids": input_ids(batch), "output_hidden_states": True}
     with precision():
         with torch.no_grad():
             teacher = model(**asked).hidden_states[LAST_IN_FULL].float()

@@ -1,6 +1,7 @@
 """An emulator of all blocks is the model; one of fewer is a normal model without the others."""
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ from offsite_testing.core import (
     snapshot,
     some_tokens,
 )
-from offsite_testing.models import save_tiny, tiny_tokenizer
+from offsite_testing.core import loaded as loaded_of
+from offsite_testing.models import save_tiny
 from offsite_testing.tiny import DEPTH, tiny_model
 
 each_dtype = pytest.mark.parametrize(
@@ -50,7 +52,7 @@ def stored(folder: Path) -> dict[str, Tensor]:
 def publish(model: PreTrainedModel, layout: Layout, folder: Path) -> Path:
     """Write an emulator of a model in memory."""
     folder.mkdir()
-    save(Loaded(drop_layers(model, layout), tiny_tokenizer(), torch.float32), folder)
+    save(replace(loaded_of(model), model=drop_layers(model, layout)), folder)
     return folder
 
 
@@ -82,7 +84,7 @@ def test_a_bundle_of_all_blocks_is_the_sharded_model_on_disk(
     emulator = drop_layers(loaded.model, WHOLE)
     assert torch.equal(logits(emulator, some_tokens()), expected)
     (tmp_path / "bundle").mkdir()
-    save(Loaded(emulator, loaded.tokenizer, loaded.dtype), tmp_path / "bundle")
+    save(Loaded(emulator, loaded.modality, loaded.dtype), tmp_path / "bundle")
     assert changed(before, loaded.model) == set()
     assert torch.equal(logits(load(tmp_path / "bundle").model, some_tokens()), expected)
     kept, original = stored(tmp_path / "bundle"), stored(tmp_path / "model")
@@ -95,7 +97,7 @@ def test_an_emulator_runs_its_blocks_as_the_model_did(name: str, over: dict[str,
     model, tokens = tiny_model(name, **over), some_tokens()
     emulator = drop_layers(model, DROPPED)
     with torch.no_grad():
-        traced = trace(model, tokens)
+        traced = trace(model, {"input_ids": tokens})
         calls = [traced.calls[full] for full in DROPPED.kept]
         expected = run([blocks(model)[full] for full in DROPPED.kept], traced.hidden, calls)
         with watching(blocks(emulator)[-1]) as seen:
@@ -149,7 +151,7 @@ def test_tied_embeddings_stay_tied(name: str, over: dict[str, Any], tmp_path: Pa
     loaded = load(tmp_path / "model")
     emulator = drop_layers(loaded.model, DROPPED)
     (tmp_path / "bundle").mkdir()
-    save(Loaded(emulator, loaded.tokenizer, loaded.dtype), tmp_path / "bundle")
+    save(Loaded(emulator, loaded.modality, loaded.dtype), tmp_path / "bundle")
     for model in (loaded.model, emulator, load(tmp_path / "bundle").model):
         table, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
         assert isinstance(table, Tensor)

@@ -10,10 +10,11 @@ from transformers import PreTrainedModel
 
 from offsite.events import Monitor
 from offsite.layers import inference
+from offsite.modality.text.examples import TextExample
+from offsite.modality.text.scoring import Choices, Perplexity, benchmark, perplexity
 from offsite.rows import Row
-from offsite.training.data import Example
-from offsite.training.evaluate import Choices, Text, benchmark, mean_loss, perplexity
-from offsite_testing.core import each_case, each_family, silent, some_tokens
+from offsite.training.evaluate import mean_loss, score
+from offsite_testing.core import each_case, each_family, loaded, silent, some_tokens
 from offsite_testing.events import Wire, recording
 from offsite_testing.models import WORDS, tiny_tokenizer
 from offsite_testing.tiny import tiny_model
@@ -42,10 +43,10 @@ def summed(model: PreTrainedModel, context: list[int], answer: list[int]) -> flo
 @each_case
 def test_perplexity_is_that_of_transformers(name: str, over: dict[str, Any]) -> None:
     model, tokens = tiny_model(name, **over), some_tokens(rows=5, length=20)
-    bench = Text(tuple(Example(tuple(row)) for row in tokens.tolist()), cut=0)
+    bench = Perplexity(tuple(TextExample(tuple(row)) for row in tokens.tolist()), cut=0)
     with inference():
         loss = float(model(input_ids=tokens, labels=tokens).loss)
-    assert bench.score(model, silent(), "x") == pytest.approx(math.exp(loss), rel=5e-3)
+    assert score(loaded(model), bench, silent(), "x") == pytest.approx(math.exp(loss), rel=5e-3)
     assert bench.metric == "perplexity"
 
 
@@ -53,20 +54,20 @@ def test_perplexity_is_that_of_transformers(name: str, over: dict[str, Any]) -> 
 def test_padding_and_prompts_count_for_nothing(name: str) -> None:
     model = tiny_model(name)
     rows = [tuple(row) for row in some_tokens(rows=6, length=24).tolist()]
-    examples = [Example(row[: 24 - 3 * i], start=1 + i) for i, row in enumerate(rows)]
+    examples = [TextExample(row[: 24 - 3 * i], start=1 + i) for i, row in enumerate(rows)]
     total, count = 0.0, 0
     for example in examples:
         tokens = list(example.tokens)
         total -= summed(model, tokens[: example.start], tokens[example.start :])
         count += len(example.tokens) - example.start
-    found = mean_loss(model, examples, silent())
+    found = mean_loss(loaded(model), examples, silent())
     assert found == pytest.approx(total / count, rel=2e-3)
 
 
 def test_text_is_scored_in_blocks() -> None:
     bench = benchmark([Row(text=WORDS), Row(text=WORDS)], TOKENIZER, 16)
     assert {len(example.tokens) for example in bench.examples} == {16}
-    assert isinstance(bench, Text)
+    assert isinstance(bench, Perplexity)
     assert bench.cut == 0
 
 
@@ -78,7 +79,7 @@ def test_prompts_are_scored_on_their_completion() -> None:
     assert all(TOKENIZER.decode(answer) in {" fox<end>", " dog<end>"} for _, answer in tokens)
     total = -sum(summed(model, *each) for each in tokens)
     expected = math.exp(total / sum(len(answer) for _, answer in tokens))
-    assert bench.score(model, silent(), "x") == pytest.approx(expected, rel=5e-3)
+    assert score(loaded(model), bench, silent(), "x") == pytest.approx(expected, rel=5e-3)
 
 
 @each_family
@@ -97,7 +98,7 @@ def test_accuracy_is_that_of_brute_force(name: str) -> None:
         ]
         bench = benchmark(rows, TOKENIZER, 64)
         assert bench.metric == "accuracy"
-        assert bench.score(model, silent(), "x") == accuracy
+        assert score(loaded(model), bench, silent(), "x") == accuracy
 
 
 def indifferent() -> PreTrainedModel:
@@ -109,7 +110,7 @@ def indifferent() -> PreTrainedModel:
 
 def test_an_indifferent_model_has_the_vocabulary_as_perplexity() -> None:
     bench = benchmark([Row(text=WORDS)], TOKENIZER, 32)
-    assert bench.score(indifferent(), silent(), "x") == pytest.approx(288, rel=1e-5)
+    assert score(loaded(indifferent()), bench, silent(), "x") == pytest.approx(288, rel=1e-5)
 
 
 def test_an_indifferent_model_picks_the_answer_of_fewest_tokens() -> None:
@@ -123,7 +124,7 @@ def test_an_indifferent_model_picks_the_answer_of_fewest_tokens() -> None:
             ("the the the", choices),
         )
     ]
-    assert benchmark(rows, TOKENIZER, 32).score(indifferent(), silent(), "x") == 0.5
+    assert score(loaded(indifferent()), benchmark(rows, TOKENIZER, 32), silent(), "x") == 0.5
 
 
 def test_questions_may_have_different_numbers_of_choices() -> None:
@@ -135,7 +136,7 @@ def test_questions_may_have_different_numbers_of_choices() -> None:
     bench = benchmark(rows, TOKENIZER, 32)
     assert isinstance(bench, Choices)
     assert (bench.counts, bench.answers) == ((2, 3, 2), (1, 2, 1))
-    assert bench.score(indifferent(), silent(), "x") == pytest.approx(2 / 3)
+    assert score(loaded(indifferent()), bench, silent(), "x") == pytest.approx(2 / 3)
 
 
 def test_questions_that_are_all_too_long_are_cut() -> None:
@@ -146,7 +147,12 @@ def test_questions_that_are_all_too_long_are_cut() -> None:
 
 
 def test_examples_without_a_token_to_predict_have_no_loss() -> None:
-    assert mean_loss(indifferent(), [Example((1,)), Example((1, 2), start=2)], silent()) == 0
+    assert (
+        mean_loss(
+            loaded(indifferent()), [TextExample((1,)), TextExample((1, 2), start=2)], silent()
+        )
+        == 0
+    )
 
 
 def test_a_huge_loss_is_an_infinite_perplexity() -> None:
@@ -158,6 +164,6 @@ def test_a_huge_loss_is_an_infinite_perplexity() -> None:
 def test_progress_is_told_under_the_given_phase() -> None:
     events: list[Wire] = []
     bench = benchmark([Row(text=WORDS)], TOKENIZER, 16)
-    bench.score(indifferent(), Monitor(recording(events)), "weigh")
+    score(loaded(indifferent()), bench, Monitor(recording(events)), "weigh")
     assert events[-1]["phase"] == "weigh"
     assert events[-1]["percent"] == 100.0

@@ -13,12 +13,14 @@ from ruamel.yaml import YAML
 from offsite.api import JobSpec, Limits
 from offsite.config import load_policy
 from offsite.errors import DataError, InputError, SpecError
+from offsite.modality.text.examples import TextExample, collate, pack
 from offsite.rows import DataFile
 from offsite.steps.floors import check_examples, check_floors
 from offsite.steps.party import POLICY
 from offsite.survey import survey
-from offsite.training.data import Example, Shuffled, pack
-from offsite.training.train import Plan
+from offsite.training.data import Shuffled
+from offsite.training.run import Plan
+from offsite_testing.core import input_ids
 from offsite_testing.models import tiny_tokenizer
 from offsite_testing.parties import ADAPTER, EMULATOR, HOSPITAL, LAB, Parties, distill, new_parties
 from offsite_testing.parties import tune as tuned_by
@@ -143,11 +145,11 @@ def test_what_cannot_be_read_is_told(content: str | bytes, problem: str, tmp_pat
     ("count", "size"), [(9, 8), (257, 8), (5, 8), (8, 8), (33, 4), (1, 1), (100, 7)]
 )
 def test_no_step_is_of_fewer_examples_than_asked_for(count: int, size: int) -> None:
-    examples = [Example((100 + i, *range(3, 4 + i % 5))) for i in range(count)]
-    shuffled = Shuffled(examples, size, seed=1)
+    examples = [TextExample((100 + i, *range(3, 4 + i % 5))) for i in range(count)]
+    shuffled = Shuffled(examples, collate, size, seed=1)
     seen = set()
     for step in range(shuffled.steps_per_epoch):
-        firsts = shuffled(step).tokens[:, 0].tolist()
+        firsts = input_ids(shuffled(step))[:, 0].tolist()
         assert len(set(firsts)) == len(firsts) == min(size, count)
         seen |= set(firsts)
     assert len(seen) == count
@@ -247,7 +249,7 @@ def test_a_short_text_makes_a_whole_batch(length: int) -> None:
     """Whatever the tokenizer makes of it: one step never sees one block alone."""
     for texts_ in (["the quick brown fox jumps over"], ["fox"], [""]):
         found = pack(texts_, tiny_tokenizer(), length, least=4)
-        assert Shuffled(found, 4, 0)(0).tokens.shape[0] == 4
+        assert len(Shuffled(found, collate, 4, 0)(0)) == 4
         assert len({id(example) for example in found}) >= 4
 
 

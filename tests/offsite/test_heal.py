@@ -12,13 +12,16 @@ from transformers import PreTrainedModel
 from offsite.emulator import heal
 from offsite.emulator.heal import NormalEquations
 from offsite.emulator.layer_drop import Layout, drop_layers
-from offsite.layers import Batch, blocks, family, inference, watching
+from offsite.layers import blocks, family, inference, watching
+from offsite.modality import Batch
 from offsite_testing.core import (
     DROPPED,
     WHOLE,
+    batch_of,
     cases_where,
     changed,
     dropped,
+    input_ids,
     logits,
     silent,
     snapshot,
@@ -52,7 +55,7 @@ def outputs(model: PreTrainedModel) -> list[Tensor]:
         stack.enter_context(inference())
         seen = [stack.enter_context(watching(block)) for block in blocks(model)]
         for batch in calibration():
-            model(input_ids=batch.tokens, use_cache=False)
+            model(input_ids=input_ids(batch), use_cache=False)
     return [torch.cat(each).float() for each in seen]
 
 
@@ -124,15 +127,15 @@ def test_each_token_counts_by_its_own_size() -> None:
 def test_padding_counts_for_nothing() -> None:
     model, emulators = tiny_model("llama"), []
     whole = some_batch(rows=8, length=24)
-    longer = torch.nn.functional.pad(whole.tokens, (0, 6), value=7)
-    padded = Batch(longer, longer, torch.arange(30).expand(8, 30) < 24)
+    longer = torch.nn.functional.pad(input_ids(whole), (0, 6), value=7)
+    padded = batch_of(longer, longer, torch.arange(30).expand(8, 30) < 24)
     for batch in (whole, padded):
         emulators.append(dropped(model, DROPPED))
         heal(model, emulators[-1], [batch], silent())
     one, other = (snapshot(each.model) for each in emulators)
     assert all(torch.allclose(one[name], other[name], atol=2e-3) for name in one)
     nothing = dropped(model, DROPPED)
-    heal(model, nothing, [Batch(longer, longer, longer >= 0)], silent())
+    heal(model, nothing, [batch_of(longer, longer, longer >= 0)], silent())
     assert any(not torch.allclose(one[n], t, atol=2e-2) for n, t in snapshot(nothing.model).items())
 
 

@@ -5,8 +5,18 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from offsite.layers import IGNORED, Batch, each_loss, final_hidden, lm_loss
-from offsite_testing.core import each_family, logits, some_batch, some_tokens
+from offsite.layers import batch_loss, final_hidden
+from offsite.modality import IGNORED, Batch
+from offsite.modality.text.loss import token_losses
+from offsite_testing.core import (
+    batch_of,
+    each_family,
+    input_ids,
+    loaded,
+    logits,
+    some_batch,
+    some_tokens,
+)
 from offsite_testing.tiny import tiny_model
 
 each_limit = pytest.mark.parametrize("most", [1 << 26, 1000], ids=["at-once", "in-parts"])
@@ -31,13 +41,15 @@ def plain_loss(model: PreTrainedModel, hidden: Tensor, batch: Batch) -> Tensor:
 def test_loss_and_gradient_are_those_of_all_logits(
     name: str, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("offsite.layers.loss._MOST_LOGITS", most)
+    monkeypatch.setattr("offsite.modality.text.loss._MOST_LOGITS", most)
     model, batch, results = tiny_model(name), scored_batch(), []
     with torch.no_grad():
-        hidden = final_hidden(model, batch.tokens)
-    for compute in (lm_loss, lambda model, batch, hidden: plain_loss(model, hidden, batch)):
+        hidden = final_hidden(model, batch.inputs)
+    modality = loaded(model).modality
+    for ours in (True, False):
         read = hidden.clone().requires_grad_()
-        loss = compute(model, batch, read)
+        plain = plain_loss(model, read, batch)
+        loss = batch_loss(model, modality, batch, read) if ours else plain
         loss.backward()
         assert read.grad is not None
         results.append((loss.detach(), read.grad))
@@ -50,13 +62,13 @@ def test_loss_and_gradient_are_those_of_all_logits(
 def test_the_loss_of_each_token_is_that_of_the_models_logits(
     name: str, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("offsite.layers.loss._MOST_LOGITS", most)
+    monkeypatch.setattr("offsite.modality.text.loss._MOST_LOGITS", most)
     model, batch = tiny_model(name), scored_batch()
     scored = batch.targets != IGNORED
     with torch.no_grad():
-        hidden = final_hidden(model, batch.tokens)[scored]
-        found = each_loss(model, hidden, batch.targets[scored])
-    likely = logits(model, batch.tokens)[scored].log_softmax(-1)
+        hidden = final_hidden(model, batch.inputs)[scored]
+        found = token_losses(model, hidden, batch.targets[scored])
+    likely = logits(model, input_ids(batch))[scored].log_softmax(-1)
     expected = -likely.gather(1, batch.targets[scored][:, None])[:, 0]
     assert torch.allclose(found, expected, rtol=1e-5, atol=1e-5)
 
@@ -65,7 +77,8 @@ def test_a_batch_without_targets_has_a_loss_of_nothing() -> None:
     model, tokens = tiny_model("llama"), some_tokens()
     model.requires_grad_(True)
     nothing = torch.full_like(tokens, IGNORED)
-    loss = lm_loss(model, Batch(tokens, nothing, torch.ones_like(tokens, dtype=torch.bool)))
+    batch = batch_of(tokens, nothing, torch.ones_like(tokens, dtype=torch.bool))
+    loss = batch_loss(model, loaded(model).modality, batch)
     assert loss == 0
     loss.backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())

@@ -16,9 +16,10 @@ from transformers import PreTrainedTokenizerFast
 
 from offsite.errors import DataError, ModelError
 from offsite.layers import load
+from offsite.modality import Text
 from offsite.rows import DataFile
 from offsite.stages.evaluation import read_examples
-from offsite_testing.core import silent
+from offsite_testing.core import silent, text_of
 from offsite_testing.models import save_tiny, tiny_tokenizer
 
 
@@ -88,7 +89,7 @@ def test_a_token_for_images_is_told_where_a_text_names_it(tmp_path: Path) -> Non
     path.write_text("the quick fox", encoding="utf-8")
     assert read_examples(DataFile(path), loaded, 16, silent())
     path.write_text("the quick <image_soft_token>", encoding="utf-8")
-    with pytest.raises(DataError, match=r"rows\.txt holds '<image_soft_token>', which this model"):
+    with pytest.raises(DataError, match=r"rows\.txt: holds '<image_soft_token>', which this model"):
         read_examples(DataFile(path), loaded, 16, silent())
 
 
@@ -156,7 +157,9 @@ def test_a_file_that_is_no_object_is_named(model: Path, name: str, content: str)
 def test_a_tokenizer_that_gives_up_on_a_text_is_told(model: Path, tmp_path: Path) -> None:
     raw = tiny_tokenizer().backend_tokenizer
     raw.pre_tokenizer = Split(Regex(r"(\w+\s?)+\d\d\d\d$"), "isolated")  # noqa: V101
-    loaded = replace(load(model), tokenizer=PreTrainedTokenizerFast(tokenizer_object=raw))
+    loaded = load(model)
+    modality = Text.of(PreTrainedTokenizerFast(tokenizer_object=raw), loaded.model)
+    loaded = replace(loaded, modality=modality)
     path = tmp_path / "rows.txt"
     path.write_text("Kovacs " * 400, encoding="utf-8")
     with pytest.raises(ModelError, match=r"rows\.txt: the model's tokenizer cannot") as told:
@@ -184,7 +187,7 @@ def test_a_tokenizer_neither_pads_nor_cuts_nor_draws(model: Path) -> None:
     cut = {"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0}
     edit(model / "tokenizer.json", lambda t: t.update(padding=padding, truncation=cut))
     edit(model / "tokenizer.json", lambda t: t["model"].update(dropout=0.5))
-    plain, found = tiny_tokenizer(), load(model).tokenizer
+    plain, found = tiny_tokenizer(), text_of(load(model)).tokenizer
     words = "the quick brown fox " * 20
     assert found(words)["input_ids"] == plain(words)["input_ids"]
     saved = json.loads(found.backend_tokenizer.to_str())

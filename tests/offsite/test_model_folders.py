@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from offsite.errors import ModelError, UnknownFamilyError
 from offsite.layers import assemble, load, quiet
 from offsite.steps.places import digest_of_model, model_digest
+from offsite_testing.core import text_of
 from offsite_testing.models import WORDS, save_tiny
 from offsite_testing.parties import EMULATOR, LAB, Parties, distill, new_parties
 from offsite_testing.tiny import FAMILIES_UNDER_TEST, tiny_model
@@ -246,7 +247,7 @@ def test_a_tokenizer_in_two_files_is_read(tmp_path: Path) -> None:
     edit(tmp_path / "tokenizer_config.json", tokenizer_class="GPT2Tokenizer")
     with quiet():
         wanted = AutoTokenizer.from_pretrained(tmp_path)(WORDS)["input_ids"]
-    assert load(tmp_path).tokenizer(WORDS)["input_ids"] == wanted
+    assert text_of(load(tmp_path)).tokenizer(WORDS)["input_ids"] == wanted
     before = model_digest(tmp_path)
     (tmp_path / "merges.txt").write_text("")
     assert model_digest(tmp_path) != before

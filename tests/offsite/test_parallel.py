@@ -19,20 +19,31 @@ from torch.multiprocessing.spawn import spawn
 from offsite.emulator.layer_drop import drop_layers
 from offsite.errors import InterruptedStage
 from offsite.layers import freeze, leads
-from offsite.training.data import Example
+from offsite.modality.text import TextExample
+from offsite.training.checkpoints import Checkpoints
 from offsite.training.distill import Weights, distill, own_middle
 from offsite.training.evaluate import mean_loss
 from offsite.training.parallel import Sharding
-from offsite.training.train import Checkpoints, Plan
-from offsite.training.tune import tune
-from offsite_testing.core import DROPPED, BatchAt, drawn, dropped, silent, some_tokens, stopped_at
+from offsite.training.run import Plan
+from offsite.training.run import Run as Training
+from offsite.training.tune import Adapter, tune
+from offsite_testing.core import (
+    DROPPED,
+    BatchAt,
+    drawn,
+    dropped,
+    loaded,
+    silent,
+    some_tokens,
+    stopped_at,
+)
 from offsite_testing.tiny import tiny_model
 
 pytestmark = pytest.mark.timeout(600)
 
 STEPS, ROWS = 6, 5
 """Rows that no number of workers below divides."""
-VALIDATION = [Example(tuple(row)) for row in some_tokens(7, seed=50).tolist()]
+VALIDATION = [TextExample(tuple(row)) for row in some_tokens(7, seed=50).tolist()]
 RTOL = 1e-4
 """In float32: rounding alone, which Adam makes much of where a gradient is almost zero."""
 
@@ -49,37 +60,28 @@ class Run:
     def plan(self, rate: float, **more: Any) -> Plan:
         return Plan(steps=STEPS, learning_rate=rate, seed=3, sharding=self.sharding, **more)
 
-    def surroundings(self) -> tuple[BatchAt, dict[str, Any]]:
+    def training(self, rate: float, **more: Any) -> tuple[BatchAt, Training]:
         batch_at, monitor = drawn(rows=self.rows), silent()
         if self.stops_at is not None:
             batch_at, monitor = stopped_at(self.stops_at, batch_at)
         checkpoints = Checkpoints(self.folder / "checkpoint.safetensors", seconds=0.0)
-        return batch_at, {"checkpoints": checkpoints, "monitor": monitor}
+        return batch_at, Training(self.plan(rate, **more), checkpoints, monitor)
 
     def tune(self, method: str = "LoRA") -> dict[str, Tensor]:
         """Tune, and score the model when it is tuned."""
         model = copy.deepcopy(drop_layers(tiny_model("llama"), DROPPED))
-        batch_at, around = self.surroundings()
+        batch_at, training = self.training(5e-3, validate_every=2)
         places = DROPPED.ends if method == "Blocks" else range(len(DROPPED.kept))
-        changes = tune(
-            model,
-            places,
-            batch_at,
-            self.plan(5e-3, validate_every=2),
-            method=method,
-            rank=4,
-            validation=VALIDATION,
-            **around,
-        )
-        return changes | {"loss": torch.tensor(mean_loss(model, VALIDATION, silent()))}
+        tuned = loaded(model)
+        changes = tune(tuned, Adapter(method, 4, places), batch_at, VALIDATION, training)
+        return changes | {"loss": torch.tensor(mean_loss(tuned, VALIDATION, silent()))}
 
     def distill(self) -> dict[str, Tensor]:
         """Distill; give the emulator's middle."""
         model = freeze(tiny_model("llama"))
         emulator = dropped(model, DROPPED)
-        batch_at, around = self.surroundings()
-        plan = self.plan(1e-3)
-        distill(model, emulator, batch_at, plan, Weights(), **around)
+        batch_at, training = self.training(1e-3)
+        distill(loaded(model), emulator, batch_at, Weights(), training)
         return {name: value.detach() for name, value in own_middle(emulator).items()}
 
 

@@ -29,6 +29,7 @@ from offsite.errors import (
 )
 from offsite.events import Event, Monitor, Progress
 from offsite.exchange import Failed, send_notice
+from offsite.modality.text.examples import TextExample, pair
 from offsite.rows import DataFile
 from offsite.sealing import Notice, open_notice
 from offsite.stages.judging import check_accepted
@@ -38,7 +39,6 @@ from offsite.steps.party import POLICY
 from offsite.steps.places import model_digest, text_digest
 from offsite.steps.workspace import workspace
 from offsite.store import FolderStore, disk_errors
-from offsite.training.data import Example, pair
 from offsite.training.evaluate import mean_loss
 from offsite_testing.events import Wire, recording
 from offsite_testing.models import tiny_tokenizer
@@ -361,9 +361,9 @@ def test_labelled_tuning_validates_on_the_right_answers(
     rows = [{"prompt": "the lazy", "completion": "dog", "choices": choices}] * 5
     path = parties.home(HOSPITAL) / "private.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    validated: list[Sequence[Example]] = []
+    validated: list[Sequence[TextExample]] = []
 
-    def watch(model: Any, examples: Sequence[Example], monitor: Monitor) -> float:
+    def watch(model: Any, examples: Sequence[TextExample], monitor: Monitor) -> float:
         validated.append(examples)
         return mean_loss(model, examples, monitor)
 

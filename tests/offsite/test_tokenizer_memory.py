@@ -37,8 +37,8 @@ _CHECK = _PEAK.format(
 )
 _LOAD = _PEAK.format(
     imports="from offsite.families import FAMILIES\n"
-    "from offsite.layers.tokenizing import load_tokenizer",
-    measured="load_tokenizer(folder, folder, FAMILIES[0], 1 << 24, local_files_only=True)",
+    "from offsite.modality.text.tokenizer import load_tokenizer",
+    measured="load_tokenizer(folder, folder, FAMILIES[0], 1 << 24)",
 )
 
 

@@ -11,9 +11,12 @@ from torch import Tensor, nn
 
 from offsite.errors import DataError, InputError, InterruptedStage
 from offsite.events import Monitor
-from offsite.layers import Batch
-from offsite.training.train import Checkpoints, Plan, State, fit
-from offsite_testing.core import BatchAt, drawn, raw, silent, some_batch, stopped_at
+from offsite.modality import Batch
+from offsite.training.checkpoints import Checkpoints, State
+from offsite.training.parallel import Objective
+from offsite.training.run import Plan, Run
+from offsite.training.train import fit
+from offsite_testing.core import BatchAt, drawn, input_ids, raw, silent, some_batch, stopped_at
 from offsite_testing.events import Wire, recording
 
 STEPS = 6
@@ -42,7 +45,7 @@ class Job:
 
     def loss(self, batch: Batch) -> Tensor:
         wanted = torch.randn(4)
-        return (self.weight[batch.tokens] + self.bias - wanted).pow(2).mean()
+        return (self.weight[input_ids(batch)] + self.bias - wanted).pow(2).mean()
 
     def validate(self) -> float:
         """Find a loss that first falls, then rises."""
@@ -58,14 +61,11 @@ class Job:
     ) -> State:
         options = {"loss_of": self.loss, "validate": self.validate, **over}
         return fit(
-            (),
-            self.trained,
+            Objective((), self.trained, options["loss_of"]),
             batch_at or drawn(),
-            plan=self.plan,
+            Run(self.plan, self.checkpoints, monitor or silent()),
             phase="train",
-            checkpoints=self.checkpoints,
-            monitor=monitor or silent(),
-            **options,
+            validate=options["validate"],
         )
 
     def bytes(self, state: State) -> dict[str, bytes]:

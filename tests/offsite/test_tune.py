@@ -11,16 +11,20 @@ from transformers import PreTrainedModel
 from offsite.emulator.layer_drop import drop_layers
 from offsite.errors import InterruptedStage
 from offsite.events import Monitor
-from offsite.layers import Batch, family
-from offsite.training.data import Example
+from offsite.layers import family
+from offsite.modality.text import TextExample
+from offsite.training.checkpoints import Checkpoints
 from offsite.training.evaluate import mean_loss
-from offsite.training.train import Checkpoints, Plan
-from offsite.training.tune import tune
+from offsite.training.run import Plan, Run
+from offsite.training.tune import Adapter, tune
 from offsite_testing.core import (
     DROPPED,
     BatchAt,
+    batch_of,
     drawn,
     each_family,
+    input_ids,
+    loaded,
     raw,
     same_bytes,
     silent,
@@ -32,7 +36,7 @@ from offsite_testing.tiny import tiny_model
 
 FORMS = {"LoRA-All": (0, 1, 2, 3), "LoRA-Ends": DROPPED.ends, "Blocks-Ends": DROPPED.ends}
 each_form = pytest.mark.parametrize("form", FORMS)
-VALIDATION = [Example(tuple(row)) for row in some_tokens(4, seed=50).tolist()]
+VALIDATION = [TextExample(tuple(row)) for row in some_tokens(4, seed=50).tolist()]
 
 
 def bundle(name: str = "llama") -> PreTrainedModel:
@@ -53,18 +57,16 @@ def tuned(
     gradient_checkpointing: bool = False,
 ) -> dict[str, Tensor]:
     folder.mkdir(exist_ok=True)
-    return tune(
-        model,
-        FORMS[form],
-        batch_at or drawn(),
-        Plan(steps=steps, learning_rate=rate, seed=3, validate_every=validate_every),
-        method=form.partition("-")[0],
-        rank=3,
-        validation=VALIDATION,
-        checkpoints=Checkpoints(folder / "checkpoint.safetensors"),
-        monitor=monitor or silent(),
+    plan = Plan(
+        steps=steps,
+        learning_rate=rate,
+        seed=3,
+        validate_every=validate_every,
         gradient_checkpointing=gradient_checkpointing,
     )
+    run = Run(plan, Checkpoints(folder / "checkpoint.safetensors"), monitor or silent())
+    adapter = Adapter(form.partition("-")[0], 3, FORMS[form])
+    return tune(loaded(model), adapter, batch_at or drawn(), VALIDATION, run)
 
 
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
@@ -87,10 +89,10 @@ def test_tuning_changes_the_adapter_alone(name: str, form: str, tmp_path: Path) 
 @each_form
 def test_tuning_learns(form: str, tmp_path: Path) -> None:
     emulator, batch = bundle(), some_batch()
-    seen = [Example(tuple(row)) for row in batch.tokens.tolist()]
-    before = mean_loss(emulator, seen, silent())
+    seen = [TextExample(tuple(row)) for row in input_ids(batch).tolist()]
+    before = mean_loss(loaded(emulator), seen, silent())
     tuned(emulator, form, tmp_path, 12, lambda step: batch, rate=2e-2)
-    assert mean_loss(emulator, seen, silent()) < before - 0.05
+    assert mean_loss(loaded(emulator), seen, silent()) < before - 0.05
 
 
 @pytest.mark.parametrize("step", [0, 1, 2])
@@ -115,11 +117,11 @@ def test_seed_and_batches_decide_every_byte(form: str, tmp_path: Path) -> None:
 def test_the_best_state_on_the_validation_data_is_kept(form: str, tmp_path: Path) -> None:
     # one token over and over: the longer, the worse for any other text
     fives, losses = torch.full((2, 9), 5), []
-    harmful = Batch(fives, fives, fives > 0)
+    harmful = batch_of(fives, fives, fives > 0)
     for every in (1, 0):
         emulator, folder = bundle(), tmp_path / str(every)
         tuned(emulator, form, folder, 6, lambda step: harmful, rate=0.2, validate_every=every)
-        losses.append(mean_loss(emulator, VALIDATION, silent()))
+        losses.append(mean_loss(loaded(emulator), VALIDATION, silent()))
     assert losses[0] < losses[1] - 0.02
 
 

@@ -12,7 +12,9 @@ from offsite.bundle import BlockRecord, EmulatorRecord
 from offsite.emulator import Compressed, share_of
 from offsite.emulator.layer_drop import Layout, drop_layers
 from offsite.events import Monitor
-from offsite.layers import IGNORED, Batch, family
+from offsite.layers import Loaded, family
+from offsite.modality import IGNORED, Batch, Text
+from offsite_testing.models import tiny_tokenizer
 from offsite_testing.tiny import DEPTH, FAMILIES_UNDER_TEST, VARIANTS, tiny_model
 
 
@@ -45,7 +47,28 @@ def some_batch(rows: int = 2, length: int = 14, seed: int = 0) -> Batch:
     tokens = some_tokens(rows, length, seed)
     end = torch.full((rows, 1), IGNORED)
     everywhere = torch.ones_like(tokens, dtype=torch.bool)
-    return Batch(tokens, torch.cat([tokens[:, 1:], end], dim=1), everywhere)
+    return batch_of(tokens, torch.cat([tokens[:, 1:], end], dim=1), everywhere)
+
+
+def batch_of(tokens: Tensor, targets: Tensor, mask: Tensor) -> Batch:
+    """Make a batch of text, (B, T) each."""
+    return Batch({"input_ids": tokens}, targets, mask, unit="tokens")
+
+
+def text_of(model: Loaded) -> Text:
+    """Get the modality of a language model."""
+    assert isinstance(model.modality, Text)
+    return model.modality
+
+
+def input_ids(batch: Batch) -> Tensor:
+    """Get the tokens of a batch of text, (B, T)."""
+    return batch.inputs["input_ids"]
+
+
+def loaded(model: PreTrainedModel) -> Loaded:
+    """Put a tiny model beside a tokenizer, of which the ids that the tests draw need nothing."""
+    return Loaded(model, Text.of(tiny_tokenizer(), model), torch.float32)
 
 
 def logits(model: PreTrainedModel, tokens: Tensor) -> Tensor:

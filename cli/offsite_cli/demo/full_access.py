@@ -7,13 +7,18 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import PreTrainedTokenizerBase
 
 from offsite.events import Monitor
-from offsite.layers import Loaded, context, inference, lm_loss, load
-from offsite.rows import DataFile, read_rows
-from offsite.stages.evaluation import report
-from offsite.training.data import Shuffled, encode
-from offsite.training.train import Checkpoints, Plan, fit
+from offsite.layers import Loaded, batch_loss, inference, load
+from offsite.modality import Text
+from offsite.rows import DataFile
+from offsite.stages.evaluation import read_examples, report
+from offsite.training.checkpoints import Checkpoints
+from offsite.training.data import Shuffled
+from offsite.training.parallel import Objective
+from offsite.training.run import Plan, Run
+from offsite.training.train import fit
 from offsite_cli.demo.settings import Recipe
 
 _PROMPT_TOKENS = 24
@@ -35,30 +40,32 @@ def score_and_continue(folder: Path, text: DataFile, setting: str, monitor: Moni
     """Evaluate a model on the private test text, and let it continue the text's beginning."""
     loaded = load(folder)
     metric, value = report(loaded, text, setting, monitor)
-    prompt = _first_prompt(loaded, text)
-    return Scored(metric, value, prompt, _continue(loaded, prompt))
+    words = loaded.modality
+    assert isinstance(words, Text)
+    prompt = _first_prompt(words, text)
+    return Scored(metric, value, prompt, _continue(loaded, words.tokenizer, prompt))
 
 
-def _first_prompt(loaded: Loaded, text: DataFile) -> str:
+def _first_prompt(words: Text, text: DataFile) -> str:
     """Return the end of the first prompt, or the beginning of the first text."""
-    row, tokenizer = read_rows(text)[0], loaded.tokenizer
+    row, tokenizer = words.read(text)[0], words.tokenizer
     ids = tokenizer(row.prompt or row.text, add_special_tokens=False, verbose=False)["input_ids"]
-    room = max(1, context(loaded.model) - _NEW_TOKENS - 1)
+    room = max(1, words.context - _NEW_TOKENS - 1)
     return str(tokenizer.decode(ids[-room:] if row.prompt else ids[:_PROMPT_TOKENS]))
 
 
-def _continue(loaded: Loaded, prompt: str) -> str:
+def _continue(loaded: Loaded, tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
     generate: Any = loaded.model.generate
-    tokens = loaded.tokenizer(prompt, return_tensors="pt")["input_ids"].to(loaded.model.device)
+    tokens = tokenizer(prompt, return_tensors="pt")["input_ids"].to(loaded.model.device)
     with inference():
         output = generate(
             tokens,
             attention_mask=torch.ones_like(tokens),
             max_new_tokens=_NEW_TOKENS,
             do_sample=False,
-            pad_token_id=loaded.tokenizer.eos_token_id,
+            pad_token_id=tokenizer.eos_token_id,
         )
-    return str(loaded.tokenizer.decode(output[0, tokens.shape[1] :], skip_special_tokens=True))
+    return str(tokenizer.decode(output[0, tokens.shape[1] :], skip_special_tokens=True))
 
 
 def fine_tune(
@@ -77,16 +84,18 @@ def fine_tune(
     loaded = load(folder)
     model = loaded.model
     nn.Module.to(model, torch.float32)  # bfloat16 would round small updates away
-    examples = encode(read_rows(train), loaded.tokenizer, recipe.block_size).examples
-    fit(
-        (model,),
-        dict(model.requires_grad_(True).named_parameters()),
-        Shuffled(examples, recipe.batch_size, seed),
-        partial(lm_loss, model),
+    examples = read_examples(train, loaded, recipe.block_size, monitor)
+    trained = dict(model.requires_grad_(True).named_parameters())
+    run = Run(
         Plan(steps=recipe.steps, learning_rate=_FULL_LEARNING_RATE, seed=seed),
+        Checkpoints(scratch / "full.safetensors", float("inf")),
+        monitor,
+    )
+    fit(
+        Objective((model,), trained, partial(batch_loss, model, loaded.modality)),
+        Shuffled(examples, loaded.modality.collate, recipe.batch_size, seed),
+        run,
         phase="full fine-tuning",
-        checkpoints=Checkpoints(scratch / "full.safetensors", float("inf")),
-        monitor=monitor,
     )
     _, value = report(loaded, text, "full_fine_tuned", monitor)
     return value

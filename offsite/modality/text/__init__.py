@@ -1,0 +1,80 @@
+"""Text: rows of text or of labelled prompts, tokens as examples, and the language-model loss."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from offsite.errors import DataError
+from offsite.families import Family
+from offsite.modality.contract import Encoded
+from offsite.modality.text.examples import TextExample, collate, encode
+from offsite.modality.text.loss import losses, summed_loss
+from offsite.modality.text.scoring import TextBenchmark, benchmark
+from offsite.modality.text.tokenizer import load_tokenizer
+from offsite.rows import DataFile, Row, read_rows
+
+__all__ = ["Text", "TextExample"]
+
+_CONTEXT = 2048
+"""Where the config sets no limit (BLOOM)."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """Text for one model. Implements `Modality`."""
+
+    tokenizer: PreTrainedTokenizerBase
+    vocabulary: int
+    """How many tokens the model knows."""
+    context: int
+    """How many tokens the model reads at once."""
+
+    @classmethod
+    def open(cls, view: Path, folder: Path, row: Family, model: PreTrainedModel) -> "Text":
+        """Load the tokenizer of a model."""
+        return cls.of(load_tokenizer(view, folder, row, _vocabulary(model)), model)
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> "Text":
+        """Put a tokenizer beside a model, whose config says how many tokens it reads at once."""
+        config = model.config.to_dict()
+        limit = config.get("max_position_embeddings") or config.get("n_positions") or _CONTEXT
+        return cls(tokenizer, _vocabulary(model), int(limit))
+
+    @staticmethod
+    def read(data: DataFile) -> Sequence[Row]:
+        """Read JSON lines, or one plain text, as the file's name says."""
+        return read_rows(data)
+
+    def encode(self, rows: Sequence[Row], length: int, least: int = 1) -> Encoded[TextExample]:
+        """Turn rows into examples of at most `length` tokens."""
+        found = encode(rows, self.tokenizer, min(length, self.context), least)
+        self._check_known(found.examples)
+        return found
+
+    def benchmark(self, rows: Sequence[Row]) -> TextBenchmark:
+        """Encode rows for scoring: rows with choices by accuracy, all others by perplexity."""
+        found = benchmark(rows, self.tokenizer, self.context)
+        self._check_known(found.examples)
+        return found
+
+    collate = staticmethod(collate)
+    summed_loss = staticmethod(summed_loss)
+    losses = staticmethod(losses)
+
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer's files."""
+        self.tokenizer.save_pretrained(folder)
+
+    def _check_known(self, examples: Iterable[TextExample]) -> None:
+        """Check that the model knows every token; one for images it may not (`Family.beyond`)."""
+        highest = max(max(example.tokens, default=0) for example in examples)
+        if highest >= self.vocabulary:
+            token = self.tokenizer.convert_ids_to_tokens(highest)
+            raise DataError(f"holds {token!r}, which this model does not know; take it out")
+
+
+def _vocabulary(model: PreTrainedModel) -> int:
+    return int(model.get_input_embeddings().get_parameter("weight").shape[0])

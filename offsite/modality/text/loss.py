@@ -1,0 +1,68 @@
+"""The language-model loss: the cross entropy of what the head says of each next token."""
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from offsite.modality.contract import IGNORED, Batch
+
+_MOST_LOGITS = 1 << 26
+"""256 MB in float32: as many at once are faster than chunks of them."""
+
+
+def summed_loss(model: PreTrainedModel, hidden: Tensor, batch: Batch) -> Tensor:
+    """Sum up the cross entropy, in nats, of every scored token of a batch.
+
+    Logits are computed where a loss is taken only, and never all at once if they are many.
+
+    Args:
+        hidden: what the head reads, (B, T, D).
+    """
+    scored = batch.targets != IGNORED
+    read, targets = hidden[scored], batch.targets[scored]
+    head = model.get_output_embeddings()
+    if len(targets) * head.weight.shape[0] <= _MOST_LOGITS or _cap(model) is not None:
+        return nn.functional.cross_entropy(_logits(model, read), targets, reduction="sum")
+    return nn.functional.linear_cross_entropy(
+        read.to(head.weight.dtype),
+        head.weight,
+        targets,
+        linear_bias=head.bias,
+        reduction="sum",
+        options=nn.LinearCrossEntropyOptions(),
+    )
+
+
+def losses(model: PreTrainedModel, hidden: Tensor, batch: Batch) -> Tensor:
+    """Sum up the cross entropy, in nats, of each example's scored tokens, (B,) in float64.
+
+    Args:
+        hidden: what the head reads, (B, T, D).
+    """
+    scored = batch.targets != IGNORED
+    each = token_losses(model, hidden[scored], batch.targets[scored])
+    summed = torch.zeros(len(batch), device=each.device, dtype=torch.float64)
+    return summed.index_add(0, scored.nonzero()[:, 0], each.double())
+
+
+def token_losses(model: PreTrainedModel, hidden: Tensor, targets: Tensor) -> Tensor:
+    """Compute the cross entropy in nats of each target (N,) from what the head reads, (N, D)."""
+    rows = max(1, _MOST_LOGITS // model.get_output_embeddings().weight.shape[0])
+    parts = zip(hidden.split(rows), targets.split(rows), strict=True)
+    losses = [
+        nn.functional.cross_entropy(_logits(model, read), wanted, reduction="none")
+        for read, wanted in parts
+    ]
+    return torch.cat(losses)
+
+
+def _cap(model: PreTrainedModel) -> float | None:
+    """Gemma 2 and 3 press their logits below a limit."""
+    cap: float | None = model.config.to_dict().get("final_logit_softcapping")
+    return cap
+
+
+def _logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
+    logits: Tensor = model.get_output_embeddings()(hidden).float()
+    cap = _cap(model)
+    return logits if cap is None else torch.tanh(logits / cap) * cap

@@ -1,0 +1,101 @@
+"""Checkpoints of a training: everything that it needs to go on, in one file."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from offsite.errors import InputError
+from offsite.layers import leads
+from offsite.store import disk_errors
+from offsite.training.parallel import gathered, scattered
+
+
+@dataclass
+class State:
+    """Everything of a run that changes, beside the trained tensors and the optimizer."""
+
+    step: int = 0
+    due: bool = False
+    """Whether the last step is still to be validated."""
+    best_loss: float = math.inf
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """One file that is replaced whole, on a clock."""
+
+    path: Path
+    seconds: float = 60.0
+    kept: Callable[[], object] = lambda: None
+    """Called after each: a file of this machine does not outlive its pod."""
+
+    def save(
+        self, state: State, trained: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Write everything that the run needs to go on; all workers have to call, one writes."""
+        tensors = {f"value/{name}": value.detach() for name, value in trained.items()}
+        tensors |= {f"best/{name}": value for name, value in state.best.items()}
+        for name, value in trained.items():
+            for key, moment in optimizer.state.get(value, {}).items():
+                tensors[f"optimizer/{name}/{key}"] = moment
+        facts = {"step": str(state.step), "best_loss": state.best_loss.hex()}
+        facts["due"] = str(int(state.due))
+        whole: dict[str, Tensor] = {}
+        for name, tensor in tensors.items():
+            made = gathered(tensor)
+            if leads():
+                whole[name] = made.cpu().contiguous()
+        if leads():
+            self._write(whole, facts)
+
+    def _write(self, tensors: dict[str, Tensor], facts: dict[str, str]) -> None:
+        scratch = self.path.with_suffix(".partial")
+        with disk_errors(self.path):
+            self.path.parent.mkdir(0o700, exist_ok=True)
+            save_file(tensors, scratch, facts)
+            scratch.replace(self.path)
+        self.kept()
+
+    def restore(
+        self, trained: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
+    ) -> State:
+        """Put the last checkpoint's tensors in their places; a fresh state where there is none.
+
+        Raises:
+            InputError: the checkpoint is damaged.
+        """
+        if not self.path.exists():
+            return State()
+        try:
+            return self._read(trained, optimizer)
+        except (SafetensorError, OSError, KeyError, RuntimeError, ValueError) as error:
+            raise InputError(
+                f"the checkpoint {self.path} is damaged; delete it to begin anew: {error}"
+            ) from error
+
+    def _read(self, trained: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> State:
+        device = next(iter(trained.values())).device
+        with safe_open(self.path, "pt", device=str(device)) as file, torch.no_grad():
+            facts = file.metadata()
+            best_loss = float.fromhex(facts["best_loss"])
+            state = State(int(facts["step"]), facts["due"] == "1", best_loss)
+            for name in file.keys():  # noqa: SIM118 - not a dict
+                part, _, rest = name.partition("/")
+                target, key = rest, ""
+                if part == "optimizer":
+                    target, _, key = rest.rpartition("/")
+                value = scattered(file.get_tensor(name), trained[target])
+                if part == "value":
+                    trained[target].copy_(value)
+                elif part == "best":
+                    state.best[target] = value
+                else:
+                    optimizer.state[trained[target]][key] = value
+        return state
