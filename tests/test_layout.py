@@ -150,6 +150,16 @@ def test_lock_agrees_with_the_full_one(name: str) -> None:
     assert part <= full
 
 
+def test_what_the_docs_need_fits_beside_the_rest() -> None:
+    pinned = re.compile(r"^(\S+)==([^\s;]+)", re.MULTILINE)
+    locks = ROOT / "requirements"
+    full = dict(pinned.findall((locks / "dev.txt").read_text(encoding="utf-8")))
+    docs = dict(pinned.findall((locks / "docs.txt").read_text(encoding="utf-8")))
+    shared = full.keys() & docs.keys()
+    assert {"pyyaml", "jinja2"} <= shared
+    assert {name: docs[name] for name in shared} == {name: full[name] for name in shared}
+
+
 def test_operator_is_locked_without_the_training_stack() -> None:
     lock = (ROOT / "requirements/operator.txt").read_text(encoding="utf-8")
     assert not re.search(r"^(torch|transformers|ray|nvidia-\S+)==", lock, re.MULTILINE)
