@@ -1,4 +1,4 @@
-{{/* The name of everything: the release's, which names the chart too if it does not by itself. */}}
+{{/* Name of all objects: the release's name, followed by the chart's unless it contains it. */}}
 {{- define "exchange.name" -}}
 {{- $both := printf "%s-%s" .Release.Name .Chart.Name -}}
 {{- ternary .Release.Name $both (contains .Chart.Name .Release.Name) | trunc 47 | trimSuffix "-" }}
@@ -34,7 +34,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- .Values.root.secret | default (printf "%s-root" (include "exchange.name" .)) }}
 {{- end }}
 
-{{/* What the server is called, as a certificate says it: {"hosts": […], "addresses": […]}. */}}
+{{/* Names of the server for its certificate: {"hosts": […], "addresses": […]}. */}}
 {{- define "exchange.names" -}}
 {{- $name := include "exchange.name" . -}}
 {{- $inside := printf "%s.%s" $name .Release.Namespace -}}

@@ -1,4 +1,4 @@
-{{/* Metadata of an object of this release: (list $ "name"). Names are fixed: one release a namespace. */}}
+{{/* Metadata of an object of this release: (list $ "name"). Names are fixed: one release per namespace. */}}
 {{- define "offsite.metadata" -}}
 {{- $root := index . 0 -}}
 name: {{ index . 1 }}
@@ -16,13 +16,13 @@ app.kubernetes.io/name: offsite
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
-{{/* The pods of the operator. */}}
+{{/* Labels of the operator's pods. */}}
 {{- define "offsite.operator" -}}
 {{- include "offsite.selector" . }}
 app.kubernetes.io/component: operator
 {{- end }}
 
-{{/* The pods that speak to the API server, as a selector. */}}
+{{/* Selector of the pods that connect to the API server. */}}
 {{- define "offsite.clients" -}}
 matchLabels:
   {{- include "offsite.selector" . | nindent 2 }}
@@ -30,20 +30,20 @@ matchExpressions:
   - {key: app.kubernetes.io/component, operator: In, values: [operator, stop]}
 {{- end }}
 
-{{/* Annotations of what exists only while `helm uninstall` waits for it, by its place in the order. */}}
+{{/* Annotations of a pre-delete hook: the argument is its weight, which orders the hooks. */}}
 {{- define "offsite.beforeDelete" -}}
 helm.sh/hook: pre-delete
 helm.sh/hook-weight: {{ . | quote }}
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end }}
 
-{{/* The pods of the steps: every one has this label, whoever makes it of the operator's template. */}}
+{{/* Selector of the pods of steps. Every pod made from the operator's template has this label. */}}
 {{- define "offsite.steps" -}}
 matchExpressions:
   - {key: offsite-tuning.dev/step, operator: Exists}
 {{- end }}
 
-{{/* The settings of the operator, as it reads them. */}}
+{{/* The operator's settings file. */}}
 {{- define "offsite.settings" -}}
 {{- $known := dict
   "party" .Values.party
@@ -69,7 +69,7 @@ matchExpressions:
 {{- pick . "uri" "endpoint" "region" "style" "secret" "ca" "sessions" | toJson }}
 {{- end }}
 
-{{/* What lets pods reach a store: its peers, at the ports that are given or else the endpoint's. */}}
+{{/* Egress rule for a store: its peers, at the given ports, or at the endpoint's if there are none. */}}
 {{- define "offsite.reach" -}}
 {{- $port := include "offsite.port" .endpoint -}}
 - to: {{- toYaml .to | nindent 4 }}
@@ -79,7 +79,7 @@ matchExpressions:
     {{- end }}
 {{- end }}
 
-{{/* Both stores in one bucket would put what is to stay here where the others look. */}}
+{{/* Refuse one bucket for both stores: other parties could read private objects in it. */}}
 {{- define "offsite.check" -}}
 {{- $private := .Values.private -}}
 {{- $bucket := regexFind "^s3://[^/]+" $private.uri -}}
@@ -90,14 +90,14 @@ matchExpressions:
 {{- end -}}
 {{- end }}
 
-{{/* Host and port of an endpoint, the same however they are written. */}}
+{{/* Host and port of an endpoint, normalized. */}}
 {{- define "offsite.server" -}}
 {{- $url := urlParse . -}}
 {{- $port := include "offsite.port" . -}}
 {{- printf "%s:%s" ($url.host | lower | trimSuffix (printf ":%s" $port) | trimSuffix ":" | trimSuffix ".") $port -}}
 {{- end }}
 
-{{/* The port of an endpoint: its own, or its scheme's. */}}
+{{/* Port of an endpoint: explicit, or the default of its scheme. */}}
 {{- define "offsite.port" -}}
 {{- $url := urlParse . -}}
 {{- regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "443" "80" (eq $url.scheme "https")) -}}
