@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from offsite.layers import batch_loss, final_hidden
+from offsite.layers import batch_loss, example_losses, final_hidden
 from offsite.modality import IGNORED, Batch
 from offsite.modality.text.loss import token_losses
 from offsite_testing.core import (
@@ -82,3 +82,19 @@ def test_a_batch_without_targets_has_a_loss_of_nothing() -> None:
     assert loss == 0
     loss.backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+@each_limit
+@each_family
+def test_the_loss_is_the_mean_of_that_of_each_example(
+    name: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("offsite.modality.text.loss._MOST_LOGITS", most)
+    model, batch = tiny_model(name), scored_batch()
+    text = loaded(model).modality
+    with torch.no_grad():
+        mean, each = batch_loss(model, text, batch), example_losses(model, text, batch)
+        alone = [example_losses(model, text, batch.part(i, 3)).item() for i in range(3)]
+    assert float(each.sum() / batch.weights.sum()) == pytest.approx(float(mean), rel=1e-5)
+    assert each.tolist() == pytest.approx(alone, rel=1e-4)
+    assert batch.weights.tolist() == [8, 19, 19]

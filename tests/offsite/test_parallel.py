@@ -26,6 +26,7 @@ from offsite.training.evaluate import mean_loss
 from offsite.training.parallel import Sharding
 from offsite.training.run import Plan
 from offsite.training.run import Run as Training
+from offsite.training.step import Step, plain_step
 from offsite.training.tune import Adapter, tune
 from offsite_testing.core import (
     DROPPED,
@@ -37,6 +38,7 @@ from offsite_testing.core import (
     some_tokens,
     stopped_at,
 )
+from offsite_testing.steps import ClippedEach
 from offsite_testing.tiny import tiny_model
 
 pytestmark = pytest.mark.timeout(600)
@@ -56,6 +58,7 @@ class Run:
     sharding: Sharding = "DDP"
     stops_at: int | None = None
     rows: int = ROWS
+    step: Step = plain_step
 
     def plan(self, rate: float, **more: Any) -> Plan:
         return Plan(steps=STEPS, learning_rate=rate, seed=3, sharding=self.sharding, **more)
@@ -65,7 +68,7 @@ class Run:
         if self.stops_at is not None:
             batch_at, monitor = stopped_at(self.stops_at, batch_at)
         checkpoints = Checkpoints(self.folder / "checkpoint.safetensors", seconds=0.0)
-        return batch_at, Training(self.plan(rate, **more), checkpoints, monitor)
+        return batch_at, Training(self.plan(rate, **more), checkpoints, monitor, self.step)
 
     def tune(self, method: str = "LoRA") -> dict[str, Tensor]:
         """Tune, and score the model when it is tuned."""
@@ -159,3 +162,12 @@ def test_a_run_goes_on_with_other_workers(sharding: Sharding, tmp_path: Path) ->
     assert not (run.folder / "made").exists()
     together(3, "LoRA", run)
     assert differs(load_file(run.folder / "made"), wanted) < RTOL
+
+
+def test_a_step_that_takes_examples_one_by_one_is_spread_as_well(tmp_path: Path) -> None:
+    """Also where workers have different numbers of examples."""
+    runs = [Run(tmp_path / name, step=ClippedEach(1e-2)) for name in ("alone", "spread")]
+    runs[0].folder.mkdir()
+    wanted = runs[0].tune()
+    together(2, "LoRA", runs[1])
+    assert differs(load_file(runs[1].folder / "made"), wanted) < RTOL

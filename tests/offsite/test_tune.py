@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -12,10 +13,12 @@ from offsite.emulator.layer_drop import drop_layers
 from offsite.errors import InterruptedStage
 from offsite.events import Monitor
 from offsite.layers import family
+from offsite.modality import IGNORED
 from offsite.modality.text import TextExample
 from offsite.training.checkpoints import Checkpoints
 from offsite.training.evaluate import mean_loss
 from offsite.training.run import Plan, Run
+from offsite.training.step import Step, plain_step
 from offsite.training.tune import Adapter, tune
 from offsite_testing.core import (
     DROPPED,
@@ -32,6 +35,7 @@ from offsite_testing.core import (
     some_tokens,
     stopped_at,
 )
+from offsite_testing.steps import ClippedEach
 from offsite_testing.tiny import tiny_model
 
 FORMS = {"LoRA-All": (0, 1, 2, 3), "LoRA-Ends": DROPPED.ends, "Blocks-Ends": DROPPED.ends}
@@ -55,6 +59,7 @@ def tuned(
     rate: float = 5e-3,
     validate_every: int = 2,
     gradient_checkpointing: bool = False,
+    step: Step = plain_step,
 ) -> dict[str, Tensor]:
     folder.mkdir(exist_ok=True)
     plan = Plan(
@@ -64,7 +69,7 @@ def tuned(
         validate_every=validate_every,
         gradient_checkpointing=gradient_checkpointing,
     )
-    run = Run(plan, Checkpoints(folder / "checkpoint.safetensors"), monitor or silent())
+    run = Run(plan, Checkpoints(folder / "checkpoint.safetensors"), monitor or silent(), step)
     adapter = Adapter(form.partition("-")[0], 3, FORMS[form])
     return tune(loaded(model), adapter, batch_at or drawn(), VALIDATION, run)
 
@@ -134,3 +139,39 @@ def test_gradient_checkpointing_gives_the_same_changes(
     other = tuned(bundle(name), form, tmp_path / "other", 1, gradient_checkpointing=True)
     assert plain.keys() == other.keys()
     assert all(torch.allclose(plain[name], other[name], atol=1e-6) for name in plain)
+
+
+def first_moment(folder: Path) -> dict[str, Tensor]:
+    """Get the gradients of a run of one step: Adam's first moment is a tenth of them."""
+    state = load_file(folder / "checkpoint.safetensors")
+    return {name: 10 * value for name, value in state.items() if name.endswith("/exp_avg")}
+
+
+@each_form
+def test_examples_one_by_one_have_the_gradient_of_their_batch(form: str, tmp_path: Path) -> None:
+    """Also where examples count differently, since some of their tokens are not scored."""
+    batch = some_batch(rows=3)
+    batch.targets[1, :9] = IGNORED
+    for step, name in ((plain_step, "plain"), (ClippedEach(), "each")):
+        tuned(bundle(), form, tmp_path / name, 1, lambda step: batch, step=step)
+    plain, each = first_moment(tmp_path / "plain"), first_moment(tmp_path / "each")
+    assert plain.keys() == each.keys()
+    a, b = (torch.cat([one[name].flatten() for name in sorted(one)]) for one in (plain, each))
+    # bfloat16 is not exact, where the machine multiplies in it
+    assert float((a - b).norm()) < 0.05 * float(a.norm())
+
+
+@each_form
+def test_another_step_takes_the_place_of_the_plain_one(form: str, tmp_path: Path) -> None:
+    bound, step = 1e-3, ClippedEach(1e-3)
+    straight = tuned(bundle(), form, tmp_path / "straight", step=step)
+    assert not same(straight, tuned(bundle(), form, tmp_path / "plain"))
+    # a run that is interrupted goes on to the same bytes with it, too
+    asking, monitor = stopped_at(1, drawn())
+    with pytest.raises(InterruptedStage):
+        tuned(bundle(), form, tmp_path / "stopped", 4, asking, monitor, step=step)
+    assert same(tuned(bundle(), form, tmp_path / "stopped", step=step), straight)
+    # no example counts for more than the bound, over the 13 tokens to predict of each
+    tuned(bundle(), form, tmp_path / "one", 1, step=step)
+    norm = torch.cat([value.flatten() for value in first_moment(tmp_path / "one").values()]).norm()
+    assert 0 < float(norm) <= bound / 13 * 1.01
