@@ -182,7 +182,9 @@ def _check_emulator_facts(space: Workspace, manifest: Manifest, job: Distill) ->
     assert isinstance(facts, EmulatorFacts), "it was checked"
     steps = job.training.steps if job.training else 0
     wanted, healed = job.emulator, job.emulator.heal in (None, facts.healed)
-    told = (facts.method, facts.parameters, facts.bottom, facts.top, facts.distilled_steps)
+    # an image of an earlier version tells no parameters
+    parameters = facts.parameters if manifest.format > 1 else wanted.parameters
+    told = (facts.method, parameters, facts.bottom, facts.top, facts.distilled_steps)
     asked = (wanted.method, wanted.parameters, job.ends.bottom, job.ends.top, steps)
     if told != asked or not healed:
         raise _another(space.result)

@@ -268,6 +268,18 @@ def test_what_the_training_notes_of_an_emulator_changes_nothing_but_its_blocks(p
     assert one | {key: other[key] for key in ("digest", "entry")} == other
 
 
+def test_a_manifest_of_an_earlier_image_is_sent(pods: Pods) -> None:
+    """What trains may be an image of an earlier version."""
+    path = work_of(pods, EMULATOR) / "result/manifest.json"
+    manifest = json.loads(path.read_bytes())
+    del manifest["facts"]["parameters"]
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match="is not what the job was to make"):
+        publish(pods, EMULATOR)
+    path.write_text(json.dumps({**manifest, "format": 1}))
+    publish(pods, EMULATOR)
+
+
 def test_a_part_of_a_tensor_that_the_method_does_not_make_is_refused(pods: Pods) -> None:
     """What is said to be a part is not compared with the model's tensor, so it has to be one."""
     note = work_of(pods, EMULATOR) / "notes/record.json"
