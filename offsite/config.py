@@ -11,15 +11,16 @@ from ruamel.yaml.error import YAMLError
 
 from offsite.api import Limits, OffsiteJob
 from offsite.api.problems import problems
-from offsite.errors import SpecError
+from offsite.errors import InputError, SpecError
 
 
 def load_job(path: Path) -> OffsiteJob:
     """Read one job from a YAML or JSON file.
 
     Raises:
-        SpecError: no such file, no YAML, or a job with unknown, missing or wrong fields; the error
-            lists all of them, each with its path.
+        InputError: the file does not exist, or cannot be read.
+        SpecError: no YAML, or a job with unknown, missing or wrong fields; the error lists all of
+            them, each with its path.
     """
     return parse_job(_yaml(path, "job"), source=str(path))
 
@@ -53,14 +54,17 @@ def reading(source: str, what: str = "job") -> Iterator[None]:
         what: it should be.
 
     Raises:
-        SpecError: it cannot be read, or is no YAML.
+        InputError: the file does not exist, or cannot be read.
+        SpecError: it is not YAML.
     """
     try:
         yield
     except FileNotFoundError as error:
-        raise SpecError(source, ["there is no such file"], what) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(source, [f"cannot be read: {error}"], what) from error
+        raise InputError(f"there is no {what} file {source}") from error
+    except UnicodeDecodeError as error:
+        raise SpecError(source, [f"is not UTF-8 text: {error}"], what) from error
+    except OSError as error:
+        raise InputError(f"cannot read the {what} file {source}: {error.strerror}") from error
     except RecursionError as error:
         raise SpecError(source, ["is nested too deeply"], what) from error
     # ValueError: a date or a number that YAML knows, but Python does not

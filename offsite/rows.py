@@ -78,16 +78,24 @@ def read_rows(data: DataFile) -> list[Row]:
     return rows
 
 
+def unreadable(data: DataFile, error: OSError | UnicodeDecodeError) -> DataError:
+    """Translate a failure to read a data file."""
+    if isinstance(error, UnicodeDecodeError):
+        return DataError(
+            f"cannot read the data {data.name}: it is not UTF-8 text ({error}); unpack it, or "
+            "convert it to UTF-8"
+        )
+    if isinstance(error, FileNotFoundError):
+        place = "" if str(data.path) == data.name else f" (that is {data.path})"
+        return DataError(f"there is no data file {data.name}{place}")
+    return DataError(f"cannot read the data {data.name}: {error.strerror or error}")
+
+
 def _read(data: DataFile) -> str:
     try:
         content = data.path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"cannot read the data {data.name}: it is not UTF-8 text ({error}); unpack it, or "
-            "convert it to UTF-8"
-        ) from error
-    except OSError as error:
-        raise DataError(f"cannot read the data {data.name}: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise unreadable(data, error) from error
     if "\0" in content:
         raise DataError(
             f"{data.name} holds null characters, as binary files and UTF-16 do; convert it to "

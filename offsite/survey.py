@@ -8,8 +8,7 @@ from functools import cache
 from hashlib import sha256
 from zlib import crc32
 
-from offsite.errors import DataError
-from offsite.rows import DataFile, read_row
+from offsite.rows import DataFile, read_row, unreadable
 
 _PIECE = 4
 """Characters of a piece. A counter changes a few pieces, another sentence most of them."""
@@ -107,7 +106,7 @@ def _examples(data: DataFile) -> Iterator[tuple[str, bool]]:
                     row = read_row(f"{data.name}:{number}", line.rstrip("\n"))
                     yield _plain(row.text, row.prompt, row.completion)
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read the data {data.name}: {error}") from error
+        raise unreadable(data, error) from error
 
 
 def _plain(text: str, prompt: str = "", completion: str = "") -> tuple[str, bool]:

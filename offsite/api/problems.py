@@ -1,6 +1,6 @@
 """Turns pydantic's validation errors into messages for users."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from functools import cache
 from typing import get_args
@@ -16,6 +16,7 @@ from offsite.api.values import PATTERN_MEANING
 
 _LONGEST_SHOWN = 100
 _MOST_SHOWN = 5
+_MOST_IN_EXAMPLE = 3
 
 
 def problems(error: ValidationError) -> list[str]:
@@ -62,11 +63,11 @@ def _expected(detail: ErrorDetails) -> str:
         return f"must be {meaning}"
     if kind.startswith(("model", "dict")):
         fields = _known_fields().get(str(context.get("class_name")), ())
-        return "must be an object" + (f" with the fields {', '.join(fields)}" if fields else "")
+        return _expected_object(fields)
     if kind == "union_tag_invalid":
         return f"must be {context['expected_tags'].replace(METHOD_TAG, '').replace(', ', ' or ')}"
     if kind == "bool_type":
-        return "must be true or false"
+        return "must be true or false" + (", without quotes" if given in ("true", "false") else "")
     if kind in ("int_type", "float_type"):
         what = "a whole number" if kind == "int_type" else "a number"
         quoted = isinstance(given, str) and given.replace(".", "", 1).isdecimal()
@@ -75,11 +76,19 @@ def _expected(detail: ErrorDetails) -> str:
     return message.replace("Input should be", "must be").replace("String should", "must")
 
 
+def _expected_object(fields: Sequence[str]) -> str:
+    if not fields:
+        return "must be an object"
+    example = ", ".join(f"{name}: …" for name in fields)
+    few = f", such as {{{example}}}" if len(fields) <= _MOST_IN_EXAMPLE else ""
+    return f"must be an object with the fields {', '.join(fields)}{few}"
+
+
 def _remedy(field: str) -> str:
     """Suggest the field that was meant."""
     known = {name for names in _known_fields().values() for name in names}
     camel = to_camel(field) if "_" in field else field
-    near = get_close_matches(camel, known, n=1, cutoff=0.8)
+    near = get_close_matches(camel, known, n=1, cutoff=0.75)
     return f"did you mean {near[0]}?" if near and near[0] != field else "remove it"
 
 

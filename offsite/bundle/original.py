@@ -79,6 +79,10 @@ def check_original(folder: Path) -> frozenset[str]:
     names = frozenset(_names(folder))
     weights = _weights(names)
     if "config.json" not in names or not weights:
+        if not folder.is_dir():
+            raise ModelError(
+                f"there is no folder {folder}; write a model of the hub as hf://ORG/NAME@REVISION"
+            )
         raise ModelError(
             f"{folder} is not a model: it needs config.json, a tokenizer and *.safetensors; check "
             "the location"

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from offsite.api import NAME_PATTERN, PATTERN_MEANING
@@ -84,7 +85,8 @@ def keep_ring(home: Path, ring: Ring, passphrase: str | None) -> None:
         tighten(home)
         fresh.replace(public)
     finally:
-        fresh.unlink(missing_ok=True)
+        with suppress(OSError):  # the error that led here is the one to report
+            fresh.unlink()
 
 
 def own_ring(home: Path, environ: Mapping[str, str], passphrase: str | None = None) -> Ring:
@@ -190,7 +192,7 @@ def open_mailbox(
             the party's own home.
     """
     store = open_store(exchange, "OFFSITE_EXCHANGE", environ)
-    refuse_same_place(store, FolderStore(home))
+    refuse_same_place(store, FolderStore(home), "your home folder")
     ring = own_ring(home, environ, passphrase)
     tighten(home)
     return Mailbox(

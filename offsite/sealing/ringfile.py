@@ -82,8 +82,8 @@ def _opened(path: Path, content: str, passphrase: str | None) -> bytes:
     protected = Protected.model_validate_json(content)
     if passphrase is None:
         raise InputError(
-            f"{path} is under a passphrase; name its file in OFFSITE_PASSPHRASE_FILE, or run "
-            "this on a terminal"
+            f"{path} is encrypted; set OFFSITE_PASSPHRASE_FILE to a file with its passphrase, or "
+            "run this on a terminal"
         )
     try:
         ciphertext = bytes_of(protected.ciphertext)

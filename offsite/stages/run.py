@@ -1,9 +1,11 @@
 """Runs one job in this process: its three steps in order."""
 
-from offsite.api import OffsiteJob
+from offsite.api import JobSpec, OffsiteJob
+from offsite.errors import InputError
 from offsite.events import Done, Monitor
 from offsite.exchange import Mailbox
 from offsite.process.usage import peak_memory
+from offsite.sealing import PublicRing
 from offsite.stages.context import Context
 from offsite.stages.work import work
 from offsite.steps.disclosing import note_disclosed
@@ -27,7 +29,7 @@ def run_job(job: OffsiteJob, party: Party, mailbox: Mailbox, monitor: Monitor) -
             the peer was told that the stage failed.
     """
     name, spec = job.metadata.name, job.spec
-    peer = mailbox.peers.get(spec.peer)
+    peer = _peer_of(spec, mailbox)
     inputs = inputs_of(spec, party)
     digests, envelope = inputs.digests(), find_bundle(spec, mailbox)
     if envelope:
@@ -48,3 +50,9 @@ def run_job(job: OffsiteJob, party: Party, mailbox: Mailbox, monitor: Monitor) -
                 work(Context(space, inputs, digests, checkpoints, monitor))
                 finish(space, mailbox, monitor)
     monitor.emit(Done(peak_memory_bytes=peak_memory()))
+
+
+def _peer_of(spec: JobSpec, mailbox: Mailbox) -> PublicRing:
+    if spec.peer == mailbox.id and spec.peer not in mailbox.peers.all():
+        raise InputError(f"spec.peer is {spec.peer}, which is you; name the other party")
+    return mailbox.peers.get(spec.peer)

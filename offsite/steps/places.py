@@ -7,8 +7,8 @@ from pathlib import Path
 
 from offsite.bundle import check_original, files_read, is_plain
 from offsite.bundle.manifest import file_digest
-from offsite.errors import DataError, InputError, ModelError, StorageError
-from offsite.rows import DataFile
+from offsite.errors import InputError, ModelError, StorageError
+from offsite.rows import DataFile, unreadable
 from offsite.store import disk_errors, privately
 from offsite.store.beneath import read_below
 from offsite.wire import canonical, digest_of
@@ -70,7 +70,9 @@ def from_hub(name: str) -> Path:
             repo, revision=revision or None, allow_patterns=list(MODEL_FILES), ignore_patterns="*/*"
         )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelError(f"cannot get hf://{name} from the model hub: {error}") from error
+        raise ModelError(
+            f"cannot get hf://{name} from the model hub: {' '.join(str(error).split())}"
+        ) from error
     return Path(folder)
 
 
@@ -111,4 +113,4 @@ def text_digest(text: DataFile) -> str:
     try:
         return f"sha256:{file_digest(text.path)}"
     except OSError as error:
-        raise DataError(f"cannot read the data {text.name}: {error}") from error
+        raise unreadable(text, error) from error

@@ -15,6 +15,11 @@ _LASTING = (
     *(errno.EROFS, errno.EACCES, errno.ELOOP),
 )
 """What the same command meets again, until somebody mends it."""
+_HINTS = {
+    errno.EACCES: "; check its owner and permissions",
+    errno.EROFS: "; choose another place",
+    errno.ENOTDIR: "; a part of the path is a file",
+}
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -41,7 +46,8 @@ def disk_errors(where: Path) -> Iterator[None]:
                 f"no space is left for {where} ({reason}); make room there"
             ) from error
         kind = InputError if number in _LASTING else StorageError
-        raise kind(f"cannot use {where}: {error}") from error
+        reason = os.strerror(number).lower() + _HINTS.get(number, "")
+        raise kind(f"cannot use {where}: {reason}") from error
 
 
 def check_room(folder: Path, size: int) -> None:

@@ -30,8 +30,8 @@ def open_store(uri: str, prefix: str, environ: Mapping[str, str]) -> ObjectStore
     """
     if uri.startswith("s3://"):
         return s3_store(uri, prefix, environ)
-    # file://name/… would be a folder of another machine
-    if not uri or ("://" in uri and not uri.startswith("file:///")):
+    # file://name/… would be a folder of another machine, and s3:/bucket is a slip
+    if not uri or (urlsplit(uri).scheme and not uri.startswith("file:///")):
         raise InputError(
             f"{uri!r} is not a valid exchange address; use file:///path/of/a/folder or s3://bucket"
         )
@@ -51,8 +51,8 @@ def s3_store(uri: str, prefix: str, environ: Mapping[str, str]) -> S3Store:
     found = re.fullmatch(f"s3://({_BUCKET})/?", uri)
     if found is None:
         raise InputError(
-            f"{uri!r} names no bucket; use s3://bucket, without a path: 3 to 63 letters in lower "
-            "case, digits, dots and dashes"
+            f"{uri!r} is not a valid bucket address; use s3://NAME without a path, where NAME "
+            "has 3 to 63 lower-case letters, digits, dots and dashes"
         )
     needed = (f"{prefix}_ENDPOINT", f"{prefix}_CREDENTIALS")
     missing = [name for name in needed if not environ.get(name)]
@@ -101,11 +101,16 @@ def _authorities(path: str | None, setting: str) -> str | None:
     return path
 
 
-def refuse_same_place(exchange: ObjectStore, private: ObjectStore) -> None:
-    """Check that what is to stay private does not lie where others may read.
+def refuse_same_place(
+    exchange: ObjectStore, private: ObjectStore, what: str = "the private store"
+) -> None:
+    """Check that the exchange, which others may read, is apart from what is private.
+
+    Args:
+        what: the private place, for the error.
 
     Raises:
-        InputError: both stores are one bucket, or one's folder lies in the other's.
+        InputError: both are one bucket, or one folder is in the other.
     """
     if isinstance(exchange, S3Store) and isinstance(private, S3Store):
         same = is_one_bucket(
@@ -118,8 +123,8 @@ def refuse_same_place(exchange: ObjectStore, private: ObjectStore) -> None:
         same = False
     if same:
         raise InputError(
-            f"the exchange ({exchange.uri('')}) and the private store ({private.uri('')}) are one "
-            "place; give each a bucket or a folder of its own"
+            f"the exchange ({exchange.uri('')}) and {what} ({private.uri('')}) are one place; "
+            "choose another place for the exchange"
         )
 
 

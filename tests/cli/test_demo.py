@@ -135,11 +135,11 @@ def test_a_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--model", "./missing"), "missing is not a model"),
-        (("--model", "~/missing"), "missing is not a model"),
+        (("--model", "./missing"), "/missing"),
+        (("--model", "~/missing"), "/missing"),
         (("--data", "missing.jsonl"), "missing.jsonl"),
-        (("--data", "few.jsonl"), "needs 10 or more"),
-        (("--task", "few.jsonl"), "has no choices"),
+        (("--data", "few.jsonl"), "needs at least 10"),
+        (("--task", "few.jsonl"), 'few.jsonl has no column "choices"'),
         (("--data", "demo-output/own.jsonl"), "which the demo empties"),
     ],
 )

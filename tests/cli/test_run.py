@@ -308,7 +308,7 @@ BAD: dict[str, tuple[str, dict[str, Any], Callable[[Parties], object], list[str]
         other_model("gemma2"),
         ["emulator.heal", "gemma2", "leave heal out"],
     ),
-    "no model": (EMULATOR, distill(model="nowhere"), nothing, ["lab/nowhere is not a model"]),
+    "no model": (EMULATOR, distill(model="nowhere"), nothing, ["no folder", "lab/nowhere"]),
     "model without weights": (
         EMULATOR,
         distill(),
@@ -365,7 +365,7 @@ BAD: dict[str, tuple[str, dict[str, Any], Callable[[Parties], object], list[str]
         text_in("lab/corpus.txt", " \n"),
         ["corpus.txt holds no data"],
     ),
-    "no corpus": (EMULATOR, distill(), without("lab/corpus.txt"), ["cannot read", "corpus.txt"]),
+    "no corpus": (EMULATOR, distill(), without("lab/corpus.txt"), ["no data file corpus.txt"]),
     "corpus that is a folder": (
         EMULATOR,
         distill(evaluate="folder.txt"),
@@ -443,6 +443,12 @@ BAD: dict[str, tuple[str, dict[str, Any], Callable[[Parties], object], list[str]
         {**tune(), "peer": "clinic"},
         nothing,
         ["the keys of clinic are not pinned", "offsite peers add"],
+    ),
+    "peer that is the party itself": (
+        EMULATOR,
+        {**distill(), "peer": LAB},
+        nothing,
+        ["spec.peer is lab, which is you"],
     ),
     "bundle with a changed byte": (
         ADAPTER,
@@ -583,4 +589,4 @@ def test_bad_job_file_is_2(reference: dict[str, Parties], tmp_path: Path, conten
     job.write_bytes(content)
     assert_refused(parties, job, [f"{job} is not a valid job"])
     job.unlink()
-    assert_refused(parties, job, [f"{job} is not a valid job", "there is no such file"])
+    assert_refused(parties, job, [f"there is no job file {job}"])

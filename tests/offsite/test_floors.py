@@ -206,7 +206,7 @@ def test_a_policy_is_read_strictly_and_all_its_problems_are_told(tmp_path: Path)
             load_policy(path)
     path.unlink()
     path.symlink_to(tmp_path / "nowhere")
-    with pytest.raises(SpecError, match="there is no such file"):
+    with pytest.raises(InputError, match=rf"no policy file {path}"):
         load_policy(path)
 
 

@@ -52,7 +52,7 @@ def test_a_passphrase_hides_everything(tmp_path: Path) -> None:
     content = path.read_text()
     assert "lab" not in content
     assert LAB.entries[0].id not in content
-    with pytest.raises(InputError, match="is under a passphrase; name its file in OFFSITE_PASSPHR"):
+    with pytest.raises(InputError, match=r"ring\.json is encrypted; set OFFSITE_PASSPHRASE_FILE"):
         load_ring(path)
     with pytest.raises(InputError, match=r"passphrase of .* is wrong, or the file is damaged"):
         load_ring(path, "battery staple")

@@ -99,7 +99,7 @@ def test_a_model_is_the_files_that_match(store: S3Store, private_store: PrivateS
         ("s3://models", "use s3://bucket/path"),
         ("s3://models/../x", "use s3://bucket/path"),
         ("s3://models/a//x", "use s3://bucket/path"),
-        ("s3://M/x", "names no bucket"),
+        ("s3://M/x", "'s3://M'"),
     ],
 )
 def test_what_is_not_there_is_told(private_store: PrivateStore, uri: str, problem: str) -> None:
