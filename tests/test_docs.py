@@ -92,6 +92,17 @@ def test_every_public_name_is_in_the_reference() -> None:
     assert named == set(offsite.__all__) - covered
 
 
+def test_every_decision_is_listed_by_its_title() -> None:
+    folder = ROOT / "docs/decisions"
+    listed = (folder / "README.md").read_text(encoding="utf-8")
+    lines = []
+    for number, path in enumerate(sorted(folder.glob("[0-9]*.md")), 1):
+        title = path.read_text(encoding="utf-8").partition("\n")[0]
+        assert title.startswith(f"# {number}. ")
+        lines.append(f"| {number} | [{title.partition('. ')[2]}]({path.name}) |")
+    assert [line for line in lines if line not in listed] == []
+
+
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
 def test_guides_name_files_that_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
