@@ -1,4 +1,4 @@
-"""`python -m offsite_operator`: operates the namespace that the environment names."""
+"""`python -m offsite_operator`: runs the operator of one namespace."""
 
 import logging
 import os
@@ -28,14 +28,16 @@ from offsite_operator.settings import Settings, read_settings
 _SETTINGS, _PUBLIC = "/etc/offsite/settings.json", "/etc/offsite/public/public.json"
 _PORT = 8080
 _STALL_SECONDS = 5.0
-"""How long the exchange may keep a worker waiting: it is asked again anyway."""
+"""Limit for one request to the exchange. The operator retries later anyway."""
 
 _MOST_OBJECTS = 50_000
-"""Entries for one bundle's name, so that a list fits into the memory of a small pod."""
+"""Limit on the objects listed for one bundle name, so that a listing fits into a small pod's
+memory.
+"""
 
 
 def main() -> int:
-    """Run until signalled; gives the exit code."""
+    """Run until signalled; returns the exit code."""
     log_as_json()
     log = logging.getLogger(__name__)
     try:
@@ -44,8 +46,8 @@ def main() -> int:
     except (OffsiteError, ConfigException) as error:
         log.error("%s", error)
         return error.exit_code if isinstance(error, OffsiteError) else 4
-    except Exception:  # Python would write lines that are no JSON
-        log.exception("a bug")
+    except Exception:  # # a traceback would not be JSON
+        log.exception("unexpected error; please report it")
         return 1
     log.info("stopped")
     return 0
@@ -67,12 +69,13 @@ def _run(environ: Mapping[str, str], stop: threading.Event) -> None:
 
 
 def refuse_one_place(settings: Settings) -> None:
-    """Check that the private store is not readable by others.
+    """Check that the private store and the exchange are different buckets.
 
-    A pod that trains does not know the exchange, so nobody would notice before it has written.
+    A training pod does not know the exchange, so no later check would catch this before data is
+    written.
 
     Raises:
-        InputError: both stores are one bucket.
+        InputError: Both stores are the same bucket.
     """
     private, exchange = settings.private, settings.exchange
     if not private.endpoint or not exchange.endpoint:
@@ -80,13 +83,14 @@ def refuse_one_place(settings: Settings) -> None:
     buckets = [each.uri.removeprefix("s3://").partition("/")[0] for each in (exchange, private)]
     if is_one_bucket((buckets[0], exchange.endpoint), (buckets[1], private.endpoint)):
         raise InputError(
-            f"the exchange ({exchange.uri}) and the private store ({private.uri}) are one bucket; "
-            "give each one of its own in the chart's values"
+            f"the exchange ({exchange.uri}) and the private store ({private.uri}) are the same "
+            "bucket; "
+            "set a separate bucket for each in the chart's values"
         )
 
 
 def _connect() -> None:
-    """Find the API server: the one around the pod, else kubectl's. `load_config` would print."""
+    """Load the in-cluster configuration, else the kubeconfig. `load_config` would print."""
     try:
         load_incluster_config()
     except ConfigException:
@@ -94,7 +98,7 @@ def _connect() -> None:
 
 
 def _files(environ: Mapping[str, str]) -> list[Path]:
-    """List the files that a inbox is made of."""
+    """List the files that the inbox depends on."""
     named = (environ.get(f"OFFSITE_EXCHANGE_{name}") for name in ("CREDENTIALS", "CA"))
     return [_public(environ), *(Path(each) for each in named if each)]
 
@@ -108,7 +112,9 @@ def _inbox(settings: Settings, environ: Mapping[str, str]) -> ExchangeInbox:
     with disk_errors(path):
         own = read_public(path.read_bytes(), str(path))
     if own.id != settings.party:
-        raise InputError(f"{path} is of {own.id}, but the chart's party is {settings.party}")
+        raise InputError(
+            f"{path} has the keys of {own.id}, but the chart's `party` is {settings.party}"
+        )
     store = s3_store(settings.exchange.uri, "OFFSITE_EXCHANGE", environ)
     store = replace(store, stall_seconds=_STALL_SECONDS, most_objects=_MOST_OBJECTS)
     return ExchangeInbox(own, store)

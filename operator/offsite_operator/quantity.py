@@ -1,4 +1,4 @@
-"""Amounts as Kubernetes writes them, such as 500m, 4 or 16Gi."""
+"""Kubernetes quantities, such as 500m, 4 or 16Gi."""
 
 from decimal import Decimal
 
@@ -6,9 +6,9 @@ from kubernetes.utils.quantity import parse_quantity
 
 
 def amount(quantity: str | int) -> Decimal:
-    """Read a quantity.
+    """Parse a quantity.
 
     Raises:
-        ValueError: it is none.
+        ValueError: It is not a quantity.
     """
     return Decimal(parse_quantity(quantity))

@@ -1,6 +1,6 @@
-"""The settings of an organization, from one file that the chart writes. Read once.
+"""The operator's settings, read once from the file that the chart renders.
 
-Secrets are named here, never held.
+The file names Secrets and never contains them.
 """
 
 from pathlib import Path
@@ -26,21 +26,21 @@ NODE_SELECTOR_KEYS = (
     "topology.kubernetes.io/zone",
     "nvidia.com/*",
 )
-"""What describes hardware and place, but names no single node and no role of nodes."""
+"""Labels that describe hardware and location, but no single node and no role of nodes."""
 
 Folder = Annotated[str, Field(pattern=r"^(s3|pvc)://[^*]+$")]
-"""A folder of the private store or of a claim, with all that lies below it."""
+"""A folder of the private store or of a claim, including everything below it."""
 
 
 class Images(Part):
-    """What pods run, unless a job names another image that is allowed."""
+    """Container images. A job may name another image if `bounds` allows it."""
 
     runtime: str
     operator: str
 
 
 class Store(Part):
-    """How an S3 store is reached."""
+    """Access to an S3 store."""
 
     endpoint: str | None = None
     region: str | None = None
@@ -48,7 +48,7 @@ class Store(Part):
     secret: str | None = None
     """Name of the Secret with `credentials.json`."""
     ca: bool = False
-    """Whether it has `ca.crt` too."""
+    """Whether the Secret also has `ca.crt`."""
 
     @model_validator(mode="after")
     def _s3_is_reachable(self) -> "Store":
@@ -58,20 +58,24 @@ class Store(Part):
 
 
 class Private(Store):
-    """The party's own store: `s3://bucket/prefix`, or a folder of a claim, `pvc://claim/prefix`."""
+    """The party's private store: `s3://bucket/prefix`, or a folder of a claim,
+    `pvc://claim/prefix`.
+    """
 
     uri: str = Field(pattern=rf"^({_BUCKET}|{_CLAIM})/.+$")
     sessions: bool = True
-    """Whether an S3 store lends what a step that trains may use of it: sessions (STS)."""
+    """Whether the S3 store supports sessions (STS). A training step then gets a session limited to
+    its job.
+    """
 
     @property
     def claim(self) -> str | None:
-        """The claim that it lies on; None: it is S3."""
+        """The claim of the store; None for S3."""
         return self.uri.removeprefix("pvc://").split("/")[0] if self._on_claim else None
 
     @property
     def inside(self) -> str:
-        """How a pod names it: the claim is mounted at `/private`."""
+        """The store's address inside a pod, where the claim is mounted at `/private`."""
         if not self._on_claim:
             return self.uri
         return f"file://{PRIVATE}/{self.uri.removeprefix('pvc://').partition('/')[2]}"
@@ -82,57 +86,58 @@ class Private(Store):
 
 
 class Exchange(Store):
-    """The store that both parties reach."""
+    """The store that both parties access."""
 
     uri: str = Field(pattern=rf"^{_BUCKET}/?$")
 
 
 class Identity(Part):
-    """The Secret of the party's keys: `ring.json`, and `passphrase` if it has one."""
+    """The Secret with the party's keys: `ring.json`, and `passphrase` if the keys have one."""
 
     secret: str
     passphrase: bool = False
 
 
 class Bounds(Limits):
-    """What the author of a job may ask for.
+    """Limits on what a job may request.
 
-    `*` at the end of an entry stands for anything; a prefix is a folder, and has none.
+    A `*` at the end of an entry matches any suffix. A prefix is a folder and takes no `*`.
     """
 
     images: tuple[str, ...] = ()
-    """Beside the default runtime image."""
+    """In addition to the default runtime image."""
     claims: tuple[str, ...] = ()
-    """Claims that may be read as a whole."""
+    """Claims that jobs may read as a whole."""
     read_prefixes: tuple[Folder, ...] = ()
-    """Where models and data may be read: `s3://bucket/models/`, `pvc://claim/data/`."""
+    """Folders from which jobs may read models and data: `s3://bucket/models/`, `pvc://claim/data/`.
+    """
     export_prefixes: tuple[Folder, ...] = ()
-    """Where plugged-in models may be written."""
+    """Folders to which jobs may write plugged-in models."""
     peers: tuple[str, ...] = ()
     priority_classes: tuple[str, ...] = ()
-    """PriorityClasses that may be named; without one, pods have the cluster's default."""
+    """PriorityClasses that jobs may name; pods without one get the cluster's default."""
     tolerations: tuple[str, ...] = ("nvidia.com/gpu",)
-    """Keys of taints that may be tolerated."""
+    """Taint keys that jobs may tolerate."""
     node_selector_keys: tuple[str, ...] = NODE_SELECTOR_KEYS
-    """Keys of node labels that a job may select by."""
+    """Node label keys that jobs may select by."""
     max_workers: int | None = Field(None, ge=1)
     max_cpus_per_worker: int | None = Field(None, ge=1)
     max_gpus_per_worker: int | None = Field(None, ge=0)
     max_memory_per_worker: Memory | None = None
     max_running_jobs: int | None = Field(None, ge=1)
-    """How many jobs may run at once; the others are queued."""
+    """How many jobs may run at once; further jobs are queued."""
     max_active_deadline_seconds: int | None = Field(None, ge=1)
-    """The longest `activeDeadlineSeconds`; also that of a job which names none."""
+    """The longest `activeDeadlineSeconds`, and the default for jobs that set none."""
 
     @property
     def limits(self) -> Limits:
-        """Those that the steps of a job check themselves."""
+        """The limits that a job's steps check themselves."""
         return Limits(**{name: getattr(self, name) for name in Limits.model_fields})
 
     def deadline_of(self, spec: JobSpec) -> int | None:
-        """Get how many seconds a round of a job may take; None: there is no deadline.
+        """Return the time limit of a job's round in seconds; None: no limit.
 
-        A job that names none has the longest one that the administrator allows.
+        A job without a deadline gets the administrator's maximum.
         """
         named = (spec.active_deadline_seconds, self.max_active_deadline_seconds)
         return min((each for each in named if each is not None), default=None)
@@ -150,14 +155,14 @@ class Settings(Part):
     identity: Identity
     bounds: Bounds = Bounds()
     notices: Disclosure = Disclosure.REASON
-    """How much a peer learns when a job has failed."""
+    """How much of a job's failure its peer learns."""
     model_hub: bool = False
-    """Whether pods that read a model may reach the model hub."""
+    """Whether pods that read a model may access the model hub."""
     checkpoint_seconds: float = Field(60.0, ge=0)
     resync_seconds: Annotated[float, Field(gt=0)] = 30.0
     gpu_resource: str = "nvidia.com/gpu"
     scratch_limit: Memory = "200Gi"
-    """The most that a pod of a step may have on its node's disk."""
+    """Limit on the node disk space of a step's pod."""
     service_account: str = "offsite-step"
 
 
@@ -165,14 +170,14 @@ def read_settings(path: Path) -> Settings:
     """Read the file that the chart renders.
 
     Raises:
-        InputError: it is not there, or not what this version understands.
+        InputError: The file is missing, or this version does not understand it.
     """
     try:
         return Settings.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise InputError(f"the settings {path} cannot be read: {error}") from error
+        raise InputError(f"cannot read the settings {path}: {error}") from error
     except ValidationError as error:
         raise InputError(
-            f"{path} is not what this version of the operator understands; upgrade the chart "
+            f"this version of the operator does not understand {path}; upgrade the chart "
             f"`offsite` and the operator's image together: {reason(error)}"
         ) from error

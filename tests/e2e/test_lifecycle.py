@@ -136,7 +136,7 @@ def test_ten_jobs_at_once_complete_in_the_room_there_is(lab: Organization) -> No
         names = [f"crowd-{number}" for number in range(10)]
         lab.submit_all(dict.fromkeys(names, distill()))
         with watched(lab.space, "offsitejobs", NAME, ".status") as jobs:
-            jobs.first(seen(tells("quota leaves no room")), 120)
+            jobs.first(seen(tells("quota has no room")), 120)
         for name in names:
             lab.reaches(name, is_in("Complete"), 900)
     finally:
@@ -150,7 +150,7 @@ def test_ten_jobs_at_once_complete_in_the_room_there_is(lab: Organization) -> No
         (
             "unpulled",
             {"runtime": {"engine": "Job", "image": "localhost/none:1"}},
-            "cannot be pulled",
+            "cannot pull the image",
         ),
         ("huge", {"resources": NEEDS | {"memoryPerWorker": "900Gi"}}, "no node has room"),
     ],
@@ -188,7 +188,7 @@ def test_a_model_that_is_not_there_fails_at_once(lab: Organization) -> None:
 def test_a_head_that_keeps_ending_is_given_up(lab: Organization) -> None:
     image = lab.space.cluster.image(OPERATOR)  # it has no Ray
     lab.submit("rayless", distill() | {"runtime": {"engine": "RayJob", "image": image}})
-    lab.reaches("rayless", tells("keeps ending"))
+    lab.reaches("rayless", tells("keeps exiting"))
     status = lab.reaches("rayless", has("PodCrashes", "Failed"))
     assert "exit code 127" in condition(status, "Failed")
     wait_for(lambda: lab.busy("rayless") == [], 120)

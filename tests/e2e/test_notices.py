@@ -45,7 +45,7 @@ def test_a_job_hears_why_what_it_waits_for_failed_and_takes_what_a_retry_sends(
 ) -> None:
     lab, hospital = parties
     hospital.submit("answer", tune("question", steps=4))
-    hospital.reaches("answer", tells("the job begins when it has come", "Accepted"))
+    hospital.reaches("answer", tells("the job starts when it arrives", "Accepted"))
     lab.submit("question", distill(steps=500, backoffLimit=0))
     kill(lab.space, lab.running("question", "work"), "offsite run")
     failed = lab.reaches("question", is_in("Failed"))

@@ -68,7 +68,7 @@ def test_a_hub_that_may_not_be_reached_is_told(site: Callable[..., Site]) -> Non
 def test_an_image_that_is_not_there_fails(site: Callable[..., Site]) -> None:
     here = site(images={"operator": "localhost/none:1", "runtime": "localhost/none:1"})
     here.submit("pull", DISTILL, runtime={"engine": "Job"})
-    here.reaches("pull", tells("cannot be pulled"))
+    here.reaches("pull", tells("cannot pull the image"))
     here.reaches("pull", has("ImagePullFailed", "Failed"))
     wait_for(lambda: here.space.get("pods")["items"] == [], seconds=120)
 

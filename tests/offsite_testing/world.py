@@ -192,22 +192,24 @@ class World:
         self,
         phase: Phase,
         *,
-        trouble: StartupProblem | None = None,
-        told: StepReport | None = None,
+        startup_problem: StartupProblem | None = None,
+        report: StepReport | None = None,
         **state: Any,
     ) -> None:
         """Change the newest child."""
         found = State(phase, **({"ended": self.now} | state))
-        self.children[-1] = replace(self.newest, state=found, trouble=trouble, told=told)
+        self.children[-1] = replace(
+            self.newest, state=found, startup_problem=startup_problem, report=report
+        )
 
     def succeeds(self, **told: Any) -> None:
         """Let the newest child end well."""
-        self.becomes(Phase.SUCCEEDED, told=StepReport(last=Done(), ended=True, **told))
+        self.becomes(Phase.SUCCEEDED, report=StepReport(last=Done(), ended=True, **told))
 
     def fails(self, reason: str = "StorageError", *, retryable: bool = True) -> None:
         """Let the newest child fail, and say why."""
         last = Failed(reason=reason, retryable=retryable, message="so it is")
-        self.becomes(Phase.FAILED, told=StepReport(last=last, ended=True))
+        self.becomes(Phase.FAILED, report=StepReport(last=last, ended=True))
 
     def reason(self, kind: str) -> str:
         """The reason of a condition."""

@@ -53,11 +53,11 @@ def test_what_is_allowed(content: dict[str, Any], changes: dict[str, Any]) -> No
         (TUNE, tolerated(operator="Exists"), "spec.runtime.tolerations is 'every taint'"),
         (DISTILL, model("s3://private/other"), "spec.distill.model"),
         (DISTILL, model("s3://private/models2/x"), "bounds.readPrefixes"),
-        (DISTILL, model("s3://private/models/../hospital/records"), "no . and no .."),
-        (DISTILL, model("s3://private/models//x"), "no empty parts"),
+        (DISTILL, model("s3://private/models/../hospital/records"), "models/../hospital"),
+        (DISTILL, model("s3://private/models//x"), "models//x"),
         (DISTILL, model("pvc://secrets/x"), "bounds.claims"),
-        (DISTILL, model("/home/me/model"), "which no pod can see"),
-        (DISTILL, model("file:///home/me/model"), "which no pod can see"),
+        (DISTILL, model("/home/me/model"), "pvc://claim/path"),
+        (DISTILL, model("file:///home/me/model"), "pvc://claim/path"),
         (TUNE, tuned(steps=7), "spec.tune.training.steps is 7"),
         (TUNE, tuned(batchSize=3), "below 4 (minBatchSize)"),
         (PLUG_IN, export("s3://private/models/mine"), "bounds.exportPrefixes"),
@@ -77,7 +77,7 @@ def test_no_location_holds_the_private_store() -> None:
     for place in ("pvc://datasets/org", "pvc://datasets/org/", "pvc://datasets/org/offsite"):
         found = violation(spec_of(DISTILL, **model(place)), on_claim)
         assert found is not None
-        assert "in which the private store lies" in found[1]
+        assert "the private store" in found[1]
     assert violation(spec_of(DISTILL, **model("pvc://datasets/org/offsite2")), on_claim) is None
 
 
@@ -163,7 +163,7 @@ def test_what_is_offsites_own_can_never_be_allowed(folder: str) -> None:
     for content, changes in ((DISTILL, model(place)), (PLUG_IN, export(place))):
         found = violation(spec_of(content, **changes), settings)
         assert found is not None
-        assert "keeps its own" in found[1]
+        assert "reserved" in found[1]
 
 
 def test_the_hub_is_open_only_where_the_chart_says_so() -> None:

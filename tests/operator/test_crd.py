@@ -140,7 +140,7 @@ def test_drift_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     path.write_text(path.read_text().replace("One stage", "A stage"))
     capsys.readouterr()
     assert main(check) == 1
-    assert capsys.readouterr().err == f"{path} is not what the types say; run: make generate\n"
+    assert capsys.readouterr().err == f"{path} is out of date; run: make generate\n"
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
@@ -192,27 +192,27 @@ BOTH = {
     RULES: [
         cel(
             "!has(self.blocks) || self.method in ['LayerDrop']",
-            "blocks is of method LayerDrop only",
+            "blocks is only allowed with method LayerDrop",
             fieldPath=".blocks",
         ),
         cel(
             "has(self.blocks) || !(self.method in ['LayerDrop'])",
-            "method LayerDrop needs blocks",
+            "method LayerDrop requires blocks",
             fieldPath=".blocks",
         ),
         cel(
             "!has(self.share) || self.method in ['Narrow']",
-            "share is of method Narrow only",
+            "share is only allowed with method Narrow",
             fieldPath=".share",
         ),
         cel(
             "has(self.share) || !(self.method in ['Narrow'])",
-            "method Narrow needs share",
+            "method Narrow requires share",
             fieldPath=".share",
         ),
         cel(
             "!has(self.most) || self.method in ['Narrow']",
-            "most is of method Narrow only",
+            "most is only allowed with method Narrow",
             fieldPath=".most",
         ),
         cel(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from offsite_operator.observe.startup_problems import trouble
+from offsite_operator.observe.startup_problems import startup_problem
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 GPU = "nvidia.com/gpu"
@@ -47,24 +47,36 @@ def event(reason: str, message: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("pods", "events", "reason", "fatal", "said"),
     [
-        ([pod("ErrImagePull")], [], "ImagePullFailed", False, "r/i:1 cannot be pulled"),
-        ([scheduled("11:59:50")], [], "ImagePullFailed", False, "r/i:1 cannot be pulled"),
-        ([scheduled("11:58:00")], [], "ImagePullFailed", True, "r/i:1 cannot be pulled"),
+        ([pod("ErrImagePull")], [], "ImagePullFailed", False, "pull the image r/i:1"),
+        ([scheduled("11:59:50")], [], "ImagePullFailed", False, "pull the image r/i:1"),
+        ([scheduled("11:58:00")], [], "ImagePullFailed", True, "pull the image r/i:1"),
         ([pod("InvalidImageName")], [], "ImagePullFailed", True, "r/i:1"),
         ([pod("CreateContainerConfigError")], [], "InvalidPod", True, "cannot start"),
         ([unschedulable("0/1: 1 Insufficient nvidia.com/gpu")], [], "Unschedulable", False, GPU),
-        ([pod()], [event("FailedMount", 'secret "keys" not found')], "FailedMount", False, "make"),
+        ([pod()], [event("FailedMount", 'secret "keys" not found')], "FailedMount", False, "keys"),
         ([], [event("FailedMount", NO_KEY)], "FailedMount", False, "ring.json; add it to the"),
         ([], [event("FailedCreate", "exceeded quota: q")], "QuotaExceeded", False, "quota: q"),
         ([], [event("FailedToCreateHeadPod", "exceeded quota: q")], "QuotaExceeded", False, "q"),
-        ([], [event("FailedCreate", "violates PodSecurity")], "InvalidPod", True, "not let in"),
-        ([], [event("FailedCreate", NO_CLASS)], "InvalidPod", True, "correct spec.runtime.prio"),
+        (
+            [],
+            [event("FailedCreate", "violates PodSecurity")],
+            "InvalidPod",
+            True,
+            "rejected the pod",
+        ),
+        ([], [event("FailedCreate", NO_CLASS)], "InvalidPod", True, "spec.runtime.prio"),
         ([], [event("FailedToCreateHeadPod", NO_CLASS)], "InvalidPod", True, "system-x was found"),
-        ([], [event("FailedCreate", "the server is busy")], "InvalidPod", False, "not let in"),
+        (
+            [],
+            [event("FailedCreate", "the server is busy")],
+            "InvalidPod",
+            False,
+            "rejected the pod",
+        ),
     ],
 )
 def test_trouble(pods: list[Any], events: list[Any], reason: str, fatal: bool, said: str) -> None:
-    found = trouble(pods, events, GPU, NOW)
+    found = startup_problem(pods, events, GPU, NOW)
     assert found is not None
     assert (found.reason, found.fatal) == (reason, fatal)
     assert said in found.message
@@ -74,22 +86,25 @@ def test_trouble(pods: list[Any], events: list[Any], reason: str, fatal: bool, s
     ("said", "told"),
     [
         ("0/2: 2 Insufficient memory, 1 untolerated taint", "has room for its pod: 0/2"),
-        ("0/2: 2 Insufficient nvidia.com/gpu", "ask for less in spec.resources"),
+        ("0/2: 2 Insufficient nvidia.com/gpu", "reduce spec.resources"),
         (
             "0/1: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are "
             "available: 1 Preemption is not helpful for scheduling.",
-            "0/1: 1 Insufficient cpu; ask for less",
+            "0/1: 1 Insufficient cpu; reduce spec.resources",
         ),
-        ("0/1: 1 Insufficient cpu. preemption: not eligible", "1 Insufficient cpu; ask for less"),
-        ('persistentvolumeclaim "data" not found', "takes its pod: persis"),
-        ('persistentvolumeclaim "data" not found', "make that claim"),
+        (
+            "0/1: 1 Insufficient cpu. preemption: not eligible",
+            "1 Insufficient cpu; reduce spec.resources",
+        ),
+        ('persistentvolumeclaim "data" not found', "accepts its pod: persis"),
+        ('persistentvolumeclaim "data" not found', "create that claim"),
         ("2 node(s) didn't match Pod's node affinity/selector", "correct spec.runtime.nodeSel"),
         ("1 node(s) had untolerated taint {a: b}", "name the taint in spec.runtime.tolerations"),
-        ("pod has unbound immediate PersistentVolumeClaims", "takes its pod: pod has"),
+        ("pod has unbound immediate PersistentVolumeClaims", "accepts its pod: pod has"),
     ],
 )
 def test_what_to_do_about_a_pod_that_no_node_takes(said: str, told: str) -> None:
-    found = trouble([unschedulable(said)], [], GPU, NOW)
+    found = startup_problem([unschedulable(said)], [], GPU, NOW)
     assert found is not None
     assert (found.reason, found.fatal) == ("Unschedulable", False)
     assert told in found.message
@@ -101,7 +116,7 @@ WAITS = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}}
 @pytest.mark.parametrize(
     ("state", "restarts", "last", "fatal", "said"),
     [
-        (WAITS, 1, {"exitCode": 127}, False, "of r/i:1 keeps ending: ray-head ended with exit"),
+        (WAITS, 1, {"exitCode": 127}, False, "of r/i:1 keeps exiting: ray-head ended with exit"),
         (WAITS, 3, {"exitCode": 127}, True, "exit code 127"),
         (WAITS, 3, {"exitCode": 137, "reason": "OOMKilled"}, True, "ran out of memory"),
         (WAITS, 3, {"exitCode": 1, "message": "no ray"}, True, "exit code 1: no ray"),
@@ -112,7 +127,7 @@ WAITS = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}}
 def test_a_container_that_keeps_ending_is_told_and_given_up(
     state: dict[str, Any], restarts: int, last: dict[str, Any], fatal: bool, said: str
 ) -> None:
-    found = trouble([crashing(state, restarts, **last)], [], GPU, NOW)
+    found = startup_problem([crashing(state, restarts, **last)], [], GPU, NOW)
     assert found is not None
     assert (found.reason, found.fatal) == ("PodCrashes", fatal)
     assert said in found.message
@@ -121,7 +136,7 @@ def test_a_container_that_keeps_ending_is_told_and_given_up(
 def test_a_container_that_is_well_again_is_no_trouble() -> None:
     found = crashing({"running": {}}, 1, exitCode=1)
     found["status"]["containerStatuses"][0]["ready"] = True
-    assert trouble([found], [], GPU, NOW) is None
+    assert startup_problem([found], [], GPU, NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -137,7 +152,7 @@ def test_a_container_that_is_well_again_is_no_trouble() -> None:
     ],
 )
 def test_a_network_that_fails_is_no_wrong_image(said: str, fatal: bool) -> None:
-    found = trouble([scheduled("11:00:00", said)], [], GPU, NOW)
+    found = startup_problem([scheduled("11:00:00", said)], [], GPU, NOW)
     assert found is not None
     assert (found.reason, found.fatal) == ("ImagePullFailed", fatal)
 
@@ -159,7 +174,7 @@ def test_a_container_runtime_that_is_busy_is_waited_for(
     found["status"]["containerStatuses"][0]["state"]["waiting"]["message"] = said
     pulled = event("Failed", "Error: ErrImagePull") | {"firstTimestamp": "2026-01-01T09:00:00Z"}
     failed = event("Failed", f"Error: {said}") | {"firstTimestamp": f"2026-01-01T{first}Z"}
-    told = trouble([found], [pulled, failed] if first else [pulled], GPU, NOW)
+    told = startup_problem([found], [pulled, failed] if first else [pulled], GPU, NOW)
     assert told is not None
     assert (told.reason, told.fatal) == ("InvalidPod", fatal)
     assert said in told.message
@@ -168,22 +183,24 @@ def test_a_container_runtime_that_is_busy_is_waited_for(
 @pytest.mark.parametrize(("first", "fatal"), [("11:59:30", False), ("11:58:59", True)])
 def test_the_first_pull_that_fails_is_not_the_last(first: str, fatal: bool) -> None:
     failed = event("Failed", "Failed to pull image") | {"firstTimestamp": f"2026-01-01T{first}Z"}
-    found = trouble([scheduled("11:00:00")], [failed], GPU, NOW)
+    found = startup_problem([scheduled("11:00:00")], [failed], GPU, NOW)
     assert found is not None
     assert found.fatal is fatal
 
 
 @pytest.mark.parametrize("waiting", ["", "ContainerCreating", "PodInitializing"])
 def test_no_trouble(waiting: str) -> None:
-    assert trouble([pod(waiting)], [event("Unhealthy", "slow")], GPU, NOW) is None
+    assert startup_problem([pod(waiting)], [event("Unhealthy", "slow")], GPU, NOW) is None
 
 
 def test_the_newest_event_is_told_and_the_fatal_one_first() -> None:
     old, new = event("FailedMount", "old"), event("FailedMount", "new")
-    found = trouble([], [old, new], GPU, NOW)
+    found = startup_problem([], [old, new], GPU, NOW)
     assert found is not None
     assert "new" in found.message
-    found = trouble([unschedulable("full")], [event("FailedCreate", "is invalid")], GPU, NOW)
+    found = startup_problem(
+        [unschedulable("full")], [event("FailedCreate", "is invalid")], GPU, NOW
+    )
     assert found is not None
     assert found.fatal
 
@@ -203,7 +220,7 @@ def exceeded(requested: str, used: str, limited: str) -> str:
             "requests.nvidia.com/gpu=8",
             "requests.nvidia.com/gpu=0",
             "requests.nvidia.com/gpu=2",
-            "never fit, for requests.nvidia.com/gpu alone; make another job with less "
+            "never fit: requests.nvidia.com/gpu; create another job with less "
             "spec.resources.gpusPerWorker",
         ),
         (
@@ -222,15 +239,15 @@ def exceeded(requested: str, used: str, limited: str) -> str:
             "ephemeral-storage=9Gi",
             "ephemeral-storage=0",
             "ephemeral-storage=1Gi",
-            "alone; have the ResourceQuota raised",
+            "ephemeral-storage; raise the ResourceQuota",
         ),
-        ("pods=1", "pods=3", "pods=3", "starts when other pods have ended"),
-        ("pods=many", "pods=3", "pods=3", "starts when other pods have ended"),
+        ("pods=1", "pods=3", "pods=3", "starts when other pods end"),
+        ("pods=many", "pods=3", "pods=3", "starts when other pods end"),
     ],
 )
 def test_what_to_do_about_a_quota(requested: str, used: str, limited: str, told: str) -> None:
     said = exceeded(requested, used, limited)
-    found = trouble([], [event("FailedCreate", said)], GPU, NOW)
+    found = startup_problem([], [event("FailedCreate", said)], GPU, NOW)
     assert found is not None
     assert (found.reason, found.fatal) == ("QuotaExceeded", False)
     assert told in found.message
@@ -238,7 +255,7 @@ def test_what_to_do_about_a_quota(requested: str, used: str, limited: str, told:
 
 def test_who_waits_for_a_quota_says_the_same_at_each_try() -> None:
     tries = (exceeded("pods=1", used, "pods=3") for used in ("pods=3", "pods=4"))
-    found = [trouble([], [event("FailedCreate", said)], GPU, NOW) for said in tries]
+    found = [startup_problem([], [event("FailedCreate", said)], GPU, NOW) for said in tries]
     assert found[0] == found[1]
     assert found[0] is not None
     assert "exceeded quota: offsite, requested: pods=1, limited: pods=3; it" in found[0].message
@@ -247,19 +264,19 @@ def test_who_waits_for_a_quota_says_the_same_at_each_try() -> None:
 @pytest.mark.parametrize(
     ("requested", "workers", "told"),
     [
-        ("memory=2Gi", 2, "starts when other pods have ended"),
+        ("memory=2Gi", 2, "starts when other pods end"),
         (
             "memory=2Gi",
             3,
-            "its 3 workers can never fit together, for memory; make another job with "
-            "fewer spec.resources.workers or less spec.resources.memoryPerWorker, or have",
+            "its 3 workers can never fit together: memory; create another job with "
+            "fewer spec.resources.workers or less spec.resources.memoryPerWorker, or raise",
         ),
-        ("memory=5Gi", 3, "it can never fit, for memory alone; make another job with less spec."),
-        ("pods=1", 9, "starts when other pods have ended"),
+        ("memory=5Gi", 3, "it can never fit: memory; create another job with less spec."),
+        ("pods=1", 9, "starts when other pods end"),
     ],
 )
 def test_workers_that_never_fit_together_are_told(requested: str, workers: int, told: str) -> None:
     said = exceeded(requested, "memory=3Gi", "memory=4Gi")
-    found = trouble([], [event("FailedToCreateWorkerPod", said)], GPU, NOW, workers)
+    found = startup_problem([], [event("FailedToCreateWorkerPod", said)], GPU, NOW, workers)
     assert found is not None
     assert told in found.message

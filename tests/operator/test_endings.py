@@ -24,11 +24,11 @@ def evicted(message: str, **how: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("pods", "said"),
     [
-        ([ended(reason="OOMKilled", exitCode=137)], "step ran out of memory (4Gi); ask for more"),
+        ([ended(reason="OOMKilled", exitCode=137)], "step ran out of memory (4Gi)"),
         ([ended(exitCode=3)], "step ended with exit code 3"),
         ([ended(exitCode=3, message="so it is\n")], "step ended with exit code 3: so it is"),
         ([evicted("disk", exitCode=137)], "Evicted: disk"),
-        ([evicted(FULL, exitCode=137)], f"Evicted: {FULL}; if it needs that much, have scratch"),
+        ([evicted(FULL, exitCode=137)], f"Evicted: {FULL}"),
         (
             [ended(exitCode=128, reason="StartError", message=NO_PYTHON)],
             f"(StartError): {NO_PYTHON}",

@@ -21,9 +21,9 @@ from offsite.sealing import Ring
 from offsite.task import Task, new_task, write_task
 from offsite.wire import canonical
 from offsite_operator.decide.attempts import Failure, outcome
-from offsite_operator.decide.status import heard_from
+from offsite_operator.decide.status import reported_updates
 from offsite_operator.observe.model import Child, Phase, State
-from offsite_operator.observe.step_log import StepReport, heard
+from offsite_operator.observe.step_log import StepReport, with_events
 from offsite_testing.hostile_store import HostileStore, hostile_store
 from offsite_testing.world import DIGEST, TUNE
 
@@ -112,10 +112,10 @@ def ran(task: Task, root: Path, store: HostileStore, mark: str) -> subprocess.Co
 
 def child_of(log: str, mark: str, phase: Phase) -> Child:
     """Let the operator read a log, as of a pod that ended like that."""
-    told = heard(StepReport(), ((NOW, line) for line in log.split("\n")), mark)
+    told = with_events(StepReport(), ((NOW, line) for line in log.split("\n")), mark)
     state = State(phase, "BackoffLimitExceeded", "it ended", ended=NOW)
     told = replace(told, ended=True)
-    return Child("c", "Job", "c-1", "Open", 1, 0, NOW, False, state, told=told)
+    return Child("c", "Job", "c-1", "Open", 1, 0, NOW, False, state, report=told)
 
 
 @pytest.mark.parametrize(
@@ -132,9 +132,9 @@ def test_a_store_that_answers_with_events_forges_none(
     lines = [line for line in done.stdout.split("\n") if line.startswith("offsite-event")]
     assert all(line.startswith(f"offsite-event {mark} {{") for line in lines)
     child = child_of(done.stdout, mark, Phase.FAILED)
-    assert child.told is not None
-    assert child.told.artifact is None
-    assert isinstance(child.told.last, Failed)
+    assert child.report is not None
+    assert child.report.artifact is None
+    assert isinstance(child.report.last, Failed)
     assert isinstance(outcome(child, NOW), Failure)
 
 
@@ -142,8 +142,8 @@ def test_even_with_its_mark_what_a_failed_pod_says_is_no_success() -> None:
     mark = new_mark()
     log = FORGED.replace("offsite-event ", f"offsite-event {mark} ")
     failed = child_of(log, mark, Phase.FAILED)
-    assert failed.told is not None
-    assert failed.told.artifact is not None
+    assert failed.report is not None
+    assert failed.report.artifact is not None
     assert outcome(failed, NOW) == Failure("StepFailed", "it ended")
     status = JobStatus()
-    assert status.model_copy(update=heard_from(status, failed)) == status
+    assert status.model_copy(update=reported_updates(status, failed)) == status

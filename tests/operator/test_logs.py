@@ -9,7 +9,7 @@ import pytest
 from offsite.events import EVENT_MARK, Artifact, Done, Failed, Progress
 from offsite_operator.cluster.client import ApiError
 from offsite_operator.cluster.log_cursor import LogCursor
-from offsite_operator.observe.step_log import StepReport, event_of, heard
+from offsite_operator.observe.step_log import StepReport, event_of, with_events
 from offsite_testing.world import MARK
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -19,7 +19,7 @@ FORGED = "2026-01-01T00:00:09Z "
 
 def told(*lines: str) -> StepReport:
     times = ((START + timedelta(seconds=n), line) for n, line in enumerate(lines))
-    return heard(StepReport(), times, MARK)
+    return with_events(StepReport(), times, MARK)
 
 
 def test_the_last_event_decides() -> None:
@@ -104,11 +104,11 @@ def test_a_log_is_read_on_where_it_was_left() -> None:
     log = Lines()
     book = LogCursor(log)  # type: ignore[arg-type]
     log.lines.append("2026-01-01T00:00:01.000000001Z " + EVENT + '{"event": "progress"}')
-    first = book.told([pod("Running")], False)
+    first = book.report([pod("Running")], False)
     assert first is not None
     assert (first.last, first.ended) == (None, False)
     log.lines.append("2026-01-01T00:00:01.000000002Z " + EVENT + '{"event": "done"}')
-    second = book.told([pod("Succeeded")], True)
+    second = book.report([pod("Succeeded")], True)
     assert second is not None
     assert (second.last, second.ended) == (Done(), True)
 
@@ -121,7 +121,7 @@ def test_what_a_step_prints_begins_no_line(end: str, time: str) -> None:
     forged = f'no file{end}{time}{EVENT}{{"event": "done"}}'
     log.lines.append(f"2026-01-01T00:00:01.000000001Z {forged}")
     log.lines.append("2026-01-01T00:00:01.000000002Z " + EVENT + '{"event": "progress"}')
-    found = book.told([pod("Running")], False)
+    found = book.report([pod("Running")], False)
     assert found is not None
     assert (found.last, found.progress) == (None, Progress())
 
@@ -131,7 +131,7 @@ def test_what_is_no_line_of_a_log_is_passed_over(line: str) -> None:
     log = Lines()
     book = LogCursor(log)  # type: ignore[arg-type]
     log.lines.append(line)
-    assert book.told([pod("Running")], False) == StepReport()
+    assert book.report([pod("Running")], False) == StepReport()
 
 
 DONE = EVENT + '{"event": "done"}'
@@ -143,7 +143,7 @@ def test_a_line_may_be_longer_than_a_piece(mib: int) -> None:
     book = LogCursor(log)  # type: ignore[arg-type]
     log.lines.append("2026-01-01T00:00:01.000000001Z " + "x" * (mib << 20))
     log.lines.append(f"2026-01-01T00:00:01.000000002Z {DONE}")
-    assert book.told([pod("Succeeded")], True) == StepReport(last=Done(), ended=True)
+    assert book.report([pod("Succeeded")], True) == StepReport(last=Done(), ended=True)
 
 
 def test_a_second_may_have_more_lines_than_a_piece() -> None:
@@ -151,7 +151,7 @@ def test_a_second_may_have_more_lines_than_a_piece() -> None:
     book = LogCursor(log)  # type: ignore[arg-type]
     log.lines = [f"2026-01-01T00:00:01.{n:09}Z {'x' * (1 << 20)}" for n in range(10)]
     log.lines.append(f"2026-01-01T00:00:01.000000010Z {DONE}")
-    assert book.told([pod("Succeeded")], True) == StepReport(last=Done(), ended=True)
+    assert book.report([pod("Succeeded")], True) == StepReport(last=Done(), ended=True)
 
 
 def test_what_was_not_read_to_its_end_is_not_taken_as_ended() -> None:
@@ -159,9 +159,9 @@ def test_what_was_not_read_to_its_end_is_not_taken_as_ended() -> None:
     book = LogCursor(log)  # type: ignore[arg-type]
     log.lines.append("2026-01-01T00:00:01.000000001Z " + "x" * (17 << 20))
     log.lines.append(f"2026-01-01T00:00:02.000000001Z {DONE}")
-    assert book.told([pod("Running")], False) == StepReport()
+    assert book.report([pod("Running")], False) == StepReport()
     for _ in range(2):
-        found = book.told([pod("Succeeded")], True)
+        found = book.report([pod("Succeeded")], True)
         assert found is not None
         assert (found.ended, found.last) == (False, None)
         assert "16 MiB" in found.unread
@@ -172,7 +172,7 @@ def test_of_a_pod_without_a_mark_nothing_is_an_event() -> None:
         log = Lines()
         for line in (DONE, 'offsite-event {"event": "done"}', 'offsite-event  {"event": "done"}'):
             log.lines.append(f"2026-01-01T00:00:01.00000000{len(log.lines)}Z {line}")
-        found = LogCursor(log).told(  # type: ignore[arg-type]
+        found = LogCursor(log).report(  # type: ignore[arg-type]
             [{"metadata": {"uid": "u", "name": "p", **metadata}, "status": {}}], True
         )
         assert found == StepReport(ended=True)
@@ -191,13 +191,13 @@ def test_a_log_that_cannot_be_read_is_read_later() -> None:
     log = Lines()
     book = LogCursor(log)  # type: ignore[arg-type]
     log.error = ApiError(500, "busy")
-    assert book.told([pod("Running")], False) is None
-    assert book.told([pod("Succeeded")], True) == StepReport(unread="busy")
+    assert book.report([pod("Running")], False) is None
+    assert book.report([pod("Succeeded")], True) == StepReport(unread="busy")
     log.error = ApiError(404, "gone")
-    assert book.told([pod("Succeeded")], True) == StepReport(ended=True)
+    assert book.report([pod("Succeeded")], True) == StepReport(ended=True)
 
 
 def test_without_a_pod_there_is_nothing_to_wait_for() -> None:
     book = LogCursor(Lines())  # type: ignore[arg-type]
-    assert book.told([], False) is None
-    assert book.told([], True) == StepReport(ended=True)
+    assert book.report([], False) is None
+    assert book.report([], True) == StepReport(ended=True)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from offsite_operator.cluster.lister import starting
-from offsite_operator.observe.startup_problems import standing
+from offsite_operator.observe.startup_problems import unresolved
 
 HEAD, WORKER = "x-1-w-head", "x-1-w-worker"
 
@@ -39,12 +39,12 @@ def event(reason: str, told: int, about: str = "x-1-w") -> Any:
     ],
 )
 def test_what_is_over_is_not_told(told: Any, pods: list[Any], stands: bool) -> None:
-    assert standing([told], at(10), pods) == ([told] if stands else [])
+    assert unresolved([told], at(10), pods) == ([told] if stands else [])
 
 
 def test_the_newest_stands_last() -> None:
     old, new = event("FailedCreate", 11), event("Failed", 12)
-    assert standing([new, old], at(10), []) == [old, new]
+    assert unresolved([new, old], at(10), []) == [old, new]
 
 
 @pytest.mark.parametrize(

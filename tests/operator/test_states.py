@@ -61,7 +61,7 @@ def test_a_rayjob_says_why() -> None:
     state = rayjob_state(rayjob("Failed", "RUNNING", reason="DeadlineExceeded", message="m"), NOW)
     assert (state.reason, state.message, state.permanent) == ("DeadlineExceeded", "m", False)
     assert rayjob_state(rayjob("ValidationFailed"), NOW).permanent
-    assert "is its operator running?" in rayjob_state(rayjob(""), NOW).message
+    assert "KubeRay" in rayjob_state(rayjob(""), NOW).message
 
 
 def job(*conditions: str, suspend: bool = False, truth: str = "True") -> dict[str, Any]:

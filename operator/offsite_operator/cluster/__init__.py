@@ -1,1 +1,1 @@
-"""The API server: reads what is there, applies what was decided."""
+"""Access to the API server: reads, writes and logs."""

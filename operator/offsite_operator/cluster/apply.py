@@ -1,4 +1,4 @@
-"""Applies a decision, in an order that may be interrupted anywhere."""
+"""Applies a decision. Each write is safe to repeat, so an interruption anywhere is harmless."""
 
 from datetime import UTC, datetime
 
@@ -16,7 +16,7 @@ from offsite_operator.cluster.client import (
     Resource,
 )
 from offsite_operator.decide.decision import Decision
-from offsite_operator.decide.events import EventRecord, story
+from offsite_operator.decide.events import EventRecord, new_events
 from offsite_operator.labels import MANAGER, Object
 from offsite_operator.manifests.children import NewChild
 from offsite_operator.observe.builder import is_owned
@@ -26,7 +26,7 @@ _CHILDREN: dict[Engine, Resource] = {"Job": JOBS, "RayJob": RAY_JOBS}
 
 
 class RejectedChild(Exception):
-    """The API server does not take a child."""
+    """The API server rejected a child."""
 
     def __init__(self, error: ApiError) -> None:
         super().__init__(str(error))
@@ -34,11 +34,12 @@ class RejectedChild(Exception):
 
 
 def carry_out(api: Api, seen: Observed, decision: Decision) -> None:
-    """Carry out a decision. Deletes children even if the status update fails.
+    """Apply a decision. Deletes children even if the status update fails.
 
     Raises:
-        ApiError: 409: something changed meanwhile; else the server refused, or does not answer.
-        RejectedChild: it does not take the new child.
+        ApiError: With code 409, an object changed meanwhile; else the server refused, or does not
+        answer.
+        RejectedChild: The server rejected the new child.
     """
     job = seen.job
     if decision.ledger is not None and seen.peer is not None:
@@ -47,9 +48,9 @@ def carry_out(api: Api, seen: Observed, decision: Decision) -> None:
         _create(api, decision.create, job.uid)
     try:
         if decision.status is not None:
-            _say(api, job, decision.status)
+            _write_status(api, job, decision.status)
     except ApiError as error:
-        if error.code != 409:  # then it is decided anew; but for that, what is to stop stops
+        if error.code != 409:  # a conflict: the next reconcile decides again
             _stop(api, decision)
         raise
     _stop(api, decision)
@@ -57,11 +58,11 @@ def carry_out(api: Api, seen: Observed, decision: Decision) -> None:
         api.delete(OFFSITE_JOBS, job.name, job.uid)
 
 
-def _say(api: Api, job: Job, status: JobStatus) -> None:
+def _write_status(api: Api, job: Job, status: JobStatus) -> None:
     body = _resource("OffsiteJob", job.name, job.version)
     api.apply(OFFSITE_JOBS, body | {"status": status.wire()}, "status")
-    for chapter in story(job.status, status):
-        _tell(api, job, chapter)
+    for record in new_events(job.status, status):
+        _create_event(api, job, record)
 
 
 def _stop(api: Api, decision: Decision) -> None:
@@ -70,10 +71,11 @@ def _stop(api: Api, decision: Decision) -> None:
 
 
 def write_peer(api: Api, peer: Peer, status: PeerStatus) -> None:
-    """Write a peer's status, if nobody wrote it since it was read: its ledger loses nothing.
+    """Write a peer's status unless it has changed since it was read, so that no ledger entry is
+    lost.
 
     Raises:
-        ApiError: 409: somebody did.
+        ApiError: With code 409, the status has changed.
     """
     body = _resource("OffsitePeer", peer.alias, peer.version)
     api.apply(OFFSITE_PEERS, body | {"status": status.wire()}, "status")
@@ -85,9 +87,9 @@ def _resource(kind: str, name: str, version: str) -> Object:
 
 
 def _create(api: Api, new: NewChild, owner: str) -> None:
-    """Create a child and its task. Objects of the same name that belong to others are left alone.
+    """Create a child and its task. Leaves objects of the same name alone that others own.
 
-    Not by server-side apply, which would: it cannot say "only if there is none".
+    Server-side apply cannot express "create only", and would overwrite them.
     """
     for resource, body in ((CONFIG_MAPS, new.task), (_CHILDREN[new.kind], new.child)):
         name = body["metadata"]["name"]
@@ -95,37 +97,37 @@ def _create(api: Api, new: NewChild, owner: str) -> None:
             api.create(resource, body)
         except ApiError as error:
             if error.code != 409:
-                raise RejectedChild(error) if _is_told(error.code) else error from error
+                raise RejectedChild(error) if _concerns_child(error.code) else error from error
             there = api.get(resource, name)
             if there is None or not is_owned(there, owner):
-                said = f"a {body['kind']} {name} is there that is not this job's; delete it"
-                raise RejectedChild(ApiError(409, said)) from error
-            if resource is CONFIG_MAPS:  # of an attempt that a suspension ended
-                api.apply(resource, _as_seen(body, there))
+                detail = f"a {body['kind']} {name} exists that this job does not own; delete it"
+                raise RejectedChild(ApiError(409, detail)) from error
+            if resource is CONFIG_MAPS:  # left by an attempt that a suspension stopped
+                api.apply(resource, _if_unchanged(body, there))
 
 
-def _is_told(code: int) -> bool:
-    """Whether a server says something about the child: also a webhook of it that is away does."""
+def _concerns_child(code: int) -> bool:
+    """Return whether an HTTP code is about the child; 5xx includes an unavailable webhook."""
     return code in (400, 403, 422, 429) or code >= 500
 
 
-def _as_seen(body: Object, there: Object) -> Object:
-    """Say that an object is to be changed only if it is still the one that was looked at."""
+def _if_unchanged(body: Object, there: Object) -> Object:
+    """Add the object's `resourceVersion`, so that the write fails after a concurrent change."""
     version = there["metadata"]["resourceVersion"]
     return body | {"metadata": body["metadata"] | {"resourceVersion": version}}
 
 
-def _tell(api: Api, job: Job, chapter: EventRecord) -> None:
+def _create_event(api: Api, job: Job, record: EventRecord) -> None:
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     reference = {"apiVersion": API_VERSION, "kind": "OffsiteJob", "name": job.name, "uid": job.uid}
     body = {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": chapter.name(job.name, job.uid)},
+        "metadata": {"name": record.name(job.name, job.uid)},
         "involvedObject": reference | {"namespace": api.namespace},
-        "type": chapter.type,
-        "reason": chapter.reason,
-        "message": chapter.message[:1024],
+        "type": record.type,
+        "reason": record.reason,
+        "message": record.message[:1024],
         "source": {"component": MANAGER},
         "firstTimestamp": now,
         "lastTimestamp": now,
@@ -134,5 +136,5 @@ def _tell(api: Api, job: Job, chapter: EventRecord) -> None:
     try:
         api.create(EVENTS, body)
     except ApiError as error:
-        if error.code != 409:  # it was told already
+        if error.code != 409:  # the Event exists
             raise

@@ -1,4 +1,4 @@
-"""The API server, as dictionaries: the few calls that the operator makes."""
+"""A small client of the API server that works with dictionaries."""
 
 import json
 import re
@@ -26,12 +26,12 @@ class ApiError(Exception):
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
         self.code = code
-        """HTTP's; 0: no answer."""
+        """HTTP status; 0: no answer."""
 
 
 @dataclass(frozen=True)
 class Resource:
-    """A kind of objects."""
+    """A resource type."""
 
     prefix: str
     plural: str
@@ -49,7 +49,7 @@ EVENTS = Resource("/api/v1", "events")
 
 @dataclass(frozen=True)
 class Api:
-    """One namespace of a cluster. Safe to use from several threads."""
+    """Client for one namespace. Thread-safe."""
 
     client: ApiClient
     namespace: str
@@ -67,7 +67,7 @@ class Api:
         while True:
             page = json.loads(self._call("GET", self._path(resource), query))
             for item in page["items"]:
-                # half of an object, and of no use here
+                # # large, and unused here
                 item["metadata"].pop("managedFields", None)
                 yield item
             if not (following := page["metadata"].get("continue")):
@@ -75,10 +75,10 @@ class Api:
             query["continue"] = following
 
     def get(self, resource: Resource, name: str) -> Object | None:
-        """Get an object; None: there is none.
+        """Get an object; None: it does not exist.
 
         Raises:
-            ApiError: as `list`.
+            ApiError: As for `list`.
         """
         try:
             return self._object("GET", self._path(resource, name), {})
@@ -91,28 +91,29 @@ class Api:
         """Create an object.
 
         Raises:
-            ApiError: 409: one of that name is there; else as `list`.
+            ApiError: With code 409, an object of that name exists; else as for `list`.
         """
         return self._object("POST", self._path(resource), {"fieldManager": MANAGER}, body)
 
     def apply(self, resource: Resource, body: Object, part: str = "") -> Object:
-        """Apply what we say of an object, on the server; what others say of it stays.
+        """Server-side apply our fields of an object; fields of other managers stay.
 
         Args:
-            part: `status`.
+            part: The subresource, such as `status`.
 
         Raises:
-            ApiError: 409: it is of another `resourceVersion` than the body says; else as `list`.
+            ApiError: With code 409, the object's `resourceVersion` differs from the body's; else as
+            for `list`.
         """
         query = {"fieldManager": MANAGER, "force": "true"}
         path = self._path(resource, body["metadata"]["name"], part)
         return self._object("PATCH", path, query, as_yaml(body), _APPLY)
 
     def delete(self, resource: Resource, name: str, uid: str) -> None:
-        """Delete an object when all that it owns is gone. One that is gone is no error.
+        """Delete an object in the foreground, after its dependents. Succeeds if it is already gone.
 
         Raises:
-            ApiError: as `list`.
+            ApiError: As for `list`.
         """
         body = {"propagationPolicy": "Foreground", "preconditions": {"uid": uid}}
         try:
@@ -122,23 +123,23 @@ class Api:
                 raise
 
     def log(self, pod: str, since: str, most: int) -> bytes:
-        """Read the log of a pod's one container, each line after its time.
+        """Read the log of a pod's only container, with a timestamp on each line.
 
         Args:
-            since: a time as in the log; empty: from the beginning.
-            most: bytes at most.
+            since: A timestamp from the log; empty: from the beginning.
+            most: Limit in bytes.
 
         Raises:
-            ApiError: as `list`; 400: it has not started.
+            ApiError: With code 400, the container has not started; else as for `list`.
         """
         query = {"timestamps": "true", "limitBytes": str(most), "sinceTime": since}
         return self._call("GET", self._path(PODS, pod, "log"), query)
 
     def serves(self, resource: Resource) -> bool:
-        """Whether the cluster has such a kind.
+        """Return whether the cluster serves a resource type.
 
         Raises:
-            ApiError: as `list`.
+            ApiError: As for `list`.
         """
         try:
             found = self._object("GET", resource.prefix, {})
@@ -182,10 +183,10 @@ class Api:
 
 
 def as_yaml(body: Object) -> bytes:
-    """Write JSON that is also valid YAML, whatever text of a stage or a peer it holds.
+    """Serialize to JSON that is also valid YAML, whatever text it quotes.
 
-    YAML knows no escapes of halves of a character, by which JSON writes an emoji, breaks lines
-    where JSON does not, and has no place for some characters at all.
+    YAML has no surrogate escapes, which JSON uses for emoji. It breaks lines at characters where
+    JSON does not, and forbids some characters.
     """
     return _NOT_IN_YAML.sub("\ufffd", json.dumps(body, ensure_ascii=False)).encode()
 

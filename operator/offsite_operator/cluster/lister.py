@@ -1,4 +1,4 @@
-"""Reads from the API server what concerns one job, or all of them."""
+"""Reads the objects that concern one job, or all jobs, from the API server."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,16 +15,16 @@ from offsite_operator.cluster.client import (
 from offsite_operator.labels import JOB_UID, MANAGED_BY, MANAGER, Object
 from offsite_operator.observe.job_states import is_starting
 from offsite_operator.observe.model import Engine
-from offsite_operator.observe.snapshot import Raw, names_of, told_at
+from offsite_operator.observe.snapshot import Raw, last_reported_at, names_of
 
 _WARNING = "type=Warning"
 
 
 def read_all(api: Api) -> Raw:
-    """Read everything, in few calls.
+    """Read all objects, in few calls.
 
     Raises:
-        ApiError: the server refused, or does not answer.
+        ApiError: The server refused, or does not answer.
     """
     jobs = tuple(api.list(OFFSITE_JOBS))
     peers = {peer["metadata"]["name"]: peer for peer in api.list(OFFSITE_PEERS)}
@@ -35,10 +35,10 @@ def read_all(api: Api) -> Raw:
 
 
 def read_one(api: Api, name: str) -> Raw | None:
-    """Read what concerns one job; None: there is no such job.
+    """Read the objects of one job; None: the job does not exist.
 
     Raises:
-        ApiError: as `read_all`.
+        ApiError: As for `read_all`.
     """
     job = api.get(OFFSITE_JOBS, name)
     if job is None:
@@ -49,9 +49,9 @@ def read_one(api: Api, name: str) -> Raw | None:
     ray, labels = api.serves(RAY_JOBS), f"{JOB_UID}={uid}"
     children = list(_children(api, ray, labels))
     pods = _by_age(api.list(PODS, labels=labels)) if children else []
-    told = [event for name in starting(children, pods) for event in _told_of(api, name)]
+    events = [event for name in starting(children, pods) for event in _warnings_about(api, name)]
     peers = {alias: peer} if peer is not None else {}
-    return Raw((job,), peers, ray, {uid: children}, {uid: pods}, _warnings(told))
+    return Raw((job,), peers, ray, {uid: children}, {uid: pods}, _warnings(events))
 
 
 def _children(api: Api, ray: bool, labels: str) -> Iterator[tuple[Engine, Object]]:
@@ -61,9 +61,11 @@ def _children(api: Api, ray: bool, labels: str) -> Iterator[tuple[Engine, Object
 
 
 def starting(children: list[tuple[Engine, Object]], pods: list[Object]) -> Iterator[str]:
-    """Name what may have something to warn of: all of a child, unless its pods run or ended."""
+    """Yield the names of objects whose Warning events matter: those of children without running
+    pods.
+    """
     for kind, child in children:
-        # a cluster waits for its workers while its head runs
+        # # a RayCluster waits for its workers while its head runs
         if is_starting(child) if kind == "RayJob" else _is_awaited(child, pods):
             yield from names_of(child, pods)
 
@@ -74,13 +76,13 @@ def _is_awaited(job: Object, pods: list[Object]) -> bool:
     return not ended and all(pod.get("status", {}).get("phase") != "Running" for pod in pods)
 
 
-def _told_of(api: Api, name: str) -> list[Object]:
+def _warnings_about(api: Api, name: str) -> list[Object]:
     return api.list(EVENTS, fields=f"{_WARNING},involvedObject.name={name}")
 
 
 def _warnings(events: list[Object]) -> dict[str, list[Object]]:
     found: dict[str, list[Object]] = {}
-    for event in sorted(events, key=told_at):
+    for event in sorted(events, key=last_reported_at):
         found.setdefault(event["involvedObject"].get("name", ""), []).append(event)
     return found
 

@@ -1,1 +1,1 @@
-"""Runs the operator: watches, a queue, workers, and the health of the process."""
+"""The operator's process: watches, work queue, workers, health and metrics."""

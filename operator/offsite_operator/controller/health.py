@@ -1,4 +1,4 @@
-"""`/healthz` by the age of the last resync, `/readyz` once there was one, and `/metrics`."""
+"""Serves `/healthz` (age of the last resync), `/readyz` (a resync has completed) and `/metrics`."""
 
 import threading
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from prometheus_client import make_wsgi_app
 from offsite_operator.controller.metrics import Metrics
 
 _INTERVALS = 3
-"""Of the resync: after so many without one the operator hangs, whatever its threads do."""
+"""After this many resync intervals without a resync, the operator counts as hung."""
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -24,11 +24,11 @@ class _Quiet(WSGIRequestHandler):
 
 
 def serve(metrics: Metrics, interval: float, port: int) -> WSGIServer:
-    """Serve all three, in a thread of their own, until the server is shut down.
+    """Serve all three in a thread until the server is shut down.
 
     Args:
-        interval: of the resync, in seconds.
-        port: 0: one that is free.
+        interval: Resync interval in seconds.
+        port: 0 picks a free port.
     """
     figures = make_wsgi_app(metrics.registry)
 
@@ -39,8 +39,8 @@ def serve(metrics: Metrics, interval: float, port: int) -> WSGIServer:
         lives, looked = age < _INTERVALS * interval, metrics.has_resynced
         fine = lives and (looked or path == "/healthz")
         start("200 OK" if fine else "503 Service Unavailable", [("Content-Type", "text/plain")])
-        said = "the last resync was" if looked else "there was no resync yet; it started"
-        return [f"{said} {age:.0f} s ago\n".encode()]
+        text = "the last resync was" if looked else "no resync yet; the operator started"
+        return [f"{text} {age:.0f} s ago\n".encode()]
 
     server = make_server("", port, answer, _Server, _Quiet)
     threading.Thread(target=server.serve_forever, name="http", daemon=True).start()

@@ -1,4 +1,4 @@
-"""Logs as JSON, a line each, with the name of the job that they are about."""
+"""Logs as JSON lines, with the name of the job that each concerns."""
 
 import logging
 import sys
@@ -22,11 +22,11 @@ class _Formatter(logging.Formatter):
 
 
 def log_as_json() -> None:
-    """Write all logs to stdout, as JSON."""
+    """Configure all loggers to write JSON to stdout."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(_Formatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for noisy in ("kopf.objects", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    # it warns that it sees no signals; we do
+    # # kopf warns that it cannot handle signals; we handle them
     logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""The operator as a whole: a few workers, one resync on a clock, and the watches."""
+"""Starts and stops the workers, the periodic resync and the watches."""
 
 import logging
 import threading
@@ -18,16 +18,16 @@ from offsite_operator.settings import Settings
 log = logging.getLogger(__name__)
 _WORKERS = 4
 _GRACE_SECONDS = 2.0
-"""Seconds for reconciles in progress when the operator ends. They may be interrupted anywhere."""
+"""How long a shutdown waits for running reconciles, which may be interrupted at any point."""
 
 
 def operate(
     api: Api, chosen: Settings, inbox: Lookup, metrics: Metrics, stop: threading.Event
 ) -> None:
-    """Operate one namespace until the process is asked to stop.
+    """Run the operator for one namespace until `stop` is set.
 
     Args:
-        inbox: who knows what peers sent.
+        inbox: Looks up what peers sent.
     """
     queue = WorkQueue[Key]()
     lookups = LookupCache(inbox, lambda job: queue.add(Key("job", job)))
@@ -50,12 +50,12 @@ def _thread(name: str, work: Callable[..., None], *arguments: object) -> threadi
 
 
 def _resync(worker: Worker, watches: Watches, interval: float, stop: threading.Event) -> None:
-    """Look at everything on a clock, whatever a watch may have missed."""
+    """Resync periodically, to catch events that the watches missed."""
     while not stop.is_set():
         try:
             watches.match(worker.resync())
         except ApiError as error:
             log.warning("cannot list the resources of the namespace: %s", error)
-        except Exception:  # the next one may be spared; if not, /healthz says so
-            log.exception("a bug in the resync")
+        except Exception:  # # the next resync may succeed; if none does, /healthz fails
+            log.exception("unexpected error in the resync")
         stop.wait(interval)

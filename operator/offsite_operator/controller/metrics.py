@@ -1,4 +1,4 @@
-"""Metrics for Prometheus."""
+"""Prometheus metrics."""
 
 import time
 
@@ -6,21 +6,23 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 
 class Metrics:
-    """The operator's figures, and the clock by which its health is judged."""
+    """The operator's metrics, and the clock behind its health check."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.reconciles = Counter(
-            "offsite_operator_reconciles", "Decisions that were made.", registry=self.registry
+            "offsite_operator_reconciles",
+            "Reconciles that made a decision.",
+            registry=self.registry,
         )
         self.errors = Counter(
             "offsite_operator_errors",
-            "Decisions that could not be made or carried out.",
+            "Reconciles that failed.",
             registry=self.registry,
         )
         self.seconds = Histogram(
             "offsite_operator_reconcile_seconds",
-            "Time from looking at a job until what was decided is done.",
+            "Duration of a reconcile, from reading a job until its decision is applied.",
             registry=self.registry,
         )
         self.jobs = Gauge(
@@ -28,19 +30,19 @@ class Metrics:
         )
         age = Gauge(
             "offsite_operator_resync_age_seconds",
-            "Time since everything was listed last.",
+            "Time since the last resync.",
             registry=self.registry,
         )
         age.set_function(self.resync_age)
         self._resynced = time.monotonic()
         self.has_resynced = False
-        """Whether everything was ever listed."""
+        """Whether a resync has completed."""
 
     def resynced(self) -> None:
-        """Note that everything was listed."""
+        """Record a completed resync."""
         self._resynced = time.monotonic()
         self.has_resynced = True
 
     def resync_age(self) -> float:
-        """Give the seconds since then, or since the start."""
+        """Return the seconds since the last resync, or since the start."""
         return time.monotonic() - self._resynced

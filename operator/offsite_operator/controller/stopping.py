@@ -1,7 +1,7 @@
-"""`python -m offsite_operator.controller.stopping`: ends the operator and all that it has started.
+"""`python -m offsite_operator.controller.stopping`: stops the operator and everything it started.
 
-The chart runs it before `helm uninstall` takes the NetworkPolicies away. OffsiteJobs stay as they
-are: when a release is there again they go on, from their last checkpoints.
+The chart runs it before `helm uninstall` removes the NetworkPolicies. OffsiteJobs stay unchanged;
+after a new release is installed, they resume from their last checkpoints.
 """
 
 import logging
@@ -29,12 +29,12 @@ log = logging.getLogger(__name__)
 _OPERATORS = "app.kubernetes.io/name=offsite,app.kubernetes.io/component=operator"
 _CHILDREN = f"{MANAGED_BY}={MANAGER}"
 _LONGEST = 240.0
-"""Seconds; a pod has a minute to write a checkpoint."""
+"""In seconds. A pod has one minute to write a checkpoint."""
 _GLANCE = 1.0
 
 
 def main() -> int:
-    """Stop everything in the namespace; gives the exit code."""
+    """Stop everything in the namespace; returns the exit code."""
     log_as_json()
     try:
         load_incluster_config()
@@ -42,19 +42,19 @@ def main() -> int:
     except (ApiError, ConfigException, TimeoutError) as error:
         log.error("%s", error)
         return 1
-    log.info("nothing runs any more")
+    log.info("stopped the operator and all pods of jobs")
     return 0
 
 
 def stop_all(api: Api, longest: float = _LONGEST) -> None:
-    """End the operator, then the children of all jobs, and wait until no pod of them runs.
+    """Delete the operator, then the children of all jobs, and wait until their pods have ended.
 
     Raises:
-        ApiError: the server refused, or does not answer.
-        TimeoutError: a pod does not end in time.
+        ApiError: The server refused, or does not answer.
+        TimeoutError: A pod did not end in time.
     """
     end = time.monotonic() + longest
-    # first, for it would start again what is stopped
+    # # first, because the operator would recreate the children
     _until_gone(api, _OPERATORS, lambda: _delete_operator(api), end)
     _until_gone(api, _CHILDREN, lambda: _delete_children(api), end)
 
@@ -67,8 +67,8 @@ def _until_gone(api: Api, labels: str, delete: Callable[[], None], end: float) -
         if time.monotonic() > end:
             names = ", ".join(pod["metadata"]["name"] for pod in left)
             raise TimeoutError(
-                f"still there: {names}; delete what holds them, or uninstall with --no-hooks, "
-                "which leaves a NetworkPolicy that cuts them off"
+                f"still running: {names}; remove their finalizers, or uninstall with --no-hooks, "
+                "which leaves a NetworkPolicy that isolates them"
             )
         time.sleep(_GLANCE)
 

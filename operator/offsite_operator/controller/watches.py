@@ -1,6 +1,6 @@
-"""kopf's watches. They restart when they fail, and when KubeRay is installed or removed.
+"""The kopf watches. They restart after a failure, and when KubeRay is installed or removed.
 
-What happens while none is open is found by the resync.
+The resync finds what happens while no watch is open.
 """
 
 import asyncio
@@ -21,15 +21,16 @@ from offsite_operator.labels import JOB, MANAGED_BY, MANAGER
 log = logging.getLogger(__name__)
 _AFTER_ERROR = 10.0
 _GLANCE = 0.5
-"""Seconds between two looks whether it is over."""
+"""Interval in seconds of the checks whether to stop."""
 _FAREWELL = 0.5
-"""Seconds for the server to end TLS: aiohttp does not wait for that when it closes a response."""
+"""Seconds for the TLS shutdown; aiohttp does not wait for it when it closes a response."""
 
 
 class Watches:
-    """Watches of the kinds that the cluster served when they were opened.
+    """Watches the kinds that the cluster served when the watches were opened.
 
-    kopf by itself hears of new kinds only where it may watch CRDs, as no Role of a namespace says.
+    kopf discovers new kinds only with cluster-wide access to CRDs, which a namespaced Role cannot
+    grant.
     """
 
     def __init__(self, api: Api, queue: WorkQueue[Key]) -> None:
@@ -38,19 +39,20 @@ class Watches:
         self._outdated = threading.Event()
 
     def run(self, stop: threading.Event) -> None:
-        """Watch until `stop` is called."""
+        """Watch until `stop` is set."""
         while not stop.is_set():
             self._outdated.clear()
             try:
-                # before kopf asks: what it finds beside that is watched one time too often
+                # # before kopf starts: a kind that appears in between costs at most one extra
+                # restart
                 self._ray = self._api.serves(RAY_JOBS)
                 asyncio.run(self._watch(lambda: stop.is_set() or self._outdated.is_set()))
-            except Exception:  # kopf has many; the resync goes on
-                log.warning("the watches failed, and are opened anew", exc_info=True)
+            except Exception:  # # kopf raises many kinds; the resync continues
+                log.warning("watch failed; restarting", exc_info=True)
                 stop.wait(_AFTER_ERROR)
 
     def match(self, ray: bool) -> None:
-        """Open them anew if the cluster serves RayJobs now and did not, or the other way round."""
+        """Restart the watches if RayJobs were added to the cluster or removed from it."""
         if ray != self._ray:
             self._outdated.set()
 
@@ -86,7 +88,7 @@ def registered(queue: WorkQueue[Key], connection: Configuration) -> kopf.Operato
         queue.add(Key("peer", str(body["metadata"]["name"])))
 
     async def child_changed(type: str | None, labels: Mapping[str, str], **_: Any) -> None:
-        if type is not None and JOB in labels:  # None: it was listed, as a resync does
+        if type is not None and JOB in labels:  # None: from a listing, which the resync covers
             queue.add(Key("job", labels[JOB]))
 
     async def login(**_: Any) -> kopf.ConnectionInfo:
@@ -104,20 +106,20 @@ def registered(queue: WorkQueue[Key], connection: Configuration) -> kopf.Operato
 
 
 def settings() -> kopf.OperatorSettings:
-    """Set kopf up for one namespace, without any right outside of it."""
+    """Configure kopf for one namespace, without cluster-wide permissions."""
     chosen = kopf.OperatorSettings()
     chosen.posting.enabled = False  # noqa: V101 - kopf reads these
     chosen.scanning.disabled = True  # noqa: V101
-    chosen.process.ultimate_exiting_timeout = None  # noqa: V101 - the process ends by itself
+    chosen.process.ultimate_exiting_timeout = None  # noqa: V101 - the process exits anyway
     chosen.networking.request_timeout = 60  # noqa: V101
-    # a watch that is silent for longer is dead: the server sends bookmarks
+    # # the server sends bookmarks, so a longer silence means a dead connection
     chosen.watching.inactivity_timeout = 70  # noqa: V101
     chosen.watching.server_timeout = 600  # noqa: V101
     return chosen
 
 
 def _is_echo(body: Mapping[str, Any]) -> bool:
-    """Whether only its status changed, which is our own doing."""
+    """Return whether only the status changed, which the operator writes itself."""
     metadata, status = body["metadata"], body.get("status") or {}
     return bool(status.get("observedGeneration") == metadata.get("generation"))
 

@@ -28,60 +28,60 @@ from offsite_operator.decide.reconcile import reconcile
 from offsite_operator.decide.turns import Room, room_of
 from offsite_operator.exchange.lookup_cache import LookupCache
 from offsite_operator.labels import Object
-from offsite_operator.observe.builder import Tell, peer_of, understood
+from offsite_operator.observe.builder import ReadLogs, observed_job, peer_of
 from offsite_operator.observe.model import Incoming, Observed, Peer, Rejection
 from offsite_operator.observe.snapshot import Raw
 from offsite_operator.settings import Settings
 
 log = logging.getLogger(__name__)
 _MOST_STEPS = 8
-"""Decisions about a job in one go; a job has fewer steps than that."""
+"""Limit on consecutive decisions about one job; a job has fewer steps."""
 _AFTER_ERROR = 10.0
 _Ask = Callable[[str, JobSpec, Peer], Incoming | None]
 
 
 @dataclass
 class Worker:
-    """Does the operator's work, when and in the order that the queue says."""
+    """Processes the keys of the work queue."""
 
     api: Api
     settings: Settings
     lookups: LookupCache
     metrics: Metrics
     queue: WorkQueue[Key]
-    book: LogCursor
+    logs: LogCursor
     clock: Callable[[], datetime] = now
     jobs: frozenset[str] | None = None
-    """The UIDs of all jobs, as of the last resync."""
+    """UIDs of all jobs, as of the last resync."""
     _admitting: threading.Lock = field(default_factory=threading.Lock)
-    """Held while a job may take a place among those that run."""
+    """Held while a job may be admitted to run."""
 
     def run(self) -> None:
-        """Work until the queue is closed."""
+        """Process keys until the queue is closed."""
         while (key := self.queue.take()) is not None:
             try:
                 with self.metrics.seconds.time():
                     self._look(key)
             except (ApiError, RejectedChild, ValidationError) as error:
                 self._give_up(key, reason(error))
-            except Exception:  # a bug in the view of one job must not end the work on the others
-                log.exception("a bug", extra={"job": key.name})
-                self._give_up(key, "see the log before")
+            except Exception:  # # a bug about one job must not stop the work on others
+                log.exception("unexpected error; please report it", extra={"job": key.name})
+                self._give_up(key, "see the error above")
             finally:
                 self.queue.done(key)
 
     def resync(self) -> bool:
-        """List everything, and have looked at whatever is not as it should be.
+        """List everything, and enqueue the jobs that need a reconcile.
 
         Returns:
-            whether the cluster serves RayJobs.
+            Whether the cluster serves RayJobs.
 
         Raises:
-            ApiError: the server refused, or does not answer.
+            ApiError: The server refused, or does not answer.
         """
         raw = read_all(self.api)
         self.jobs = frozenset(each["metadata"]["uid"] for each in raw.jobs)
-        self.book.forget([pod for pods in raw.pods.values() for pod in pods])
+        self.logs.forget([pod for pods in raw.pods.values() for pod in pods])
         for alias in raw.peers:
             self.queue.add(Key("peer", alias))
         self.lookups.tidy()
@@ -90,17 +90,19 @@ class Worker:
         for found in raw.jobs:
             try:
                 states[self._glance(raw, found, room)] += 1
-            except Exception:  # a bug in the view of one job must not end the work on the others
+            except Exception:  # # a bug about one job must not stop the resync of others
                 self.metrics.errors.inc()
-                log.exception("a bug", extra={"job": found["metadata"]["name"]})
+                log.exception(
+                    "unexpected error; please report it", extra={"job": found["metadata"]["name"]}
+                )
         self._count(states)
         self.metrics.resynced()
         return raw.ray
 
     def _glance(self, raw: Raw, found: Object, room: Room) -> str:
-        """Have a job looked at if it is not as it should be; gives its state."""
+        """Enqueue a job if it needs a reconcile; returns its state."""
         seen = self._see(raw, found, lambda pods, ended: None)
-        seen = _asked(seen, self.lookups.recall)
+        seen = _with_lookup(seen, self.lookups.recall)
         seen = replace(seen, ahead=room.ahead(seen.job.uid))
         if _needs_a_look(seen):
             self.queue.add(Key("job", seen.job.name), urgent=False)
@@ -135,8 +137,8 @@ class Worker:
             raw = read_one(self.api, key.name)
             if raw is None:
                 return
-            seen = self._see(raw, raw.jobs[0], self.book.told)
-            seen = _asked(seen, self.lookups.look)
+            seen = self._see(raw, raw.jobs[0], self.logs.report)
+            seen = _with_lookup(seen, self.lookups.look)
             try:
                 decision = self._decide(replace(seen, rejection=rejection))
             except RejectedChild as error:
@@ -154,7 +156,7 @@ class Worker:
         self.queue.add_later(key, _AFTER_ERROR)
 
     def _decide(self, seen: Observed) -> Decision:
-        """Reconcile one job."""
+        """Reconcile a job once, and apply the decision."""
         with self._counted(seen) as counted:
             decision = reconcile(counted)
             self.metrics.reconciles.inc()
@@ -165,7 +167,7 @@ class Worker:
 
     @contextmanager
     def _counted(self, seen: Observed) -> Iterator[Observed]:
-        """Count the jobs that come before one that would begin; meanwhile no other one begins."""
+        """Count the jobs ahead of one that may start, and block other admissions meanwhile."""
         status = seen.job.status
         bounded = self.settings.bounds.max_running_jobs is not None and status.start_time is None
         if not bounded or reconcile(seen).idle:
@@ -176,19 +178,24 @@ class Worker:
             yield replace(seen, ahead=room.ahead(seen.job.uid))
 
     def _wake_next(self) -> None:
-        """Have jobs looked at that wait for a place, if one is free."""
+        """Enqueue waiting jobs for which there is room now."""
         if (most := self.settings.bounds.max_running_jobs) is not None:
             for name in room_of(self.api.list(OFFSITE_JOBS)).next(most):
                 self.queue.add(Key("job", name))
 
-    def _see(self, raw: Raw, found: Object, tell: Tell) -> Observed:
-        seen = understood(raw, found, self.settings, self.clock(), tell)
+    def _see(self, raw: Raw, found: Object, read_logs: ReadLogs) -> Observed:
+        seen = observed_job(raw, found, self.settings, self.clock(), read_logs)
         return replace(seen, jobs=self.jobs, mark=new_mark())
 
-    def _give_up(self, key: Key, said: str) -> None:
-        """Try again later."""
+    def _give_up(self, key: Key, detail: str) -> None:
+        """Requeue a key after an error."""
         self.metrics.errors.inc()
-        log.warning("cannot go on now: %s", said, extra={"job": key.name})
+        log.warning(
+            "reconcile failed; retrying in %.0f s: %s",
+            _AFTER_ERROR,
+            detail,
+            extra={"job": key.name},
+        )
         self.queue.add_later(key, _AFTER_ERROR)
 
     def _count(self, states: Counter[str]) -> None:
@@ -198,20 +205,20 @@ class Worker:
 
 
 def _leaves(before: JobStatus, after: JobStatus) -> bool:
-    """Whether a job gives up its place among those that run."""
+    """Return whether a job stops counting as running."""
     left = after.start_time is None or after.completion_time is not None
     return before.start_time is not None and before.completion_time is None and left
 
 
-def _asked(seen: Observed, ask: _Ask) -> Observed:
-    """Ask the exchange, if what the peer sent decides next."""
+def _with_lookup(seen: Observed, ask: _Ask) -> Observed:
+    """Look up the peer's bundle, if the next decision depends on it."""
     if not awaits_bundle(seen) or seen.job.spec is None or seen.peer is None:
         return seen
     return replace(seen, incoming=ask(seen.job.name, seen.job.spec, seen.peer))
 
 
 def _needs_a_look(seen: Observed) -> bool:
-    """Whether a job needs a reconcile, as far as is known without logs."""
+    """Return whether a job needs a reconcile, as far as can be seen without logs."""
     under_way = not seen.job.finished and bool(seen.children)
     return under_way or not reconcile(seen).idle
 
@@ -219,4 +226,4 @@ def _needs_a_look(seen: Observed) -> bool:
 def _log(seen: Observed, state: str | None) -> None:
     before = seen.job.status.state
     if state != before:
-        log.info("%s, was %s", state, before, extra={"job": seen.job.name})
+        log.info("the job is %s (before: %s)", state, before, extra={"job": seen.job.name})

@@ -1,4 +1,4 @@
-"""A queue of keys to reconcile: each key once, and in one worker at a time."""
+"""A work queue of keys: each key is queued once, and processed by one worker at a time."""
 
 import heapq
 import threading
@@ -10,7 +10,7 @@ K = TypeVar("K")
 
 
 class Key(NamedTuple):
-    """Something to look at."""
+    """The object to reconcile."""
 
     kind: Literal["job", "peer"]
     name: str
@@ -31,25 +31,27 @@ class WorkQueue(Generic[K]):
         self._closed = False
 
     def add(self, key: K, *, urgent: bool = True) -> None:
-        """Add a key; one that is being processed is processed again afterwards.
+        """Add a key. A key that is being processed is queued again afterwards.
 
         Args:
-            urgent: before what is not.
+            urgent: Goes ahead of keys that are not urgent.
         """
         with self._ready:
             self._want(key, urgent)
             self._ready.notify()
 
     def add_later(self, key: K, seconds: float) -> None:
-        """Have it looked at in a while, in place of what was said about it before."""
+        """Add a key after a delay, which replaces the key's previous delay."""
         with self._ready:
-            self._count += 1  # keys need no order
+            self._count += 1  # breaks ties, since keys are not comparable
             self._due[key] = time.monotonic() + seconds
             heapq.heappush(self._clock, (self._due[key], self._count, key))
             self._ready.notify()
 
     def take(self) -> K | None:
-        """Wait for something to look at, which is one's own until `done`; None: closed."""
+        """Block for a key; the caller owns it until `done()`. Returns None once the queue is
+        closed.
+        """
         with self._ready:
             while not self._closed:
                 seconds = self._wake()
@@ -59,7 +61,7 @@ class WorkQueue(Generic[K]):
             return None
 
     def done(self, key: K) -> None:
-        """Give back what was taken."""
+        """Release a key that `take` returned."""
         with self._ready:
             self._taken.discard(key)
             if key in self._wanted:
@@ -67,13 +69,13 @@ class WorkQueue(Generic[K]):
                 self._ready.notify()
 
     def close(self) -> None:
-        """Let nobody wait any more."""
+        """Close the queue, and unblock all callers of `take`."""
         with self._ready:
             self._closed = True
             self._ready.notify_all()
 
     def _want(self, key: K, urgent: bool) -> None:
-        # one that was not urgent, and now is, stands in both lines until it is taken
+        # # an idle key that becomes urgent is in both queues until it is taken
         if key not in self._taken and (urgent or key not in self._wanted):
             (self._urgent if urgent else self._idle).append(key)
         self._wanted.add(key)
@@ -88,7 +90,7 @@ class WorkQueue(Generic[K]):
         return None
 
     def _wake(self) -> float | None:
-        """Move due keys into the queue; returns the seconds until the next one is due."""
+        """Queue the keys that are due; returns the seconds until the next one is."""
         now = time.monotonic()
         while self._clock and self._clock[0][0] <= now:
             due, _, key = heapq.heappop(self._clock)

@@ -1,1 +1,1 @@
-"""The CustomResourceDefinitions, generated from the types of the core."""
+"""Generates the CustomResourceDefinitions from the types of the core."""

@@ -1,7 +1,7 @@
-"""The CustomResourceDefinitions, made from the types of `offsite.api` and `offsite.resources`.
+"""Generates the CustomResourceDefinitions from `offsite.api` and `offsite.resources`.
 
-`python -m offsite_operator.crds.generate FOLDER` writes them; with `--check` it only checks that
-they are what would be written.
+`python -m offsite_operator.crds.generate FOLDER` writes them. With `--check`, it checks that the
+files are up to date.
 """
 
 import json
@@ -23,13 +23,13 @@ from offsite_operator.crds.schema import structural
 from offsite_operator.crds.union import Schema
 
 VERSION_LABEL = f"{GROUP}/version"
-"""By this label of a CRD one sees which version of the product it is of."""
+"""Label of a CRD with the version of the product."""
 _HEADER = "# Made by `make generate` from the types in offsite/api and offsite/resources.\n"
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of `kubectl get`; a wide one is shown with `-o wide` only."""
+    """A printer column; a wide one is shown only with `kubectl get -o wide`."""
 
     name: str
     path: str
@@ -37,14 +37,14 @@ class Column:
     wide: bool = False
 
     def wire(self) -> dict[str, Any]:
-        """Give it as a CRD has it."""
+        """Return the column as the CRD spells it."""
         shown = {"name": self.name, "type": self.type, "jsonPath": self.path}
         return shown | ({"priority": 1} if self.wide else {})
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of resource: its types, and how kubectl shows it."""
+    """A resource type: its models, and its printer columns."""
 
     resource: type[BaseModel]
     spec: type[BaseModel]
@@ -54,12 +54,12 @@ class Kind:
 
     @property
     def name(self) -> str:
-        """As it stands in a manifest."""
+        """The kind, as in manifests."""
         return self.resource.__name__
 
     @property
     def plural(self) -> str:
-        """As kubectl has it."""
+        """The plural name, as in URLs."""
         return f"{self.name.lower()}s"
 
 
@@ -98,7 +98,7 @@ KINDS = (
 
 
 def definition(kind: Kind) -> dict[str, Any]:
-    """Make the CRD of a kind."""
+    """Build the CRD of a kind."""
     version = {
         "name": VERSION,
         "served": True,
@@ -138,7 +138,7 @@ def _names(kind: Kind) -> dict[str, Any]:
 
 def _whole(kind: Kind) -> Schema:
     name = f"self.metadata.name.matches(r'{NAME_PATTERN}')"
-    told = f"must be {PATTERN_MEANING[NAME_PATTERN]}"
+    message = f"must be {PATTERN_MEANING[NAME_PATTERN]}"
     parts = {"spec": structural(kind.spec), "status": structural(kind.status)}
     metadata = {"type": "object", "properties": {"name": {"type": "string"}}}
     return {
@@ -146,12 +146,12 @@ def _whole(kind: Kind) -> Schema:
         "description": kind.resource.__doc__,
         "required": ["spec"],
         "properties": {"metadata": metadata, **parts},
-        RULES: [cel(name, told, fieldPath=".metadata.name")],
+        RULES: [cel(name, message, fieldPath=".metadata.name")],
     }
 
 
 def rendered() -> dict[str, str]:
-    """Write the CRDs down: the text of each file, by its name."""
+    """Render the CRDs: the text of each file by name."""
     return {f"{kind.plural}.yaml": _HEADER + _text(definition(kind)) for kind in KINDS}
 
 
@@ -159,12 +159,12 @@ def _text(content: Mapping[str, Any]) -> str:
     yaml = YAML()
     yaml.width = 100
     stream = StringIO()
-    yaml.dump(json.loads(json.dumps(content)), stream)  # what is shared would be an alias
+    yaml.dump(json.loads(json.dumps(content)), stream)  # the copy avoids YAML aliases
     return stream.getvalue()
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the CRDs to a folder, or check that they stand there; gives the exit code."""
+    """Write the CRDs to a folder, or check that they are up to date; returns the exit code."""
     check, folder = arguments[:-1] == ["--check"], Path(arguments[-1])
     stale = [
         folder / name
@@ -173,7 +173,7 @@ def main(arguments: Sequence[str]) -> int:
     ]
     if check:
         for path in stale:
-            print(f"{path} is not what the types say; run: make generate", file=sys.stderr)
+            print(f"{path} is out of date; run: make generate", file=sys.stderr)
         return 1 if stale else 0
     folder.mkdir(parents=True, exist_ok=True)
     for path in stale:

@@ -1,8 +1,8 @@
-"""From pydantic's JSON schema to the structural schema of a CRD.
+"""Converts pydantic's JSON schema to the structural schema of a CRD.
 
 A structural schema has no references, no unions and no `additionalProperties: false`; its
-`exclusiveMinimum` is a boolean. A union becomes one object (`crds.union`). A pattern becomes a rule
-in CEL, which can say what is meant.
+`exclusiveMinimum` is a boolean. A union becomes one object (`crds.union`). A pattern becomes a CEL
+rule, which can have a readable message.
 """
 
 from collections.abc import Mapping
@@ -18,8 +18,8 @@ _LIMITS = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}
 
 
 def structural(model: type[BaseModel]) -> Schema:
-    """Make the schema of what a model is on the wire."""
-    # as it is written: with what is computed
+    """Build the schema of a model as it is serialized."""
+    # # the schema for serialization includes computed fields
     schema = model.model_json_schema(by_alias=True, mode="serialization")
     return _node(schema, schema.pop("$defs", {}))
 
@@ -38,7 +38,7 @@ def _node(given: Mapping[str, Any], defs: Mapping[str, Schema]) -> Schema:
 
 
 def _resolved(given: Mapping[str, Any], defs: Mapping[str, Schema]) -> Schema:
-    """Inline references. In a structural schema an absent field stands for null."""
+    """Inline references. In a structural schema, an absent field means null."""
     schema = dict(given)
     if options := schema.pop("anyOf", None):
         (option,) = [each for each in options if each != {"type": "null"}]

@@ -1,7 +1,7 @@
-"""One object out of a union of sections that a field `method` tells apart.
+"""Merges a union of sections, discriminated by `method`, into one object.
 
-A structural schema has no unions. So the object has the fields of all members, and rules in CEL
-that refuse the fields of another method, and ask for those that the chosen one needs.
+A structural schema has no unions. The merged object has the fields of all members, and CEL rules
+that reject the fields of another method and require those of the chosen one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,10 +14,10 @@ _METHOD = "method"
 
 
 def merged(members: Sequence[Schema]) -> Schema:
-    """Merge the schemas of a union's members; one alone stays as it is.
+    """Merge the schemas of a union's members; a single member is returned unchanged.
 
     Raises:
-        ValueError: two methods give one field different meanings.
+        ValueError: Two methods define one field differently.
     """
     if len(members) == 1:
         return members[0]
@@ -38,14 +38,16 @@ def merged(members: Sequence[Schema]) -> Schema:
 
 def _method(members: Sequence[Schema]) -> Schema:
     fields = [each["properties"][_METHOD] for each in members]
-    told = " ".join(each["description"] for each in fields)
+    description = " ".join(each["description"] for each in fields)
     default = next(each["default"] for each in fields if "default" in each)
     every = [each["const"] for each in fields]
-    return {"type": "string", "enum": every, "default": default, "description": told}
+    return {"type": "string", "enum": every, "default": default, "description": description}
 
 
 def _field(name: str, by_method: Mapping[str, Schema]) -> Schema:
-    """Merge a field. One that some methods lack has no default: the API server would set it."""
+    """Merge a field. A field that some methods lack gets no default, which the API server would
+    set.
+    """
     has = {m: e["properties"][name] for m, e in by_method.items() if name in e["properties"]}
     first, *others = has.values()
     if any(each != first for each in others):
@@ -53,27 +55,29 @@ def _field(name: str, by_method: Mapping[str, Schema]) -> Schema:
     if len(has) == len(by_method):
         return dict(first)
     default = first.get("default")
-    told = f"{_list(has)} only" + ("." if default is None else f"; default: {default}.")
+    description = f"{_list(has)} only" + ("." if default is None else f"; default: {default}.")
     lean = {key: value for key, value in first.items() if key != "default"}
-    return {**lean, "description": f"{first['description']} {told}"}
+    return {**lean, "description": f"{first['description']} {description}"}
 
 
 def _rules(name: str, by_method: Mapping[str, Schema]) -> list[Schema]:
-    """Say who has a field, and who needs it."""
+    """Build the rules on which methods allow a field, and which require it."""
     has = [method for method, each in by_method.items() if name in each["properties"]]
     needs = [method for method, each in by_method.items() if _needs(each, name)]
     rules = []
     if len(has) < len(by_method):
         alone = f"!has(self.{name}) || {_among(has)}"
-        rules.append(cel(alone, f"{name} is of method {_list(has)} only", fieldPath=f".{name}"))
+        rules.append(
+            cel(alone, f"{name} is only allowed with method {_list(has)}", fieldPath=f".{name}")
+        )
     if 0 < len(needs) < len(by_method):
         given = f"has(self.{name}) || !({_among(needs)})"
-        rules.append(cel(given, f"method {_list(needs)} needs {name}", fieldPath=f".{name}"))
+        rules.append(cel(given, f"method {_list(needs)} requires {name}", fieldPath=f".{name}"))
     return rules
 
 
 def _guarded(method: str, member: Schema) -> list[Schema]:
-    """Let the rules of one method's own section hold for that method alone."""
+    """Restrict the rules of one method's section to that method."""
     return [{**r, "rule": f"!({_among([method])}) || ({r['rule']})"} for r in member.get(RULES, [])]
 
 

@@ -1,1 +1,1 @@
-"""What to do about one job, as pure functions of what was observed."""
+"""Decisions about one job, as pure functions of its observed state."""

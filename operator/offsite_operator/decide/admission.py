@@ -1,4 +1,4 @@
-"""Whether a job may start a step now: its bounds, its peer, and the peer's bundle."""
+"""Decides whether a job may start a step now: policy, peer, and the peer's bundle."""
 
 from offsite.resources import Accepted, Allotted, PeerStatus
 from offsite_operator.decide.decision import Decision
@@ -8,11 +8,13 @@ from offsite_operator.decide.status import ConditionUpdate, changed, finish, wai
 from offsite_operator.observe.model import Found, NotYet, Observed, Peer, Refused, Unreachable
 
 _ASK_AGAIN = 15.0
-"""Seconds until an exchange that did not answer is asked again."""
+"""Delay before the next lookup after the exchange did not answer."""
 
 
 def awaits_bundle(seen: Observed) -> bool:
-    """Whether what the peer sent decides next; then, and only then, the exchange is asked."""
+    """Return whether the next decision depends on the peer's bundle. Only then is the exchange
+    queried.
+    """
     job = seen.job
     if job.spec is None or job.spec.stage == "Distill" or job.status.envelope is not None:
         return False
@@ -21,16 +23,17 @@ def awaits_bundle(seen: Observed) -> bool:
 
 
 def objection(seen: Observed) -> Decision | None:
-    """Find what prevents a step from starting; None: nothing."""
+    """Return the decision that blocks the next step; None: nothing blocks it."""
     spec, settings = seen.job.spec, seen.settings
-    assert spec is not None, "a job without a spec begins nothing"
+    assert spec is not None, "a job without a spec starts no step"
     if (found := violation(spec, settings)) is not None:
         return finish(seen, "Failed", *found)
     if seen.peer is None:
         return wait(
             seen,
             "PeerNotFound",
-            f"there is no OffsitePeer {spec.peer} here; make it from the peer's public file, or "
+            f"there is no OffsitePeer {spec.peer} in this namespace; create it from the peer's "
+            "public file, or "
             "correct spec.peer",
         )
     if not seen.peer.ready:
@@ -42,37 +45,39 @@ def objection(seen: Observed) -> Decision | None:
         return wait(
             seen,
             "NoKubeRay",
-            f"{asks}, but this cluster serves no rayjobs.ray.io; have KubeRay installed, or use "
+            f"{asks}, but the cluster does not serve rayjobs.ray.io; install KubeRay, or use "
             f"{instead}",
         )
     return _incoming(seen) if awaits_bundle(seen) else None
 
 
 def _unready(peer: Peer) -> str:
-    said = next((c.message for c in peer.status.conditions if c.type == "Ready"), "")
-    return f"the OffsitePeer {peer.alias} is not ready: {said or 'its keys are being checked'}"
+    detail = next((c.message for c in peer.status.conditions if c.type == "Ready"), "")
+    return f"the OffsitePeer {peer.alias} is not ready: {detail or 'its keys are being checked'}"
 
 
 def _incoming(seen: Observed) -> Decision:
     match seen.incoming:
         case None:
-            return Decision(again=_ASK_AGAIN)  # the answer wakes it, if one comes
+            return Decision(again=_ASK_AGAIN)  # the result of the lookup enqueues the job
         case NotYet(message, notice):
-            heard = read_notice(seen, message, notice) if notice else None
-            return heard or wait(seen, "WaitingForBundle", message)
+            decision = read_notice(seen, message, notice) if notice else None
+            return decision or wait(seen, "WaitingForBundle", message)
         case Unreachable(message):
             return wait(seen, "ExchangeUnreachable", message, _ASK_AGAIN)
         case Refused(message, tombstone):
             refused = finish(seen, "Failed", "BundleError", message)
             return _entered(seen, tombstone, refused) if tombstone else refused
         case Found() as found:
-            says = ConditionUpdate("True", "Accepted", f"{found.bundle}, sequence {found.sequence}")
-            status = changed(seen, "Pending", {"Accepted": says}, envelope=found.envelope)
+            update = ConditionUpdate(
+                "True", "Accepted", f"{found.bundle}, sequence {found.sequence}"
+            )
+            status = changed(seen, "Pending", {"Accepted": update}, envelope=found.envelope)
             return _entered(seen, found, Decision(status=status, again=0))
 
 
 def _entered(seen: Observed, found: Found, decision: Decision) -> Decision:
-    """Remember an envelope before anything else is done about it."""
+    """Add an envelope's ledger entry to a decision; it is written before anything else."""
     assert seen.peer is not None, "its envelope was found"
     return Decision(
         ledger=accepting(seen.peer.status, found),
@@ -83,7 +88,7 @@ def _entered(seen: Observed, found: Found, decision: Decision) -> Decision:
 
 
 def accepting(status: PeerStatus, found: Found) -> PeerStatus | None:
-    """Enter an envelope; None: it stands there already."""
+    """Add an envelope to the ledger; None: it is already there."""
     entry = Accepted(
         bundle=found.bundle,
         sequence=found.sequence,
@@ -96,10 +101,11 @@ def accepting(status: PeerStatus, found: Found) -> PeerStatus | None:
 
 
 def allotting(status: PeerStatus, bundle: str, job: str) -> tuple[PeerStatus | None, int]:
-    """Give a job its sequence for a bundle: the same one, until another job got a later one.
+    """Allot a job its sequence for a bundle. It keeps that one until another job is allotted a
+    later one.
 
     Returns:
-        the status with it, None if it stands there already; and the sequence.
+        The new status, or None if nothing changes; and the sequence.
     """
     known = [entry for entry in status.allotted if entry.bundle == bundle]
     latest = max(known, key=lambda entry: entry.sequence, default=None)
@@ -107,5 +113,5 @@ def allotting(status: PeerStatus, bundle: str, job: str) -> tuple[PeerStatus | N
         return None, latest.sequence
     entry = Allotted(bundle=bundle, job=job, sequence=latest.sequence + 1 if latest else 1)
     others = [each for each in status.allotted if each.bundle != bundle]
-    # what another job got before can never be used again, so it need not be kept
+    # # an earlier job's sequence can never be used again
     return status.model_copy(update={"allotted": [*others, entry]}), entry.sequence

@@ -1,7 +1,7 @@
-"""What a job's status says of its newest child, although the operator may have been cut off.
+"""Records the newest child in a job's status.
 
-A child is created before the status says so: whoever ends in between leaves one that is there, and
-nowhere entered.
+A child is created before the status names it. If the operator stops in between, the next reconcile
+adopts the child here.
 """
 
 from dataclasses import replace
@@ -16,8 +16,8 @@ from offsite_operator.manifests.plan import Plan
 from offsite_operator.observe.model import Child, Engine, Observed, Phase
 
 
-def caught_up(seen: Observed, spec: JobSpec) -> Observed:
-    """Enter the newest child into the status, if it is not."""
+def adopt_newest(seen: Observed, spec: JobSpec) -> Observed:
+    """Record the newest child in the status, unless it is already recorded."""
     child, status = current(seen), seen.job.status
     if child is None or child.deleting or spec.suspend or _before_suspension(seen, child):
         return seen
@@ -25,7 +25,7 @@ def caught_up(seen: Observed, spec: JobSpec) -> Observed:
     queued, was_queued = child.state.phase is Phase.QUEUED, status.state == "Queued"
     if not ((again and not queued) or _is_ahead(child, status)):
         return seen
-    # in a queue the clock stands
+    # # the clock is paused while the child is queued
     entered = changed(
         seen,
         "Pending",
@@ -36,17 +36,17 @@ def caught_up(seen: Observed, spec: JobSpec) -> Observed:
 
 
 def starting(seen: Observed, name: str) -> dict[Kind, ConditionUpdate]:
-    """Say that a child was created, and the job accepted with it."""
-    says: dict[Kind, ConditionUpdate] = {
+    """Build the conditions of a job whose child was just created."""
+    conditions: dict[Kind, ConditionUpdate] = {
         "Running": ConditionUpdate("False", "WaitingForPod", f"{name} is starting")
     }
     if not seen.job.has("Accepted"):
-        says["Accepted"] = ConditionUpdate("True", "Accepted")
-    return says
+        conditions["Accepted"] = ConditionUpdate("True", "Accepted")
+    return conditions
 
 
 def entries(status: JobStatus, child: Child | Plan, began: datetime) -> dict[str, Any]:
-    """Give the updates of a status by a child that is to be created, or was."""
+    """Build the status updates for a child that is about to be created, or already was."""
     engine: Engine = child.engine if isinstance(child, Plan) else child.kind
     first = status.first_attempt if status.step == child.step else None
     return {
@@ -67,6 +67,6 @@ def _is_ahead(child: Child, status: JobStatus) -> bool:
 
 
 def _before_suspension(seen: Observed, child: Child) -> bool:
-    """Whether a child is of the time before, which does not count."""
-    said = (c for c in seen.job.status.conditions if c.type == "Suspended" and c.status == "True")
-    return any(child.created < condition.last_transition_time for condition in said)
+    """Return whether a child predates the last suspension, and so does not count."""
+    detail = (c for c in seen.job.status.conditions if c.type == "Suspended" and c.status == "True")
+    return any(child.created < condition.last_transition_time for condition in detail)

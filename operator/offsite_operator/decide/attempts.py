@@ -1,4 +1,4 @@
-"""Which attempt a job is at, how it ended, and when the next one may begin."""
+"""Determines a job's current attempt, how it ended, and when the next one may start."""
 
 import re
 from dataclasses import dataclass
@@ -9,28 +9,28 @@ from offsite.resources import Step
 from offsite_operator.observe.model import ENDED, Child, Observed, Phase, round_of
 
 STEPS: tuple[Step, ...] = ("Open", "Work", "Publish")
-"""Of every stage."""
+"""The steps of every stage, in order."""
 _FIRST_DELAY, _LONGEST_DELAY = 10.0, 300.0
 _READ_WITHIN = timedelta(minutes=5)
 _REASON = re.compile(r"[A-Z][A-Za-z0-9]{0,122}Error|InterruptedStage")
-"""The classes of errors: what a log says is never taken for a reason of the operator's own."""
+"""Allowed reasons from logs: error classes only, so that a log cannot forge an operator reason."""
 
 
 @dataclass(frozen=True)
 class Succeeded:
-    """The step is done."""
+    """The step succeeded."""
 
 
 @dataclass(frozen=True)
 class Stopped:
-    """Somebody stopped it, on purpose."""
+    """A user stopped the step."""
 
     message: str
 
 
 @dataclass(frozen=True)
 class Failure:
-    """The step is not done."""
+    """The step failed."""
 
     reason: str
     message: str
@@ -41,12 +41,12 @@ Outcome = Succeeded | Stopped | Failure
 
 
 def step_after(step: Step) -> Step | None:
-    """Find the step that follows; None: it was the last one."""
+    """Return the following step; None after the last one."""
     return next(iter(STEPS[STEPS.index(step) + 1 :]), None)
 
 
 def current(seen: Observed) -> Child | None:
-    """Find the newest child of this round: at most this one may be active."""
+    """Return the newest child of this round. Only this one may be active."""
     if seen.job.spec is None:
         return None
     round_ = round_of(seen)
@@ -55,7 +55,7 @@ def current(seen: Observed) -> Child | None:
 
 
 def is_lost(seen: Observed) -> bool:
-    """Whether the child that ran is gone although nobody here deleted it."""
+    """Return whether the recorded child was deleted externally."""
     job = seen.job
     name = job.status.job_name
     there = any(child.name == name for child in seen.children)
@@ -63,36 +63,38 @@ def is_lost(seen: Observed) -> bool:
 
 
 def outcome(child: Child, now: datetime) -> Outcome | None:
-    """Say how a child ended; None: it has not, or its log was not read to the end yet."""
-    told = child.told
-    if child.state.phase not in ENDED or told is None or not (told.ended or _lost(child, now)):
+    """Return how a child ended; None: it still runs, or its log is not read to the end."""
+    report = child.report
+    if child.state.phase not in ENDED or report is None or not (report.ended or _lost(child, now)):
         return None
     if child.state.phase is Phase.STOPPED:
         return Stopped(f"the Ray job of {child.name} was stopped")
     if is_done(child):
         return Succeeded()
-    if isinstance(told.last, Failed):
-        return _failure(told.last)
-    if told.unread:
-        return Failure("LogLost", f"the log of {child.name} cannot be read: {told.unread}")
+    if isinstance(report.last, Failed):
+        return _failure(report.last)
+    if report.unread:
+        return Failure("LogLost", f"cannot read the log of {child.name}: {report.unread}")
     state = child.state
     if state.permanent:
-        return Failure("InvalidPod", f"{child.name} is not valid: {state.message}", False)
+        return Failure(
+            "InvalidPod", f"the pod of {child.name} is not valid: {state.message}", False
+        )
     if state.phase is Phase.SUCCEEDED:
         return Failure("NoResult", f"{child.name} exited without reporting a result")
-    said = state.message or f"{child.name} failed without reporting a reason"
-    return Failure(_reason(state.reason), said)
+    detail = state.message or f"{child.name} failed without reporting a reason"
+    return Failure(_reason(state.reason), detail)
 
 
 def is_done(child: Child) -> bool:
-    """Whether a child says that it is done, and has ended well: either alone proves nothing."""
-    last = child.told.last if child.told else None
+    """Return whether a child both reported success and exited with success. Both are required."""
+    last = child.report.last if child.report else None
     return child.state.phase is Phase.SUCCEEDED and isinstance(last, Done)
 
 
 def _lost(child: Child, now: datetime) -> bool:
-    """Whether a log is taken as read to its end because it cannot be: its node may come back."""
-    unread = child.told is not None and bool(child.told.unread)
+    """Return whether to give up on an unreadable log. Until then its node may come back."""
+    unread = child.report is not None and bool(child.report.unread)
     return unread and now - (child.state.ended or child.created) >= _READ_WITHIN
 
 
@@ -101,20 +103,20 @@ def _failure(event: Failed) -> Failure:
 
 
 def _reason(text: str) -> str:
-    """Make a condition's reason of what a log says, which may be anything."""
+    """Convert the reason in a log, which is untrusted text, to a condition reason."""
     return text if _REASON.fullmatch(text) else "StepFailed"
 
 
 def failures(seen: Observed, step: Step, attempt: int) -> int:
-    """Count the attempts at a step in this round, this one included."""
+    """Count the attempts at a step in this round, including this one."""
     round_, status = round_of(seen), seen.job.status
     tried = [c.attempt for c in seen.children if c.round == round_ and c.step == step]
-    if status.step == step and status.first_attempt is not None:  # children may be gone
+    if status.step == step and status.first_attempt is not None:  # earlier children may be deleted
         tried.append(status.first_attempt)
     return attempt - min((*tried, attempt)) + 1
 
 
 def next_attempt_at(failed: int, ended: datetime) -> datetime:
-    """Say when to try again: after 10 s, then twice as long each time, five minutes at most."""
+    """Compute the time of the next attempt: exponential back-off from 10 s to five minutes."""
     delay = min(_FIRST_DELAY * 2.0 ** min(failed - 1, 16), _LONGEST_DELAY)
     return ended + timedelta(seconds=delay)

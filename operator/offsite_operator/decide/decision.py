@@ -1,4 +1,4 @@
-"""The result of `reconcile`: what to do about one job."""
+"""The result of `reconcile`: the actions for one job."""
 
 from dataclasses import dataclass
 
@@ -9,21 +9,23 @@ from offsite_operator.observe.model import Child
 
 @dataclass(frozen=True)
 class Decision:
-    """Carried out in the order of its fields; what fails is decided anew from what then is."""
+    """Actions, applied in the order of the fields. After a failure, the next reconcile decides
+    again.
+    """
 
     ledger: PeerStatus | None = None
-    """The peer's status, if it is to change: before anything may rely on it."""
+    """The peer's new status. Written first, because later actions rely on it."""
     create: NewChild | None = None
     status: JobStatus | None = None
-    """The job's, if it is to change."""
+    """The job's new status."""
     delete: tuple[Child, ...] = ()
     delete_job: bool = False
     again: float | None = None
-    """Seconds after which the answer may be another although nothing happened; 0: go on at once."""
+    """Seconds until the next reconcile, even without an event; 0: immediately."""
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is to be done now."""
+        """Return whether there is nothing to do now."""
         return (
             not (self.ledger or self.create or self.status or self.delete or self.delete_job)
             and self.again != 0

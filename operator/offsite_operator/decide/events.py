@@ -1,4 +1,4 @@
-"""The Kubernetes Events of a job, computed from one status to the next."""
+"""Computes a job's Kubernetes Events from the change of its status."""
 
 import hashlib
 from collections.abc import Iterator
@@ -15,28 +15,28 @@ _SILENT = frozenset({"NotChecked", "NotStarted", "NotSuspended", "NotFinished", 
 
 @dataclass(frozen=True)
 class EventRecord:
-    """One Event."""
+    """A Kubernetes Event."""
 
     type: Literal["Normal", "Warning"]
     reason: str
     message: str
     at: datetime
-    """The transition time of its condition."""
+    """Transition time of the condition."""
 
     def name(self, job: str, uid: str) -> str:
-        """Name it by its content and time, so that reporting it twice makes one Event."""
-        said = "\n".join((uid, self.type, self.reason, self.message, self.at.isoformat()))
-        return f"{job[:200]}.{hashlib.sha256(said.encode()).hexdigest()[:16]}"
+        """Derive the name from content and time, so that a repeated report creates one Event."""
+        content = "\n".join((uid, self.type, self.reason, self.message, self.at.isoformat()))
+        return f"{job[:200]}.{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
 
-def story(before: JobStatus, after: JobStatus) -> list[EventRecord]:
-    """List the Events that are new."""
+def new_events(before: JobStatus, after: JobStatus) -> list[EventRecord]:
+    """List the Events for a change of status."""
     known = {(c.type, c.status, c.reason, c.message) for c in before.conditions}
     fresh = (c for c in after.conditions if (c.type, c.status, c.reason, c.message) not in known)
-    return [chapter for condition in fresh for chapter in _told(condition)]
+    return [record for condition in fresh for record in _records(condition)]
 
 
-def _told(condition: Condition) -> Iterator[EventRecord]:
+def _records(condition: Condition) -> Iterator[EventRecord]:
     reason, message, at = condition.reason, condition.message, condition.last_transition_time
     if reason in _SILENT or (condition.type, reason) == ("Running", "Suspended"):
         return
@@ -51,5 +51,5 @@ def _told(condition: Condition) -> Iterator[EventRecord]:
 def _words(condition: Condition) -> str:
     return {
         "Accepted": "the job may run",
-        "Suspended": "spec.suspend is set; nothing of it runs",
+        "Suspended": "spec.suspend is set; no pod of the job runs",
     }.get(condition.type, f"the job is {condition.type.lower()}")

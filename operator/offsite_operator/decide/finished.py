@@ -1,4 +1,4 @@
-"""What is left to do about a finished job: notify the peer, retry, or delete it after its TTL."""
+"""Handles finished jobs: notifies the peer, retries, or deletes the job after its TTL."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -11,7 +11,7 @@ from offsite_operator.decide.status import FIRST, ConditionUpdate, Kind, changed
 from offsite_operator.observe.model import Observed
 
 _UNTIL_TOLD = 15.0
-"""Seconds until the next check of whether the peer was notified."""
+"""Delay of the next check whether the peer was notified."""
 _OF_A_ROUND = (
     "job_name",
     "first_attempt",
@@ -20,7 +20,7 @@ _OF_A_ROUND = (
     "completion_time",
     "progress",
 )
-"""What the status says of one round alone."""
+"""Status fields that each round resets."""
 
 
 def settle(seen: Observed) -> Decision:
@@ -42,14 +42,19 @@ def settle(seen: Observed) -> Decision:
 
 
 def _once_more(seen: Observed, retries: int) -> JobStatus | None:
-    """Begin another round. What only could not be published is not made again, if it is sound."""
+    """Start another round. A result that only failed to publish is kept, if it is sound."""
     status = seen.job.status
-    says: dict[Kind, ConditionUpdate] = {**FIRST, "Failed": ConditionUpdate("False", "Retried")}
+    conditions: dict[Kind, ConditionUpdate] = {
+        **FIRST,
+        "Failed": ConditionUpdate("False", "Retried"),
+    }
     kept: Mapping[str, Any] = {}
     unsound = any(c.type == "Failed" and c.reason == "BundleError" for c in status.conditions)
     if status.step != "Publish" or unsound:
         kept = {"step": None, "envelope": None, "sequence": None}
-    return changed(seen, "Pending", says, retries=retries, **dict.fromkeys(_OF_A_ROUND), **kept)
+    return changed(
+        seen, "Pending", conditions, retries=retries, **dict.fromkeys(_OF_A_ROUND), **kept
+    )
 
 
 def _seconds_left(seen: Observed, ttl: int | None) -> float | None:
@@ -60,10 +65,10 @@ def _seconds_left(seen: Observed, ttl: int | None) -> float | None:
 
 
 def _observed(seen: Observed) -> JobStatus | None:
-    """Say that a change of the spec was seen, which changes nothing."""
+    """Record that the operator has seen the current spec, which changes nothing here."""
     job, status = seen.job, seen.job.status
     update: dict[str, Any] = {"observed_generation": job.generation}
-    if job.spec is not None and job.has("Complete"):  # needs no retry, and never will
+    if job.spec is not None and job.has("Complete"):  # a completed job is never retried
         update["retries"] = max(job.spec.retries, status.retries or 0)
     observed = status.model_copy(update=update)
     return None if observed == status else observed

@@ -1,6 +1,6 @@
-"""Auxiliary steps around a failed stage: notify the peer of ours, read its notice about its own.
+"""Auxiliary steps after a failed stage: notify the peer, or read the peer's notice.
 
-Each is a child with keys beside those of the steps. What becomes of it decides nothing about a job.
+Each is a child that holds keys. Its outcome decides nothing about the job.
 """
 
 from dataclasses import replace
@@ -16,15 +16,15 @@ from offsite_operator.manifests.plan import plan_of
 from offsite_operator.observe.model import ENDED, Child, Job, Observed, round_of
 
 _NEWS = timedelta(hours=1)
-"""Older failures are not notified, so that an upgrade or a new policy sends nothing old."""
+"""Older failures are not notified, so that an upgrade or a changed policy sends no old notices."""
 _MOST_READ = 8
-"""How many notices are opened for one job. Further ones are ignored."""
+"""Limit on the notices read for one job; further ones are ignored."""
 
 
 def notify_peer(seen: Observed) -> Decision | None:
-    """Notify the peer of a failed job that concerns it; None: already done, or not allowed.
+    """Notify the peer of a failed job; None: already done, not the peer's concern, or not allowed.
 
-    A round of a job has one such child, by its name. The tries are the Job's own.
+    Each round has one such child, identified by its name. Its Job does the retries.
     """
     job, policy = seen.job, seen.settings.notices
     why, ended = _failure(job), job.status.completion_time
@@ -38,7 +38,9 @@ def notify_peer(seen: Observed) -> Decision | None:
 
 
 def _failure(job: Job) -> Condition | None:
-    """Find why a job failed that was accepted, or whose bundle was refused; its sender can help."""
+    """Return why a job failed, if the peer can help: the job was accepted, or its bundle was
+    refused.
+    """
     if job.status.state != "Failed":
         return None
     why = next(each for each in job.status.conditions if each.type == "Failed")
@@ -46,21 +48,22 @@ def _failure(job: Job) -> Condition | None:
 
 
 def _disclosed(job: Job, why: Condition) -> str:
-    """Get the reason for the peer. Once private data may have been read, it is always the same."""
+    """Return the reason to disclose: a constant one as soon as private data may have been read."""
     return UNDISCLOSED if job.status.step in ("Work", "Publish") else why.reason
 
 
 def read_notice(seen: Observed, message: str, notice: str) -> Decision:
-    """Wait on for a bundle that the peer says has failed, and say why as soon as that was read.
+    """Keep waiting for a bundle whose sender reported a failure, and read the notice for the
+    reason.
 
     Args:
-        message: what the job waits for.
-        notice: the digest of the peer's notice.
+        message: What the job waits for.
+        notice: Digest of the peer's notice.
     """
     plan = replace(plan_of(seen, "ReadNotice", 1), notice=notice)
     child = _child(seen, plan.name)
-    said = _said(seen, child) if child else ""
-    waiting = wait(seen, "WaitingForBundle", "; ".join(filter(None, (message, said))))
+    reason = _peer_message(seen, child) if child else ""
+    waiting = wait(seen, "WaitingForBundle", "; ".join(filter(None, (message, reason))))
     read = sum(each.step == "ReadNotice" for each in seen.children)
     if child or read >= _MOST_READ or seen.rejection is not None:
         return waiting
@@ -71,13 +74,13 @@ def _child(seen: Observed, name: str) -> Child | None:
     return next((each for each in seen.children if each.name == name), None)
 
 
-def _said(seen: Observed, child: Child) -> str:
-    """Say what was heard; nothing, until that is known."""
-    told = child.told
-    over = told is not None and told.ended and child.state.phase in ENDED  # it may be tried again
-    if told is None or not over:
+def _peer_message(seen: Observed, child: Child) -> str:
+    """Return the peer's message, or empty until the notice is read."""
+    report = child.report
+    over = report is not None and report.ended and child.state.phase in ENDED  # its Job may retry
+    if report is None or not over:
         return ""
-    if told.notice is not None and is_done(child):
-        return told.notice.message
+    if report.notice is not None and is_done(child):
+        return report.notice.message
     assert seen.peer is not None, "its notice was found"
-    return f"{seen.peer.alias} says that it failed, and {child.name} could not read why"
+    return f"{seen.peer.alias} reported a failure, and {child.name} could not read the reason"

@@ -1,4 +1,4 @@
-"""Whether the keys of a peer may be used: they are a peer's own, and follow those before them."""
+"""Decides whether a peer's keys may be used: they have its id, and succeed the pinned keys."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -13,7 +13,7 @@ from offsite_operator.observe.model import Peer, ring_of
 
 
 def elder_of(found: Object, peers: Iterable[Object]) -> str | None:
-    """Name the oldest other OffsitePeer of the same id, if this is not the oldest itself."""
+    """Name the oldest OffsitePeer of the same id; None: this one is the oldest."""
     same = [each for each in peers if each["spec"].get("id") == found["spec"].get("id")]
     first = min(same, key=_age, default=found)
     return None if _age(first) == _age(found) else str(first["metadata"]["name"])
@@ -24,11 +24,11 @@ def _age(found: Object) -> tuple[str, str]:
 
 
 def review(peer: Peer, party: str, now: datetime, elder: str | None = None) -> PeerStatus | None:
-    """Decide what an OffsitePeer's status is to be; None: it is that.
+    """Compute an OffsitePeer's status; None: it is up to date.
 
     Args:
-        party: our own id.
-        elder: the alias of an older one of the same id, which has the ledger.
+        party: Our own id.
+        elder: Alias of an older OffsitePeer of the same id, which holds the ledger.
     """
     if elder is not None:
         return _status(peer, _second(peer, elder), now)
@@ -45,16 +45,16 @@ def review(peer: Peer, party: str, now: datetime, elder: str | None = None) -> P
 
 
 def _pinned(peer: Peer, ring: PublicRing) -> ConditionUpdate:
-    """Say which keys are pinned now; of newer ones, for as long as they are, what was before."""
-    said = next(iter(peer.status.conditions), None)
-    if said is not None and said.reason == "NewKeys" and peer.status.pinned == peer.public:
-        return ConditionUpdate("True", said.reason, said.message)
+    """Build the condition for pinned keys. It keeps reporting a key change until the next one."""
+    previous = next(iter(peer.status.conditions), None)
+    if previous is not None and previous.reason == "NewKeys" and peer.status.pinned == peer.public:
+        return ConditionUpdate("True", previous.reason, previous.message)
     compare = f"compare the fingerprint with {ring.id}: {ring.fingerprint}"
     if peer.status.pinned in (None, peer.public):
         return ConditionUpdate("True", "Pinned", compare)
     former = peer.status.fingerprint
     return ConditionUpdate(
-        "True", "NewKeys", f"newer keys took the place of those with {former}; {compare}"
+        "True", "NewKeys", f"newer keys replaced those with the fingerprint {former}; {compare}"
     )
 
 
@@ -62,18 +62,18 @@ def _second(peer: Peer, elder: str) -> ConditionUpdate:
     return ConditionUpdate(
         "False",
         "SecondOfId",
-        f"the OffsitePeer {elder} is of {peer.id}, too, and keeps the ledger of what it sent: two "
-        f"would count its grants twice; name {elder} in spec.peer, and delete {peer.alias}",
+        f"the OffsitePeer {elder} also has the id {peer.id}, and holds its ledger; a second ledger "
+        f"would count grants twice. Use {elder} in spec.peer, and delete {peer.alias}",
     )
 
 
 def _problem(peer: Peer, ring: PublicRing, party: str) -> ConditionUpdate | None:
     if ring.id != peer.id:
         return ConditionUpdate(
-            "False", "WrongId", f"the keys are of {ring.id}, not of spec.id {peer.id}"
+            "False", "WrongId", f"spec.public has the keys of {ring.id}, but spec.id is {peer.id}"
         )
     if ring.id == party:
-        own = f"{party} is the id of this organization; a peer is another one"
+        own = f"spec.id is {party}, which is this organization; name the other party"
         return ConditionUpdate("False", "OwnId", own)
     if peer.status.pinned is None or peer.status.pinned == peer.public:
         return None
@@ -83,21 +83,25 @@ def _problem(peer: Peer, ring: PublicRing, party: str) -> ConditionUpdate | None
     return ConditionUpdate(
         "False",
         "NotASuccessor",
-        f"the keys do not follow those that are pinned: {problem}; compare the fingerprint with "
-        f"{ring.id} on another way, and if it is {ring.fingerprint}, annotate the OffsitePeer with "
-        f'{ACCEPT_KEYS}="{ring.fingerprint}". Do not delete it: its status has the ledger that '
-        "protect from replays and count the uses of grants (docs/operator.md)",
+        f"the keys are not a successor of the pinned ones: {problem}; compare the fingerprint with "
+        f"{ring.id} over another channel; if it is {ring.fingerprint}, annotate the OffsitePeer "
+        "with "
+        f'{ACCEPT_KEYS}="{ring.fingerprint}". Do not delete the OffsitePeer: its status holds the '
+        "ledger that "
+        "prevents replays and counts the uses of grants (docs/operator.md)",
     )
 
 
-def _status(peer: Peer, says: ConditionUpdate, now: datetime, **updates: str) -> PeerStatus | None:
+def _status(
+    peer: Peer, update: ConditionUpdate, now: datetime, **updates: str
+) -> PeerStatus | None:
     before = next(iter(peer.status.conditions), None)
-    since = before.last_transition_time if before and before.status == says.status else now
+    since = before.last_transition_time if before and before.status == update.status else now
     condition = PeerCondition(
         type="Ready",
-        status=says.status,
-        reason=says.reason,
-        message=says.shown,
+        status=update.status,
+        reason=update.reason,
+        message=update.shown,
         last_transition_time=since,
         observed_generation=peer.generation,
     )

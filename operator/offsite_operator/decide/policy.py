@@ -1,4 +1,4 @@
-"""What a job may ask for, by the chart's values. Anything else is refused with `NotAllowed`."""
+"""Checks a job against the chart's `bounds`. Violations fail the job with `NotAllowed`."""
 
 from collections.abc import Iterator
 
@@ -8,19 +8,19 @@ from offsite_operator.quantity import amount
 from offsite_operator.settings import Settings
 
 RESERVED = ("records/", "disclosed/", f"{WORK}/", f"{KEPT}/", "checkpoints/", "published/")
-"""What no job reads or writes by its own choice in the private store."""
+"""Folders of the private store that jobs must not read or write directly."""
 
 
 def violation(spec: JobSpec, settings: Settings) -> tuple[str, str] | None:
-    """Find what a job asks for that it may not have: reason and message; None: nothing."""
+    """Return the reason and message of the first violation; None: there is none."""
     for problem in _problems(spec, settings):
         return ("NotAllowed", problem)
     model = spec.model
     if model is not None and model.startswith("hf://") and not settings.model_hub:
         return (
             "EgressDisabled",
-            f"{model} is on the model hub, which pods here may not reach; copy the model to the "
-            "private store, or have egress.modelHub set in the values of the chart",
+            f"{model} is on the model hub, which pods here must not access; copy the model to the "
+            "private store, or set egress.modelHub in the chart's values",
         )
     return None
 
@@ -48,13 +48,13 @@ def _problems(spec: JobSpec, settings: Settings) -> Iterator[str]:
 
 
 def _placement(spec: JobSpec, settings: Settings) -> Iterator[str]:
-    """Check what could take the nodes of others, or their place on one."""
+    """Check what affects scheduling on shared nodes."""
     bounds, runtime = settings.bounds, spec.runtime
     name, classes = runtime.priority_class_name, bounds.priority_classes
     if name is not None and not is_among(name, classes):
         yield _refusal("runtime.priorityClassName", name, "bounds.priorityClasses", classes)
     for each in runtime.tolerations:
-        # without a key it is every taint, which `*` alone stands for
+        # # a toleration without a key tolerates every taint, which only the entry `*` allows
         if not is_among(each.key or "", bounds.tolerations):
             named = each.key or "every taint"
             yield _refusal("runtime.tolerations", named, "bounds.tolerations", bounds.tolerations)
@@ -66,7 +66,7 @@ def _placement(spec: JobSpec, settings: Settings) -> Iterator[str]:
 
 
 def _sizes(spec: JobSpec, settings: Settings) -> Iterator[str]:
-    """Check what a job takes from the other jobs of the organization."""
+    """Check the resources that a job requests against the maximums."""
     bounds, asked = settings.bounds, spec.resources
     deadline = (spec.active_deadline_seconds, bounds.max_active_deadline_seconds)
     sizes: dict[str, tuple[str | int | None, str | int | None]] = {
@@ -81,33 +81,35 @@ def _sizes(spec: JobSpec, settings: Settings) -> Iterator[str]:
             continue
         name = field.rpartition(".")[2]
         setting = f"bounds.max{name[0].upper()}{name[1:]}"
-        yield f"spec.{field} is {wanted}; {setting} in the chart's values allows {most} at most"
+        yield f"spec.{field} is {wanted}; {setting} in the chart's values allows at most {most}"
 
 
 def _place(field: str, place: str, settings: Settings) -> Iterator[str]:
-    """Check what no chart can allow."""
+    """Check rules that no setting can relax."""
     if place.startswith("hf://"):
         return
     if not place.startswith(("s3://", "pvc://")):
         yield (
-            f"spec.{field} is {place!r}, which no pod can see; use s3://bucket/path of the private "
+            f"spec.{field} is {place!r}, which pods cannot access; use s3://bucket/path of the "
+            "private "
             "store, or pvc://claim/path"
         )
     elif any(part in ("", ".", "..") for part in place.partition("://")[2].rstrip("/").split("/")):
-        yield f"spec.{field} is {place!r}; a path has no empty parts, no . and no .. in it"
+        yield f"spec.{field} is {place!r}; remove empty parts, . and .. from the path"
     home = settings.private.uri.rstrip("/") + "/"
     if any(f"{place}/".startswith(home + reserved) for reserved in RESERVED):
-        yield f"spec.{field} is {place!r}, where offsite keeps its own; use another folder"
+        yield f"spec.{field} is {place!r}, which is reserved for offsite; use another folder"
     if home.startswith(f"{place.rstrip('/')}/"):
         yield (
-            f"spec.{field} is {place!r}, in which the private store lies ({settings.private.uri}); "
+            f"spec.{field} is {place!r}, which contains the private store "
+            f"({settings.private.uri}); "
             "use another folder"
         )
 
 
 def _readable(place: str, settings: Settings) -> bool:
     bounds = settings.bounds
-    if place.startswith("hf://"):  # `EgressDisabled` is another reason
+    if place.startswith("hf://"):  # checked in `violation`, with `EgressDisabled`
         return True
     on_claim = all(is_among(claim, bounds.claims) for claim in claims_of(place))
     whole_claim = place.startswith("pvc://") and on_claim
@@ -115,10 +117,13 @@ def _readable(place: str, settings: Settings) -> bool:
 
 
 def _begins(place: str, prefixes: tuple[str, ...]) -> bool:
-    """Whether a location is, or lies below, one of some places."""
+    """Return whether a location is one of some folders, or below one."""
     return any(f"{place}/".startswith(prefix.rstrip("/") + "/") for prefix in prefixes)
 
 
 def _refusal(field: str, value: str, setting: str, allowed: tuple[str, ...]) -> str:
     known = ", ".join(allowed) or "none"
-    return f"spec.{field} is {value!r}, which {setting} in the chart's values do not allow: {known}"
+    return (
+        f"spec.{field} is {value!r}, which {setting} in the chart's values does not allow; "
+        f"allowed: {known}"
+    )

@@ -1,7 +1,7 @@
-"""What to do about a job, as a pure function of what was observed.
+"""Decides what to do about a job, as a pure function of its observed state.
 
-Levels, not edges: however often it is called, and whatever happened in between, from the same
-things it draws the same conclusion. What it asks for may be done twice without harm.
+Level-triggered: the same state gives the same decision, regardless of the events in between. Every
+action is idempotent.
 """
 
 from dataclasses import replace
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from offsite.api import JobSpec
 from offsite.resources import Artifact, Step
-from offsite_operator.decide.adoption import caught_up
+from offsite_operator.decide.adoption import adopt_newest
 from offsite_operator.decide.attempts import (
     STEPS,
     Failure,
@@ -30,31 +30,31 @@ from offsite_operator.decide.status import (
     ConditionUpdate,
     changed,
     finish,
-    heard_from,
     held_up,
     hold,
+    reported_updates,
     wait,
 )
 from offsite_operator.observe.model import ENDED, Child, Observed, Phase
 
 _DOING: dict[Step, str] = {"Open": "Opening", "Work": "Training", "Publish": "Publishing"}
 _LOOK_AGAIN = 15.0
-"""Seconds until a child that does not start is looked at again."""
+"""Interval of the checks of a child that has not started."""
 _READ_AGAIN = 4.0
-"""Seconds until the log of a child is read on."""
+"""Interval of the reads of a running child's log."""
 
 
 def reconcile(seen: Observed) -> Decision:
     """Decide what to do about a job now."""
     job = seen.job
     if job.deleting:
-        # the garbage collector waits until the last finalizer is gone, and that may be never
+        # # the garbage collector waits for finalizers, which may never be removed
         return Decision(delete=tuple(child for child in seen.children if child.active))
     if job.finished:
         return settle(seen)
     if job.spec is None:
         return wait(seen, "InvalidSpec", job.problem)
-    before, seen = seen, caught_up(seen, job.spec)
+    before, seen = seen, adopt_newest(seen, job.spec)
     decision, newest = _unfinished(seen, job.spec), current(seen)
     if decision.status is None and seen is not before:
         decision = replace(decision, status=seen.job.status)
@@ -71,8 +71,8 @@ def _unfinished(seen: Observed, spec: JobSpec) -> Decision:
     if spec.cancel:
         return finish(seen, "Cancelled", "Cancelled", "spec.cancel was set")
     if deadline is not None and seen.now >= deadline:
-        said = f"it was not done after {_limit(seen, spec)}"
-        return finish(seen, "Failed", "DeadlineExceeded", said)
+        detail = f"the job was not complete within {_limit(seen, spec)}"
+        return finish(seen, "Failed", "DeadlineExceeded", detail)
     if spec.suspend:
         return _suspend(seen, child)
     if (waiting := held_up(seen, "Pending")) is not None:
@@ -85,7 +85,7 @@ def _unfinished(seen: Observed, spec: JobSpec) -> Decision:
 
 
 def _is_published(seen: Observed, child: Child) -> bool:
-    """Whether the last step has succeeded, so that a deadline or a cancellation comes too late."""
+    """Return whether the last step has succeeded. A deadline or cancellation is then too late."""
     last = step_after(child.step) is None and child.state.phase is Phase.SUCCEEDED
     return last and not isinstance(outcome(child, seen.now), Failure)
 
@@ -94,12 +94,12 @@ def _deadline(seen: Observed, spec: JobSpec) -> datetime | None:
     began, child = seen.job.status.start_time, current(seen)
     seconds = seen.settings.bounds.deadline_of(spec)
     if child is not None and child.state.phase is Phase.QUEUED:
-        return None  # its clock stands, as that of a Job of Kubernetes that is suspended
+        return None  # its clock is paused, as for a suspended Job
     return began + timedelta(seconds=seconds) if began and seconds is not None else None
 
 
 def _limit(seen: Observed, spec: JobSpec) -> str:
-    """Name the deadline that ended a job, as its author or the administrator wrote it."""
+    """Name the setting that limited a job, with its value."""
     seconds = seen.settings.bounds.deadline_of(spec)
     by_author = seconds == spec.active_deadline_seconds
     field = "spec.activeDeadlineSeconds" if by_author else "bounds.maxActiveDeadlineSeconds"
@@ -107,7 +107,7 @@ def _limit(seen: Observed, spec: JobSpec) -> str:
 
 
 def _awake(decision: Decision, deadline: datetime | None, now: datetime) -> Decision:
-    """See that a deadline is not slept through."""
+    """Reconcile again at the deadline at the latest."""
     if deadline is None or now >= deadline:
         return decision
     left = (deadline - now).total_seconds()
@@ -115,10 +115,10 @@ def _awake(decision: Decision, deadline: datetime | None, now: datetime) -> Deci
 
 
 def _suspend(seen: Observed, child: Child | None) -> Decision:
-    """Stop what runs. That is no attempt, and its time does not count."""
+    """Stop the running child. This does not count as an attempt, and resets the clock."""
     stopping = child is not None and child.state.phase not in ENDED
-    said = f"{child.name} is being stopped" if stopping and child is not None else ""
-    suspended = ConditionUpdate("True", "Suspended", said)
+    detail = f"{child.name} is being stopped" if stopping and child is not None else ""
+    suspended = ConditionUpdate("True", "Suspended", detail)
     status = changed(
         seen,
         "Suspended",
@@ -129,7 +129,7 @@ def _suspend(seen: Observed, child: Child | None) -> Decision:
 
 
 def _first(seen: Observed) -> tuple[Step, int]:
-    """Say where a round begins, or goes on when a suspension took away its only child."""
+    """Return the step and attempt with which a round starts or resumes."""
     status = seen.job.status
     attempts = status.attempts or 0
     return status.step or STEPS[0], attempts if status.job_name else attempts + 1
@@ -137,32 +137,32 @@ def _first(seen: Observed) -> tuple[Step, int]:
 
 def _lost(seen: Observed) -> Decision:
     status = seen.job.status
-    assert status.step is not None, "it was written when the child was made"
+    assert status.step is not None, "it is recorded with the child"
     kind = status.engine if status.step == "Work" else "Job"
-    failure = Failure(f"{kind}Lost", f"{status.job_name} is gone, and it was not the operator")
-    # when it went nobody knows; it is remembered when that was seen
+    failure = Failure(f"{kind}Lost", f"{status.job_name} was deleted, but not by the operator")
+    # # the time of the deletion is unknown, so the first reconcile that notices it records its own
     gone = status.lost_time or seen.now
     return _failed(seen, _Tried(status.step, status.attempts or 1, gone), failure, lost_time=gone)
 
 
 def _at(seen: Observed, child: Child, retries: int) -> Decision:
-    """Go on from the newest child."""
-    told = heard_from(seen.job.status, child)
+    """Continue from the newest child."""
+    report = reported_updates(seen.job.status, child)
     match outcome(child, seen.now):
         case None:
             return _under_way(seen, child)
         case Stopped(message):
-            return finish(seen, "Cancelled", "Cancelled", message, **told)
+            return finish(seen, "Cancelled", "Cancelled", message, **report)
         case Failure() as failure:
             ended = child.state.ended or child.created
-            return _failed(seen, _Tried(child.step, child.attempt, ended), failure, **told)
+            return _failed(seen, _Tried(child.step, child.attempt, ended), failure, **report)
         case Succeeded():
             following = step_after(child.step)
             if following is not None:
-                return begin(seen, following, child.attempt, told)
-            said = _published(told.get("artifact"))
-            # a retry that was asked for while it was not known whether it is needed is not
-            return finish(seen, "Complete", "Published", said, **told, retries=retries)
+                return begin(seen, following, child.attempt, report)
+            detail = _published(report.get("artifact"))
+            # # a completed job needs no retry, even if one was requested meanwhile
+            return finish(seen, "Complete", "Published", detail, **report, retries=retries)
 
 
 def _published(artifact: Artifact | None) -> str:
@@ -170,18 +170,20 @@ def _published(artifact: Artifact | None) -> str:
 
 
 def _under_way(seen: Observed, child: Child) -> Decision:
-    phase, found = child.state.phase, child.trouble
+    phase, found = child.state.phase, child.startup_problem
     if phase is Phase.QUEUED:
-        says = ConditionUpdate(
-            "False", "WaitingForPod", f"{child.name} is suspended, as by a queue of Kueue"
+        conditions = ConditionUpdate(
+            "False", "WaitingForPod", f"{child.name} is suspended, for example by Kueue"
         )
-        return Decision(status=changed(seen, "Queued", {"Running": says}, start_time=None))
+        return Decision(status=changed(seen, "Queued", {"Running": conditions}, start_time=None))
     if phase is not Phase.PENDING:
-        unread = child.told.unread if child.told else ""
-        said = f"; it has ended, and its log cannot be read: {unread}" if unread else ""
-        says = ConditionUpdate("True", _DOING[child.step], f"{child.kind} {child.name}{said}")
-        told = heard_from(seen.job.status, child)
-        status = changed(seen, "Running", {"Running": says}, **told)
+        unread = child.report.unread if child.report else ""
+        detail = f"; it has ended, but its log is not readable: {unread}" if unread else ""
+        conditions = ConditionUpdate(
+            "True", _DOING[child.step], f"{child.kind} {child.name}{detail}"
+        )
+        report = reported_updates(seen.job.status, child)
+        status = changed(seen, "Running", {"Running": conditions}, **report)
         return Decision(status=status, again=_READ_AGAIN)
     if found is not None and found.fatal:
         return finish(seen, "Failed", found.reason, found.message)
@@ -196,22 +198,24 @@ class _Tried(NamedTuple):
 
 
 def _failed(seen: Observed, tried: _Tried, failure: Failure, **updates: Any) -> Decision:
-    """Try again, now or later, or give up.
+    """Retry now, retry later, or give up.
 
     Args:
-        updates: of the status.
+        updates: Updates of the status.
     """
     spec, failed = seen.job.spec, failures(seen, tried.step, tried.attempt)
-    assert spec is not None, "it was tried"
+    assert spec is not None, "an attempt has a spec"
     if not failure.retryable:
         return finish(seen, "Failed", failure.reason, failure.message, **updates)
-    said = f"{failure.reason}: {failure.message}"
+    detail = f"{failure.reason}: {failure.message}"
     if failed > spec.backoff_limit:
         limit = f"spec.backoffLimit: {spec.backoff_limit}"
-        message = f"{tried.step} failed {failed} times ({limit}); {said}"
+        message = f"{tried.step} failed {failed} times ({limit}); {detail}"
         return finish(seen, "Failed", "BackoffLimitExceeded", message, **updates)
     due = next_attempt_at(failed, tried.ended)
     if due <= seen.now:
         return begin(seen, tried.step, tried.attempt + 1, updates)
-    message = f"attempt {tried.attempt} failed ({said}); the next one begins at {due:%H:%M:%S} UTC"
+    message = (
+        f"attempt {tried.attempt} failed ({detail}); the next one starts at {due:%H:%M:%S} UTC"
+    )
     return hold(seen, "BackOff", message, (due - seen.now).total_seconds(), **updates)

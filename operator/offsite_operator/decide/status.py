@@ -1,4 +1,4 @@
-"""Builds the status of a job. The only place where that happens."""
+"""Builds the status of a job. No other module does."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,56 +24,58 @@ _LONGEST = 4096
 
 @dataclass(frozen=True)
 class ConditionUpdate:
-    """What a condition is to say."""
+    """The new state of a condition."""
 
     status: Truth
     reason: str
     message: str = ""
-    """It may quote anybody."""
+    """May quote untrusted text."""
 
     @property
     def shown(self) -> str:
-        """The message as a condition and an Event have it."""
+        """The message for a condition or Event: printable, and limited in length."""
         return printable(self.message)[:_LONGEST]
 
 
 FIRST: Mapping[Kind, ConditionUpdate] = {
-    "Accepted": ConditionUpdate("Unknown", "NotChecked", "the operator has not looked at it yet"),
+    "Accepted": ConditionUpdate(
+        "Unknown", "NotChecked", "the operator has not checked the job yet"
+    ),
     "Running": ConditionUpdate("False", "NotStarted"),
     "Suspended": ConditionUpdate("False", "NotSuspended"),
     "Complete": ConditionUpdate("False", "NotFinished"),
     "Failed": ConditionUpdate("False", "NotFinished"),
 }
-"""All of them, on the first visit."""
+"""All conditions in their initial state."""
 
 
 def updated(
     before: Sequence[Condition],
-    says: Mapping[Kind, ConditionUpdate],
+    conditions: Mapping[Kind, ConditionUpdate],
     generation: int,
     now: datetime,
 ) -> list[Condition]:
-    """Say something new in some conditions; the others say what they said."""
+    """Merge updates into the conditions; conditions without an update keep their state."""
     known = {condition.type: condition for condition in before}
-    return [_one(kind, known.get(kind), says.get(kind), generation, now) for kind in FIRST]
+    return [_one(kind, known.get(kind), conditions.get(kind), generation, now) for kind in FIRST]
 
 
 def _one(
     kind: Kind,
     before: Condition | None,
-    says: ConditionUpdate | None,
+    conditions: ConditionUpdate | None,
     generation: int,
     now: datetime,
 ) -> Condition:
-    if says is None and before is not None:
+    if conditions is None and before is not None:
         return before.model_copy(update={"observed_generation": generation})
-    says = says or FIRST[kind]
-    changed = before is None or before.status != says.status
+    conditions = conditions or FIRST[kind]
+    changed = before is None or before.status != conditions.status
     return Condition(
         type=kind,
-        status=says.status,
-        reason=says.reason,
-        message=says.shown,
+        status=conditions.status,
+        reason=conditions.reason,
+        message=conditions.shown,
         last_transition_time=now if changed or before is None else before.last_transition_time,
         observed_generation=generation,
     )
@@ -81,73 +83,77 @@ def _one(
 
 T = TypeVar("T", bound=BaseModel)
 _GATES = ("NotAllowed", "EgressDisabled")
-"""Reasons for which a job is not even accepted, and never will be."""
+"""Reasons for which a job is not accepted, now or later."""
 _SOON = 60.0
-"""Seconds in which deleted objects are usually gone."""
+"""Seconds in which deletions usually complete."""
 _LOOK_AGAIN = 15.0
-"""Seconds until objects that are not gone by then are checked again."""
+"""Interval of the checks of a slower deletion."""
 
 
 def wait(seen: Observed, reason: str, message: str, again: float | None = None) -> Decision:
-    """Do not accept a job yet, and say what it waits for."""
-    says: dict[Kind, ConditionUpdate] = {"Accepted": ConditionUpdate("False", reason, message)}
+    """Do not accept a job yet, and report what it waits for."""
+    conditions: dict[Kind, ConditionUpdate] = {
+        "Accepted": ConditionUpdate("False", reason, message)
+    }
     if seen.job.has("Running"):
-        says["Running"] = ConditionUpdate("False", "NotAccepted")
-    return Decision(status=changed(seen, "Pending", says), again=again)
+        conditions["Running"] = ConditionUpdate("False", "NotAccepted")
+    return Decision(status=changed(seen, "Pending", conditions), again=again)
 
 
 def hold(
     seen: Observed, reason: str, message: str, again: float | None = None, **updates: Any
 ) -> Decision:
-    """Say why an accepted job does not run."""
-    says: dict[Kind, ConditionUpdate] = {"Running": ConditionUpdate("False", reason, message)}
-    return Decision(status=changed(seen, "Pending", says, **updates), again=again)
+    """Report why an accepted job does not run."""
+    conditions: dict[Kind, ConditionUpdate] = {"Running": ConditionUpdate("False", reason, message)}
+    return Decision(status=changed(seen, "Pending", conditions, **updates), again=again)
 
 
 def held_up(seen: Observed, state: JobState) -> Decision | None:
-    """Wait for objects that are being deleted, and report a long wait; None: there are none.
+    """Wait for children that are being deleted, and report a long wait; None: there are none.
 
     Args:
-        state: of the job meanwhile. What is suspended stays that: its attempt is not lost.
+        state: State of the job meanwhile; a suspended job stays suspended.
     """
     leaving = (child for child in seen.children if child.deleting)
     oldest = min(leaving, key=lambda child: child.deleted or seen.now, default=None)
     if oldest is None:
         return None
     if oldest.deleted is None:
-        return Decision()  # when it is gone, we are told
+        return Decision()  # its deletion triggers a reconcile
     left = _SOON - (seen.now - oldest.deleted).total_seconds()
     if left > 0:
         return Decision(again=left)
-    said = f"{oldest.name} is being deleted"
-    says: dict[Kind, ConditionUpdate] = {"Running": ConditionUpdate("False", "WaitingForPod", said)}
+    detail = f"{oldest.name} is being deleted"
+    conditions: dict[Kind, ConditionUpdate] = {
+        "Running": ConditionUpdate("False", "WaitingForPod", detail)
+    }
     if seen.job.has("Suspended"):
-        waits = f"it resumes when this is over: {said}"
-        says["Suspended"] = ConditionUpdate("True", "Suspended", waits)
-    return Decision(status=changed(seen, state, says), again=_LOOK_AGAIN)
+        waits = f"the job resumes afterwards: {detail}"
+        conditions["Suspended"] = ConditionUpdate("True", "Suspended", waits)
+    return Decision(status=changed(seen, state, conditions), again=_LOOK_AGAIN)
 
 
 def finish(seen: Observed, state: JobState, reason: str, message: str, **updates: Any) -> Decision:
-    """End a job, one way or the other; whatever still runs of it is stopped."""
-    says: dict[Kind, ConditionUpdate] = {
+    """Finish a job as complete, failed or cancelled, and stop its children."""
+    conditions: dict[Kind, ConditionUpdate] = {
         "Running": ConditionUpdate("False", "Finished"),
         "Complete" if state == "Complete" else "Failed": ConditionUpdate("True", reason, message),
     }
     if reason in _GATES:
-        says["Accepted"] = ConditionUpdate("False", reason, message)
-    status = changed(seen, state, says, completion_time=seen.now, **updates)
+        conditions["Accepted"] = ConditionUpdate("False", reason, message)
+    status = changed(seen, state, conditions, completion_time=seen.now, **updates)
     return Decision(status=status, delete=tuple(c for c in seen.children if c.active))
 
 
 def changed(
-    seen: Observed, state: JobState, says: Mapping[Kind, ConditionUpdate], **updates: Any
+    seen: Observed, state: JobState, conditions: Mapping[Kind, ConditionUpdate], **updates: Any
 ) -> JobStatus | None:
-    """Make the status that a job is to have; None: it has it."""
+    """Build the job's new status; None: nothing changes."""
     job = seen.job
-    says = {"Suspended": ConditionUpdate("False", "NotSuspended"), **says}
+    conditions = {"Suspended": ConditionUpdate("False", "NotSuspended"), **conditions}
     fresh = {
         "state": state,
-        "conditions": updated(job.status.conditions, says, job.generation, seen.now),
+        "conditions": updated(job.status.conditions, conditions, job.generation, seen.now),
         "observed_generation": job.generation,
         "retries": round_of(seen),
         **updates,
@@ -156,30 +162,30 @@ def changed(
     return None if status == job.status else status
 
 
-def with_told(decision: Decision, status: JobStatus, told: Mapping[str, Any]) -> Decision:
-    """Add what an attempt has reported, since its log is gone with its pod."""
-    after = (decision.status or status).model_copy(update=told)
+def with_report(decision: Decision, status: JobStatus, report: Mapping[str, Any]) -> Decision:
+    """Record what an attempt has reported, because its log disappears with its pod."""
+    after = (decision.status or status).model_copy(update=report)
     return replace(decision, status=None if after == status else after)
 
 
-def heard_from(status: JobStatus, child: Child) -> dict[str, Any]:
-    """Get the updates of a job's status from what a child has reported.
+def reported_updates(status: JobStatus, child: Child) -> dict[str, Any]:
+    """Return the status updates that a child has reported.
 
-    Of one that is not done, or failed, only how far it has come.
+    A child that has not succeeded contributes its progress only.
     """
-    told = child.told
-    if told is None:
+    report = child.report
+    if report is None:
         return {}
-    at = {"updatedAt": told.progress_at}
-    progress = {"progress": _read(Progress, told.progress, at) or status.progress}
+    at = {"updatedAt": report.progress_at}
+    progress = {"progress": _read(Progress, report.progress, at) or status.progress}
     if not is_done(child):
         return progress
     merged = {(m.name, m.setting): m for m in status.metrics}
-    merged |= {(m.name, m.setting): m for m in map(_metric, told.metrics.values()) if m}
+    merged |= {(m.name, m.setting): m for m in map(_metric, report.metrics.values()) if m}
     return {
         **progress,
         "metrics": list(merged.values())[:MOST_METRICS],
-        "artifact": _read(Artifact, told.artifact, {}) or status.artifact,
+        "artifact": _read(Artifact, report.artifact, {}) or status.artifact,
     }
 
 
@@ -188,7 +194,7 @@ def _metric(event: events.Metric) -> Metric | None:
 
 
 def _read(kind: type[T], event: Event | None, more: Mapping[str, Any]) -> T | None:
-    """Read an event; None: a value in it is not one that a status may have."""
+    """Convert an event to a part of the status; None: a value is not allowed in a status."""
     try:
         return kind.model_validate({**event.wire(), **more}) if event is not None else None
     except ValidationError:

@@ -1,7 +1,7 @@
-"""How many jobs of an organization may run at once, and whose turn it is.
+"""Limits how many jobs of an organization run at once.
 
-A job takes its place before its first child is created, and keeps it until it has ended or was
-suspended. Those that find no place wait in the order in which they were created.
+A job is admitted before its first child is created, and counts as running until it has finished or
+is suspended. Other jobs are queued in the order of their creation.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,26 +17,26 @@ _QUEUED = "TooManyJobs"
 
 @dataclass(frozen=True)
 class Room:
-    """Which jobs have a place, and which wait for one."""
+    """Which jobs run, and which are queued."""
 
     running: frozenset[str] = frozenset()
-    """By their UIDs."""
+    """UIDs."""
     waiting: Mapping[str, str] = field(default_factory=dict)
-    """Their names by their UIDs, the oldest first."""
+    """Names by UID, oldest first."""
 
     def ahead(self, uid: str) -> int:
-        """Count the jobs that come before one: those that run, and those that waited longer."""
+        """Count the jobs ahead of one: running ones, and older ones in the queue."""
         waiting = list(self.waiting)
         before = waiting.index(uid) if uid in waiting else len(waiting)
         return len(self.running - {uid}) + before
 
     def next(self, most: int) -> list[str]:
-        """Name the jobs whose turn it is, if so many may run."""
+        """Name the queued jobs for which there is room under a limit."""
         return list(self.waiting.values())[: max(0, most - len(self.running))]
 
 
 def room_of(jobs: Iterable[Mapping[str, Any]]) -> Room:
-    """Find out which of some OffsiteJobs have a place, as the API server gives them."""
+    """Classify OffsiteJobs, as the API server returns them, into running and queued."""
     alive = [job for job in jobs if "deletionTimestamp" not in job["metadata"]]
     running = frozenset(job["metadata"]["uid"] for job in alive if _runs(job))
     waiting = sorted((job["metadata"] for job in alive if _waits(job)), key=_age)
@@ -44,31 +44,36 @@ def room_of(jobs: Iterable[Mapping[str, Any]]) -> Room:
 
 
 def turn(seen: Observed) -> Decision | None:
-    """Give a job its place, or queue it; None: it has one, or needs none."""
+    """Admit a job or queue it; None: it is already admitted, or there is no limit."""
     most, status = seen.settings.bounds.max_running_jobs, seen.job.status
     if most is None or status.start_time is not None:
         return None
-    says: dict[Kind, ConditionUpdate] = {"Accepted": ConditionUpdate("True", "Accepted")}
-    if seen.job.has("Suspended"):  # else what the suspension stopped would count as lost
-        says["Suspended"] = ConditionUpdate("True", "Suspended", "it resumes when it is its turn")
+    conditions: dict[Kind, ConditionUpdate] = {"Accepted": ConditionUpdate("True", "Accepted")}
+    if seen.job.has("Suspended"):  # otherwise the stopped child would count as lost
+        conditions["Suspended"] = ConditionUpdate(
+            "True", "Suspended", "the job resumes when running jobs finish"
+        )
     if seen.ahead < most:
-        says["Running"] = ConditionUpdate("False", "WaitingForPod", "it is its turn")
-        started = changed(seen, "Pending", says, start_time=seen.now)
+        conditions["Running"] = ConditionUpdate("False", "WaitingForPod", "the job was admitted")
+        started = changed(seen, "Pending", conditions, start_time=seen.now)
         return Decision(status=started, again=0)
-    said = (
-        f"bounds.maxRunningJobs in the chart's values allows {most} at once, and so many run or "
-        "wait for longer; it starts when it is its turn"
+    detail = (
+        f"bounds.maxRunningJobs in the chart's values allows {most} running jobs, and as many run "
+        "or "
+        "are ahead in the queue; the job starts when they finish"
     )
-    says["Running"] = ConditionUpdate("False", _QUEUED, said)
-    return Decision(status=changed(seen, "Queued", says))
+    conditions["Running"] = ConditionUpdate("False", _QUEUED, detail)
+    return Decision(status=changed(seen, "Queued", conditions))
 
 
 def _runs(job: Mapping[str, Any]) -> bool:
     status = job.get("status", {})
-    if {("Complete", "True"), ("Failed", "True")} & _told(job, "status"):
+    if {("Complete", "True"), ("Failed", "True")} & _conditions(job, "status"):
         return False
-    # Kueue may start what is in its queue at any time
-    by_kueue = status.get("state") == "Queued" and ("Running", _QUEUED) not in _told(job, "reason")
+    # # Kueue may start a queued job at any time
+    by_kueue = status.get("state") == "Queued" and ("Running", _QUEUED) not in _conditions(
+        job, "reason"
+    )
     return "startTime" in status or by_kueue
 
 
@@ -76,11 +81,11 @@ def _waits(job: Mapping[str, Any]) -> bool:
     spec = job.get("spec", {})
     if spec.get("suspend") or spec.get("cancel") or _runs(job):
         return False
-    accepted = ("Accepted", "True") in _told(job, "status")
-    return accepted and ("Running", _QUEUED) in _told(job, "reason")
+    accepted = ("Accepted", "True") in _conditions(job, "status")
+    return accepted and ("Running", _QUEUED) in _conditions(job, "reason")
 
 
-def _told(job: Mapping[str, Any], what: str) -> set[tuple[str, str]]:
+def _conditions(job: Mapping[str, Any], what: str) -> set[tuple[str, str]]:
     return {(each["type"], each[what]) for each in job.get("status", {}).get("conditions", ())}
 
 

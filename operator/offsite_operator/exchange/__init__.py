@@ -1,1 +1,1 @@
-"""What peers sent, verified with public keys alone."""
+"""Looks up peers' bundles, and verifies them with public keys only."""

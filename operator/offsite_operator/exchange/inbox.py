@@ -1,4 +1,4 @@
-"""What a peer sent, verified with public keys alone: the operator has no others."""
+"""Looks up what a peer sent, verified with public keys only: the operator holds no private keys."""
 
 import logging
 import threading
@@ -27,16 +27,16 @@ from offsite_operator.observe.model import (
 )
 
 _PAUSE = 10.0
-"""Seconds for which a store that is away is not asked again."""
+"""Seconds without requests after the store failed."""
 
 
 @dataclass
 class _PeerBook:
-    """The ledger in an OffsitePeer, and the one peer in it, as an inbox asks for them."""
+    """The keys and the ledger of one OffsitePeer, in the interface that `Inbox` needs."""
 
     peer: Peer
     entered: list[tuple[str, int, str]] = field(default_factory=list)
-    """What is to be remembered although it is refused."""
+    """Envelopes to record in the ledger although they are refused."""
 
     def get(self, alias: str) -> PublicRing:
         return ring_of(self.peer)
@@ -51,12 +51,14 @@ class _PeerBook:
 
 @dataclass
 class ExchangeInbox:
-    """Where the party looks at what peers sent."""
+    """Looks up the bundles that peers sent to this party."""
 
     own: PublicRing
     store: ObjectStore
     _away: tuple[float, Unreachable] | None = None
-    """Since when the store is away, and what it said: jobs that wait must not all wait for it."""
+    """When the store failed, and its error. Waiting jobs share it instead of each waiting for a
+    timeout.
+    """
 
     def look(self, spec: JobSpec, peer: Peer) -> Incoming:
         """Find the envelope that a job may open."""
@@ -89,33 +91,33 @@ class ExchangeInbox:
             raise BundleError(f"{header.name} is an {header.kind}, and {spec.stage} needs {kind}")
         known = {each.envelope for each in peer.status.accepted}
         if envelope.digest in known:
-            return  # it was accepted before, and counts once
+            return  # already accepted, so already counted
         if kind == "emulator":
             check_term(header)
         else:
             self._check_use(peer, header)
 
     def _check_use(self, peer: Peer, header: Header) -> None:
-        """Enforce our own grant: one use is one adapter's envelope."""
+        """Enforce our own grant: each adapter envelope is one use."""
         if header.parent is None:
-            raise BundleError(f"{header.name} does not say which emulator it was tuned from")
+            raise BundleError(f"{header.name} does not name the emulator that it was tuned from")
         parties = [self.own, ring_of(peer)]
         grant = Auditor(self.store, parties, self.own.id).read(header.parent).header.grant
         used = {each.envelope for each in peer.status.accepted if each.parent == header.parent}
         check_use(grant, header.parent, len(used))
 
 
-def _not_yet(inbox: Inbox, peer: Peer, reference: Reference, said: str) -> Incoming:
+def _not_yet(inbox: Inbox, peer: Peer, reference: Reference, detail: str) -> Incoming:
     """Check whether the peer left a notice instead of a bundle."""
     try:
         notice = inbox.notice(peer.alias, reference.name)
     except StorageError as error:
         return Unreachable(str(error))
-    return NotYet(f"{said}; the job begins when it has come", notice.digest if notice else None)
+    return NotYet(f"{detail}; the job starts when it arrives", notice.digest if notice else None)
 
 
 class Lookup(Protocol):
-    """Who knows what peers sent."""
+    """Looks up what peers sent."""
 
     def look(self, spec: JobSpec, peer: Peer) -> Incoming:
         """See `ExchangeInbox.look`."""
@@ -126,14 +128,16 @@ log = logging.getLogger(__name__)
 
 
 class MountedInbox:
-    """Looks with the files that are mounted now: a kubelet brings a changed Secret in a minute."""
+    """An inbox that reloads when mounted files change; the kubelet updates a Secret within a
+    minute.
+    """
 
     def __init__(self, files: Sequence[Path], make: Callable[[], ExchangeInbox]) -> None:
-        """Make the inbox.
+        """Create the inbox.
 
         Args:
-            files: what it is made of.
-            make: makes it; raises `OffsiteError` if the files are no good.
+            files: The files that the inbox depends on.
+            make: Creates the inbox; raises `OffsiteError` if the files are not valid.
         """
         self._files, self._make = files, make
         self._lock = threading.Lock()
@@ -145,16 +149,16 @@ class MountedInbox:
         return self.current().look(spec, peer)
 
     def current(self) -> ExchangeInbox:
-        """Give the inbox, made anew if a file has changed and the files are good."""
+        """Return the inbox, recreated if a file has changed and the files are valid."""
         with self._lock:
             contents = self._contents()
             if contents != self._read:
                 self._read = contents
                 try:
                     self._inbox = self._make()
-                    log.info("the keys or the account of the exchange are others now")
+                    log.info("reloaded the keys and the credentials of the exchange")
                 except OffsiteError as error:
-                    log.error("what was mounted before is used on: %s", error)
+                    log.error("reload failed; keeping the previous credentials: %s", error)
             return self._inbox
 
     def _contents(self) -> list[bytes | None]:
@@ -164,5 +168,5 @@ class MountedInbox:
 def _content(path: Path) -> bytes | None:
     try:
         return path.read_bytes()
-    except OSError:  # who makes the inbox says so
+    except OSError:  # `make` reports it
         return None

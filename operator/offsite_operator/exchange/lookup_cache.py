@@ -1,7 +1,7 @@
-"""Looks up bundles in threads of its own: returns the cached result, or requeues the job later.
+"""Looks up bundles in background threads: returns the cached result, or requeues the job later.
 
-The exchange is trusted with nothing, so neither with anybody's time. One question is asked at a
-time about each peer; a peer whose bundles take for ever to list delays its own jobs alone.
+The exchange is not trusted, so it must not block the operator. Lookups run one at a time per peer:
+a peer with a slow listing delays only its own jobs.
 """
 
 import logging
@@ -18,11 +18,11 @@ from offsite_operator.observe.model import Incoming, Peer, Unreachable
 
 log = logging.getLogger(__name__)
 _FRESH = 10.0
-"""Seconds for which an answer may decide something."""
+"""Seconds for which a result is fresh enough for a decision."""
 _LONGEST = 60.0
-"""Seconds that one question may take, however much trickles in meanwhile."""
+"""Limit for one lookup in seconds, even if data keeps arriving."""
 _KEPT = 600.0
-"""Seconds for which a question is remembered that nobody asks any more."""
+"""Seconds after which an unused entry is dropped."""
 
 
 class _About(NamedTuple):
@@ -35,43 +35,45 @@ class _About(NamedTuple):
 class _Question:
     spec: JobSpec
     peer: Peer
-    """With its ledger: what may be opened depends on what was accepted before."""
+    """Includes its ledger: which bundle may be opened depends on earlier ones."""
     asked: float
-    """When it was last asked for."""
+    """Time of the last request."""
     queued: bool = False
     answer: Incoming | None = None
     answered: float = 0.0
     answered_by: Peer | None = None
-    """The peer, as it was for the answer."""
+    """The peer's state that the result is based on."""
     waiting: set[str] = field(default_factory=set)
-    """Jobs that have to hear the answer, whatever it is."""
+    """Jobs to requeue after the lookup."""
     resting: set[str] = field(default_factory=set)
-    """Jobs that have to hear it if it is another one."""
+    """Jobs to requeue if the result changes."""
 
 
 @dataclass
 class _Lane:
-    """What is to be asked about one peer, one after another."""
+    """Queued lookups about one peer, run one after another."""
 
     line: deque[_About] = field(default_factory=deque)
     since: float | None = None
-    """Since when the question is being asked that is; None: nobody asks."""
+    """Start of the running lookup; None: none is running."""
 
 
 @dataclass
 class LookupCache:
-    """Asks, and remembers what was answered. Safe to use from several threads."""
+    """Caches lookups. Thread-safe."""
 
     inbox: Lookup
     wake: Callable[[str], None]
-    """Has a job looked at, by its name."""
+    """Enqueues a job by name."""
     longest: float = _LONGEST
     _questions: dict[_About, _Question] = field(default_factory=dict)
     _lanes: dict[str, _Lane] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def look(self, job: str, spec: JobSpec, peer: Peer) -> Incoming | None:
-        """Find what a job may open, without waiting; None: it is woken when that is known."""
+        """Return a fresh cached result; None: a lookup is queued, and the job is requeued
+        afterwards.
+        """
         with self._lock:
             about, question = self._question(spec, peer)
             fresh = time.monotonic() - question.answered < _FRESH
@@ -82,9 +84,9 @@ class LookupCache:
             return self._overdue(about.alias)
 
     def recall(self, job: str, spec: JobSpec, peer: Peer) -> Incoming | None:
-        """Get the last answer, which may be old, and have it asked again.
+        """Return the last result, which may be stale, and queue a lookup.
 
-        The job is woken when the answer is another one now.
+        The job is requeued if the result changes.
         """
         with self._lock:
             about, question = self._question(spec, peer)
@@ -93,7 +95,7 @@ class LookupCache:
             return self._overdue(about.alias) or question.answer
 
     def tidy(self) -> None:
-        """Forget what nobody asks any more."""
+        """Drop entries that are no longer used."""
         with self._lock:
             end = time.monotonic() - _KEPT
             old = [about for about, q in self._questions.items() if q.asked < end and not q.queued]
@@ -123,8 +125,9 @@ class LookupCache:
         if since is None or time.monotonic() - since < self.longest:
             return None
         return Unreachable(
-            f"the exchange has not answered for {self.longest:.0f} s what {alias} sent; it is "
-            "slow, or holds very many objects of that name: ask who runs it"
+            f"timed out after {self.longest:.0f} s looking up bundles from {alias}; the exchange "
+            "is "
+            "slow, or holds very many objects of that name: ask its administrator"
         )
 
     def _serve(self, lane: _Lane) -> None:
@@ -132,7 +135,7 @@ class LookupCache:
             question, peer = taken
             begun = time.monotonic()
             answer = self._answer(question.spec, peer)
-            for job in self._told(question, answer, peer, late=time.monotonic() - begun):
+            for job in self._store(question, answer, peer, late=time.monotonic() - begun):
                 self.wake(job)
 
     def _next(self, lane: _Lane) -> tuple[_Question, Peer] | None:
@@ -148,18 +151,20 @@ class LookupCache:
     def _answer(self, spec: JobSpec, peer: Peer) -> Incoming:
         try:
             return self.inbox.look(spec, peer)
-        except Exception:  # a bug in one answer must not end the asking of others
-            log.exception("a bug in asking what %s sent", peer.alias)
-            return Unreachable(f"cannot look up what {peer.alias} sent; see the operator's log")
+        except Exception:  # a bug in one lookup must not stop the others
+            log.exception(
+                "unexpected error looking up bundles from %s; please report it", peer.alias
+            )
+            return Unreachable(f"cannot look up bundles from {peer.alias}; see the operator's log")
 
-    def _told(self, question: _Question, answer: Incoming, peer: Peer, late: float) -> set[str]:
-        """Note an answer; gives the jobs that have to hear it."""
+    def _store(self, question: _Question, answer: Incoming, peer: Peer, late: float) -> set[str]:
+        """Store a result; returns the jobs to requeue."""
         with self._lock:
             another = answer != question.answer
-            # what took too long may be of a time long past
+            # # a slow result may be outdated
             if late < self.longest:
                 question.answer, question.answered_by = answer, peer
                 question.answered = time.monotonic()
-            heard = question.waiting | (question.resting if another else set())
+            jobs = question.waiting | (question.resting if another else set())
             question.waiting, question.resting = set(), set()
-            return heard
+            return jobs

@@ -1,1 +1,1 @@
-"""The objects that carry out one step of a job."""
+"""Builds the Kubernetes objects that run one step of a job."""

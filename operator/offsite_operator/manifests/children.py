@@ -1,4 +1,4 @@
-"""From a plan to the two objects that carry it out: its task, and a Job or a RayJob."""
+"""Builds the objects of a plan: a ConfigMap with the task, and a Job or RayJob."""
 
 from dataclasses import dataclass
 
@@ -15,25 +15,25 @@ _VERSIONS: dict[Engine, str] = {"Job": "batch/v1", "RayJob": "ray.io/v1"}
 
 @dataclass(frozen=True)
 class NewChild:
-    """What is to be created, in this order."""
+    """The objects to create, in this order."""
 
     task: Manifest
     child: Manifest
 
     @property
     def name(self) -> str:
-        """Of both."""
+        """The name of both objects."""
         return str(self.child["metadata"]["name"])
 
     @property
     def kind(self) -> Engine:
-        """Of the child."""
+        """The kind of the child."""
         kind: Engine = self.child["kind"]
         return kind
 
 
 def new_child(plan: Plan) -> NewChild:
-    """Describe the objects of one attempt at one step. They belong to their OffsiteJob."""
+    """Describe the objects of one attempt at one step. The OffsiteJob owns them."""
     owner = {
         "apiVersion": API_VERSION,
         "kind": "OffsiteJob",
@@ -65,7 +65,9 @@ def _child(plan: Plan, metadata: Manifest) -> Manifest:
 
 
 def _job_spec(plan: Plan) -> Manifest:
-    """Describe a Job with one pod. The operator retries a step; an auxiliary step's Job does."""
+    """Describe a Job with one pod. The operator retries steps; auxiliary steps use the Job's
+    retries.
+    """
     bounds = {"backoffLimit": 2, "activeDeadlineSeconds": 600} if plan.auxiliary else plan.backstop
     return {
         "backoffLimit": 0,

@@ -1,7 +1,7 @@
-"""Which folders of volume claims the pods of a step see, and which of them they may write to.
+"""Selects the folders of claims that the pods of a step mount, and which of them are writable.
 
-What trains sees of the private store the folder of its own job, and of other claims the folders
-that it reads. What is only read is read-only wherever it is mounted.
+A training pod mounts its job's folder of the private store, and the folders that it reads. Folders
+that are only read are mounted read-only everywhere.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,29 +16,31 @@ from offsite_operator.settings import Settings
 
 @dataclass(frozen=True, order=True)
 class Mount:
-    """A folder of a claim in a pod."""
+    """A folder of a claim, mounted in a pod."""
 
     claim: str
     folder: str
-    """Below the claim's root; empty: all of it."""
+    """Path below the claim's root; empty: the whole claim."""
     path: str
     writes: bool = False
 
 
 def mounts(plan: Plan) -> list[Mount]:
-    """List what the container of a step sees of claims."""
+    """List the mounts of a step's container."""
     found = [*_private(plan), *_exported(plan)]
     taken = {mount.path for mount in found}
     return [*found, *(mount for mount in _read(plan) if mount.path not in taken)]
 
 
 def claims_in(found: Iterable[Mount]) -> list[str]:
-    """List the claims of mounts, each once: for two volumes of one claim the kubelet waits."""
+    """List each claim once: the kubelet hangs on two volumes of one claim."""
     return list(dict.fromkeys(mount.claim for mount in found))
 
 
 def _private(plan: Plan) -> Iterator[Mount]:
-    """Mount the private store; for what trains, only what the first step made for its job."""
+    """Mount the private store; a training pod gets only the folder that the first step made for its
+    job.
+    """
     claim, uri = plan.settings.private.claim, plan.settings.private.uri
     if claim is None:
         return
@@ -48,9 +50,9 @@ def _private(plan: Plan) -> Iterator[Mount]:
 
 
 def _exported(plan: Plan) -> Iterator[Mount]:
-    """Mount an allowed folder in which the place of a plugged-in model lies.
+    """Mount an allowed folder that contains the target of a plugged-in model.
 
-    The first step tries whether a model can be written there, and the last one writes it.
+    The first step checks that a model can be written there, and the last one writes it.
     """
     target = plan.spec.export_to
     if not plan.keyed or target is None or not claims_of(target):
@@ -62,7 +64,7 @@ def _exported(plan: Plan) -> Iterator[Mount]:
 
 
 def _read(plan: Plan) -> Iterator[Mount]:
-    """Mount what a step reads, but for what lies in another folder that it reads."""
+    """Mount what a step reads. Folders inside another mounted folder are skipped."""
     folders = {_allowed(place, plan.settings) for place in _places(plan) if claims_of(place)}
     for claim, folder in sorted(folders):
         others = (other for each, other in folders if each == claim and other != folder)
@@ -73,8 +75,8 @@ def _read(plan: Plan) -> Iterator[Mount]:
 def _places(plan: Plan) -> Iterator[str]:
     """List the locations that a step reads.
 
-    What begins with a model looks what it is; what exports a plugged-in one takes what stands
-    beside the model's weights from there; what seals an adapter, counts the examples of its tuning.
+    Open inspects the model of a stage. Publish copies the files beside a plugged-in model's
+    weights, or counts the examples of a tuning.
     """
     spec, opens = plan.spec, plan.step == "Open"
     if not plan.keyed:
@@ -86,10 +88,10 @@ def _places(plan: Plan) -> Iterator[str]:
 
 
 def _allowed(place: str, settings: Settings) -> tuple[str, str]:
-    """Find the folder to mount for a location: all that the bounds allow around it.
+    """Find the folder to mount for a location: the largest one that the bounds allow.
 
-    So a link in the cache of a model hub leads somewhere. Of the claim that has the private store
-    it is the largest of these folders in which that does not lie.
+    This keeps links inside a model hub's cache valid. On the private store's claim, it is the
+    largest such folder that does not contain the private store.
     """
     claim, path = _split(place)
     whole = is_among(claim, settings.bounds.claims)
@@ -104,7 +106,7 @@ def _allowed(place: str, settings: Settings) -> tuple[str, str]:
 
 
 def _around(claim: str, path: str, prefixes: Iterable[str]) -> list[str]:
-    """List the allowed folders of a claim in which a path lies."""
+    """List the allowed folders of a claim that contain a path."""
     found = (_split(each) for each in prefixes if claims_of(each))
     return [folder for each, folder in found if each == claim and _lies_in(path, folder)]
 
@@ -114,7 +116,7 @@ def _at(claim: str, folder: str, *, writes: bool = False) -> Mount:
 
 
 def _split(place: str) -> tuple[str, str]:
-    """Split a location on a claim into the claim and a path."""
+    """Split a `pvc://` location into claim and path."""
     claim, _, path = place.removeprefix("pvc://").partition("/")
     return claim, path.strip("/")
 

@@ -1,4 +1,4 @@
-"""The plan of one child: everything that its manifests are built from."""
+"""The plan of one child: the input of its manifests."""
 
 import math
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from offsite_operator.observe.model import Engine, Observed, Peer, round_of
 from offsite_operator.settings import Settings
 
 _AFTER_DEADLINE = 60
-"""Seconds for the operator to end a job before its cluster does."""
+"""Extra seconds for the operator to end a job before the cluster does."""
 
 
 @dataclass(frozen=True)
@@ -29,67 +29,67 @@ class Plan:
     round: int
     engine: Engine
     mark: str
-    """Of the events of its pods."""
+    """The mark of its pods' events."""
     envelope: str | None = None
     sequence: int | None = None
     notice: str | None = None
-    """The envelope of the notice that is read."""
+    """Envelope of the notice to read."""
     jobs: Jobs | None = None
-    """All jobs of the namespace; None: they were not listed yet."""
+    """All jobs of the namespace; None: not listed yet."""
     reason: str | None = None
-    """Why the job failed, as the peer learns it."""
+    """Failure reason to disclose to the peer."""
     message: str = ""
-    """What else the peer learns."""
+    """Failure message to disclose to the peer."""
     seconds: int | None = None
-    """How long it may run although no operator looks; None: for ever."""
+    """Time limit that holds even without an operator; None: no limit."""
 
     @property
     def name(self) -> str:
-        """Of the child, and of the ConfigMap with its task."""
-        # one child for each notice that is read, and for each round that is notified
+        """The name of the child, and of the ConfigMap with its task."""
+        # # one child per notice read, and one per round notified
         read = (self.notice or "")[7:15]
         mark = read if self.step == "ReadNotice" else str(self.attempt)
         return child_name(self.job, self.uid, mark, self.step)
 
     @property
     def labels(self) -> dict[str, str]:
-        """Of the child, and of its pods."""
+        """The labels of the child and of its pods."""
         return child_labels(self.job, self.uid, self.attempt, self.round, self.step)
 
     @property
     def keyed(self) -> bool:
-        """Whether it holds keys: the identity, and the account at the exchange."""
+        """Whether it holds keys: the identity, and the credentials of the exchange."""
         return self.step != "Work"
 
     @property
     def backstop(self) -> dict[str, int]:
-        """What ends it in the end, as a Job and a RayJob have it."""
+        """The child's `activeDeadlineSeconds`."""
         return {} if self.seconds is None else {"activeDeadlineSeconds": self.seconds}
 
     @property
     def auxiliary(self) -> bool:
-        """Whether it is beside the steps of the stage: it has no use for the private store."""
+        """Whether it is an auxiliary step, which does not access the private store."""
         return self.step in ("ReadNotice", "Notify")
 
     @property
     def borrows(self) -> bool:
-        """Whether it gets the keys of a session of the private store, in place of the account."""
+        """Whether it gets session credentials of the private store, instead of the account's."""
         private = self.settings.private
         return self.step == "Work" and private.claim is None and private.sessions
 
     @property
     def image(self) -> str:
-        """What its pods run."""
+        """The image of its pods."""
         images = self.settings.images
         return images.operator if self.keyed else self.spec.runtime.image or images.runtime
 
     @property
     def reaches_hub(self) -> bool:
-        """Whether it may get a model from the model hub."""
+        """Whether it may download a model from the model hub."""
         return self.settings.model_hub and not self.keyed and self.spec.stage != "Tune"
 
     def task(self) -> Task:
-        """Describe what the pod does."""
+        """Build the task of the pod."""
         return new_task(
             step=self.step,
             uid=self.uid,
@@ -132,11 +132,11 @@ class Plan:
 
 
 def plan_of(seen: Observed, step: Step, attempt: int, engine: Engine = "Job") -> Plan:
-    """Plan an attempt at a step of a job whose peer is there."""
+    """Plan an attempt at a step of a job whose peer is ready."""
     job = seen.job
-    assert job.spec is not None, "there was no objection"
-    assert seen.peer is not None, "there was no objection"
-    assert seen.mark, "without one no event of its pods would be believed"
+    assert job.spec is not None, "checked by `objection`"
+    assert seen.peer is not None, "checked by `objection`"
+    assert seen.mark, "events without the mark are ignored"
     return Plan(
         job=job.name,
         uid=job.uid,
@@ -160,7 +160,7 @@ def _jobs(seen: Observed) -> Jobs | None:
 
 
 def _seconds(seen: Observed, deadline: int | None) -> int | None:
-    """Say what is left to a job, and somewhat more: its end is the operator's, if there is one."""
+    """Compute the backstop: the time left, plus a margin for the operator to act first."""
     if deadline is None:
         return None
     gone = (seen.now - (seen.job.status.start_time or seen.now)).total_seconds()

@@ -1,4 +1,4 @@
-"""Pods that PodSecurity's `restricted` lets through, without any right on the API."""
+"""Builds pods that pass PodSecurity `restricted`, without access to the Kubernetes API."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -29,15 +29,15 @@ SECURITY: Manifest = {
     "seccompProfile": {"type": "RuntimeDefault"},
 }
 _RAY_MEMORY = 2 << 30
-"""Bytes that Ray's own processes and the driver take in the head, beside what trains there."""
+"""Memory in bytes that Ray's processes and the driver use in the head, beside the training."""
 _GRACE_SECONDS = 60
-"""From SIGTERM on: a checkpoint is written in it."""
+"""Time after SIGTERM for writing a checkpoint."""
 COMMAND = ("python", "-m", "offsite", "run", "--task", TASK)
 LEND = ("python", "-m", "offsite", "lend", "--task", TASK, "--to", SESSION)
 
 
 def step_pod(plan: Plan) -> Manifest:
-    """Describe the one pod of a step that runs as a Job."""
+    """Describe the pod of a step that runs as a Job."""
     return {
         "metadata": pod_metadata(plan, pod_labels(plan) | {DRIVER: "true"}),
         "spec": pod_spec(plan, step_container(plan), volumes(plan)) | {"restartPolicy": "Never"},
@@ -45,17 +45,17 @@ def step_pod(plan: Plan) -> Manifest:
 
 
 def step_container(plan: Plan, *command: str, name: str = "step") -> Manifest:
-    """Describe the container that does what a step is for.
+    """Describe the main container of a step.
 
     Args:
-        command: absent: the step, in process.
+        command: Default: the step, in process.
     """
     made = container(plan, name, resources(plan), volumes(plan))
     return {**made, "command": [*(command or COMMAND)], "env": environment(plan)}
 
 
 def container(plan: Plan, name: str, needs: Manifest, seen: Sequence[Volume]) -> Manifest:
-    """Describe a container without any right."""
+    """Describe a container without privileges."""
     return {
         "name": name,
         "image": plan.image,
@@ -67,13 +67,13 @@ def container(plan: Plan, name: str, needs: Manifest, seen: Sequence[Volume]) ->
 
 
 def _lender(plan: Plan) -> Manifest:
-    """Describe the container that lends what trains a part of the private store, and ends.
+    """Describe the init container that obtains session credentials of the private store.
 
-    It begins before the one that trains, and alone has the account. Our own image runs in it.
+    Only this container holds the account, and it runs the operator's image.
     """
     made = container(plan, "session", small(), lender_volumes(plan))
     made |= {"image": plan.settings.images.operator, "command": [*LEND]}
-    # why it failed is told nowhere else: the log of the step is that of the other container
+    # # its failure is reported only here: the log of the step is the other container's
     return made | {
         "env": lender_environment(plan),
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -112,7 +112,7 @@ def pod_spec(plan: Plan, main: Manifest, seen: Sequence[Volume]) -> Manifest:
 
 
 def _placement(plan: Plan) -> Manifest:
-    """Where the author wants pods that train; the small steps go anywhere."""
+    """Return the scheduling constraints of training pods; small steps have none."""
     runtime = plan.spec.runtime
     wire = (each.model_dump(by_alias=True, exclude_none=True) for each in runtime.tolerations)
     found: Manifest = {"nodeSelector": dict(runtime.node_selector), "tolerations": list(wire)}
@@ -120,7 +120,7 @@ def _placement(plan: Plan) -> Manifest:
 
 
 def resources(plan: Plan) -> Manifest:
-    """Say what the pod of a step gets: what its job asks for, and what Ray itself takes."""
+    """Return the resources of a step's pod: what its job requests, plus what Ray uses."""
     if plan.auxiliary:
         return small()
     if plan.keyed:
@@ -139,7 +139,7 @@ def resources(plan: Plan) -> Manifest:
 
 
 def small() -> Manifest:
-    """Say what a pod gets that only waits, or handles a few bytes."""
+    """Return the resources of a pod that waits or handles little data."""
     return _resources("50m", "512Mi", "1")
 
 
@@ -151,15 +151,15 @@ def _resources(cpu: str, memory: str, most_cpu: str) -> Manifest:
 
 
 def pod_metadata(plan: Plan, labels: dict[str, str]) -> Manifest:
-    """Label a pod, and give it the mark of its events: whoever reads its log finds it there."""
+    """Return a pod's labels and its event mark, which log readers look up in the annotations."""
     return {"labels": labels, "annotations": {EVENT_MARK: plan.mark}}
 
 
 def pod_labels(plan: Plan) -> dict[str, str]:
-    """Give the labels by which NetworkPolicies let a pod reach what it needs.
+    """Return the labels by which NetworkPolicies allow a pod's egress.
 
-    Names are resolved only where something has to be reached by its name: what a resolver is
-    asked leaves the cluster, and with it whatever is written into the name.
+    DNS is allowed only where names must be resolved: a query leaves the cluster, and could carry
+    data in the name.
     """
     stored = plan.settings.private.claim is None and not plan.auxiliary
     reach = {

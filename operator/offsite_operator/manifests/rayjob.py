@@ -1,12 +1,13 @@
-"""The RayJob of a Work step: pods that train, and a submitter whose log is the driver's.
+"""Builds the RayJob of a Work step: training pods, and a submitter that logs the driver's output.
 
-The head is one of the workers, so that a job of one worker is one pod.
+The head is one of the workers, so a job with one worker has one training pod.
 
-K8sJobMode with a submitter of our own, since what KubeRay makes in its other modes is not let in by
-PodSecurity's `restricted`, or loses the driver's log. It retries nothing: attempts are ours.
+It uses K8sJobMode with its own submitter pod: the pods of KubeRay's other modes fail PodSecurity
+`restricted`, or lose the driver's log. KubeRay retries nothing; the operator manages the attempts.
 
-Whoever speaks to Ray may run code in it. So it asks for a token, which KubeRay draws for each
-cluster, keeps in a Secret, and gives to every pod of it. Before 1.5.1 it drops the option.
+Anyone who can connect to Ray can run code in it. Ray therefore requires a token, which KubeRay
+generates for each cluster and passes to its pods in a Secret. KubeRay before 1.5.1 ignores the
+option.
 """
 
 from collections.abc import Sequence
@@ -31,17 +32,17 @@ _HEALTHY = (
 )
 _RAYLET, _GCS = "52365/api/local_raylet_healthz", "8265/api/gcs_healthz"
 RAY_VERSION = "2.60.0"
-"""Of the runtime image; KubeRay wants to read that it is one that knows tokens."""
+"""Version of the runtime image. KubeRay reads it to check that Ray supports tokens."""
 _OBJECT_STORE_BYTES = 256 << 20
-"""What workers hand to the driver is small: events, and references to checkpoints."""
+"""Workers send the driver little data: events, and references to checkpoints."""
 _BY_NAME = {REACH_DNS: "true"}
-"""Submitter and workers find the head by the name of its Service; the head looks for nobody."""
+"""Submitter and workers resolve the head's Service; the head resolves no names."""
 _SUBMITTER_RETRIES = 3
-"""The submitter may come before the dashboard serves."""
+"""The submitter may start before the dashboard is ready."""
 
 
 def ray_spec(plan: Plan) -> Manifest:
-    """Describe what a RayJob does."""
+    """Describe the spec of a RayJob."""
     return {
         "submissionMode": "K8sJobMode",
         "entrypoint": " ".join((*COMMAND, "--ray")),
@@ -60,7 +61,7 @@ def ray_spec(plan: Plan) -> Manifest:
 
 
 def _submitter(plan: Plan) -> Manifest:
-    # KubeRay gives it its command
+    # # KubeRay sets its command
     main = container(plan, "ray-job-submitter", small(), [scratch(plan)])
     main["env"] = [{"name": "HOME", "value": "/tmp"}, {"name": "PYTHONUNBUFFERED", "value": "1"}]
     labels = plan.labels | {DRIVER: "true", RAY: "submitter"} | _BY_NAME
@@ -76,7 +77,7 @@ def _head(plan: Plan) -> Manifest:
 
 
 def _workers(plan: Plan) -> Manifest:
-    """Describe the pods beside the head, if there are any."""
+    """Describe the pods beside the head, if any."""
     beside = plan.spec.resources.workers - 1
     if not beside:
         return {}
@@ -99,7 +100,7 @@ def _start(plan: Plan) -> dict[str, str]:
 
 
 def _trainer(plan: Plan, role: str, *healthy: str) -> Manifest:
-    """Describe a pod that trains, and is well as long as all of some addresses say so."""
+    """Describe a training pod, which is healthy while all given endpoints are."""
     main = step_container(plan, name=f"ray-{role}")
     del main["command"]  # KubeRay starts Ray, and Ray starts the entrypoint
     main |= {"readinessProbe": _probe(10, healthy), "livenessProbe": _probe(120, healthy)}
@@ -109,7 +110,7 @@ def _trainer(plan: Plan, role: str, *healthy: str) -> Manifest:
 
 
 def _probe(failures: int, healthy: Sequence[str]) -> dict[str, Any]:
-    """Look at raylet and GCS. A step of the training may keep both from answering for a while."""
+    """Probe raylet and GCS. A training step may block both for a while."""
     command = " && ".join(_HEALTHY.format(address) for address in healthy)
     return {
         "exec": {"command": ["sh", "-c", command]},

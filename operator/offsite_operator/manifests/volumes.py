@@ -1,4 +1,4 @@
-"""Volumes of a step's pods: its task, and only the Secrets and claims that the step needs."""
+"""Builds the volumes of a step's pods: the task, and only the Secrets and claims that it needs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,36 +15,36 @@ _PYTHON = {"HOME": "/tmp", "PYTHONUNBUFFERED": "1"}
 
 @dataclass(frozen=True)
 class Volume:
-    """A volume, and where it is mounted."""
+    """A volume, and its mount path."""
 
     name: str
     path: str
     source: dict[str, Any]
     read_only: bool = True
     folder: str = ""
-    """What of the volume is mounted; empty: all of it."""
+    """Mounted subfolder of the volume; empty: all of it."""
 
     @property
     def volume(self) -> dict[str, Any]:
-        """Its entry in the pod."""
+        """The volume's entry in the pod."""
         return {"name": self.name, **self.source}
 
     @property
     def mount(self) -> dict[str, Any]:
-        """Its entry in the container."""
+        """The mount's entry in the container."""
         mount: dict[str, Any] = {"name": self.name, "mountPath": self.path}
         mount |= {"subPath": self.folder} if self.folder else {}
         return mount | ({"readOnly": True} if self.read_only else {})
 
 
 def scratch(plan: Plan) -> Volume:
-    """Give a pod room for what comes and goes with it; beyond its limit the pod is evicted."""
+    """Return the pod's temporary storage; a pod that exceeds its limit is evicted."""
     source = {"emptyDir": {"sizeLimit": plan.settings.scratch_limit}}
     return Volume("tmp", "/tmp", source, read_only=False)
 
 
 def volumes(plan: Plan) -> list[Volume]:
-    """List what the container of a step sees."""
+    """List the volumes of a step's container."""
     return [
         scratch(plan),
         _task(plan),
@@ -55,18 +55,20 @@ def volumes(plan: Plan) -> list[Volume]:
 
 
 def lender_volumes(plan: Plan) -> list[Volume]:
-    """List what the container sees that lends a private store: nothing that others write to."""
+    """List the volumes of the init container that obtains a session; no other container writes to
+    them.
+    """
     account = _account("private", plan.settings.private)
     return [_task(plan), account, replace(_session(), read_only=False)]
 
 
 def lender_environment(plan: Plan) -> list[dict[str, Any]]:
-    """List the variables of the container that lends a private store."""
+    """List the variables of the init container that obtains a session."""
     return _plain(_PYTHON | dict(_store("private", plan.settings.private)))
 
 
 def environment(plan: Plan) -> list[dict[str, Any]]:
-    """List the variables of the container of a step, as the CLI reads them."""
+    """List the environment variables of a step's container, as the CLI reads them."""
     settings = plan.settings
     found = dict(_PYTHON)
     if not plan.reaches_hub:
@@ -119,7 +121,7 @@ def _session() -> Volume:
 
 
 def _account(name: str, store: Store) -> Volume:
-    assert store.secret is not None, "an S3 store has one"
+    assert store.secret is not None, "validated in Settings"
     return _secret(name, store.secret, ["credentials.json", *(["ca.crt"] if store.ca else [])])
 
 
@@ -130,11 +132,11 @@ def _secret(name: str, secret: str, keys: list[str]) -> Volume:
 
 
 def _claims(plan: Plan) -> Iterator[Volume]:
-    """Mount folders of claims; a claim of which several are mounted is one volume."""
+    """Mount folders of claims, with one volume per claim."""
     found = mounts(plan)
     names = {claim: f"claim-{number}" for number, claim in enumerate(claims_in(found))}
     for each in found:
-        # at the mount alone: of a claim that is read-only as a volume no other folder is written
+        # # read-only at the mount only: a read-only volume would block writes to its other folders
         source = {"persistentVolumeClaim": {"claimName": each.claim}}
         yield Volume(names[each.claim], each.path, source, not each.writes, each.folder)
 

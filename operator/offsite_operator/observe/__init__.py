@@ -1,1 +1,1 @@
-"""What the API server has, interpreted."""
+"""Interprets the objects of the API server as the observed state of a job."""

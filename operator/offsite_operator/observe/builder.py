@@ -1,4 +1,4 @@
-"""From what the API server has to what `reconcile` looks at."""
+"""Builds the state that `reconcile` observes from the objects of the API server."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -25,21 +25,23 @@ from offsite_operator.observe.model import (
     State,
 )
 from offsite_operator.observe.snapshot import Raw, names_of
-from offsite_operator.observe.startup_problems import standing, trouble
+from offsite_operator.observe.startup_problems import startup_problem, unresolved
 from offsite_operator.observe.step_log import StepReport
 from offsite_operator.observe.terminations import ended_because, never_starts
 from offsite_operator.settings import Settings
 
-Tell = Callable[[Sequence[Object], bool], StepReport | None]
-"""Reads the logs of an attempt's drivers; see `LogCursor.told`."""
+ReadLogs = Callable[[Sequence[Object], bool], StepReport | None]
+"""Reads the logs of an attempt's drivers; see `LogCursor.report`."""
 _STEPS: dict[str, Step] = {step.lower(): step for step in get_args(Step)}
 
 
-def understood(raw: Raw, found: Object, settings: Settings, now: datetime, tell: Tell) -> Observed:
-    """Build the observed state of one job from what the API server has."""
+def observed_job(
+    raw: Raw, found: Object, settings: Settings, now: datetime, read_logs: ReadLogs
+) -> Observed:
+    """Build the observed state of one job."""
     job = job_of(found)
-    # without a spec that is understood no child was made
-    reader = _Reader(raw, settings, now, tell, job.spec.resources if job.spec else Resources())
+    # # a child exists only if its job's spec was valid
+    reader = _Reader(raw, settings, now, read_logs, job.spec.resources if job.spec else Resources())
     peer = raw.peers.get(job.spec.peer) if job.spec else None
     return Observed(
         job=job,
@@ -52,7 +54,7 @@ def understood(raw: Raw, found: Object, settings: Settings, now: datetime, tell:
 
 
 def job_of(found: Object) -> Job:
-    """Understand an OffsiteJob."""
+    """Convert an OffsiteJob."""
     metadata = found["metadata"]
     spec, problem = _spec(found.get("spec"))
     return Job(
@@ -69,7 +71,7 @@ def job_of(found: Object) -> Job:
 
 
 def peer_of(found: Object) -> Peer:
-    """Understand an OffsitePeer."""
+    """Convert an OffsitePeer."""
     peer = OffsitePeer.read(found)
     metadata = found["metadata"]
     return Peer(
@@ -95,18 +97,18 @@ def _spec(content: object) -> tuple[JobSpec | None, str]:
 
 
 class _Reader:
-    """Understands the children of one job."""
+    """Converts the children of one job."""
 
     def __init__(
-        self, raw: Raw, settings: Settings, now: datetime, tell: Tell, asked: Resources
+        self, raw: Raw, settings: Settings, now: datetime, read_logs: ReadLogs, asked: Resources
     ) -> None:
-        self._raw, self._settings, self._now, self._tell = raw, settings, now, tell
+        self._raw, self._settings, self._now, self._read_logs = raw, settings, now, read_logs
         self._asked = asked
 
     def children(self, job: str) -> list[Child]:
         pods = self._raw.pods.get(job, [])
         found = self._raw.children.get(job, [])
-        # what only has our labels belongs to somebody else, and is left alone
+        # # objects with our labels but another owner are left alone
         own = ((kind, child) for kind, child in found if is_owned(child, job))
         return [child for kind, each in own if (child := self._child(kind, each, pods))]
 
@@ -130,9 +132,9 @@ class _Reader:
             created=datetime.fromisoformat(metadata["creationTimestamp"]),
             deleting="deletionTimestamp" in metadata,
             state=state,
-            told=self._tell(drivers, state.phase in ENDED) if started else None,
+            report=self._read_logs(drivers, state.phase in ENDED) if started else None,
             deleted=instant(metadata.get("deletionTimestamp")),
-            trouble=None if started else self._trouble(kind, found, pods),
+            startup_problem=None if started else self._startup_problem(kind, found, pods),
         )
 
     def _state(self, kind: Engine, found: Object, pods: list[Object]) -> State:
@@ -143,16 +145,18 @@ class _Reader:
         permanent = state.permanent or never_starts(pods)
         return replace(state, message=because or state.message, permanent=permanent)
 
-    def _trouble(self, kind: Engine, found: Object, pods: list[Object]) -> StartupProblem | None:
+    def _startup_problem(
+        self, kind: Engine, found: Object, pods: list[Object]
+    ) -> StartupProblem | None:
         since = found["metadata"]["creationTimestamp"]
         named = (self._raw.warnings.get(name, []) for name in names_of(found, pods))
-        told = standing(chain.from_iterable(named), since, pods)
+        report = unresolved(chain.from_iterable(named), since, pods)
         workers = self._asked.workers if kind == "RayJob" else 1
-        return trouble(pods, told, self._settings.gpu_resource, self._now, workers)
+        return startup_problem(pods, report, self._settings.gpu_resource, self._now, workers)
 
 
 def is_owned(found: Object, uid: str) -> bool:
-    """Whether an object belongs to the one of that UID."""
+    """Return whether the object with that UID controls this one."""
     owners = found["metadata"].get("ownerReferences", ())
     return any(owner.get("controller") and owner["uid"] == uid for owner in owners)
 

@@ -1,6 +1,6 @@
-"""From the status of a RayJob or a Job to what it means to us.
+"""Maps the status of a RayJob or a Job to a phase.
 
-KubeRay's states are as of 1.7; each line of the tables has its trap, which the tests name.
+KubeRay's states are those of 1.7. The tests explain the pitfall of each row.
 """
 
 from collections.abc import Mapping, Sequence, Set
@@ -9,7 +9,7 @@ from typing import Any
 
 from offsite_operator.observe.model import Phase, State
 
-_WAITING = {"": "KubeRay has not looked at it yet; is its operator running?"}
+_WAITING = {"": "KubeRay has not processed it yet; check that its operator is running"}
 _RAY: Mapping[str, Phase] = {
     "": Phase.PENDING,
     "New": Phase.PENDING,
@@ -29,19 +29,19 @@ _RAY_ENDED = {
     "FAILED": Phase.FAILED,
 }
 _GRACE_SECONDS = 300.0
-"""For how long the submitter may hang when what it submitted has ended."""
+"""Seconds for the submitter to exit after its Ray job has ended."""
 
 
 def instant(text: str | None) -> datetime | None:
-    """Read a time as the API server writes it."""
+    """Parse a timestamp of the API server."""
     return datetime.fromisoformat(text) if text else None
 
 
 def rayjob_state(rayjob: Mapping[str, Any], now: datetime) -> State:
-    """Map a RayJob. Success is not known from it: the last event of its driver decides."""
+    """Map a RayJob. It does not determine success: the last event of its driver does."""
     status = rayjob.get("status") or {}
     generation = rayjob["metadata"].get("generation", 0)
-    # KubeRay up to 1.6 does not say which generation it observed
+    # # KubeRay before 1.7 does not set observedGeneration
     if status.get("observedGeneration", generation) < generation:
         status = {}
     deployment, ray = status.get("jobDeploymentStatus", ""), status.get("jobStatus", "")
@@ -53,14 +53,14 @@ def rayjob_state(rayjob: Mapping[str, Any], now: datetime) -> State:
         phase = _RAY_ENDED[ray] if late else Phase.FINISHING
     elif phase is Phase.SUCCEEDED:
         phase = _RAY_ENDED.get(ray, Phase.FAILED)
-    # Failed wins: jobStatus may say RUNNING for ever
+    # # Failed takes precedence: jobStatus may stay RUNNING
     reason = str(status.get("reason") or deployment)
     message = str(status.get("message") or _WAITING.get(deployment, ""))[-1024:]
     return State(phase, reason, message, deployment == "ValidationFailed", ended)
 
 
 def is_starting(rayjob: Mapping[str, Any]) -> bool:
-    """Whether pods of a RayJob's cluster are still to come, also if some run."""
+    """Return whether a RayJob's cluster still waits for pods, even if some run."""
     deployment = (rayjob.get("status") or {}).get("jobDeploymentStatus", "")
     return _RAY.get(deployment, Phase.PENDING) is Phase.PENDING
 
@@ -86,7 +86,7 @@ def job_state(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> Stat
 
 
 def _by_pods(phases: Set[str]) -> Phase:
-    """Say what a Job is at before it has a condition: it counts its pods a while after they end."""
+    """Derive the phase from the pods while a Job has no condition: its counts lag behind."""
     if "Running" in phases:
         return Phase.RUNNING
     return Phase.FINISHING if phases and phases <= {"Succeeded", "Failed"} else Phase.PENDING

@@ -1,4 +1,4 @@
-"""The observed state: everything that `reconcile` depends on, and nothing else."""
+"""The observed state: the complete input of `reconcile`."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,17 +16,17 @@ Engine = Literal["Job", "RayJob"]
 
 
 class Phase(StrEnum):
-    """What a child's status means to us."""
+    """The phase of a child."""
 
     PENDING = "pending"
     QUEUED = "queued"
-    """Somebody else (Kueue) decides when it starts."""
+    """Suspended; another controller (Kueue) decides when it starts."""
     RUNNING = "running"
     FINISHING = "finishing"
-    """What it runs has ended; it has not said so yet."""
+    """The process has ended, but the status does not reflect it yet."""
     SUCCEEDED = "succeeded"
     STOPPED = "stopped"
-    """Somebody stopped it, on purpose."""
+    """A user stopped it."""
     FAILED = "failed"
 
 
@@ -35,24 +35,24 @@ ENDED = frozenset({Phase.SUCCEEDED, Phase.STOPPED, Phase.FAILED})
 
 @dataclass(frozen=True)
 class State:
-    """The status of a Job or RayJob, mapped."""
+    """The mapped status of a Job or RayJob."""
 
     phase: Phase
     reason: str = ""
     message: str = ""
     permanent: bool = False
-    """Whether another attempt would end the same."""
+    """Whether a retry would fail in the same way."""
     ended: datetime | None = None
 
 
 @dataclass(frozen=True)
 class StartupProblem:
-    """Why a pod does not start, in words."""
+    """Why a pod does not start."""
 
     reason: str
     message: str
     fatal: bool = False
-    """Whether waiting is in vain."""
+    """Whether waiting cannot help."""
 
 
 @dataclass(frozen=True)
@@ -65,19 +65,19 @@ class Child:
     step: Step
     attempt: int
     round: int
-    """The value of `spec.retries` that it belongs to."""
+    """The value of `spec.retries` when it was created."""
     created: datetime
     deleting: bool
     state: State
-    told: StepReport | None = None
-    """None: its log was not read."""
-    trouble: StartupProblem | None = None
+    report: StepReport | None = None
+    """None: the log was not read."""
+    startup_problem: StartupProblem | None = None
     deleted: datetime | None = None
-    """When its deletion was asked for, if that is known."""
+    """Time of the deletion request, if known."""
 
     @property
     def active(self) -> bool:
-        """Whether it may still do something, and nobody stops it yet."""
+        """Whether it has not ended and is not being deleted."""
         return not self.deleting and self.state.phase not in ENDED
 
 
@@ -91,20 +91,20 @@ class Job:
     created: datetime
     spec: JobSpec | None
     problem: str = ""
-    """Why there is no spec: the CRD is of another version than the operator."""
+    """Why `spec` is None: the CRD and the operator have different versions."""
     status: JobStatus = field(default_factory=JobStatus)
     version: str = ""
-    """The resource's version."""
+    """The resourceVersion."""
     deleting: bool = False
 
     def has(self, condition: str) -> bool:
-        """Whether a condition is True."""
+        """Return whether a condition is True."""
         found = (c for c in self.status.conditions if c.type == condition)
         return any(c.status == "True" for c in found)
 
     @property
     def finished(self) -> bool:
-        """Whether it is Complete or Failed."""
+        """Whether the job is Complete or Failed."""
         return self.has("Complete") or self.has("Failed")
 
 
@@ -115,17 +115,17 @@ class Peer:
     alias: str
     id: str
     public: str
-    """The public file as the administrator gave it."""
+    """The public file that the administrator set."""
     generation: int
     status: PeerStatus
     uid: str = ""
     version: str = ""
     vouched: str | None = None
-    """The fingerprint of keys that the administrator vouches for, whatever was pinned before."""
+    """Fingerprint of keys that the administrator accepts, whatever was pinned before."""
 
     @property
     def ready(self) -> bool:
-        """Whether its keys, as they are given now, were accepted."""
+        """Whether its current keys are accepted."""
         conditions = self.status.conditions
         sound = any(c.type == "Ready" and c.status == "True" for c in conditions)
         return sound and self.status.pinned == self.public
@@ -144,25 +144,25 @@ class Found:
 
 @dataclass(frozen=True)
 class NotYet:
-    """The peer sent nothing of that name yet."""
+    """The peer has not sent a bundle of that name yet."""
 
     message: str
     notice: str | None = None
-    """The digest of its notice that what was to become it failed."""
+    """Digest of the peer's notice of a failure."""
 
 
 @dataclass(frozen=True)
 class Refused:
-    """What the peer sent may not be opened."""
+    """The peer's bundle may not be opened."""
 
     message: str
     tombstone: Found | None = None
-    """To be remembered, so that a store that hides it later is found out."""
+    """Recorded in the ledger, so that a store that later hides it is detected."""
 
 
 @dataclass(frozen=True)
 class Unreachable:
-    """The exchange does not say."""
+    """The exchange did not answer."""
 
     message: str
 
@@ -172,10 +172,10 @@ Incoming = Found | NotYet | Refused | Unreachable
 
 @dataclass(frozen=True)
 class Rejection:
-    """Why the API server did not take a child."""
+    """Why the API server rejected a child."""
 
     code: int
-    """HTTP's; 409: the name is taken by something that is not ours."""
+    """HTTP status; 409: another object has the name."""
     message: str
 
 
@@ -189,31 +189,31 @@ class Observed:
     ray: bool
     """Whether the cluster serves RayJobs."""
     children: tuple[Child, ...] = ()
-    """Those that this job owns, by their UID."""
+    """The children that this job owns, by UID."""
     peer: Peer | None = None
     incoming: Incoming | None = None
-    """None: nobody asked, or it is not known yet."""
+    """None: not looked up, or not known yet."""
     mark: str = ""
-    """A random one, for the events of the pods that are made now; see `offsite.events`."""
+    """Random mark for the events of new pods; see `offsite.events`."""
     rejection: Rejection | None = None
-    """Of the child that the last decision wanted."""
+    """The rejection of the child that the last decision requested."""
     jobs: frozenset[str] | None = None
-    """The UIDs of all OffsiteJobs, as of the last resync; None: there was none yet."""
+    """UIDs of all OffsiteJobs, as of the last resync; None: no resync yet."""
     ahead: int = 0
-    """How many jobs run, or waited longer until fewer do; counted where that is bounded."""
+    """Number of jobs ahead in the queue; counted only if running jobs are limited."""
 
 
 def ring_of(peer: Peer) -> PublicRing:
-    """Get the keys that are pinned for a peer that is ready.
+    """Return the pinned keys of a ready peer.
 
     Raises:
-        InputError: its status was tampered with.
+        InputError: The status of the peer was tampered with.
     """
     return read_public((peer.status.pinned or "").encode(), f"the OffsitePeer {peer.alias}")
 
 
 def round_of(seen: Observed) -> int:
-    """Get the value of `spec.retries` that is heeded now."""
+    """Return the value of `spec.retries` that is in effect."""
     job = seen.job
     fresh = not job.status.conditions and job.spec is not None
     return job.spec.retries if fresh and job.spec is not None else job.status.retries or 0

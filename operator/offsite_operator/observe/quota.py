@@ -1,4 +1,4 @@
-"""Explains a quota that leaves no room for a pod, from the API server's message."""
+"""Explains an exceeded quota, from the API server's message."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -7,9 +7,9 @@ from math import inf
 from offsite_operator.quantity import amount as parse
 
 
-def remedy_for(said: str, table: Sequence[tuple[str, str]]) -> str:
-    """Find the remedy whose sign is in what was said; the first one, or none: empty."""
-    return next((remedy for sign, remedy in table if sign in said), "")
+def remedy_for(message: str, table: Sequence[tuple[str, str]]) -> str:
+    """Return the first remedy whose sign occurs in a message; empty: none does."""
+    return next((remedy for sign, remedy in table if sign in message), "")
 
 
 _EXCEEDED = re.compile(r"exceeded quota: (.*?), requested: (.+?), used: .+?, limited: ([^\s;]+)")
@@ -18,56 +18,56 @@ _FIELDS = {
     "cpu": "cpusPerWorker",
     "memory": "memoryPerWorker",
 }
-"""What the name of a resource ends with, and the field of `spec.resources` that asks for it."""
+"""Suffix of a resource's name, and the field of `spec.resources` that requests it."""
 
 
-def exceeded(said: str, workers: int) -> str:
-    """Say which quota it is and what to do about it, in the same words at each try.
+def exceeded(message: str, workers: int) -> str:
+    """Name the quota and a remedy, in the same words at each retry.
 
-    The API server tells the pod's name and the use as well, which differ each time.
+    The API server's message also names the pod and the current use, which differ each time.
 
     Args:
-        workers: pods that start together or not at all; each asks for as much.
+        workers: Pods that start together or not at all; each requests the same.
     """
-    if (found := _EXCEEDED.search(said)) is None:
-        return f"{said}; {_remedy('', '', workers)}"
+    if (found := _EXCEEDED.search(message)) is None:
+        return f"{message}; {_remedy('', '', workers)}"
     name, requested, limited = found.groups()
-    told = f"exceeded quota: {name}, requested: {requested}, limited: {limited}"
-    return f"{told}; {_remedy(requested, limited, workers)}"
+    summary = f"exceeded quota: {name}, requested: {requested}, limited: {limited}"
+    return f"{summary}; {_remedy(requested, limited, workers)}"
 
 
 def _remedy(requested: str, limited: str, workers: int) -> str:
-    """Say what to do: what asks for more than there ever is will not fit by waiting."""
+    """Name a remedy. A request above the whole quota never fits, so waiting does not help."""
     if alone := list(_beyond(requested, limited)):
-        return _change(f"it can never fit, for {', '.join(alone)} alone", _lower(alone))
+        return _change(f"it can never fit: {', '.join(alone)}", _lower(alone))
     if together := list(_beyond(requested, limited, pods=workers)):
-        why = f"its {workers} workers can never fit together, for {', '.join(together)}"
+        why = f"its {workers} workers can never fit together: {', '.join(together)}"
         return _change(why, f"fewer spec.resources.workers{_lower(together, before=' or ')}")
-    return "it starts when other pods have ended, or the ResourceQuota is raised"
+    return "it starts when other pods end, or the ResourceQuota is raised"
 
 
 def _change(why: str, lower: str) -> str:
-    change = f"make another job with {lower}, or have" if lower else "have"
-    return f"{why}; {change} the ResourceQuota raised"
+    change = f"create another job with {lower}, or raise" if lower else "raise"
+    return f"{why}; {change} the ResourceQuota"
 
 
 def _lower(names: list[str], before: str = "") -> str:
-    """Name the fields that ask for some resources, if there are such."""
+    """Name the fields that request some resources, if any."""
     fields = (field for end, field in _FIELDS.items() if any(n.endswith(end) for n in names))
     listed = " and ".join(f"spec.resources.{field}" for field in fields)
     return f"{before}less {listed}" if listed else ""
 
 
 def _beyond(requested: str, limited: str, pods: int = 1) -> Iterator[str]:
-    """List the resources of which so many pods request more than the whole quota."""
+    """List the resources of which that many pods request more than the whole quota."""
     limits = dict(_amounts(limited))
     return (name for name, asked in _amounts(requested) if pods * asked > limits.get(name, inf))
 
 
-def _amounts(said: str) -> Iterator[tuple[str, float]]:
-    for each in said.split(","):
+def _amounts(message: str) -> Iterator[tuple[str, float]]:
+    for each in message.split(","):
         name, _, amount = each.strip().partition("=")
         try:
             yield name, float(parse(amount))
-        except ValueError:  # in the words of some other version of the server
+        except ValueError:  # another version's format
             continue

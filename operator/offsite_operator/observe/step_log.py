@@ -1,7 +1,7 @@
-"""The events in the log of a step. The last one decides.
+"""Reads the events in the log of a step. The last event decides.
 
-The same log has what libraries print of a peer's files; the pod's mark tells events from it. But
-whoever chose the image of a pod knows its mark, so what an event holds is foreign text, too.
+The log also has what libraries print about a peer's files; the pod's mark identifies real events.
+The author of a pod's image knows its mark, so the content of an event is untrusted, too.
 """
 
 from collections.abc import Iterable
@@ -22,13 +22,13 @@ from offsite.events import (
 from offsite.text import printable
 
 _LONGEST = 64 << 10
-"""Characters of a line that are looked at; an event has far fewer."""
+"""Characters of a line that are parsed; events are far shorter."""
 MOST_METRICS = 100
-"""Figures that are kept of one job; a stage has a handful."""
+"""Limit on the metrics kept for one job; a stage reports a handful."""
 _MOST_CHARACTERS = {"message": 4096, "uri": 1024}
 _USUAL_CHARACTERS = 256
 _LARGEST = 2**63
-"""No integer of Kubernetes is as large."""
+"""Exceeds every integer of Kubernetes."""
 
 
 @dataclass(frozen=True)
@@ -40,30 +40,31 @@ class StepReport:
     metrics: dict[tuple[str, str], Metric] = field(default_factory=dict)
     artifact: Artifact | None = None
     notice: NoticeRead | None = None
-    """What the peer says of a stage of its own that failed."""
+    """The peer's notice about a failed stage."""
     last: Done | Failed | None = None
     """The event `done` or `failed`, if it is the last one."""
     ended: bool = False
     """Whether the log was read to its end."""
     unread: str = ""
-    """Why the log of what has ended cannot be read."""
+    """Why the log of an ended attempt is not readable."""
 
 
-def heard(told: StepReport, lines: Iterable[tuple[datetime, str]], mark: str) -> StepReport:
-    """Take in more lines of a log, each with the time at which it was written.
+def with_events(report: StepReport, lines: Iterable[tuple[datetime, str]], mark: str) -> StepReport:
+    """Add the events of further log lines to a report.
 
     Args:
-        mark: of the pod; see `offsite.events`.
+        lines: The lines, each with its timestamp.
+        mark: The mark of the pod; see `offsite.events`.
     """
     for at, line in lines:
         event = event_of(line, mark)
         if event is not None:
-            told = _with(told, event, at)
-    return told
+            report = _with(report, event, at)
+    return report
 
 
 def event_of(line: str, mark: str) -> Event | None:
-    """Read an event, cut to what a status has room for; None: the line is a log line."""
+    """Parse an event, and cut it to the limits of a status; None: not an event."""
     event = parse_line(line[:_LONGEST], mark)
     if event is None:
         return None
@@ -79,17 +80,17 @@ def _cut(name: str, value: Any) -> Any:
     return printable(value)[: _MOST_CHARACTERS.get(name, _USUAL_CHARACTERS)]
 
 
-def _with(told: StepReport, event: Event, at: datetime) -> StepReport:
-    told = replace(told, last=event if isinstance(event, Done | Failed) else None)
+def _with(report: StepReport, event: Event, at: datetime) -> StepReport:
+    report = replace(report, last=event if isinstance(event, Done | Failed) else None)
     match event:
         case Progress():
-            return replace(told, progress=event, progress_at=at)
+            return replace(report, progress=event, progress_at=at)
         case Artifact():
-            return replace(told, artifact=event)
+            return replace(report, artifact=event)
         case NoticeRead():
-            return replace(told, notice=event)
+            return replace(report, notice=event)
         case Metric():
             key = (event.name, event.setting)
-            if key in told.metrics or len(told.metrics) < MOST_METRICS:
-                return replace(told, metrics={**told.metrics, key: event})
-    return told
+            if key in report.metrics or len(report.metrics) < MOST_METRICS:
+                return replace(report, metrics={**report.metrics, key: event})
+    return report
