@@ -34,7 +34,7 @@ def test_both_stores_are_not_one_bucket(exchange: str, private: str, one: bool) 
     both = SETTINGS.exchange.model_copy(update={"endpoint": exchange, "uri": "s3://private"})
     own = SETTINGS.private.model_copy(update={"endpoint": private})
     settings = SETTINGS.model_copy(update={"exchange": both, "private": own})
-    with pytest.raises(InputError, match="s3://private/.*bucket") if one else nullcontext():
+    with pytest.raises(InputError, match="same bucket") if one else nullcontext():
         refuse_one_place(settings)
     refuse_one_place(settings.model_copy(update={"exchange": SETTINGS.exchange}))
 
