@@ -1,8 +1,8 @@
-"""What the data owner tunes: one module for each method, behind one interface.
+"""What the data owner tunes: one module for each method, behind one interface; and `heads`.
 
-Every tensor of an adapter belongs to one block of the bundle and is a *change*: an adapter that was
-never trained is zero. On the wire a tensor is called `blocks.<i>.<name in the block>.<part>`, and
-is float32.
+Every tensor of an adapter belongs to one block of the bundle, or to a head, and is a *change*: an
+adapter that was never trained is zero. On the wire a tensor is called
+`blocks.<i>.<name in the block>.<part>` or `<head>.<name>.change`, and is float32.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,10 @@ from typing import Protocol
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from offsite.adapter import blocks, lora
+from offsite.adapter import blocks, heads, lora
 from offsite.families import Family
 
-__all__ = ["METHODS", "Attached", "Method", "blocks", "lora"]
+__all__ = ["METHODS", "Attached", "Method", "blocks", "heads", "lora"]
 
 
 class Attached(Protocol):

@@ -55,10 +55,14 @@ def _load(folder: Path) -> Loaded:
 
 
 def _facts(loaded: Loaded, job: Tune, envelope: str) -> AdapterFacts:
-    linears = family(loaded.model).linear_sizes(loaded.model.config.to_dict())
-    adapter = job.adapter
-    rank = rank_of(adapter, linears)
-    return AdapterFacts(method=adapter.method, scope=adapter.scope, rank=rank, answers=envelope)
+    row, adapter = family(loaded.model), job.adapter
+    return AdapterFacts(
+        method=adapter.method,
+        scope=adapter.scope,
+        rank=rank_of(adapter, row.linear_sizes(loaded.model.config.to_dict())),
+        outside=tuple(sorted(row.heads)),
+        answers=envelope,
+    )
 
 
 def _places(loaded: Loaded, manifest: Manifest, scope: str) -> tuple[int, ...]:

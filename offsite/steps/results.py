@@ -52,7 +52,8 @@ def most_of(space: Workspace) -> int:
     if space.spec.tune is not None:
         adapter, record = space.spec.tune.adapter, space.answered()
         rank = rank_of(adapter, record.linears)
-        shapes = record.expected(adapter.method, adapter.scope, rank)
+        outside = tuple(sorted(record.modules))
+        shapes = record.expected(adapter.method, adapter.scope, rank, outside)
         return sum(4 * prod(shape) for shape in shapes.values()) + _BESIDE
     source = _source(space)
     return _UNKNOWN if source is None else _WIDER * source.size + _BESIDE
@@ -111,7 +112,11 @@ def check_answer(space: Workspace, job: Tune) -> str:
     _check_maker(space, manifest)
     rank = rank_of(adapter, record.linears)
     wanted = AdapterFacts(
-        method=adapter.method, scope=adapter.scope, rank=rank, answers=record.digest
+        method=adapter.method,
+        scope=adapter.scope,
+        rank=rank,
+        outside=tuple(sorted(record.modules)),
+        answers=record.digest,
     )
     told = (manifest.facts, manifest.architecture, manifest.dtype)
     if told != (wanted, record.architecture, "float32"):

@@ -18,6 +18,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel
 
+from offsite.errors import InputError
 from offsite.layers import blocks, device, rank, workers
 from offsite.modality import Batch
 
@@ -65,6 +66,9 @@ def spread(objective: Objective, sharding: Sharding) -> Iterator[Spread]:
 
     When the `with` block ends without an error, the parameters have the values that they were
     trained to, whole, in every worker.
+
+    Raises:
+        InputError: FSDP cannot share what is trained.
     """
     trained, loss_of, losses_of = objective.trained, objective.loss_of, objective.losses_of
     if workers() == 1:
@@ -73,6 +77,7 @@ def spread(objective: Objective, sharding: Sharding) -> Iterator[Spread]:
         replica = DistributedDataParallel(_Models(objective.models), forward_sync_buffers=False)
         yield Spread(trained, lambda batch: replica(loss_of, batch), losses_of, _call)
     else:
+        _check_inside(objective)
         with _sharded(objective.models, trained) as (root, shards):
             yield Spread(shards, lambda batch: root(loss_of, batch), None, root)
 
@@ -102,6 +107,16 @@ class _Models(nn.Module):
 
     def forward(self, compute: Callable[..., Made], *arguments: Any) -> Made:
         return compute(*arguments)
+
+
+def _check_inside(objective: Objective) -> None:
+    inside = {each for model in objective.models for each in blocks(model).parameters()}
+    outside = [name for name, each in objective.trained.items() if each not in inside]
+    if outside:
+        raise InputError(
+            f"FSDP shards the blocks alone, and {outside[0]} is outside of them; set "
+            "spec.resources.sharding to DDP"
+        )
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from offsite.adapter import METHODS, Method
+from offsite.adapter import METHODS, Method, heads
 from offsite.layers import Loaded, batch_loss, checkpoint_gradients, example_losses
 from offsite.modality import Batch, Example
 from offsite.training.evaluate import mean_loss
@@ -36,7 +36,8 @@ def tune(
 ) -> dict[str, Tensor]:
     """Train an adapter in some blocks of a model; give its changes, as they are sent.
 
-    The model is left with the adapter in it. Of all steps that were validated it is the one with
+    The heads of the model's family, if it has any, are trained with it. The model is left with the
+    adapter in it. Of all steps that were validated it is the one with
     the smallest validation loss *in this model*: how the adapter does in the full model, its
     trainer cannot see.
 
@@ -49,9 +50,11 @@ def tune(
     attached = form.attach(model, adapter.places, rank=adapter.rank, seed=run.plan.seed)
     if run.plan.gradient_checkpointing:
         checkpoint_gradients(model)
+    head = heads.attach(model)
+    trained = {**attached.trained, **head.trained}
     objective = Objective(
         (model,),
-        attached.trained,
+        trained,
         partial(batch_loss, model, loaded.modality),
         partial(example_losses, model, loaded.modality),
     )
@@ -64,5 +67,5 @@ def tune(
     )
     with torch.no_grad():
         for name, value in state.best.items():
-            attached.trained[name].copy_(value)
-    return attached.changes()
+            trained[name].copy_(value)
+    return attached.changes() | head.changes()

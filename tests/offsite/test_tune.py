@@ -1,6 +1,7 @@
 """Tuning, in every form: it moves the adapter and nothing else, and can be interrupted."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from offsite.bundle import outside_of
 from offsite.emulator.layer_drop import drop_layers
 from offsite.errors import InterruptedStage
 from offsite.events import Monitor
@@ -29,6 +31,7 @@ from offsite_testing.core import (
     input_ids,
     loaded,
     raw,
+    record_of,
     same_bytes,
     silent,
     some_batch,
@@ -175,3 +178,24 @@ def test_another_step_takes_the_place_of_the_plain_one(form: str, tmp_path: Path
     tuned(bundle(), form, tmp_path / "one", 1, step=step)
     norm = torch.cat([value.flatten() for value in first_moment(tmp_path / "one").values()]).norm()
     assert 0 < float(norm) <= bound / 13 * 1.01
+
+
+@each_form
+def test_a_head_is_trained_beside_the_adapter(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No language model has one, so its output layer stands for a classifier."""
+    model = tiny_model("llama", tie_word_embeddings=False)
+    emulator = copy.deepcopy(drop_layers(model, DROPPED))
+    row = replace(family(emulator), heads={"head": "lm_head"})
+    monkeypatch.setattr("offsite.adapter.heads.family", lambda model: row)
+    before = emulator.get_parameter("lm_head.weight").detach().clone()
+    changes = tuned(emulator, form, tmp_path, steps=2)
+    found = outside_of(row, emulator.config.to_dict())
+    record = record_of(model, DROPPED).model_copy(update={"outside": found})
+    method, _, scope = form.partition("-")
+    wanted = record.expected(method, scope, 3, ("head",))
+    assert {name: tuple(change.shape) for name, change in changes.items()} == wanted
+    after = emulator.get_parameter("lm_head.weight").detach()
+    assert torch.equal(changes["head.weight.change"], after - before)
+    assert changes["head.weight.change"].count_nonzero()
