@@ -1,1 +1,1 @@
-"""Training: from rows to batches, the one loop, the losses of both stages, and evaluation."""
+"""Training: batches, the one loop and its step, the losses of both stages, and evaluation."""

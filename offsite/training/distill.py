@@ -29,8 +29,10 @@ from offsite.training.train import fit
 class Weights:
     """How much each part of the loss counts (Xiao et al. 2023, section 4.1: 1 and 30)."""
 
-    lm: float = 1.0
+    task: float = 1.0
+    """The loss of the modality: of text, the language-model loss."""
     kd: float = 30.0
+    """The error of the hidden states above the middle."""
 
 
 def distill(
@@ -85,8 +87,8 @@ def _loss(
         span = emulator.replaced
         target = run(blocks(model)[span], below[0], calls[span])
     loss = weights.kd * hidden_error(target, above[0], batch.mask)
-    if weights.lm:
-        loss = loss + weights.lm * batch_loss(emulator.model, loaded.modality, batch, hidden)
+    if weights.task:
+        loss = loss + weights.task * batch_loss(emulator.model, loaded.modality, batch, hidden)
     return loss
 
 

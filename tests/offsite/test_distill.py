@@ -102,7 +102,7 @@ def plain_loss(
         student = emulator(**asked, labels=labels)
     hidden = student.hidden_states[LAST_IN_EMULATOR].float()
     error = (((teacher - hidden) / teacher.pow(2).mean().sqrt()) ** 2).mean()
-    loss: Tensor = weights.lm * student.loss + weights.kd * error
+    loss: Tensor = weights.task * student.loss + weights.kd * error
     return loss
 
 
@@ -129,7 +129,7 @@ def close(one: dict[str, Tensor], other: dict[str, Tensor], tolerance: float) ->
     return float((a - b).norm()) < tolerance * float(a.norm())
 
 
-WEIGHTS = [Weights(), Weights(lm=0.0, kd=2.0), Weights(lm=3.0, kd=0.0)]
+WEIGHTS = [Weights(), Weights(task=0.0, kd=2.0), Weights(task=3.0, kd=0.0)]
 
 
 @pytest.mark.parametrize("weights", WEIGHTS, ids=["both", "kd", "lm"])
