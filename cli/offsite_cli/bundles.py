@@ -121,7 +121,7 @@ def list_(exchange: Exchange, home: Home = HOME, output: Format = Output.TEXT) -
 
 @app.command()
 def notices(exchange: Exchange, home: Home = HOME, output: Format = Output.TEXT) -> None:
-    """List the failed stages that you and your peers reported to each other. Needs your keys."""
+    """List the reports of failed stages. Needs your keys."""
     ring = _open_mailbox(home, exchange, prompt_passphrase(home)).ring
     found: list[tuple[Header, Notice]] = []
     for envelope in _report_invalid(_open_audit(home, exchange).notices()):
@@ -175,7 +175,10 @@ def verify(
     ] = False,
     output: Format = Output.TEXT,
 ) -> None:
-    """Verify the signature and all digests of a bundle or a tuned model, by public keys alone."""
+    """Verify a bundle or a tuned model.
+
+    Checks the signature and all digests. Needs only public keys.
+    """
     with monitored(output) as monitor:
         auditor = _open_audit(home, exchange)
         if _is_folder(Path(target)):
@@ -202,7 +205,10 @@ def rm(
     exchange: Exchange,
     home: Home = HOME,
 ) -> None:
-    """Withdraw a bundle: delete its shards, and publish a signed notice of the withdrawal."""
+    """Withdraw a bundle that you sent.
+
+    Deletes its shards, and publishes a signed notice of the withdrawal.
+    """
     sent = withdraw(
         _open_mailbox(home, exchange, prompt_passphrase(home)), peer, dns_label("bundle", name)
     )

@@ -73,7 +73,10 @@ def disclosed(
     rebuild: Rebuild = False,
     output: Format = Output.TEXT,
 ) -> None:
-    """Show which blocks of your models you sent, to whom, and how many more you may send."""
+    """Show how much of your models you sent.
+
+    Lists the blocks of each model, the recipients, and how many more blocks you may send.
+    """
     place = home.expanduser().resolve()
     with _open_ledger(place, private) as ledger:
         if rebuild:

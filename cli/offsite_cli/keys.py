@@ -33,7 +33,7 @@ app = typer.Typer(no_args_is_help=True, help="Manage your own keys.")
 @app.command()
 def init(
     party: Annotated[
-        str, typer.Argument(help="Your party's id: lower-case letters, digits and dashes.")
+        str, typer.Argument(help="Your party's id: lower-case letters, digits and hyphens.")
     ],
     home: Home = HOME,
     passphrase: Annotated[

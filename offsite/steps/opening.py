@@ -89,8 +89,11 @@ def _open_adapter(
 
 
 def not_the_model(spec: JobSpec, record: EmulatorRecord) -> ModelError:
-    """Say that a job names another model than its adapter is for."""
-    return ModelError(f"{spec.model} is not the model that the emulator {record.bundle} is made of")
+    """Make the error of a job whose model is not the one that its adapter is for."""
+    return ModelError(
+        f"{spec.model} is not the model that the emulator {record.bundle} was made from, or its "
+        "files have changed since; use the original files"
+    )
 
 
 def answered(space: Workspace, envelope: Envelope) -> EmulatorRecord:

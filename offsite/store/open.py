@@ -85,7 +85,7 @@ def _endpoint(url: str, setting: str) -> str:
     parts = urlsplit(url)
     plain = parts.path in ("", "/") and not parts.query and not parts.fragment
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or "@" in parts.netloc or not plain:
-        raise InputError(f"{setting} must be https://host:port, without a path")
+        raise InputError(f"{setting} must be http://host:port or https://host:port, without a path")
     return f"{parts.scheme}://{parts.netloc}"
 
 

@@ -105,7 +105,7 @@ def tune(
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
     evaluate: Evaluate = None,
 ) -> None:
-    """Tune an adapter in the peer's emulator on private data, and send it back."""
+    """Tune an adapter on private data, and send it back."""
     section = {
         "bundle": bundle,
         "data": {"train": train, "validation": validation},
