@@ -156,7 +156,9 @@ def read_row(where: str, line: str) -> Row:
         json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where} is not JSON: {error}") from error
-    columns = set(value) if isinstance(value, dict) else set()
+    if not isinstance(value, dict):
+        raise DataError(f"{where} is not a JSON object with text, or with prompt and completion")
+    columns = set(value)
     if columns not in ({"text"}, {"prompt", "completion"}, {"prompt", "completion", "choices"}):
         remedy = _CHATS if "messages" in columns else ""
         raise DataError(

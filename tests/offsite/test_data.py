@@ -130,8 +130,8 @@ def test_lines_may_end_as_on_windows(tmp_path: Path) -> None:
 
 BAD: dict[str, tuple[Any, str]] = {
     "malformed": ('{"text": "a"', "is not JSON"),
-    "no-object": (["text"], r"has the columns \[\]; allowed are text, or prompt"),
-    "no-columns": ({}, r"has the columns \[\]"),
+    "no-object": (["text"], "is not a JSON object"),
+    "no-columns": ({}, r"has the columns \[\]; allowed are text, or prompt"),
     "column-twice": ('{"text": "a", "text": "b"}', "one object has a column twice"),
     "wrong-column": ({"txt": "a"}, r"has the columns \['txt'\]"),
     "surplus-column": ({"text": "a", "id": 1}, r"has the columns \['id', 'text'\]"),
