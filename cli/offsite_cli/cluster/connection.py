@@ -118,10 +118,14 @@ def _load_pod_account(configuration: Any) -> str:
 
 @contextmanager
 def _kubeconfig_errors(path: str) -> Iterator[None]:
+    from kubernetes.config import ConfigException
+
     try:
         yield
-    except Exception as error:  # the loader raises anything for a file of another form
+    except ConfigException as error:
         raise InputError(
-            f"cannot use the kubeconfig {path}: {error}; `kubectl config get-contexts` lists its "
-            "contexts"
+            f"cannot use the kubeconfig {path}: {' '.join(str(error).split())}; `kubectl config "
+            "get-contexts` lists its contexts"
         ) from error
+    except Exception as error:  # the loader raises anything for a file of another form
+        raise InputError(f"{path} is not a kubeconfig; set --kubeconfig or KUBECONFIG") from error
