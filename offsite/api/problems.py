@@ -40,7 +40,7 @@ def _problem(detail: ErrorDetails) -> str:
     path = path or "(top level)"
     if kind == "extra_forbidden":
         return f"{path}: unknown field; {_remedy(str(detail['loc'][-1]))}"
-    if kind == "missing":
+    if kind in ("missing", "union_tag_not_found"):
         return f"{path}: required, but missing"
     if kind == "union_tag_invalid":
         given = detail["ctx"]["tag"].removeprefix(METHOD_TAG)
@@ -51,8 +51,11 @@ def _problem(detail: ErrorDetails) -> str:
 def _path(detail: ErrorDetails) -> str:
     """Get the path of a field in its file, which names no member of a union."""
     parts = [str(part) for part in detail["loc"] if not str(part).startswith(METHOD_TAG)]
-    is_method = str(detail.get("ctx", {}).get("tag", "")).startswith(METHOD_TAG)
-    return ".".join([*parts, *(["method"] if is_method else [])])
+    if not detail["type"].startswith("union_tag"):
+        return ".".join(parts)
+    context = detail["ctx"]  # of the field that names the member
+    is_method = str(context.get("tag", "")).startswith(METHOD_TAG)
+    return ".".join([*parts, "method" if is_method else context["discriminator"].strip("'")])
 
 
 def _expected(detail: ErrorDetails) -> str:

@@ -206,7 +206,7 @@ def test_docs_show_the_example() -> None:
 
 def test_example_runs(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", str(ROOT / "examples/python_api.py")]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == [
         "emulator",
