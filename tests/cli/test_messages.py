@@ -1,0 +1,125 @@
+"""The messages that a new user meets first, word for word. Other tests look for what they name."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from offsite.errors import OffsiteError
+from offsite_cli.app import app
+from offsite_testing.parties import HOSPITAL, LAB, introduce
+
+JOB = """\
+apiVersion: offsite-tuning.dev/v1alpha1
+kind: OffsiteJob
+metadata: {name: emulator}
+spec:
+  stage: Distill
+  peer: hospital
+  distill:
+    model: model
+    emulator: {blocks: 2, calibration: corpus.txt}
+"""
+
+
+@pytest.fixture
+def offsite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Run a command of the lab, beside its job file; give the message of its failure."""
+    introduce(tmp_path / LAB, tmp_path / HOSPITAL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OFFSITE_HOME", f"{LAB}/home")
+    monkeypatch.setenv("OFFSITE_EXCHANGE", (tmp_path / "exchange").as_uri())
+    Path("job.yaml").write_text(JOB, encoding="utf-8")
+    Path("corpus.txt").write_text("text", encoding="utf-8")
+
+    def run(*arguments: str) -> str:
+        failure = CliRunner().invoke(app, arguments).exception
+        assert isinstance(failure, OffsiteError), repr(failure)
+        assert failure.exit_code in (2, 4)
+        return str(failure)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "message"),
+    [
+        (
+            "blocks: 2",
+            "blocks: '2'",
+            "spec.distill.emulator.blocks: must be a whole number, without quotes (it is '2')",
+        ),
+        (
+            "model: model",
+            "ends: 4\n    model: model",
+            "spec.distill.ends: must be an object with the fields bottom, top, such as "
+            "{bottom: …, top: …} (it is 4)",
+        ),
+        ("peer: hospital", "pear: hospital", "spec.pear: unknown field; did you mean peer?"),
+        (
+            "{blocks: 2,",
+            "{heal: yes, blocks: 2,",
+            "spec.distill.emulator.heal: must be true or false (it is 'yes')",
+        ),
+        ("  stage:", "\tstage:", "is not YAML: line 5: indent with spaces, not tabs"),
+        (
+            "model: model",
+            "model: pvc://models/m",
+            "spec.distill.model: pvc://models/m is a volume of a cluster; name a path, file:// or "
+            "s3:// to run here, or run the job on the cluster: offsite submit -f FILE",
+        ),
+    ],
+)
+def test_a_wrong_job_file(
+    offsite: Callable[..., str], wrong: str, right: str, message: str
+) -> None:
+    Path("job.yaml").write_text(JOB.replace(wrong, right), encoding="utf-8")
+    head, *problems = offsite("run", "job.yaml").splitlines()
+    assert head == "job.yaml is not a valid job:"
+    assert message in [problem.strip() for problem in problems]
+
+
+def test_what_does_not_exist(offsite: Callable[..., str], tmp_path: Path) -> None:
+    assert offsite("run", "jib.yaml") == "there is no job file jib.yaml"
+    assert offsite("submit", "-f", "jib.yaml") == "there is no job file jib.yaml"
+    assert offsite("peers", "add", "clinic.pub") == "there is no file clinic.pub"
+    assert offsite("run", "job.yaml") == (
+        f"there is no folder {tmp_path}/model; write a model of the hub as hf://ORG/NAME@REVISION"
+    )
+    Path("corpus.txt").unlink()
+    assert offsite("run", "job.yaml") == (
+        f"there is no data file corpus.txt (that is {tmp_path}/corpus.txt)"
+    )
+    assert offsite("list", "--kubeconfig", "none") == (
+        "there is no kubeconfig none; set --kubeconfig or KUBECONFIG to an existing file"
+    )
+
+
+def test_a_wrong_party(offsite: Callable[..., str]) -> None:
+    for peer, message in {
+        "lab": "spec.peer is lab, which is you; name the other party",
+        "clinic": "the keys of clinic are not pinned; get the public file from clinic, compare its "
+        "fingerprint, and run: offsite peers add FILE",
+    }.items():
+        Path("job.yaml").write_text(JOB.replace("hospital", peer), encoding="utf-8")
+        assert offsite("run", "job.yaml") == message
+
+
+def test_a_wrong_exchange(offsite: Callable[..., str], tmp_path: Path) -> None:
+    for address in ("s3:/bucket", "http://bucket", "file://folder"):
+        assert offsite("run", "job.yaml", "--exchange", address) == (
+            f"{address!r} is not a valid exchange address; use file:///path/of/a/folder or "
+            "s3://bucket"
+        )
+    home = (tmp_path / LAB / "home").as_uri()
+    assert offsite("run", "job.yaml", "--exchange", home) == (
+        f"the exchange ({home}) and your home folder ({home}) are one place; choose another place "
+        "for the exchange"
+    )
+
+
+def test_a_wrong_kubeconfig(offsite: Callable[..., str]) -> None:
+    assert offsite("list", "--kubeconfig", "corpus.txt") == (
+        "corpus.txt is not a kubeconfig; set --kubeconfig or KUBECONFIG"
+    )
