@@ -27,7 +27,7 @@ from offsite.exchange import (
     push,
     withdraw,
 )
-from offsite.exchange.home import dns_label, ledger_of, open_mailbox, open_witness
+from offsite.exchange.home import dns_label, ledger_of, open_auditor, open_mailbox
 from offsite.sealing import Envelope, Header, Notice, open_notice
 from offsite.store import disk_errors
 from offsite_cli.disclosed import disclosed
@@ -45,7 +45,7 @@ def _open_mailbox(home: Path, exchange: str, secret: str | None) -> Mailbox:
 
 
 def _open_audit(home: Path, exchange: str) -> Auditor:
-    return open_witness(home.expanduser().resolve(), exchange, os.environ)
+    return open_auditor(home.expanduser().resolve(), exchange, os.environ)
 
 
 @app.command("push")

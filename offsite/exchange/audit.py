@@ -20,18 +20,20 @@ _Reader = Callable[[], Envelope | None]
 
 @dataclass(frozen=True)
 class Auditor:
-    """Somebody who may read an exchange, or what is his own there, and has the public keys."""
+    """Reads an exchange, or the part of it that one party may read, with public keys only."""
 
     store: ObjectStore
     rings: Sequence[PublicRing]
     own: str | None = None
-    """The party that looks; it may not look at what others send to each other."""
+    """The party that audits, which may not read what others send each other; None: an outside
+    auditor.
+    """
 
     def envelopes(self) -> Iterator[Envelope | BundleError | NotAllowedError]:
-        """List every envelope that there is to see; in the place of a bad one, what is wrong.
+        """List all readable envelopes; yields the error in place of an invalid one.
 
         Raises:
-            NotAllowedError: nothing is to be seen, as with wrong credentials.
+            NotAllowedError: Nothing is readable, as with wrong credentials.
         """
 
         def readers(listing: Listing) -> list[_Reader]:
@@ -42,10 +44,10 @@ class Auditor:
         return self._read(readers)
 
     def notices(self) -> Iterator[Envelope | BundleError | NotAllowedError]:
-        """List every notice of a stage that failed; in the place of a bad one, what is wrong.
+        """List all notices of failed stages; yields the error in place of an invalid one.
 
         Raises:
-            NotAllowedError: nothing is to be seen, as with wrong credentials.
+            NotAllowedError: Nothing is readable, as with wrong credentials.
         """
         return self._read(lambda listing: [listing.notice])
 
@@ -64,28 +66,28 @@ class Auditor:
                     yield error
 
     def read(self, digest: str) -> Envelope:
-        """Read an envelope, and check that its sender signed it.
+        """Read an envelope, and verify its sender's signature.
 
         Raises:
-            InputError: there is none.
-            BundleError: it was changed.
+            InputError: There is no such envelope.
+            BundleError: It was changed.
         """
         return self._index().read(digest)
 
     def verify(self, digest: str, monitor: Monitor) -> Envelope:
-        """Check an envelope: its signature, and the digest of every shard's ciphertext.
+        """Verify an envelope's signature, and the digest of every shard's ciphertext.
 
-        Of one that a newer one took the place of, the shards are gone, and that is no fault.
+        The shards of a replaced envelope were deleted, which is not an error.
 
         Raises:
-            InputError: there is none.
-            BundleError: it was changed.
+            InputError: There is no such envelope.
+            BundleError: It, or a shard, was changed.
         """
         listing, sequence = self._index().find(digest)
         envelope = listing.read(sequence, digest)
         newest = next(listing.signed_from(sequence + 1), None)
         if newest is not None:
-            monitor.log(f"sequence {newest} took the place of it, so its shards are not looked at")
+            monitor.log(f"sequence {newest} replaced it, so its shards are not verified")
             return envelope
         tracker = monitor.track("verify", max(1, len(envelope.header.shards)))
         for shard in envelope.header.shards:
@@ -95,11 +97,12 @@ class Auditor:
         return envelope
 
     def chain(self, digest: str) -> list[Envelope]:
-        """Walk from an envelope to the one that it answers, and so on to the first; newest first.
+        """Follow an envelope to the one that it answers, and so on; newest first.
 
         Raises:
-            InputError: a link is missing.
-            BundleError: it was changed, not signed by its sender, or is between other parties.
+            InputError: A link is missing.
+            BundleError: A link was changed, is not signed by its sender, or is between other
+                parties.
         """
         index = self._index()
         links = [index.read(digest)]
@@ -108,7 +111,7 @@ class Auditor:
             if (above.header.sender, above.header.recipient) != (answer.recipient, answer.sender):
                 raise BundleError(
                     f"{answer.name} answers {above.header.name}, which was not sent to "
-                    f"{answer.sender}; ask {answer.sender} to tune what it was sent"
+                    f"{answer.sender}; ask {answer.sender} to tune an emulator that it received"
                 )
             if len(links) > _LONGEST:
                 raise BundleError(
@@ -125,12 +128,12 @@ class Auditor:
         return links
 
     def model(self, folder: Path) -> tuple[Provenance, list[Envelope]]:
-        """Check a plugged-in model, and walk from the adapter in it to the emulator.
+        """Verify a plugged-in model, and follow its adapter to the emulator.
 
         Raises:
-            InputError: a link is missing.
-            BundleError: a file is not as it was signed, or the party that signed it is not the
-                one that the adapter was sent to; else as `chain`.
+            InputError: A link is missing.
+            BundleError: A file differs from the signed one, or the signer is not the adapter's
+                recipient; else as for `chain`.
         """
         provenance = check_plugged_in(folder, self.rings)
         adapter, emulator = provenance.origin.adapter, provenance.origin.emulator
@@ -139,12 +142,12 @@ class Auditor:
         if (header.kind, header.recipient) != ("adapter", provenance.made_by):
             raise BundleError(
                 f"{folder} was signed by {provenance.made_by}, but the {header.kind} in it was "
-                f"sent to {header.recipient}; ask {provenance.made_by} where it has it from"
+                f"sent to {header.recipient}; ask {provenance.made_by} for its origin"
             )
         if header.parent != emulator:
             raise BundleError(
                 f"{folder} names another emulator than the one that {adapter} answers; ask "
-                f"{provenance.made_by} to plug the adapter in anew"
+                f"{provenance.made_by} to plug the adapter in again"
             )
         return provenance, links
 
@@ -154,10 +157,11 @@ class Auditor:
                 yield pair
 
     def _look(self) -> Iterator[tuple[str, list[Listing] | NotAllowedError]]:
-        """List what each has sent to each, or why that is not to be seen.
+        """List what each party has sent to each other one, or the error of a list that is not
+        allowed.
 
         Raises:
-            NotAllowedError: nothing is to be seen, as with wrong credentials.
+            NotAllowedError: Nothing may be listed, as with wrong credentials.
         """
         hidden, pairs = 0, list(self._pairs())
         for sender, recipient in pairs:
@@ -174,7 +178,7 @@ class Auditor:
         """List the exchange once.
 
         Raises:
-            NotAllowedError: as `_look`.
+            NotAllowedError: As for `_look`.
         """
         looked = list(self._look())
         places = {
@@ -190,7 +194,7 @@ class Auditor:
 
 @dataclass(frozen=True)
 class _Index:
-    """Where every envelope is, by its digest."""
+    """The location of every envelope, by digest."""
 
     places: Mapping[str, tuple[Listing, int]]
     parties: str
@@ -198,10 +202,10 @@ class _Index:
     """Pairs of parties whose envelopes cannot be listed."""
 
     def find(self, digest: str) -> tuple[Listing, int]:
-        """Get the listing and the sequence number of an envelope.
+        """Return the listing and the sequence of an envelope.
 
         Raises:
-            InputError: there is none.
+            InputError: There is no such envelope.
         """
         if digest in self.places:
             return self.places[digest]
@@ -209,13 +213,13 @@ class _Index:
         raise InputError(f"there is no envelope {digest} between {self.parties}{unseen}")
 
     def read(self, digest: str) -> Envelope:
-        """Read an envelope, and check that its sender signed it."""
+        """Read an envelope, and verify its sender's signature."""
         listing, sequence = self.find(digest)
         return listing.read(sequence, digest)
 
 
 def _places(listings: Iterable[Listing]) -> Iterator[tuple[Listing, int, str]]:
-    """List where envelopes lie: by name, sequence and digest."""
+    """List the locations of envelopes, by name, sequence and digest."""
     for listing in listings:
         for sequence, digests in sorted(listing.envelopes.items()):
             for digest in sorted(digests):

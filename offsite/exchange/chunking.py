@@ -1,4 +1,4 @@
-"""Cuts the files of a bundle into shards."""
+"""Splits the files of a bundle into shards."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from offsite.sealing.shards import shard_count
 
 @dataclass(frozen=True)
 class Chunk:
-    """A shard to be."""
+    """A part of a file that becomes a shard."""
 
     path: Path
     file: int
@@ -25,7 +25,7 @@ def files_of(manifest: Manifest) -> list[str]:
 
 
 def chunks_of(folder: Path, manifest: Manifest) -> list[Chunk]:
-    """Cut the files of a bundle, in the order of their numbers."""
+    """Split the files of a bundle, in the order of their numbers."""
     pieces: list[Chunk] = []
     for number, name in enumerate(files_of(manifest)):
         path = folder / name

@@ -10,29 +10,30 @@ from offsite.store import ObjectStore
 
 
 def check_there(store: ObjectStore, prefix: str, shards: Sequence[Shard]) -> None:
-    """Check that the store shows what it took, before anything says that it is there.
+    """Check that the store lists all shards that it accepted.
 
     Raises:
-        StorageError: it does not.
+        StorageError: It does not.
     """
     there = store.sizes(prefix)
     if missing := [shard for shard in shards if there.get(prefix + shard.sha256) != shard.size]:
         raise StorageError(
-            f"{store.uri(prefix)} lacks {len(missing)} of the {len(shards)} shards that it took; "
-            "run this again, and if that does not help, have the store looked at"
+            f"{store.uri(prefix)} lacks {len(missing)} of the {len(shards)} shards that it "
+            "accepted; "
+            "run this again, and if that does not help, check the store"
         )
 
 
 def find_sent(mailbox: Mailbox, peer: str, name: str, digest: str) -> Sent | None:
-    """Look for a bundle that we sent, and tidy up if whoever sent it was cut off before that.
+    """Find a bundle that we sent, and finish the clean-up of an interrupted push.
 
     Returns:
-        None if it is not in the exchange with all its shards, or the peer cannot open it.
+        None if it is not complete in the exchange, or if the peer has no key to open it.
 
     Raises:
-        BundleError: its envelope was changed.
-        OffsiteError: another process sends a bundle of that name.
-        StorageError: the store did not tell, or did not delete what is old.
+        BundleError: Its envelope was changed.
+        OffsiteError: Another process sends a bundle of that name.
+        StorageError: The store is unavailable.
     """
     ring = mailbox.peers.get(peer)
     with mailbox.sending(ring, name) as journal:
@@ -41,16 +42,16 @@ def find_sent(mailbox: Mailbox, peer: str, name: str, digest: str) -> Sent | Non
         if envelope is None or not listing.is_whole(envelope, ring):
             return None
         mailbox.journals.remove(journal)
-        return tidied(listing, envelope)
+        return tidy(listing, envelope)
 
 
-def arrived(
+def confirm(
     mailbox: Mailbox, peer: PublicRing, envelope: Envelope, noted: Iterable[Shard] = ()
 ) -> Sent:
-    """Check that the store shows an envelope, and tidy up as `tidied`.
+    """Check that the store lists an envelope, and delete what it replaces.
 
     Raises:
-        StorageError: it does not.
+        StorageError: It does not.
     """
     header, listing = envelope.header, mailbox.outgoing(peer, envelope.header.name)
     if envelope.digest not in listing.envelopes.get(header.sequence, ()):
@@ -58,17 +59,17 @@ def arrived(
             f"{listing.store.uri(key_of(envelope))} is missing, although the store accepted it; "
             "run this again, and if that does not help, check the store"
         )
-    return tidied(listing, envelope, noted)
+    return tidy(listing, envelope, noted)
 
 
-def tidied(listing: Listing, envelope: Envelope, noted: Iterable[Shard] = ()) -> Sent:
-    """Delete what an envelope that is there takes the place of: older shards, and a notice.
+def tidy(listing: Listing, envelope: Envelope, noted: Iterable[Shard] = ()) -> Sent:
+    """Delete what a published envelope replaces: older shards, and a notice.
 
     Args:
-        noted: what earlier attempts of ours may have sent in this sequence.
+        noted: Shards that earlier attempts may have sent with this sequence.
     """
     header = envelope.header
-    # of this sequence only what is ours: another attempt of this job may publish in it, too
+    # of this sequence only our own: another attempt of the job may publish with it, too
     strays = {shard.sha256 for shard in noted} - {shard.sha256 for shard in header.shards}
     old = [
         f"{listing.prefix}{number}/{each}"

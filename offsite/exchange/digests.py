@@ -1,7 +1,7 @@
-"""Digests of files whose shards arrive in any order, computed during the transfer.
+"""Computes digests of files whose shards arrive in any order, during the transfer.
 
-Each byte is read once, as soon as all before it are there. So when the last shard has come, there
-is little left to read, and not a whole bundle.
+Each byte is read once, as soon as all bytes before it have arrived. After the last shard, little is
+left to read.
 """
 
 import hashlib
@@ -19,23 +19,23 @@ class Digests:
     """The digests of the files in a folder that is being filled."""
 
     def __init__(self, paths: Mapping[int, Path], there: Iterable[Shard]) -> None:
-        """Begin to take digests.
+        """Start the digests.
 
         Args:
-            paths: of the files, by the number that shards have.
-            there: the shards that were opened before.
+            paths: Paths of the files, by their number in shards.
+            there: Shards that were opened before.
         """
         self._files = {number: _Beginning(path) for number, path in paths.items()}
         for shard in there:
             self._files[shard.file].there.add(shard.number)
 
     def add(self, shard: Shard) -> None:
-        """Read on in a file, one more shard of which is opened and written."""
+        """Process a shard that was opened and written."""
         self._files[shard.file].there.add(shard.number)
         self._files[shard.file].read_on()
 
     def of(self, path: Path) -> str:
-        """Give the SHA-256 of a file, in hex, all shards of which were opened."""
+        """Return the SHA-256 of a complete file, in hex."""
         (found,) = (each for each in self._files.values() if each.path == path)
         found.read_on()
         return str(found.hash.hexdigest())
@@ -43,11 +43,11 @@ class Digests:
 
 @dataclass
 class _Beginning:
-    """A file, read as far as it has no gaps."""
+    """A file, read up to its first gap."""
 
     path: Path
     there: set[int] = field(default_factory=set)
-    """The shards that are opened and not read."""
+    """Shards that are written but not read yet."""
     hash: Any = field(default_factory=hashlib.sha256)
     next: int = 0
 

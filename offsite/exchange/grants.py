@@ -7,10 +7,10 @@ from offsite.wire import now
 
 
 def check_term(header: Header) -> None:
-    """Check, as a courtesy of the receiver, that what was sent may still be used.
+    """Check that a received emulator may still be used.
 
     Raises:
-        BundleError: its grant has ended.
+        BundleError: Its grant has ended.
     """
     if _has_ended(header.grant):
         raise BundleError(
@@ -23,11 +23,11 @@ def check_use(grant: Grant, emulator: str, used: int) -> None:
     """Check that one more adapter may answer an emulator of ours.
 
     Args:
-        emulator: the digest of its envelope.
-        used: how many distinct adapters were accepted.
+        emulator: Digest of its envelope.
+        used: Number of distinct adapters accepted.
 
     Raises:
-        BundleError: its grant has ended, or is used up.
+        BundleError: Its grant has ended or is used up.
     """
     remedy = "send the emulator again, with a new grant"
     if _has_ended(grant):

@@ -20,29 +20,29 @@ from offsite.store.private import read_private
 from offsite.wire import canonical
 
 PASSPHRASE_FILE = "OFFSITE_PASSPHRASE_FILE"
-"""The variable that names a file with the passphrase of the private keys."""
+"""Environment variable that names a file with the passphrase of the private keys."""
 
 
 def ring_path(home: Path) -> Path:
-    """Name the file of a party's private keys."""
+    """Return the path of a party's private keys."""
     return home / "keys" / "ring.json"
 
 
 def public_path(home: Path) -> Path:
-    """Name the copy of a party's own public file, for what needs no private key."""
+    """Return the path of the public file's copy, which is used where no private key is needed."""
     return home / "keys" / "public.json"
 
 
 def create_keys(
     home: Path, party: str, environ: Mapping[str, str], passphrase: str | None = None
 ) -> Ring:
-    """Make the keys of a new party.
+    """Create the keys of a new party.
 
     Args:
-        passphrase: to keep them under, if the environment names no file of it.
+        passphrase: Encrypts the keys, unless the environment names a passphrase file.
 
     Raises:
-        InputError: the home has keys, or the party's id is not a DNS label.
+        InputError: The home already has keys, or the party's id is not a DNS label.
     """
     check_no_keys(home)
     ring = Ring.new(dns_label("party", party))
@@ -51,10 +51,10 @@ def create_keys(
 
 
 def check_no_keys(home: Path) -> None:
-    """Check that a home has no keys, which new ones would replace.
+    """Check that a home has no keys, which new keys would replace.
 
     Raises:
-        InputError: it has.
+        InputError: It has keys.
     """
     path = ring_path(home)
     if path.exists():
@@ -68,7 +68,7 @@ def dns_label(what: str, text: str) -> str:
     """Check the name of a party or a bundle.
 
     Raises:
-        InputError: it is not a DNS label.
+        InputError: It is not a DNS label.
     """
     if not re.fullmatch(NAME_PATTERN, text):
         raise InputError(f"{what} {text!r} must be {PATTERN_MEANING[NAME_PATTERN]}")
@@ -76,7 +76,7 @@ def dns_label(what: str, text: str) -> str:
 
 
 def keep_ring(home: Path, ring: Ring, passphrase: str | None) -> None:
-    """Write a party's keys, and its public file beside them; on a full disk, neither."""
+    """Write a party's keys and its public file; if the disk is full, neither."""
     public = public_path(home)
     fresh = public.with_name("public.json.next")
     try:
@@ -85,16 +85,16 @@ def keep_ring(home: Path, ring: Ring, passphrase: str | None) -> None:
         tighten(home)
         fresh.replace(public)
     finally:
-        with suppress(OSError):  # the error that led here is the one to report
+        with suppress(OSError):  # report the original error
             fresh.unlink()
 
 
 def own_ring(home: Path, environ: Mapping[str, str], passphrase: str | None = None) -> Ring:
-    """Read a party's keys; mend its public file, if whoever wrote both was killed in between.
+    """Read a party's keys, and repair its public file after an interrupted write.
 
     Raises:
-        InputError: as `load_ring`.
-        StorageError: the disk does not give or take it.
+        InputError: As for `load_ring`.
+        StorageError: The disk is not readable or writable.
     """
     ring, public = (
         load_ring(ring_path(home), passphrase_of(environ) or passphrase),
@@ -110,48 +110,50 @@ def _public_file(ring: Ring) -> bytes:
     return canonical(ring.public().wire()) + b"\n"
 
 
-def open_witness(home: Path, exchange: str, environ: Mapping[str, str]) -> Auditor:
-    """Open an exchange to look at it, with the public keys that a home has.
+def open_auditor(home: Path, exchange: str, environ: Mapping[str, str]) -> Auditor:
+    """Open an exchange for auditing, with the public keys of a home.
 
     Raises:
-        InputError: there are none, or an exchange that is not known.
+        InputError: There are too few keys, or the exchange's address is not valid.
     """
     rings, own = list(peers_of(home).all().values()), own_public(home, environ)
     if own is not None:
         rings.append(own)
     if len(rings) < 2:
-        raise InputError(f"{home} has not the public keys of two parties; see `offsite peers add`")
+        raise InputError(
+            f"{home} lacks the public keys of two parties; add them with `offsite peers add`"
+        )
     store = open_store(exchange, "OFFSITE_EXCHANGE", environ)
     return Auditor(store, rings, own.id if own else None)
 
 
 def own_public(home: Path, environ: Mapping[str, str]) -> PublicRing | None:
-    """Find a party's own public keys; None: this home has none, as an auditor's."""
+    """Return a party's own public keys; None: this home has none, as an auditor's."""
     path = public_path(home)
     if path.is_file():
         return read_public(path.read_bytes(), str(path))
-    if ring_path(home).is_file():  # mounted from a Secret, which holds the ring alone
+    if ring_path(home).is_file():  # mounted from a Secret, which has only the ring
         return load_ring(ring_path(home), passphrase_of(environ)).public()
     return None
 
 
 def peers_of(home: Path) -> Peers:
-    """Get the peers that a party has pinned."""
+    """Return the pinned peers of a home."""
     return Peers(home / "peers")
 
 
 def ledger_of(home: Path) -> HomeLedger:
-    """Get the ledger of a party that is on this machine."""
+    """Return the ledger in a home."""
     return HomeLedger(home / "books")
 
 
 def pin(
     home: Path, content: bytes, source: str, alias: str | None, environ: Mapping[str, str]
 ) -> PublicRing:
-    """Pin the keys of a peer, as `Peers.add`, which is somebody else than the party itself.
+    """Pin a peer's keys, as `Peers.add`, unless the peer is the party itself.
 
     Raises:
-        InputError: it has the party's own id; else as `Peers.add`.
+        InputError: The keys have the party's own id; else as for `Peers.add`.
     """
     own = own_public(home, environ)
     if own is not None and own.id == read_public(content, source).id:
@@ -160,17 +162,17 @@ def pin(
 
 
 def passphrase_of(environ: Mapping[str, str]) -> str | None:
-    """Read the passphrase of the private keys, if the environment names a file of it.
+    """Read the passphrase from the file that the environment names; None: it names none.
 
     Raises:
-        InputError: there is no such file, others may read it, or it holds no text.
+        InputError: The file is missing, readable by others, or has no text.
     """
     if PASSPHRASE_FILE not in environ:
         return None
     path = Path(environ[PASSPHRASE_FILE])
     try:
         passphrase = read_private(path, f"passphrase ({PASSPHRASE_FILE})").decode().rstrip("\n")
-    except UnicodeDecodeError:  # without its cause: it holds the passphrase
+    except UnicodeDecodeError:  # drop the cause, which contains the passphrase
         raise InputError(f"the passphrase in {path} is not UTF-8 text") from None
     if not passphrase:
         raise InputError(f"there is no passphrase in {path}: its first line is empty")
@@ -183,13 +185,13 @@ def open_mailbox(
     """Open a party's side of an exchange.
 
     Args:
-        exchange: `file:///path` or `s3://bucket`; of an S3 store, `OFFSITE_EXCHANGE_ENDPOINT` and
-            the like say more.
-        passphrase: of the private keys, if the environment names no file of it.
+        exchange: `file:///path` or `s3://bucket`. For S3, variables such as
+            `OFFSITE_EXCHANGE_ENDPOINT` apply.
+        passphrase: Passphrase of the private keys, unless the environment names a file.
 
     Raises:
-        InputError: no keys, a wrong passphrase, an exchange that is not known, or one that is
-            the party's own home.
+        InputError: There are no keys, the passphrase is wrong, or the exchange's address is not
+            valid or is the party's own home.
     """
     store = open_store(exchange, "OFFSITE_EXCHANGE", environ)
     refuse_same_place(store, FolderStore(home), "your home folder")

@@ -1,7 +1,7 @@
 """The journal of a push, from which an interrupted push continues.
 
-The bundle's key stands in it wrapped to the sender itself; without the private key it says nothing.
-Whoever can write here could put a key of theirs in its place, so that is signed.
+It contains the bundle's key, encrypted to the sender itself, so it is useless without the private
+key. It is signed, so that a writer of the folder cannot substitute another key.
 """
 
 import json
@@ -29,7 +29,7 @@ _DOMAIN = b"offsite journal 2\n"
 
 
 class Start(Signed):
-    """What a journal begins with."""
+    """The first entry of a journal."""
 
     domain = _DOMAIN
     bundle: str = Field(pattern=r"^[0-9a-f]{32}$")
@@ -41,15 +41,15 @@ class Start(Signed):
 
 @dataclass(frozen=True)
 class Journal:
-    """The journal of one push: a folder with its start, and an empty note of each shard.
+    """The journal of one push: a folder with its start, and an empty note for each shard.
 
-    Each is noted before it is sent. So whatever this push has in the exchange has a note; what of
-    it arrived, the exchange says.
+    A shard is noted before it is sent, so every shard of this push in the exchange has a note. The
+    exchange itself lists which of them arrived.
     """
 
     artifacts: ArtifactStore
     name: str
-    """The folder's."""
+    """The folder's name."""
     start: Start
     key: Keyset
 
@@ -57,13 +57,13 @@ class Journal:
     def resume(
         cls, artifacts: ArtifactStore, name: str, ring: Ring, place: str, manifest: str
     ) -> tuple["Journal", list[Shard]]:
-        """Go on with the journal of the same push, or begin a new one; gives it and its shards.
+        """Continue the journal of the same push, or start a new one; returns it and its shards.
 
         Args:
-            place: where it sends to: exchange, peer, name and sequence.
+            place: The destination: exchange, peer, name and sequence.
 
         Raises:
-            StorageError: where it is kept does not give or take it.
+            StorageError: The journal's store is unavailable.
         """
         found = cls._read(artifacts, name, ring)
         if found and (found.start.manifest, found.start.place) == (manifest, place):
@@ -75,10 +75,10 @@ class Journal:
 
     @classmethod
     def _read(cls, artifacts: ArtifactStore, name: str, ring: Ring) -> "Journal | None":
-        """Read a journal; what makes no sense, or is not signed by us, is none."""
+        """Read a journal; None if it is invalid or not signed by us."""
         try:
             content = artifacts.read(f"{name}/start")
-        except InputError:  # something else is in its place; it makes room for a new one
+        except InputError:  # not a file; replaced by a new journal
             return None
         if content is None:
             return None
@@ -96,7 +96,9 @@ class Journal:
 
     @property
     def _notes(self) -> str:
-        """The folder of its notes: of no other key's shards, whatever is left of another push."""
+        """The folder of the notes. It is specific to the key, so leftovers of another push do not
+        count.
+        """
         return f"{self.name}/{self.start.bundle}"
 
     def _noted(self) -> list[Shard]:
@@ -104,11 +106,11 @@ class Journal:
         return [shard for shard in found if shard is not None]
 
     def add(self, shard: Shard) -> None:
-        """Note that a shard is about to be sent; several processes may do so at once."""
+        """Note that a shard is about to be sent. Safe to call from several processes."""
         self.artifacts.write(f"{self._notes}/{_label_of(shard)}", b"")
 
     def end(self) -> None:
-        """Delete the journal: its bundle is published."""
+        """Delete the journal after the bundle is published."""
         self.artifacts.remove(self.name)
 
 
@@ -138,5 +140,5 @@ def _shard_of(label: str) -> Shard | None:
         return Shard(
             file=int(file), number=int(number), count=int(count), size=int(size), sha256=sha256
         )
-    except ValueError:  # pydantic's is one
+    except ValueError:  # includes pydantic's ValidationError
         return None

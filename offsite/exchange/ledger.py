@@ -1,4 +1,4 @@
-"""The ledger of a party: sequences that it allotted, envelopes that it accepted.
+"""The ledger of a party: allotted sequences, accepted envelopes, and uses of grants.
 
 The ledger is in the home of the party, never in the exchange. Each file is changed under a lock.
 """
@@ -16,14 +16,15 @@ from offsite.sealing.envelope import Grant
 from offsite.store import disk_errors, locked, write_whole
 
 MOST_AHEAD = 1000
-"""How far a sequence may be ahead of the newest that was accepted. The next one is one ahead; none
-could follow one that jumps to the end of the numbers."""
+"""How far a sequence may be ahead of the newest accepted one. Normally it is one ahead. Without a
+limit, a jump to the largest number would block all later bundles.
+"""
 Page = dict[str, Any]
 T = TypeVar("T")
 
 
 class Ledger(Protocol):
-    """What was accepted of peers."""
+    """The ledger of accepted envelopes."""
 
     def accepted(self, peer: str, name: str) -> list[list[Any]]:
         """See `HomeLedger.accepted`."""
@@ -35,7 +36,7 @@ class Ledger(Protocol):
 
 
 class PartyLedger(Ledger, Protocol):
-    """All that whoever opens and sends bundles has to remember."""
+    """The complete ledger that opening and sending bundles requires."""
 
     def allot(self, peer: str, name: str, job: str, spent: int = 0) -> int:
         """See `HomeLedger.allot`."""
@@ -48,20 +49,21 @@ class PartyLedger(Ledger, Protocol):
 
 @dataclass(frozen=True)
 class HomeLedger:
-    """A folder of small JSON files."""
+    """A ledger in a folder of small JSON files."""
 
     folder: Path
 
     def job(self, peer: str, manifest: str) -> str:
-        """Give what is sent by hand a job's name: drawn at random, and kept by its manifest."""
+        """Return the job id of a manually sent bundle: random, and fixed per manifest."""
         fresh = secrets.token_hex(16)
         return self._change(f"jobs/{peer}", lambda page: str(page.setdefault(manifest, fresh)))
 
     def allot(self, peer: str, name: str, job: str, spent: int = 0) -> int:
-        """Give a job its sequence for a bundle: the same one, until another job got a later one.
+        """Allot a job its sequence for a bundle. It keeps that one until another job gets a later
+        one.
 
         Args:
-            spent: the latest sequence that has an envelope already, of another sending.
+            spent: The latest sequence with an envelope of another push.
         """
 
         def change(page: Page) -> int:
@@ -74,11 +76,11 @@ class HomeLedger:
         return self._change(f"sequences/{peer}", change)
 
     def accept(self, peer: str, name: str, sequence: int, digest: str) -> None:
-        """Enter an envelope into the ledger.
+        """Record an accepted envelope.
 
         Raises:
-            BundleError: it is older than what was accepted already, or another one of the same
-                sequence: a replay, or a store that hides what is newer.
+            BundleError: It is older than an accepted one, or differs from the accepted one of its
+                sequence. This means a replay, or a store that hides newer envelopes.
         """
 
         def change(page: Page) -> None:
@@ -90,7 +92,7 @@ class HomeLedger:
         self._change(f"ledger/{peer}", change)
 
     def accepted(self, peer: str, name: str) -> list[list[Any]]:
-        """List what the ledger has of a bundle: sequence and envelope digest, oldest first."""
+        """List the accepted envelopes of a bundle, oldest first: sequence and envelope digest."""
         found: list[list[Any]] = self._read(self._path(f"ledger/{peer}")).get(name, [])
         return found
 
@@ -98,7 +100,7 @@ class HomeLedger:
         """Count one use of an emulator: one distinct adapter envelope.
 
         Raises:
-            BundleError: its grant has ended, or is used up.
+            BundleError: Its grant has ended or is used up.
         """
 
         def change(page: Page) -> None:
@@ -118,7 +120,7 @@ class HomeLedger:
         try:
             page: Page = json.loads(content)
         except ValueError as error:
-            # to go on without it would accept what was accepted before, and count uses anew
+            # continuing without it would accept replays, and restart the count of uses
             raise InputError(f"{path} is damaged ({error}); restore it from a backup") from error
         return page
 
@@ -134,25 +136,25 @@ class HomeLedger:
 
 
 def newest_of(accepted: list[list[Any]]) -> int:
-    """Tell the newest sequence that was accepted of a bundle; 0: none."""
+    """Return the newest accepted sequence of a bundle; 0: none."""
     return max((each[0] for each in accepted), default=0)
 
 
 def check_fresh(accepted: list[list[Any]], name: str, sequence: int, digest: str) -> None:
-    """Check an envelope against what was accepted of its bundle.
+    """Check an envelope against the accepted ones of its bundle.
 
     Raises:
-        BundleError: it is neither newer nor one of them, or too far ahead of them.
+        BundleError: It is neither newer nor one of them, or too far ahead of them.
     """
     newest = newest_of(accepted)
     if sequence > newest + MOST_AHEAD:
         raise BundleError(
             f"{name} in sequence {sequence} ({digest}) is more than {MOST_AHEAD} ahead of sequence "
-            f"{newest}, the newest that was accepted; ask its sender to send it under another name"
+            f"{newest}, the newest accepted one; ask its sender to send it under another name"
         )
     if [sequence, digest] not in accepted and sequence <= newest:
         raise BundleError(
             f"{name} in sequence {sequence} ({digest}) is not newer than sequence {newest}, which "
-            "was accepted already: a replay, or the store hides what is newer; ask its "
+            "was already accepted: a replay, or the store hides newer envelopes; ask its "
             "sender to send it again"
         )

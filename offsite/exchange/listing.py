@@ -13,27 +13,27 @@ from offsite.store import ObjectStore
 from offsite.wire import digest_of
 
 _NOTICE = "notice"
-"""The object of a notice. There is one at most: a newer one takes its place."""
+"""The object name of a notice. A newer notice replaces it."""
 _KEY = re.compile(rf"([^/]+)/(?:{_NOTICE}|([1-9][0-9]{{0,15}})/(envelope-)?([0-9a-f]{{64}}))")
-"""The end of a key: name, sequence, whether it is an envelope, and digest."""
+"""The end of a key: name, sequence, envelope prefix, and digest."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What one party has sent to another under one name, as one listing has it."""
+    """What one party has sent to another under one name, as of one listing."""
 
     store: ObjectStore
     sender: PublicRing
     prefix: str
-    """Of the keys of all objects: `<sender>/<recipient>/<name>/`."""
+    """The key prefix of all objects: `<sender>/<recipient>/<name>/`."""
     envelopes: dict[int, list[str]] = field(default_factory=dict)
-    """The digests of a sequence's envelopes: several, if attempts raced."""
+    """Envelope digests by sequence; several if attempts raced."""
     shards: dict[int, dict[str, int]] = field(default_factory=dict)
-    """The digests of a sequence's shards, and their sizes."""
+    """Shard digests and sizes by sequence."""
     noticed: bool = False
-    """Whether there is a notice that a stage failed."""
+    """Whether there is a notice of a failed stage."""
     _known: dict[str, Envelope] = field(default_factory=dict, repr=False, compare=False)
-    """Envelopes that were read, by key. A key holds the digest, so none is read twice."""
+    """Envelopes by key, each read once: a key contains the digest."""
 
     @property
     def _remedy(self) -> str:
@@ -41,19 +41,19 @@ class Listing:
 
     @property
     def notice_key(self) -> str:
-        """Name the object of a notice."""
+        """The key of a notice."""
         return self.prefix + _NOTICE
 
     @property
     def newest_first(self) -> list[int]:
-        """The sequences in which there is an envelope."""
+        """The sequences with an envelope, newest first."""
         return sorted(self.envelopes, reverse=True)
 
     def read(self, sequence: int, digest: str) -> Envelope:
-        """Read an envelope, and check that it belongs there.
+        """Read an envelope, and check that it belongs to its key.
 
         Raises:
-            BundleError: it is not there, does not belong there, or is not its sender's.
+            BundleError: It is missing, belongs elsewhere, or is not signed by the sender.
         """
         key = f"{self.prefix}{sequence}/{envelope_name(digest)}"
         if key not in self._known:
@@ -65,7 +65,7 @@ class Listing:
             content = self.store.get(key, LARGEST_ENVELOPE)
         except NotFoundError as error:
             raise BundleError(
-                f"the store lists {self.store.uri(key)}, and does not give it; {self._remedy}"
+                f"the store lists {self.store.uri(key)} but does not return it; {self._remedy}"
             ) from error
         if digest_of(content) != digest:
             raise BundleError(
@@ -78,50 +78,50 @@ class Listing:
         belongs = key_of(envelope)
         if belongs != key:
             raise BundleError(
-                f"{self.store.uri(key)} is the envelope of {belongs.rpartition('/')[0]}, not of "
-                f"this place; {self._remedy}"
+                f"{self.store.uri(key)} is an envelope of {belongs.rpartition('/')[0]}, moved to "
+                f"another key; {self._remedy}"
             )
         return envelope
 
     def notice(self) -> Envelope | None:
-        """Read the notice that a stage failed; None: there is none, or something was sent since.
+        """Read the notice of a failed stage; None: there is none, or a newer envelope.
 
         Raises:
-            BundleError: it does not belong there, or is not its sender's.
+            BundleError: It belongs elsewhere, or is not signed by the sender.
         """
         if not self.noticed:
             return None
         try:
             content = self.store.get(self.notice_key, LARGEST_NOTICE)
-        except NotFoundError:  # taken back since it was listed
+        except NotFoundError:  # deleted since it was listed
             return None
         envelope = self._checked(content, self.notice_key)
-        told = envelope.header.created
+        at = envelope.header.created
         newest = next(filter(None, (list(self.readable(n)) for n in self.newest_first)), [])
-        return None if any(each.header.created >= told for each in newest) else envelope
+        return None if any(each.header.created >= at for each in newest) else envelope
 
     def signed_from(self, least: int, most: int | None = None) -> Iterator[int]:
-        """The sequences, from one on, in which an envelope is the sender's; newest first.
+        """List the sequences with an envelope signed by the sender; newest first.
 
-        A name in a listing is the store's word alone.
+        The store could make up names in a listing, so signatures are verified.
 
         Args:
-            most: up to which one; absent: all of them.
+            most: The highest sequence; default: no limit.
         """
         last = most or max(self.envelopes, default=0)
         return (n for n in self.newest_first if least <= n <= last and any(self.readable(n)))
 
     def readable(self, sequence: int) -> Iterator[Envelope]:
-        """Read the envelopes of a sequence; what is not the sender's is passed over."""
+        """Read the envelopes of a sequence; skips those that the sender did not sign."""
         for digest in sorted(self.envelopes.get(sequence, [])):
             with suppress(BundleError):
                 yield self.read(sequence, digest)
 
     def find(self, digest: str) -> Envelope | None:
-        """Read the envelope of a digest, if there is one.
+        """Read the envelope of a digest; None: there is none.
 
         Raises:
-            BundleError: it was changed, or does not belong there.
+            BundleError: It was changed or belongs elsewhere.
         """
         for sequence, digests in self.envelopes.items():
             if digest in digests:
@@ -129,7 +129,7 @@ class Listing:
         return None
 
     def is_whole(self, envelope: Envelope, peer: PublicRing) -> bool:
-        """Whether all shards of an envelope are there, and a peer has a key to open them with."""
+        """Return whether all shards of an envelope are listed, and a peer has a key for it."""
         there = self.shards.get(envelope.header.sequence, {})
         usable = {entry.id for entry in peer.entries if not entry.revoked_at}
         return any(key.to in usable for key in envelope.keys) and all(
@@ -138,21 +138,21 @@ class Listing:
 
 
 def listing_of(store: ObjectStore, sender: PublicRing, recipient: str, name: str) -> Listing:
-    """List what lies under a name."""
+    """List the objects of one name."""
     pair, prefix = f"{sender.id}/{recipient}/", prefix_of(sender.id, recipient, name)
     found = _listings(store, sender, pair, store.sizes(prefix))
     return found.get(name) or Listing(store, sender, prefix)
 
 
 def listings_of(store: ObjectStore, sender: PublicRing, recipient: str) -> list[Listing]:
-    """List all that one party has sent to another, by name."""
+    """List everything that one party has sent to another, by name."""
     pair = f"{sender.id}/{recipient}/"
     found = _listings(store, sender, pair, store.sizes(pair))
     return [found[name] for name in sorted(found)]
 
 
 def every_listing(store: ObjectStore, sender: PublicRing) -> list[Listing]:
-    """List all that one party has sent, to whomever."""
+    """List everything that one party has sent, to any recipient."""
     pairs: dict[str, dict[str, int]] = {}
     for key, size in store.sizes(f"{sender.id}/").items():
         pairs.setdefault("/".join(key.split("/", 2)[:2]) + "/", {})[key] = size
@@ -166,7 +166,7 @@ def every_listing(store: ObjectStore, sender: PublicRing) -> list[Listing]:
 def _listings(
     store: ObjectStore, sender: PublicRing, pair: str, sizes: dict[str, int]
 ) -> dict[str, Listing]:
-    """Sort a listing by name; whatever else somebody put there is passed over."""
+    """Group a listing by name; skips foreign objects."""
     found: dict[str, Listing] = {}
     for key, size in sizes.items():
         if (parts := _KEY.fullmatch(key.removeprefix(pair))) is None:
@@ -183,7 +183,7 @@ def _listings(
 
 
 def key_of(envelope: Envelope) -> str:
-    """Name the object of an envelope."""
+    """Return the key of an envelope."""
     header = envelope.header
     prefix = prefix_of(header.sender, header.recipient, header.name)
     if header.kind == "notice":
@@ -192,10 +192,10 @@ def key_of(envelope: Envelope) -> str:
 
 
 def prefix_of(sender: str, recipient: str, name: str) -> str:
-    """Name the place of a bundle."""
+    """Return the key prefix of a bundle."""
     return f"{sender}/{recipient}/{name}/"
 
 
 def envelope_name(digest: str) -> str:
-    """Name the object of an envelope."""
+    """Return the object name of an envelope."""
     return f"envelope-{digest.removeprefix('sha256:')}"

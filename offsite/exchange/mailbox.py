@@ -1,4 +1,4 @@
-"""One party's side of an exchange, and which envelope is valid for it."""
+"""One party's side of an exchange; selects the envelope that it may open."""
 
 import re
 from collections.abc import Callable, Collection, Iterator
@@ -17,22 +17,22 @@ from offsite.store import ObjectStore, locked
 from offsite.store.artifact_store import ArtifactStore
 
 _MOST_ATTEMPTS = 16
-"""Envelopes of one sequence: attempts that raced. More are no accident."""
+"""Limit on the envelopes of one sequence. A few attempts may race; more are suspicious."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A bundle as a job names it: by its name, or by one envelope of it."""
+    """A bundle as a job names it: by name, or by one envelope of it."""
 
     name: str
     digest: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> "Reference":
-        """Read `name` or `name@sha256:<hex>`.
+        """Parse `name` or `name@sha256:<hex>`.
 
         Raises:
-            InputError: it is neither.
+            InputError: It is neither.
         """
         if not re.fullmatch(BUNDLE_PATTERN, text):
             raise InputError(f"{text!r} must be {PATTERN_MEANING[BUNDLE_PATTERN]}")
@@ -41,32 +41,32 @@ class Reference:
 
     @classmethod
     def opened_by(cls, spec: JobSpec) -> "Reference":
-        """Get the bundle that a Tune or a PlugIn opens."""
+        """Return the bundle that a Tune or PlugIn job opens."""
         assert spec.bundle is not None, "a Distill opens none"
         return cls.parse(spec.bundle)
 
 
 @dataclass(frozen=True)
 class Sent:
-    """What was published."""
+    """A published envelope."""
 
     digest: str
-    """Of the envelope."""
+    """Digest of the envelope."""
     sequence: int
     uri: str
 
 
 class PublicKeys(Protocol):
-    """The pinned keys of peers, as `Peers` has them in a folder."""
+    """The pinned keys of peers; see `Peers`."""
 
     def get(self, alias: str) -> PublicRing:
-        """Find the keys of a peer; raises InputError: nobody pinned them."""
+        """Return the keys of a peer; raises InputError if they are not pinned."""
         ...
 
 
 @dataclass(frozen=True)
 class Inbox:
-    """What peers sent to a party. Looking at it needs no private key."""
+    """What peers sent to a party. Reading it needs no private key."""
 
     id: str
     """The party's id."""
@@ -75,12 +75,12 @@ class Inbox:
     ledger: Ledger
 
     def incoming(self, peer: str, reference: Reference) -> Envelope:
-        """Find the envelope to open: the newest one, or the one that was named.
+        """Find the envelope to open: the newest one, or the named one.
 
         Raises:
-            NotSentError: the peer sent none.
-            BundleError: it may not be opened: not signed by the peer, of another place, a replay,
-                or taken back.
+            NotSentError: The peer has sent none.
+            BundleError: It may not be opened: not signed by the peer, moved, replayed, or
+                withdrawn.
         """
         ring = self.peers.get(peer)
         envelope = self._chosen(listing_of(self.store, ring, self.id, reference.name), reference)
@@ -88,18 +88,18 @@ class Inbox:
         accepted = self.ledger.accepted(ring.id, reference.name)
         check_fresh(accepted, reference.name, header.sequence, envelope.digest)
         if header.kind == "tombstone":
-            # remembered, so that a store that hides it later is found out
+            # recorded, so that a store that later hides it is detected
             self.ledger.accept(ring.id, reference.name, header.sequence, envelope.digest)
             raise BundleError(
-                f"{ring.id} took back {reference.name} on {header.created}; ask "
+                f"{ring.id} withdrew {reference.name} on {header.created}; ask "
                 f"{ring.id} for another one"
             )
         return envelope
 
     def notice(self, peer: str, name: str) -> Envelope | None:
-        """Find the notice of a peer that what was to become a bundle failed; None: there is none.
+        """Find a peer's notice that a stage failed; None: there is none.
 
-        What lies there and is not the peer's is none.
+        Objects that the peer did not sign are ignored.
         """
         with suppress(BundleError):
             return listing_of(self.store, self.peers.get(peer), self.id, name).notice()
@@ -110,13 +110,14 @@ class Inbox:
         entries = self.ledger.accepted(sender, reference.name)
         accepted, most = {digest for _, digest in entries}, newest_of(entries) + MOST_AHEAD
         for sequence in (each for each in listing.newest_first if each <= most):
-            # attempts that raced: the one that was accepted before, else any, but always the same
+            # of raced attempts, use the accepted one, else always the same one
             digests = sorted(listing.envelopes[sequence])
             if len(digests) > _MOST_ATTEMPTS:
                 place = self.store.uri(f"{listing.prefix}{sequence}/")
                 raise BundleError(
-                    f"{place} has {len(digests)} envelopes, more than attempts that raced leave; "
-                    f"ask {sender} to take {reference.name} back and to send it again"
+                    f"{place} has {len(digests)} envelopes, more than concurrent attempts can "
+                    "leave; "
+                    f"ask {sender} to withdraw {reference.name} and to send it again"
                 )
             found = [listing.read(sequence, digest) for digest in digests]
             known = [e for e in found if e.digest in accepted]
@@ -127,7 +128,7 @@ class Inbox:
                 return wanted[0]
         named = f" with the envelope {reference.digest}" if reference.digest else ""
         raise NotSentError(
-            f"{sender} has sent {self.id} no bundle named {reference.name}{named}: there is none "
+            f"{sender} has sent {self.id} no bundle named {reference.name}{named}: none exists "
             f"at {self.store.uri(listing.prefix)}; check the name, or ask {sender} to send it"
             f"{_passed_over(listing, most)}"
         )
@@ -136,8 +137,8 @@ class Inbox:
 def _passed_over(listing: Listing, most: int) -> str:
     ahead = [sequence for sequence in listing.newest_first if sequence > most]
     return (
-        f"; sequence {ahead[-1]} is passed over, as sequences do not jump: {most} is the highest "
-        "that may come next, by the ledger of what was accepted; if it was lost, restore it"
+        f"; sequence {ahead[-1]} is ignored, because it is too far ahead: {most} is the highest "
+        "that the ledger allows next; if the ledger was lost, restore it"
         if ahead
         else ""
     )
@@ -152,11 +153,11 @@ class Mailbox:
     store: ObjectStore
     ledger: PartyLedger
     scratch: Path
-    """Where what is known of unfinished pulls lies, beside locks."""
+    """The folder for locks and journals of unfinished pulls."""
     journals: ArtifactStore
-    """Where the journals of unfinished pushes lie; they outlast a pod."""
+    """The store for journals of unfinished pushes, which outlives a pod."""
     alone: bool = True
-    """Whether the locks in `scratch` keep out every other process that uses the same journals."""
+    """Whether the locks in `scratch` exclude all other processes that use the same journals."""
 
     @property
     def id(self) -> str:
@@ -165,11 +166,11 @@ class Mailbox:
 
     @property
     def inbox(self) -> Inbox:
-        """What peers sent."""
+        """The bundles that peers sent."""
         return Inbox(self.id, self.peers, self.store, self.ledger)
 
     def incoming(self, peer: str, reference: Reference) -> Envelope:
-        """See `Inbox.incoming`; where the peer has told that it failed, the error says so."""
+        """See `Inbox.incoming`. The error includes the peer's notice of a failure."""
         try:
             return self.inbox.incoming(peer, reference)
         except NotSentError as error:
@@ -191,15 +192,15 @@ class Mailbox:
     def forgotten(
         self, remembered: Callable[[], Collection[str]], report: Callable[[str], object]
     ) -> Iterator[Envelope]:
-        """Find emulators that we have sent, to whomever, and remember nothing of.
+        """Find emulators that we have sent, to any recipient, and have no record of.
 
-        A key that was revoked since signed what it signed. What none of our keys signed is passed
-        over: a store could make up as much of it as it likes.
+        Signatures by keys that were revoked later count. Envelopes that none of our keys signed are
+        skipped: a store could make up any number of them.
 
         Args:
-            remembered: gives the digests of envelopes; asked after the exchange, since what is
-                sent meanwhile is remembered before it is there.
-            report: is told of what is passed over, in one line.
+            remembered: Returns the digests of recorded envelopes. Called after the listing, because
+                concurrent jobs record an envelope before they send it.
+            report: Receives a one-line summary of what was skipped.
         """
         listings = every_listing(self.store, self.ring.ever())
         known, errors = remembered(), list[BundleError]()
@@ -215,18 +216,18 @@ class Mailbox:
                         yield envelope
         if errors:
             report(
-                f"{len(errors)} envelopes below {self.store.uri(f'{self.id}/')} are passed over, "
-                f"as they cannot be verified as ours: {errors[0]}"
+                f"{len(errors)} envelopes below {self.store.uri(f'{self.id}/')} are skipped, "
+                f"because we did not sign them: {errors[0]}"
             )
 
     @contextmanager
     def sending(self, peer: PublicRing, name: str) -> Iterator[str]:
-        """Keep other processes from sending the same bundle; gives the name of its journal.
+        """Lock out other processes that send the same bundle; yields the name of its journal.
 
         Raises:
-            OffsiteError: one does so.
+            OffsiteError: Another process sends it.
         """
         journal = f"{peer.id}.{name}.push"
-        busy = f"another process sends {name} to {peer.id} just now"
+        busy = f"another process is sending {name} to {peer.id}; wait for it"
         with locked(self.scratch / f"{journal}.lock", busy):
             yield journal

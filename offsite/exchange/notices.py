@@ -1,4 +1,4 @@
-"""Notifies a peer that a stage failed: one small object that replaces the previous one."""
+"""Notifies a peer that a stage failed: one small object, which replaces the previous notice."""
 
 import secrets
 from contextlib import suppress
@@ -13,29 +13,29 @@ from offsite.wire import now
 
 @dataclass(frozen=True)
 class Failed:
-    """A job whose stage failed, and how much of it its peer is told."""
+    """A job whose stage failed, and what its peer learns."""
 
     peer: str
     name: str
-    """The job's, and that of what it would have published."""
+    """Name of the job and of its bundle."""
     job: str
-    """One job, tried again, is of one id."""
+    """Id of the job, the same for all its retries."""
     notice: Notice
     round: int = 1
-    """Of its job: 2 after its first retry."""
+    """Round of the job: 2 after its first retry."""
     parent: str | None = None
-    """The envelope that it opened."""
+    """The envelope that the job opened."""
 
 
 def send_notice(mailbox: Mailbox, failed: Failed) -> bool:
     """Notify the peer that a job failed.
 
     Returns:
-        whether the notice is new; one is sent for each round of a job.
+        Whether the notice is new; each round of a job sends one.
 
     Raises:
-        InputError: the peer is not pinned, or somebody has no key left.
-        StorageError: the store did not take it.
+        InputError: The peer is not pinned, or a party has no valid key.
+        StorageError: The store did not accept the notice.
     """
     peer = mailbox.peers.get(failed.peer)
     header = Header(
@@ -60,11 +60,11 @@ def send_notice(mailbox: Mailbox, failed: Failed) -> bool:
 
 
 def retract(mailbox: Mailbox, peer: str, name: str) -> None:
-    """Take a notice back, as its job has made what it was to make.
+    """Withdraw a notice after its job has succeeded.
 
     Raises:
-        InputError: the peer is not pinned.
-        StorageError: the store did not delete it.
+        InputError: The peer is not pinned.
+        StorageError: The store did not delete the notice.
     """
     listing = mailbox.outgoing(mailbox.peers.get(peer), name)
     if listing.noticed:

@@ -25,32 +25,34 @@ from offsite.wire import digest_of
 
 @dataclass(frozen=True)
 class Checks:
-    """What decides whether a bundle may be used."""
+    """The checks that decide whether a bundle may be used."""
 
     admit: Callable[[Manifest], None]
-    """Looks at the manifest before anything else is fetched."""
+    """Checks the manifest before anything else is fetched."""
     check: Callable[[Path], object]
-    """Looks at what came out, whose files are those of the manifest, byte for byte."""
+    """Checks the opened folder, after its files were verified against the manifest."""
     count: Callable[[], None] = lambda: None
-    """Counts the use, when all else holds."""
+    """Counts the use, after all checks passed."""
 
 
 WHOLE = Checks(lambda manifest: None, lambda folder: None)
-"""Nothing but what is checked of every bundle: that it is the one that was sent, and whole."""
+"""Only the checks that apply to every bundle: it is complete, and the one that was sent."""
 
 
 def pull(
     mailbox: Mailbox, envelope: Envelope, target: Path, checks: Checks, monitor: Monitor
 ) -> Manifest:
-    """Open a bundle that a peer sent, into a folder of one's own.
+    """Fetch and open a peer's bundle into a folder.
 
-    Cut off and called again, it goes on where it was.
+    A repeated call continues an interrupted one.
 
     Args:
-        envelope: as `Mailbox.incoming` found it.
+        envelope: The envelope that `Mailbox.incoming` found.
+
     Raises:
-        BundleError: expired, a shard is missing or changed, or a check refuses; there is no folder.
-        StorageError: the store did not give it.
+        BundleError: It has expired, a shard is missing or changed, or a check failed. No folder is
+            left.
+        StorageError: The store is unavailable.
     """
     header = envelope.header
     check_term(header)
@@ -61,11 +63,12 @@ def pull(
         digests = _open_all(task, header, place, checks.admit, monitor)
         with _refusals(header):
             manifest = check_whole(place.folder, digests.of)
-        told = (manifest.name, manifest.made_by, manifest.made_for, manifest.facts.kind)
-        if told != (header.name, header.sender, header.recipient, header.kind):
+        found = (manifest.name, manifest.made_by, manifest.made_for, manifest.facts.kind)
+        if found != (header.name, header.sender, header.recipient, header.kind):
             raise BundleError(
-                f"the bundle {header.name} of {header.sender} for {header.recipient} says that it "
-                f"is {told[0]} of {told[1]} for {told[2]}; ask {header.sender} to send it again"
+                f"the bundle {header.name} of {header.sender} for {header.recipient} has a "
+                "manifest "
+                f"of {found[0]} of {found[1]} for {found[2]}; ask {header.sender} to send it again"
             )
         with _refusals(header):
             checks.check(place.folder)
@@ -76,13 +79,13 @@ def pull(
 
 @contextmanager
 def _refusals(header: Header) -> Iterator[None]:
-    """Let a check of what is in a bundle say whose it is, and what to do about it."""
+    """Add the bundle's sender and a remedy to errors about its content."""
     try:
         yield
     except BundleError as error:
         raise BundleError(
-            f"{header.sender} sent a bundle {header.name} that is refused: {error}; ask "
-            f"{header.sender} to make it anew"
+            f"the bundle {header.name} of {header.sender} was refused: {error}; ask "
+            f"{header.sender} to make it again"
         ) from error
 
 
@@ -96,7 +99,7 @@ def _open_all(
     admit: Callable[[Manifest], None],
     monitor: Monitor,
 ) -> Digests:
-    """Open what is not there yet, the manifest first; give the digests of the files."""
+    """Open the missing shards, the manifest first; returns the digests of the files."""
     shards = header.shards
     tracker = monitor.track("fetch and open", len(shards), start=len(place.done))
 
@@ -108,8 +111,8 @@ def _open_all(
     first = [shard for shard in shards if shard.file == 0]
     if [shard.number for shard in first] != [0]:
         raise BundleError(
-            "the envelope names no manifest, or one that is too large; ask its sender to make the "
-            "bundle anew"
+            "the envelope has no manifest, or one that is too large; ask its sender to make the "
+            "bundle again"
         )
     if first[0].sha256 not in place.done:
         note(task((first[0], place.folder / MANIFEST)))
@@ -130,17 +133,17 @@ def _open_all(
 
 
 def _places(manifest: Manifest, shards: Sequence[Shard], folder: Path) -> dict[int, Path]:
-    """Find the path of each file, and check that the shards cover every file, once."""
+    """Return the path of each file, and check that the shards cover every file exactly once."""
     names = files_of(manifest)
     counts = {i: shard_count(manifest.files[name].size) for i, name in enumerate(names) if i}
     found = {(shard.file, shard.number): shard.count for shard in shards}
-    # the sum first: sizes that a manifest makes up could fill the memory with shards
+    # compare the sum first: made-up sizes in a manifest could fill the memory with shards
     if not sum(counts.values()) == len(shards) == len(found) or found != {
         (i, number): count for i, count in counts.items() for number in range(count)
     }:
         raise BundleError(
             "the shards of the envelope are not those of the manifest's files; ask its sender to "
-            "make the bundle anew"
+            "make the bundle again"
         )
     return {number: folder / name for number, name in enumerate(names)}
 
@@ -157,8 +160,8 @@ def _get_and_open(
         open_shard(key, sealed, place, file)
         if shard.file and file.tell() != min(room, (shard.number + 1) * SHARD_SIZE):
             raise BundleError(
-                f"{path.name} is not of the size that its manifest says; ask its sender to make "
-                "the bundle anew"
+                f"{path.name} does not have the size in its manifest; ask its sender to make "
+                "the bundle again"
             )
     return shard
 
@@ -167,19 +170,19 @@ def fetch_shard(store: ObjectStore, prefix: str, shard: Shard) -> bytes:
     """Fetch the ciphertext of a shard.
 
     Raises:
-        BundleError: it is missing, or not the one that the envelope names.
+        BundleError: It is missing, or differs from the envelope's.
     """
     key = prefix + shard.sha256
     try:
         sealed = store.get(key, shard.size)
     except NotFoundError as error:
         raise BundleError(
-            f"a shard is missing: {error}; run this again, as its sender may just have sent a "
-            "newer one; else ask for it again"
+            f"a shard is missing: {error}; run this again, since its sender may just have sent a "
+            "newer bundle; if that does not help, ask for the bundle again"
         ) from error
     if digest_of(sealed) != f"sha256:{shard.sha256}":
         raise BundleError(
-            f"{store.uri(key)} is not the shard that the envelope names: it was changed; "
+            f"{store.uri(key)} was changed: it is not the shard that the envelope names; "
             "ask its sender to send it again"
         )
     return sealed

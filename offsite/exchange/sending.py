@@ -1,4 +1,4 @@
-"""Sends a bundle: seals and puts its shards, then the envelope, without which nothing was sent."""
+"""Sends a bundle: seals and uploads its shards, then the envelope that makes it valid."""
 
 import itertools
 import secrets
@@ -12,7 +12,7 @@ from offsite.bundle import Manifest, read_manifest
 from offsite.errors import InputError, StorageError
 from offsite.events import Monitor
 from offsite.exchange.chunking import Chunk, chunks_of
-from offsite.exchange.confirm import arrived, check_there
+from offsite.exchange.confirm import check_there, confirm
 from offsite.exchange.journal import Journal
 from offsite.exchange.ledger import MOST_AHEAD
 from offsite.exchange.listing import Listing, key_of
@@ -25,15 +25,15 @@ from offsite.store import ObjectStore
 from offsite.wire import digest_of, now
 
 _MOST_STRAY = 100
-"""Envelopes in a row that a store may list and that are not ours."""
+"""Limit on consecutive listed envelopes that are not ours."""
 
 
 @dataclass(frozen=True)
 class Outgoing:
-    """What is to be sent, and to whom."""
+    """A bundle to send, and its recipient."""
 
     folder: Path
-    """A bundle: files and their manifest."""
+    """The bundle's folder: files and their manifest."""
     peer: str
     job: str
     parent: str | None = None
@@ -47,17 +47,17 @@ def push(
     monitor: Monitor,
     approve: Callable[[str], None] = lambda digest: None,
 ) -> Sent:
-    """Send a bundle to a peer. Cut off and called again, it goes on where it was.
+    """Send a bundle to a peer. A repeated call continues an interrupted one.
 
-    What the same job has sent already, and is there whole, is not sent again.
+    A complete bundle of the same job is not sent again.
 
     Args:
-        approve: called with the envelope's digest when all but the envelope is sent.
+        approve: Called with the envelope's digest when only the envelope is left to send.
 
     Raises:
-        InputError: the peer is not pinned, or somebody has no key left.
-        OffsiteError: another process sends the same bundle.
-        StorageError: the store did not take it; what it took already is not sent again.
+        InputError: The peer is not pinned, or a party has no valid key.
+        OffsiteError: Another process sends the same bundle.
+        StorageError: The store did not accept it. A retry does not resend accepted shards.
     """
     peer = mailbox.peers.get(outgoing.peer)
     manifest, digest = read_manifest(outgoing.folder)
@@ -67,7 +67,7 @@ def push(
         for envelope in listing.readable(sequence):
             if envelope.header.job == outgoing.job and listing.is_whole(envelope, peer):
                 mailbox.journals.remove(name)
-                return arrived(mailbox, peer, envelope)
+                return confirm(mailbox, peer, envelope)
         sequence = _free(mailbox, listing, peer.id, manifest.name, sequence, outgoing.job)
         header = _header(mailbox, peer, outgoing, manifest, sequence)
         place, there = f"{listing.prefix}{sequence}/", listing.shards.get(sequence, {})
@@ -80,20 +80,20 @@ def push(
         envelope = write_envelope(full, journal.key, mailbox.ring, [peer])
         check_there(mailbox.store, place, shards)
         approve(envelope.digest)
-        # one that is noted and not there may be on its way, from an attempt that is alive
+        # noted shards that are not listed may still be in flight, from another live attempt
         sent = _publish(mailbox, peer, envelope, noted if mailbox.alone else ())
         journal.end()
     return sent
 
 
 def withdraw(mailbox: Mailbox, peer: str, name: str) -> Sent:
-    """Take a bundle back: publish a signed tombstone, and delete every shard.
+    """Withdraw a bundle: publish a signed tombstone, and delete every shard.
 
-    What a push sent that never came to its envelope is taken back, too.
+    This also withdraws a push that never published its envelope.
 
     Raises:
-        InputError: the peer is not pinned, or was sent no such bundle.
-        StorageError: the store did not take it.
+        InputError: The peer is not pinned, or was sent no such bundle.
+        StorageError: The store did not accept the tombstone.
     """
     ring, job = mailbox.peers.get(peer), secrets.token_hex(16)
     with mailbox.sending(ring, name) as journal:
@@ -114,7 +114,7 @@ def withdraw(mailbox: Mailbox, peer: str, name: str) -> Sent:
             shards=(),
         )
         sent = _publish(mailbox, ring, write_envelope(header, None, mailbox.ring, []))
-        # the tombstone's own sequence, and later ones: of pushes that the ledger has lost
+        # including the tombstone's own sequence and later ones, which a lost ledger may have left
         mailbox.store.delete(
             f"{listing.prefix}{n}/{each}" for n, s in listing.shards.items() for each in s
         )
@@ -122,13 +122,13 @@ def withdraw(mailbox: Mailbox, peer: str, name: str) -> Sent:
 
 
 def _free(mailbox: Mailbox, listing: Listing, peer: str, name: str, sequence: int, job: str) -> int:
-    """Take a later sequence if there is an envelope in an allotted one, or ours in one above it.
+    """Allot a later sequence if the allotted one has an envelope, or a later one has one of ours.
 
-    In the first a receiver would take either. The second is so when the ledger was lost. No more
-    are left out at a time than a receiver lets a sequence be ahead.
+    Otherwise a receiver could open either of the two. The second case means that the ledger was
+    lost. The sequence advances at most as far as a receiver accepts.
 
     Raises:
-        StorageError: the store lists more than that of what is not ours.
+        StorageError: The store lists too many envelopes that are not ours.
     """
     spent = sequence - 1
     while (later := next(listing.signed_from(spent + 1, spent + MOST_AHEAD), None)) is not None:
@@ -137,7 +137,7 @@ def _free(mailbox: Mailbox, listing: Listing, peer: str, name: str, sequence: in
     if free > spent + _MOST_STRAY:
         raise StorageError(
             f"{mailbox.store.uri(listing.prefix)} lists {free - spent - 1} envelopes in a row that "
-            "are not ours; have the store looked at, or send under another name"
+            "are not ours; check the store, or send under another name"
         )
     return mailbox.ledger.allot(peer, name, job, free - 1) if free > sequence else sequence
 
@@ -200,6 +200,6 @@ def _seal_and_put(store: ObjectStore, prefix: str, journal: Journal, piece: Chun
 def _publish(
     mailbox: Mailbox, peer: PublicRing, envelope: Envelope, noted: Iterable[Shard] = ()
 ) -> Sent:
-    """Put the envelope, and tidy up; `noted` as there."""
+    """Upload the envelope, and delete what it replaces."""
     mailbox.store.put(key_of(envelope), envelope.content)
-    return arrived(mailbox, peer, envelope, noted)
+    return confirm(mailbox, peer, envelope, noted)

@@ -1,8 +1,8 @@
 """The staging directory of a download, until it is complete and checked.
 
-A hidden folder beside its target, and a journal in the party's own home of the shards that are in
-it: a later attempt fetches only what is missing. What the journal says is not trusted with more
-than that: every file is checked when all are there.
+It is a hidden folder beside its target. A journal in the party's home lists the shards in it, so
+that a later attempt fetches only the missing ones. The journal is not trusted: every file is
+verified at the end.
 """
 
 import hashlib
@@ -31,10 +31,10 @@ class Staging:
     folder: Path
     journal: Path
     done: frozenset[str]
-    """The shards that earlier attempts opened, by the digest of their ciphertext."""
+    """Shards that earlier attempts opened, by the digest of their ciphertext."""
 
     def add(self, shard: Shard) -> None:
-        """Note that a shard is opened, and written where it belongs."""
+        """Note that a shard is opened and written."""
         with (
             disk_errors(self.journal),
             open(self.journal, "a", encoding="ascii", opener=private_opener) as file,
@@ -44,14 +44,14 @@ class Staging:
 
 @contextmanager
 def staging(target: Path, envelope: Envelope, journals: Path) -> Iterator[Staging]:
-    """Fill a folder that becomes `target` when the `with` block ends, and not before.
+    """Fill a folder that is renamed to `target` when the `with` block succeeds.
 
-    What is left of a pull that was refused is deleted, by whomever: the checks, a full disk, a
-    store. What an interrupted attempt left is gone on with. Another process that fills the same
-    target is waited for.
+    After a permanent error, such as a failed check or a full disk, the folder is deleted. After an
+    interruption, the next attempt continues it. Waits for another process that fills the same
+    target.
 
     Raises:
-        InputError: there is a target already; it is never replaced.
+        InputError: The target exists; it is never replaced.
     """
     place = hashlib.sha256(str(target).encode()).hexdigest()[:32]
     journal = journals / f"{place}.{envelope.digest.removeprefix('sha256:')[:16]}.pull"
@@ -81,10 +81,10 @@ def staging(target: Path, envelope: Envelope, journals: Path) -> Iterator[Stagin
 def _known(journal: Path, scratch: Path) -> frozenset[str]:
     if not journal.is_file() or not scratch.is_dir():
         return frozenset()
-    # the last line may be torn
+    # the last line may be incomplete
     return frozenset(journal.read_text("ascii", "replace").split("\n")[:-1])
 
 
 def _refuse_replacing(target: Path) -> None:
     if target.exists():
-        raise InputError(f"{target} is there already; name another folder")
+        raise InputError(f"{target} already exists; choose another folder")

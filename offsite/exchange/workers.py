@@ -1,4 +1,4 @@
-"""Processes that seal and open shards: Tink for Python holds the interpreter's lock."""
+"""Worker processes that seal and open shards: Tink for Python holds the interpreter's lock."""
 
 import multiprocessing
 import os
@@ -17,20 +17,20 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _WORKERS = 4
-"""On few cores, too: while some seal or open, others keep the link busy."""
+"""Also on few cores: while some seal or open, others transfer."""
 
 
 def in_workers(
     task: Callable[[Item], Result], items: Sequence[Item], size: int
 ) -> Iterator[Result]:
-    """Do a task on each item; results come as they are done.
+    """Run a task on each item in worker processes; yields results as they complete.
 
     Args:
-        task: can be pickled, as items and results can.
-        size: bytes of all items together; few are done in this process.
+        task: Must be picklable, as must items and results.
+        size: Total bytes of all items; small totals run in this process.
 
     Raises:
-        OffsiteError: a worker was killed; else what the task raises.
+        OffsiteError: A worker was killed; else what the task raises.
     """
     if size <= SHARD_SIZE:
         yield from map(task, items)
@@ -38,11 +38,11 @@ def in_workers(
     count = min(_WORKERS, len(items))
     # no fork: threads of this process (torch has some) could hold locks
     context = multiprocessing.get_context("forkserver")
-    # what they need is imported once, by the server that they are forked from
+    # the fork server imports the package once for all workers
     context.set_forkserver_preload(["offsite.exchange"])
     pool = ProcessPoolExecutor(count, context, initializer=_follow_parent)
     try:
-        # no more than are worked on: what is done when this is left is lost
+        # submit no more than can run: results that are not yielded are lost
         waiting = iter(items)
         running = {pool.submit(task, item) for item in islice(waiting, count)}
         while running:
@@ -51,14 +51,15 @@ def in_workers(
             yield from [each.result() for each in done]
     except BrokenProcessPool as error:
         raise OffsiteError(
-            "a worker process was killed; if memory was short, give the job more, and run it again"
+            "a worker process was killed; if it ran out of memory, give the job more, and run it "
+            "again"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _follow_parent() -> None:
-    """End with the parent, also when it is killed; leave the terminal's interrupts to it."""
+    """Exit with the parent, even if it is killed; leave terminal interrupts to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None

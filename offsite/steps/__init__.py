@@ -1,7 +1,7 @@
-"""The steps of a stage that hold keys, and what they share with the one that trains. No torch.
+"""The steps of a stage that hold keys, and what they share with the training step. No torch.
 
-A stage is `open` (check what can be known before the work; fetch, verify and decrypt what the peer
-sent), work (training; see `stages`) and `publish` (seal, sign, send).
+A stage has three steps: Open (check the job; fetch, verify and decrypt the peer's bundle), Work
+(train; see `stages`) and Publish (seal, sign, send).
 """
 
 from offsite.steps.party import Party

@@ -1,6 +1,6 @@
-"""What an adapter of the opened emulator may hold, by the rules of its receiver.
+"""Computes what an adapter for an opened emulator may contain, by the receiver's rules.
 
-The step that seals an adapter asks this of what the first step opened, and nothing of what trained.
+The step that seals an adapter relies on what the first step opened, never on the training step.
 """
 
 import json
@@ -23,13 +23,13 @@ _RANK = 16
 
 
 def rank_of(adapter: Adapter, linears: Mapping[str, tuple[int, int]]) -> int:
-    """Decide the rank of the adapter that a job asks for; 0: it has none.
+    """Determine the rank of a job's adapter; 0 for methods without a rank.
 
     Args:
-        linears: the weights that it changes: name and (in, out).
+        linears: The weights that the adapter changes: name and (in, out).
 
     Raises:
-        InputError: the model's owner accepts no such rank.
+        InputError: The model's owner does not accept the rank.
     """
     if adapter.method != "LoRA":
         return 0
@@ -38,25 +38,25 @@ def rank_of(adapter: Adapter, linears: Mapping[str, tuple[int, int]]) -> int:
         raise InputError("this model is too narrow for LoRA; use method Blocks with scope Ends")
     if adapter.rank is not None and adapter.rank > most:
         raise InputError(
-            f"tune.adapter.rank is {adapter.rank}, and the peer accepts {most} at most of this "
-            "model, which is half of its narrowest weight; ask for less"
+            f"tune.adapter.rank is {adapter.rank}, but the peer accepts at most {most} for this "
+            "model, which is half the width of its narrowest weight; lower the rank"
         )
     return adapter.rank or min(_RANK, most)
 
 
 def answerable(opened: Path, envelope: str, job: Tune, party: str) -> EmulatorRecord:
-    """Describe an emulator that was opened as its owner's record does, as far as a job goes.
+    """Build the record of an opened emulator, as its owner's record describes it.
 
     Args:
-        opened: the folder of the bundle, which was checked.
-        envelope: its digest.
-        party: who tunes.
+        opened: Folder of the verified bundle.
+        envelope: Digest of its envelope.
+        party: The party that tunes.
 
     Raises:
-        InputError: the emulator's owner accepts no such adapter.
+        InputError: The emulator's owner does not accept such an adapter.
     """
     manifest, _ = read_manifest(opened)
-    assert isinstance(manifest.facts, EmulatorFacts), "it was checked"
+    assert isinstance(manifest.facts, EmulatorFacts), "verified before"
     config = json.loads((opened / "config.json").read_bytes())
     row = family_of(config)
     tensors, linears = row.block_tensors(config), row.linear_sizes(config)
@@ -66,7 +66,7 @@ def answerable(opened: Path, envelope: str, job: Tune, party: str) -> EmulatorRe
         digest=envelope,
         recipient=party,
         architecture=row.architecture,
-        model_digest="",  # nobody here knows the full model
+        model_digest="",  # the full model is unknown here
         blocks=tuple(
             BlockRecord(
                 full=place,

@@ -1,11 +1,11 @@
-"""Checks that a pod reaches both stores of its party, and that they store what is written.
+"""Checks that a pod can access both stores of its party, and that they store what is written.
 
     python -m offsite.steps.checking --party lab --exchange s3://exchange --private s3://models/lab
 
-In each store an object of the check's own is written, read, listed, replaced and deleted. Each
-event is a line as `offsite.events` writes it: `check` with the store, the verdict (`ok` or `fail`)
-and a message. A host that has no address and a clock that is off are what the store's own error
-says. A store that lies on purpose is not found out: that is what seals and ledgers are for.
+In each store it writes, reads, lists, replaces and deletes a probe object. Each result is a `check`
+event, as `offsite.events` writes it, with the store, the verdict (`ok` or `fail`) and a message.
+The store's own error reports unknown hosts and wrong clocks. A deliberately dishonest store is not
+detected: seals and ledgers protect against it.
 """
 
 import argparse
@@ -31,7 +31,7 @@ _OLD, _NEW = b"offsite: a check", b"offsite: the same, replaced"
 
 
 def main() -> int:
-    """Check both stores; gives the exit code."""
+    """Check both stores; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m offsite.steps.checking")
     for name in ("party", "exchange", "private"):
         parser.add_argument(f"--{name}", required=True)
@@ -53,10 +53,10 @@ def check_stores(
     """Check the two stores of a party.
 
     Args:
-        party: its id; below it, its account may write in the exchange.
+        party: The party's id. Its account may write to the exchange below that prefix.
         private: `s3://bucket/prefix`, or `file:///folder` of a mounted claim.
-        environ: as the pods of the steps have it.
-        stall_seconds: how long a request to an S3 store may get nowhere.
+        environ: Environment of the step's pods.
+        stall_seconds: How long an S3 request may make no progress.
     """
 
     def opened(uri: str, settings: str) -> ObjectStore:
@@ -74,7 +74,7 @@ def check_stores(
 
 
 def _split(private: str) -> tuple[str, str]:
-    """Split the private store into what holds objects, and a prefix for keys."""
+    """Split the private store's address into a store and a key prefix."""
     if not private.startswith("s3://"):
         return private, "check/"
     bucket, _, prefix = private.removeprefix("s3://").partition("/")
@@ -98,21 +98,21 @@ def _checked(
 
 
 def _try(store: ObjectStore, key: str) -> None:
-    """Do with an object that was written what a step does with those of its own.
+    """Exercise the store with a written object, as a step does.
 
     Raises:
-        StorageError: the store refused, is away, or shows another state than it was left in.
+        StorageError: The store refused, is unavailable, or returned another state than was written.
     """
     first = store.get(key, _MOST)
     store.put(key, _NEW)
     if (first, store.get(key, _MOST)) != (_OLD, _NEW):
-        raise StorageError(f"{store.uri(key)} is not read as it was written just before")
+        raise StorageError(f"{store.uri(key)} reads back differently than it was just written")
     if key not in store.sizes(f"{key.rpartition('/')[0]}/"):
-        raise StorageError(f"{store.uri(key)} was written, and is not listed")
+        raise StorageError(f"{store.uri(key)} was written but is not listed")
     store.delete([key])
     with suppress(NotFoundError):
         store.get(key, _MOST)
-        raise StorageError(f"{store.uri(key)} was deleted, and is read all the same")
+        raise StorageError(f"{store.uri(key)} was deleted but is still readable")
 
 
 if __name__ == "__main__":

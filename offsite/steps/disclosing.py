@@ -1,7 +1,7 @@
-"""What an emulator discloses: checked before it is made, and entered before it is sent.
+"""Checks what an emulator discloses before it is made, and records it before it is sent.
 
-The pod that trains chooses the blocks by what was disclosed before. It runs an image that a job's
-author may choose, so the pod that seals decides, by the ledger as it is then.
+The training pod chooses the blocks based on earlier disclosures. A job's author may choose its
+image, so the sealing pod decides, based on the current ledger.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from offsite.store import write_whole
 from offsite.wire import canonical, now
 
 DISCLOSED = "disclosed.json"
-"""The note of what was disclosed when a job began: its blocks are chosen by it to the end."""
+"""Snapshot of the ledger when the job began; the choice of blocks uses it until the end."""
 
 
 class _Entries(RootModel[tuple[DisclosureEntry, ...]]):
@@ -36,28 +36,28 @@ class _Entries(RootModel[tuple[DisclosureEntry, ...]]):
 
 
 def note_disclosed(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
-    """Write down what was disclosed when a job began, for the step that chooses its blocks.
+    """Save the disclosures so far, for the step that chooses the blocks.
 
     Raises:
-        InputError: something of the ledger is lost.
-        StorageError: a store did not give it.
+        InputError: The ledger is incomplete.
+        StorageError: A store is unavailable.
     """
     path = space.folder / DISCLOSED
     if space.spec.distill is None or path.exists():
         return
     ledger = Disclosures(space.party.artifacts)
     refuse_lost(mailbox, ledger, monitor)
-    # to whom, and in which job, is no matter of the image that trains
+    # the training image has no need to know recipients and jobs
     nobody = {"job": "", "bundle": "", "recipient": ""}
     entries = [entry.model_copy(update=nobody).wire() for entry in ledger.entries()]
     write_whole(path, canonical(entries))
 
 
 def read_disclosed(space: Workspace) -> tuple[DisclosureEntry, ...]:
-    """Read what was disclosed when the job began; nothing, if nobody noted it.
+    """Read the snapshot of the disclosures; empty if there is none.
 
     Raises:
-        InputError: it is damaged.
+        InputError: The snapshot is damaged.
     """
     path = space.folder / DISCLOSED
     try:
@@ -71,12 +71,12 @@ def read_disclosed(space: Workspace) -> tuple[DisclosureEntry, ...]:
 def model_before(
     folder: Path, digest: str, depth: int, entries: Sequence[DisclosureEntry]
 ) -> FullModel:
-    """Describe a model that an emulator is to be made from, as the ledger would know it again.
+    """Describe a full model, so that the ledger can recognize it.
 
     Raises:
-        ModelError: it cannot be read.
+        ModelError: The model cannot be read.
     """
-    # where nothing was ever sent, there is nothing to be known again by
+    # an empty ledger has nothing to compare with
     blocks = digest_blocks(folder) if entries else ()
     return FullModel(digest, depth, {i: frozenset(b.weights) for i, b in enumerate(blocks)})
 
@@ -88,26 +88,26 @@ def check_blocks(
     chosen: Sequence[int],
     ends: Sequence[int],
 ) -> None:
-    """Check the blocks that an emulator is to be made from, before it is made.
+    """Check the blocks of an emulator before it is made.
 
     Args:
-        chosen: the model's blocks.
-        ends: those of them that it holds as they are.
+        chosen: The model's blocks.
+        ends: Those of them that the emulator contains unchanged.
 
     Raises:
-        DisclosureError: as `check_disclosure`.
+        DisclosureError: As for `check_disclosure`.
     """
     own = Disclosed(frozenset(ends), frozenset(chosen))
     check_disclosure(party.limits, model, entries, own)
 
 
 def disclose(space: Workspace, draft: EmulatorRecord, mailbox: Mailbox, monitor: Monitor) -> str:
-    """Enter an emulator that was checked and is about to be sent; gives what its record names.
+    """Record a verified emulator that is about to be sent; returns the digest of the ledger entry.
 
     Raises:
-        DisclosureError: it would disclose too much.
-        InputError: something of the ledger is lost.
-        StorageError: it was not entered.
+        DisclosureError: It would disclose too much.
+        InputError: The ledger is incomplete.
+        StorageError: The entry was not written.
     """
     model, ledger = _model_of(space, draft), Disclosures(space.party.artifacts)
     refuse_lost(mailbox, ledger, monitor)
@@ -130,29 +130,29 @@ def disclose(space: Workspace, draft: EmulatorRecord, mailbox: Mailbox, monitor:
 
 
 def _model_of(space: Workspace, draft: EmulatorRecord) -> FullModel:
-    """Describe the model of an emulator; of one at a hub, what is sent of it is all that is known.
+    """Describe the model of an emulator. Of a model at a hub, only the sent blocks are known.
 
-    Such a model is read by the pod that trains alone. What that says of it is believed.
+    Only the training pod reads such a model, and its statement about it is trusted.
     """
     if (source := space.source()) is not None:
         weights = {i: frozenset(block.weights) for i, block in enumerate(source.blocks)}
         return FullModel(source.digest, len(source.blocks), weights)
     made, kept = digest_blocks(space.result), draft.blocks
     weights = {block.full: frozenset(made[place].weights) for place, block in enumerate(kept)}
-    # the top end is the model's own
+    # the top end is the end of the model
     return FullModel(draft.model_digest, kept[-1].full + 1, weights)
 
 
 def refuse_lost(mailbox: Mailbox, ledger: Disclosures, monitor: Monitor) -> None:
-    """Look for emulators in the exchange that nothing here remembers.
+    """Check that every emulator of ours in the exchange has a record here.
 
     Raises:
-        InputError: there is one: the ledger, and the records with it, were lost.
+        InputError: One has no record, so the ledger and the records were lost.
     """
     for envelope in mailbox.forgotten(ledger.envelopes, monitor.log):
         header, place = envelope.header, ledger.artifacts.uri("records")
         raise InputError(
-            f"{header.name} was sent to {header.recipient} ({envelope.digest}), and {place} has no "
+            f"{header.name} was sent to {header.recipient} ({envelope.digest}), but {place} has no "
             "record of it, so what it disclosed is unknown; restore the private store (or the "
-            "home) from a backup, or give it up: offsite bundles disclosed --rebuild"
+            "home) from a backup, or rebuild the ledger: offsite bundles disclosed --rebuild"
         )

@@ -1,9 +1,9 @@
-"""The disclosure ledger of a model owner: one numbered, chained note for each emulator.
+"""The disclosure ledger of a model owner: one numbered, hash-chained entry for each emulator.
 
-It is in the party's artifacts, below `disclosed/`, for all models, jobs and peers. An entry is
-written before its emulator is sent, by whoever is the first to write that number; so of two jobs at
-once the second one sees what the first one discloses. What earlier versions sent, which wrote
-records alone, counts by its records.
+It is kept in the party's artifacts below `disclosed/`, for all models, jobs and peers. An entry is
+written before its emulator is sent, and only if its number is still free; so the second of two
+concurrent jobs sees what the first one discloses. Emulators of earlier versions, which wrote only
+records, count by their records.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,9 +19,9 @@ from offsite.wire import canonical
 
 _FOLDER, _RECORDS = "disclosed", "records"
 _MOST_TRIES = 8
-"""How often a number may be taken by a note that is not listed then: a shared disk may lag."""
+"""Retries for a number that is taken but not listed yet: a shared disk may lag."""
 _REMEDY = (
-    "restore the private store from a backup; if there is none, rebuild it from the records: "
+    "restore the private store from a backup, or rebuild the ledger from the records: "
     "offsite bundles disclosed --rebuild"
 )
 
@@ -33,12 +33,12 @@ class Disclosures:
     artifacts: ArtifactStore
 
     def entries(self) -> tuple[DisclosureEntry, ...]:
-        """Read what was disclosed, oldest first; what only a record tells comes last.
+        """Read all disclosures, oldest first; those known only from records come last.
 
         Raises:
-            InputError: something is lost or damaged.
+            InputError: An entry is missing or damaged.
         """
-        # records first: what is sent meanwhile has its entry before its record
+        # records first: concurrent jobs write the entry before the record
         records, entries = list(self._records()), self._ledger()
         restored = {entry.envelope for entry in entries}
         known = {entry.body_digest for entry in entries}
@@ -53,24 +53,24 @@ class Disclosures:
         return (*entries, *(entry_of(record) for record in alone if record.entry is None))
 
     def envelopes(self) -> set[str]:
-        """List the envelopes of emulators that there is a record of, or that were given up."""
+        """List the envelopes of emulators that have a record, or were restored by `rebuild`."""
         restored = {entry.envelope for entry in self._ledger() if entry.envelope}
         return restored | {record.digest for record in self._records()}
 
     def enter(
         self, entry: DisclosureEntry, check: Callable[[Sequence[DisclosureEntry]], None]
     ) -> str:
-        """Enter an emulator that is about to be sent; gives the digest of its entry.
+        """Record an emulator that is about to be sent; returns the digest of its entry.
 
-        One that is tried again is entered once.
+        A retry does not add a second entry.
 
         Args:
-            check: raises if it may not be sent after those that are there.
+            check: Raises if the emulator may not be sent in addition to the given entries.
 
         Raises:
-            InputError: the ledger is damaged, or something else is in the place of its next note;
-                else what `check` raises.
-            StorageError: it was not written.
+            InputError: The ledger is damaged, or a foreign file has its next number; else as
+                `check`.
+            StorageError: The entry was not written.
         """
         tried: list[int] = []
         while True:
@@ -85,23 +85,23 @@ class Disclosures:
                 return entry.body_digest
 
     def _check_free(self, number: int, tried: list[int]) -> None:
-        """Check, of a number that was taken when it was tried, that an entry took it."""
+        """Check that a number that was taken is eventually listed as an entry."""
         tried.append(number)
         if tried.count(number) > _MOST_TRIES:
             raise InputError(
-                f"{self.artifacts.uri(f'{_FOLDER}/{_name(number)}')} is in the way of the next "
-                "entry of the ledger, and is not a file of the ledger; find out who put it there, "
+                f"{self.artifacts.uri(f'{_FOLDER}/{_name(number)}')} has the name of the next "
+                "ledger entry, but is not one; find out where it comes from, "
                 "and move it away"
             )
 
     def rebuild(self) -> int:
-        """Make a whole ledger of the entries and records that are left.
+        """Rebuild a consistent ledger from the remaining entries and records.
 
-        No job may run meanwhile. Cut off, it can be done again. The sketches of weights in entries
-        that are lost stay lost: a renamed copy is not known by those.
+        No job may run meanwhile. The operation can be repeated after an interruption. Weight
+        sketches of lost entries stay lost, so renamed copies of those models are not recognized.
 
         Returns:
-            how many entries were made anew.
+            The number of entries that were recreated.
         """
         readable = [entry for _, entry in self._readable() if entry is not None]
         known = {entry.body_digest for entry in readable}
@@ -112,7 +112,7 @@ class Disclosures:
             if record.entry not in known and record.digest not in restored
         ]
         entries = list[DisclosureEntry]()
-        # an entry's new place never comes after its old one, so that none is lost on the way
+        # an entry's new number never exceeds its old one, so none is overwritten on the way
         for entry in (*readable, *lost):
             self.artifacts.write(*_note(entry, entries))
             entries.append(_after(entry, entries))
@@ -125,10 +125,13 @@ class Disclosures:
         for number, (name, entry) in enumerate(self._readable(), 1):
             uri = self.artifacts.uri(f"{_FOLDER}/{name}")
             if entry is None:
-                raise InputError(f"{uri} is damaged, or of another version of offsite; {_REMEDY}")
+                raise InputError(
+                    f"{uri} is damaged, or was written by another version of offsite; {_REMEDY}"
+                )
             if (name, entry.number, entry.previous) != (_name(number), number, previous):
                 raise InputError(
-                    f"{uri} does not follow the entry before it: one is lost, or was changed; "
+                    f"{uri} does not follow the previous entry: an entry is missing or was "
+                    "changed; "
                     f"{_REMEDY}"
                 )
             found.append(entry)
@@ -136,7 +139,7 @@ class Disclosures:
         return found
 
     def _readable(self) -> Iterator[tuple[str, DisclosureEntry | None]]:
-        """Read the entries in order; None: it is damaged."""
+        """Read the entries in order; None for a damaged one."""
         for name in sorted(self.artifacts.names(_FOLDER)):
             content = self.artifacts.read(f"{_FOLDER}/{name}")
             try:
@@ -151,7 +154,8 @@ class Disclosures:
                 yield read_record(content or b"")
             except ValidationError as error:
                 raise InputError(
-                    f"{self.artifacts.uri(f'{_RECORDS}/{name}')} is damaged, or of another version "
+                    f"{self.artifacts.uri(f'{_RECORDS}/{name}')} is damaged, or was written by "
+                    "another version "
                     "of offsite; restore it from a backup"
                 ) from error
 

@@ -1,4 +1,4 @@
-"""Ends a stage: sends its result to the peer, or exports the plugged-in model."""
+"""Completes a stage: sends its result to the peer, or exports the plugged-in model."""
 
 from offsite.events import Monitor
 from offsite.exchange import Mailbox
@@ -8,7 +8,7 @@ from offsite.steps.workspace import Workspace
 
 
 def finish(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
-    """Send or export the result; raises what `send` or `export_model` does."""
+    """Send or export the result. Raises what `send` or `export_model` raises."""
     if space.spec.plug_in is None:
         send(space, mailbox, monitor)
     else:
@@ -16,10 +16,10 @@ def finish(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
 
 
 def resume(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> bool:
-    """Finish what an earlier attempt began.
+    """Complete what an earlier attempt began.
 
     Returns:
-        whether the result is where it belongs; if not, it has to be made.
+        Whether the result is published; if not, it has to be made.
     """
     if space.spec.plug_in is None:
         return resume_send(space, mailbox, monitor)

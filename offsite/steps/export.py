@@ -1,4 +1,4 @@
-"""Exports a plugged-in model: signs it, and writes it to a folder or the private store."""
+"""Exports a plugged-in model: signs it, and writes it to a folder or to the private store."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,39 +20,39 @@ from offsite.store import link_or_copy, publish, whole_folder, write_whole
 from offsite.store.private_store import PrivateStore
 
 ORIGIN = "origin.json"
-"""What a plugged-in model is made of: written when its adapter was opened."""
+"""The origin of a plugged-in model, written when its adapter is opened."""
 
 
 class Export(Protocol):
-    """A place for a finished model."""
+    """The target of a finished model."""
 
     @property
     def uri(self) -> str:
-        """The place, for people and programs."""
+        """The target's URI."""
         ...
 
     def is_taken(self) -> bool:
-        """Whether something is there."""
+        """Return whether the target exists."""
         ...
 
     def holds(self, digest: str) -> bool:
-        """Whether the model of this digest is there, whole."""
+        """Return whether the complete model with this digest is at the target."""
         ...
 
     def try_writing(self) -> None:
-        """Write something beside the place, and delete it."""
+        """Write and delete a probe beside the target."""
         ...
 
     def deliver(self, model: Path, monitor: Monitor) -> None:
-        """Bring a finished model to its place."""
+        """Write a finished model to the target."""
         ...
 
 
 def export_of(space: Workspace, mailbox: Mailbox) -> Export:
-    """Find where the model of a job goes; without a location, to where the party keeps its own.
+    """Return the target of a job's model; by default a folder of the party's artifacts.
 
     Raises:
-        InputError: it is in the exchange, where the peer would read it.
+        InputError: The target is in the exchange, where the peer could read it.
     """
     party, chosen = space.party, space.spec.export_to
     place = chosen or party.artifacts.uri(f"models/{space.name}")
@@ -64,13 +64,13 @@ def export_of(space: Workspace, mailbox: Mailbox) -> Export:
 
 
 def resume_export(space: Workspace, job: PlugIn, mailbox: Mailbox, monitor: Monitor) -> bool:
-    """Report the model that an earlier attempt exported; export one that is not yet.
+    """Report a model that an earlier attempt exported, or export its finished result.
 
     Returns:
-        whether the model is at its place.
+        Whether the model is at its target.
 
     Raises:
-        InputError: something else is there.
+        InputError: Something else is at the target.
     """
     export, note = export_of(space, mailbox), space.published()
     ours = note is not None and note.fingerprint == space.fingerprint
@@ -83,19 +83,18 @@ def resume_export(space: Workspace, job: PlugIn, mailbox: Mailbox, monitor: Moni
         raise _taken(export)
     if not export.holds(note.digest):
         raise InputError(
-            f"{export.uri} is not what this job wrote; move it away to have it made again"
+            f"{export.uri} differs from what this job wrote; move it away, and run the job again"
         )
     monitor.artifact(space.name, note.digest, export.uri, note.size)
     return True
 
 
 def check_place(space: Workspace, mailbox: Mailbox) -> None:
-    """Look at the place of a model before anything is made for it.
+    """Check the target before the work.
 
     Raises:
-        InputError: there is something else than what this very job has written, or nothing can be
-            written there.
-        StorageError: the private store does not take what is written.
+        InputError: The target exists and is not this job's own, or is not writable.
+        StorageError: The private store does not accept writes.
     """
     export, note = export_of(space, mailbox), space.published()
     ours = note is not None and note.fingerprint == space.fingerprint
@@ -105,11 +104,11 @@ def check_place(space: Workspace, mailbox: Mailbox) -> None:
 
 
 def export_model(space: Workspace, job: PlugIn, mailbox: Mailbox, monitor: Monitor) -> None:
-    """Sign the plugged-in model and export it, if it is not at its place yet.
+    """Sign the plugged-in model and export it, unless it is already at its target.
 
     Raises:
-        ModelError, BundleError: it is not the model that the job was to make, as `check_plugged`.
-        InputError: there is something else.
+        ModelError, BundleError: The model is not what the job was to make; see `check_plugged`.
+        InputError: Something else is at the target.
     """
     export = export_of(space, mailbox)
     check_plugged(space, job)
@@ -124,21 +123,21 @@ def export_model(space: Workspace, job: PlugIn, mailbox: Mailbox, monitor: Monit
         space.remember(digest, size)
         export.deliver(space.result, monitor)
     monitor.artifact(space.name, digest, export.uri, size)
-    with suppress(StorageError):  # what the peer was told before is a matter of courtesy
+    with suppress(StorageError):  # retracting earlier notices is best effort
         retract(mailbox, space.spec.peer, space.name)
 
 
 def _taken(export: Export) -> InputError:
-    return InputError(f"{export.uri} is there already; name another place, or another job")
+    return InputError(f"{export.uri} already exists; choose another export.to, or another job name")
 
 
 @dataclass(frozen=True)
 class FolderExport:
-    """A folder; it appears whole."""
+    """A folder, which appears atomically."""
 
     folder: Path
     shared: bool = False
-    """Whether the umask says who may read it: a place of the job's choice, outside the home."""
+    """Whether the umask sets its permissions: a target that the job chose, outside the home."""
 
     @property
     def uri(self) -> str:
@@ -146,7 +145,7 @@ class FolderExport:
         return self.folder.as_uri()
 
     def is_taken(self) -> bool:
-        """See `Export.is_taken`. An empty folder is a place to fill."""
+        """See `Export.is_taken`. An empty folder counts as free."""
         return self.folder.exists() and not (self.folder.is_dir() and _is_empty(self.folder))
 
     def holds(self, digest: str) -> bool:
@@ -175,7 +174,7 @@ class FolderExport:
 
 @dataclass(frozen=True)
 class BucketExport:
-    """A prefix of the private store. What says what the model is, is written last."""
+    """A prefix of the private store. The provenance file is written last: it marks it complete."""
 
     uri: str
     private_store: PrivateStore
@@ -186,7 +185,7 @@ class BucketExport:
         return bool(self.private_store.sizes(self.uri))
 
     def holds(self, digest: str) -> bool:
-        """See `Export.holds`. The store is trusted, so that sizes suffice."""
+        """See `Export.holds`. The store is trusted, so comparing sizes suffices."""
         try:
             content = self.private_store.read(f"{self.uri}/{PROVENANCE}", LARGEST_PROVENANCE)
             files = read_provenance(content, [self.own], self.uri).files
@@ -198,7 +197,7 @@ class BucketExport:
 
     def try_writing(self) -> None:
         """See `Export.try_writing`."""
-        # no part of the place itself: what is left there of a killed process would take it
+        # outside the target: leftovers of a killed process must not occupy it
         probe = f"{self.uri}.offsite-check"
         self.private_store.write(f"{probe}/probe", b"offsite: a check\n")
         self.private_store.remove(probe)

@@ -1,4 +1,4 @@
-"""Checks by config.json whether the emulator of a job can be made of its model."""
+"""Checks against config.json whether a job's emulator can be made from its model."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,19 +15,19 @@ from offsite.steps.party import Party
 def check_emulator_job(
     party: Party, job: Distill, config: Path, entries: Sequence[DisclosureEntry]
 ) -> int:
-    """Check, before a model is loaded, that the emulator that a job asks for can be made of it.
+    """Check, before a model is loaded, that the requested emulator can be made from it.
 
     Args:
-        config: the model's config.json.
-        entries: of the disclosure ledger. Where one may be of this model, the emulator may add
-            nothing to what was sent already, which the weights decide.
+        config: The model's config.json.
+        entries: Entries of the disclosure ledger. If one may concern this model, only its weights
+            can show whether the emulator adds to earlier disclosures; that check comes later.
 
     Returns:
-        how many blocks the model has.
+        The number of the model's blocks.
 
     Raises:
-        ModelError: the model has too few blocks, or its family cannot be healed.
-        DisclosureError: the emulator would keep more of it than the party allows.
+        ModelError: The model has too few blocks, or its family cannot be healed.
+        DisclosureError: The emulator would keep more of the model than the party allows.
     """
     raw = _read(config)
     row = family_of(raw)
@@ -41,31 +41,31 @@ def check_emulator_job(
     ends = (*range(bottom), *range(depth - top, depth))
     own = Disclosed(frozenset(ends), frozenset((*ends, *range(bottom, bottom + keep))))
     sent = Disclosed.of(b for entry in entries if entry.depth == depth for b in entry.blocks)
-    # what may be of this model, and may hold all of the emulator, is for its weights to decide
+    # emulators that may add nothing to earlier ones are checked later, by the weights
     if not (own.ends <= sent.ends and len(own.blocks) <= len(sent.blocks)):
         check_alone(party.limits, depth, own)
     return depth
 
 
 def check_depth(depth: int, bottom: int, top: int, keep: int) -> None:
-    """Check that a model of `depth` blocks has as many as its ends and its emulator are to have.
+    """Check that a model has enough blocks for the ends and the emulator.
 
     Raises:
-        ModelError: it has fewer.
+        ModelError: It has too few.
     """
     middle = depth - bottom - top
     if keep > middle:
         raise ModelError(
             f"the model has {depth} blocks: ends of {bottom} + {top} leave {max(0, middle)} in the "
-            f"middle, and emulator.blocks asks for {keep}; lower one of them"
+            f"middle, and emulator.blocks is {keep}; lower one of them"
         )
 
 
 def check_healable(row: Family, config: Mapping[str, Any]) -> None:
-    """Check that a job may insist on healing.
+    """Check that the model's family supports `emulator.heal`.
 
     Raises:
-        ModelError: the model has nothing to fold a correction into.
+        ModelError: The model has no projection to fold a correction into.
     """
     if row.healed_by(config) is None:
         raise ModelError(
@@ -75,18 +75,18 @@ def check_healable(row: Family, config: Mapping[str, Any]) -> None:
 
 
 def config_of(party: Party, model: str) -> Path:
-    """Find the config.json of a model that is not at the hub."""
+    """Return the config.json of a model that is not at the hub."""
     return party.text(f"{model.rstrip('/')}/config.json")
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Read a config whose family is known, and which says how many blocks there are."""
+    """Read the config of a supported family."""
     try:
         config: dict[str, Any] = json.loads(path.read_bytes())
         family_of(config).count(config)
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise InputError(
-            f"{path} cannot be read, so the share of the model that an emulator keeps is unknown: "
+            f"cannot read {path}, which gives the share of the model that an emulator keeps: "
             f"{error}; check the location"
         ) from error
     return config

@@ -34,42 +34,44 @@ from offsite.store.artifact_store import ArtifactStore
 from offsite.task import KEPT, WORK, Jobs
 
 _GIVEN = (ANSWERED,)
-"""Notes in the first step's workspace that the one that trains has in its own."""
+"""Notes of the first step that the training step gets."""
 _KEPT = (SOURCE, ANSWERED, ORIGIN)
-"""Those that the last step has, whatever the one that trains did to its own."""
+"""Notes of the first step for the last step, independent of what the training step did to its
+copies.
+"""
 _NOTES = (DRAFT, ATTEMPT)
-"""What goes with a result. The last one is handed on last: where it is, the result is."""
+"""Notes that accompany a result. The last one is written last, and marks the result as complete."""
 _LEFT = timedelta(days=1)
-"""For how long before jobs were listed nobody wrote what is deleted: a list may lack the newest."""
+"""Minimum age of leftovers to delete: the list of jobs may lack the newest ones."""
 
 
 @dataclass(frozen=True)
 class Handover:
-    """What one job's steps hand on."""
+    """The files that the steps of one job hand over."""
 
     uid: str
     artifacts: ArtifactStore
 
     @property
     def uri(self) -> str:
-        """Where it lies, for people."""
+        """The folder's URI, for messages."""
         return self.artifacts.uri(self._name())
 
     def begin_with(self, envelope: str) -> None:
-        """Delete what an earlier attempt handed on, if that opened another envelope."""
+        """Delete the files of an earlier attempt that opened another envelope."""
         note = self._kept("envelope")
         if self.artifacts.read(note) not in (None, envelope.encode()):
             self.clear()
         self.artifacts.write(note, envelope.encode())
 
     def give(self, space: Workspace, monitor: Monitor) -> None:
-        """Hand on what the first step found out and opened."""
-        # the folder has to be there, and ours, before it is mounted for the one that trains
+        """Hand over the notes of the first step and the opened bundle."""
+        # the folder must exist, with our ownership, before the training pod mounts it
         self.artifacts.write(self._name("given/job"), space.name.encode())
         self._put_notes({note: self._kept(note) for note in _KEPT}, space)
         self._put_notes({note: self._name(f"given/{note}") for note in _GIVEN}, space)
         with suppress(FileNotFoundError):
-            # once: an attempt that chose other blocks could not go on from the last checkpoint
+            # once: an attempt that chose other blocks could not resume from the last checkpoint
             content = (space.folder / DISCLOSED).read_bytes()
             self.artifacts.add(self._name(f"given/{DISCLOSED}"), content)
         if space.opened.is_dir():
@@ -77,10 +79,10 @@ class Handover:
             self.artifacts.put(space.opened, self._name("opened"), MANIFEST, tracker.advance)
 
     def take_given(self, space: Workspace) -> None:
-        """Get what was given to the step that trains.
+        """Fetch the training step's inputs.
 
         Raises:
-            BundleError: a bundle was to be opened, and there is none.
+            BundleError: The opened bundle is missing.
         """
         given = (*_GIVEN, DISCLOSED)
         self._take_notes({note: self._name(f"given/{note}") for note in given}, space)
@@ -90,37 +92,37 @@ class Handover:
                 raise BundleError(
                     f"there is no opened bundle at {self.artifacts.uri(self._name('opened'))}"
                 )
-            # it may be large, and is on this disk already
+            # it may be large, and is already on this disk
             space.opened.symlink_to(folder, target_is_directory=True)
 
     def take_checkpoint(self, name: str, space: Workspace) -> None:
-        """Get the checkpoint that an earlier attempt kept, if there is one."""
+        """Fetch the checkpoint of an earlier attempt, if there is one."""
         path = space.checkpoint
         if folder := self.artifacts.folder(self._name(name), path.name):
             path.parent.mkdir(0o700, exist_ok=True)
             link_or_copy(folder / path.name, path)
 
     def keep_checkpoint(self, name: str, space: Workspace) -> None:
-        """Keep the newest checkpoint."""
+        """Save the newest checkpoint."""
         path = space.checkpoint
         self.artifacts.put(path.parent, self._name(name), path.name, lambda: None)
 
     def has_result(self) -> bool:
-        """Whether an earlier attempt handed on its result, whole."""
+        """Return whether an earlier attempt handed over a complete result."""
         return self.artifacts.read(self._name(f"notes/{_NOTES[-1]}")) is not None
 
     def keep_result(self, space: Workspace, monitor: Monitor) -> None:
-        """Hand on a result and the notes beside it."""
+        """Hand over a result and its notes."""
         tracker = monitor.track("hand on", sum(1 for _ in space.result.iterdir()))
         self.artifacts.put(space.result, self._name("result"), _last(space), tracker.advance)
         self._put_notes({note: self._name(f"notes/{note}") for note in _NOTES}, space)
 
     def take_result(self, space: Workspace) -> None:
-        """Copy a result that was handed on to where nobody else changes it.
+        """Copy the handed-over result to a folder that no other pod can change.
 
         Raises:
-            BundleError: there is none.
-            InputError: it is more than files, or larger than it can be.
+            BundleError: There is no result.
+            InputError: It contains more than files, or is larger than possible.
         """
         self._take_notes({note: self._kept(note) for note in _KEPT}, space)
         self._take_notes({DRAFT: self._name(f"notes/{DRAFT}")}, space)
@@ -128,7 +130,7 @@ class Handover:
             raise BundleError(f"there is no result at {self.uri}")
 
     def clear(self) -> None:
-        """Delete it all; first what says that there is a result."""
+        """Delete everything, beginning with the mark of a complete result."""
         self.artifacts.remove(self._name("notes"))
         self.artifacts.remove(self._name())
         self.artifacts.remove(self._kept())
@@ -151,10 +153,10 @@ class Handover:
 
 
 def sweep(jobs: Jobs | None, artifacts: ArtifactStore, monitor: Monitor) -> None:
-    """Delete what deleted jobs left behind.
+    """Delete leftovers of deleted jobs.
 
     Args:
-        jobs: those that there are; None: they are not known.
+        jobs: The existing jobs; None: unknown.
     """
     if jobs is None:
         return
@@ -166,9 +168,9 @@ def sweep(jobs: Jobs | None, artifacts: ArtifactStore, monitor: Monitor) -> None
             if uid not in jobs.uids:
                 left = Handover(uid, artifacts)
                 left.clear()
-                monitor.log(f"deleted {left.uri}: its job is gone")
+                monitor.log(f"deleted {left.uri}: its job no longer exists")
     except OffsiteError as error:
-        monitor.log(f"what jobs left that are gone is not deleted now: {error}")
+        monitor.log(f"could not delete leftovers of deleted jobs: {error}")
 
 
 def _last(space: Workspace) -> str:

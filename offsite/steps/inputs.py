@@ -1,4 +1,4 @@
-"""The inputs of a job from its own party, on this disk, with their digests."""
+"""The inputs of a job from its own party, on the local disk, with their digests."""
 
 import json
 from dataclasses import dataclass
@@ -16,26 +16,26 @@ from offsite.wire import canonical, digest_of
 
 @dataclass(frozen=True)
 class Inputs:
-    """The texts of a job by what they are for, and the model of a model owner's."""
+    """A job's texts by purpose, and the model of a model owner's job."""
 
     texts: dict[str, DataFile]
     model: Path | None
 
     def digests(self) -> dict[str, str]:
-        """Compute a digest of each, of a text with the format that it is read in.
+        """Compute the digest of each input; the digest of a text includes its format.
 
         Raises:
-            DataError, ModelError: one is not there, or is not what it should be.
+            DataError, ModelError: An input is missing or invalid.
         """
         found = {key: _digest(text) for key, text in self.texts.items()}
         return found | ({"model": model_digest(self.model)} if self.model else {})
 
 
 def inputs_of(spec: JobSpec, party: Party) -> Inputs:
-    """Find what a job reads.
+    """Locate the inputs of a job.
 
     Raises:
-        InputError, ModelError, StorageError: a store or a hub did not give it.
+        InputError, ModelError, StorageError: A store or hub did not provide an input.
     """
     texts = {
         key: DataFile(party.text(location), location)
@@ -46,10 +46,10 @@ def inputs_of(spec: JobSpec, party: Party) -> Inputs:
 
 
 def source_of(spec: JobSpec, party: Party) -> Source | None:
-    """Look at the full model of a job, in a step that has no hub; None: it is at one.
+    """Describe the full model of a job, in a step without hub access; None: it is at a hub.
 
     Raises:
-        InputError, ModelError, StorageError: the model is not there, or is none.
+        InputError, ModelError, StorageError: The model is missing or invalid.
     """
     if spec.model is None or spec.model.startswith("hf://"):
         return None
@@ -58,10 +58,10 @@ def source_of(spec: JobSpec, party: Party) -> Source | None:
 
 
 def source_in(spec: JobSpec, model: Path, digest: str) -> Source:
-    """Say of a model what its result is checked against.
+    """Describe a model, as the baseline for checking the result.
 
     Args:
-        digest: the model's.
+        digest: The model's digest.
     """
     config: dict[str, Any] = json.loads((model / "config.json").read_bytes())
     blocks = digest_blocks(model) if spec.distill else ()
@@ -71,7 +71,7 @@ def source_in(spec: JobSpec, model: Path, digest: str) -> Source:
 
 
 def _digest(text: DataFile) -> str:
-    # the same bytes in another format are another text
+    # the same bytes in another format are a different text
     return digest_of(canonical([text.format, text_digest(text)]))
 
 

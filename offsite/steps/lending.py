@@ -1,9 +1,9 @@
-"""Lends a part of a private S3 store to the step that trains: its job's folder, and its inputs.
+"""Gives the training step limited access to a private S3 store: its job's folder and its inputs.
 
     python -m offsite lend --task FILE --to FOLDER
 
-That is an init container's work: it alone has the account, runs our own image, and leaves the keys
-of a session for the container that trains, which may run another one.
+This runs in an init container. Only that container holds the account, and it runs the operator's
+image; the training container, which may run another image, gets session credentials.
 """
 
 import shutil
@@ -19,14 +19,14 @@ from offsite.task import WORK, BaseTask
 
 
 def lent(task: BaseTask, environ: Mapping[str, str]) -> Credentials:
-    """Get the keys of a session for the work of a job.
+    """Request session credentials for the work of a job.
 
     Args:
-        environ: describes the private store, and its account.
+        environ: Settings and account of the private store.
 
     Raises:
-        InputError: the store lends nothing, or a location cannot be lent.
-        NotAllowedError, UnreachableError: the store refuses, or does not answer.
+        InputError: The store supports no sessions, or a location cannot be shared.
+        NotAllowedError, UnreachableError: The store refuses, or does not answer.
     """
     own = Part.of(f"{task.private.rstrip('/')}/{WORK}/{task.uid}", folder=True, writes=True)
     read = [
@@ -39,10 +39,10 @@ def lent(task: BaseTask, environ: Mapping[str, str]) -> Credentials:
 
 
 def lend_to(task: BaseTask, environ: Mapping[str, str], folder: Path) -> None:
-    """Leave the keys of a session in a folder, and the authority of the store beside them.
+    """Write session credentials, and the store's CA, to a folder.
 
     Raises:
-        OffsiteError: as `lent`.
+        OffsiteError: As for `lent`.
     """
     write_credentials(folder / "credentials.json", lent(task, environ))
     if authority := environ.get(f"{SETTINGS}_CA"):

@@ -1,4 +1,4 @@
-"""Notifies the peer that a stage failed for good, and reads its notices. Needs the keys."""
+"""Notifies the peer of a stage that failed for good, and reads its notices. Requires the keys."""
 
 import secrets
 from collections.abc import Iterator
@@ -19,16 +19,16 @@ from offsite.task import NotifyTask, ReadNoticeTask
 def notifying(
     space: Workspace, answers: str | None, mailbox: Mailbox, monitor: Monitor, *, private: bool
 ) -> Iterator[None]:
-    """Tell the peer, as far as its party wants it, if the `with` block fails for good.
+    """Notify the peer, as far as the party allows, if the `with` block fails for good.
 
     Args:
-        answers: the envelope that the job opens.
-        private: whether the block reads private data. A peer may send a bundle that fails in
-            different ways depending on that data, so it learns that the stage failed, no more.
+        answers: The envelope that the job opens.
+        private: Whether the block reads private data. A peer could send a bundle that fails
+            depending on that data, so it then learns only that the stage failed.
     """
     try:
         yield
-    except Exception as error:  # whatever it is: the peer waits for what does not come
+    except Exception as error:  # any error: the peer waits for a result
         ended = failure(error)
         if private:
             passing = isinstance(error, OffsiteError) and error.retryable
@@ -48,30 +48,32 @@ def _failed(space: Workspace, answers: str | None, ended: FailedEvent) -> Failed
 
 
 def run_notify(pod: Pod[NotifyTask], monitor: Monitor) -> None:
-    """Notify the peer that a job failed, once for each round of the job.
+    """Notify the peer of a failed job, once for each round.
 
     Raises:
-        StorageError: the exchange did not take it.
+        StorageError: The exchange did not accept the notice.
     """
     task, spec = pod.task, pod.task.job.spec
     notice = Notice.of(spec.stage, task.reason, task.message)
     name, job = task.job.metadata.name, task.uid
     failed = Failed(spec.peer, name, job, notice, round=task.round, parent=task.answers)
     if not send_notice(open_mailbox(pod), failed):
-        monitor.log(f"{spec.peer} was notified before")
+        monitor.log(f"{spec.peer} was already notified")
 
 
 def run_read_notice(pod: Pod[ReadNoticeTask], monitor: Monitor) -> None:
-    """Open the notice that the operator found, and report what it says.
+    """Open the notice that the operator found, and report its content.
 
     Raises:
-        NotSentError: it is gone, or another one is there.
-        BundleError: it says what no notice says.
+        NotSentError: It is gone, or was replaced by another one.
+        BundleError: Its content is not a valid notice.
     """
     task, spec, mailbox = pod.task, pod.task.job.spec, open_mailbox(pod)
     notice = mailbox.inbox.notice(spec.peer, Reference.opened_by(spec).name)
     if notice is None or notice.digest != task.notice:
-        raise NotSentError(f"the notice {task.notice} is gone; a newer one is read by itself")
+        raise NotSentError(
+            f"the notice {task.notice} is gone; the operator reads a newer one by itself"
+        )
     told = open_notice(notice, mailbox.ring)
     message = told.said(notice.header)
     monitor.emit(NoticeRead(stage=told.stage, reason=told.reason, message=message))

@@ -1,6 +1,6 @@
-"""The Open step: checks everything that can be known before the work, and opens the bundle.
+"""The Open step: checks everything that is known before the work, and opens the bundle.
 
-What was sent is verified, fetched, opened and checked before anything reads it.
+A bundle is verified, fetched, opened and checked before anything else reads it.
 """
 
 import shutil
@@ -29,7 +29,7 @@ from offsite.wire import canonical
 
 
 def find_bundle(spec: JobSpec, mailbox: Mailbox) -> Envelope | None:
-    """Find the envelope that a job opens, as `Mailbox.incoming`; None: its stage opens none."""
+    """Find the envelope that a job opens, see `Mailbox.incoming`; None: its stage opens none."""
     return mailbox.incoming(spec.peer, Reference.opened_by(spec)) if spec.bundle else None
 
 
@@ -40,19 +40,19 @@ def prepare(
     mailbox: Mailbox,
     monitor: Monitor,
 ) -> None:
-    """Find out what can be known before the work, and open what the peer sent.
+    """Check what is known before the work, and open the peer's bundle.
 
-    What is written into the workspace on the way is what the result is checked against.
+    It records in the workspace what the result is later checked against.
 
     Args:
-        source: the model of a model owner's job; None: it is at a hub, out of reach.
-        envelope: of what the job opens; what an earlier attempt opened is opened anew.
+        source: The model of a model owner's job; None: it is at a hub, which is not reachable here.
+        envelope: The envelope to open; one that an earlier attempt opened is opened again.
 
     Raises:
-        InputError: the job asks for what the party does not allow.
-        BundleError: what was sent may not be used: damaged, expired, of another party, or not what
-            the record of the emulator allows.
-        StorageError: the store did not give it.
+        InputError: The job requests what the party does not allow.
+        BundleError: The bundle is damaged, expired, for another party, or violates the emulator's
+            record.
+        StorageError: The store is unavailable.
     """
     if source is not None:
         space.know(source=source)
@@ -81,15 +81,15 @@ def _open_adapter(
         raise not_the_model(space.spec, record)
     checks = _adapter_checks(record, envelope, mailbox)
     facts = pull(mailbox, envelope, space.opened, checks, monitor).facts
-    assert isinstance(facts, AdapterFacts), "it was checked"
-    # the model is compared by this: what this adapter may change, not what any may
+    assert isinstance(facts, AdapterFacts), "verified by pull"
+    # compare the model with what this adapter may change, not with what any adapter may
     space.know(answered=record.model_copy(update={"allowed": ((facts.method, facts.scope),)}))
     origin = Origin(emulator=record.digest, adapter=envelope.digest, alpha=job.alpha)
     write_whole(space.folder / ORIGIN, canonical(origin.wire()))
 
 
 def not_the_model(spec: JobSpec, record: EmulatorRecord) -> ModelError:
-    """Make the error of a job whose model is not the one that its adapter is for."""
+    """Build the error for a model that is not the one that the emulator was made from."""
     return ModelError(
         f"{spec.model} is not the model that the emulator {record.bundle} was made from, or its "
         "files have changed since; use the original files"
@@ -97,10 +97,10 @@ def not_the_model(spec: JobSpec, record: EmulatorRecord) -> ModelError:
 
 
 def answered(space: Workspace, envelope: Envelope) -> EmulatorRecord:
-    """Find what we remember of the emulator that an adapter answers.
+    """Return our record of the emulator that an adapter answers.
 
     Raises:
-        BundleError: it is no adapter, or was not made by whom the emulator was made for.
+        BundleError: It is no adapter, or its sender is not the emulator's recipient.
     """
     header = envelope.header
     if header.kind != "adapter" or header.parent is None:
@@ -111,14 +111,14 @@ def answered(space: Workspace, envelope: Envelope) -> EmulatorRecord:
     record = space.party.record(header.parent)
     if header.sender != record.recipient:
         raise BundleError(
-            f"{header.name} was made by {header.sender}, but the emulator that it answers was made "
-            f"for {record.recipient}; ask {record.recipient} to send it"
+            f"{header.name} was made by {header.sender}, but the emulator that it answers was sent "
+            f"to {record.recipient}; ask {record.recipient} to send it"
         )
     return record
 
 
 def _adapter_checks(record: EmulatorRecord, envelope: Envelope, mailbox: Mailbox) -> Checks:
-    """Check an adapter against the emulator's record, and count the use of its grant."""
+    """Build the checks of an adapter against the emulator's record and grant."""
 
     return Checks(
         admit=partial(admit_adapter, record=record),

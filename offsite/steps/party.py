@@ -31,7 +31,7 @@ from offsite.wire import canonical
 Note = TypeVar("Note", bound=BaseModel)
 _CLAIM = "pvc://"
 POLICY = "policy.yaml"
-"""What a home allows its jobs: the fields of `Limits`."""
+"""The limits of a home: the fields of `Limits`."""
 
 
 @dataclass(frozen=True)
@@ -40,19 +40,19 @@ class Party:
 
     id: str
     home: Path
-    """The folder for what is under way."""
+    """The folder for work in progress."""
     private_store: PrivateStore
     artifacts: ArtifactStore
-    """What is kept: records of emulators, and what was published."""
+    """Persistent files: records of emulators, and notes of what was published."""
     base: Path = Path()
-    """What relative paths in a job are relative to."""
+    """Base of the relative paths in a job."""
     checkpoint_seconds: float = 60.0
     claims: Path | None = None
-    """Where volume claims are mounted; None: this is no cluster."""
+    """Mount point of volume claims; None outside a cluster."""
     limits: Limits = field(default_factory=Limits)
-    """What it allows, whatever a job asks for."""
+    """Limits that apply to every job."""
     notices: Disclosure = Disclosure.REASON
-    """How much a peer is told when a stage has failed for good."""
+    """How much a peer learns when a stage has failed for good."""
 
     @classmethod
     def on_this_machine(
@@ -63,10 +63,10 @@ class Party:
         base: Path,
         checkpoint_seconds: float,
     ) -> "Party":
-        """Describe a party all of whose things are in its home.
+        """Describe a party whose files are all in its home.
 
         Raises:
-            SpecError: its policy is wrong.
+            SpecError: Its policy is invalid.
         """
         return cls(
             party,
@@ -79,11 +79,11 @@ class Party:
         )
 
     def model(self, location: str) -> Path:
-        """Find the folder of a model that a job names; of one elsewhere, get a copy.
+        """Return the folder of a model that a job names, downloading it if necessary.
 
         Raises:
-            ModelError: a hub did not give what was asked for.
-            InputError, StorageError: the private store did not.
+            ModelError: A hub did not provide the model.
+            InputError, StorageError: The private store did not provide it.
         """
         if location.startswith("hf://"):
             return from_hub(location.removeprefix("hf://"))
@@ -92,10 +92,10 @@ class Party:
         return self.path(location)
 
     def copy_companions(self, location: str, folder: Path) -> None:
-        """Copy what stands beside a model's weights, from where the model is.
+        """Copy the files beside a model's weights.
 
         Raises:
-            InputError: one leads out of the volume that it is on; else as `model`.
+            InputError: One links out of its volume; else as for `model`.
         """
         if location.startswith("s3://"):
             model, root = self.private_store.folder(location, COMPANIONS), None
@@ -106,10 +106,10 @@ class Party:
         copy_companions(model, folder, root.resolve() if root else None)
 
     def text(self, location: str) -> Path:
-        """Find the file of a text that a job names; of one elsewhere, get a copy.
+        """Return the file of a text that a job names, downloading it if necessary.
 
         Raises:
-            InputError, StorageError: the private store did not give it.
+            InputError, StorageError: The private store did not provide it.
         """
         return (
             self.private_store.file(location)
@@ -118,11 +118,11 @@ class Party:
         )
 
     def path(self, location: str) -> Path:
-        """Find a path that a job names; a relative one is relative to the job.
+        """Resolve a path that a job names; a relative one is relative to the job.
 
         Raises:
-            InputError: it is on a volume claim, and this is no cluster; it leads out of it; it is
-                among the keys of a pod; or it is in the exchange, or that in it.
+            InputError: It is on a volume claim outside a cluster, leads out of the claim, is among
+                the keys of a pod, or overlaps the exchange.
         """
         claimed = location.startswith(_CLAIM)
         path = self._on_claim(location) if claimed else self.base / local_path(location)
@@ -130,47 +130,49 @@ class Party:
             refuse_same_place(self.private_store.exchange, FolderStore(path))
         path = path.resolve()
         if self.claims is not None and path.is_relative_to(Path(ETC)):
-            raise InputError(f"{location} is no data: keys and accounts are mounted there")
+            raise InputError(
+                f"{location} is where keys and credentials are mounted; name another path"
+            )
         return path
 
     def _on_claim(self, location: str) -> Path:
         if self.claims is None:
             raise InputError(
-                f"{location} is a volume of a cluster; name a path or s3://bucket/path"
+                f"{location} is a volume of a cluster, which is not available here; name a path or s3://bucket/path"
             )
         claim, _, rest = location.removeprefix(_CLAIM).partition("/")
         path = (self.claims / claim / rest).resolve()
         if not path.is_relative_to((self.claims / claim).resolve()):
-            raise InputError(f"{location} leads out of its volume")
+            raise InputError(f"{location} leads out of its volume; remove .. and links")
         return path
 
     def keep_record(self, record: EmulatorRecord) -> None:
-        """Keep what is to be remembered of an emulator, before it is sent."""
+        """Save the record of an emulator, before it is sent."""
         self.artifacts.write(_record_name(record.digest), canonical(record.wire()))
 
     def record(self, digest: str) -> EmulatorRecord:
-        """Read what is remembered of an emulator that was sent.
+        """Read the record of an emulator that was sent.
 
         Raises:
-            BundleError: this party sent no such emulator.
+            BundleError: This party sent no such emulator.
         """
         name = _record_name(digest)
         found = self.note(name, read_record)
         if found is None:
             raise BundleError(
-                f"{self.id} has sent no emulator {digest}: {self.artifacts.uri(name)} is not "
-                "there; run this where it was sent from, or restore the record from a backup"
+                f"{self.id} has sent no emulator {digest}: {self.artifacts.uri(name)} does not "
+                "exist; run this where it was sent from, or restore the record from a backup"
             )
         return found
 
     def note(self, name: str, read: Callable[[bytes], Note]) -> Note | None:
-        """Read a note; None: there is none.
+        """Read a note; None: it does not exist.
 
         Args:
-            read: makes it of its content; raises ValidationError if it is damaged.
+            read: Parses the content; raises ValidationError if it is damaged.
 
         Raises:
-            InputError: it is damaged.
+            InputError: It is damaged.
         """
         content = self.artifacts.read(name)
         if content is None:
@@ -179,7 +181,8 @@ class Party:
             return read(content)
         except ValidationError as error:
             raise InputError(
-                f"{self.artifacts.uri(name)} is damaged, or of another version of offsite; restore "
+                f"{self.artifacts.uri(name)} is damaged, or was written by another version of "
+                "offsite; restore "
                 "it from a backup"
             ) from error
 

@@ -1,4 +1,4 @@
-"""The ledger of a step in a pod: the operator decided what it may open and send."""
+"""The ledger of a step in a pod: the operator has decided what it may open and send."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ from offsite.sealing.envelope import Grant
 
 @dataclass(frozen=True)
 class PinnedLedger:
-    """The one envelope that may be opened, and the one sequence that is sent in."""
+    """The one envelope that may be opened, and the one sequence to send with."""
 
     envelope: str | None
     sequence: int | None
@@ -22,24 +22,24 @@ class PinnedLedger:
         """See `HomeLedger.accept`.
 
         Raises:
-            BundleError: it is not the envelope that the operator has entered.
+            BundleError: It is not the envelope that the operator recorded.
         """
         if digest != self.envelope:
-            raise BundleError(f"{name} of {peer} ({digest}) was not accepted by the operator")
+            raise BundleError(f"the operator has not accepted {name} of {peer} ({digest})")
 
     def allot(self, peer: str, name: str, job: str, spent: int = 0) -> int:
         """See `HomeLedger.allot`.
 
         Raises:
-            InputError: an envelope lies in that sequence, or in a later one, already.
+            InputError: The exchange already has an envelope with that sequence or a later one.
         """
         if self.sequence is None or spent >= self.sequence:
             raise InputError(
-                f"sequence {self.sequence} of {name} for {peer} is taken in the exchange, and what "
-                "lies there is not whole, or not this job's: shards were lost there, or the "
+                f"sequence {self.sequence} of {name} for {peer} is taken in the exchange by an "
+                "envelope that is incomplete or not this job's: shards were lost there, or the "
                 "OffsitePeer's status was; restore it, or submit the job under another name"
             )
         return self.sequence
 
     def use(self, emulator: str, adapter: str, grant: Grant) -> None:
-        """See `HomeLedger.use`: the operator counted it when it entered the envelope."""
+        """See `HomeLedger.use`. The operator counted the use when it recorded the envelope."""

@@ -1,4 +1,4 @@
-"""Resolves the locations of a job to files on this disk, and computes their digests."""
+"""Resolves a job's locations to local files, and computes their digests."""
 
 import shutil
 from collections.abc import Mapping
@@ -14,29 +14,29 @@ from offsite.store.beneath import read_below
 from offsite.wire import canonical, digest_of
 
 COMPANIONS = ("*.json", "*.model", "*.txt", "*.jinja", "LICENSE*")
-"""The files that stand beside a model's weights, its config among them."""
+"""The files beside a model's weights, including its config."""
 MODEL_FILES = ("*.safetensors", *COMPANIONS)
 """The files of a model that are read."""
 _LARGEST_COMPANION = 256 << 20
 
 
 def is_companion(name: str) -> bool:
-    """Whether a file of that name stands beside a model's weights, and is not made anew with them.
+    """Return whether a file belongs beside a model's weights, and is not regenerated with them.
 
-    Hidden files, and such as `LICENSE (copy)`, do not.
+    Hidden files, and names such as `LICENSE (copy)`, do not.
     """
     made_anew = name.endswith(".index.json")
     return is_plain(name) and not made_anew and any(fnmatchcase(name, p) for p in COMPANIONS)
 
 
 def copy_companions(model: Path, folder: Path, root: Path | None = None) -> None:
-    """Copy what stands beside a model's weights.
+    """Copy the files beside a model's weights.
 
     Args:
-        root: what its files may be links into; None: anything.
+        root: Folder that links must stay in; None: no restriction.
 
     Raises:
-        InputError: one leads out of there, or is no regular file.
+        InputError: A file links out of it, or is not a regular file.
     """
     with privately():
         for path in sorted(model.iterdir()):
@@ -50,17 +50,17 @@ def _copy_companion(path: Path, target: Path, root: Path | None) -> None:
         return
     real = path.resolve()
     if not real.is_relative_to(root):
-        raise InputError(f"{path} leads out of {root}; put a copy in its place")
+        raise InputError(f"{path} links out of {root}; replace the link with a copy")
     target.write_bytes(read_below(root, str(real.relative_to(root)), _LARGEST_COMPANION))
 
 
 def from_hub(name: str) -> Path:
-    """Get a model from the model hub, `org/name` or `org/name@revision`; gives its folder.
+    """Download a model from the model hub, `org/name` or `org/name@revision`; returns its folder.
 
     Raises:
-        ModelError: the hub did not give it.
+        ModelError: The hub did not provide it.
     """
-    # the steps that hold keys have no hub
+    # not imported by the steps that hold keys, which have no hub access
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -77,10 +77,10 @@ def from_hub(name: str) -> Path:
 
 
 def model_digest(folder: Path) -> str:
-    """Compute one digest over everything of a model that decides what it computes.
+    """Compute one digest over all files of a model that affect its output.
 
     Raises:
-        ModelError: there is no model in the folder, or it cannot be read.
+        ModelError: The folder has no model, or the model is not readable.
     """
     try:
         with disk_errors(folder):
@@ -91,24 +91,25 @@ def model_digest(folder: Path) -> str:
 
 
 def size_of(model: Path) -> int:
-    """Count the bytes of the files of a model that are read."""
+    """Return the total size in bytes of a model's files that are read."""
     return sum((model / name).stat().st_size for name in check_original(model))
 
 
 def digest_of_model(files: Mapping[str, str]) -> str:
-    """Compute that digest of files that are elsewhere.
+    """Compute a model's digest from the digests of its files.
 
     Args:
-        files: the SHA-256 of each file, in hex, by name; also of those that decide nothing.
+        files: SHA-256 of each file in hex, by name; files that do not affect the output are
+            ignored.
     """
     return digest_of(canonical({name: files[name] for name in files_read(files)}))
 
 
 def text_digest(text: DataFile) -> str:
-    """Compute the digest of a data file, by which parties know that they mean the same text.
+    """Compute the digest of a data file, by which parties recognize the same text.
 
     Raises:
-        DataError: there is no such file, or it cannot be read.
+        DataError: The file is missing or not readable.
     """
     try:
         return f"sha256:{file_digest(text.path)}"

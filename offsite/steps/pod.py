@@ -1,4 +1,4 @@
-"""The pod of a step: its task, and the files and stores that the operator gave it."""
+"""The pod of a step: its task, and the files and stores that the operator provides."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,23 +25,23 @@ OfStep = TypeVar("OfStep", bound=BaseTask, covariant=True)
 
 @dataclass(frozen=True)
 class Pod(Generic[OfStep]):
-    """A task, and where its files are: by default, where the operator mounts them."""
+    """A task, and the location of its files; by default the operator's mount points."""
 
     task: OfStep
     environ: Mapping[str, str]
 
     @property
     def scratch(self) -> Path:
-        """Where the pod may write; it goes with it."""
+        """The writable folder of the pod, deleted with it."""
         return Path(self.environ.get("OFFSITE_SCRATCH", "/tmp/offsite"))
 
     def at(self, scratch: Path) -> "Pod[OfStep]":
-        """Get the same with another scratch folder."""
+        """Return a copy with another scratch folder."""
         make_folders(scratch)
         return Pod(self.task, {**self.environ, "OFFSITE_SCRATCH": str(scratch)})
 
     def party(self, mailbox: Mailbox | None = None) -> Party:
-        """Describe the party whose pod this is."""
+        """Describe the party that the pod belongs to."""
         private_store = self.private_store(mailbox.store if mailbox else None)
         return Party(
             id=self.task.party,
@@ -53,12 +53,12 @@ class Pod(Generic[OfStep]):
         )
 
     def private_store(self, exchange: ObjectStore | None) -> PrivateStore:
-        """Get the private store; nothing of it may lie in the exchange."""
-        # whoever sends in other processes hands them a copy
+        """Return the private store, which must not overlap the exchange."""
+        # other processes that send get a copy of it
         return PrivateStore(self.scratch / "copies", exchange, dict(self.environ))
 
     def space(self, party: Party) -> Workspace:
-        """Make the workspace: the job's uid stands for everything that decides its result."""
+        """Create the workspace. The job's uid stands for everything that affects its result."""
         task, folder = self.task, self.scratch / "work"
         make_folders(folder)
         name, spec = task.job.metadata.name, task.job.spec
@@ -71,11 +71,11 @@ def open_mailbox(
     """Open the exchange.
 
     Args:
-        envelope: the one that may be opened.
-        sequence: the one that may be sent in.
+        envelope: The only envelope that may be opened.
+        sequence: The only sequence that may be used to send.
 
     Raises:
-        InputError: the keys are of another party, or the peer's public file is not the peer's.
+        InputError: The keys belong to another party, or the peer's public file to another peer.
     """
     task, alias = pod.task, pod.task.job.spec.peer
     keys = Path(pod.environ.get("OFFSITE_RING", RING))
@@ -86,10 +86,10 @@ def open_mailbox(
         (peer.id, task.peer_id, f"the OffsitePeer {alias}"),
     ):
         if found != wanted:
-            raise InputError(f"{what} holds the keys of {found}, not of {wanted}")
+            raise InputError(f"{what} has the keys of {found} instead of {wanted}")
     store = open_store(task.exchange, "OFFSITE_EXCHANGE", pod.environ)
     ledger = PinnedLedger(envelope, sequence)
-    # journals outlast this pod
+    # journals outlive this pod
     kept = "/".join((task.private.rstrip("/"), KEPT, task.uid, "journals"))
     journals = artifact_store_of(kept, pod.private_store(store))
     return Mailbox(ring, peers, store, ledger, pod.scratch / "pulls", journals, alone=False)

@@ -15,29 +15,29 @@ from offsite.steps.results import check_answer, checked_emulator
 from offsite.steps.workspace import Workspace
 
 DRAFT = "record.json"
-"""The record of an emulator that is not sent yet, and so has no envelope."""
+"""The record of an emulator that is not sent yet, and has no envelope."""
 
 
 def resume_send(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> bool:
-    """Report the result of an earlier attempt that is in the exchange; send one that is not yet.
+    """Report an earlier attempt's result that is in the exchange, or send its finished result.
 
     Returns:
-        whether the result is in the exchange.
+        Whether the result is in the exchange.
 
     Raises:
-        StorageError: the exchange cannot be asked, or did not take it.
+        StorageError: The exchange does not answer, or did not accept the result.
     """
     note = space.published()
     if note is not None and note.fingerprint == space.fingerprint:
         try:
             sent = find_sent(mailbox, space.spec.peer, space.name, note.digest)
         except BundleError as error:
-            monitor.log(f"what was published before is damaged: {error}")
+            monitor.log(f"the bundle that was published before is damaged: {error}")
             sent = None
         if sent is not None:
             monitor.artifact(space.name, sent.digest, sent.uri, note.size)
             return True
-        monitor.log("what was published before is not there whole, so it is sent again")
+        monitor.log("the bundle that was published before is incomplete; sending it again")
     if not space.is_finished:
         return False
     send(space, mailbox, monitor)
@@ -45,12 +45,12 @@ def resume_send(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> bool:
 
 
 def send(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
-    """Seal the result, send it, and remember what is to be remembered before it can be answered.
+    """Seal the result, save its record, and send it.
 
     Raises:
-        InputError, BundleError: it may not be sent, as `checked_emulator`, `disclose`,
+        InputError, BundleError: It may not be sent; see `checked_emulator`, `disclose`,
             `check_answer` and `check_floors`.
-        StorageError: the exchange did not take it; what it took is not sent again.
+        StorageError: The exchange did not accept it. A retry does not resend accepted parts.
     """
     draft, parent = None, None
     if space.spec.distill is not None:
@@ -86,5 +86,5 @@ def _noted(space: Workspace) -> EmulatorRecord:
         return read_record(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise BundleError(
-            f"{path} does not say what the emulator is made of: {reason(error)}"
+            f"{path} is not a valid record of the emulator: {reason(error)}"
         ) from error

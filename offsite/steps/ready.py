@@ -1,6 +1,6 @@
 """Checks before the work that its result could be published or exported.
 
-A training may take days. Credentials that were mistyped are told before it, not after.
+Training may take days, so wrong credentials must be reported before it.
 """
 
 from offsite.bundle import check_original
@@ -11,16 +11,16 @@ from offsite.steps.feasibility import check_emulator_job, config_of
 from offsite.steps.workspace import Workspace
 
 _PROBE = ".offsite-check"
-"""An object below a party's own prefix, where no bundle can lie. It is written and deleted."""
+"""A temporary object below the party's own prefix, with a name that no bundle can have."""
 
 
 def check_ready(space: Workspace, mailbox: Mailbox) -> None:
     """Check that the result of a job could be published now.
 
     Raises:
-        InputError: the peer is not pinned, a key is missing that the result needs, or something
-            else is at the place where a plugged-in model is to go.
-        NotAllowedError, StorageError: the exchange does not take what this party sends.
+        InputError: The peer is not pinned, a required key is missing, or the target of a plugged-in
+            model is taken.
+        NotAllowedError, StorageError: The exchange does not accept writes of this party.
     """
     ring = mailbox.ring
     ring.newest("sign")
@@ -29,20 +29,21 @@ def check_ready(space: Workspace, mailbox: Mailbox) -> None:
         return
     for each in (mailbox.peers.get(space.spec.peer), ring):
         each.newest("encrypt")
-    # in place of a unique name: an object that is left behind is written over next time
+    # a fixed name, so that the next check overwrites a leftover
     probe = f"{mailbox.id}/{_PROBE}"
     mailbox.store.put(probe, b"offsite: a check\n")
     mailbox.store.delete([probe])
 
 
 def check_possible(space: Workspace) -> None:
-    """Check that the emulator of a job could be made of its model, as the work will check again.
+    """Check that the emulator of a job could be made from its model; the work checks again.
 
-    A model at the hub cannot be asked from here, and of one in a bucket the config alone.
+    A model at the hub is not reachable from here, and of a model in a bucket only the config is
+    read.
 
     Raises:
-        ModelError: it cannot.
-        DisclosureError: it would keep more of the model than the party allows.
+        ModelError: It cannot be made.
+        DisclosureError: It would keep more of the model than the party allows.
     """
     job, party = space.spec.distill, space.party
     if job is None or job.model.startswith("hf://"):

@@ -1,7 +1,7 @@
 """Checks that a result is what its job was to make, before it is sealed or exported.
 
-What made it runs an image that a job's author may choose, so nothing that it says is believed. A
-result is compared with the job, and with what was known before the work (`opening.prepare`).
+A job's author may choose the image that made it, so its own statements are not trusted. A result is
+compared with the job, and with what was known before the work (`opening.prepare`).
 """
 
 import json
@@ -38,17 +38,17 @@ from offsite.steps.workspace import Source, Workspace
 from offsite.wire import now
 
 _BESIDE = 256 << 20
-"""Bytes beside a model's weights: its tokenizer, and manifests."""
+"""Bytes allowed beside a model's weights: tokenizer and manifests."""
 _WIDER = 4
-"""By how much weights may grow that are written in another dtype."""
+"""Growth allowed for weights that are written in another dtype."""
 _UNKNOWN = 1 << 50
-"""Of a model at a hub; what a pod may have on its node's disk bounds it."""
+"""Limit for a model at a hub; the pod's disk limit applies."""
 _LARGEST_CONFIG = 1 << 20
 _UNITS = {"h": "hours", "m": "minutes", "s": "seconds"}
 
 
 def most_of(space: Workspace) -> int:
-    """Say how many bytes the result of a job may have."""
+    """Return the size limit of a job's result in bytes."""
     if space.spec.tune is not None:
         adapter, record = space.spec.tune.adapter, space.answered()
         rank = rank_of(adapter, record.linears)
@@ -60,14 +60,13 @@ def most_of(space: Workspace) -> int:
 
 
 def checked_emulator(space: Workspace, job: Distill, draft: EmulatorRecord) -> EmulatorRecord:
-    """Check an emulator that is about to be sent; give the record of it, but for its digest.
+    """Check an emulator that is about to be sent; returns its record, without the digest.
 
     Args:
-        draft: of whoever made it. It is believed in which of the model's blocks were kept, and in
-            what a model at a hub is, which cannot be asked from here and is no secret.
+        draft: The maker's record. Only its choice of blocks, and a model at a hub, are trusted.
 
     Raises:
-        BundleError: it is no emulator that a peer would open, or not the one of the job.
+        BundleError: It is not a valid emulator, or not the job's.
     """
     check_whole(space.result)
     manifest = check_emulator(space.result)
@@ -101,10 +100,10 @@ def check_answer(space: Workspace, job: Tune) -> str:
     """Check an adapter that is about to be sent, as its receiver will, and against the job.
 
     Returns:
-        the envelope that it answers.
+        The envelope that it answers.
 
     Raises:
-        BundleError: it is not the adapter that was to be tuned.
+        BundleError: It is not the job's adapter.
     """
     check_whole(space.result)
     record, adapter = space.answered(), job.adapter
@@ -125,17 +124,17 @@ def check_answer(space: Workspace, job: Tune) -> str:
 
 
 def check_plugged(space: Workspace, job: PlugIn) -> None:
-    """Check a plugged-in model that is about to be exported, and give it its own companions.
+    """Check a plugged-in model that is about to be exported, and add the original companion files.
 
-    What stands beside a model's weights, its config among it, is taken from where the model is, not
-    from what trained. Weights that the adapter may not change have to be the model's, byte for
-    byte, and no other may be changed by more than the party allows. Of a model at a hub, which
-    cannot be asked from here, only the names and shapes of the tensors are checked.
+    The files beside the weights, including the config, are copied from the original model, not from
+    the training step. Weights that the adapter may not change must be identical to the model's,
+    byte for byte, and no other may change by more than the party allows. For a model at a hub,
+    which is not reachable from here, only the names and shapes of the tensors are checked.
 
     Raises:
-        ModelError: it has not the tensors of the model, or other files beside them.
-        BundleError: a weight is changed by more than the party allows.
-        StorageError: the private store did not give the model.
+        ModelError: Its tensors differ from the model's in name or shape, or there are extra files.
+        BundleError: A weight changed by more than the party allows.
+        StorageError: The private store did not provide the model.
     """
     folder, source, config = space.result, _source(space), _config_of(space.result)
     weights = {name for name in check_original(folder) if name.endswith(".safetensors")}
@@ -149,27 +148,27 @@ def check_plugged(space: Workspace, job: PlugIn) -> None:
     party.copy_companions(job.model, folder)
     model = party.model(job.model)
     if model_digest(model) != source.digest:
-        raise ModelError(f"{job.model} is not what it was when {space.name} began; run it again")
+        raise ModelError(f"{job.model} has changed since {space.name} began; run the job again")
     most = party.limits.max_change
     check_plugged_weights(folder, model, source.config, space.answered(), most, job.adapter)
 
 
 def _check_unknown(folder: Path, config: dict[str, Any], kept: Collection[str]) -> None:
-    """Check a model that was made of one at a hub: its tensors, and that nothing leads elsewhere.
+    """Check a model made from one at a hub: its tensors, and that it has no code references.
 
     Raises:
-        ModelError: it has not the tensors that its config names, or more than that.
+        ModelError: It lacks tensors that its config names, or has extra files.
     """
     check_tensors(folder, family_of(config), config)
     if "auto_map" in config:
-        raise ModelError(f"{folder / 'config.json'}: auto_map is not of the model's own config")
+        raise ModelError(f"{folder / 'config.json'}: remove auto_map, which names code to run")
     for path in sorted(folder.iterdir()):
         if path.name not in kept and not is_companion(path.name):
-            raise ModelError(f"{path} is no file of a model; it was not there before")
+            raise ModelError(f"{path} is not a file of the model")
 
 
 def _source(space: Workspace) -> Source | None:
-    """Read what is known of the model of a job; None: it is at a hub, where it is no secret."""
+    """Read the baseline of a job's model; None: the model is at a hub, and so no secret."""
     model, source = space.spec.model, space.source()
     if source is None and not (model and model.startswith("hf://")):
         raise space.forgotten("of the model")
@@ -184,10 +183,10 @@ def _check_maker(space: Workspace, manifest: Manifest) -> None:
 
 def _check_emulator_facts(space: Workspace, manifest: Manifest, job: Distill) -> None:
     facts = manifest.facts
-    assert isinstance(facts, EmulatorFacts), "it was checked"
+    assert isinstance(facts, EmulatorFacts), "checked by check_emulator"
     steps = job.training.steps if job.training else 0
     wanted, healed = job.emulator, job.emulator.heal in (None, facts.healed)
-    # an image of an earlier version tells no parameters
+    # images of earlier versions report no parameters
     parameters = facts.parameters if manifest.format > 1 else wanted.parameters
     told = (facts.method, parameters, facts.bottom, facts.top, facts.distilled_steps)
     asked = (wanted.method, wanted.parameters, job.ends.bottom, job.ends.top, steps)
@@ -198,25 +197,24 @@ def _check_emulator_facts(space: Workspace, manifest: Manifest, job: Distill) ->
 def _recorded(
     told: Sequence[BlockRecord], job: Distill, row: Family, config: dict[str, Any]
 ) -> tuple[BlockRecord, ...]:
-    """Describe the blocks of an emulator: which of the model's they are, and what is in them.
+    """Describe the blocks of an emulator: their place in the model, and their tensors.
 
     Args:
-        told: by whoever made it.
-        config: the emulator's, which says what its tensors are.
+        told: The blocks as their maker reports them.
+        config: The emulator's config, which determines its tensors.
     """
     if any(block.index for block in told) and not job.emulator.selects:
-        raise BundleError(f"a tensor of {job.emulator.method} is never a part of the full one")
+        raise BundleError(f"an emulator of {job.emulator.method} must have whole tensors")
     sizes = {"tensors": row.block_tensors(config), "linears": row.linear_sizes(config)}
     return tuple(block.model_copy(update=sizes) for block in told)
 
 
 def _check_blocks(told: Sequence[BlockRecord], job: Distill, depth: int, kept: int) -> None:
-    """Check which of the model's blocks were kept: its ends, and some between them, in order.
+    """Check which of the model's blocks the maker kept: the ends, and some between, in order.
 
     Args:
-        told: by whoever made the emulator.
-        depth: how many blocks the full model has.
-        kept: how many blocks the emulator has.
+        depth: Number of blocks of the full model.
+        kept: Number of blocks of the emulator.
     """
     full, (bottom, top) = [block.full for block in told], (job.ends.bottom, job.ends.top)
     ends = [*range(bottom), *range(kept - top, kept)]
@@ -224,9 +222,9 @@ def _check_blocks(told: Sequence[BlockRecord], job: Distill, depth: int, kept: i
     in_order = full == sorted(set(full)) and len(full) == wanted == kept
     at_ends = [*range(bottom), *range(depth - top, depth)]
     if not in_order or [full[place] for place in ends] != at_ends:
-        raise BundleError("the emulator is not made of the blocks that its job asks for")
+        raise BundleError("the blocks of the emulator are not those that its job requests")
     if [place for place, block in enumerate(told) if block.end] != ends:
-        raise BundleError("the emulator has other ends than its job asks for")
+        raise BundleError("the ends of the emulator are not those that its job requests")
 
 
 def _config_of(folder: Path) -> dict[str, Any]:
@@ -242,16 +240,16 @@ def _config_of(folder: Path) -> dict[str, Any]:
 
 def _count(config: dict[str, Any], row: Family) -> int:
     if family_of(config) != row:
-        raise BundleError("the emulator is of another architecture than its model")
+        raise BundleError("the emulator has another architecture than its model")
     return row.count(config)
 
 
 def _another(folder: Path) -> BundleError:
-    return BundleError(f"{folder} is not what the job was to make; look at the image that made it")
+    return BundleError(f"{folder} is not what the job was to make; check the image that made it")
 
 
 def _terms(grant: GrantSpec) -> Grant:
-    """Turn what a job grants into what an envelope says: how long from now, into until when."""
+    """Convert a job's grant to an envelope's: a duration becomes a time."""
     if grant.expires_after is None:
         return Grant(max_uses=grant.max_uses)
     number, unit = int(grant.expires_after[:-1]), _UNITS[grant.expires_after[-1]]

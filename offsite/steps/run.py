@@ -17,12 +17,12 @@ from offsite.task import OpenTask, PublishTask
 
 
 def run_open(pod: Pod[OpenTask], monitor: Monitor) -> None:
-    """Check what can be known before the work, open the peer's envelope, and hand it on.
+    """Check the job, open the peer's envelope, and hand its content over to the work.
 
     Raises:
-        InputError: a key is missing, or something else is where the model is to go.
-        BundleError: what the peer sent may not be used.
-        StorageError: a store did not give or take something.
+        InputError: A key is missing, or the model's target is taken.
+        BundleError: The peer's bundle may not be used.
+        StorageError: A store is unavailable.
     """
     task, mailbox = pod.task, open_mailbox(pod, pod.task.envelope)
     party = pod.party(mailbox)
@@ -42,14 +42,14 @@ def run_open(pod: Pod[OpenTask], monitor: Monitor) -> None:
 
 
 def run_publish(pod: Pod[PublishTask], monitor: Monitor) -> None:
-    """Publish the result that was handed on: to the peer, or to where the plugged-in model goes.
+    """Send the handed-over result to the peer, or export the plugged-in model.
 
-    An earlier attempt may have done so, and have been killed before it could say so.
+    An earlier attempt may have been killed after it published and before it reported that.
 
     Raises:
-        BundleError: there is none.
-        DisclosureError: an emulator would disclose too much.
-        StorageError: a store did not give or take it.
+        BundleError: There is no result.
+        DisclosureError: The emulator would disclose too much.
+        StorageError: A store is unavailable.
     """
     task = pod.task
     mailbox = open_mailbox(pod, task.envelope, task.sequence)
@@ -60,7 +60,7 @@ def run_publish(pod: Pod[PublishTask], monitor: Monitor) -> None:
         try:
             finish(space, mailbox, monitor)
         except DisclosureError:
-            handover.clear()  # a retry makes it anew, by what was disclosed since
+            handover.clear()  # a retry makes another one, based on the current ledger
             raise
     elif not resume(space, mailbox, monitor):
         raise BundleError(f"there is no result at {handover.uri}")

@@ -46,7 +46,7 @@ def main() -> int:
     except (OffsiteError, ConfigException) as error:
         log.error("%s", error)
         return error.exit_code if isinstance(error, OffsiteError) else 4
-    except Exception:  # # a traceback would not be JSON
+    except Exception:  # a traceback would not be JSON
         log.exception("unexpected error; please report it")
         return 1
     log.info("stopped")

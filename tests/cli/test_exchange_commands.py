@@ -144,7 +144,7 @@ def test_a_bundle_goes_from_one_to_the_other(people: People, tmp_path: Path) -> 
     assert "already exists" in str(twice.exception)
     people.ok("hospital", "bundles", "rm", "answer", "--peer", "lab")
     gone = people.run("lab", "bundles", "pull", "answer", tmp_path / "new", "--peer", "hospital")
-    assert "hospital took back answer" in str(gone.exception)
+    assert "hospital withdrew answer" in str(gone.exception)
     assert not (tmp_path / "new").exists()
 
 
@@ -183,7 +183,7 @@ def test_whoever_has_the_public_keys_can_verify_a_model(people: People) -> None:
     people.ok("hospital", "bundles", "push", people.bundle(NO_EMULATOR), "--peer", "lab")
     people.ok("auditor", "bundles", "verify", plugged, "--chain")
     old = people.run("auditor", "bundles", "verify", sent["adapter"])
-    assert "sequence 2 took the place of it" in old.stderr
+    assert "sequence 2 replaced it" in old.stderr
     assert people.said("auditor", "bundles", "show", sent["adapter"])["sequence"] == 1
 
 

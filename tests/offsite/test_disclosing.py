@@ -434,7 +434,7 @@ def test_blocks_that_are_not_those_of_the_record_are_found_out(
         pods.run("Publish", "another", distill(5))
     for wrong in ([1, 2, 4, 5, 7, 9, 11], [0, 2, 2, 5, 7, 9, 11], [0, 2, 4, 5, 7, 9, 12]):
         forge(pods, "another", wrong)
-        with pytest.raises(BundleError, match="is not made of the blocks that its job asks for"):
+        with pytest.raises(BundleError, match="the blocks of the emulator"):
             pods.run("Publish", "another", distill(5))
     forge(pods, "another", [0, 2, 4, 5, 7, 9, 11])
     with pytest.raises(DisclosureError, match=r"9 of 10 middle blocks would be disclosed"):
@@ -444,7 +444,7 @@ def test_blocks_that_are_not_those_of_the_record_are_found_out(
 def test_more_blocks_than_the_job_asks_for_are_not_sent(pods: Pods) -> None:
     for step in ("Open", "Work"):
         pods.run(step, "another", distill(5))
-    with pytest.raises(BundleError, match="is not made of the blocks that its job asks for"):
+    with pytest.raises(BundleError, match="the blocks of the emulator"):
         pods.run("Publish", "another", distill(4))
 
 

@@ -443,7 +443,7 @@ def test_what_was_accepted_once_is_accepted_again_and_what_is_older_is_not(
         world.take(tmp_path / f"out-{number}")
     shutil.rmtree(world.root / "exchange")
     (tmp_path / "then").rename(world.root / "exchange")
-    with pytest.raises(BundleError, match="is not newer than sequence 2, which was accepted"):
+    with pytest.raises(BundleError, match="is not newer than sequence 2"):
         world.take(tmp_path / "old")
     assert not (tmp_path / "old").exists()
 
@@ -478,7 +478,7 @@ def test_a_sequence_that_jumps_blocks_no_name(
     world: World, tmp_path: Path, kind: str, sequence: int
 ) -> None:
     put_signed(world, sequence=sequence, kind=kind)
-    with pytest.raises(NotSentError, match=f"sequence {sequence} is passed over, as sequences do"):
+    with pytest.raises(NotSentError, match=f"sequence {sequence} is ignored"):
         world.take(tmp_path / "nothing")
     folder = world.bundle()
     shutil.rmtree(world.place / str(sequence))  # its sender would have gone on behind 1002
@@ -513,7 +513,7 @@ def test_names_that_a_store_makes_up_carry_no_sequence_away(world: World, names:
 def test_an_envelope_of_the_future_is_refused(world: World, tmp_path: Path) -> None:
     world.send(world.bundle())
     put_signed(world, sequence=2, created=now() + timedelta(minutes=4))
-    with pytest.raises(BundleError, match="took back"):
+    with pytest.raises(BundleError, match="withdrew"):
         world.take(tmp_path / "out")
     for created in (now() + timedelta(minutes=6), datetime(8999, 12, 31, tzinfo=UTC)):
         put_signed(world, sequence=3, created=created)
@@ -663,7 +663,7 @@ def test_books_that_were_lost_harm_nothing(world: World, tmp_path: Path, gone: s
     world.take(tmp_path / "fourth")
     shutil.rmtree(home / "books")
     withdraw(world.mailbox(HOSPITAL), LAB, "answer")
-    with pytest.raises(BundleError, match="took back"):
+    with pytest.raises(BundleError, match="withdrew"):
         world.take(tmp_path / "fifth")
 
 
@@ -715,7 +715,9 @@ def test_a_second_push_of_one_bundle_is_refused_meanwhile(world: World) -> None:
     folder, said = world.bundle(), list[str]()
 
     def meanwhile(digest: str) -> None:
-        with pytest.raises(OffsiteError, match="another process sends answer to lab") as caught:
+        with pytest.raises(
+            OffsiteError, match="another process is sending answer to lab"
+        ) as caught:
             world.send(folder)
         said.append(str(caught.value))
 
@@ -728,7 +730,7 @@ def test_what_was_taken_back_is_gone(world: World, tmp_path: Path) -> None:
     sent = withdraw(world.mailbox(HOSPITAL), LAB, "answer")
     assert sent.sequence == 2
     assert world.shards(1) == []
-    with pytest.raises(BundleError, match="hospital took back answer on"):
+    with pytest.raises(BundleError, match="hospital withdrew answer on"):
         world.take(tmp_path / "out")
 
 
@@ -804,7 +806,7 @@ ATTACKS: dict[str, tuple[Callable[[World], object], str]] = {
     "no envelope": (lambda w: envelope_of(w).unlink(), "has sent lab no bundle named answer"),
     "an envelope of another sequence": (
         lambda w: shutil.copytree(w.place / "1", w.place / "7"),
-        "is the envelope of hospital/lab/answer/1, not of this place",
+        "is an envelope of hospital/lab/answer/1",
     ),
     "a huge envelope": (
         lambda w: os.truncate(envelope_of(w), 17 << 20),
@@ -842,7 +844,7 @@ def test_a_bundle_for_somebody_else_is_none_of_ours(world: World, tmp_path: Path
     world.send(world.bundle())
     inbox = world.root / "exchange" / HOSPITAL / "clinic" / "answer"
     shutil.copytree(world.place, inbox)
-    with pytest.raises(BundleError, match="is the envelope of hospital/lab/answer/1, not of this"):
+    with pytest.raises(BundleError, match="is an envelope of hospital/lab/answer/1"):
         world.take(tmp_path / "out", party="clinic")
 
 
@@ -928,7 +930,7 @@ def test_a_tombstone_that_was_seen_is_remembered(world: World, tmp_path: Path) -
     withdraw(world.mailbox(HOSPITAL), LAB, "answer")
     shutil.copytree(tmp_path / "then", world.place, dirs_exist_ok=True)
     for reference in ("answer", f"answer@{sent.digest}"):
-        with pytest.raises(BundleError, match="took back answer"):
+        with pytest.raises(BundleError, match="withdrew answer"):
             world.take(tmp_path / "out", reference)
     shutil.rmtree(world.place / "2")
     with pytest.raises(BundleError, match="is not newer than sequence 2"):

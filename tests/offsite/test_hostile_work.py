@@ -286,7 +286,7 @@ def test_a_part_of_a_tensor_that_the_method_does_not_make_is_refused(pods: Pods)
     blocks = json.loads(note.read_bytes())["blocks"]
     blocks[1]["index"] = {"mlp.up_proj.weight": {"rows": [1, 0], "columns": None}}
     said(note, blocks=blocks)
-    with pytest.raises(BundleError, match="LayerDrop is never a part of the full one"):
+    with pytest.raises(BundleError, match="LayerDrop"):
         publish(pods, EMULATOR)
 
 
@@ -371,7 +371,7 @@ def test_what_else_was_changed_in_a_model_is_not_exported(pods: Pods, what: str)
 def test_a_model_that_is_another_one_by_then_is_compared_with_nothing(pods: Pods) -> None:
     model = pods.parties.home(LAB) / "model/model.safetensors"
     tensors(model, lambda found: found["model.norm.weight"].fill(2))
-    with pytest.raises(InputError, match=r"is not what it was when .* began"):
+    with pytest.raises(InputError, match=r"model has changed since .* began"):
         publish(pods, PLUGGED)
 
 

@@ -20,7 +20,7 @@ from offsite.exchange import (
     send_notice,
     withdraw,
 )
-from offsite.exchange.home import open_mailbox, open_witness
+from offsite.exchange.home import open_auditor, open_mailbox
 from offsite.sealing import Envelope, Header, Notice, open_notice, write_notice
 from offsite.sealing.envelope import wrap
 from offsite.sealing.notice import LARGEST_NOTICE
@@ -135,7 +135,7 @@ def test_it_is_no_bundle(root: Path) -> None:
     place(root, signed(header(created=later, sequence=9)))
     sent = mailbox(root, LAB).incoming(HOSPITAL, Reference("answer"))
     assert (sent.header.kind, sent.header.sequence) == ("adapter", 1)
-    auditor = open_witness(root / LAB / "home", str(root / "exchange"), {})
+    auditor = open_auditor(root / LAB / "home", str(root / "exchange"), {})
     assert list(auditor.envelopes()) == [sent]
     assert auditor.verify(sent.digest, silent()) == sent
     (notice,) = auditor.notices()
@@ -199,7 +199,7 @@ def test_what_is_not_the_peers_is_no_notice(root: Path, case: str) -> None:
     assert found(root) is None
     with pytest.raises(NotSentError, match=r"ask hospital to send it$"):
         mailbox(root, LAB).incoming(HOSPITAL, Reference("answer"))
-    auditor = open_witness(root / LAB / "home", str(root / "exchange"), {})
+    auditor = open_auditor(root / LAB / "home", str(root / "exchange"), {})
     assert [type(each) for each in auditor.notices()] == [BundleError]
     assert list(auditor.envelopes()) == []
 

@@ -26,7 +26,7 @@ from offsite.config import load_job
 from offsite.errors import InputError, InterruptedStage, NotAllowedError, NotSentError
 from offsite.events import Event, Monitor
 from offsite.exchange import WHOLE, Failed, Mailbox, Outgoing, Reference, pull, push, send_notice
-from offsite.exchange.home import open_mailbox, open_witness
+from offsite.exchange.home import open_auditor, open_mailbox
 from offsite.sealing import Envelope, Notice
 from offsite.stages.run import run_job
 from offsite.steps import Party
@@ -142,7 +142,7 @@ def test_the_three_stages_over_the_store(exchange: Exchange, tmp_path: Path) -> 
     plugged = parties.home(LAB) / "home/models" / PLUGGED
     assert (plugged / PROVENANCE).is_file()
     home = parties.home(HOSPITAL) / "home"
-    auditor = open_witness(home, URI, exchange.environ(HOSPITAL))
+    auditor = open_auditor(home, URI, exchange.environ(HOSPITAL))
     adapter = exchange.mailbox(parties.home(LAB) / "home", LAB).incoming(
         HOSPITAL, Reference(ADAPTER)
     )
@@ -208,11 +208,11 @@ def test_each_of_three_sees_what_is_its_own(exchange: Exchange, tmp_path: Path) 
         folder = small_bundle(tmp_path, f"note-{number}", sender, to)
         mailbox = exchange.mailbox(tmp_path / sender / "home", sender)
         push(mailbox, Outgoing(folder, to, job="job"), silent())
-    auditor = open_witness(tmp_path / LAB / "home", URI, exchange.environ(LAB))
+    auditor = open_auditor(tmp_path / LAB / "home", URI, exchange.environ(LAB))
     found = [each.header.name for each in auditor.envelopes() if isinstance(each, Envelope)]
     assert {"note-0", "note-1"} <= set(found)
     # the clinic was granted nothing of the hospital's, and goes on
-    other = open_witness(tmp_path / clinic / "home", URI, exchange.environ(clinic))
+    other = open_auditor(tmp_path / clinic / "home", URI, exchange.environ(clinic))
     seen = list(other.envelopes())
     assert [each.header.name for each in seen if isinstance(each, Envelope)] == ["note-0"]
     assert [each for each in seen if isinstance(each, NotAllowedError)]
@@ -238,7 +238,7 @@ def test_an_operator_sees_what_came_and_no_shard(exchange: Exchange, tmp_path: P
     reader = replace(homes[LAB], store=open_store(URI, "OFFSITE_EXCHANGE", environ))
     came = reader.incoming(HOSPITAL, Reference(f"seen-{HOSPITAL}"))
     # its own envelopes too: what was granted stands in them
-    auditor = open_witness(tmp_path / LAB / "home", URI, environ)
+    auditor = open_auditor(tmp_path / LAB / "home", URI, environ)
     found = [each.header.name for each in auditor.envelopes() if isinstance(each, Envelope)]
     assert {f"seen-{LAB}", f"seen-{HOSPITAL}"} <= set(found)
     notice = Notice.of("Tune", "BundleError", "")
@@ -291,7 +291,7 @@ def test_models_and_texts_may_lie_in_a_private_store(exchange: Exchange, tmp_pat
     assert [event["event"] for event in again] == ["artifact", "done"]
     check_plugged_in(copy_of(private, "out/plugged/", tmp_path / "copy"), [ring_of(LAB).public()])
     private.put("out/plugged/config.json", b"{}")
-    with pytest.raises(InputError, match="is not what this job wrote"):
+    with pytest.raises(InputError, match="out/plugged differs"):
         run(parties, exchange, PLUGGED, spec)
 
 

@@ -64,7 +64,7 @@ def test_a_whole_story_of_version_1_holds_for_ever(tmp_path: Path) -> None:
     assert (answer.digest, answer.header.parent) == (ANSWER, EMULATOR)
     pull(lab, answer, tmp_path / "answer", WHOLE, silent())
     # a tombstone, and a signed model
-    with pytest.raises(BundleError, match="took back mistake"):
+    with pytest.raises(BundleError, match="withdrew mistake"):
         lab.incoming("hospital", Reference("mistake"))
     # a notice
     trouble = hospital.inbox.notice("lab", "trouble")

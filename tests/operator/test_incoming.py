@@ -92,7 +92,7 @@ def test_a_notice_that_the_bundle_failed_is_found_until_it_has_come(tmp_path: Pa
     place.put(f"lab/hospital/question/1/envelope-{digest}", notice.content)
     refused = tune(tmp_path)
     assert isinstance(refused, Refused)
-    assert "is the envelope of lab/hospital/question, not of this place" in refused.message
+    assert "is an envelope of lab/hospital/question" in refused.message
 
 
 def test_a_named_envelope_is_found(tmp_path: Path) -> None:

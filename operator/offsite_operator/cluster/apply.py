@@ -38,7 +38,7 @@ def carry_out(api: Api, seen: Observed, decision: Decision) -> None:
 
     Raises:
         ApiError: With code 409, an object changed meanwhile; else the server refused, or does not
-        answer.
+            answer.
         RejectedChild: The server rejected the new child.
     """
     job = seen.job

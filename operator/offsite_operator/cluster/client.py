@@ -67,7 +67,7 @@ class Api:
         while True:
             page = json.loads(self._call("GET", self._path(resource), query))
             for item in page["items"]:
-                # # large, and unused here
+                # large, and unused here
                 item["metadata"].pop("managedFields", None)
                 yield item
             if not (following := page["metadata"].get("continue")):
@@ -103,7 +103,7 @@ class Api:
 
         Raises:
             ApiError: With code 409, the object's `resourceVersion` differs from the body's; else as
-            for `list`.
+                for `list`.
         """
         query = {"fieldManager": MANAGER, "force": "true"}
         path = self._path(resource, body["metadata"]["name"], part)

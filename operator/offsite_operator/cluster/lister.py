@@ -65,7 +65,7 @@ def starting(children: list[tuple[Engine, Object]], pods: list[Object]) -> Itera
     pods.
     """
     for kind, child in children:
-        # # a RayCluster waits for its workers while its head runs
+        # a RayCluster waits for its workers while its head runs
         if is_starting(child) if kind == "RayJob" else _is_awaited(child, pods):
             yield from names_of(child, pods)
 

@@ -64,7 +64,7 @@ class LogCursor:
 
     def _of(self, pod: Pod, ended: bool) -> StepReport | None:
         uid = pod["metadata"]["uid"]
-        # # a submitter may hang after its RayJob has ended
+        # a submitter may hang after its RayJob has ended
         ended = ended or pod.get("status", {}).get("phase") in _ENDED
         page = self._pages.get(uid, _Page())
         if page.report.ended:
@@ -96,7 +96,7 @@ class LogCursor:
                 page = _Page(report, lines[-1].at)
             if len(content) < most:
                 return replace(page, report=replace(page.report, unread=""))
-            # # `sinceTime` has a resolution of one second, so lines of the last second are read
+            # `sinceTime` has a resolution of one second, so lines of the last second are read
             # again
             most = _PIECE if lines else 2 * most
             if most > _LARGEST_PIECE:
@@ -112,7 +112,7 @@ class _Line(NamedTuple):
 
 def _lines(content: bytes, since: str) -> Iterator[_Line]:
     """Yield the complete lines after a timestamp."""
-    # # only at newlines: a step may print other characters that `splitlines` would split at
+    # only at newlines: a step may print other characters that `splitlines` would split at
     for line in content.split(b"\n")[:-1]:
         at, _, text = line[:_LOOKED_AT].decode(errors="replace").partition(" ")
         if at > since and (instant := _instant(at)) is not None:

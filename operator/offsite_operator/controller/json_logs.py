@@ -28,5 +28,5 @@ def log_as_json() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for noisy in ("kopf.objects", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    # # kopf warns that it cannot handle signals; we handle them
+    # kopf warns that it cannot handle signals; we handle them
     logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)

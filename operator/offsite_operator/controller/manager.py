@@ -56,6 +56,6 @@ def _resync(worker: Worker, watches: Watches, interval: float, stop: threading.E
             watches.match(worker.resync())
         except ApiError as error:
             log.warning("cannot list the resources of the namespace: %s", error)
-        except Exception:  # # the next resync may succeed; if none does, /healthz fails
+        except Exception:  # the next resync may succeed; if none does, /healthz fails
             log.exception("unexpected error in the resync")
         stop.wait(interval)

@@ -54,7 +54,7 @@ def stop_all(api: Api, longest: float = _LONGEST) -> None:
         TimeoutError: A pod did not end in time.
     """
     end = time.monotonic() + longest
-    # # first, because the operator would recreate the children
+    # first, because the operator would recreate the children
     _until_gone(api, _OPERATORS, lambda: _delete_operator(api), end)
     _until_gone(api, _CHILDREN, lambda: _delete_children(api), end)
 

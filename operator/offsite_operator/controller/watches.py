@@ -43,11 +43,11 @@ class Watches:
         while not stop.is_set():
             self._outdated.clear()
             try:
-                # # before kopf starts: a kind that appears in between costs at most one extra
+                # before kopf starts: a kind that appears in between costs at most one extra
                 # restart
                 self._ray = self._api.serves(RAY_JOBS)
                 asyncio.run(self._watch(lambda: stop.is_set() or self._outdated.is_set()))
-            except Exception:  # # kopf raises many kinds; the resync continues
+            except Exception:  # kopf raises many kinds; the resync continues
                 log.warning("watch failed; restarting", exc_info=True)
                 stop.wait(_AFTER_ERROR)
 
@@ -112,7 +112,7 @@ def settings() -> kopf.OperatorSettings:
     chosen.scanning.disabled = True  # noqa: V101
     chosen.process.ultimate_exiting_timeout = None  # noqa: V101 - the process exits anyway
     chosen.networking.request_timeout = 60  # noqa: V101
-    # # the server sends bookmarks, so a longer silence means a dead connection
+    # the server sends bookmarks, so a longer silence means a dead connection
     chosen.watching.inactivity_timeout = 70  # noqa: V101
     chosen.watching.server_timeout = 600  # noqa: V101
     return chosen

@@ -64,7 +64,7 @@ class Worker:
                     self._look(key)
             except (ApiError, RejectedChild, ValidationError) as error:
                 self._give_up(key, reason(error))
-            except Exception:  # # a bug about one job must not stop the work on others
+            except Exception:  # a bug about one job must not stop the work on others
                 log.exception("unexpected error; please report it", extra={"job": key.name})
                 self._give_up(key, "see the error above")
             finally:
@@ -90,7 +90,7 @@ class Worker:
         for found in raw.jobs:
             try:
                 states[self._glance(raw, found, room)] += 1
-            except Exception:  # # a bug about one job must not stop the resync of others
+            except Exception:  # a bug about one job must not stop the resync of others
                 self.metrics.errors.inc()
                 log.exception(
                     "unexpected error; please report it", extra={"job": found["metadata"]["name"]}

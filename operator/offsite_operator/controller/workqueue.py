@@ -75,7 +75,7 @@ class WorkQueue(Generic[K]):
             self._ready.notify_all()
 
     def _want(self, key: K, urgent: bool) -> None:
-        # # an idle key that becomes urgent is in both queues until it is taken
+        # an idle key that becomes urgent is in both queues until it is taken
         if key not in self._taken and (urgent or key not in self._wanted):
             (self._urgent if urgent else self._idle).append(key)
         self._wanted.add(key)

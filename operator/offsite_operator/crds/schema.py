@@ -19,7 +19,7 @@ _LIMITS = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}
 
 def structural(model: type[BaseModel]) -> Schema:
     """Build the schema of a model as it is serialized."""
-    # # the schema for serialization includes computed fields
+    # the schema for serialization includes computed fields
     schema = model.model_json_schema(by_alias=True, mode="serialization")
     return _node(schema, schema.pop("$defs", {}))
 

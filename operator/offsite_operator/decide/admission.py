@@ -113,5 +113,5 @@ def allotting(status: PeerStatus, bundle: str, job: str) -> tuple[PeerStatus | N
         return None, latest.sequence
     entry = Allotted(bundle=bundle, job=job, sequence=latest.sequence + 1 if latest else 1)
     others = [each for each in status.allotted if each.bundle != bundle]
-    # # an earlier job's sequence can never be used again
+    # an earlier job's sequence can never be used again
     return status.model_copy(update={"allotted": [*others, entry]}), entry.sequence

@@ -25,7 +25,7 @@ def adopt_newest(seen: Observed, spec: JobSpec) -> Observed:
     queued, was_queued = child.state.phase is Phase.QUEUED, status.state == "Queued"
     if not ((again and not queued) or _is_ahead(child, status)):
         return seen
-    # # the clock is paused while the child is queued
+    # the clock is paused while the child is queued
     entered = changed(
         seen,
         "Pending",

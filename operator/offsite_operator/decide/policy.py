@@ -54,7 +54,7 @@ def _placement(spec: JobSpec, settings: Settings) -> Iterator[str]:
     if name is not None and not is_among(name, classes):
         yield _refusal("runtime.priorityClassName", name, "bounds.priorityClasses", classes)
     for each in runtime.tolerations:
-        # # a toleration without a key tolerates every taint, which only the entry `*` allows
+        # a toleration without a key tolerates every taint, which only the entry `*` allows
         if not is_among(each.key or "", bounds.tolerations):
             named = each.key or "every taint"
             yield _refusal("runtime.tolerations", named, "bounds.tolerations", bounds.tolerations)

@@ -48,7 +48,7 @@ def reconcile(seen: Observed) -> Decision:
     """Decide what to do about a job now."""
     job = seen.job
     if job.deleting:
-        # # the garbage collector waits for finalizers, which may never be removed
+        # the garbage collector waits for finalizers, which may never be removed
         return Decision(delete=tuple(child for child in seen.children if child.active))
     if job.finished:
         return settle(seen)
@@ -140,7 +140,7 @@ def _lost(seen: Observed) -> Decision:
     assert status.step is not None, "it is recorded with the child"
     kind = status.engine if status.step == "Work" else "Job"
     failure = Failure(f"{kind}Lost", f"{status.job_name} was deleted, but not by the operator")
-    # # the time of the deletion is unknown, so the first reconcile that notices it records its own
+    # the time of the deletion is unknown, so the first reconcile that notices it records its own
     gone = status.lost_time or seen.now
     return _failed(seen, _Tried(status.step, status.attempts or 1, gone), failure, lost_time=gone)
 
@@ -161,7 +161,7 @@ def _at(seen: Observed, child: Child, retries: int) -> Decision:
             if following is not None:
                 return begin(seen, following, child.attempt, report)
             detail = _published(report.get("artifact"))
-            # # a completed job needs no retry, even if one was requested meanwhile
+            # a completed job needs no retry, even if one was requested meanwhile
             return finish(seen, "Complete", "Published", detail, **report, retries=retries)
 
 

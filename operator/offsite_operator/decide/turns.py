@@ -70,7 +70,7 @@ def _runs(job: Mapping[str, Any]) -> bool:
     status = job.get("status", {})
     if {("Complete", "True"), ("Failed", "True")} & _conditions(job, "status"):
         return False
-    # # Kueue may start a queued job at any time
+    # Kueue may start a queued job at any time
     by_kueue = status.get("state") == "Queued" and ("Running", _QUEUED) not in _conditions(
         job, "reason"
     )

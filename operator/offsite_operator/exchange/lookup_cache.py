@@ -161,7 +161,7 @@ class LookupCache:
         """Store a result; returns the jobs to requeue."""
         with self._lock:
             another = answer != question.answer
-            # # a slow result may be outdated
+            # a slow result may be outdated
             if late < self.longest:
                 question.answer, question.answered_by = answer, peer
                 question.answered = time.monotonic()

@@ -46,7 +46,7 @@ class Plan:
     @property
     def name(self) -> str:
         """The name of the child, and of the ConfigMap with its task."""
-        # # one child per notice read, and one per round notified
+        # one child per notice read, and one per round notified
         read = (self.notice or "")[7:15]
         mark = read if self.step == "ReadNotice" else str(self.attempt)
         return child_name(self.job, self.uid, mark, self.step)

@@ -73,7 +73,7 @@ def _lender(plan: Plan) -> Manifest:
     """
     made = container(plan, "session", small(), lender_volumes(plan))
     made |= {"image": plan.settings.images.operator, "command": [*LEND]}
-    # # its failure is reported only here: the log of the step is the other container's
+    # its failure is reported only here: the log of the step is the other container's
     return made | {
         "env": lender_environment(plan),
         "terminationMessagePolicy": "FallbackToLogsOnError",

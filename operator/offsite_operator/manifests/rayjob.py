@@ -61,7 +61,7 @@ def ray_spec(plan: Plan) -> Manifest:
 
 
 def _submitter(plan: Plan) -> Manifest:
-    # # KubeRay sets its command
+    # KubeRay sets its command
     main = container(plan, "ray-job-submitter", small(), [scratch(plan)])
     main["env"] = [{"name": "HOME", "value": "/tmp"}, {"name": "PYTHONUNBUFFERED", "value": "1"}]
     labels = plan.labels | {DRIVER: "true", RAY: "submitter"} | _BY_NAME

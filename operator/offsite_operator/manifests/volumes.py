@@ -136,7 +136,7 @@ def _claims(plan: Plan) -> Iterator[Volume]:
     found = mounts(plan)
     names = {claim: f"claim-{number}" for number, claim in enumerate(claims_in(found))}
     for each in found:
-        # # read-only at the mount only: a read-only volume would block writes to its other folders
+        # read-only at the mount only: a read-only volume would block writes to its other folders
         source = {"persistentVolumeClaim": {"claimName": each.claim}}
         yield Volume(names[each.claim], each.path, source, not each.writes, each.folder)
 

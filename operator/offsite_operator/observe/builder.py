@@ -40,7 +40,7 @@ def observed_job(
 ) -> Observed:
     """Build the observed state of one job."""
     job = job_of(found)
-    # # a child exists only if its job's spec was valid
+    # a child exists only if its job's spec was valid
     reader = _Reader(raw, settings, now, read_logs, job.spec.resources if job.spec else Resources())
     peer = raw.peers.get(job.spec.peer) if job.spec else None
     return Observed(
@@ -108,7 +108,7 @@ class _Reader:
     def children(self, job: str) -> list[Child]:
         pods = self._raw.pods.get(job, [])
         found = self._raw.children.get(job, [])
-        # # objects with our labels but another owner are left alone
+        # objects with our labels but another owner are left alone
         own = ((kind, child) for kind, child in found if is_owned(child, job))
         return [child for kind, each in own if (child := self._child(kind, each, pods))]
 

@@ -41,7 +41,7 @@ def rayjob_state(rayjob: Mapping[str, Any], now: datetime) -> State:
     """Map a RayJob. It does not determine success: the last event of its driver does."""
     status = rayjob.get("status") or {}
     generation = rayjob["metadata"].get("generation", 0)
-    # # KubeRay before 1.7 does not set observedGeneration
+    # KubeRay before 1.7 does not set observedGeneration
     if status.get("observedGeneration", generation) < generation:
         status = {}
     deployment, ray = status.get("jobDeploymentStatus", ""), status.get("jobStatus", "")
@@ -53,7 +53,7 @@ def rayjob_state(rayjob: Mapping[str, Any], now: datetime) -> State:
         phase = _RAY_ENDED[ray] if late else Phase.FINISHING
     elif phase is Phase.SUCCEEDED:
         phase = _RAY_ENDED.get(ray, Phase.FAILED)
-    # # Failed takes precedence: jobStatus may stay RUNNING
+    # Failed takes precedence: jobStatus may stay RUNNING
     reason = str(status.get("reason") or deployment)
     message = str(status.get("message") or _WAITING.get(deployment, ""))[-1024:]
     return State(phase, reason, message, deployment == "ValidationFailed", ended)

@@ -66,7 +66,7 @@ def before(container: Container) -> Mapping[str, Any] | None:
 
 def _endings(pod: Pod) -> Iterator[tuple[str, Mapping[str, Any]]]:
     status = pod.get("status", {})
-    # # a failed init container, which obtains a session, explains the pod's failure
+    # a failed init container, which obtains a session, explains the pod's failure
     every = (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ()))
     for container in every:
         for ended in (container.get("state", {}).get("terminated"), before(container)):
