@@ -56,7 +56,7 @@ def test_copies_are_one_example(tmp_path: Path) -> None:
         *["The patient  fell."] * 50, *["the PATIENT fell. "] * 49, "\uff34he patient fell."
     )
     assert survey(data(tmp_path, copies), 16).different == 1
-    with pytest.raises(DataError, match=r"data.jsonl has 1 different examples, .* fewer than 16"):
+    with pytest.raises(DataError, match=r"data.jsonl has 1 different examples; .* at least 16"):
         check_examples(Limits(), DataFile(tmp_path / "data.jsonl"))
 
 
@@ -171,7 +171,7 @@ def test_epochs_are_counted_as_steps(tmp_path: Path) -> None:
     asked = Limits(min_examples=2, min_steps=6, min_batch_size=2)
     job = tune_spec({"epochs": 2, "batchSize": 4})
     check_floors(asked, job, data(tmp_path, pairs(*range(12))))
-    with pytest.raises(DataError, match=r"2 epochs are 4 steps, and .* fewer than 6"):
+    with pytest.raises(DataError, match=r"2 epochs are 4 steps; .* at least 6"):
         check_floors(asked, job, data(tmp_path, pairs(*range(8))))
 
 

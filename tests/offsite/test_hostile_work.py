@@ -392,7 +392,7 @@ def test_a_link_beside_a_model_on_a_claim_leads_nowhere_out_of_it(pods: Pods) ->
     for step in steps[:2]:
         pods.run(step, PLUGGED, spec, uid="again")
     link(claims / "own/model/LICENSE", keys_of(pods, PLUGGED))
-    with pytest.raises(InputError, match="LICENSE leads out of"):
+    with pytest.raises(InputError, match="LICENSE links out of"):
         pods.run("Publish", PLUGGED, spec, uid="again")
     assert not (pods.private(LAB) / "models").exists()
 
