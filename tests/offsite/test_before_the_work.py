@@ -128,7 +128,7 @@ def test_what_a_receiver_would_refuse_is_told_of_the_users_own_file(
 @pytest.mark.parametrize(
     ("over", "said"),
     [
-        ({"emulator": {"blocks": 5}}, "ends of 1 \\+ 1 leave 4 .*asks for 5; lower one of them"),
+        ({"emulator": {"blocks": 5}}, "ends of 1 \\+ 1 leave 4 .*is 5; lower one of them"),
         ({"emulator": {"blocks": 4}}, "emulator.blocks: 4 of 4 middle blocks is more than"),
     ],
 )

@@ -236,7 +236,7 @@ def test_a_party_that_may_not_send_learns_it_before_its_emulator_is_made(
 
 def test_an_emulator_that_cannot_be_made_is_told_before_a_pod_trains(pods: Pods) -> None:
     too_many = distill(emulator={"blocks": 5})
-    with pytest.raises(ModelError, match=r"asks for 5; lower one of them"):
+    with pytest.raises(ModelError, match=r"is 5; lower one of them"):
         pods.run("Open", EMULATOR, too_many, uid="another")
     adapter = pods.parties.home(LAB) / "model/adapter_config.json"
     adapter.write_text("{}", encoding="utf-8")

@@ -314,7 +314,7 @@ def test_bundle_for_somebody_else_is_refused(finished: Parties, tmp_path: Path) 
         path.write_text(path.read_text().replace(f'"{HOSPITAL}"', '"clinic"'))
 
     parties.resend(EMULATOR, readdress)
-    with pytest.raises(BundleError, match="says that it is emulator of lab for clinic"):
+    with pytest.raises(BundleError, match="manifest of emulator of lab for clinic"):
         parties.run("other", tune())
 
 
