@@ -1,4 +1,4 @@
-"""Storage: the disk, and object stores."""
+"""Storage: the local disk, and object stores."""
 
 from offsite.store.disk import (
     link_or_copy,

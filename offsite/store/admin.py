@@ -1,8 +1,8 @@
 """Provisions an exchange: its bucket, an account for each party, and its grants.
 
-All of it can be done again, and by two administrators at once. Nothing is remembered here: who may
-read from whom is which policies are attached to an account on the server. Of two who make one
-account, or change its secret, at the same moment, the credentials of the later one count.
+Every operation can be repeated, also by several administrators at once. The server holds all state:
+the policies attached to an account decide who reads from whom. If two administrators create one
+account, or change its secret, at the same moment, the later credentials are valid.
 """
 
 from dataclasses import dataclass
@@ -20,25 +20,26 @@ from offsite.store.s3 import S3Store
 
 @dataclass(frozen=True)
 class Account:
-    """What the server says of an account."""
+    """An account, as the server reports it."""
 
     principal: Principal
     reads_from: tuple[str, ...]
     status: str
     """`enabled` or `disabled`."""
     changed: bool
-    """Whether a policy of it is not as written here (changed by hand, or another version's), or a
-    reader may not read from whom its party may."""
+    """Whether a policy differs from the expected one (changed by hand, or by another version), or a
+    reader's grants differ from its party's.
+    """
     other_policies: tuple[str, ...]
-    """What else was attached to it, by somebody else."""
+    """Policies attached by others."""
 
 
 @dataclass(frozen=True)
 class ExchangeAdmin:
-    """The administrator of an exchange. The store holds his credentials.
+    """Administers an exchange, with the store's credentials.
 
     Every method raises `NotAllowedError`, `UnreachableError`, `InputError` and `StorageError` as
-    `translate_errors` does, and those of accounts `NoAdminError`.
+    `translate_errors` does; methods for accounts also raise `NoAdminError`.
     """
 
     store: S3Store
@@ -48,28 +49,28 @@ class ExchangeAdmin:
         return AdminApi(self.store)
 
     def prepare(self) -> None:
-        """Make the bucket; keep the old versions of its objects for some days."""
+        """Create the bucket, with versioning and an expiry of old versions."""
         prepare_bucket(self.store)
 
     def bucket(self) -> BucketFacts:
-        """Read how the bucket stands."""
+        """Read the settings of the bucket."""
         return bucket_facts(self.store)
 
     def grant(self, party: str, peer: str, folder: Path | None = None) -> list[Path]:
-        """Let a party read what a peer sends to it; make the accounts that are new.
+        """Allow a party to read what a peer sends to it; create missing accounts.
 
         Args:
-            folder: where the credentials of new accounts go, a file `<party>.json` each.
+            folder: Folder for the credentials of new accounts, a file `<party>.json` each.
 
         Returns:
             The credentials files that were written.
 
         Raises:
-            InputError: there is no such bucket, nor then an account.
+            InputError: The bucket does not exist; no account is created then.
         """
         own, reader = self._pair(party, peer)
         has_reader = self._api.user(reader.name) is not None
-        self.bucket()  # no accounts for one whose name is mistyped
+        self.bucket()  # create no accounts for a misspelled bucket
         written = [self._account(each, folder) for each in (own, self._principal(peer))]
         self._api.attach(own.name, own.grant_name(peer), own.grant(peer))
         if has_reader:
@@ -77,70 +78,72 @@ class ExchangeAdmin:
         return [path for path in written if path]
 
     def add_reader(self, party: str, folder: Path | None = None) -> Path | None:
-        """Make the account of a party's operator: it reads the envelopes that the party may read.
+        """Create the account of a party's operator, which reads the envelopes that the party may
+        read.
 
         Args:
-            folder: where its credentials go, a file `<party>.reader.json`.
+            folder: Folder for its credentials, a file `<party>.reader.json`.
 
         Returns:
-            The credentials file, if there was no such account.
+            The credentials file, if the account is new.
 
         Raises:
-            InputError: the party has no account yet.
+            InputError: The party has no account yet.
         """
         own, reader = self._principal(party), self._principal(party, reader=True)
         user = self._api.user(own.name)
         if user is None:
-            raise InputError(f"{party} has no account yet; grant it something to read: --from")
+            raise InputError(f"{party} has no account yet; grant it a peer to read from: --from")
         written = self._account(reader, folder)
         for peer in own.peers_in(_attached(user)):
             self._api.attach(reader.name, reader.grant_name(peer), reader.grant(peer))
         return written
 
     def revoke(self, party: str, peer: str) -> bool:
-        """Let a party read no more of what a peer sends to it; tell whether it could."""
+        """Withdraw a party's permission to read from a peer; returns whether it had it."""
         done = [
             self._api.detach(each.name, each.grant_name(peer)) for each in self._pair(party, peer)
         ]
         return any(done)
 
     def reissue(self, party: str, folder: Path, reader: bool = False) -> Path:
-        """Give an account another secret key, in place of the one that it has; its sessions end.
+        """Replace an account's secret key; its sessions end.
 
-        Broken off and done again, it goes on: the new key is kept beside the file until it counts.
+        A repeated call continues an interrupted one: the new key is stored beside the file until it
+        is valid.
 
         Args:
-            folder: where the file `<party>.json` goes, in place of an older one.
-            reader: whether it is the account of the party's reader.
+            folder: Folder of the file `<party>.json`, which is replaced.
+            reader: Whether to use the account of the party's reader.
 
         Raises:
-            InputError: there is no such account, or the file has the keys of another one.
+            InputError: The account does not exist, or the file has another account's keys.
         """
         account = self._principal(party, reader)
         path, fresh = (folder / f"{account.file}{end}" for end in (".json", ".new.json"))
         if self._api.user(account.name) is None:
             raise InputError(
-                f"{account} has no account to reissue; `offsite exchange grant` makes it"
+                f"{account} has no account to reissue; create it with `offsite exchange grant`"
             )
         if path.exists():
             own_credentials(path, account.name)
         keys = drawn_credentials(fresh, account.name)
         self._api.set_user(keys)
-        # one of an earlier version may lack what is refused today
+        # accounts of earlier versions may lack a newer denial
         self._api.attach(account.name, account.name, account.policy())
         fresh.replace(path)
         return path
 
     def remove(self, party: str) -> bool:
-        """Remove a party's accounts with all that they were granted; tell whether there was one.
+        """Remove a party's accounts and grants; returns whether there were any.
 
-        What it sent stays, and so does what others were granted to read from it.
+        Bundles that it sent, and grants of others to read them, stay.
         """
         done = [self._remove(self._principal(party, reader)) for reader in (True, False)]
         return any(done)
 
     def accounts(self) -> list[Account]:
-        """Read who may do what."""
+        """List the accounts with their grants."""
         users = self._api.ask(lambda admin: admin.user_list())
         policies = self._api.ask(lambda admin: admin.policy_list())
         found = {name: Principal.of(self.store.bucket, name) for name in sorted(users)}
@@ -150,16 +153,16 @@ class ExchangeAdmin:
         ]
 
     def _account(self, account: Principal, folder: Path | None) -> Path | None:
-        """Make an account if there is none, and attach the policy of its party's own folder."""
+        """Create an account if necessary, and attach the policy of its party's own folder."""
         written = None
         if self._api.user(account.name) is None:
             if folder is None:
                 raise InputError(
-                    f"{account} has no account yet; name a folder for its credentials: "
+                    f"{account} has no account yet; choose a folder for its credentials: "
                     "--credentials"
                 )
             written = folder / f"{account.file}.json"
-            # before anything is made that needs them
+            # save the keys before the account exists
             keys = drawn_credentials(written, account.name)
             self._api.set_user(keys)
         self._api.attach(account.name, account.name, account.policy())
@@ -176,9 +179,9 @@ class ExchangeAdmin:
         return Principal(self.store.bucket, check_party(party), reader)
 
     def _pair(self, party: str, peer: str) -> tuple[Principal, Principal]:
-        """Give the accounts of a party that reads from a peer: its own, and its reader's."""
+        """Return the accounts of a party that reads from a peer: its own, and its reader's."""
         if check_party(party) == check_party(peer):
-            raise InputError(f"{party} reads its own bundles anyway; name another party")
+            raise InputError(f"{party} can always read its own bundles; name another party")
         return self._principal(party), self._principal(party, reader=True)
 
 
@@ -202,5 +205,5 @@ def _facts(
 
 
 def _attached(user: dict[str, Any]) -> list[str]:
-    """Read which policies are attached to an account."""
+    """List the policies attached to an account."""
     return [each for each in user.get("policyName", "").split(",") if each]

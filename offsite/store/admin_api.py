@@ -1,4 +1,4 @@
-"""MinIO's admin API through the SDK: its answers as JSON, its refusals as our errors."""
+"""MinIO's admin API through the SDK, with JSON answers and our error classes."""
 
 import json
 from collections.abc import Callable
@@ -23,48 +23,48 @@ Command = Callable[[MinioAdmin], str]
 
 
 class NoAdminError(NotAllowedError):
-    """The store has no admin API of MinIO: its administrator sets accounts and policies."""
+    """The store has no MinIO admin API; accounts and policies must be set with its own tools."""
 
 
 @dataclass(frozen=True)
 class AdminApi:
-    """The admin API of the server that a store lies on, under the store's credentials.
+    """The admin API of a store's server, called with the store's credentials.
 
-    Every method raises `NoAdminError` if there is no such API, and `NotAllowedError`,
-    `UnreachableError` and `StorageError` if what it asks for was not done.
+    Every method raises `NoAdminError` if the API does not exist, and `NotAllowedError`,
+    `UnreachableError` or `StorageError` if the call failed.
     """
 
     store: S3Store
 
     def user(self, name: str) -> dict[str, Any] | None:
-        """Read what there is of an account; None: there is none."""
+        """Read an account; None: it does not exist."""
         found: dict[str, Any] | None = self.ask(lambda admin: admin.user_info(name), _NO_USER)
         return found
 
     def set_user(self, keys: Credentials) -> None:
-        """Make an account, or give it another secret key."""
+        """Create an account, or replace its secret key."""
         self.run(lambda admin: admin.user_add(keys.access_key, keys.secret_key))
 
     def remove_user(self, name: str) -> bool:
-        """Remove an account; tell whether there was one."""
+        """Remove an account; returns whether it existed."""
         return self.run(lambda admin: admin.user_remove(name), _NO_USER) is not None
 
     def attach(self, user: str, name: str, policy: Policy) -> None:
-        """Set a policy, and attach it to an account beside its others."""
+        """Set a policy, and attach it to an account in addition to its others."""
         self.run(lambda admin: admin.policy_add(name, policy=policy))
         self.run(lambda admin: admin.attach_policy([name], user=user), _SO_ALREADY)
 
     def detach(self, user: str, name: str) -> bool:
-        """Take a policy from an account; tell whether it had it."""
+        """Detach a policy from an account; returns whether it was attached."""
         fine = (_SO_ALREADY, _NO_USER)
         return self.run(lambda admin: admin.detach_policy([name], user=user), *fine) is not None
 
     def drop(self, name: str) -> None:
-        """Remove a policy that nobody has."""
+        """Remove a policy that is not attached to any account."""
         self.run(lambda admin: admin.policy_remove(name))
 
     def ask(self, question: Command, *absent: str) -> Any:
-        """Ask for something; None: the server says `absent` of it."""
+        """Query the server; None: it answered with an `absent` code."""
         told = self.run(question, *absent)
         try:
             return None if told is None else json.loads(told)
@@ -72,7 +72,7 @@ class AdminApi:
             raise self._no_admin() from error
 
     def run(self, command: Command, *fine: str) -> str | None:
-        """Run a command; None: the server refused it for a reason that is fine."""
+        """Run a command; None: the server refused it with an accepted code."""
         with translate_errors(self.store.place(), self.store.uri("")):
             try:
                 return command(self._client())
@@ -98,21 +98,21 @@ class AdminApi:
             return self._no_admin()
         if code == "AccessDenied" or code in WRONG_KEYS:
             return NotAllowedError(
-                f"{place.endpoint} does not accept these credentials as an administrator's "
+                f"{place.endpoint} does not accept these credentials for administration "
                 f"({code}); check the file that {place.settings}_CREDENTIALS names"
             )
         return StorageError(f"{place.endpoint} refused the administrator: {code}")
 
     def _no_admin(self) -> NoAdminError:
         return NoAdminError(
-            f"{self.store.endpoint} has no admin API of MinIO; make the accounts and set their "
+            f"{self.store.endpoint} has no MinIO admin API; create the accounts and set their "
             "policies with its own tools"
         )
 
 
 def _code(error: MinioAdminException) -> str | None:
-    """Read the code of a refusal; None: it is not MinIO that speaks, which does so in JSON."""
-    # the SDK keeps the body nowhere else
+    """Read the error code of a refusal; None: the answer is not MinIO's JSON."""
+    # the SDK keeps the body only in the message
     _, _, body = str(error).partition("Body: ")
     try:
         code = json.loads(body)["Code"]

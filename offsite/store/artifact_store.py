@@ -25,17 +25,17 @@ LARGEST_NOTE = 64 << 20
 
 
 class ArtifactStore(Protocol):
-    """Notes and folders by name. What is written appears whole or not at all."""
+    """Notes and folders by name. Each write is atomic."""
 
     def uri(self, name: str) -> str:
-        """Name a note or a folder, for people."""
+        """Return the URI of a note or folder, for messages."""
         ...
 
     def read(self, name: str) -> bytes | None:
-        """Read a note; None: there is none.
+        """Read a note; None: it does not exist.
 
         Raises:
-            StorageError: it was not given.
+            StorageError: The store failed.
         """
         ...
 
@@ -43,17 +43,17 @@ class ArtifactStore(Protocol):
         """Write a note.
 
         Raises:
-            StorageError: it was not taken.
+            StorageError: The store failed.
         """
         ...
 
     def add(self, name: str, content: bytes) -> bool:
-        """Write a note that is not there yet; tell whether it is new.
+        """Create a note; returns whether it is new.
 
-        Of several pods that write one note at once, one is told so.
+        Of several pods that create one note at once, exactly one gets True.
 
         Raises:
-            StorageError: it was not taken.
+            StorageError: The store failed.
         """
         ...
 
@@ -61,56 +61,56 @@ class ArtifactStore(Protocol):
         """List the notes in a folder.
 
         Raises:
-            StorageError: it was not told.
+            StorageError: The store failed.
         """
         ...
 
     def folder(self, name: str, last: str) -> Path | None:
-        """Get a folder on this disk, to be read only; None: there is none that is whole.
+        """Return a folder on the local disk, to be read only; None: there is no complete one.
 
-        Others may change it meanwhile: a step that holds keys uses `take`.
+        Others may change it meanwhile, so steps that hold keys use `take`.
 
         Args:
-            last: the file that was written last.
+            last: The file that was written last.
         """
         ...
 
     def take(self, name: str, target: Path, most: int) -> bool:
-        """Copy the files of a folder into a new one that nobody else sees; False: there is none.
+        """Copy the files of a folder into a new private one; False: there is none.
 
         Args:
-            most: bytes that all of them may have together.
+            most: Limit on the total size in bytes.
 
         Raises:
-            InputError: there is something else in it than regular files, or too much.
+            InputError: It contains other things than regular files, or is too large.
         """
         ...
 
     def put(self, folder: Path, name: str, last: str, done: Callable[[], object]) -> None:
-        """Keep a copy of a folder's files.
+        """Save a copy of a folder's files.
 
         Args:
-            last: the file that is written last: where it is, all are.
-            done: called after each file.
+            last: The file to write last, which marks the copy as complete.
+            done: Called after each file.
         """
         ...
 
     def remove(self, name: str) -> None:
-        """Delete a note, or a folder and all that is in it."""
+        """Delete a note, or a folder with its content."""
         ...
 
     def idle(self, name: str, since: datetime) -> list[str]:
-        """List the folders in a folder in which nothing was written since then.
+        """List the folders in a folder without writes since a time.
 
         Raises:
-            StorageError: it was not told.
+            StorageError: The store failed.
         """
         ...
 
 
 @dataclass(frozen=True)
 class FolderArtifactStore:
-    """An artifact store on a disk or a volume. Below its root no link is followed."""
+    """An artifact store on a disk or volume. Links below its root are not followed."""
 
     root: Path
 
@@ -153,7 +153,7 @@ class FolderArtifactStore:
         return False
 
     def put(self, folder: Path, name: str, last: str, done: Callable[[], object]) -> None:
-        """See `ArtifactStore.put`: the folder is renamed when it is whole."""
+        """See `ArtifactStore.put`. The folder is renamed when it is complete."""
         with disk_errors(self.root / name):
             put_below(folder, self.root, name, done)
 

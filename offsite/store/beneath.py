@@ -1,7 +1,8 @@
 """Reads and writes files below a folder that others may change at any moment.
 
-Below the root no link is followed, at no part of a path: each folder is opened in the one above it,
-so what is checked is what is used. What is read is a regular file; a pipe is not waited for.
+Links below the root are not followed, in any part of a path: each folder is opened relative to its
+parent, so the checked file is the file used. Only regular files are read; opening does not block on
+pipes.
 """
 
 import errno
@@ -24,15 +25,15 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @contextmanager
 def folder_below(root: Path, name: str, *, make: bool = False) -> Iterator[int]:
-    """Open a folder below a root; gives its descriptor.
+    """Open a folder below a root; yields its descriptor.
 
     Args:
-        name: its parts are joined by `/`; none: the root.
-        make: whether to make what is missing of it.
+        name: Its parts, joined by `/`; empty: the root.
+        make: Whether to create missing folders.
 
     Raises:
-        FileNotFoundError: there is none.
-        InputError: a part of it is a link, or no folder.
+        FileNotFoundError: It does not exist.
+        InputError: A part of it is a link, or not a folder.
     """
     if make:
         root.mkdir(parents=True, exist_ok=True)
@@ -53,8 +54,8 @@ def read_below(root: Path, name: str, most: int) -> bytes:
     """Read a file of at most `most` bytes.
 
     Raises:
-        FileNotFoundError: there is none.
-        InputError: it is no regular file, or larger.
+        FileNotFoundError: It does not exist.
+        InputError: It is not a regular file, or too large.
     """
     parent, _, last = name.rpartition("/")
     with (
@@ -69,15 +70,16 @@ def read_below(root: Path, name: str, most: int) -> bytes:
 
 
 def write_below(root: Path, name: str, content: bytes) -> None:
-    """Write a file so that it is there whole or as it was before, also after a power cut."""
+    """Write a file atomically and durably."""
     with _written(root, name, content) as (scratch, last, at):
         os.rename(scratch, last, src_dir_fd=at, dst_dir_fd=at)
 
 
 def add_below(root: Path, name: str, content: bytes) -> bool:
-    """Write a file that is not there yet, whole; returns whether it is new.
+    """Create a file atomically; returns whether it is new.
 
-    If several processes do so at once, on machines that share the disk, one of them gets True.
+    Of several processes that create it at once, also on several machines with a shared disk,
+    exactly one gets True.
     """
     with _written(root, name, content) as (scratch, last, at), suppress(FileExistsError):
         try:
@@ -91,7 +93,7 @@ def add_below(root: Path, name: str, content: bytes) -> bool:
 
 
 def _add_plainly(name: str, at: int, content: bytes) -> None:
-    """Write a new file in its place. A power cut may leave part of it, which is damaged then."""
+    """Create a file without a hard link. A power failure may leave a partial file."""
     with new_file(name, at) as file:
         try:
             save(file, content)
@@ -102,7 +104,7 @@ def _add_plainly(name: str, at: int, content: bytes) -> None:
 
 @contextmanager
 def _written(root: Path, name: str, content: bytes) -> Iterator[tuple[str, str, int]]:
-    """Write a file beside where it is to be; gives its name, the one to be, and their folder."""
+    """Write a temporary file beside the target; yields its name, the target's, and their folder."""
     parent, _, last = name.rpartition("/")
     with folder_below(root, parent, make=True) as at:
         scratch = f".{secrets.token_hex(8)}.partial"
@@ -115,20 +117,20 @@ def _written(root: Path, name: str, content: bytes) -> Iterator[tuple[str, str, 
 
 
 def files_below(root: Path, name: str) -> list[str]:
-    """List the regular files in a folder; what begins with a dot is only being written."""
+    """List the regular files in a folder. Names with a leading dot are temporary files."""
     with folder_below(root, name) as at, os.scandir(at) as found:
         return [e.name for e in found if e.is_file(follow_symlinks=False) and e.name[0] != "."]
 
 
 def remove_below(root: Path, name: str) -> None:
-    """Delete a file, or a folder with all that is in it; a link, and not where it leads."""
+    """Delete a file, or a folder with its content; of a link, only the link."""
     parent, _, last = name.rpartition("/")
     with suppress(FileNotFoundError), folder_below(root, parent) as at:
         remove_at(last, at)
 
 
 def changed_below(root: Path, name: str) -> dict[str, float]:
-    """Say when something in each folder of a folder was changed last; seconds since 1970."""
+    """Return when each folder in a folder last changed, in seconds since 1970."""
     with folder_below(root, name) as at:
         with os.scandir(at) as found:
             inner = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
@@ -136,9 +138,9 @@ def changed_below(root: Path, name: str) -> dict[str, float]:
 
 
 def _changed(name: str, at: int) -> float:
-    # a file's time of change cannot be set back, as those of its content can
+    # ctime cannot be set back, unlike mtime
     newest = os.stat(name, dir_fd=at, follow_symlinks=False).st_ctime
-    with suppress(RecursionError):  # whoever nests so deep meant no good
+    with suppress(RecursionError):  # nesting this deep is malicious
         for _, folders, files, inner in os.fwalk(name, dir_fd=at):
             for each in (*folders, *files):
                 with suppress(FileNotFoundError):
@@ -182,7 +184,7 @@ def new_file(name: str, at: int) -> BinaryIO:
 
 @contextmanager
 def regular_file(name: str, at: int, what: Path) -> Iterator[int]:
-    """Open a regular file to read."""
+    """Open a regular file for reading."""
     with closing(open_at(name, _FILE, at, what)) as file:
         if not stat.S_ISREG(os.fstat(file).st_mode):
             raise _irregular(what)
@@ -199,10 +201,10 @@ def closing(descriptor: int) -> Iterator[int]:
 
 def _irregular(what: Path) -> InputError:
     return InputError(
-        f"{what} is, or lies behind, a link or something else that is no regular file; such a "
-        "thing is not followed: find out who put it there, and remove it"
+        f"{what} is not a regular file, or its path has a link or special file in it, which is "
+        "not followed: find out where it comes from, and remove it"
     )
 
 
 def too_large(what: Path, most: int) -> InputError:
-    return InputError(f"{what} is larger than the {most} bytes that it may have")
+    return InputError(f"{what} is larger than the allowed {most} bytes")

@@ -1,4 +1,4 @@
-"""Creates buckets; for an exchange with versioning and a lifecycle rule."""
+"""Creates buckets; for an exchange, with versioning and a lifecycle rule."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -24,28 +24,28 @@ _DAYS = 7
 
 @dataclass(frozen=True)
 class BucketFacts:
-    """How an exchange's bucket stands."""
+    """The settings of an exchange's bucket."""
 
     versioned: bool
     expiring: bool
     """Whether old versions expire."""
     public: bool
-    """Whether a policy of the bucket itself lets in others, such as everybody."""
+    """Whether a policy of the bucket itself grants access to others, such as the public."""
 
 
 def make_bucket(store: S3Store) -> None:
-    """Make a bucket, unless it is there."""
+    """Create a bucket, unless it exists."""
     client = store.client()
-    with _told_apart(store):
+    with _translated(store):
         if not client.bucket_exists(store.bucket):
             client.make_bucket(store.bucket)
 
 
 def prepare_bucket(store: S3Store) -> None:
-    """Make the bucket; keep the old versions of its objects for some days. Other rules stay."""
+    """Create the bucket, with versioning and an expiry of old versions. Other rules stay."""
     client, bucket = store.client(), store.bucket
     make_bucket(store)
-    with _told_apart(store):
+    with _translated(store):
         client.set_bucket_versioning(bucket, VersioningConfig(ENABLED))
         found = client.get_bucket_lifecycle(bucket)
         others = [rule for rule in found.rules if rule.rule_id != _RULE] if found else []
@@ -53,9 +53,9 @@ def prepare_bucket(store: S3Store) -> None:
 
 
 def bucket_facts(store: S3Store) -> BucketFacts:
-    """Read how the bucket stands."""
+    """Read the settings of the bucket."""
     client, name = store.client(), store.bucket
-    with _told_apart(store):
+    with _translated(store):
         versioning = client.get_bucket_versioning(name).status
         lifecycle = client.get_bucket_lifecycle(name)
         rules = lifecycle.rules if lifecycle else []
@@ -66,7 +66,7 @@ def bucket_facts(store: S3Store) -> BucketFacts:
         )
 
 
-def _told_apart(store: S3Store) -> AbstractContextManager[None]:
+def _translated(store: S3Store) -> AbstractContextManager[None]:
     return translate_errors(store.place(), store.uri(""))
 
 
@@ -76,7 +76,7 @@ def _rule() -> Rule:
         rule_filter=Filter(prefix=""),
         rule_id=_RULE,
         noncurrent_version_expiration=NoncurrentVersionExpiration(noncurrent_days=_DAYS),
-        # what is left of a deleted object when its versions have expired
+        # removes delete markers after their versions have expired
         expiration=Expiration(expired_object_delete_marker=True),
         abort_incomplete_multipart_upload=AbortIncompleteMultipartUpload(_DAYS),
     )

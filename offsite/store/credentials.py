@@ -1,4 +1,4 @@
-"""The file with the keys of an S3 account, readable by its owner only.
+"""The credentials file of an S3 account, readable by its owner only.
 
 Keys are not taken from the command line or from variables, which other processes can read.
 """
@@ -21,27 +21,27 @@ class Credentials:
     access_key: str
     secret_key: str = field(repr=False)
     session_token: str | None = field(default=None, repr=False)
-    """Of a session, which has such a third key."""
+    """Third key of a session."""
 
 
 def read_credentials(path: Path, what: str = "credentials file") -> Credentials:
     """Read a credentials file.
 
     Args:
-        what: names it in errors.
+        what: Name of the file for errors.
 
     Raises:
-        InputError: it is not there, others may read it, or it holds something else.
-        StorageError: the disk does not give it.
+        InputError: The file is missing, readable by others, or not a credentials file.
+        StorageError: The disk failed.
     """
     return _parsed(path, read_private(path, what))
 
 
 def write_credentials(path: Path, credentials: Credentials) -> None:
-    """Write a credentials file, readable by its owner alone.
+    """Write a credentials file, readable by its owner only.
 
     Raises:
-        StorageError: the disk does not take it.
+        StorageError: The disk failed.
     """
     known = {"accessKey": credentials.access_key, "secretKey": credentials.secret_key}
     if credentials.session_token is not None:
@@ -50,10 +50,10 @@ def write_credentials(path: Path, credentials: Credentials) -> None:
 
 
 def drawn_credentials(path: Path, account: str) -> Credentials:
-    """Draw an account's keys into a file; one of an attempt that was broken off holds them.
+    """Generate an account's keys into a file, or reuse those of an interrupted attempt.
 
     Raises:
-        InputError: the file has the keys of another account.
+        InputError: The file has another account's keys.
     """
     if path.exists():
         return own_credentials(path, account)
@@ -66,16 +66,16 @@ def own_credentials(path: Path, account: str) -> Credentials:
     """Read the credentials file of an account.
 
     Raises:
-        InputError: the file has the keys of another account.
+        InputError: The file has another account's keys.
     """
     keys = read_credentials(path)
     if keys.access_key != account:
-        raise InputError(f"{path} holds the keys of another account; move it away")
+        raise InputError(f"{path} has the keys of another account; move it away")
     return keys
 
 
 def _parsed(path: Path, content: bytes) -> Credentials:
-    # without its cause: the parser's error holds the text, and so the secret
+    # drop the cause: the parser's error contains the text, and so the secret
     try:
         known: Any = json.loads(content)
     except ValueError:
@@ -86,6 +86,7 @@ def _parsed(path: Path, content: bytes) -> Credentials:
     whole = all(isinstance(each, str) and each for each in (access, secret))
     if not (whole and (session is None or isinstance(session, str))):
         raise InputError(
-            f'{path} is no credentials file; it is {{"accessKey": "…", "secretKey": "…"}}'
+            f"{path} is not a credentials file; its format is "
+            f'{{"accessKey": "…", "secretKey": "…"}}'
         )
     return Credentials(str(access), str(secret), session)

@@ -16,30 +16,30 @@ from offsite.errors import InputError
 from offsite.store.disk_errors import disk_errors
 
 NO_HARD_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
-"""What file systems without hard links answer, such as SMB shares and FUSE mounts."""
+"""Errors of file systems without hard links, such as SMB shares and FUSE mounts."""
 _FOLDER, _FILE = 0o700, 0o600
-"""Modes of what is its user's alone."""
+"""Modes for access by the owner only."""
 
 
 def local_path(location: str) -> Path:
-    """Find the path that a location names: a `file:///` URI, or a path as it is.
+    """Convert a location to a path: a `file:///` URI, or a plain path.
 
     Raises:
-        InputError: no path can have that name.
+        InputError: The path contains a null character.
     """
     uri = location.startswith("file://")
     path = url2pathname(urlsplit(location).path) if uri else location
     if "\0" in path:
-        raise InputError(f"{location!r} is no path: it holds a null character")
+        raise InputError(f"{location!r} is not a path: it contains a null character")
     return Path(path)
 
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """Fill a new folder that becomes `target` when the `with` block ends, and not before.
+    """Fill a new folder that is renamed to `target` when the `with` block succeeds.
 
-    An older `target` is replaced. On failure nothing is left, not even by a process that was
-    killed: the next one that fills `target` clears it away. Two at once are the caller's to avoid.
+    It replaces an older `target`. On failure the new folder is deleted; leftovers of a killed
+    process are deleted by the next call. Callers must not fill one target concurrently.
     """
     scratch = target.with_name(f".{target.name}.partial")
     with disk_errors(target), new_folder(target.parent):
@@ -54,7 +54,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Give a file that nobody changes any more a second place; on another disk, copy it."""
+    """Hard-link a file that no longer changes, or copy it to another disk."""
     try:
         os.link(source, target)
     except OSError:
@@ -64,9 +64,9 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 @contextmanager
 def privately() -> Iterator[None]:
-    """Let all that this process makes while the `with` block runs be its user's alone.
+    """Restrict all files that this process creates in the `with` block to their owner.
 
-    For what libraries write; what is written here is so anyway.
+    For files that libraries write; the functions of this module do it anyway.
     """
     before = os.umask(0o777 & ~_FOLDER)
     try:
@@ -76,14 +76,14 @@ def privately() -> Iterator[None]:
 
 
 def private_opener(path: str, flags: int) -> int:
-    """Open a file for `open`; a new one is its user's alone."""
+    """Opener for `open`; a new file is accessible to its owner only."""
     return os.open(path, flags, _FILE)
 
 
 def tighten(folder: Path) -> None:
-    """Keep others out of a folder, and out of the files in it, which its user may have made.
+    """Remove the access of others to a folder and to the files in it.
 
-    What belongs to somebody else, is shared by all (as /tmp) or has another name elsewhere stays.
+    Skips files of other owners, shared folders such as /tmp, and files with several hard links.
     """
     status = folder.stat()
     if status.st_uid != os.geteuid() or status.st_mode & stat.S_ISVTX:
@@ -101,7 +101,7 @@ def _close(path: Path, status: os.stat_result, mode: int) -> None:
 
 
 def publish(folder: Path) -> None:
-    """Give a folder of files the modes that its user's umask asks for."""
+    """Apply the modes of the user's umask to a folder of files."""
     mask = os.umask(0o077)
     os.umask(mask)
     for path in folder.iterdir():
@@ -110,7 +110,7 @@ def publish(folder: Path) -> None:
 
 
 def make_folders(path: Path, mode: int = _FOLDER) -> None:
-    """Make a folder and those above it."""
+    """Create a folder and its parents."""
     for folder in reversed((path, *path.parents)):
         if not folder.exists():
             folder.mkdir(mode, exist_ok=True)
@@ -118,28 +118,28 @@ def make_folders(path: Path, mode: int = _FOLDER) -> None:
 
 @contextmanager
 def new_folder(path: Path, mode: int = _FOLDER) -> Iterator[None]:
-    """Make a folder and those above it; take those that are new away again on failure."""
+    """Create a folder and its parents; remove the new ones on failure."""
     made = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
         make_folders(path, mode)
-        path.mkdir(exist_ok=True)  # tells if there is a file of that name
+        path.mkdir(exist_ok=True)  # fails if a file has that name
         yield
     except BaseException:
         for folder in made:
-            with suppress(OSError):  # somebody else may have put something there
+            with suppress(OSError):  # another process may have put files there
                 folder.rmdir()
         raise
 
 
 def write_whole(path: Path, content: bytes, *, shared: bool = False) -> None:
-    """Write a file so that it is there whole or as it was before, also after a power cut.
+    """Write a file atomically and durably.
 
     Args:
-        shared: whether others may read it, as far as the umask lets them; else it is its user's
-            alone, whatever the umask, and so is every folder that is made for it.
+        shared: Whether others may read it, subject to the umask. Otherwise the file, and every
+            folder created for it, is accessible to its owner only, whatever the umask.
 
     Raises:
-        InputError: there is a folder of that name; else as `disk_errors`.
+        InputError: A folder has that name; else as for `disk_errors`.
     """
     mode, folders = (0o644, 0o777) if shared else (_FILE, _FOLDER)
     with disk_errors(path), new_folder(path.parent, folders):
@@ -154,15 +154,15 @@ def write_whole(path: Path, content: bytes, *, shared: bool = False) -> None:
 
 
 def write_new(path: Path, content: bytes, mode: int = _FILE, at: int | None = None) -> None:
-    """Write a new file that gets its name when it is whole and on the disk (open(2), O_TMPFILE).
+    """Create a file that gets its name when it is complete and on the disk (open(2), O_TMPFILE).
 
-    So kill -9 leaves nothing of it. Where there are no files without a name, it has one at once.
+    kill -9 then leaves nothing behind. On systems without nameless files, it has its name at once.
 
     Args:
-        at: descriptor of the folder that `path` is relative to.
+        at: Descriptor of the folder that `path` is relative to.
 
     Raises:
-        FileExistsError: there is something of that name.
+        FileExistsError: The name is taken.
     """
     if not _write_nameless(path, content, mode, at):
         opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode, dir_fd=at)
@@ -171,7 +171,7 @@ def write_new(path: Path, content: bytes, mode: int = _FILE, at: int | None = No
 
 
 def _write_nameless(path: Path, content: bytes, mode: int, at: int | None) -> bool:
-    """Write a file and name it afterwards; False: this system, or file system, cannot."""
+    """Write a file and name it afterwards; False: the system or file system does not support it."""
     try:
         opened = os.open(path.parent, os.O_TMPFILE | os.O_WRONLY, mode, dir_fd=at)
     except (AttributeError, OSError):
@@ -179,7 +179,7 @@ def _write_nameless(path: Path, content: bytes, mode: int, at: int | None) -> bo
     with open(opened, "wb") as file:
         save(file, content)
         try:
-            # of the two directories, only one that is given makes Python follow the link
+            # Python follows the link only if exactly one directory descriptor is passed
             os.link(f"/proc/self/fd/{opened}", path, src_dir_fd=opened, dst_dir_fd=at)
         except OSError as error:
             if error.errno not in NO_HARD_LINKS:
@@ -189,7 +189,7 @@ def _write_nameless(path: Path, content: bytes, mode: int, at: int | None) -> bo
 
 
 def save(file: BinaryIO, content: bytes) -> None:
-    """Write all of a file, and wait until it is on the disk."""
+    """Write the whole content, and wait until it is on the disk."""
     file.write(content)
     file.flush()
     os.fsync(file.fileno())

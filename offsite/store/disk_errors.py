@@ -1,4 +1,4 @@
-"""Translates errors of the operating system about a disk."""
+"""Translates operating system errors about a disk."""
 
 import errno
 import os
@@ -14,7 +14,7 @@ _LASTING = (
     *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),
     *(errno.EROFS, errno.EACCES, errno.ELOOP),
 )
-"""What the same command meets again, until somebody mends it."""
+"""Errors that persist until the user fixes their cause."""
 _HINTS = {
     errno.EACCES: "; check its owner and permissions",
     errno.EROFS: "; choose another place",
@@ -25,12 +25,12 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextmanager
 def disk_errors(where: Path) -> Iterator[None]:
-    """Turn what the operating system says of a full or broken disk into our errors.
+    """Translate operating system errors to our error classes.
 
     Raises:
-        DiskFullError: no space, or no quota, is left where `where` lies.
-        InputError: it is of another kind, may not be used, or has too long a name.
-        StorageError: anything else that the disk refused.
+        DiskFullError: No space or quota is left for `where`.
+        InputError: It is of the wrong kind, not accessible, or its name is too long.
+        StorageError: The disk failed otherwise.
     """
     try:
         yield
@@ -43,7 +43,7 @@ def disk_errors(where: Path) -> Iterator[None]:
         if number in _FULL:
             reason = os.strerror(number).lower()
             raise DiskFullError(
-                f"no space is left for {where} ({reason}); make room there"
+                f"no space is left for {where} ({reason}); free some space there"
             ) from error
         kind = InputError if number in _LASTING else StorageError
         reason = os.strerror(number).lower() + _HINTS.get(number, "")
@@ -51,27 +51,27 @@ def disk_errors(where: Path) -> Iterator[None]:
 
 
 def check_room(folder: Path, size: int) -> None:
-    """Check, before something is made, that a disk has room for it.
+    """Check that a disk has enough free space.
 
     Args:
-        size: in bytes.
+        size: Required bytes.
 
     Raises:
-        DiskFullError: it has not.
+        DiskFullError: It has not.
     """
     free = shutil.disk_usage(folder).free
     if free < size:
         raise DiskFullError(
-            f"{folder} has room for {free >> 20} MiB, but what is to be made takes {size >> 20} "
-            "MiB; make room there"
+            f"{folder} has {free >> 20} MiB of free space, but the result takes {size >> 20} "
+            "MiB; free some space there"
         )
 
 
 def _system_error(error: Exception) -> int | None:
-    """Find the operating system's number of an error.
+    """Return the operating system's number of an error.
 
-    Libraries in Rust (safetensors, tokenizers) raise classes of their own, some a bare `Exception`,
-    and tell the number in the message alone.
+    Rust libraries (safetensors, tokenizers) raise their own classes, some a bare `Exception`, with
+    the number only in the message.
     """
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno

@@ -14,7 +14,7 @@ from offsite.store.objects import too_large
 
 @dataclass(frozen=True)
 class FolderStore:
-    """Objects as files below one folder. Who may do what is the file system's to say."""
+    """Objects as files below one folder. File permissions control access."""
 
     root: Path
 
@@ -26,7 +26,7 @@ class FolderStore:
         write_whole(self._path(key), content, shared=True)
 
     def get(self, key: str, most: int) -> bytes:
-        """Read an object; see `ObjectStore.get`. A link or a pipe is no object."""
+        """Read an object; see `ObjectStore.get`. Links and pipes are not objects."""
         path = self._path(key)
         with disk_errors(path):
             try:
@@ -44,7 +44,7 @@ class FolderStore:
         folder, found = self._path(prefix.rstrip("/")), dict[str, int]()
         with disk_errors(folder):
             for path in folder.rglob("*"):
-                # what another process is writing or deleting just now is not there yet, or no more
+                # files that another process is writing or deleting may be missing
                 with suppress(FileNotFoundError):
                     if not path.name.startswith(".") and not path.is_symlink() and path.is_file():
                         found[path.relative_to(self.root).as_posix()] = path.stat().st_size
@@ -57,5 +57,5 @@ class FolderStore:
                 self._path(key).unlink(missing_ok=True)
 
     def uri(self, key: str) -> str:
-        """Name an object; see `ObjectStore.uri`."""
+        """Return an object's URI; see `ObjectStore.uri`."""
         return self._path(key.rstrip("/")).as_uri()

@@ -1,4 +1,4 @@
-"""Copies folders from and to where others may change everything (`store.beneath`)."""
+"""Copies folders to and from places that others may change at any moment (`store.beneath`)."""
 
 import os
 import shutil
@@ -23,21 +23,21 @@ _MOST_FILES = 10_000
 
 
 def take_below(root: Path, name: str, target: Path, most: int) -> None:
-    """Copy the files of a folder into a new one that nobody else sees.
+    """Copy the files of a folder into a new private one.
 
     Args:
-        most: bytes that all of them may have together.
+        most: Limit on the total size in bytes.
 
     Raises:
-        FileNotFoundError: there is none.
-        InputError: there is something else in it than regular files, or too much.
+        FileNotFoundError: The folder does not exist.
+        InputError: It contains other things than regular files, or is too large.
     """
     target.mkdir(mode=0o700)
     with folder_below(root, name) as at:
         with os.scandir(at) as found:
             names = [entry.name for entry in islice(found, _MOST_FILES + 1)]
         if len(names) > _MOST_FILES:
-            raise InputError(f"{root / name} holds more than {_MOST_FILES} files")
+            raise InputError(f"{root / name} has more than {_MOST_FILES} files")
         left = most
         for each in sorted(names):
             with regular_file(each, at, root / name / each) as file:
@@ -45,10 +45,10 @@ def take_below(root: Path, name: str, target: Path, most: int) -> None:
 
 
 def put_below(folder: Path, root: Path, name: str, done: Callable[[], object]) -> None:
-    """Copy the files of a folder that is one's own to below a root; they appear together.
+    """Copy the files of a private folder to below a root; they appear at once.
 
     Args:
-        done: called after each file.
+        done: Called after each file.
     """
     parent, _, last = name.rpartition("/")
     scratch = f".{last}.partial"
@@ -68,7 +68,7 @@ def put_below(folder: Path, root: Path, name: str, done: Callable[[], object]) -
 
 
 def _copy(source: int, target: Path, most: int, what: Path) -> int:
-    """Copy a file; gives its size. It may grow meanwhile."""
+    """Copy a file that may grow meanwhile; returns its size."""
     if os.fstat(source).st_size > most:
         raise too_large(what, most)
     size = 0

@@ -1,6 +1,6 @@
 """The interface of an object store: small objects by key.
 
-An object is at most a shard, so it is handed over in memory. Nothing here knows what it holds.
+An object is at most as large as a shard, so it is passed in memory. Stores do not interpret it.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from offsite.errors import BundleError
 
 
 def too_large(what: object, most: int) -> BundleError:
-    """Say that an object is larger than what was put there can be."""
+    """Build the error for an object that is larger than the original can be."""
     return BundleError(
         f"{what} is larger than {most} bytes, so it was changed; ask its author to write it again"
     )
@@ -19,14 +19,14 @@ def too_large(what: object, most: int) -> BundleError:
 class ObjectStore(Protocol):
     """Objects by key; keys are plain names joined by `/`.
 
-    A store can be pickled: the workers that seal and open shards talk to it themselves.
+    A store must be picklable: worker processes that seal and open shards use it.
     """
 
     def put(self, key: str, content: bytes) -> None:
-        """Write an object, whole or not at all, in place of one of the same key.
+        """Write an object atomically, replacing one with the same key.
 
         Raises:
-            NotAllowedError, UnreachableError, StorageError, DiskFullError: it was not taken.
+            NotAllowedError, UnreachableError, StorageError, DiskFullError: The write failed.
         """
         ...
 
@@ -34,28 +34,28 @@ class ObjectStore(Protocol):
         """Read an object of at most `most` bytes.
 
         Raises:
-            NotFoundError: there is none, as far as this account may know.
-            BundleError: it is larger; no more than that was read.
-            NotAllowedError, UnreachableError, StorageError: it was not given.
+            NotFoundError: It does not exist, or is not visible to this account.
+            BundleError: It is larger; no more than the limit was read.
+            NotAllowedError, UnreachableError, StorageError: The read failed.
         """
         ...
 
     def sizes(self, prefix: str) -> dict[str, int]:
-        """List the objects whose key begins with a prefix, which ends with `/`: sizes in bytes.
+        """List the objects below a prefix that ends with `/`: sizes in bytes by key.
 
         Raises:
-            NotAllowedError, UnreachableError, StorageError: it was not told.
+            NotAllowedError, UnreachableError, StorageError: The listing failed.
         """
         ...
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Delete objects; one that is not there is deleted already.
+        """Delete objects; missing ones are ignored.
 
         Raises:
-            NotAllowedError, UnreachableError, StorageError: it was refused.
+            NotAllowedError, UnreachableError, StorageError: The deletion failed.
         """
         ...
 
     def uri(self, key: str) -> str:
-        """Name an object, or what begins with a prefix, for people."""
+        """Return the URI of an object or prefix, for messages."""
         ...

@@ -23,14 +23,14 @@ def open_store(uri: str, prefix: str, environ: Mapping[str, str]) -> ObjectStore
     """Open the store of a `file:///path` URI, a plain path, or `s3://bucket`.
 
     Args:
-        prefix: of the environment's variables that say more of an S3 store.
+        prefix: Prefix of the environment variables for an S3 store.
 
     Raises:
-        InputError: it is of another kind, or the environment lacks something.
+        InputError: The address is not valid, or a variable is missing.
     """
     if uri.startswith("s3://"):
         return s3_store(uri, prefix, environ)
-    # file://name/… would be a folder of another machine, and s3:/bucket is a slip
+    # file://name/… would name another machine, and s3:/bucket is a typo
     if not uri or (urlsplit(uri).scheme and not uri.startswith("file:///")):
         raise InputError(
             f"{uri!r} is not a valid exchange address; use file:///path/of/a/folder or s3://bucket"
@@ -39,14 +39,14 @@ def open_store(uri: str, prefix: str, environ: Mapping[str, str]) -> ObjectStore
 
 
 def s3_store(uri: str, prefix: str, environ: Mapping[str, str]) -> S3Store:
-    """Open the store of `s3://bucket` by what the environment says of it.
+    """Open the store `s3://bucket` with settings from the environment.
 
     Args:
-        prefix: of the variables: `_ENDPOINT` and `_CREDENTIALS` (a file), and if need be `_REGION`,
-            `_CA` (a file) and `_STYLE` (`path` or `virtual`).
+        prefix: Prefix of the variables: `_ENDPOINT` and `_CREDENTIALS` (a file), optionally
+            `_REGION`, `_CA` (a file) and `_STYLE` (`path` or `virtual`).
 
     Raises:
-        InputError: the URI, a variable or the credentials file is wrong, or one is missing.
+        InputError: The URI, a variable or the credentials file is wrong or missing.
     """
     found = re.fullmatch(f"s3://({_BUCKET})/?", uri)
     if found is None:
@@ -75,7 +75,7 @@ def s3_store(uri: str, prefix: str, environ: Mapping[str, str]) -> S3Store:
             session_token=keys.session_token,
             settings=prefix,
         )
-        store.client()  # the SDK checks names when it is made
+        store.client()  # the SDK validates names at construction
     except ValueError as error:
         raise InputError(f"{prefix}_ENDPOINT or {prefix}_REGION is wrong: {error}") from error
     return store
@@ -94,9 +94,9 @@ def _authorities(path: str | None, setting: str) -> str | None:
         return None
     try:
         ssl.create_default_context(cafile=path)
-    except OSError as error:  # ssl's own errors are such, too
+    except OSError as error:  # includes SSLError
         raise InputError(
-            f"{setting} names {path}, which holds no certificates in PEM ({error})"
+            f"{setting} names {path}, which has no PEM certificates ({error})"
         ) from error
     return path
 
@@ -104,13 +104,13 @@ def _authorities(path: str | None, setting: str) -> str | None:
 def refuse_same_place(
     exchange: ObjectStore, private: ObjectStore, what: str = "the private store"
 ) -> None:
-    """Check that the exchange, which others may read, is apart from what is private.
+    """Check that the exchange, which others may read, is separate from a private place.
 
     Args:
-        what: the private place, for the error.
+        what: Name of the private place for the error.
 
     Raises:
-        InputError: both are one bucket, or one folder is in the other.
+        InputError: Both are one bucket, or one folder contains the other.
     """
     if isinstance(exchange, S3Store) and isinstance(private, S3Store):
         same = is_one_bucket(
@@ -123,16 +123,16 @@ def refuse_same_place(
         same = False
     if same:
         raise InputError(
-            f"the exchange ({exchange.uri('')}) and {what} ({private.uri('')}) are one place; "
+            f"the exchange ({exchange.uri('')}) and {what} ({private.uri('')}) are the same place; "
             "choose another place for the exchange"
         )
 
 
 def is_one_bucket(one: tuple[str, str], other: tuple[str, str]) -> bool:
-    """Whether two buckets are one, under whichever of its server's names.
+    """Return whether two buckets are the same one, possibly under different host names.
 
     Args:
-        one: a bucket's name, and its server's endpoint; `other` likewise.
+        one: A bucket's name, and its server's endpoint; `other` likewise.
     """
     if one[0] != other[0]:
         return False
@@ -145,6 +145,6 @@ def _server(endpoint: str) -> tuple[set[str], int]:
     host, port = url.hostname or "", url.port or _DEFAULT_PORTS[url.scheme]
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError:  # behind a proxy, which knows more names
+    except OSError:  # behind a proxy, which may resolve more names
         found = []
     return {host, *(str(address[0]) for *_, address in found)}, port

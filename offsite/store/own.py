@@ -13,28 +13,28 @@ from offsite.store.s3 import S3Store
 
 
 def policy_name(bucket: str) -> str:
-    """Name the policy of a bucket's account, which is how the account's name begins."""
+    """Return the name of a bucket's policy, which is also the prefix of its account's name."""
     return f"offsite-private.{bucket}"
 
 
 def provide(store: S3Store, keys: Path, reissue: bool = False) -> str | None:
-    """Make a bucket and its account, whatever of them is missing.
+    """Create a bucket and its account, if they are missing.
 
-    Broken off, it can be done again: the file is written before its keys count.
+    A repeated call continues an interrupted one: the file is written before its keys are valid.
 
     Args:
-        store: the bucket, as the server's administrator.
-        keys: the account's credentials file.
-        reissue: whether to make another account in the place of the one that there is. It has
-            another name: a session (STS) outlives its account's keys, and comes back with its name.
+        store: The bucket, with the administrator's credentials.
+        keys: The account's credentials file.
+        reissue: Whether to replace the account by one with another name: a session (STS) outlives
+            its account's keys, and would be valid again for the same name.
 
     Returns:
-        the account, if its keys are new.
+        The account, if its keys are new.
 
     Raises:
-        InputError: the account is there and the file is not, or has the keys of another one.
-        NoAdminError: the store has no admin API of MinIO; the bucket is made.
-        NotAllowedError, UnreachableError, StorageError: the store refused it, or is away.
+        InputError: The account exists, but the file is missing or has another account's keys.
+        NoAdminError: The store has no MinIO admin API; the bucket was created.
+        NotAllowedError, UnreachableError, StorageError: The store refused, or does not answer.
     """
     make_bucket(store)
     api, policy, is_new = AdminApi(store), policy_name(store.bucket), reissue or not keys.exists()
@@ -43,8 +43,8 @@ def provide(store: S3Store, keys: Path, reissue: bool = False) -> str | None:
     drawn = None if is_new and not place.exists() else _read(place, policy)
     if known and not reissue and (drawn is None or drawn.access_key not in known):
         raise InputError(
-            f"{store.uri('')} has an account already, and its keys are not at {keys}; name the "
-            "file that has them, or end them: --reissue"
+            f"{store.uri('')} already has an account, but its keys are not in {keys}; name the "
+            "file that has them, or replace them: --reissue"
         )
     account = drawn or _draw(place, policy)
     api.set_user(account)
@@ -56,14 +56,14 @@ def provide(store: S3Store, keys: Path, reissue: bool = False) -> str | None:
 
 
 def _is_of(name: str, policy: str) -> bool:
-    # no bucket's name has an underscore
+    # bucket names have no underscores
     return re.fullmatch(rf"{re.escape(policy)}(_[0-9a-f]+)?", name) is not None
 
 
 def _read(path: Path, policy: str) -> Credentials:
     keys = read_credentials(path)
     if not _is_of(keys.access_key, policy):
-        raise InputError(f"{path} holds the keys of another account; move it away")
+        raise InputError(f"{path} has the keys of another account; move it away")
     return keys
 
 

@@ -1,23 +1,23 @@
-"""Who may do what in the exchange, as the policy of each party's account.
+"""The policies of each party's account in the exchange.
 
-A party writes below `<self>/` and reads there, and below `<peer>/<self>/` of each peer that it was
-granted. Patterns end in `/*`, so that `lab` is not the beginning of `lab2`. A party's reader, its
-operator's account, lists the same, reads the envelopes alone, and writes nothing.
+A party reads and writes below `<self>/`, and reads below `<peer>/<self>/` of each peer that it was
+granted. Patterns end in `/*`, so that `lab` does not match `lab2`. A party's reader, its operator's
+account, may list the same, reads only the envelopes, and writes nothing.
 
-On a MinIO a grant is a policy of its own, attached to the account beside the one of its own folder.
-The server attaches and detaches each without a look at the others, so that two administrators at
-once take nothing from each other.
+On MinIO, each grant is a separate policy, attached to the account beside the policy of its own
+folder. The server attaches and detaches them independently, so concurrent administrators do not
+overwrite each other's grants.
 
-Two things these policies do not hold on MinIO. A request that forges a header `Prefix` lists any
-name, as MinIO takes conditions from headers too; what it lists it still cannot read. And one with
-the header `x-minio-force-delete` deletes objects of its own party with all their versions.
+Two things cannot be enforced on MinIO. A request with a forged header `Prefix` can list any name,
+because MinIO reads conditions from headers, too; it still cannot read the objects. And a request
+with the header `x-minio-force-delete` deletes objects of its own party with all their versions.
 """
 
 from collections.abc import Iterable
 from typing import Any
 
 Policy = dict[str, Any]
-"""A policy document, as JSON."""
+"""A policy document as JSON."""
 
 _OWN = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
 _ENVELOPES = ("*/*/envelope-*", "*/notice")
@@ -27,25 +27,25 @@ _ACCOUNTS = ["admin:CreateServiceAccount", "admin:CreateUser", "admin:UpdateServ
 
 
 def policy_of(bucket: str, party: str, peers: Iterable[str], reader: bool = False) -> Policy:
-    """Write the whole policy of a party, or of its reader, to whom these peers may send."""
+    """Build the complete policy of a party, or of its reader, with grants for these peers."""
     inboxes = [f"{peer}/{party}/" for peer in sorted(set(peers))]
     reads = [_reads(bucket, inboxes, reader)] if inboxes else []
     lists = _lists(bucket, [f"{party}/", *inboxes])
     if reader:
         return _policy(_reads(bucket, [f"{party}/*/"], reader), *reads, lists)
     own = _statement("Allow", _OWN, [_arn(bucket, f"/{party}/*")])
-    # to MinIO, who may delete may delete versions, unless told otherwise
+    # MinIO lets accounts that delete objects delete versions, too, unless denied
     versions = _statement("Deny", ["s3:DeleteObjectVersion"], [_arn(bucket, "/*")])
     return _policy(own, *reads, lists, versions)
 
 
 def account_policy(bucket: str, party: str, reader: bool = False) -> Policy:
-    """Write the policy of a party's own folder on a MinIO.
+    """Build the policy of a party's own folder on MinIO.
 
-    There an account may make others for itself, unless refused: they would outlive the change of a
-    key that was stolen. It may change its own secret, too: a thief would lock the party out. So may
-    it make sessions (STS), which live for up to seven days, and which nothing can refuse it: they
-    may do nothing.
+    It denies three things that MinIO allows by default. An account could create further accounts,
+    which would outlive a change of a stolen key. It could change its own secret, so a thief could
+    lock the party out. And it could create sessions (STS) of up to seven days, which cannot be
+    denied, so sessions are denied everything.
     """
     policy = policy_of(bucket, party, (), reader)
     policy["Statement"] += [_statement("Deny", _ACCOUNTS, [_arn("*")]), *_no_sessions()]
@@ -53,13 +53,13 @@ def account_policy(bucket: str, party: str, reader: bool = False) -> Policy:
 
 
 def grant_policy(bucket: str, party: str, peer: str, reader: bool = False) -> Policy:
-    """Write the policy by which a party, or its reader, reads what a peer sends to it."""
+    """Build the policy by which a party, or its reader, reads what a peer sends to it."""
     inboxes = [f"{peer}/{party}/"]
     return _policy(_reads(bucket, inboxes, reader), _lists(bucket, inboxes))
 
 
 def bucket_policy(bucket: str) -> Policy:
-    """Write the policy of an account that has a bucket of a MinIO to itself, and nothing else."""
+    """Build the policy of an account that has access to one MinIO bucket only."""
     large = ["s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
     return _policy(
         _statement("Allow", [*_OWN, *large], [_arn(bucket, "/*")]),
@@ -69,8 +69,8 @@ def bucket_policy(bucket: str) -> Policy:
 
 
 def _no_sessions() -> list[Policy]:
-    # A header may stand for what the server knows (see above), but not in a variable. So a header
-    # that says something else is refused, and so is a session, whoever says that it is one.
+    # Headers can forge condition keys (see above), but not policy variables. So deny requests whose
+    # header contradicts the variable, and deny everything that is a session or claims to be one.
     forged = {"StringNotEquals": {_PRINCIPAL: [f"${{{_PRINCIPAL}}}"]}}
     session = {"StringEquals": {_PRINCIPAL: ["AssumedRole"]}}
     denied = _statement("Deny", ["s3:*"], [_arn("*")])
@@ -87,8 +87,8 @@ def _reads(bucket: str, folders: list[str], reader: bool) -> Policy:
 
 
 def _lists(bucket: str, folders: list[str]) -> Policy:
-    # The first condition asks that there is a prefix. The second that there are no others: MinIO
-    # takes a request with two prefixes, and lists one and checks the other.
+    # The first condition requires a prefix. The second allows no others: given two prefixes, MinIO
+    # checks one and lists the other.
     prefixes = {"s3:prefix": sorted(f"{folder}*" for folder in folders)}
     lists = {"StringLike": prefixes, "ForAllValues:StringLike": prefixes}
     return _statement("Allow", ["s3:ListBucket"], [_arn(bucket)]) | {"Condition": lists}
@@ -103,7 +103,7 @@ def _arn(bucket: str, keys: str = "") -> str:
 
 
 def same_policy(one: Policy, other: Policy) -> bool:
-    """Compare what two policies say; a store keeps neither order nor repetition."""
+    """Return whether two policies are equivalent; a store keeps neither order nor repetition."""
     return bool(_said(one) == _said(other))
 
 

@@ -1,6 +1,6 @@
-"""The accounts of a party at a MinIO: their names, and those of the policies attached to them.
+"""The accounts of a party on a MinIO: their names, and those of their policies.
 
-A bucket's name may hold dots, a party's may not; so no two pairs share a name.
+A bucket's name may contain dots, a party's may not; so no two pairs share a name.
 """
 
 import re
@@ -16,58 +16,58 @@ _READS = {_PARTY: "offsite-reads", _READER: "offsite-reader-reads"}
 
 
 def check_party(party: str) -> str:
-    """Check that a party's id cannot be mistaken for another's, or for a pattern.
+    """Check that a party's id is a DNS label, and so not a pattern or ambiguous.
 
     Raises:
-        InputError: it is no DNS label.
+        InputError: It is not a DNS label.
     """
     if re.fullmatch(NAME_PATTERN.rstrip("$"), party) is None:
-        raise InputError(f"{party!r} is no party; use {PATTERN_MEANING[NAME_PATTERN]}")
+        raise InputError(f"{party!r} is not a party's id; use {PATTERN_MEANING[NAME_PATTERN]}")
     return party
 
 
 @dataclass(frozen=True)
 class Principal:
-    """An account that may use an exchange."""
+    """An account with access to an exchange."""
 
     bucket: str
     party: str
     reader: bool = False
-    """Whether it is that of the party's operator, which reads envelopes and nothing else."""
+    """Whether it is the account of the party's operator, which only reads envelopes."""
 
     @classmethod
     def of(cls, bucket: str, name: str) -> "Principal | None":
-        """Tell whose account a name is; None: it is none of this bucket's."""
+        """Parse an account's name; None: it does not belong to this bucket."""
         found = re.fullmatch(rf"({_PARTY}|{_READER})\.{re.escape(bucket)}\.([a-z0-9-]+)", name)
         return cls(bucket, found[2], found[1] == _READER) if found else None
 
     @property
     def name(self) -> str:
-        """Its access key, and the name of the policy of its party's own folder."""
+        """The access key, and the name of the policy of its party's own folder."""
         return f"{self._kind}.{self.bucket}.{self.party}"
 
     @property
     def file(self) -> str:
-        """The name of the file with its keys, without the suffix."""
+        """The name of its credentials file, without the suffix."""
         return f"{self.party}.reader" if self.reader else self.party
 
     def __str__(self) -> str:
         return f"the reader of {self.party}" if self.reader else self.party
 
     def policy(self) -> Policy:
-        """Write the policy of its party's own folder."""
+        """Build the policy of its party's own folder."""
         return account_policy(self.bucket, self.party, self.reader)
 
     def grant_name(self, peer: str) -> str:
-        """Name the policy by which it reads what a peer sends to its party."""
+        """Return the name of the policy by which it reads what a peer sends to its party."""
         return f"{_READS[self._kind]}.{self.bucket}.{self.party}.{peer}"
 
     def grant(self, peer: str) -> Policy:
-        """Write the policy by which it reads what a peer sends to its party."""
+        """Build the policy by which it reads what a peer sends to its party."""
         return grant_policy(self.bucket, self.party, peer, self.reader)
 
     def peers_in(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Read from the names of policies whose bundles it may read."""
+        """Return the peers from which it may read, given the names of its policies."""
         pattern = rf"{re.escape(self.grant_name(''))}([a-z0-9-]+)"
         found = (re.fullmatch(pattern, name) for name in names)
         return tuple(sorted({match[1] for match in found if match}))

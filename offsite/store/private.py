@@ -12,11 +12,11 @@ def read_private(path: Path, what: str) -> bytes:
     """Read a file of secrets.
 
     Args:
-        what: names it in errors.
+        what: Name of the file for errors.
 
     Raises:
-        InputError: it is not there, or others may read it.
-        StorageError: the disk does not give it.
+        InputError: The file is missing, or readable by others.
+        StorageError: The disk failed.
     """
     with disk_errors(path):
         try:
@@ -29,8 +29,8 @@ def read_private(path: Path, what: str) -> bytes:
 
 def _refuse_open(path: Path, what: str, status: os.stat_result) -> None:
     allowed = stat.S_IRUSR | stat.S_IWUSR | stat.S_IXUSR
-    # a Secret that Kubernetes mounts belongs to root, and is ours through its group
+    # a Secret mounted by Kubernetes belongs to root, and is readable through its group
     if status.st_uid != os.geteuid():
         allowed |= stat.S_IRGRP
     if stat.S_IMODE(status.st_mode) & ~allowed:
-        raise InputError(f"others may read the {what} at {path}; run: chmod 600 {path}")
+        raise InputError(f"other users can read the {what} at {path}; run: chmod 600 {path}")

@@ -1,7 +1,7 @@
-"""A party's private S3 store: its models, texts and exports; and copies of them on this disk.
+"""A party's private S3 store with its models, texts and exports, and local copies of them.
 
 Unlike an exchange it is trusted, and its files are large: they are read in pieces and written in
-parts, at constant memory. A copy is used again for as long as the store has the same file.
+parts, with constant memory. A copy is reused while the store has the same file.
 """
 
 import re
@@ -24,7 +24,7 @@ from offsite.store.s3 import S3Store
 from offsite.store.s3_errors import translate_errors
 
 SETTINGS = "OFFSITE_PRIVATE"
-"""The prefix of the environment's variables that describe the private store."""
+"""Prefix of the environment variables of the private store."""
 _PIECE = 64 << 20
 _URI = re.compile(r"s3://([^/]+)/(.+?)/?")
 
@@ -33,64 +33,64 @@ class _Object(NamedTuple):
     key: str
     size: int
     etag: str
-    """Another one is another content."""
+    """Changes with the content."""
 
 
 @dataclass(frozen=True)
 class PrivateStore:
-    """What a party keeps in S3, as `s3://bucket/key`."""
+    """Files of a party in S3, as `s3://bucket/key`."""
 
     copies: Path
-    """The folder of copies; it may be deleted whenever no job runs."""
+    """The folder of copies; it may be deleted while no job runs."""
     exchange: ObjectStore | None
-    """Where nothing of this may lie; None: who uses it reaches no exchange."""
+    """Must not overlap the private store; None: the process has no exchange."""
     environ: Mapping[str, str]
 
     def file(self, uri: str) -> Path:
-        """Get a copy of one file.
+        """Return a copy of one file.
 
         Raises:
-            InputError: there is none, or the environment does not describe the private store.
-            NotAllowedError, UnreachableError, StorageError, DiskFullError: it was not given.
+            InputError: It does not exist, or the environment does not describe the private store.
+            NotAllowedError, UnreachableError, StorageError, DiskFullError: The copy failed.
         """
         store, key = self._open(uri)
         with self._alone(), _asking(store, key):
-            # the key itself comes before all that begin with it
+            # a listing begins with the shortest key
             first = next(_listed(store, key), None)
             if first is None or first.key != key:
                 raise InputError(f"there is no {uri} at {store.endpoint}")
             return self._copy(store, first)
 
     def folder(self, uri: str, patterns: Sequence[str], most: int | None = None) -> Path:
-        """Get copies of the files below a prefix whose names match a pattern, and of no others.
+        """Return copies of the files below a prefix whose names match a pattern.
 
         Args:
-            most: bytes that all of them may have together.
+            most: Limit on the total size in bytes.
 
         Raises:
-            InputError: there are none, or too much; else as `file`.
+            InputError: There are none, or they are too large; else as for `file`.
         """
         store, key = self._open(uri)
         target = self.copies / store.bucket / key
         with self._alone(), _asking(store, key):
             objects = [o for o in _listed(store, f"{key}/") if _matches(o, patterns)]
             if not objects:
-                raise InputError(f"there is nothing of use at {uri}")
+                raise InputError(f"there are no matching files at {uri}; check the location")
             if most is not None and sum(each.size for each in objects) > most:
-                raise InputError(f"{uri} is larger than the {most} bytes that it may have")
+                raise InputError(f"{uri} is larger than the allowed {most} bytes")
             paths = {self._copy(store, each) for each in objects}
         for stale in {path for path in target.iterdir() if path.is_file()} - paths:
             stale.unlink()
         return target
 
     def sizes(self, uri: str) -> dict[str, int]:
-        """List the files below a prefix, by name: sizes in bytes."""
+        """List the files below a prefix: sizes in bytes by name."""
         store, key = self._open(uri)
         with _asking(store, key):
             return {o.key.removeprefix(f"{key}/"): o.size for o in _listed(store, f"{key}/")}
 
     def written(self, uri: str) -> dict[str, datetime]:
-        """List the files below a prefix, by their paths in it: when each was written."""
+        """List the files below a prefix: the time of the last write by relative path."""
         store, key = self._open(uri)
         with _asking(store, key):
             listed = store.client().list_objects(store.bucket, prefix=f"{key}/", recursive=True)
@@ -101,7 +101,7 @@ class PrivateStore:
         """Read a small file.
 
         Raises:
-            NotFoundError: there is none.
+            NotFoundError: It does not exist.
         """
         store, key = self._open(uri)
         return store.get(key, most)
@@ -112,10 +112,10 @@ class PrivateStore:
         store.put(key, content)
 
     def add(self, uri: str, content: bytes) -> bool:
-        """Write a small file that is not there yet; tell whether it is new.
+        """Create a small file; returns whether it is new.
 
         Raises:
-            StorageError: the store writes over what is there, although it was told not to.
+            StorageError: The store ignores conditional writes.
         """
         store, key = self._open(uri)
         return store.put_new(key, content)
@@ -131,8 +131,8 @@ class PrivateStore:
         """Write a folder's files below a prefix.
 
         Args:
-            last: the file that is written last: where it is, all are.
-            done: called after each file.
+            last: The file to write last, which marks the copy as complete.
+            done: Called after each file.
         """
         for path in sorted(folder.iterdir(), key=lambda path: (path.name == last, path.name)):
             self.put(path, f"{uri.rstrip('/')}/{path.name}")
@@ -147,7 +147,7 @@ class PrivateStore:
     def _open(self, uri: str) -> tuple[S3Store, str]:
         found = _URI.fullmatch(uri)
         if found is None or not all(_plain(part) for part in found[2].split("/")):
-            raise InputError(f"{uri!r} names nothing in a bucket; use s3://bucket/path")
+            raise InputError(f"{uri!r} is not a valid location; use s3://bucket/path")
         store = s3_store(f"s3://{found[1]}", SETTINGS, self.environ)
         if self.exchange is not None:
             refuse_same_place(self.exchange, store)
@@ -161,7 +161,7 @@ class PrivateStore:
     def _copy(self, store: S3Store, found: _Object) -> Path:
         place = (store.bucket, *found.key.split("/"))
         target = self.copies.joinpath(*place)
-        # apart from the copies: a folder of them holds what the store has, and nothing else
+        # outside the copies: their folder mirrors the store and has no other files
         note = self.copies.joinpath(".etags", *place)
         known = note.read_text() if note.is_file() and target.is_file() else None
         if known == found.etag and target.stat().st_size == found.size:
@@ -191,7 +191,7 @@ def _matches(found: _Object, patterns: Sequence[str]) -> bool:
 
 
 def _plain(part: str) -> bool:
-    """Whether a part of a key can be a file's name."""
+    """Return whether a part of a key can be a file name."""
     return part not in ("", ".", "..") and "\0" not in part
 
 

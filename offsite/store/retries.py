@@ -1,7 +1,7 @@
 """Retries of requests to a store, by urllib3.
 
-A request is given up when it has got nowhere for a span of time, not after a number of tries, and
-not because the link is slow. Who waits is told so.
+A request fails when it has made no progress for a span of time, regardless of the number of tries,
+and not because the link is slow. Long waits are logged.
 """
 
 import logging
@@ -22,16 +22,16 @@ from urllib3.exceptions import (
 _BUSY = (429, 500, 502, 503, 504)
 _LONGEST_PAUSE = 8.0
 _SILENT = 5.0
-"""Seconds for which a request may fail before anybody is told."""
-_told = dict[str, float]()
-"""When it was said that a store is waited for: of a dozen requests at once, one says it."""
+"""Seconds of failures before a warning is logged."""
+_warned_at = dict[str, float]()
+"""Time of the last warning for each store: of many requests at once, one logs it."""
 
 Answer = TypeVar("Answer")
 log = logging.getLogger(__name__)
 
 
 class StoreRetry(Retry):
-    """Retries with growing pauses until a request has failed for a span of time."""
+    """Retries with growing pauses, until a request has failed for a span of time."""
 
     seconds = 0.0
     place = ""
@@ -39,11 +39,11 @@ class StoreRetry(Retry):
 
     @classmethod
     def of(cls, seconds: float, place: str) -> Self:
-        """Make the retries that give up after so many seconds; `place` says who does not answer."""
+        """Create retries for a span in seconds; `place` names the store in warnings."""
         longest = min(_LONGEST_PAUSE, seconds / 8)
         retries = cls(
             total=None,
-            redirect=False,  # a store does not send us elsewhere
+            redirect=False,  # stores do not redirect
             allowed_methods=None,
             status_forcelist=_BUSY,
             backoff_factor=longest / 32,
@@ -55,15 +55,15 @@ class StoreRetry(Retry):
         return retries
 
     def new(self, **changes: Any) -> Self:
-        """Make the retries that are left after a failure."""
+        """Return the retries left after a failure."""
         left = super().new(**changes)
         left.seconds, left.place = self.seconds, self.place
         left._failing_since = self._failing_since or time.monotonic() - left._waited()
-        left._tell(time.monotonic())
+        left._warn(time.monotonic())
         return left
 
     def is_exhausted(self) -> bool:
-        """Tell whether it is time to give up."""
+        """Return whether to give up."""
         since = self._failing_since or time.monotonic()
         return (
             super().is_exhausted() or self._hopeless() or time.monotonic() - since >= self.seconds
@@ -71,21 +71,21 @@ class StoreRetry(Retry):
 
     @property
     def silence(self) -> float:
-        """How long one try waits for the next bytes: so long that two make the whole span."""
+        """Timeout of one try for the next bytes: half the span, so that it allows two tries."""
         return self.seconds / 2
 
-    def _tell(self, now: float) -> None:
+    def _warn(self, now: float) -> None:
         failing = now - (self._failing_since or now)
-        is_said = now - _told.get(self.place, float("-inf")) < self.seconds
-        if failing >= min(_SILENT, self.seconds / 4) and not is_said and not self.is_exhausted():
-            _told[self.place] = now
-            said = "offsite: %s does not answer; retrying for another %.0f s"
-            log.warning(said, self.place, self.seconds - failing)
+        is_recent = now - _warned_at.get(self.place, float("-inf")) < self.seconds
+        if failing >= min(_SILENT, self.seconds / 4) and not is_recent and not self.is_exhausted():
+            _warned_at[self.place] = now
+            message = "offsite: %s does not answer; retrying for another %.0f s"
+            log.warning(message, self.place, self.seconds - failing)
 
     def _waited(self) -> float:
         last = self._last()
         silent = isinstance(last, ReadTimeoutError | ConnectTimeoutError | TimeoutError)
-        # a connection that is refused at once is a timeout, too, to urllib3
+        # urllib3 also reports a refused connection as a timeout
         return self.silence if silent and not isinstance(last, NewConnectionError) else 0.0
 
     def _hopeless(self) -> bool:
@@ -97,18 +97,20 @@ class StoreRetry(Retry):
 
 
 def tls_refused(error: SSLError) -> bool:
-    """Tell a certificate that is not trusted, or no TLS at all, from a connection that broke."""
+    """Return whether a certificate is not trusted or the server has no TLS, unlike a broken
+    connection.
+    """
     cause = error.args[0] if error.args else None
     return isinstance(cause, ssl.SSLCertVerificationError) or "WRONG_VERSION_NUMBER" in str(cause)
 
 
 def until_read(read: Callable[[], Answer], retries: StoreRetry) -> Answer:
-    """Call what reads an answer again when the answer breaks off.
+    """Repeat a read whose answer breaks off.
 
-    urllib3 retries a request until its answer begins; what breaks off later is the reader's.
+    urllib3 retries a request until its answer begins; the reader handles later interruptions.
 
     Raises:
-        MaxRetryError: it broke off for too long.
+        MaxRetryError: It kept failing for too long.
     """
     while True:
         try:

@@ -1,7 +1,7 @@
 """A store in a bucket of an S3 service, through the minio SDK.
 
-Nothing is asked of the service but to put, get, list and delete below granted prefixes: no
-location, no versions, no multipart upload.
+It requires only put, get, list and delete below granted prefixes: no location, no versions, no
+multipart upload.
 """
 
 import io
@@ -26,41 +26,43 @@ from offsite.store.transport import TooLargeError, connections, read_whole
 
 _SMALLEST_PART = 5 * 1024 * 1024
 _NOT_NEW = ("PreconditionFailed", "ConditionalRequestConflict")
-"""What a store says where an object is there already, or another request just writes it."""
+"""Errors for an object that already exists, or that a concurrent request is writing."""
 
 
 @dataclass(frozen=True)
 class S3Store:
-    """Objects in a bucket. The connections are each process's own, and not pickled."""
+    """Objects in a bucket. Connections belong to one process, and are not pickled."""
 
     endpoint: str
-    """As `https://host:port`."""
+    """Format: `https://host:port`."""
     bucket: str
     access_key: str
     secret_key: str = field(repr=False)
     region: str = "us-east-1"
-    """Given, not asked for: an account with few rights may not ask."""
+    """Configured, since restricted accounts may not query it."""
     ca_file: str | None = None
-    """The authorities to trust, in PEM; absent: the public ones."""
+    """Trusted certificate authorities in PEM; None: the public ones."""
     path_style: bool = True
-    """Whether the bucket stands in the path, or in the host's name."""
+    """Whether the bucket is in the path, or in the host name."""
     stall_seconds: float = 120.0
-    """How long a request may get nowhere. Much more than ten minutes outlives its signature."""
+    """How long a request may make no progress. A request signature expires after little more than
+    ten minutes.
+    """
     most_objects: int = 1_000_000
-    """Below one prefix: a store could go on listing until the memory is full."""
+    """Limit for one prefix: an endless listing could fill the memory."""
     session_token: str | None = field(default=None, repr=False)
-    """Of the session that the keys are of."""
+    """Token of the session that issued the keys."""
     settings: str = "OFFSITE_EXCHANGE"
-    """The prefix of the environment's variables that this comes from, for messages."""
+    """Prefix of the environment variables of this store, for messages."""
     _clients: dict[int, Minio] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[type["S3Store"], tuple[Any, ...]]:
-        """Pickle what it is made of, without connections."""
+        """Pickle the configuration, without connections."""
         return type(self), tuple(getattr(self, each.name) for each in fields(self) if each.init)
 
     def put(self, key: str, content: bytes) -> None:
         """Write an object; see `ObjectStore.put`."""
-        with self._told_apart(key):
+        with self._translated(key):
             self.client().put_object(
                 self.bucket,
                 key,
@@ -70,27 +72,26 @@ class S3Store:
             )
 
     def put_new(self, key: str, content: bytes) -> bool:
-        """Write a small object if there is none of its key; tell whether it is new.
+        """Create a small object; returns whether it is new.
 
         Raises:
-            StorageError: the store writes over what is there, although it was told not to; else as
-                `put`.
+            StorageError: The store ignores conditional writes; else as for `put`.
         """
-        with self._told_apart(key):
+        with self._translated(key):
             if not self._put_new(key, content):
                 return False
-            # a store that knows no conditions passes over this one too, and only now does it show
+            # a store that ignores conditions accepts a second write, too, which reveals it
             if self._put_new(key, content):
                 raise StorageError(
-                    f"{self.endpoint} writes over {self.uri(key)} although it was asked not to "
-                    "(If-None-Match), so two jobs at once would lose one's note; use a store that "
-                    "keeps conditional writes, such as MinIO since September 2025 or AWS"
+                    f"{self.endpoint} overwrote {self.uri(key)} in spite of a condition "
+                    "(If-None-Match), so concurrent jobs could lose data; use a store that "
+                    "supports conditional writes, such as MinIO since September 2025 or AWS"
                 )
         return True
 
     def _put_new(self, key: str, content: bytes) -> bool:
         try:
-            # the SDK's public method sends no condition
+            # the SDK's public method cannot send conditions
             self.client()._put_object(self.bucket, key, content, {"If-None-Match": "*"})
         except S3Error as error:
             if error.code in _NOT_NEW:
@@ -100,34 +101,34 @@ class S3Store:
 
     def get(self, key: str, most: int) -> bytes:
         """Read an object; see `ObjectStore.get`."""
-        with self._told_apart(key):
+        with self._translated(key):
             try:
                 return until_read(lambda: self._read(key, most), self.retries())
             except S3Error as error:
-                # some stores say so of a missing key too, to those who may list or not
+                # some stores also deny access to a missing key
                 if refused(error) and self._missing(key):
                     raise NotFoundError(f"there is no {self.uri(key)}") from error
                 raise
 
     def get_piece(self, key: str, start: int, most: int, etag: str) -> bytes:
-        """Read at most so many bytes of an object from some place on.
+        """Read part of an object.
 
         Raises:
-            StorageError: it is another object than the one with this etag; else as `get`.
+            StorageError: The object's etag has changed; else as for `get`.
         """
         only = {"request_headers": {"If-Match": f'"{etag}"'}, "offset": start, "length": most}
-        with self._told_apart(key):
+        with self._translated(key):
             read = partial(self._read, key, most, **only)
             return until_read(read, self.retries())
 
     def sizes(self, prefix: str) -> dict[str, int]:
         """List objects; see `ObjectStore.sizes`."""
-        with self._told_apart(prefix):
+        with self._translated(prefix):
             listed = self.client().list_objects(self.bucket, prefix=prefix, recursive=True)
             first = list(islice(listed, self.most_objects + 1))
         if len(first) > self.most_objects:
             raise StorageError(f"{self.uri(prefix)} lists more than {self.most_objects} objects")
-        # a store is not trusted to list what it was asked for
+        # an untrusted store may list other keys
         return {
             each.object_name: each.size
             for each in first
@@ -140,7 +141,7 @@ class S3Store:
     def delete(self, keys: Iterable[str]) -> None:
         """Delete objects; see `ObjectStore.delete`. Their versions remain."""
         wanted = [DeleteObject(key) for key in keys]
-        with self._told_apart(""):
+        with self._translated(""):
             failed = list(self.client().remove_objects(self.bucket, wanted))
         if failed:
             raise self._not_deleted(failed)
@@ -150,16 +151,16 @@ class S3Store:
         return f"s3://{self.bucket}/{key}"
 
     def client(self) -> Minio:
-        """Give this process's client of the SDK, for what a store does not do."""
+        """Return this process's SDK client, for operations beyond this class."""
         mine = self._clients.get(os.getpid())
         return mine or self._clients.setdefault(os.getpid(), self._new_client())
 
     def place(self) -> Place:
-        """Say where this is, for messages."""
+        """Return the store's description for messages."""
         return Place(self.endpoint, self.bucket, self.settings, self.session_token is not None)
 
     def retries(self) -> StoreRetry:
-        """How long a request is tried."""
+        """Return the retry policy of a request."""
         return StoreRetry.of(self.stall_seconds, self.endpoint)
 
     def _new_client(self) -> Minio:
@@ -179,13 +180,13 @@ class S3Store:
             client.enable_virtual_style_endpoint()  # type: ignore[no-untyped-call]
         return client
 
-    def _told_apart(self, key: str) -> AbstractContextManager[None]:
+    def _translated(self, key: str) -> AbstractContextManager[None]:
         return translate_errors(self.place(), self.uri(key))
 
     def _read(self, key: str, most: int, **only: Any) -> bytes:
         response = self.client().get_object(self.bucket, key, **only)
         try:
-            # the bytes as they were put: a store may not say that they are compressed
+            # the stored bytes: an untrusted store may claim that they are compressed
             return read_whole(response, most, decode=False)
         except TooLargeError as error:
             raise too_large(self.uri(key), most) from error

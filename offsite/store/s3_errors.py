@@ -24,7 +24,7 @@ from offsite.store.retries import tls_refused
 from offsite.store.transport import TooLargeError
 
 WRONG_KEYS = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidTokenId", "ExpiredToken")
-"""What is said of credentials that are not right."""
+"""Error codes for wrong credentials."""
 _FULL = ("XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "QuotaExceeded")
 _WRONG_REGION = ("AuthorizationHeaderMalformed", "PermanentRedirect", "InvalidRegion")
 _REFUSED = 403
@@ -32,31 +32,31 @@ _REFUSED = 403
 
 @dataclass(frozen=True)
 class Place:
-    """Where a request went, in the words of messages."""
+    """The target of a request, for messages."""
 
     endpoint: str
     bucket: str
     settings: str
-    """The prefix of the environment's variables that say so."""
+    """Prefix of the environment variables that describe the store."""
     lent: bool = False
-    """Whether it was asked in a session, which ends."""
+    """Whether the request used session credentials."""
 
     def how(self, command: str) -> str:
-        """Name the command of ours that helps, if this is an exchange."""
+        """Suggest an `offsite exchange` command, if this is an exchange."""
         return f": offsite exchange {command}" if self.settings == "OFFSITE_EXCHANGE" else ""
 
 
 @contextmanager
 def translate_errors(place: Place, uri: str) -> Iterator[None]:
-    """Turn what the SDK raises into our errors, each with its remedy.
+    """Translate the SDK's exceptions to our error classes, with a remedy.
 
     Raises:
-        NotFoundError: there is no such object.
-        NotAllowedError: wrong credentials, no permission, a clock that is off, TLS.
-        UnreachableError: the store cannot be reached, or answers nothing for too long.
-        DiskFullError: the store, or what it lets this bucket have, is full.
-        InputError: no such bucket, or no S3 store at that place.
-        StorageError: anything else that the store refused.
+        NotFoundError: The object does not exist.
+        NotAllowedError: Wrong credentials, no permission, a wrong clock, or TLS.
+        UnreachableError: The store does not answer, or not in time.
+        DiskFullError: The store or the bucket's quota is full.
+        InputError: The bucket does not exist, or the endpoint is not an S3 store.
+        StorageError: Any other refusal.
     """
     try:
         yield
@@ -64,13 +64,13 @@ def translate_errors(place: Place, uri: str) -> Iterator[None]:
         raise _refusal(error, place, uri) from error
     except TooLargeError as error:
         raise StorageError(f"{place.endpoint} answered for {uri}: {error}") from error
-    # nonsense in an answer (a size that is no number, a date of no calendar) the SDK does not catch
+    # the SDK does not catch invalid values in answers (sizes, dates)
     except (
         *(InvalidResponseError, ServerError, ParseError),
         *(ValueError, TypeError, OverflowError),
     ) as error:
         raise InputError(
-            f"what answers at {place.endpoint} is no S3 store; check {place.settings}_ENDPOINT "
+            f"the server at {place.endpoint} is not an S3 store; check {place.settings}_ENDPOINT "
             "(http or https, host and port)"
         ) from error
     except HTTPError as error:
@@ -78,7 +78,7 @@ def translate_errors(place: Place, uri: str) -> Iterator[None]:
 
 
 def refused(error: S3Error) -> bool:
-    """Tell "not allowed" from everything else that a store may refuse for."""
+    """Return whether the store denied access, unlike other refusals."""
     return error.code == "AccessDenied"
 
 
@@ -88,19 +88,19 @@ def _refusal(error: S3Error, place: Place, uri: str) -> OffsiteError:
         return NotFoundError(f"there is no {uri}")
     if code == "NoSuchBucket":
         return InputError(
-            f"there is no bucket {place.bucket} at {place.endpoint}; check its name, or have it "
-            f"made{place.how(f'init s3://{place.bucket}')}"
+            f"there is no bucket {place.bucket} at {place.endpoint}; check its name, or create "
+            f"it{place.how(f'init s3://{place.bucket}')}"
         )
     if code == "RequestTimeTooSkewed":
         return NotAllowedError(_clock(error, place))
     if code in WRONG_KEYS and place.lent:
         return StorageError(
-            f"{place.endpoint} does not know this session any more ({code}); the next attempt "
-            "begins with another one"
+            f"the session at {place.endpoint} has expired ({code}); the next attempt "
+            "starts a new one"
         )
     if code in WRONG_KEYS:
         return NotAllowedError(
-            f"{place.endpoint} does not know these credentials ({code}); check the file that "
+            f"{place.endpoint} does not accept these credentials ({code}); check the file that "
             f"{place.settings}_CREDENTIALS names"
         )
     if code in _WRONG_REGION:
@@ -108,16 +108,17 @@ def _refusal(error: S3Error, place: Place, uri: str) -> OffsiteError:
             f"{place.endpoint} is not in this region ({error.message}); set {place.settings}_REGION"
         )
     if code in _FULL:
-        return DiskFullError(f"no space is left for {uri} ({code}); make room in the store")
+        return DiskFullError(f"no space is left for {uri} ({code}); free some space in the store")
     return _other(error, place, uri)
 
 
 def _other(error: S3Error, place: Place, uri: str) -> OffsiteError:
     if refused(error) or error.response.status == _REFUSED:
-        # who was granted nothing of a bucket is not told whether there is one
+        # stores do not reveal whether a bucket exists to accounts without any grant
         return NotAllowedError(
-            f"this account may not use {uri} ({error.code}): it was not granted that, or there is "
-            f"no bucket {place.bucket}; check the bucket's name, or ask who runs the store for the "
+            f"this account has no permission for {uri} ({error.code}), or there is "
+            f"no bucket {place.bucket}; check the bucket's name, or ask the store's administrator "
+            "for the "
             f"grant{place.how('grant')}"
         )
     return StorageError(f"the store refused {uri}: {error.code}: {error.message}")
@@ -126,13 +127,13 @@ def _other(error: S3Error, place: Place, uri: str) -> OffsiteError:
 def _clock(error: S3Error, place: Place) -> str:
     told = error.response.headers.get("Date")
     if not told:
-        return f"the clock of this machine is not that of {place.endpoint}; set it right"
-    # the clock that the request was signed by
+        return f"the clock of this machine differs from that of {place.endpoint}; correct it"
+    # the clock that signed the request
     off = (minio_time.utcnow() - parsedate_to_datetime(told)).total_seconds()
     way = "ahead of" if off > 0 else "behind"
     return (
         f"the clock of this machine is {abs(off) / 60:.0f} minutes {way} that of "
-        f"{place.endpoint}; set it right"
+        f"{place.endpoint}; correct it"
     )
 
 
@@ -144,11 +145,11 @@ def _unreachable(error: HTTPError, place: Place) -> OffsiteError:
             f"authority is your own, name its file in {place.settings}_CA"
         )
     return UnreachableError(
-        f"{place.endpoint} cannot be reached ({_short(reason)}); check that it runs, "
-        f"{place.settings}_ENDPOINT, and the way there (proxy, firewall)"
+        f"cannot reach {place.endpoint} ({_short(reason)}); check that it runs, "
+        f"{place.settings}_ENDPOINT, and the network (proxy, firewall)"
     )
 
 
 def _short(reason: Exception) -> str:
-    """Leave out whose connection it was, which urllib3 begins with."""
+    """Drop urllib3's prefix with the connection."""
     return re.sub(r"^\w+\(host=[^)]*\): ", "", str(reason))

@@ -1,7 +1,7 @@
 """Temporary credentials (STS) for a part of a private S3 store, by a session policy.
 
-A session may do what both its policy and its account allow. It ends by itself, and with its
-account's keys. MinIO gives one to every account; other stores want roles, or have none.
+A session may do what both its policy and its account allow. It expires, or ends with its account's
+keys. MinIO gives sessions to every account; other stores require roles, or have no sessions.
 """
 
 from collections.abc import Iterable
@@ -19,14 +19,14 @@ from offsite.store.s3 import S3Store
 from offsite.store.transport import connections
 
 LONGEST = 7 * 24 * 3600
-"""Seconds that MinIO lends for at most."""
+"""MinIO's limit in seconds."""
 _SPECIAL = frozenset("*?$")
-"""What stands for something else in a policy."""
+"""Special characters in a policy."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a store: `bucket/prefix/` with all below it, or one object."""
+    """A part of a store: `bucket/prefix/` with everything below it, or one object."""
 
     bucket: str
     key: str
@@ -34,24 +34,24 @@ class Part:
 
     @classmethod
     def of(cls, place: str, *, folder: bool, writes: bool = False) -> "Part":
-        """Read a place, `s3://bucket/key`.
+        """Parse a location, `s3://bucket/key`.
 
         Raises:
-            InputError: a policy cannot name it.
+            InputError: A policy cannot express it.
         """
         bucket, _, key = place.removeprefix("s3://").partition("/")
         if _SPECIAL & {*key}:
-            raise InputError(f"{place!r} cannot be lent to a pod: rename it without *, ? and $")
+            raise InputError(f"{place!r} cannot be shared with a pod: rename it without *, ? and $")
         return cls(bucket, f"{key.rstrip('/')}/" if folder else key, writes)
 
     @property
     def pattern(self) -> str:
-        """Of the keys of its objects."""
+        """The pattern of its objects' keys."""
         return f"{self.key}*" if self.key.endswith("/") else self.key
 
 
 def session_policy(parts: Iterable[Part]) -> Policy:
-    """Write the policy of a session that sees some parts of a store."""
+    """Build the policy of a session that has access to some parts of a store."""
     every = sorted(set(parts), key=lambda part: (part.bucket, part.key))
     buckets = sorted({part.bucket for part in every})
     return {
@@ -71,7 +71,7 @@ def _uses(parts: list[Part], writes: bool) -> Policy:
 
 
 def _lists(bucket: str, parts: list[Part]) -> Policy:
-    # as in `policies`: that there is a prefix, and that there are no others
+    # as in `policies`: requires a prefix, and allows no others
     prefixes = {"s3:prefix": [part.pattern for part in parts]}
     return {
         "Effect": "Allow",
@@ -82,12 +82,12 @@ def _lists(bucket: str, parts: list[Part]) -> Policy:
 
 
 def lend(store: S3Store, policy: Policy, seconds: int = LONGEST) -> Credentials:
-    """Get the credentials of a session.
+    """Request the credentials of a session.
 
     Raises:
-        NotAllowedError: the store lends nothing to this account.
-        InputError: it lends nothing at all, or not by such a policy.
-        UnreachableError: it does not answer.
+        NotAllowedError: The store gives this account no sessions.
+        InputError: It has no sessions, or not with such a policy.
+        UnreachableError: It does not answer.
     """
     place = store.place()
     provider = AssumeRoleProvider(
@@ -103,9 +103,9 @@ def lend(store: S3Store, policy: Policy, seconds: int = LONGEST) -> Credentials:
     try:
         got = provider.retrieve()
     except HTTPError as error:
-        raise UnreachableError(f"{place.endpoint} lends no session: {error}") from error
+        raise UnreachableError(f"cannot get a session from {place.endpoint}: {error}") from error
     except (ValueError, ParseError) as error:
-        # the SDK tells a refusal by its status alone
+        # the SDK reports a refusal only by its status
         kind = NotAllowedError if "403" in str(error) else InputError
-        raise kind(f"{place.endpoint} lends no session to this account: {error}{remedy}") from error
+        raise kind(f"{place.endpoint} gives this account no session: {error}{remedy}") from error
     return Credentials(got.access_key, got.secret_key, got.session_token)

@@ -1,4 +1,4 @@
-"""The connections to an S3 store: urllib3's, capped in what they read. Nothing here knows S3."""
+"""The connections to an S3 store: urllib3's, with limits on what they read. Independent of S3."""
 
 import io
 import os
@@ -25,30 +25,30 @@ from offsite.store.retries import StoreRetry, until_read
 _PIECE = 64 * 1024
 _CONNECTIONS = 32
 _LARGEST_ANSWER = 16 << 20
-"""Of what is no object: a page of a listing, an error."""
+"""Limit for answers that are not objects: a page of a listing, an error."""
 _OBJECT = (200, 206)
 _FRAME = ("content-encoding", "transfer-encoding")
-"""Headers that say how a body was sent, and nothing of one that was read."""
+"""Headers about the transfer of a body, which do not apply after it was read."""
 
 
 class TooLargeError(HTTPError):
-    """An answer is larger than what was asked for can be."""
+    """An answer is larger than allowed."""
 
 
 def read_whole(answer: BaseHTTPResponse, most: int, decode: bool) -> bytes:
     """Read an answer to its end.
 
     Args:
-        decode: whether to undo a compression that the answer says it has.
+        decode: Whether to decompress the answer, as its headers request.
 
     Raises:
-        TooLargeError: it has more than `most` bytes; no more than that were read.
+        TooLargeError: It has more than `most` bytes; no more than that were read.
     """
     try:
         content = answer.read(most + 1, decode_content=decode)
         if len(content) > most:
             raise TooLargeError(f"an answer is larger than {most} bytes")
-        answer.read(1)  # urllib3 tells only now that an answer broke off
+        answer.read(1)  # urllib3 reports an interrupted answer only here
         answer.release_conn()
         return content
     finally:
@@ -56,10 +56,10 @@ def read_whole(answer: BaseHTTPResponse, most: int, decode: bool) -> bytes:
 
 
 def connections(url: str, ca_file: str | None, retries: StoreRetry) -> PoolManager:
-    """Make the pool of connections to a store, through the proxy that the environment names.
+    """Create the connection pool of a store, with the proxy that the environment names.
 
     Args:
-        ca_file: the authorities to trust, in PEM; absent: the public ones.
+        ca_file: Trusted certificate authorities in PEM; None: the public ones.
     """
     options: dict[str, Any] = {
         "maxsize": _CONNECTIONS,
@@ -92,7 +92,7 @@ def _login(proxy: str) -> dict[str, str]:
 
 
 class _Capped(PoolManager):
-    """What is not an object comes whole, as the SDK wants it, but is of no size it likes."""
+    """Reads answers other than objects into memory, as the SDK expects, up to a size limit."""
 
     def urlopen(  # type: ignore[override]
         self, method: str, url: str, redirect: bool = True, **options: Any
@@ -116,7 +116,7 @@ def _in_memory(answer: BaseHTTPResponse) -> HTTPResponse:
         headers,
         answer.status,
         reason=answer.reason,
-        enforce_content_length=False,  # of a HEAD it tells the size of what was not sent
+        enforce_content_length=False,  # a HEAD answer has a size without a body
     )
 
 
@@ -124,8 +124,8 @@ class _CappedProxy(_Capped, ProxyManager):
     pass
 
 
-# The socket's timeout is for one `sendall`. A whole shard in one, as urllib3 sends it, would fail
-# on a link that is slow but moves.
+# The socket's timeout applies to one `sendall`. urllib3 would send a whole shard in one call, which
+# fails on a slow link that still makes progress.
 def _pieces(data: Any) -> Iterator[Any]:
     if not isinstance(data, bytes):
         yield data

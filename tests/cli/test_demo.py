@@ -97,7 +97,7 @@ def test_the_story_over_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         refused = demo(tmp_path, *options)
     assert refused.returncode == 4
     assert "distill.yaml: " in refused.stderr
-    assert "does not know these credentials" in refused.stderr
+    assert "does not accept these credentials" in refused.stderr
     assert "Traceback" not in refused.stderr
 
 

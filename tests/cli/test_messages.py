@@ -114,8 +114,8 @@ def test_a_wrong_exchange(offsite: Callable[..., str], tmp_path: Path) -> None:
         )
     home = (tmp_path / LAB / "home").as_uri()
     assert offsite("run", "job.yaml", "--exchange", home) == (
-        f"the exchange ({home}) and your home folder ({home}) are one place; choose another place "
-        "for the exchange"
+        f"the exchange ({home}) and your home folder ({home}) are the same place; choose another "
+        "place for the exchange"
     )
 
 

@@ -561,7 +561,9 @@ def test_no_space_left_is_told(reference: dict[str, Parties], tmp_path: Path, ca
     job = parties.write(f"{name}-2", spec)
     # the adapter, of which a copy is made, is smaller than that, and all models are larger
     most = 140_000 if name == PLUGGED else 60_000
-    assert_refused(parties, job, ["no space is left for", where, "make room"], *EAGER, most=most)
+    assert_refused(
+        parties, job, ["no space is left for", where, "free some space"], *EAGER, most=most
+    )
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_no_folder_on_the_way_may_be_a_link(
     free = tmp_path / "free"
     free.mkdir()
     relink(root / part, tmp_path / "keys")
-    with pytest.raises(InputError, match="link or something else that is no regular file"):
+    with pytest.raises(InputError, match="not a regular file"):
         USES[use](root, free)
     assert sorted(path.name for path in (tmp_path / "keys").iterdir()) == ["file"]
     assert list(free.rglob("*.partial")) == []
@@ -86,9 +86,9 @@ def test_what_is_no_regular_file_is_neither_read_nor_taken(
 ) -> None:
     (root / "a/b/file").unlink()
     made(root / "a/b/file", tmp_path / "keys")
-    with pytest.raises(InputError, match="no regular file"):
+    with pytest.raises(InputError, match="not a regular file"):
         read_below(root, "a/b/file", 100)
-    with pytest.raises(InputError, match="no regular file"):
+    with pytest.raises(InputError, match="not a regular file"):
         take_below(root, "a/b", tmp_path / "copy", 100)
 
 
@@ -146,7 +146,7 @@ def test_a_file_that_grows_while_it_is_copied_is_refused(
 def test_more_files_than_any_result_has_are_not_copied(tmp_path: Path, root: Path) -> None:
     for number in range(10_000):
         (root / f"a/b/{number}").touch()
-    with pytest.raises(InputError, match="holds more than 10000 files"):
+    with pytest.raises(InputError, match="more than 10000 files"):
         take_below(root, "a/b", tmp_path / "copy", 1 << 20)
     assert list((tmp_path / "copy").iterdir()) == []
 

@@ -484,7 +484,7 @@ def test_a_secret_is_reissued_and_the_former_one_ends(exchange: Exchange, tmp_pa
     former = one()
     former.put("one/two/b/1", b"x")
     assert admin.reissue("one", tmp_path) == tmp_path / "one.json"
-    with pytest.raises(NotAllowedError, match="does not know these credentials"):
+    with pytest.raises(NotAllowedError, match="does not accept these credentials"):
         former.put("one/two/b/2", b"x")
     one().put("one/two/b/2", b"x")
     assert one().sizes("two/one/") == {}, "a grant went with the secret"
@@ -544,7 +544,7 @@ def test_only_an_account_that_is_there_is_reissued(exchange: Exchange, tmp_path:
     with pytest.raises(InputError, match="nobody has no account to reissue"):
         exchange.admin.reissue("nobody", tmp_path)
     write_credentials(tmp_path / "lab.json", Credentials("offsite.other.lab", "somebody else's"))
-    with pytest.raises(InputError, match="holds the keys of another account"):
+    with pytest.raises(InputError, match="has the keys of another account"):
         exchange.admin.reissue("lab", tmp_path)
     exchange.party("lab").sizes("lab/")
 
@@ -560,7 +560,7 @@ def test_a_removed_account_is_gone_with_its_grants(exchange: Exchange, tmp_path:
     one.put("one/two/b/1", b"x")
     assert admin.remove("one")
     assert not admin.remove("one")
-    with pytest.raises(NotAllowedError, match="does not know these credentials"):
+    with pytest.raises(NotAllowedError, match="does not accept these credentials"):
         one.sizes("one/")
     assert [account.principal.party for account in admin.accounts()] == ["two"]
     assert _reads_from(admin, "two") == ("one",), "what was sent stays, for whom it was sent to"
@@ -584,12 +584,12 @@ def test_nothing_is_granted_in_a_bucket_that_is_not_there(
 def test_a_grant_that_was_broken_off_goes_on(exchange: Exchange, tmp_path: Path) -> None:
     admin = ExchangeAdmin(exchange.server.store("broken-off"))
     admin.prepare()
-    with pytest.raises(InputError, match="name a folder for its credentials"):
+    with pytest.raises(InputError, match="choose a folder for its credentials"):
         admin.grant("one", "two")
     assert admin.accounts() == []
     write_credentials(tmp_path / "one.json", Credentials("offsite.broken-off.one", "written-first"))
     write_credentials(tmp_path / "two.json", Credentials("offsite.other.two", "somebody else's"))
-    with pytest.raises(InputError, match=r"two\.json holds the keys of another account"):
+    with pytest.raises(InputError, match=r"two\.json has the keys of another account"):
         admin.grant("one", "two", tmp_path)
     (tmp_path / "two.json").unlink()
     assert admin.grant("one", "two", tmp_path) == [tmp_path / "two.json"]
@@ -634,10 +634,10 @@ def test_a_reader_is_of_a_party_and_reads_from_whom_it_reads(
 ) -> None:
     admin = ExchangeAdmin(exchange.server.store("read"))
     admin.prepare()
-    with pytest.raises(InputError, match="one has no account yet; grant it something to read"):
+    with pytest.raises(InputError, match="one has no account yet; grant it a peer"):
         admin.add_reader("one", tmp_path)
     admin.grant("one", "two", tmp_path)
-    with pytest.raises(InputError, match="the reader of one has no account yet; name a folder"):
+    with pytest.raises(InputError, match="the reader of one has no account yet; choose a folder"):
         admin.add_reader("one")
     assert admin.add_reader("one", tmp_path) == tmp_path / "one.reader.json"
     own, reader, _ = admin.accounts()
@@ -652,7 +652,7 @@ def test_a_reader_is_of_a_party_and_reads_from_whom_it_reads(
     admin.remove("one")
     keys = read_credentials(tmp_path / "one.reader.json")
     gone = replace(admin.store, access_key=keys.access_key, secret_key=keys.secret_key)
-    with pytest.raises(NotAllowedError, match="does not know these credentials"):
+    with pytest.raises(NotAllowedError, match="does not accept these credentials"):
         gone.sizes("one/")
     admin.grant("one", "three", tmp_path)
     assert [each.principal.party for each in admin.accounts()] == ["one", "three", "two"]
@@ -663,7 +663,7 @@ def test_a_party_is_told_of_a_missing_bucket_as_far_as_the_store_tells(
 ) -> None:
     mistaken = replace(exchange.party("lab"), bucket="exchnage")
     for use in (lambda: mistaken.sizes("lab/"), lambda: mistaken.put("lab/hospital/b/1", b"x")):
-        with pytest.raises(NotAllowedError, match="not granted that, or there is no bucket exchn"):
+        with pytest.raises(NotAllowedError, match="no bucket exchn"):
             use()
     # granted while it was there
     admin = ExchangeAdmin(exchange.server.store("not-made"))
@@ -779,7 +779,7 @@ def test_without_an_admin_api_policies_are_printed(
             run(commands, "revoke", "s3://exchange", "lab", "--from", "hospital")
         other.shutdown()
     assert json.loads(told.stdout) == policy_of("exchange", "lab", ["hospital"])
-    assert "has no admin API of MinIO" in told.stderr
+    assert "has no MinIO admin API" in told.stderr
     assert reader.stdout.startswith(told.stdout)
     assert json.loads(reader.stdout.removeprefix(told.stdout)) == policy_of(
         "exchange", "lab", ["hospital"], reader=True

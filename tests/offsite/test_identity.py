@@ -63,7 +63,7 @@ def test_keys_that_others_may_read_are_refused(tmp_path: Path, mode: int) -> Non
     path = tmp_path / "ring.json"
     save_ring(LAB, path)
     path.chmod(mode)
-    with pytest.raises(InputError, match=f"others may read .*; run: chmod 600 {path}"):
+    with pytest.raises(InputError, match=f"can read the .*; run: chmod 600 {path}"):
         load_ring(path)
 
 

@@ -208,7 +208,7 @@ def test_a_session_that_has_ended_is_no_reason_to_give_up(server: MinioServer, l
     over = Credentials(keys.access_key, keys.secret_key, f"{keys.session_token}x")
     write_credentials(lent.folder / "over.json", over)
     store = s3_store("s3://lab", "OFFSITE_PRIVATE", environ_of(server, lent.folder / "over.json"))
-    with pytest.raises(StorageError, match="next attempt begins with another") as ended:
+    with pytest.raises(StorageError, match="next attempt starts a new") as ended:
         store.get("texts/a.txt", 99)
     assert ended.value.retryable
     assert not isinstance(ended.value, NotAllowedError)

@@ -147,7 +147,7 @@ def test_keys_that_are_reissued_end_with_their_sessions(
     assert not in_session(stolen, session, "GET", "/a").done
     assert under(store, file).get("a", 9) == b"still"
     write_credentials(file, Credentials(stolen.access_key, stolen.secret_key))
-    with pytest.raises(InputError, match="has an account already, and its keys are not at"):
+    with pytest.raises(InputError, match="already has an account"):
         provide(store, file)
     assert not in_session(stolen, session, "GET", "/a").done, "it came back with its account"
 
@@ -174,7 +174,7 @@ def test_an_account_whose_keys_are_lost_gets_others_when_asked(
     init(file, "s3://lost")
     stolen = under(server.store("lost"), file)
     file.unlink()
-    with pytest.raises(InputError, match=r"s3://lost.* has an account already, .*: --reissue"):
+    with pytest.raises(InputError, match=r"s3://lost.* already has an account, .*: --reissue"):
         init(file, "s3://lost")
     assert not file.exists()
     stolen.put("a", b"still")
@@ -189,6 +189,6 @@ def test_an_account_whose_keys_are_lost_gets_others_when_asked(
 
 def test_keys_of_another_account_stay(server: MinioServer, file: Path) -> None:
     write_credentials(file, Credentials("offsite-private.another", "secret-of-that"))
-    with pytest.raises(InputError, match="holds the keys of another account; move it away"):
+    with pytest.raises(InputError, match="keys of another account"):
         init(file, "s3://mine")
     assert read_credentials(file).access_key == "offsite-private.another"

@@ -303,7 +303,7 @@ def test_nothing_is_published_that_was_not_made(pods: Pods) -> None:
 def test_keys_of_somebody_else_are_told(pods: Pods) -> None:
     task = pods.task("Open", ADAPTER, tune(), party="clinic")
     task = task.model_copy(update={"party": HOSPITAL, "peer_id": "clinic"})
-    with pytest.raises(InputError, match="the OffsitePeer lab holds the keys of lab, not"):
+    with pytest.raises(InputError, match="the OffsitePeer lab has the keys of lab"):
         run_open(pods.pod(task), Monitor(lambda event: None))
 
 

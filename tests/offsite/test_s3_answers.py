@@ -89,7 +89,7 @@ def test_an_honest_listing_is_read() -> None:
     ],
 )
 def test_nonsense_is_told(body: bytes) -> None:
-    with liar(body) as store, pytest.raises(InputError, match="is no S3 store"):
+    with liar(body) as store, pytest.raises(InputError, match="not an S3 store"):
         store.sizes("lab/")
 
 

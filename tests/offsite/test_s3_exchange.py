@@ -155,7 +155,7 @@ def test_the_three_stages_over_the_store(exchange: Exchange, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("file", "told"),
-    [("mistyped", "does not know these credentials"), (f"{LAB}.reader", "may not use")],
+    [("mistyped", "does not accept these credentials"), (f"{LAB}.reader", "no permission for")],
 )
 def test_who_may_not_send_is_told_before_the_work(
     exchange: Exchange, tmp_path: Path, file: str, told: str
@@ -222,7 +222,7 @@ def test_each_of_three_sees_what_is_its_own(exchange: Exchange, tmp_path: Path) 
         other.read("sha256:" + "0" * 64)
     wrong = replace(exchange.server.store("exchange"), secret_key="wrong-secret")
     for look in (lambda who: list(who.envelopes()), lambda who: who.read(sent.digest)):
-        with pytest.raises(NotAllowedError, match="does not know these credentials"):
+        with pytest.raises(NotAllowedError, match="does not accept these credentials"):
             look(replace(other, store=wrong))
 
 

@@ -562,7 +562,7 @@ def test_export_never_replaces_what_is_there(finished: Parties) -> None:
     (lab / "notes/mine.txt").write_text("mine")
     for target in ("notes", "notes/mine.txt", "model"):
         before = listing(lab / "notes"), listing(lab / "model")
-        with pytest.raises(InputError, match="is there already"):
+        with pytest.raises(InputError, match="already exists"):
             finished.run("elsewhere", plug_in(export={"to": target}))
         assert (listing(lab / "notes"), listing(lab / "model")) == before
 
@@ -570,7 +570,7 @@ def test_export_never_replaces_what_is_there(finished: Parties) -> None:
 def test_export_never_goes_into_the_exchange(finished: Parties, tmp_path: Path) -> None:
     parties = copy_of(finished, tmp_path / "copy")
     inside = parties.exchange / LAB / HOSPITAL / "model-out"
-    with pytest.raises(InputError, match="are one place"):
+    with pytest.raises(InputError, match="the same place"):
         parties.run("leaking", plug_in(export={"to": inside.as_uri()}))
     assert not inside.exists()
 
@@ -578,7 +578,7 @@ def test_export_never_goes_into_the_exchange(finished: Parties, tmp_path: Path) 
 def test_what_is_in_the_exchange_is_no_input(finished: Parties, tmp_path: Path) -> None:
     parties = copy_of(finished, tmp_path / "copy")
     inside = shutil.copytree(parties.home(LAB) / "model", parties.exchange / "model")
-    with pytest.raises(InputError, match="are one place"):
+    with pytest.raises(InputError, match="the same place"):
         parties.run("leaking", distill(model=str(inside)))
 
 

@@ -43,7 +43,7 @@ def test_how_a_pod_ended(pods: list[Any], said: str) -> None:
 
 
 def test_what_lends_nothing_says_why_the_step_never_began() -> None:
-    said = "offsite: error: https://minio:9000 lends no session to this account"
+    said = "offsite: error: https://minio:9000 gives this account no session"
     lender = {"name": "session", "state": {"terminated": {"exitCode": 4, "message": said}}}
     step = {"name": "step", "state": {"waiting": {"reason": "PodInitializing"}}}
     pod = {"status": {"initContainerStatuses": [lender], "containerStatuses": [step]}}
