@@ -227,9 +227,7 @@ def test_one_kept_block_is_the_first_and_all_are_all() -> None:
 
 @pytest.mark.parametrize(("depth", "left"), [(10, 4), (6, 0), (3, 0)])
 def test_more_blocks_than_there_are_is_an_error(depth: int, left: int) -> None:
-    with pytest.raises(
-        ModelError, match=f"{depth} blocks: ends of 3 . 3 leave {left} .* is 5"
-    ):
+    with pytest.raises(ModelError, match=f"{depth} blocks: ends of 3 . 3 leave {left} .* is 5"):
         Layout.uniform(depth, 3, 3, 5)
 
 
