@@ -118,7 +118,7 @@ def test_a_folder_is_removed_and_not_where_a_link_in_it_leads(tmp_path: Path, ro
 def test_more_bytes_than_allowed_are_not_copied(tmp_path: Path, root: Path) -> None:
     (root / "a/b/more").write_bytes(b"x" * 97)
     take_below(root, "a/b", tmp_path / "all", 100)
-    with pytest.raises(InputError, match="larger than the 96 bytes"):
+    with pytest.raises(InputError, match="larger than the allowed 96 bytes"):
         take_below(root, "a/b", tmp_path / "copy", 99)
     with pytest.raises(InputError, match="larger than the 2 bytes"):
         read_below(root, "a/b/file", 2)
@@ -139,7 +139,7 @@ def test_a_file_that_grows_while_it_is_copied_is_refused(
         return real(source, min(size, 4))
 
     monkeypatch.setattr(os, "read", growing)
-    with pytest.raises(InputError, match="larger than the 64 bytes"):
+    with pytest.raises(InputError, match="larger than the allowed 64 bytes"):
         take_below(root, "a/b", tmp_path / "copy", 64)
 
 

@@ -42,12 +42,12 @@ def test_what_cannot_be_written_leaves_the_older_one(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(file: int) -> None:
-        raise OSError(5, "Input/output error")
+        raise OSError(5, "input/output error")
 
     path = folder / "file"
     write_whole(path, b"old")
     monkeypatch.setattr(os, "fsync", broken)
-    with pytest.raises(StorageError, match="Input/output error"):
+    with pytest.raises(StorageError, match="input/output error"):
         write_whole(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(folder.iterdir()) == [path]
