@@ -18,24 +18,24 @@ def load_job(path: Path) -> OffsiteJob:
     """Read one job from a YAML or JSON file.
 
     Raises:
-        InputError: the file does not exist, or cannot be read.
-        SpecError: no YAML, or a job with unknown, missing or wrong fields; the error lists all of
-            them, each with its path.
+        InputError: The file does not exist, or is not readable.
+        SpecError: It is not YAML, or has unknown, missing or wrong fields; lists all of them with
+            their paths.
     """
     return parse_job(_yaml(path, "job"), source=str(path))
 
 
 def load_policy(path: Path) -> Limits:
-    """Read what an organization allows its jobs; the defaults where there is no such file.
+    """Read an organization's policy; the defaults if there is no such file.
 
     Raises:
-        SpecError: no YAML, or unknown or wrong fields; the error lists all of them.
+        SpecError: It is not YAML, or has unknown or wrong fields; lists all of them.
     """
     if not (path.exists() or path.is_symlink()):
         return Limits()
     content = _yaml(path, "policy")
     try:
-        # a file of comments alone sets nothing
+        # a file with only comments sets nothing
         return Limits.model_validate({} if content is None else content, by_name=False)
     except ValidationError as error:
         raise SpecError(str(path), problems(error), "policy") from error
@@ -48,14 +48,14 @@ def _yaml(path: Path, what: str) -> Any:
 
 @contextmanager
 def reading(source: str, what: str = "job") -> Iterator[None]:
-    """Turn what goes wrong while YAML is read into an error that names its source.
+    """Translate errors of reading YAML to errors that name the source.
 
     Args:
-        what: it should be.
+        what: Kind of the file.
 
     Raises:
-        InputError: the file does not exist, or cannot be read.
-        SpecError: it is not YAML.
+        InputError: The file does not exist, or is not readable.
+        SpecError: It is not YAML.
     """
     try:
         yield
@@ -67,16 +67,16 @@ def reading(source: str, what: str = "job") -> Iterator[None]:
         raise InputError(f"cannot read the {what} file {source}: {error.strerror}") from error
     except RecursionError as error:
         raise SpecError(source, ["is nested too deeply"], what) from error
-    # ValueError: a date or a number that YAML knows, but Python does not
+    # ValueError: a date or number that is valid in YAML, but not in Python
     except (YAMLError, ValueError) as error:
         raise SpecError(source, [_yaml_problem(error)], what) from error
 
 
 def parse_job(content: Any, *, source: str) -> OffsiteJob:
-    """Check a job's content as read from YAML or JSON; `source` names it in errors.
+    """Validate a job's content, as read from YAML or JSON; `source` names it in errors.
 
     Raises:
-        SpecError: unknown, missing or wrong fields.
+        SpecError: It has unknown, missing or wrong fields.
     """
     try:
         return OffsiteJob.model_validate(content, by_name=False)
@@ -85,7 +85,7 @@ def parse_job(content: Any, *, source: str) -> OffsiteJob:
 
 
 def _yaml_problem(error: YAMLError | ValueError) -> str:
-    """Say in which line something is not YAML, and why."""
+    """Describe where and why a text is not YAML."""
     mark = getattr(error, "problem_mark", None)
     if mark is None:
         return f"is not YAML: {' '.join(str(error).split())}"

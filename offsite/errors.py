@@ -2,24 +2,24 @@
 
     OffsiteError              exit code 1: failed, a retry may help
     ├── InterruptedStage          stopped by a signal after its checkpoint was written
-    ├── StorageError              the disk or the store did not take or give the bytes
-    │   ├── NotFoundError             there is no such object, as far as we may know
-    │   ├── UnreachableError          exit code 4: the store cannot be reached
+    ├── StorageError              the disk or the store failed
+    │   ├── NotFoundError             the object does not exist, or is not visible to us
+    │   ├── UnreachableError          exit code 4: the store does not answer
     │   └── NotAllowedError           exit code 4: the store refuses; a retry cannot help
     └── InputError            exit code 2: wrong input, a retry cannot help
-        ├── DiskFullError         no space is left; somebody must make room
+        ├── DiskFullError         no space is left; free some space
         ├── SpecError             the job file, or a policy
-        ├── DisclosureError       an emulator would disclose too much; it has to be made anew
+        ├── DisclosureError       an emulator would disclose too much; make another one
         ├── DataError             the training or evaluation data
         ├── ModelError            the model owner's model
         │   └── UnknownFamilyError    its architecture has no row in the table
         └── BundleError           what the other party sent
-            └── NotSentError          it sent nothing of that name yet
+            └── NotSentError          the other party has not sent it yet
 
-Messages name the thing and the remedy, in lower case and without a full stop, since they stand
-behind `offsite: error:`. They may quote what a peer wrote: whoever reads them gets it escaped. Each
-argument of an error is a line, and nothing in it can begin another one. Anything that is not an
-`OffsiteError` is a bug and keeps its traceback.
+Messages name the thing and the remedy, in lower case and without a full stop, since they follow
+`offsite: error:`. They may quote text of a peer, which is escaped when shown. Each argument of an
+error is one line, and cannot begin another one. Any other exception is a bug, and keeps its
+traceback.
 """
 
 from collections.abc import Sequence
@@ -29,55 +29,55 @@ from offsite.text import printable
 
 
 class OffsiteError(Exception):
-    """A failure that a retry may mend."""
+    """A failure that a retry may fix."""
 
     exit_code: ClassVar[int] = 1
     retryable: ClassVar[bool] = True
-    """Whether the same command may succeed when it is run again."""
+    """Whether the same command may succeed when run again."""
 
     def __str__(self) -> str:
-        """Give the message, and each further argument on a line of its own, indented."""
+        """Return the message, with each further argument on an indented line."""
         return "\n  ".join(printable(str(each)) for each in self.args)
 
 
 class InterruptedStage(OffsiteError):
-    """A signal stopped the stage; it goes on from its checkpoint when run again."""
+    """A signal stopped the stage; it resumes from its checkpoint when run again."""
 
 
 class StorageError(OffsiteError):
-    """The disk or the store did not take or give the bytes."""
+    """The disk or the store failed."""
 
 
 class NotFoundError(StorageError):
-    """The store has no such object, as far as this account may know."""
+    """The object does not exist, or is not visible to this account."""
 
 
 class UnreachableError(StorageError):
-    """The store cannot be reached, or answers nothing for too long."""
+    """The store does not answer, or not in time."""
 
     exit_code: ClassVar[int] = 4
 
 
 class NotAllowedError(StorageError):
-    """The store refuses: wrong credentials, no permission, a clock that is off, TLS."""
+    """The store refuses: wrong credentials, no permission, a wrong clock, or TLS."""
 
     exit_code: ClassVar[int] = 4
     retryable: ClassVar[bool] = False
 
 
 class InputError(OffsiteError):
-    """The input is wrong; the same command fails again until somebody mends it."""
+    """The input is wrong; the same command fails until it is fixed."""
 
     exit_code: ClassVar[int] = 2
     retryable: ClassVar[bool] = False
 
 
 class DiskFullError(InputError):
-    """No space is left; the same command fails again until somebody makes room."""
+    """No space is left; the same command fails until space is freed."""
 
 
 class SpecError(InputError):
-    """The job file, or a policy, is wrong. Carries every problem that was found."""
+    """The job file, or a policy, is wrong. Carries all problems found."""
 
     def __init__(self, source: str, problems: Sequence[str], what: str = "job") -> None:
         self.problems = tuple(problems)
@@ -87,7 +87,7 @@ class SpecError(InputError):
 class DisclosureError(InputError):
     """An emulator would disclose more than its owner allows, over all jobs and peers.
 
-    What was made of it is of no more use: it has to be made anew, with other blocks.
+    It cannot be used: make another one, with other blocks.
     """
 
 
@@ -113,8 +113,8 @@ class UnknownFamilyError(ModelError):
 
 
 class BundleError(InputError):
-    """A bundle is damaged, not what it claims to be, or holds what it may not hold."""
+    """A bundle is damaged, not what it claims to be, or has content that is not allowed."""
 
 
 class NotSentError(BundleError):
-    """The other party sent no such bundle, or not yet."""
+    """The other party has not sent such a bundle yet."""

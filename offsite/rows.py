@@ -10,11 +10,11 @@ from offsite.errors import DataError
 
 Format = Literal["rows", "prose"]
 ROW_SUFFIXES = (".jsonl", ".ndjson")
-"""How the name of a data file ends that holds one JSON object a line."""
+"""Suffixes of data files with one JSON object per line."""
 PROSE_SUFFIXES = (".txt", ".text", ".md")
-"""How the name of a data file ends that is one plain text."""
+"""Suffixes of data files with one plain text."""
 _POINTERS = ("version https://git-lfs.github.com/spec/", "/annex/objects/")
-"""How the small file begins that Git LFS or git-annex keeps where a large one is to be."""
+"""Beginnings of the pointer files of Git LFS and git-annex."""
 
 _CHATS = "; convert chats to prompt and completion"
 _KINDS = {int: "a number", float: "a number", bool: "a boolean", list: "a list", dict: "an object"}
@@ -22,30 +22,30 @@ _KINDS = {int: "a number", float: "a number", bool: "a boolean", list: "a list",
 
 @dataclass(frozen=True)
 class DataFile:
-    """A data file: where it lies on this disk, and how its user names it."""
+    """A data file: its local path, and the name that its user gave it."""
 
     path: Path
     location: str = ""
-    """As a job names it; absent: its path. A link may lead to a file of quite another name."""
+    """Location in the job; empty: the path. A link may lead to a file with another name."""
 
     @property
     def name(self) -> str:
-        """What to call it in a message."""
+        """Its name in messages."""
         return self.location or str(self.path)
 
     @property
     def format(self) -> Format:
-        """How it is to be read: its user's name for it decides, never what a link leads to.
+        """The format, by the suffix of the user's name for it, not of a link's target.
 
         Raises:
-            DataError: the name does not say.
+            DataError: The suffix is unknown.
         """
         if self.name.lower().endswith(ROW_SUFFIXES):
             return "rows"
         if self.name.lower().endswith(PROSE_SUFFIXES):
             return "prose"
         raise DataError(
-            f"the format of {self.name} is not known: use a name that ends in "
+            f"the format of {self.name} is unknown: use a name that ends in "
             f"{' or '.join(ROW_SUFFIXES)} for one JSON object a line, or in "
             f"{', '.join(PROSE_SUFFIXES[:-1])} or {PROSE_SUFFIXES[-1]} for one plain text; convert "
             "CSV, TSV, Parquet and others to JSON lines first"
@@ -54,7 +54,7 @@ class DataFile:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a data set: plain text, or a prompt and how it goes on."""
+    """One line of a data set: plain text, or a prompt and its completion."""
 
     text: str = ""
     prompt: str = ""
@@ -63,16 +63,16 @@ class Row:
 
 
 def read_rows(data: DataFile) -> list[Row]:
-    """Read a data set: JSON lines, or one plain text, as its name says.
+    """Read a data set: JSON lines, or one plain text, by its suffix.
 
     Raises:
-        DataError: no such file, nothing in it, not what its name says, or a line that is not as it
-            should be; the message names file and line.
+        DataError: The file is missing, empty, of another format, or has an invalid line, which
+            the message names.
     """
     kind, content = data.format, _read(data)
     rows = _rows(data.name, content) if kind == "rows" else _prose(data.name, content)
     if not rows:
-        raise DataError(f"{data.name} holds no data; put text or JSON lines into it")
+        raise DataError(f"{data.name} is empty; put text or JSON lines into it")
     if len({(bool(row.text), bool(row.choices)) for row in rows}) > 1:
         raise DataError(f"{data.name} mixes kinds of lines; give all of them the same columns")
     return rows
@@ -114,14 +114,15 @@ def _prose(name: str, content: str) -> list[Row]:
         return []
     if _is_json(content) or _are_json(content.split("\n")):
         raise DataError(
-            f"{name} is JSON, and its name says plain text; write one object a line into a file "
+            f"{name} contains JSON, but has a suffix of plain text; write one object a line into a "
+            "file "
             f"whose name ends in {ROW_SUFFIXES[0]}"
         )
     return [Row(text=content)]
 
 
 def _is_json(content: str) -> bool:
-    """Whether a text is one JSON object or list."""
+    """Return whether a text is one JSON object or list."""
     if content.lstrip()[:1] not in ("{", "["):
         return False
     try:
@@ -132,12 +133,12 @@ def _is_json(content: str) -> bool:
 
 
 def _are_json(lines: Sequence[str]) -> bool:
-    """Whether each line is JSON by itself; the first that is not ends the search."""
+    """Return whether each line is JSON."""
     return all(_is_json(line) for line in lines if line.strip())
 
 
 def _rows(name: str, content: str) -> list[Row]:
-    # not splitlines(), which also cuts at characters that JSON strings may hold
+    # not splitlines(), which also splits at characters that JSON strings may contain
     lines = [(n, line) for n, line in enumerate(content.split("\n"), 1) if line.strip()]
     return [read_row(f"{name}:{number}", line) for number, line in lines]
 
@@ -146,14 +147,14 @@ def read_row(where: str, line: str) -> Row:
     """Read one line of JSON.
 
     Args:
-        where: file and line, as errors name them.
+        where: File and line for errors.
 
     Raises:
-        DataError: it is not JSON, or has other columns than it should have.
+        DataError: It is not JSON, or has wrong columns.
     """
     try:
         value = json.loads(line, object_pairs_hook=_distinct)
-        json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text
+        json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate is not text
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where} is not JSON: {error}") from error
     if not isinstance(value, dict):
@@ -175,7 +176,7 @@ def read_row(where: str, line: str) -> Row:
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object of its pairs: of two values for one column the first would be lost."""
+    """Build an object from pairs, and refuse duplicate columns, of which one would be lost."""
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("one object has a column twice")

@@ -11,42 +11,42 @@ from zlib import crc32
 from offsite.rows import DataFile, read_row, unreadable
 
 _PIECE = 4
-"""Characters of a piece. A counter changes a few pieces, another sentence most of them."""
+"""Characters of a piece. A counter changes few pieces, another sentence most of them."""
 _OWN_PIECES = 10
-"""Pieces that an example has for itself; of a short one, half of its own are enough."""
+"""New pieces that make an example count; half of its pieces for a short one."""
 _MOST_PIECES = 20_000
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What was counted of a data set."""
+    """Counts of a data set."""
 
     rows: int
-    """All lines that hold something."""
+    """Lines that are not empty."""
     different: int
-    """The different ones; no more are counted than was asked for."""
+    """Different examples, up to the requested limit."""
     largest: float
-    """The share of one example, with all its copies, of all characters; 0 where it is no half."""
+    """Share of the most frequent example in all characters, with its copies; 0 below one half."""
     labelled: bool
-    """Whether each row is an example of its own; plain text is packed."""
+    """Whether each row is a separate example; plain text is packed."""
 
 
 def survey(data: DataFile, most: int) -> Survey:
     """Count the different examples of a data set.
 
-    An example is a line of JSONL, or a line of plain text. Case, white space, choices and the form
-    of characters make no difference. Nor does a number in front of a copy: an example counts if
-    enough of it stands in none of those that were counted before.
+    An example is a line of JSONL or of plain text. Case, white space, choices and Unicode forms are
+    ignored. A copy with a number in front does not count either: an example counts only if enough
+    of it does not occur in earlier ones.
 
     Args:
-        most: how many different ones are counted.
+        most: Limit of the count.
 
     Raises:
-        DataError: it cannot be read, or a line is not as it should be.
+        DataError: The file is not readable, or has an invalid line.
     """
     rows, total, labelled = 0, 0, False
     different = _Different(most)
-    leader, lead = b"", 0  # the only one that can make more than half (Boyer and Moore)
+    leader, lead = b"", 0  # the only candidate for a majority (Boyer and Moore)
     for plain, has_prompt in _examples(data):
         mark, size = _mark(plain)
         rows, total, labelled = rows + 1, total + size, has_prompt
@@ -66,7 +66,7 @@ def survey(data: DataFile, most: int) -> Survey:
 
 
 class _Different:
-    """Counts examples that have something of their own."""
+    """Counts examples that have enough new content."""
 
     def __init__(self, most: int) -> None:
         self.count, self._most = 0, most
@@ -74,7 +74,7 @@ class _Different:
         self._marks: set[bytes] = set()
 
     def add(self, plain: str, mark: bytes) -> None:
-        """Count an example, if it is one more."""
+        """Count an example, if it is different."""
         if self.count >= self._most or mark in self._marks:
             return
         pieces = _pieces(plain)
@@ -85,7 +85,7 @@ class _Different:
 
 
 def _pieces(plain: str) -> set[str]:
-    """Cut an example into overlapping pieces; of a long one, take a part of them by content."""
+    """Split an example into overlapping pieces; of a long one, sample them by content."""
     starts = range(max(1, len(plain) - _PIECE + 1))
     every = (plain[i : i + _PIECE] for i in starts)
     sieve = -(-len(plain) // _MOST_PIECES)
@@ -93,9 +93,9 @@ def _pieces(plain: str) -> set[str]:
 
 
 def _examples(data: DataFile) -> Iterator[tuple[str, bool]]:
-    """Read each example in a plain form, and whether it has a prompt."""
+    """Yield each example in normalized form, and whether it has a prompt."""
     try:
-        # JSON strings may hold what splitlines() cuts at, a file is read by its line feeds
+        # splitlines() would also split at characters inside JSON strings
         with data.path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, 1):
                 if not line.strip():
@@ -117,7 +117,7 @@ def _plain(text: str, prompt: str = "", completion: str = "") -> tuple[str, bool
 
 @cache
 def _invisible() -> dict[int, None]:
-    """List the characters that nothing is seen of, such as a zero-width space."""
+    """Return the invisible characters, such as the zero-width space."""
     every = range(sys.maxunicode + 1)
     return dict.fromkeys(code for code in every if unicodedata.category(chr(code)) == "Cf")
 

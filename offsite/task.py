@@ -1,10 +1,10 @@
 """The task of one pod: the operator writes it, `python -m offsite run` reads it.
 
-A stage on a cluster has three steps, and two of them hold keys: `Open` checks what can be known
-before the work, and fetches, verifies and decrypts what the peer sent; `Work` trains; `Publish`
-seals, signs and sends. They pass files on through the party's private store. Two auxiliary steps
-hold keys and do not reach that store: `Notify` sends the peer a notice that the stage failed, and
-`ReadNotice` opens such a notice of the peer.
+A stage on a cluster has three steps, of which two hold keys: `Open` checks the job before the work,
+and fetches, verifies and decrypts the peer's bundle; `Work` trains; `Publish` seals, signs and
+sends. They pass files on through the party's private store. Two auxiliary steps also hold keys, and
+do not access that store: `Notify` sends the peer a notice of a failed stage, and `ReadNotice` opens
+such a notice.
 """
 
 from pathlib import Path
@@ -18,32 +18,33 @@ from offsite.errors import InputError
 from offsite.wire import Digest, Part
 
 WORK, KEPT = "work", "kept"
-"""Folders of the private store, each with one folder for each job, by its UID. The step that trains
-sees the job's folder in the first one; only steps with keys see the second."""
+"""Folders of the private store with one folder per job, by its UID. The training step sees the
+job's folder in the first; only steps with keys see the second.
+"""
 PRIVATE_PATTERN = r"^(file:///.+|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+)$"
 
 
 class BaseTask(Part):
-    """What every step of a job needs."""
+    """The fields that every step needs."""
 
     uid: str = Field(pattern=r"^[A-Za-z0-9-]{1,64}$")
-    """Of the OffsiteJob. It names what steps pass on, and what is sent."""
+    """UID of the OffsiteJob. It names the files between steps, and identifies what is sent."""
     party: Name
-    """The id of the party whose job this is."""
+    """Id of the job's party."""
     peer_id: Name
-    """The id of the party that `job.spec.peer` is an alias of."""
+    """Id of the party behind the alias `job.spec.peer`."""
     private: str = Field(pattern=PRIVATE_PATTERN)
     """The party's private store: `s3://bucket/prefix`, or the folder of a mounted claim."""
     limits: Limits = Limits()
-    """The limits of the party, whatever the job asks for."""
+    """Limits of the party, which apply to every job."""
     job: OffsiteJob
 
 
 class KeyedTask(BaseTask):
-    """A step that holds keys and reaches the exchange."""
+    """A step that holds keys and accesses the exchange."""
 
     public: str
-    """The public file of the peer, as text."""
+    """Content of the peer's public file."""
     exchange: str
     """`s3://bucket`, or a folder."""
 
@@ -52,7 +53,7 @@ class _Stage(BaseTask):
     """A step of a stage."""
 
     envelope: Digest | None = None
-    """The one envelope that may be opened; None: the stage opens none."""
+    """The only envelope that may be opened; None: the stage opens none."""
 
     @model_validator(mode="after")
     def _opens_what_its_stage_needs(self) -> "_Stage":
@@ -62,11 +63,11 @@ class _Stage(BaseTask):
 
 
 class OpenTask(_Stage, KeyedTask):
-    """Check what can be known before the work, and open what the peer sent."""
+    """Check the job before the work, and open the peer's bundle."""
 
     step: Literal["Open"] = "Open"
     lends: bool = False
-    """Whether `Work` gets session keys of the private store, and not the keys of its account."""
+    """Whether `Work` gets session credentials of the private store instead of its account's."""
 
 
 class WorkTask(_Stage):
@@ -77,11 +78,11 @@ class WorkTask(_Stage):
 
 
 class Jobs(Part):
-    """The jobs of a namespace. What other jobs left in the private store is deleted."""
+    """The jobs of a namespace. Files that deleted jobs left in the private store are deleted."""
 
     uids: tuple[str, ...]
     listed: AwareDatetime
-    """When they were listed. The pod may start much later."""
+    """Time of the listing. The pod may start much later."""
 
 
 class PublishTask(_Stage, KeyedTask):
@@ -89,7 +90,7 @@ class PublishTask(_Stage, KeyedTask):
 
     step: Literal["Publish"] = "Publish"
     sequence: int | None = Field(None, ge=1)
-    """The sequence number of the bundle that is sent; None: the stage sends none."""
+    """Sequence number of the bundle to send; None: the stage sends none."""
     jobs: Jobs | None = None
 
     @model_validator(mode="after")
@@ -104,11 +105,11 @@ class NotifyTask(KeyedTask):
 
     step: Literal["Notify"] = "Notify"
     round: int = Field(ge=1)
-    """1, and one more for each retry (`spec.retries`) of the job."""
+    """1, plus one for each retry (`spec.retries`) of the job."""
     reason: str
     """Why the stage failed, in one word."""
     message: str = ""
-    """What else the peer is told."""
+    """Further text for the peer."""
     answers: Digest | None = None
     """The envelope that the job opened."""
 
@@ -118,7 +119,7 @@ class ReadNoticeTask(KeyedTask):
 
     step: Literal["ReadNotice"] = "ReadNotice"
     notice: Digest
-    """The envelope of the notice that the operator found."""
+    """Envelope of the notice that the operator found."""
 
 
 Task = Annotated[
@@ -129,17 +130,17 @@ _TASK: TypeAdapter[Task] = TypeAdapter(Task)
 
 
 def new_task(**fields: object) -> Task:
-    """Make the task of a step; raises `pydantic.ValidationError` if it lacks a field."""
+    """Build the task of a step; raises `pydantic.ValidationError` if a field is missing."""
     return _TASK.validate_python(fields)
 
 
 def write_task(task: Task) -> str:
-    """Write a task as it is mounted into a pod."""
+    """Serialize a task for the pod's mount."""
     return _TASK.dump_json(task, by_alias=True, exclude_none=True).decode()
 
 
 def parse_task(content: str | bytes) -> Task:
-    """Read a task; raises `pydantic.ValidationError` if it is none."""
+    """Parse a task; raises `pydantic.ValidationError` if it is not valid."""
     return _TASK.validate_json(content)
 
 
@@ -147,14 +148,14 @@ def read_task(path: Path) -> Task:
     """Read the task of this pod.
 
     Raises:
-        InputError: it is not there, or an operator of another version wrote it.
+        InputError: The file is missing, or an operator of another version wrote it.
     """
     try:
         return parse_task(path.read_bytes())
     except OSError as error:
-        raise InputError(f"the task {path} cannot be read: {error}") from error
+        raise InputError(f"cannot read the task {path}: {error}") from error
     except ValidationError as error:
         raise InputError(
-            f"{path} is no task of this version of offsite; the operator's image and the "
-            f"runtime's must be of one version: {reason(error)}"
+            f"{path} is not a task of this version of offsite; the operator's image and the "
+            f"runtime's must have the same version: {reason(error)}"
         ) from error

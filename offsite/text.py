@@ -1,8 +1,8 @@
 """Escapes text of other parties so that it is safe to show.
 
-A peer, a store, a log, a data set or the name of a file may hold what moves a terminal's cursor,
-fills its clipboard, turns the direction of reading, cannot be seen, or begins a line of its own.
-Whatever shows text escapes it here.
+Text of a peer, a store, a log, a data set or a file name may move a terminal's cursor, fill its
+clipboard, reverse the reading direction, be invisible, or fake a line. All text is escaped here
+before it is shown.
 """
 
 import json
@@ -16,15 +16,14 @@ from typing import Any, TextIO, cast
 _UNSEEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
-"""What Unicode calls ignorable by default, and Python still calls printable."""
+"""Characters that Unicode ignores by default, although Python counts them as printable."""
 
 
 def printable(text: str) -> str:
-    r"""Write a text on one line, with escapes (`\x1b`, `\n`, `\u202e`) for what has no glyph.
+    r"""Escape a text to one line, with escapes (`\x1b`, `\n`, `\u202e`) for what has no glyph.
 
-    Among that are control characters, line ends, tabs, marks of direction and of no width, and
-    halves of characters, as names of files have them that are not UTF-8. What was escaped before
-    stays as it is.
+    These include control characters, line ends, tabs, direction marks, zero-width characters, and
+    lone surrogates from file names that are not UTF-8. Existing escapes stay unchanged.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -36,14 +35,14 @@ def as_json(value: object, indent: int | None = None) -> str:
     """Write JSON in printable ASCII.
 
     Raises:
-        ValueError: a number is infinite or none.
+        ValueError: A number is infinite or NaN.
     """
-    # of control characters this one alone has no need of an escape in JSON
+    # the only control character that JSON does not escape
     return json.dumps(value, indent=indent, allow_nan=False).replace("\x7f", "\\u007f")
 
 
 class _Guarded:
-    """A stream of text that escapes what is in a line, whoever writes it."""
+    """A text stream that escapes each line."""
 
     def __init__(self, stream: TextIO) -> None:
         self.unguarded = stream
@@ -61,29 +60,29 @@ class _Guarded:
 
 
 def guarded(stream: TextIO) -> TextIO:
-    """Get a stream that escapes what is in each line that is written to it."""
+    """Wrap a stream so that each line written to it is escaped."""
     return stream if isinstance(stream, _Guarded) else cast(TextIO, _Guarded(stream))
 
 
 def unguarded(stream: TextIO) -> TextIO:
-    """Get the stream behind a guarded one, for what draws on a terminal."""
+    """Return the stream behind a guarded one, for drawing on a terminal."""
     return stream.unguarded if isinstance(stream, _Guarded) else stream
 
 
 def guard_output() -> None:
-    """Escape whatever Python code prints from now on in this process, also libraries and bugs."""
+    """Escape all further output of this process, including libraries and tracebacks."""
     sys.stdout, sys.stderr = guarded(sys.stdout), guarded(sys.stderr)
-    sys.excepthook = lambda kind, error, trace: _tell_of(error)
-    threading.excepthook = lambda told: _tell_of(told.exc_value)
+    sys.excepthook = lambda kind, error, trace: _print_traceback(error)
+    threading.excepthook = lambda args: _print_traceback(args.exc_value)
 
 
-def _tell_of(error: BaseException | None) -> None:
+def _print_traceback(error: BaseException | None) -> None:
     if error is not None and not isinstance(error, SystemExit):
         print("\n".join(traceback_of(error)), file=sys.stderr, flush=True)
 
 
 def traceback_of(error: BaseException) -> Iterator[str]:
-    """Write the lines of a traceback. A message is one line, whatever it quotes."""
+    """Yield the lines of a traceback. A message is one line, whatever it quotes."""
     before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if before is not None:
         yield from traceback_of(before)

@@ -1,4 +1,4 @@
-"""How a process begins and ends that has torch: with transformers it is thousands of modules."""
+"""Speeds up the start and exit of processes that import torch and transformers."""
 
 import atexit
 import gc
@@ -11,7 +11,7 @@ from typing import NoReturn
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Look for no garbage while the `with` block imports: there is none, and it takes a second."""
+    """Disable garbage collection while the `with` block imports, which saves a second."""
     collects = gc.isenabled()
     gc.disable()
     try:
@@ -22,17 +22,17 @@ def uncollected() -> Iterator[None]:
 
 
 def leave(code: int) -> NoReturn:
-    """End this process, at once if it has torch: to let go of all its objects takes seconds.
+    """Exit this process; at once if it has torch, whose objects take seconds to release.
 
-    What was registered with `atexit` is done, and what was printed is written.
+    Runs `atexit` functions and flushes the output.
 
     Raises:
-        SystemExit: it has no torch.
+        SystemExit: The process has no torch.
     """
     if "torch" not in sys.modules:
         sys.exit(code)
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):  # nobody reads it any more
+        with suppress(OSError):  # the reader is gone
             stream.flush()
     os._exit(code)

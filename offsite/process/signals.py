@@ -12,7 +12,7 @@ _HANDLED = (signal.SIGTERM, signal.SIGINT)
 
 @contextmanager
 def _handled(handle: Callable[[int], None], *, once: bool = False) -> Iterator[None]:
-    """Handle SIGTERM and SIGINT in a way of ours while the `with` block runs, or once alone."""
+    """Handle SIGTERM and SIGINT in the `with` block, or only once."""
     former = {each: signal.getsignal(each) for each in _HANDLED}
 
     def restore() -> None:
@@ -34,7 +34,7 @@ def _handled(handle: Callable[[int], None], *, once: bool = False) -> Iterator[N
 
 @contextmanager
 def forwarding(process: subprocess.Popen[str]) -> Iterator[None]:
-    """Send every SIGTERM and SIGINT that comes meanwhile to another process instead."""
+    """Forward SIGTERM and SIGINT to another process in the `with` block."""
     with _handled(process.send_signal):
         yield
 

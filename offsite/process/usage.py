@@ -6,10 +6,10 @@ from pathlib import Path
 
 
 def peak_memory() -> int:
-    """Measure the most memory, in bytes, that this process had in use at once so far.
+    """Return the peak memory of this process in bytes.
 
-    On Linux from `/proc` (proc(5), VmHWM): what getrusage tells survives `exec`, so a process that
-    a larger one started would seem to be as large.
+    On Linux it reads `/proc` (proc(5), VmHWM): getrusage's value survives `exec`, so a process
+    would inherit the peak of the one that started it.
     """
     status = Path("/proc/self/status")
     if status.is_file():

@@ -1,4 +1,4 @@
-"""Who sealed what for whom: identities, envelopes and sealed shards. All cryptography is Tink's."""
+"""Identities, envelopes and sealed shards. All cryptography is Tink's."""
 
 from offsite.sealing.envelope import Envelope, Header, Shard, read_envelope, write_envelope
 from offsite.sealing.identity import PublicRing, Ring

@@ -1,7 +1,7 @@
-"""The envelope of a sealed bundle: who sent what to whom, its key, one signature over it all.
+"""The envelope of a sealed bundle: sender, recipient, wrapped key, and one signature.
 
-It is canonical JSON: an envelope has one encoding, and so one digest. What it names is public: it
-holds no digest of a plaintext, by which the store could confirm a guess.
+It is canonical JSON, so an envelope has one encoding and one digest. Its content is public; it
+contains no digest of a plaintext, with which the store could confirm a guess.
 """
 
 from collections.abc import Sequence
@@ -28,47 +28,47 @@ from offsite.wire import (
 
 LARGEST_ENVELOPE = 4 << 20
 MOST_SHARDS = 20_000
-"""1.34 TB of a bundle. What an envelope may hold a hostile peer may fill memory with."""
+"""A bundle of 1.34 TB. The limit keeps a hostile peer from exhausting memory."""
 _DOMAIN = b"offsite envelope 1\n"
 _Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Shard(Part):
-    """One sealed shard: a piece of one file, an object of its own."""
+    """One sealed shard: a part of one file, stored as an object."""
 
     file: int = Field(ge=0, lt=10_001)
-    """0 is the manifest; the others are its files, in the order of their names."""
+    """0 is the manifest; the other files are numbered in the order of their names."""
     number: int = Field(ge=0, lt=MOST_SHARDS)
     count: int = Field(ge=1, le=MOST_SHARDS)
-    """Of the file's shards."""
+    """Number of the file's shards."""
     sha256: _Hex
-    """Of the ciphertext, which is the object's name."""
+    """SHA-256 of the ciphertext, which is the object's name."""
     size: int = Field(ge=0, le=1 << 27)
-    """Bytes of the ciphertext."""
+    """Size of the ciphertext in bytes."""
 
 
 class Grant(Part):
-    """What an emulator may be used for. It binds its issuer, who enforces it on what returns."""
+    """The permitted use of an emulator. Its issuer enforces it on returned adapters."""
 
     expires: Instant | None = None
     max_uses: int | None = Field(None, ge=1)
-    """How many distinct adapters are accepted."""
+    """Number of distinct adapters that are accepted."""
 
 
 class Header(Part):
-    """What an envelope says. The store and everybody who may read there see it."""
+    """The public content of an envelope, visible to everyone with access to the store."""
 
     format: Literal[1] = 1  # noqa: V107 - checked by its type
     bundle: str = Field(pattern=r"^[0-9a-f]{32}$")
-    """Drawn at random; binds the shards to this envelope."""
+    """Random id that binds the shards to this envelope."""
     name: Name
     kind: Literal["emulator", "adapter", "tombstone", "notice"]
     sender: Name
     recipient: Name
     job: str = Field(pattern=r"^[A-Za-z0-9-]{1,64}$")
-    """The job that made it: one job has one sequence, however often it is tried."""
+    """Id of the job that made it. All attempts of a job share one sequence."""
     sequence: int = Field(ge=1, lt=1 << 53)
-    """Of a notice: which round of its job it is about."""
+    """For a notice: the round of its job."""
     created: Instant
     grant: Grant = Grant()
     parent: Digest | None = None
@@ -77,12 +77,12 @@ class Header(Part):
 
     @property
     def content(self) -> bytes:
-        """Its one encoding."""
+        """The canonical encoding."""
         return canonical(self.wire())
 
 
 class WrappedKey(Part):
-    """The bundle's key, or what a notice says, encrypted to one key of one party."""
+    """The bundle's key, or a notice's content, encrypted to one key of one party."""
 
     to: str = Field(max_length=64)
     ciphertext: Base64
@@ -97,27 +97,27 @@ class Envelope(Signed):
 
     @property
     def content(self) -> bytes:
-        """Its one encoding."""
+        """The canonical encoding."""
         return canonical(self.wire())
 
     @property
     def digest(self) -> str:
-        """What `@sha256:` means in a job."""
+        """The digest, as in a job's `@sha256:` reference."""
         return digest_of(self.content)
 
     def bundle_key(self, ring: Ring) -> Keyset:
-        """Unwrap the key of the shards, as the recipient or as the sender.
+        """Unwrap the key of the shards, as the recipient or the sender.
 
         Raises:
-            BundleError: as `unwrapped`; or it is no key.
+            BundleError: As for `unwrapped`; or it is not a key.
         """
         return _keyset(self.unwrapped(ring), self.header.sender)
 
     def unwrapped(self, ring: Ring) -> bytes:
-        """Decrypt what was wrapped, as the recipient or as the sender.
+        """Decrypt the wrapped content, as the recipient or the sender.
 
         Raises:
-            BundleError: it is for nobody that has this ring, or its key was revoked or lost.
+            BundleError: It is not encrypted to this ring, or its key was revoked or lost.
         """
         context = digest_of(self.header.content).encode()
         for wrapped in self.keys:
@@ -139,20 +139,20 @@ class Envelope(Signed):
 def write_envelope(
     header: Header, key: Keyset | None, ring: Ring, recipients: Sequence[PublicRing]
 ) -> Envelope:
-    """Wrap a bundle's key to its recipient and to ourselves, and sign it all.
+    """Wrap a bundle's key to its recipient and to ourselves, and sign the envelope.
 
     Raises:
-        InputError: somebody has no key left.
+        InputError: A party has no valid key.
     """
     readers = (*recipients, ring.public()) if key else ()
     return wrap(header, canonical(key), ring, readers)
 
 
 def wrap(header: Header, content: bytes, ring: Ring, readers: Sequence[PublicRing]) -> Envelope:
-    """Encrypt a few bytes to each reader, and sign it all.
+    """Encrypt a few bytes to each reader, and sign the envelope.
 
     Raises:
-        InputError: somebody has no key left.
+        InputError: A party has no valid key.
     """
     context = digest_of(header.content).encode()
     entries = [each.newest("encrypt") for each in readers]
@@ -166,10 +166,10 @@ def wrap(header: Header, content: bytes, ring: Ring, readers: Sequence[PublicRin
 
 
 def read_envelope(content: bytes, sender: PublicRing) -> Envelope:
-    """Read an envelope, and check that its sender signed it.
+    """Read an envelope, and verify its sender's signature.
 
     Raises:
-        BundleError: it is none, not in its one encoding, or not signed by a key that counts.
+        BundleError: It is malformed, not canonical, or not signed by a valid key.
     """
     remedy = f"ask {sender.id} to send it again"
     if len(content) > LARGEST_ENVELOPE:
@@ -178,19 +178,21 @@ def read_envelope(content: bytes, sender: PublicRing) -> Envelope:
         envelope = Envelope.model_validate_json(content)
         same = envelope.content == content
     except (ValidationError, ValueError) as error:
-        raise BundleError(f"the envelope cannot be read ({reason(error)}); {remedy}") from error
+        raise BundleError(f"cannot read the envelope ({reason(error)}); {remedy}") from error
     if not same:
-        raise BundleError(f"the envelope is not in its one encoding: it was changed; {remedy}")
+        raise BundleError(f"the envelope was changed: its encoding is not canonical; {remedy}")
     header = envelope.header
     if header.sender != sender.id:
-        raise BundleError(f"the envelope is of {header.sender}, not of {sender.id}; {remedy}")
+        raise BundleError(
+            f"the envelope names the sender {header.sender}, not {sender.id}; {remedy}"
+        )
     signer = sender.signer(envelope.signed_by, header.created)
     try:
         verify(signer.keyset, bytes_of(envelope.signature), envelope.signed)
     except TinkError as error:
         raise BundleError(
-            f"{header.name} of {header.sender}: the signature is wrong; it was changed, or "
-            f"somebody else made it; {remedy}"
+            f"{header.name} of {header.sender}: the signature is wrong: it was changed, or "
+            f"another party made it; {remedy}"
         ) from error
     return envelope
 
@@ -199,7 +201,7 @@ def _keyset(content: bytes, sender: str) -> Keyset:
     try:
         keyset = TypeAdapter(Keyset).validate_json(content)
     except ValidationError as error:
-        raise BundleError(f"the wrapped key holds no key; ask {sender} to send it again") from error
+        raise BundleError(f"the wrapped key is not a key; ask {sender} to send it again") from error
     if not is_stream(keyset):
         raise BundleError(
             "the wrapped key is of another kind, or has other parameters, than ours; ask "

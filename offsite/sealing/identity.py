@@ -1,8 +1,7 @@
-"""A party's identity: a ring of keys, of which only the newest are used for what is new.
+"""A party's identity: a ring of keys, of which the newest are used for new messages.
 
-Tink for Python cannot change a keyset, so each key is a keyset of its own, and the ring says from
-when to when it counts. The public ring is signed by the sign keys in it: one that a peer has pinned
-vouches for those that came later.
+Tink for Python cannot change a keyset, so each key is a separate keyset, and the ring records its
+validity. The public ring is signed by its own sign keys, so a pinned key vouches for later ones.
 """
 
 import base64
@@ -32,7 +31,7 @@ _TEMPLATES: dict[Purpose, Any] = {"encrypt": ENCRYPTION, "sign": SIGNATURE}
 _DOMAIN = b"offsite public ring 1\n"
 _MOST_KEYS = 64
 _SKEW = timedelta(minutes=5)
-"""How far two clocks may be apart without harm."""
+"""Tolerated difference between two clocks."""
 
 
 class Entry(Part):
@@ -42,26 +41,26 @@ class Entry(Part):
     purpose: Purpose
     not_before: Instant
     not_after: Instant | None = None
-    """Until when it counts for what is new; absent: until another one follows."""
+    """End of its validity for new messages; None: until a newer key follows."""
     revoked_at: Instant | None = None
-    """Since when it counts for nothing."""
+    """When it was revoked; it is then invalid for everything."""
     keyset: Keyset = Field(repr=False)
 
     def covers(self, instant: datetime) -> bool:
-        """Whether it may be used for what was made at an instant."""
+        """Return whether it is valid for a message made at an instant."""
         ends = self.not_after is None or instant <= self.not_after + _SKEW
         return self.revoked_at is None and self.not_before - _SKEW <= instant and ends
 
 
 class Endorsement(Part):
-    """The signature of a public ring by one of its keys."""
+    """A signature of a public ring by one of its keys."""
 
     by: str
     signature: Base64
 
 
 class PublicRing(Part):
-    """What a party gives to its peers: one short text file."""
+    """The public file that a party gives to its peers."""
 
     format: Literal[1] = 1  # noqa: V107 - checked by its type
     id: Name
@@ -70,32 +69,32 @@ class PublicRing(Part):
 
     @property
     def content(self) -> bytes:
-        """What is signed."""
+        """The signed bytes."""
         wire = self.wire()
         del wire["endorsements"]
         return _DOMAIN + canonical(wire)
 
     @property
     def fingerprint(self) -> str:
-        """160 bits of its SHA-256, in eight groups that two people can read out to each other."""
+        """160 bits of its SHA-256, in eight groups that people can compare."""
         letters = base64.b32encode(hashlib.sha256(self.content).digest()[:20]).decode().lower()
         return " ".join(letters[i : i + 4] for i in range(0, 32, 4))
 
     def newest(self, purpose: Purpose) -> Entry:
-        """Find the key to use for what is new.
+        """Return the key for new messages.
 
         Raises:
-            InputError: every key of that purpose has ended or was revoked.
+            InputError: All keys of that purpose have ended or were revoked.
         """
         return _newest(self.id, self.entries, purpose)
 
     def signers(self) -> list[Entry]:
-        """List the sign keys that were not revoked, the newest last."""
+        """List the sign keys that were not revoked, newest last."""
         found = [e for e in self.entries if e.purpose == "sign" and not e.revoked_at]
         return sorted(found, key=lambda e: e.not_before)
 
     def endorsed_by(self, *trusted: Entry) -> bool:
-        """Whether one of these keys signed this ring."""
+        """Return whether one of these keys signed this ring."""
         known = {entry.id: entry for entry in trusted}
         return any(
             each.by in known and _is_signed(known[each.by], each.signature, self.content)
@@ -103,16 +102,16 @@ class PublicRing(Part):
         )
 
     def signer(self, entry: str, instant: datetime) -> Entry:
-        """Find the key that signed something at an instant.
+        """Return the key that signed something at an instant.
 
         Raises:
-            BundleError: the instant is yet to come, there is no such key, it was revoked, or it did
-                not count then.
+            BundleError: The instant is in the future, or the key is unknown, revoked, or was not
+                valid then.
         """
         if instant > now() + _SKEW:
             raise BundleError(
-                f"what {self.id} signed is dated {instant}, which is not yet: one of two clocks is "
-                f"wrong, as it is {now()} here; set it right, or ask {self.id} to send anew"
+                f"a signature of {self.id} is dated {instant}, which is in the future: a clock is "
+                f"wrong (it is {now()} here); correct it, or ask {self.id} to send again"
             )
         found = next((e for e in self.entries if (e.id, e.purpose) == (entry, "sign")), None)
         if found is None:
@@ -120,18 +119,18 @@ class PublicRing(Part):
         if found.revoked_at is None and found.covers(instant):
             return found
         revoked = found.revoked_at
-        problem = f"was revoked on {revoked}" if revoked else f"did not count on {instant}"
-        raise BundleError(f"the key {entry} of {self.id} {problem}; ask {self.id} to send anew")
+        problem = f"was revoked on {revoked}" if revoked else f"was not valid on {instant}"
+        raise BundleError(f"the key {entry} of {self.id} {problem}; ask {self.id} to send again")
 
 
 class OwnKeys(PublicRing):
-    """A party's own public keys, as it knows again what it ever signed with any of them."""
+    """A party's own public keys, which recognize everything that it ever signed."""
 
     def signer(self, entry: str, instant: datetime) -> Entry:
-        """Find a key, although it was revoked, or does not count any more.
+        """Return a key, even if it was revoked or has ended.
 
         Raises:
-            BundleError: there is no such key.
+            BundleError: There is no such key.
         """
         found = next((e for e in self.entries if (e.id, e.purpose) == (entry, "sign")), None)
         if found is None:
@@ -140,7 +139,7 @@ class OwnKeys(PublicRing):
 
 
 class Ring(Part):
-    """A party's own keys, private halves included."""
+    """A party's own keys, including the private ones."""
 
     format: Literal[1] = 1  # noqa: V107 - checked by its type
     id: Name
@@ -148,11 +147,11 @@ class Ring(Part):
 
     @classmethod
     def new(cls, party: str) -> "Ring":
-        """Make the keys of a new party."""
+        """Generate the keys of a new party."""
         return cls(id=party, entries=_fresh())
 
     def public(self) -> PublicRing:
-        """Make the public file, signed by every sign key that was not revoked."""
+        """Build the public file, signed by every sign key that was not revoked."""
         halves = (e.model_copy(update={"keyset": public_keyset(e.keyset)}) for e in self.entries)
         bare = PublicRing(id=self.id, entries=tuple(halves))
         signers = [e for e in self.entries if e.purpose == "sign" and not e.revoked_at]
@@ -162,27 +161,28 @@ class Ring(Part):
         return bare.model_copy(update={"endorsements": tuple(signed)})
 
     def ever(self) -> OwnKeys:
-        """List the public keys, of which each counts for what was signed with it ever."""
+        """Return the public keys, each valid for everything that it ever signed."""
         return OwnKeys(id=self.id, entries=self.public().entries)
 
     def newest(self, purpose: Purpose) -> Entry:
-        """Find the key to use for what is new; raises as `PublicRing.newest` does."""
+        """Return the key for new messages; raises as `PublicRing.newest` does."""
         return _newest(self.id, self.entries, purpose)
 
     def decrypting(self, entry: str) -> Entry | None:
-        """Find an encrypt key that was not revoked, however old it is."""
+        """Return an encrypt key that was not revoked, regardless of its age."""
         return next((e for e in self.entries if e.id == entry and not e.revoked_at), None)
 
     def rotated(self, overlap: timedelta) -> "Ring":
-        """Add new keys; those before count a while longer for what was on its way.
+        """Add new keys; the previous ones stay valid for messages in transit.
 
         Raises:
-            InputError: there is no room for more.
+            InputError: The ring is full.
         """
         if len(self.entries) + len(_TEMPLATES) > _MOST_KEYS:
             raise InputError(
-                f"the ring of {self.id} is full: {_MOST_KEYS} keys; make a new identity, and have "
-                "it pinned"
+                f"the ring of {self.id} is full: {_MOST_KEYS} keys; create a new identity, and ask "
+                "peers "
+                "to pin it"
             )
         end = now() + overlap
         kept = (
@@ -194,7 +194,7 @@ class Ring(Part):
         """Revoke a key.
 
         Raises:
-            InputError: there is no such key, or no other could take its place.
+            InputError: There is no such key, or it is the only one of its purpose.
         """
         if entry not in {e.id for e in self.entries}:
             raise InputError(f"there is no key {entry}; see `offsite keys show`")
@@ -221,12 +221,13 @@ def _newest(party: str, entries: Sequence[Entry], purpose: Purpose) -> Entry:
     usable = [e for e in fitting if e.covers(now())]
     if not usable and fitting and min(e.not_before for e in fitting) > now():
         raise InputError(
-            f"the keys of {party} count from {min(e.not_before for e in fitting)} on, which is not "
-            f"yet: one of two clocks is wrong; it is {now()} here"
+            f"the keys of {party} are valid from {min(e.not_before for e in fitting)}, which is in "
+            "the "
+            f"future: a clock is wrong (it is {now()} here); correct it"
         )
     if not usable:
-        raise InputError(f"{party} has no key left to {purpose} with; rotate its keys")
-    # of those made in the same second the last one
+        raise InputError(f"{party} has no valid key to {purpose} with; rotate its keys")
+    # of several keys from the same second, use the last one
     return max(enumerate(usable), key=lambda pair: (pair[1].not_before, pair[0]))[1]
 
 

@@ -1,7 +1,7 @@
-"""Notices: a sealed message to the peer that a stage failed.
+"""Notices: sealed messages to the peer about a failed stage.
 
-What it says is wrapped as a bundle's key is, and always of one size: the store learns that a stage
-failed, not why.
+The content is wrapped like a bundle's key, and padded to a constant size: the store learns that a
+stage failed, but not why.
 """
 
 import re
@@ -17,28 +17,28 @@ from offsite.text import printable
 from offsite.wire import Part, canonical
 
 LARGEST_NOTICE = 16 << 10
-"""Bytes of its envelope. An honest one has about ten thousand."""
+"""Limit for an envelope in bytes. A valid one has about ten thousand."""
 _SIZE = 2048
-"""Bytes of what it says, filled up with spaces."""
+"""Size of the content in bytes, padded with spaces."""
 _LONGEST = 400
-"""Characters of its message, of four bytes each at most."""
+"""Characters of the message, of at most four bytes each."""
 _REASON = r"^[A-Z][A-Za-z0-9]{0,63}$"
 UNDISCLOSED = "StageFailed"
-"""The reason of every failure once private data was read. A more exact one would leak the data."""
+"""The reason of every failure after private data was read. A more exact one would leak the data."""
 Stage = Literal["Distill", "Tune", "PlugIn"]
 
 
 class Disclosure(StrEnum):
-    """How much a peer is told when a stage has failed for good."""
+    """How much a peer learns about a stage that failed for good."""
 
     NONE = "None"
     REASON = "Reason"
-    """The stage, and the reason in one word. A message may name paths, or quote data."""
+    """The stage, and the reason in one word. A message may contain paths, or quote data."""
     MESSAGE = "Message"
-    """The error's message too, for failures before private data was read."""
+    """Also the error's message, for failures before private data was read."""
 
     def of(self, message: str) -> str:
-        """Give what may be told of an error's message."""
+        """Return the part of an error's message to disclose."""
         return message if self is Disclosure.MESSAGE else ""
 
 
@@ -49,7 +49,7 @@ def _printable(text: str) -> str:
 
 
 class Notice(Part):
-    """What a notice says. Of a failure once private data was read it has no message."""
+    """The content of a notice. It has no message for failures after private data was read."""
 
     stage: Stage
     reason: str = Field(pattern=_REASON)
@@ -57,7 +57,7 @@ class Notice(Part):
 
     @classmethod
     def of(cls, stage: Stage, reason: str, message: str) -> "Notice":
-        """Describe any failure. What does not fit is cut, what cannot be shown is escaped."""
+        """Describe a failure. Long text is cut, unprintable characters are escaped."""
         if reason == UNDISCLOSED or not re.fullmatch(_REASON, reason):
             return cls(stage=stage, reason=UNDISCLOSED)
         words = printable(" ".join(message.split()))
@@ -69,35 +69,35 @@ class Notice(Part):
 
     @property
     def content(self) -> bytes:
-        """Its one encoding."""
+        """The canonical encoding, padded."""
         return canonical(self.wire()).ljust(_SIZE)
 
     def said(self, header: Header) -> str:
-        """Say it in a sentence, to whoever reads its envelope."""
+        """Return the notice as a sentence."""
         at, why = f"{header.created:%Y-%m-%d %H:%M} UTC", f"{self.reason}: {self.message}"
         return (
-            f"{header.sender} says that its {self.stage} {header.name} failed on {at}: "
+            f"{header.sender} reports that its {self.stage} {header.name} failed on {at}: "
             f"{why.removesuffix(': ')}"
         )
 
 
 def write_notice(header: Header, notice: Notice, ring: Ring, peer: PublicRing) -> Envelope:
-    """Seal what a notice says to its recipient and to ourselves, and sign it.
+    """Seal a notice to its recipient and to ourselves, and sign it.
 
     Raises:
-        InputError: somebody has no key left.
+        InputError: A party has no valid key.
     """
     return wrap(header, notice.content, ring, (peer, ring.public()))
 
 
 def open_notice(envelope: Envelope, ring: Ring) -> Notice:
-    """Open what a notice says, as the recipient or as the sender.
+    """Open a notice, as the recipient or the sender.
 
     Raises:
-        BundleError: it is no notice, is for somebody else, or says what no notice says.
+        BundleError: It is not a notice, is for another party, or its content is not valid.
     """
     header = envelope.header
-    remedy = f"ask {header.sender} what became of its job"
+    remedy = f"ask {header.sender} about its job"
     if header.kind != "notice":
         raise BundleError(
             f"{header.name} of {header.sender} is an {header.kind}, not a notice; {remedy}"
@@ -106,7 +106,9 @@ def open_notice(envelope: Envelope, ring: Ring) -> Notice:
     try:
         notice = Notice.model_validate_json(content)
     except (ValidationError, ValueError) as error:
-        raise BundleError(f"the notice of {header.sender} cannot be read; {remedy}") from error
+        raise BundleError(f"cannot read the notice of {header.sender}; {remedy}") from error
     if notice.content != content:
-        raise BundleError(f"the notice of {header.sender} is not in its one encoding; {remedy}")
+        raise BundleError(
+            f"the notice of {header.sender} was changed: its encoding is not canonical; {remedy}"
+        )
     return notice

@@ -1,4 +1,4 @@
-"""The public keys that a party has pinned, one file a peer."""
+"""The public keys that a party has pinned, one file per peer."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from offsite.wire import canonical
 
 @dataclass(frozen=True)
 class Peers:
-    """Pinned peers, in a folder. A peer's name there is the party's own alias for it."""
+    """Pinned peers in a folder. A file's name is the party's own alias for the peer."""
 
     folder: Path
 
@@ -29,30 +29,30 @@ class Peers:
         return path
 
     def get(self, alias: str) -> PublicRing:
-        """Find the keys of a peer.
+        """Return the keys of a peer.
 
         Raises:
-            InputError: nobody pinned them.
+            InputError: They are not pinned.
         """
         path = self._pinned(alias)
         with disk_errors(path):
             return read_public(path.read_bytes(), str(path))
 
     def add(self, content: bytes, source: str, alias: str | None = None) -> PublicRing:
-        """Pin the keys of a peer, or take newer ones in their place.
+        """Pin the keys of a peer, or replace them by newer ones.
 
         Raises:
-            InputError: it is no public file, or no key that was pinned before signed it.
+            InputError: It is not a public file, or no pinned key signed it.
         """
         ring = read_public(content, source)
         others = {name: each for name, each in self.all().items() if each.id == ring.id}
         if others and (alias or ring.id) not in others:
-            raise InputError(f"{ring.id} is pinned already, as {', '.join(others)}")
+            raise InputError(f"{ring.id} is already pinned as {', '.join(others)}")
         path = self._path(alias or ring.id)
         if path.is_file() and (problem := successor_problem(self.get(alias or ring.id), ring)):
             raise InputError(
-                f"{source} does not follow the keys that are pinned for {path.stem}: {problem}; "
-                "if you are sure, run `offsite peers remove` and compare the fingerprint anew"
+                f"{source} is not a successor of the keys pinned for {path.stem}: {problem}; "
+                "if you are sure, run `offsite peers remove` and compare the fingerprint again"
             )
         write_whole(path, canonical(ring.wire()))
         return ring
@@ -62,10 +62,10 @@ class Peers:
         return {path.stem: self.get(path.stem) for path in sorted(self.folder.glob("*.json"))}
 
     def remove(self, alias: str) -> None:
-        """Forget a peer.
+        """Remove a peer.
 
         Raises:
-            InputError: there is no such peer.
+            InputError: There is no such peer.
         """
-        # whatever is in it: what cannot be read is removed so
+        # also removes a damaged file
         self._pinned(alias).unlink()

@@ -37,28 +37,28 @@ def _register() -> None:
 
 
 def new_keyset(template: Any) -> Keyset:
-    """Make a keyset of one new key."""
+    """Generate a keyset with one key."""
     _register()
     handle = tink.new_keyset_handle(template)
     return _dict(json_proto_keyset_format.serialize(handle, secret_key_access.TOKEN))
 
 
 def public_keyset(private: Keyset) -> Keyset:
-    """Get the public half of a keyset."""
+    """Return the public half of a keyset."""
     public = _secret(private).public_keyset_handle()
     return _dict(json_proto_keyset_format.serialize_without_secret(public))
 
 
 def encrypt(public: Keyset, plaintext: bytes, context: bytes) -> bytes:
-    """Encrypt to whoever has the private half."""
+    """Encrypt to the owner of a key."""
     return bytes(_open(public).primitive(hybrid.HybridEncrypt).encrypt(plaintext, context))
 
 
 def decrypt(private: Keyset, ciphertext: bytes, context: bytes) -> bytes:
-    """Decrypt what was encrypted to us.
+    """Decrypt a ciphertext that is encrypted to us.
 
     Raises:
-        TinkError: it was not, or it was changed.
+        TinkError: It is for another key, or was changed.
     """
     return bytes(_secret(private).primitive(hybrid.HybridDecrypt).decrypt(ciphertext, context))
 
@@ -69,33 +69,33 @@ def sign(private: Keyset, message: bytes) -> bytes:
 
 
 def verify(public: Keyset, signed: bytes, message: bytes) -> None:
-    """Check a signature.
+    """Verify a signature.
 
     Raises:
-        TinkError: it is not this key's signature of this message.
+        TinkError: It is not this key's signature of this message.
     """
     _open(public).primitive(signature.PublicKeyVerify).verify(signed, message)
 
 
 def is_stream(keyset: Keyset) -> bool:
-    """Whether a keyset that somebody chose is one key of our kind, with our parameters."""
+    """Return whether an untrusted keyset is one key of our kind, with our parameters."""
     try:
         (key,) = keyset["key"]
         data, template = key["keyData"], aes_gcm_hkdf_streaming_pb2.AesGcmHkdfStreamingKeyFormat()
         template.ParseFromString(STREAM.value)
         parsed = aes_gcm_hkdf_streaming_pb2.AesGcmHkdfStreamingKey()
         parsed.ParseFromString(base64.b64decode(data["value"]))
-    except Exception:  # whatever parsers raise of a stranger's bytes
+    except Exception:  # parsers raise many kinds for untrusted bytes
         return False
     ours = (STREAM.type_url, template.params, template.key_size)
     return (data.get("typeUrl"), parsed.params, len(parsed.key_value)) == ours
 
 
 def is_public(keyset: Keyset, purpose: str) -> bool:
-    """Whether a keyset that somebody gave us can do what it is for."""
+    """Return whether an untrusted keyset works for its purpose."""
     try:
         if purpose == "encrypt":
-            encrypt(keyset, b"", b"")  # one without a primary key is noticed by this alone
+            encrypt(keyset, b"", b"")  # only this detects a missing primary key
         else:
             _open(keyset).primitive(signature.PublicKeyVerify)
     except TinkError:
@@ -104,12 +104,12 @@ def is_public(keyset: Keyset, purpose: str) -> bool:
 
 
 def stream(keyset: Keyset) -> streaming_aead.StreamingAead:
-    """Get the streaming AEAD of a bundle's key."""
+    """Return the streaming AEAD of a bundle's key."""
     return _secret(keyset).primitive(streaming_aead.StreamingAead)
 
 
 def aead_of(key: bytes) -> aead.Aead:
-    """Get the AEAD (AES-256-GCM) of 32 bytes that were derived elsewhere."""
+    """Return the AEAD (AES-256-GCM) of a 32-byte key."""
     _register()
     raw = tink_pb2.Keyset(primary_key_id=1)
     data = tink_pb2.KeyData(

@@ -1,4 +1,4 @@
-"""Public files: what makes one valid, and which one may replace a pinned one."""
+"""Validates public files, and decides which one may replace a pinned one."""
 
 from datetime import datetime
 
@@ -12,12 +12,12 @@ from offsite.wire import now
 
 
 def read_public(content: bytes, source: str) -> PublicRing:
-    """Read a public file, which must be signed by a key of its own.
+    """Read a public file, which must be signed by one of its own keys.
 
     Raises:
-        InputError: it is none, or was changed.
+        InputError: It is not a public file, or was changed.
     """
-    remedy = "ask its party for the file that `offsite keys export` makes"
+    remedy = "ask its party for the output of `offsite keys export`"
     try:
         ring = PublicRing.model_validate_json(content)
         sound = ring.endorsed_by(*ring.signers())
@@ -25,7 +25,7 @@ def read_public(content: bytes, source: str) -> PublicRing:
         raise InputError(f"{source} is not a public file: {reason(error)}; {remedy}") from error
     if not ring.endorsements and not any(is_public(e.keyset, e.purpose) for e in ring.entries):
         raise InputError(
-            f"{source} holds private keys; keep it secret, and make the public file with "
+            f"{source} has private keys; keep it secret, and create the public file with "
             "`offsite keys export`"
         )
     if not sound:
@@ -37,18 +37,18 @@ def read_public(content: bytes, source: str) -> PublicRing:
 
 
 def successor_problem(pinned: PublicRing, fresh: PublicRing) -> str | None:
-    """Say why a public file may not take the place of a pinned one; None: it may.
+    """Return why a public file may not replace a pinned one; None: it may.
 
-    The newest sign key that is pinned has to have signed it, and must not have ended: an older one
-    may long have been stolen, and would revoke the newer ones, or add its thief's.
+    The newest pinned sign key must have signed it, and must not have ended. An older one may be
+    stolen, and could revoke the newer ones or add the thief's.
     """
     if fresh.id != pinned.id:
-        return f"it is of {fresh.id}, not of {pinned.id}"
+        return f"it has the keys of {fresh.id}, not of {pinned.id}"
     if fresh.content == pinned.content:
         return None
     known = pinned.signers()
     if not fresh.endorsed_by(*known):
-        return "no key that is pinned signed it"
+        return "no pinned key signed it"
     after = {entry.id: entry for entry in fresh.entries}
     problems = (_change_problem(entry, after.get(entry.id)) for entry in reversed(pinned.entries))
     return next(filter(None, problems), None) or _voucher_problem(known[-1], fresh)
@@ -57,22 +57,22 @@ def successor_problem(pinned: PublicRing, fresh: PublicRing) -> str | None:
 def _voucher_problem(newest: Entry, fresh: PublicRing) -> str | None:
     if not newest.covers(now()):
         return (
-            f"the newest sign key that is pinned, {newest.id}, counts from {newest.not_before} to "
-            f"{newest.not_after}, and not now: it vouches for no other"
+            f"the newest pinned sign key, {newest.id}, is valid from {newest.not_before} to "
+            f"{newest.not_after}, so it cannot vouch for another key now"
         )
     if not fresh.endorsed_by(newest):
-        return f"the newest sign key that is pinned, {newest.id}, did not sign it; an older one did"
+        return f"the newest pinned sign key, {newest.id}, did not sign it; an older one did"
     return None
 
 
 def _change_problem(before: Entry, after: Entry | None) -> str | None:
-    """Say what may not become of a key that is pinned."""
+    """Return why a pinned key may not change in this way; None: it may."""
     if after is None or _identity(after) != _identity(before):
         return f"it lacks the key {before.id}, or has another one in its place"
     if before.revoked_at and not after.revoked_at:
-        return f"it takes back that the key {before.id} was revoked"
+        return f"it reverts the revocation of the key {before.id}"
     if before.not_after and (after.not_after is None or after.not_after > before.not_after):
-        return f"it takes back that the key {before.id} ends on {before.not_after}"
+        return f"it extends the key {before.id}, which ends on {before.not_after}"
     return None
 
 

@@ -1,7 +1,7 @@
 """The file with a party's private keys: mode 0600, optionally encrypted with a passphrase.
 
-A passphrase goes through Argon2id (RFC 9106, section 4: its second recommended setting, with more
-memory) to the key of a Tink AEAD.
+Argon2id derives the key of a Tink AEAD from the passphrase (RFC 9106, section 4: its second
+recommended setting, with more memory).
 """
 
 import json
@@ -24,7 +24,7 @@ _ASSOCIATED = b"offsite ring 1"
 
 
 class Protected(Part):
-    """A ring under a passphrase."""
+    """A ring encrypted with a passphrase."""
 
     format: Literal[1] = 1  # noqa: V107 - checked by its type
     kdf: Literal["argon2id"] = "argon2id"  # noqa: V107 - checked by its type
@@ -35,7 +35,7 @@ class Protected(Part):
     ciphertext: Base64
 
     def key(self, passphrase: str) -> bytes:
-        """Derive the key, 32 bytes."""
+        """Derive the 32-byte key."""
         costs = {
             "time_cost": self.passes,
             "memory_cost": self.memory_kib,
@@ -46,7 +46,7 @@ class Protected(Part):
 
 
 def save_ring(ring: Ring, path: Path, passphrase: str | None = None) -> None:
-    """Write a ring, readable by its owner alone."""
+    """Write a ring, readable by its owner only."""
     plain = canonical(ring.wire())
     if passphrase is not None:
         empty = Protected(salt=text_of(secrets.token_bytes(16)), ciphertext="")
@@ -59,7 +59,7 @@ def load_ring(path: Path, passphrase: str | None = None) -> Ring:
     """Read a ring.
 
     Raises:
-        InputError: there is none, others may read it, or the passphrase is wrong or missing.
+        InputError: It does not exist, others may read it, or the passphrase is wrong or missing.
     """
     content = _content(path)
     try:
@@ -71,7 +71,7 @@ def load_ring(path: Path, passphrase: str | None = None) -> Ring:
 
 
 def is_protected(path: Path) -> bool:
-    """Tell whether a ring is under a passphrase; of what is no ring, `load_ring` tells."""
+    """Return whether a ring is encrypted; False for invalid files, which `load_ring` reports."""
     try:
         return "kdf" in _content(path)
     except InputError:
@@ -94,7 +94,7 @@ def _opened(path: Path, content: str, passphrase: str | None) -> bytes:
 
 def _content(path: Path) -> dict[str, object]:
     if not path.is_file():
-        raise InputError(f"there are no keys at {path}; make them with `offsite keys init`")
+        raise InputError(f"there are no keys at {path}; create them with `offsite keys init`")
     text = read_private(path, "private keys")
     try:
         content = json.loads(text)

@@ -1,4 +1,4 @@
-"""Sealing and opening one shard: Tink's streaming AEAD (AES-256-GCM in segments of 1 MiB).
+"""Seals and opens single shards with Tink's streaming AEAD (AES-256-GCM in segments of 1 MiB).
 
 A shard is bound to its place: bundle, file, number and count are associated data, so shards cannot
 be swapped, reordered, left out or moved to another bundle.
@@ -12,27 +12,27 @@ from offsite.sealing.primitives import STREAM, Keyset, TinkError, new_keyset, st
 from offsite.wire import canonical
 
 SHARD_SIZE = 64 << 20
-"""Bytes of plaintext in a shard; the last one of a file has fewer."""
+"""Plaintext bytes per shard; the last one of a file has fewer."""
 _CHUNK = 1 << 20
 
 
 def new_bundle_key() -> Keyset:
-    """Make the key of one bundle."""
+    """Generate the key of a bundle."""
     return new_keyset(STREAM)
 
 
 def shard_count(size: int) -> int:
-    """Count the shards of a file of `size` bytes; an empty one has one."""
+    """Return the number of shards for a file of `size` bytes; an empty file has one."""
     return max(1, -(-size // SHARD_SIZE))
 
 
 def place_of(bundle: str, file: int, number: int, count: int) -> bytes:
-    """Encode where a shard belongs, as its associated data."""
+    """Encode the place of a shard as associated data."""
     return canonical({"bundle": bundle, "count": count, "file": file, "number": number})
 
 
 class _Kept(io.BytesIO):
-    """Outlives the stream that closes it."""
+    """A buffer that survives the stream that closes it."""
 
     def close(self) -> None:  # noqa: V105 - the stream calls it
         pass
@@ -42,7 +42,7 @@ def seal_shard(key: Keyset, source: BinaryIO, size: int, place: bytes) -> bytes:
     """Seal the next `size` bytes of a file.
 
     Raises:
-        BundleError: the file ended sooner.
+        BundleError: The file ended early.
     """
     sealed = _Kept()
     with stream(key).new_encrypting_stream(sealed, place) as sink:
@@ -57,10 +57,10 @@ def seal_shard(key: Keyset, source: BinaryIO, size: int, place: bytes) -> bytes:
 
 
 def open_shard(key: Keyset, sealed: bytes, place: bytes, target: BinaryIO) -> int:
-    """Open a shard and write what it holds; gives the number of bytes.
+    """Open a shard and write its plaintext; returns the number of bytes.
 
     Raises:
-        BundleError: it was changed, or belongs to another place.
+        BundleError: It was changed, or belongs to another place.
     """
     written = 0
     try:
@@ -70,7 +70,8 @@ def open_shard(key: Keyset, sealed: bytes, place: bytes, target: BinaryIO) -> in
                 written += len(chunk)
     except TinkError as error:
         raise BundleError(
-            "a shard does not open: it was changed, or is of another place; ask its sender to send "
+            "cannot open a shard: it was changed, or belongs to another place; ask its sender to "
+            "send "
             "it again"
         ) from error
     return written

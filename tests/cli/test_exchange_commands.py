@@ -161,7 +161,7 @@ def test_both_see_what_failed(people: People) -> None:
     early = people.run(
         "lab", "bundles", "pull", "answer", people.root / "out", "--peer", "hospital"
     )
-    assert "hospital says that its Tune answer failed on" in str(early.exception)
+    assert "hospital reports that its Tune answer failed on" in str(early.exception)
     (people.root / "exchange/hospital/lab/answer/notice").write_bytes(b"junk")
     passed_over = people.run("lab", "bundles", "notices")
     assert passed_over.exit_code == 0
@@ -269,7 +269,7 @@ def test_a_stranger_with_the_same_name_is_refused(people: People) -> None:
     stranger.root.mkdir()
     stranger.ok("hospital", "keys", "init", "hospital")
     refused = people.run("lab", "peers", "add", stranger.public("hospital"))
-    assert "no key that is pinned signed it" in str(refused.exception)
+    assert "no pinned key signed it" in str(refused.exception)
     people.ok("lab", "peers", "remove", "hospital")
     people.ok("lab", "peers", "add", stranger.public("hospital"))
     again = people.run("lab", "peers", "remove", "nobody")
@@ -396,7 +396,7 @@ def test_a_peer_is_somebody_else(people: People) -> None:
 
 def test_a_private_file_is_not_handed_out(people: People) -> None:
     told = people.run("hospital", "peers", "add", people.root / "lab/keys/ring.json")
-    assert "holds private keys; keep it secret" in str(told.exception)
+    assert "has private keys; keep it secret" in str(told.exception)
 
 
 def test_only_what_was_sent_is_taken_back(people: People) -> None:

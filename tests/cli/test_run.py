@@ -363,7 +363,7 @@ BAD: dict[str, tuple[str, dict[str, Any], Callable[[Parties], object], list[str]
         EMULATOR,
         distill(),
         text_in("lab/corpus.txt", " \n"),
-        ["corpus.txt holds no data"],
+        ["corpus.txt is empty"],
     ),
     "no corpus": (EMULATOR, distill(), without("lab/corpus.txt"), ["no data file corpus.txt"]),
     "corpus that is a folder": (
@@ -384,7 +384,7 @@ BAD: dict[str, tuple[str, dict[str, Any], Callable[[Parties], object], list[str]
         ADAPTER,
         tune(),
         text_in("hospital/private.jsonl", "\n"),
-        ["private.jsonl holds no data"],
+        ["private.jsonl is empty"],
     ),
     "malformed data": (
         ADAPTER,
@@ -534,7 +534,7 @@ def test_the_peer_is_told_that_it_failed_and_no_more(
     assert waiting.wait() == 2
     last = waiting.events[-1]
     assert (last["reason"], waiting.events[:-1]) == ("NotSentError", [])
-    told = last["message"].partition("; hospital says that its Tune adapter failed on ")[2]
+    told = last["message"].partition("; hospital reports that its Tune adapter failed on ")[2]
     assert told.partition(" UTC: ")[2] == "StageFailed"
     # what waits in vain tells nobody that it failed
     assert [path.parent.name for path in parties.exchange.rglob("notice")] == [ADAPTER]

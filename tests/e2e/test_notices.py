@@ -16,7 +16,7 @@ from cluster.stages import distill, tune
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
-HEARD = "lab says that its Distill question failed on"
+HEARD = "lab reports that its Distill question failed on"
 
 
 @pytest.fixture(scope="module")

@@ -76,7 +76,7 @@ def test_prose_is_one_text(name: str, tmp_path: Path) -> None:
 )
 def test_a_name_that_tells_no_format_is_an_error(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text('{"text": "one"}\n')
-    with pytest.raises(DataError, match="is not known: use a name that ends in"):
+    with pytest.raises(DataError, match="is unknown: use a name that ends in"):
         read_rows(DataFile(tmp_path / name))
 
 
@@ -101,7 +101,7 @@ def test_the_name_that_its_user_gave_decides(blob: str, tmp_path: Path) -> None:
 )
 def test_json_that_is_named_prose_is_an_error(content: str, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(content, encoding="utf-8")
-    with pytest.raises(DataError, match=r"a\.txt is JSON, and its name says plain text"):
+    with pytest.raises(DataError, match=r"a\.txt contains JSON"):
         read_rows(DataFile(tmp_path / "a.txt"))
 
 
@@ -159,7 +159,7 @@ def test_a_bad_line_is_named_with_its_file(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", " \n\n"])
 def test_a_file_without_data_is_an_error(name: str, content: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(content)
-    with pytest.raises(DataError, match=f"{name} holds no data"):
+    with pytest.raises(DataError, match=f"{name} is empty"):
         read_rows(DataFile(tmp_path / name))
 
 

@@ -1,6 +1,7 @@
 """Identities: rings, their files, and which public file may follow a pinned one."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def test_what_is_no_ring_is_told(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(InputError, match="is not a ring of `offsite keys init`"):
         load_ring(path)
-    with pytest.raises(InputError, match="make them with `offsite keys init`"):
+    with pytest.raises(InputError, match="create them with `offsite keys init`"):
         load_ring(tmp_path / "nowhere.json")
 
 
@@ -101,10 +102,10 @@ def test_new_things_use_the_newest_key_and_old_ones_still_open(
     public = LATER.public()
     assert public.signer(signer(LATER, 0), now()).id == signer(LAB, 0)
     later = now() + timedelta(days=31)
-    with pytest.raises(BundleError, match="is not yet: one of two clocks is wrong"):
+    with pytest.raises(BundleError, match="is in the future: a clock is wrong"):
         public.signer(signer(LATER, 0), later)
     at(monkeypatch, timedelta(days=31))
-    with pytest.raises(BundleError, match="did not count on"):
+    with pytest.raises(BundleError, match="was not valid on"):
         public.signer(signer(LATER, 0), later)
 
 
@@ -123,7 +124,7 @@ def test_clocks_may_differ_a_little_and_more_is_told(monkeypatch: pytest.MonkeyP
         if minutes == 4:
             assert ring.public().newest("encrypt").purpose == "encrypt"
         else:
-            with pytest.raises(InputError, match="one of two clocks is wrong"):
+            with pytest.raises(InputError, match="a clock is wrong"):
                 ring.public().newest("encrypt")
 
 
@@ -154,7 +155,7 @@ def test_a_full_ring_stays_as_it_is() -> None:
 def test_one_party_has_one_alias(tmp_path: Path) -> None:
     peers = Peers(tmp_path)
     peers.add(public_file(LAB), "lab.pub")
-    with pytest.raises(InputError, match="lab is pinned already, as lab"):
+    with pytest.raises(InputError, match="lab is already pinned as lab"):
         peers.add(public_file(Ring.new("lab")), "other.pub", "ally")
 
 
@@ -186,14 +187,14 @@ def test_a_public_file_follows_if_a_pinned_key_signed_it() -> None:
     assert successor_problem(pinned, LATER.public()) is None
     assert successor_problem(LATER.public(), revoked.public()) is None
     # nobody vouches for it any more who was known before the rotation
-    assert successor_problem(pinned, revoked.public()) == "no key that is pinned signed it"
+    assert successor_problem(pinned, revoked.public()) == "no pinned key signed it"
 
 
 @pytest.mark.parametrize(
     ("fresh", "problem"),
     [
         (Ring.new("clinic").public(), "it is of clinic, not of lab"),
-        (Ring.new("lab").public(), "no key that is pinned signed it"),
+        (Ring.new("lab").public(), "no pinned key signed it"),
         (LAB.public(), "it lacks the key"),
     ],
 )
@@ -236,7 +237,7 @@ def test_a_key_that_has_ended_vouches_for_nothing(monkeypatch: pytest.MonkeyPatc
     )
     at(monkeypatch, timedelta(days=2))
     problem = successor_problem(ended.public(), ended.rotated(timedelta(days=30)).public())
-    assert "and not now: it vouches for no other" in str(problem)
+    assert "cannot vouch for another key" in str(problem)
     assert successor_problem(ended.public(), ended.public()) is None, "it is what is pinned"
 
 
@@ -251,14 +252,14 @@ def test_the_end_of_a_key_is_not_taken_back() -> None:
         update={"entries": (*LAB.entries, *LATER.entries[len(LAB.entries) :])}
     )
     problem = successor_problem(LATER.public(), longer.public())
-    assert "takes back that the key" in str(problem)
+    assert re.search("(reverts|extends) .*key", str(problem))
     assert "ends on" in str(problem)
 
 
 def test_a_revocation_is_not_taken_back() -> None:
     revoked = LATER.revoked(signer(LATER, 0))
     back = revoked.model_copy(update={"entries": LATER.entries})
-    assert "takes back" in str(successor_problem(revoked.public(), back.public()))
+    assert "reverts" in str(successor_problem(revoked.public(), back.public()))
 
 
 def test_peers_are_pinned_until_they_are_removed(tmp_path: Path) -> None:
@@ -267,7 +268,7 @@ def test_peers_are_pinned_until_they_are_removed(tmp_path: Path) -> None:
         peers.get("lab")
     assert peers.add(public_file(LAB), "lab.pub") == LAB.public()
     assert peers.add(public_file(LATER), "lab.pub") == peers.get("lab")
-    with pytest.raises(InputError, match="does not follow the keys that are pinned for lab"):
+    with pytest.raises(InputError, match="is not a successor of the keys pinned for lab"):
         peers.add(public_file(LAB), "lab.pub")
     peers.add(public_file(Ring.new("clinic")), "clinic.pub", "partner")
     assert {alias: ring.id for alias, ring in peers.all().items()} == {
@@ -303,7 +304,7 @@ def test_what_is_no_public_file_is_told_in_words(content: bytes) -> None:
         read_public(content, "lab.pub")
     said = str(caught.value)
     assert said.startswith(f"lab.pub is not a public file: {WRONG[content]}")
-    assert said.endswith("; ask its party for the file that `offsite keys export` makes")
+    assert said.endswith("; ask its party for the output of `offsite keys export`")
     assert "validation error" not in said
     assert "pydantic" not in said
 

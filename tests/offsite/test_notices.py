@@ -97,7 +97,7 @@ def test_whoever_waits_for_the_bundle_is_told(root: Path, tmp_path: Path) -> Non
     with pytest.raises(NotSentError, match=r"ask hospital to send it$"):
         lab.incoming(HOSPITAL, Reference("answer"))
     send_notice(mailbox(root, HOSPITAL), failed())
-    said = r"send it; hospital says that its Tune answer failed on \S+ \S+ UTC: DataError: /data"
+    said = r"send it; hospital reports that its Tune answer failed on \S+ \S+ UTC: DataError: /data"
     with pytest.raises(NotSentError, match=said):
         lab.incoming(HOSPITAL, Reference("answer"))
 

@@ -288,7 +288,7 @@ def test_a_pod_tells_the_peer_and_a_pod_of_the_peers_hears_it(pods: Pods) -> Non
     pods.run("ReadNotice", ADAPTER, tune(), notice=notice.digest, **nowhere)
     heard = pods.events[-1]
     assert (heard["event"], heard["reason"]) == ("notice", "DataError")
-    assert heard["message"].startswith("lab says that its Distill emulator failed on")
+    assert heard["message"].startswith("lab reports that its Distill emulator failed on")
     pods.run("Notify", EMULATOR, distill(), **told, **nowhere)
     assert pods.events[-1]["message"] == "hospital was already notified"
     with pytest.raises(NotSentError, match="sha256:1111"):

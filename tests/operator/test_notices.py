@@ -230,10 +230,10 @@ def test_a_job_that_waits_hears_why_and_waits_on() -> None:
     job.go()
     assert job.message("Accepted") == "none there"
     before = job.status
-    job.succeeds(**says("lab says that its Distill question failed"))
+    job.succeeds(**says("lab reports that its Distill question failed"))
     job.go()
     assert job.reason("Accepted") == "WaitingForBundle"
-    assert job.message("Accepted") == "none there; lab says that its Distill question failed"
+    assert job.message("Accepted") == "none there; lab reports that its Distill question failed"
     (told,) = new_events(before, job.status)
     assert (told.type, told.message) == ("Warning", job.message("Accepted"))
     assert job.status.state == "Pending"
