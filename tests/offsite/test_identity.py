@@ -1,7 +1,6 @@
 """Identities: rings, their files, and which public file may follow a pinned one."""
 
 import json
-import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -252,7 +251,7 @@ def test_the_end_of_a_key_is_not_taken_back() -> None:
         update={"entries": (*LAB.entries, *LATER.entries[len(LAB.entries) :])}
     )
     problem = successor_problem(LATER.public(), longer.public())
-    assert re.search("(reverts|extends) .*key", str(problem))
+    assert "extends the key" in str(problem)
     assert "ends on" in str(problem)
 
 
