@@ -192,7 +192,7 @@ def test_a_public_file_follows_if_a_pinned_key_signed_it() -> None:
 @pytest.mark.parametrize(
     ("fresh", "problem"),
     [
-        (Ring.new("clinic").public(), "it is of clinic, not of lab"),
+        (Ring.new("clinic").public(), "it has the keys of clinic, not of lab"),
         (Ring.new("lab").public(), "no pinned key signed it"),
         (LAB.public(), "it lacks the key"),
     ],
