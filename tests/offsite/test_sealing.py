@@ -81,7 +81,7 @@ def test_an_envelope_says_nothing_of_the_plaintext() -> None:
 
 @pytest.mark.parametrize("sender", [HOSPITAL, Ring.new("lab")])
 def test_an_envelope_of_somebody_else_is_refused(sender: Ring) -> None:
-    with pytest.raises(BundleError, match=r"not of hospital|has no key"):
+    with pytest.raises(BundleError, match=r"not hospital|has no key"):
         read_envelope(ENVELOPE.content, sender.public())
 
 
