@@ -678,7 +678,7 @@ def test_a_party_is_told_of_a_missing_bucket_as_far_as_the_store_tells(
 
 
 def test_who_is_no_administrator_is_told(exchange: Exchange) -> None:
-    with pytest.raises(NotAllowedError, match="administrator"):
+    with pytest.raises(NotAllowedError, match="administration"):
         ExchangeAdmin(exchange.party("lab")).grant("lab", "clinic")
     with pytest.raises(NotAllowedError, match="credentials"):
         ExchangeAdmin(replace(exchange.root, secret_key="wrong-secret")).grant("lab", "clinic")
