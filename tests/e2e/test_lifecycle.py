@@ -181,8 +181,8 @@ def test_a_model_that_is_not_there_fails_at_once(lab: Organization) -> None:
     lab.submit("nowhere", job)
     status = lab.reaches("nowhere", is_in("Failed"))
     assert status.attempts == 1
+    assert "ModelError" in condition(status, "Failed")
     assert "model-of-somebody" in condition(status, "Failed")
-    assert "check" in condition(status, "Failed")
 
 
 def test_a_head_that_keeps_ending_is_given_up(lab: Organization) -> None:
