@@ -55,7 +55,7 @@ def test_a_job_hears_why_what_it_waits_for_failed_and_takes_what_a_retry_sends(
     assert HEARD in hospital.space.events("answer")
     assert lab.status("question") == failed
     wait_for(lambda: phases(lab, "question", "notify") == ["Succeeded"])
-    wait_for(lambda: phases(hospital, "answer", "hear") == ["Succeeded"])
+    wait_for(lambda: phases(hospital, "answer", "readnotice") == ["Succeeded"])
     lab.change("question", retries=1)
     lab.reaches("question", is_in("Complete"), 600)
     assert hospital.reaches("answer", is_in("Complete"), 600).attempts == 1
