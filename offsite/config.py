@@ -72,14 +72,18 @@ def reading(source: str, what: str = "job") -> Iterator[None]:
         raise SpecError(source, [_yaml_problem(error)], what) from error
 
 
-def parse_job(content: Any, *, source: str) -> OffsiteJob:
-    """Validate a job's content, as read from YAML or JSON; `source` names it in errors.
+def parse_job(content: Any, *, source: str, by_name: bool = False) -> OffsiteJob:
+    """Validate a job's content, as read from YAML or JSON.
+
+    Args:
+        source: Names the content in errors.
+        by_name: Whether fields may have their Python names, too.
 
     Raises:
         SpecError: It has unknown, missing or wrong fields.
     """
     try:
-        return OffsiteJob.model_validate(content, by_name=False)
+        return OffsiteJob.model_validate(content, by_name=by_name)
     except ValidationError as error:
         raise SpecError(source, problems(error)) from error
 

@@ -4,8 +4,6 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
 from offsite.api import (
     Accept,
     Adapter,
@@ -18,11 +16,10 @@ from offsite.api import (
     OffsiteJob,
     TuneTraining,
 )
-from offsite.api.problems import problems
 from offsite.apiversion import API_VERSION
 from offsite.client.home import Home, StrPath
 from offsite.client.result import Collector, Result
-from offsite.errors import SpecError
+from offsite.config import parse_job
 from offsite.events import Event, Monitor
 
 OnEvent = Callable[[Event], object]
@@ -193,10 +190,7 @@ def _job(name: str, stage: str, peer: str, seed: int, **section: Fields) -> Offs
         "metadata": {"name": name},
         "spec": {"stage": stage, "peer": peer, "seed": seed, **_plain(section)},
     }
-    try:
-        return OffsiteJob.model_validate(content)
-    except ValidationError as error:
-        raise SpecError(name, problems(error)) from error
+    return parse_job(content, source=name, by_name=True)
 
 
 def _plain(value: Any) -> Any:
