@@ -4,7 +4,7 @@ from offsite.exchange.audit import Auditor
 from offsite.exchange.confirm import find_sent
 from offsite.exchange.ledger import HomeLedger
 from offsite.exchange.mailbox import Inbox, Mailbox, Reference, Sent
-from offsite.exchange.notices import Failed, retract, send_notice
+from offsite.exchange.notices import FailedJob, retract, send_notice
 from offsite.exchange.receiving import WHOLE, Checks, pull
 from offsite.exchange.sending import Outgoing, push, withdraw
 
@@ -12,7 +12,7 @@ __all__ = [
     "WHOLE",
     "Auditor",
     "Checks",
-    "Failed",
+    "FailedJob",
     "HomeLedger",
     "Inbox",
     "Mailbox",

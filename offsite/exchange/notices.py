@@ -12,7 +12,7 @@ from offsite.wire import now
 
 
 @dataclass(frozen=True)
-class Failed:
+class FailedJob:
     """A job whose stage failed, and what its peer learns."""
 
     peer: str
@@ -27,7 +27,7 @@ class Failed:
     """The envelope that the job opened."""
 
 
-def send_notice(mailbox: Mailbox, failed: Failed) -> bool:
+def send_notice(mailbox: Mailbox, failed: FailedJob) -> bool:
     """Notify the peer that a job failed.
 
     Returns:

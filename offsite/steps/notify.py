@@ -6,9 +6,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from offsite.errors import NotSentError, OffsiteError
-from offsite.events import Failed as FailedEvent
-from offsite.events import Monitor, NoticeRead, failure
-from offsite.exchange import Failed, Mailbox, Reference, send_notice
+from offsite.events import Failed, Monitor, NoticeRead, failure
+from offsite.exchange import FailedJob, Mailbox, Reference, send_notice
 from offsite.sealing import UNDISCLOSED, Disclosure, Notice, open_notice
 from offsite.steps.pod import Pod, open_mailbox
 from offsite.steps.workspace import Workspace
@@ -41,10 +40,10 @@ def notifying(
         raise
 
 
-def _failed(space: Workspace, answers: str | None, ended: FailedEvent) -> Failed:
+def _failed(space: Workspace, answers: str | None, ended: Failed) -> FailedJob:
     message = space.party.notices.of(ended.message)
     notice = Notice.of(space.spec.stage, ended.reason, message)
-    return Failed(space.spec.peer, space.name, secrets.token_hex(16), notice, parent=answers)
+    return FailedJob(space.spec.peer, space.name, secrets.token_hex(16), notice, parent=answers)
 
 
 def run_notify(pod: Pod[NotifyTask], monitor: Monitor) -> None:
@@ -56,7 +55,7 @@ def run_notify(pod: Pod[NotifyTask], monitor: Monitor) -> None:
     task, spec = pod.task, pod.task.job.spec
     notice = Notice.of(spec.stage, task.reason, task.message)
     name, job = task.job.metadata.name, task.uid
-    failed = Failed(spec.peer, name, job, notice, round=task.round, parent=task.answers)
+    failed = FailedJob(spec.peer, name, job, notice, round=task.round, parent=task.answers)
     if not send_notice(open_mailbox(pod), failed):
         monitor.log(f"{spec.peer} was already notified")
 

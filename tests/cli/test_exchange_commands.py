@@ -24,7 +24,7 @@ from offsite.bundle import (
 )
 from offsite.errors import BundleError, InputError, OffsiteError
 from offsite.events import Monitor
-from offsite.exchange import Failed, Outgoing, push, send_notice
+from offsite.exchange import FailedJob, Outgoing, push, send_notice
 from offsite.exchange.home import open_mailbox, ring_path
 from offsite.sealing import Notice, load_ring, save_ring
 from offsite.store import locked
@@ -151,7 +151,9 @@ def test_a_bundle_goes_from_one_to_the_other(people: People, tmp_path: Path) -> 
 def test_both_see_what_failed(people: People) -> None:
     assert people.said("lab", "bundles", "notices", "-o", "json") == []
     mailbox = open_mailbox(people.root / "hospital", (people.root / "exchange").as_uri(), {})
-    send_notice(mailbox, Failed("lab", "answer", "job", Notice.of("Tune", "DataError", "no text")))
+    send_notice(
+        mailbox, FailedJob("lab", "answer", "job", Notice.of("Tune", "DataError", "no text"))
+    )
     for who in ("lab", "hospital"):
         assert "Tune answer failed on" in people.ok(who, "bundles", "notices")
         (told,) = people.said(who, "bundles", "notices", "-o", "json")

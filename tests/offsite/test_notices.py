@@ -11,7 +11,7 @@ import pytest
 from offsite.bundle import AdapterFacts, write_manifest
 from offsite.errors import BundleError, NotSentError
 from offsite.exchange import (
-    Failed,
+    FailedJob,
     Mailbox,
     Outgoing,
     Reference,
@@ -46,8 +46,8 @@ def mailbox(root: Path, party: str) -> Mailbox:
     return open_mailbox(root / party / "home", str(root / "exchange"), {})
 
 
-def failed(**over: Any) -> Failed:
-    return replace(Failed(LAB, "answer", "job-1", TOLD), **over)
+def failed(**over: Any) -> FailedJob:
+    return replace(FailedJob(LAB, "answer", "job-1", TOLD), **over)
 
 
 def found(root: Path) -> Envelope | None:

@@ -25,7 +25,7 @@ from offsite.bundle import (
 from offsite.config import load_job
 from offsite.errors import InputError, InterruptedStage, NotAllowedError, NotSentError
 from offsite.events import Event, Monitor
-from offsite.exchange import WHOLE, Failed, Mailbox, Outgoing, Reference, pull, push, send_notice
+from offsite.exchange import WHOLE, FailedJob, Mailbox, Outgoing, Reference, pull, push, send_notice
 from offsite.exchange.home import open_auditor, open_mailbox
 from offsite.sealing import Envelope, Notice
 from offsite.stages.run import run_job
@@ -188,7 +188,7 @@ def test_a_party_tells_that_it_failed_with_the_rights_it_has(
     lab, hospital = (exchange.mailbox(tmp_path / who / "home", who) for who in (LAB, HOSPITAL))
     for number in (1, 2, 2):
         notice = Notice.of("Tune", "DataError", f"attempt {number}")
-        send_notice(hospital, Failed(LAB, "told", "job", notice, round=number))
+        send_notice(hospital, FailedJob(LAB, "told", "job", notice, round=number))
     assert exchange.versions(f"{HOSPITAL}/{LAB}/told/").total() == 2
     with pytest.raises(NotSentError, match=r"its Tune told failed on .* DataError: attempt 2$"):
         lab.incoming(HOSPITAL, Reference("told"))
@@ -242,7 +242,7 @@ def test_an_operator_sees_what_came_and_no_shard(exchange: Exchange, tmp_path: P
     found = [each.header.name for each in auditor.envelopes() if isinstance(each, Envelope)]
     assert {f"seen-{LAB}", f"seen-{HOSPITAL}"} <= set(found)
     notice = Notice.of("Tune", "BundleError", "")
-    send_notice(homes[HOSPITAL], Failed(LAB, "to-come", "job", notice))
+    send_notice(homes[HOSPITAL], FailedJob(LAB, "to-come", "job", notice))
     assert reader.inbox.notice(HOSPITAL, "to-come") is not None
     with pytest.raises(NotAllowedError):
         pull(reader, came, tmp_path / "out", WHOLE, silent())

@@ -28,7 +28,7 @@ from offsite.errors import (
     SpecError,
 )
 from offsite.events import Event, Monitor, Progress
-from offsite.exchange import Failed, send_notice
+from offsite.exchange import FailedJob, send_notice
 from offsite.modality.text.examples import TextExample, pair
 from offsite.rows import DataFile
 from offsite.sealing import Notice, open_notice
@@ -251,7 +251,7 @@ def test_a_model_that_is_made_at_last_takes_a_notice_back(
     finished: Parties, tmp_path: Path
 ) -> None:
     parties = copy_of(finished, tmp_path / "copy")
-    told = Failed(HOSPITAL, PLUGGED, "job", Notice.of("PlugIn", "ModelError", ""))
+    told = FailedJob(HOSPITAL, PLUGGED, "job", Notice.of("PlugIn", "ModelError", ""))
     send_notice(parties.mailbox(LAB), told)
     assert parties.mailbox(HOSPITAL).inbox.notice(LAB, PLUGGED) is not None
     shutil.rmtree(parties.home(LAB) / "home/models")
