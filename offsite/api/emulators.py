@@ -1,7 +1,7 @@
 """The section `emulator` of a job: one type a method, told apart by the field `method`.
 
-A method's fields stand in its own type alone. In the CRD the types are one object, in which CEL
-rules refuse a field of another method (`offsite_operator.crds.union`).
+Each method's type has the fields of that method only. The CRD merges the types into one object,
+and its CEL rules refuse a field of another method (`offsite_operator.crds.union`).
 """
 
 from collections.abc import Mapping

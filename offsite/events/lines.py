@@ -1,8 +1,8 @@
 """Events in the log of a pod.
 
-An event is a line that begins with `offsite-event` and the pod's mark, a random number that whoever
-makes the pod draws for it. The same log holds what libraries print of a peer's files and of a
-store's answers; these do not know the mark.
+An event is a line that begins with `offsite-event` and the pod's mark, a random number. The creator
+of a pod draws its mark. The same log holds what libraries print of a peer's files and of a store's
+answers; these do not know the mark.
 """
 
 import secrets

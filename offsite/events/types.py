@@ -1,6 +1,6 @@
-"""The types of events. Whoever writes one and whoever reads it uses the same.
+"""The types of events. Writers and readers use the same types.
 
-They are plain data classes, and pydantic, which is slow to import, is imported by readers alone.
+They are plain data classes. Only readers import pydantic, which is slow to import.
 """
 
 import dataclasses

@@ -2,7 +2,7 @@
 
 A modality is one module behind one protocol, `Modality`. It reads rows, encodes them to examples,
 collates examples into batches, computes the loss of each example, scores models, and loads and
-saves the files that stand beside a model's weights. The row of a model family names its modality.
+saves the companion files of a model. The row of a model family names its modality.
 The layers above know batches and hidden states; tokens, pixels and labels they do not know.
 
 Shapes: B examples of T positions (tokens, or patches of an image), D hidden features.

@@ -36,10 +36,9 @@ def tune(
 ) -> dict[str, Tensor]:
     """Train an adapter in some blocks of a model; give its changes, as they are sent.
 
-    The heads of the model's family, if it has any, are trained with it. The model is left with the
-    adapter in it. Of all steps that were validated it is the one with
-    the smallest validation loss *in this model*: how the adapter does in the full model, its
-    trainer cannot see.
+    The heads of the model's family, if it has any, are trained with it. The model keeps the adapter
+    of the validated step with the smallest validation loss *in this model*. The trainer cannot
+    measure the adapter in the full model.
 
     Args:
         batch_at: the batch of a step.

@@ -1,7 +1,7 @@
 """A change of a part of a tensor reaches those rows and columns of the full one, and no others.
 
-The parts are those of a narrower MLP, and which axis is the MLP's stands in the family's row. What
-makes such an emulator is a matter of a method; what is made of the record is tested here.
+The parts are those of a narrower MLP; the family's row names the axis of the MLP. These tests cover
+plug-in by such a record. A method that makes such an emulator is tested on its own.
 """
 
 from collections.abc import Mapping
