@@ -31,11 +31,18 @@ def open_store(uri: str, prefix: str, environ: Mapping[str, str]) -> ObjectStore
     if uri.startswith("s3://"):
         return s3_store(uri, prefix, environ)
     # file://name/… would name another machine, and s3:/bucket is a typo
-    if not uri or (urlsplit(uri).scheme and not uri.startswith("file:///")):
+    if not uri or (_scheme(uri) and not uri.startswith("file:///")):
         raise InputError(
             f"{uri!r} is not a valid exchange address; use file:///path/of/a/folder or s3://bucket"
         )
     return FolderStore(local_path(uri).expanduser().resolve())
+
+
+def _scheme(uri: str) -> str:
+    try:
+        return urlsplit(uri).scheme
+    except ValueError:  # not a URI, such as one with a bracket that is not closed
+        return uri
 
 
 def s3_store(uri: str, prefix: str, environ: Mapping[str, str]) -> S3Store:

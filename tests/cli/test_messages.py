@@ -107,7 +107,7 @@ def test_a_wrong_party(offsite: Callable[..., str]) -> None:
 
 
 def test_a_wrong_exchange(offsite: Callable[..., str], tmp_path: Path) -> None:
-    for address in ("s3:/bucket", "http://bucket", "file://folder"):
+    for address in ("s3:/bucket", "http://bucket", "file://folder", "ftp://[bucket", "//["):
         assert offsite("run", "job.yaml", "--exchange", address) == (
             f"{address!r} is not a valid exchange address; use file:///path/of/a/folder or "
             "s3://bucket"
