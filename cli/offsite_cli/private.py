@@ -28,7 +28,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Place = Annotated[str, typer.Argument(help="Location in the store: s3://bucket/path")]
+StoreUri = Annotated[str, typer.Argument(help="Location in the store: s3://bucket/path")]
 
 
 @app.command("init")
@@ -64,7 +64,7 @@ def init(
 @app.command("put")
 def put(
     source: Annotated[Path, typer.Argument(help="File, or folder whose files to copy.")],
-    place: Place,
+    place: StoreUri,
 ) -> None:
     """Copy a file, or the files of a folder, to a location in the store."""
     with monitored(Output.TEXT) as monitor:
@@ -92,7 +92,7 @@ def _put(files: list[Path], place: str, monitor: Monitor) -> None:
 
 @app.command("get")
 def get(
-    place: Place,
+    place: StoreUri,
     folder: Annotated[Path, typer.Argument(help="Folder to create for the files.")],
 ) -> None:
     """Copy the files at a location in the store to a new folder."""
@@ -107,7 +107,7 @@ def get(
 
 
 @app.command("list")
-def list_(place: Place) -> None:
+def list_(place: StoreUri) -> None:
     """List the files at a location, with their sizes in bytes."""
     with TemporaryDirectory() as scratch:
         found = PrivateStore(Path(scratch), None, os.environ).sizes(place.rstrip("/"))

@@ -14,7 +14,7 @@ from offsite.bundle.changes import Place
 from offsite.bundle.selection import Selection
 from offsite.errors import BundleError
 from offsite.families import Family, Shape
-from offsite.sealing.envelope import Grant
+from offsite.sealing.envelope import GrantTerms
 from offsite.wire import Digest, Part, canonical
 
 MAX_RANK = 64
@@ -96,7 +96,7 @@ class EmulatorRecord(Part):
     bundle: str
     digest: str
     """Of the envelope that carried it."""
-    grant: Grant = Grant()
+    grant: GrantTerms = GrantTerms()
     recipient: str
     """The party it was made for; an adapter from anybody else is refused."""
     architecture: str

@@ -2,7 +2,7 @@
 
 from offsite.errors import BundleError
 from offsite.sealing import Header
-from offsite.sealing.envelope import Grant
+from offsite.sealing.envelope import GrantTerms
 from offsite.wire import now
 
 
@@ -19,7 +19,7 @@ def check_term(header: Header) -> None:
         )
 
 
-def check_use(grant: Grant, emulator: str, used: int) -> None:
+def check_use(grant: GrantTerms, emulator: str, used: int) -> None:
     """Check that one more adapter may answer an emulator of ours.
 
     Args:
@@ -41,5 +41,5 @@ def check_use(grant: Grant, emulator: str, used: int) -> None:
         )
 
 
-def _has_ended(grant: Grant) -> bool:
+def _has_ended(grant: GrantTerms) -> bool:
     return grant.expires is not None and grant.expires < now()

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from offsite.errors import BundleError, InputError
 from offsite.exchange.grants import check_use
-from offsite.sealing.envelope import Grant
+from offsite.sealing.envelope import GrantTerms
 from offsite.store import disk_errors, locked, write_whole
 
 MOST_AHEAD = 1000
@@ -42,7 +42,7 @@ class PartyLedger(Ledger, Protocol):
         """See `HomeLedger.allot`."""
         ...
 
-    def use(self, emulator: str, adapter: str, grant: Grant) -> None:
+    def use(self, emulator: str, adapter: str, grant: GrantTerms) -> None:
         """See `HomeLedger.use`."""
         ...
 
@@ -96,7 +96,7 @@ class HomeLedger:
         found: list[list[Any]] = self._read(self._path(f"ledger/{peer}")).get(name, [])
         return found
 
-    def use(self, emulator: str, adapter: str, grant: Grant) -> None:
+    def use(self, emulator: str, adapter: str, grant: GrantTerms) -> None:
         """Count one use of an emulator: one distinct adapter envelope.
 
         Raises:

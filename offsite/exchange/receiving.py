@@ -58,9 +58,9 @@ def pull(
     check_term(header)
     key = envelope.bundle_key(mailbox.ring)
     prefix = f"{prefix_of(header.sender, header.recipient, header.name)}{header.sequence}/"
-    task = partial(_get_and_open, mailbox.store, prefix, key, header.bundle)
+    open_shard = partial(_get_and_open, mailbox.store, prefix, key, header.bundle)
     with staging(target, envelope, mailbox.scratch) as place:
-        digests = _open_all(task, header, place, checks.admit, monitor)
+        digests = _open_all(open_shard, header, place, checks.admit, monitor)
         with _refusals(header):
             manifest = check_whole(place.folder, digests.of)
         found = (manifest.name, manifest.made_by, manifest.made_for, manifest.facts.kind)
@@ -89,11 +89,11 @@ def _refusals(header: Header) -> Iterator[None]:
         ) from error
 
 
-Task = Callable[[tuple[Shard, Path]], Shard]
+OpenShard = Callable[[tuple[Shard, Path]], Shard]
 
 
 def _open_all(
-    task: Task,
+    open_shard: OpenShard,
     header: Header,
     place: Staging,
     admit: Callable[[Manifest], None],
@@ -115,7 +115,7 @@ def _open_all(
             "bundle again"
         )
     if first[0].sha256 not in place.done:
-        note(task((first[0], place.folder / MANIFEST)))
+        note(open_shard((first[0], place.folder / MANIFEST)))
     with _refusals(header):
         manifest, _ = read_manifest(place.folder)
         admit(manifest)
@@ -126,7 +126,7 @@ def _open_all(
             file.truncate(entry.size)
     digests = Digests(paths, [shard for shard in rest if shard.sha256 in place.done])
     jobs = [(shard, paths[shard.file]) for shard in rest if shard.sha256 not in place.done]
-    for shard in in_workers(task, jobs, sum(shard.size for shard, _ in jobs)):
+    for shard in in_workers(open_shard, jobs, sum(shard.size for shard, _ in jobs)):
         note(shard)
         digests.add(shard)
     return digests

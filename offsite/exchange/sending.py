@@ -19,7 +19,7 @@ from offsite.exchange.listing import Listing, key_of
 from offsite.exchange.mailbox import Mailbox, Sent
 from offsite.exchange.workers import in_workers
 from offsite.sealing import SHARD_SIZE, Envelope, Header, PublicRing, Shard, write_envelope
-from offsite.sealing.envelope import Grant
+from offsite.sealing.envelope import GrantTerms
 from offsite.sealing.shards import place_of, seal_shard
 from offsite.store import ObjectStore
 from offsite.wire import digest_of, now
@@ -38,7 +38,7 @@ class Outgoing:
     job: str
     parent: str | None = None
     """The envelope that it answers."""
-    grant: Grant = field(default_factory=Grant)
+    grant: GrantTerms = field(default_factory=GrantTerms)
 
 
 def push(

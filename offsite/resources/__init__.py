@@ -6,15 +6,15 @@ nulls: `wire()`.
 """
 
 from offsite.resources.job import (
-    Artifact,
+    ArtifactStatus,
     Condition,
     ConditionType,
     Engine,
+    JobState,
     JobStatus,
-    Metric,
-    Progress,
+    MetricStatus,
+    ProgressStatus,
     StageStep,
-    State,
     Step,
 )
 from offsite.resources.peer import (
@@ -29,18 +29,18 @@ from offsite.resources.peer import (
 __all__ = [
     "Accepted",
     "Allotted",
-    "Artifact",
+    "ArtifactStatus",
     "Condition",
     "ConditionType",
     "Engine",
+    "JobState",
     "JobStatus",
-    "Metric",
+    "MetricStatus",
     "OffsitePeer",
     "PeerCondition",
     "PeerSpec",
     "PeerStatus",
-    "Progress",
+    "ProgressStatus",
     "StageStep",
-    "State",
     "Step",
 ]

@@ -7,7 +7,7 @@ from pydantic import AwareDatetime, Field, computed_field
 from offsite.resources.written import BaseCondition, Digest, Shown, Written
 
 ConditionType = Literal["Accepted", "Running", "Suspended", "Complete", "Failed"]
-State = Literal["Pending", "Queued", "Running", "Suspended", "Complete", "Failed", "Cancelled"]
+JobState = Literal["Pending", "Queued", "Running", "Suspended", "Complete", "Failed", "Cancelled"]
 StageStep = Literal["Open", "Work", "Publish"]
 Step = Literal[StageStep, "ReadNotice", "Notify"]
 """What a pod does: a step of a stage, or an auxiliary step about a stage that failed."""
@@ -27,7 +27,7 @@ class Condition(BaseCondition):
     """Type of the condition. Complete and Failed are those of a Kubernetes Job."""
 
 
-class Progress(Written):
+class ProgressStatus(Written):
     """Progress of the running step."""
 
     phase: Shown | None = None
@@ -46,7 +46,7 @@ class Progress(Written):
     """Time of the last update."""
 
 
-class Metric(Written):
+class MetricStatus(Written):
     """A metric that the stage measured."""
 
     name: Shown
@@ -59,7 +59,7 @@ class Metric(Written):
     """Digest of the text that was used. Only values of the same text are comparable."""
 
 
-class Artifact(Written):
+class ArtifactStatus(Written):
     """What the job produced."""
 
     name: Shown
@@ -85,15 +85,15 @@ class JobStatus(Written):
     """Current conditions of the job."""
     observed_generation: int | None = Field(None, ge=0)
     """The generation of the resource that this status describes."""
-    state: State | None = None
+    state: JobState | None = None
     """Summary of the conditions in one word."""
     step: StageStep | None = None
     """Current step. Open checks stores and opens the bundle, Work trains, Publish sends."""
-    progress: Progress | None = None
+    progress: ProgressStatus | None = None
     """Progress of the running step."""
-    metrics: list[Metric] = Field([])
+    metrics: list[MetricStatus] = Field([])
     """Metrics that the stage measured."""
-    artifact: Artifact | None = None
+    artifact: ArtifactStatus | None = None
     """What the job produced; absent until it is published or exported."""
     attempts: int | None = Field(None, ge=0)
     """Number of attempts started. One that a suspension ended does not count."""

@@ -47,7 +47,7 @@ class Shard(Part):
     """Size of the ciphertext in bytes."""
 
 
-class Grant(Part):
+class GrantTerms(Part):
     """The permitted use of an emulator. Its issuer enforces it on returned adapters."""
 
     expires: Instant | None = None
@@ -70,7 +70,7 @@ class Header(Part):
     sequence: int = Field(ge=1, lt=1 << 53)
     """For a notice: the round of its job."""
     created: Instant
-    grant: Grant = Grant()
+    grant: GrantTerms = GrantTerms()
     parent: Digest | None = None
     """The envelope that this one answers."""
     shards: tuple[Shard, ...] = Field(max_length=MOST_SHARDS)

@@ -23,7 +23,7 @@ ORIGIN = "origin.json"
 """The origin of a plugged-in model, written when its adapter is opened."""
 
 
-class Export(Protocol):
+class ExportTarget(Protocol):
     """The target of a finished model."""
 
     @property
@@ -48,7 +48,7 @@ class Export(Protocol):
         ...
 
 
-def export_of(space: Workspace, mailbox: Mailbox) -> Export:
+def export_of(space: Workspace, mailbox: Mailbox) -> ExportTarget:
     """Return the target of a job's model; by default a folder of the party's artifacts.
 
     Raises:
@@ -127,7 +127,7 @@ def export_model(space: Workspace, job: PlugIn, mailbox: Mailbox, monitor: Monit
         retract(mailbox, space.spec.peer, space.name)
 
 
-def _taken(export: Export) -> InputError:
+def _taken(export: ExportTarget) -> InputError:
     return InputError(f"{export.uri} already exists; choose another export.to, or another job name")
 
 
@@ -141,29 +141,29 @@ class FolderExport:
 
     @property
     def uri(self) -> str:
-        """See `Export.uri`."""
+        """See `ExportTarget.uri`."""
         return self.folder.as_uri()
 
     def is_taken(self) -> bool:
-        """See `Export.is_taken`. An empty folder counts as free."""
+        """See `ExportTarget.is_taken`. An empty folder counts as free."""
         return self.folder.exists() and not (self.folder.is_dir() and _is_empty(self.folder))
 
     def holds(self, digest: str) -> bool:
-        """See `Export.holds`."""
+        """See `ExportTarget.holds`."""
         try:
             return model_digest(self.folder) == digest
         except ModelError:
             return False
 
     def try_writing(self) -> None:
-        """See `Export.try_writing`."""
+        """See `ExportTarget.try_writing`."""
         there = next(folder for folder in self.folder.parents if folder.exists())
         probe = there / f".{self.folder.name}.offsite-check"
         write_whole(probe, b"")
         probe.unlink()
 
     def deliver(self, model: Path, monitor: Monitor) -> None:
-        """See `Export.deliver`."""
+        """See `ExportTarget.deliver`."""
         with whole_folder(self.folder) as scratch:
             for path in model.iterdir():
                 link_or_copy(path, scratch / path.name)
@@ -181,11 +181,11 @@ class BucketExport:
     own: PublicRing
 
     def is_taken(self) -> bool:
-        """See `Export.is_taken`."""
+        """See `ExportTarget.is_taken`."""
         return bool(self.private_store.sizes(self.uri))
 
     def holds(self, digest: str) -> bool:
-        """See `Export.holds`. The store is trusted, so comparing sizes suffices."""
+        """See `ExportTarget.holds`. The store is trusted, so comparing sizes suffices."""
         try:
             content = self.private_store.read(f"{self.uri}/{PROVENANCE}", LARGEST_PROVENANCE)
             files = read_provenance(content, [self.own], self.uri).files
@@ -196,14 +196,14 @@ class BucketExport:
         return told == digest and all(there.get(n) == e.size for n, e in files.items())
 
     def try_writing(self) -> None:
-        """See `Export.try_writing`."""
+        """See `ExportTarget.try_writing`."""
         # outside the target: leftovers of a killed process must not occupy it
         probe = f"{self.uri}.offsite-check"
         self.private_store.write(f"{probe}/probe", b"offsite: a check\n")
         self.private_store.remove(probe)
 
     def deliver(self, model: Path, monitor: Monitor) -> None:
-        """See `Export.deliver`."""
+        """See `ExportTarget.deliver`."""
         tracker = monitor.track("export", sum(1 for _ in model.iterdir()))
 
         def done() -> None:

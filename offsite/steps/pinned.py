@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from offsite.errors import BundleError, InputError
-from offsite.sealing.envelope import Grant
+from offsite.sealing.envelope import GrantTerms
 
 
 @dataclass(frozen=True)
@@ -41,5 +41,5 @@ class PinnedLedger:
             )
         return self.sequence
 
-    def use(self, emulator: str, adapter: str, grant: Grant) -> None:
+    def use(self, emulator: str, adapter: str, grant: GrantTerms) -> None:
         """See `HomeLedger.use`. The operator counted the use when it recorded the envelope."""

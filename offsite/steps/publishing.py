@@ -8,7 +8,7 @@ from offsite.errors import BundleError
 from offsite.events import Monitor
 from offsite.exchange import Mailbox, Outgoing, find_sent, push
 from offsite.rows import DataFile
-from offsite.sealing.envelope import Grant
+from offsite.sealing.envelope import GrantTerms
 from offsite.steps.disclosing import disclose
 from offsite.steps.floors import check_floors
 from offsite.steps.results import check_answer, checked_emulator
@@ -74,7 +74,7 @@ def send(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
         space.spec.peer,
         job=space.sent_as,
         parent=parent,
-        grant=draft.grant if draft else Grant(),
+        grant=draft.grant if draft else GrantTerms(),
     )
     sent = push(mailbox, outgoing, monitor, remember)
     monitor.artifact(space.name, sent.digest, sent.uri, manifest.size)

@@ -11,8 +11,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from offsite.api import Distill, PlugIn, Tune
-from offsite.api import Grant as GrantSpec
+from offsite.api import Distill, Grant, PlugIn, Tune
 from offsite.bundle import (
     AdapterFacts,
     BlockRecord,
@@ -31,7 +30,7 @@ from offsite.bundle.plugged import check_plugged_weights
 from offsite.bundle.verbatim import check_outside, check_verbatim
 from offsite.errors import BundleError, ModelError
 from offsite.families import Family, family_of
-from offsite.sealing.envelope import Grant
+from offsite.sealing.envelope import GrantTerms
 from offsite.steps.answers import rank_of
 from offsite.steps.places import is_companion, model_digest
 from offsite.steps.workspace import Source, Workspace
@@ -248,9 +247,9 @@ def _another(folder: Path) -> BundleError:
     return BundleError(f"{folder} is not what the job was to make; check the image that made it")
 
 
-def _terms(grant: GrantSpec) -> Grant:
+def _terms(grant: Grant) -> GrantTerms:
     """Convert a job's grant to an envelope's: a duration becomes a time."""
     if grant.expires_after is None:
-        return Grant(max_uses=grant.max_uses)
+        return GrantTerms(max_uses=grant.max_uses)
     number, unit = int(grant.expires_after[:-1]), _UNITS[grant.expires_after[-1]]
-    return Grant(max_uses=grant.max_uses, expires=now() + timedelta(**{unit: number}))
+    return GrantTerms(max_uses=grant.max_uses, expires=now() + timedelta(**{unit: number}))

@@ -73,7 +73,7 @@ class AdminApi:
 
     def run(self, command: Command, *fine: str) -> str | None:
         """Run a command; None: the server refused it with an accepted code."""
-        with translate_errors(self.store.place(), self.store.uri("")):
+        with translate_errors(self.store.target(), self.store.uri("")):
             try:
                 return command(self._client())
             except MinioAdminException as error:
@@ -93,15 +93,15 @@ class AdminApi:
         )
 
     def _refusal(self, code: str | None) -> OffsiteError:
-        place = self.store.place()
+        target = self.store.target()
         if code is None:
             return self._no_admin()
         if code == "AccessDenied" or code in WRONG_KEYS:
             return NotAllowedError(
-                f"{place.endpoint} does not accept these credentials for administration "
-                f"({code}); check the file that {place.settings}_CREDENTIALS names"
+                f"{target.endpoint} does not accept these credentials for administration "
+                f"({code}); check the file that {target.settings}_CREDENTIALS names"
             )
-        return StorageError(f"{place.endpoint} refused the administrator: {code}")
+        return StorageError(f"{target.endpoint} refused the administrator: {code}")
 
     def _no_admin(self) -> NoAdminError:
         return NoAdminError(

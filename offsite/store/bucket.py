@@ -67,7 +67,7 @@ def bucket_facts(store: S3Store) -> BucketFacts:
 
 
 def _translated(store: S3Store) -> AbstractContextManager[None]:
-    return translate_errors(store.place(), store.uri(""))
+    return translate_errors(store.target(), store.uri(""))
 
 
 def _rule() -> Rule:

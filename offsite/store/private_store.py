@@ -196,4 +196,4 @@ def _plain(part: str) -> bool:
 
 
 def _asking(store: S3Store, key: str) -> AbstractContextManager[None]:
-    return translate_errors(store.place(), store.uri(key))
+    return translate_errors(store.target(), store.uri(key))

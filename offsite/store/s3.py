@@ -21,7 +21,7 @@ from minio.error import S3Error
 from offsite.errors import NotAllowedError, NotFoundError, StorageError
 from offsite.store.objects import too_large
 from offsite.store.retries import StoreRetry, until_read
-from offsite.store.s3_errors import Place, refused, translate_errors
+from offsite.store.s3_errors import S3Target, refused, translate_errors
 from offsite.store.transport import TooLargeError, connections, read_whole
 
 _SMALLEST_PART = 5 * 1024 * 1024
@@ -155,9 +155,9 @@ class S3Store:
         mine = self._clients.get(os.getpid())
         return mine or self._clients.setdefault(os.getpid(), self._new_client())
 
-    def place(self) -> Place:
+    def target(self) -> S3Target:
         """Return the store's description for messages."""
-        return Place(self.endpoint, self.bucket, self.settings, self.session_token is not None)
+        return S3Target(self.endpoint, self.bucket, self.settings, self.session_token is not None)
 
     def retries(self) -> StoreRetry:
         """Return the retry policy of a request."""
@@ -181,7 +181,7 @@ class S3Store:
         return client
 
     def _translated(self, key: str) -> AbstractContextManager[None]:
-        return translate_errors(self.place(), self.uri(key))
+        return translate_errors(self.target(), self.uri(key))
 
     def _read(self, key: str, most: int, **only: Any) -> bytes:
         response = self.client().get_object(self.bucket, key, **only)

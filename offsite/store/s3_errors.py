@@ -31,7 +31,7 @@ _REFUSED = 403
 
 
 @dataclass(frozen=True)
-class Place:
+class S3Target:
     """The target of a request, for messages."""
 
     endpoint: str
@@ -47,7 +47,7 @@ class Place:
 
 
 @contextmanager
-def translate_errors(place: Place, uri: str) -> Iterator[None]:
+def translate_errors(target: S3Target, uri: str) -> Iterator[None]:
     """Translate the SDK's exceptions to our error classes, with a remedy.
 
     Raises:
@@ -61,20 +61,20 @@ def translate_errors(place: Place, uri: str) -> Iterator[None]:
     try:
         yield
     except S3Error as error:
-        raise _refusal(error, place, uri) from error
+        raise _refusal(error, target, uri) from error
     except TooLargeError as error:
-        raise StorageError(f"{place.endpoint} answered for {uri}: {error}") from error
+        raise StorageError(f"{target.endpoint} answered for {uri}: {error}") from error
     # the SDK does not catch invalid values in answers (sizes, dates)
     except (
         *(InvalidResponseError, ServerError, ParseError),
         *(ValueError, TypeError, OverflowError),
     ) as error:
         raise InputError(
-            f"the server at {place.endpoint} is not an S3 store; check {place.settings}_ENDPOINT "
+            f"the server at {target.endpoint} is not an S3 store; check {target.settings}_ENDPOINT "
             "(http or https, host and port)"
         ) from error
     except HTTPError as error:
-        raise _unreachable(error, place) from error
+        raise _unreachable(error, target) from error
 
 
 def refused(error: S3Error) -> bool:
@@ -82,71 +82,72 @@ def refused(error: S3Error) -> bool:
     return error.code == "AccessDenied"
 
 
-def _refusal(error: S3Error, place: Place, uri: str) -> OffsiteError:
+def _refusal(error: S3Error, target: S3Target, uri: str) -> OffsiteError:
     code = error.code or ""
     if code == "NoSuchKey":
         return NotFoundError(f"there is no {uri}")
     if code == "NoSuchBucket":
         return InputError(
-            f"there is no bucket {place.bucket} at {place.endpoint}; check its name, or create "
-            f"it{place.how(f'init s3://{place.bucket}')}"
+            f"there is no bucket {target.bucket} at {target.endpoint}; check its name, or create "
+            f"it{target.how(f'init s3://{target.bucket}')}"
         )
     if code == "RequestTimeTooSkewed":
-        return NotAllowedError(_clock(error, place))
-    if code in WRONG_KEYS and place.lent:
+        return NotAllowedError(_clock(error, target))
+    if code in WRONG_KEYS and target.lent:
         return StorageError(
-            f"the session at {place.endpoint} has expired ({code}); the next attempt "
+            f"the session at {target.endpoint} has expired ({code}); the next attempt "
             "starts a new one"
         )
     if code in WRONG_KEYS:
         return NotAllowedError(
-            f"{place.endpoint} does not accept these credentials ({code}); check the file that "
-            f"{place.settings}_CREDENTIALS names"
+            f"{target.endpoint} does not accept these credentials ({code}); check the file that "
+            f"{target.settings}_CREDENTIALS names"
         )
     if code in _WRONG_REGION:
         return NotAllowedError(
-            f"{place.endpoint} is not in this region ({error.message}); set {place.settings}_REGION"
+            f"{target.endpoint} is not in this region ({error.message}); "
+            f"set {target.settings}_REGION"
         )
     if code in _FULL:
         return DiskFullError(f"no space is left for {uri} ({code}); free some space in the store")
-    return _other(error, place, uri)
+    return _other(error, target, uri)
 
 
-def _other(error: S3Error, place: Place, uri: str) -> OffsiteError:
+def _other(error: S3Error, target: S3Target, uri: str) -> OffsiteError:
     if refused(error) or error.response.status == _REFUSED:
         # stores do not reveal whether a bucket exists to accounts without any grant
         return NotAllowedError(
             f"this account has no permission for {uri} ({error.code}), or there is "
-            f"no bucket {place.bucket}; check the bucket's name, or ask the store's administrator "
+            f"no bucket {target.bucket}; check the bucket's name, or ask the store's administrator "
             "for the "
-            f"grant{place.how('grant')}"
+            f"grant{target.how('grant')}"
         )
     return StorageError(f"the store refused {uri}: {error.code}: {error.message}")
 
 
-def _clock(error: S3Error, place: Place) -> str:
+def _clock(error: S3Error, target: S3Target) -> str:
     told = error.response.headers.get("Date")
     if not told:
-        return f"the clock of this machine differs from that of {place.endpoint}; correct it"
+        return f"the clock of this machine differs from that of {target.endpoint}; correct it"
     # the clock that signed the request
     off = (minio_time.utcnow() - parsedate_to_datetime(told)).total_seconds()
     way = "ahead of" if off > 0 else "behind"
     return (
         f"the clock of this machine is {abs(off) / 60:.0f} minutes {way} that of "
-        f"{place.endpoint}; correct it"
+        f"{target.endpoint}; correct it"
     )
 
 
-def _unreachable(error: HTTPError, place: Place) -> OffsiteError:
+def _unreachable(error: HTTPError, target: S3Target) -> OffsiteError:
     reason = (error.reason if isinstance(error, MaxRetryError) else None) or error
     if isinstance(reason, SSLError) and tls_refused(reason):
         return NotAllowedError(
-            f"the TLS certificate of {place.endpoint} is not trusted ({_short(reason)}); if its "
-            f"authority is your own, name its file in {place.settings}_CA"
+            f"the TLS certificate of {target.endpoint} is not trusted ({_short(reason)}); if its "
+            f"authority is your own, name its file in {target.settings}_CA"
         )
     return UnreachableError(
-        f"cannot reach {place.endpoint} ({_short(reason)}); check that it runs, "
-        f"{place.settings}_ENDPOINT, and the network (proxy, firewall)"
+        f"cannot reach {target.endpoint} ({_short(reason)}); check that it runs, "
+        f"{target.settings}_ENDPOINT, and the network (proxy, firewall)"
     )
 
 

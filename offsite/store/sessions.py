@@ -89,7 +89,7 @@ def lend(store: S3Store, policy: Policy, seconds: int = LONGEST) -> Credentials:
         InputError: It has no sessions, or not with such a policy.
         UnreachableError: It does not answer.
     """
-    place = store.place()
+    target = store.target()
     provider = AssumeRoleProvider(
         sts_endpoint=store.endpoint,
         access_key=store.access_key,
@@ -103,9 +103,9 @@ def lend(store: S3Store, policy: Policy, seconds: int = LONGEST) -> Credentials:
     try:
         got = provider.retrieve()
     except HTTPError as error:
-        raise UnreachableError(f"cannot get a session from {place.endpoint}: {error}") from error
+        raise UnreachableError(f"cannot get a session from {target.endpoint}: {error}") from error
     except (ValueError, ParseError) as error:
         # the SDK reports a refusal only by its status
         kind = NotAllowedError if "403" in str(error) else InputError
-        raise kind(f"{place.endpoint} gives this account no session: {error}{remedy}") from error
+        raise kind(f"{target.endpoint} gives this account no session: {error}{remedy}") from error
     return Credentials(got.access_key, got.secret_key, got.session_token)

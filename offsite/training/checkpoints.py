@@ -17,7 +17,7 @@ from offsite.training.parallel import gathered, scattered
 
 
 @dataclass
-class State:
+class TrainingState:
     """Everything of a run that changes, beside the trained tensors and the optimizer."""
 
     step: int = 0
@@ -37,7 +37,10 @@ class Checkpoints:
     """Called after each: a file of this machine does not outlive its pod."""
 
     def save(
-        self, state: State, trained: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
+        self,
+        state: TrainingState,
+        trained: Mapping[str, nn.Parameter],
+        optimizer: torch.optim.Optimizer,
     ) -> None:
         """Write everything that the run needs to go on; all workers have to call, one writes."""
         tensors = {f"value/{name}": value.detach() for name, value in trained.items()}
@@ -65,14 +68,14 @@ class Checkpoints:
 
     def restore(
         self, trained: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
-    ) -> State:
+    ) -> TrainingState:
         """Put the last checkpoint's tensors in their places; a fresh state where there is none.
 
         Raises:
             InputError: the checkpoint is damaged.
         """
         if not self.path.exists():
-            return State()
+            return TrainingState()
         try:
             return self._read(trained, optimizer)
         except (SafetensorError, OSError, KeyError, RuntimeError, ValueError) as error:
@@ -80,12 +83,14 @@ class Checkpoints:
                 f"the checkpoint {self.path} is damaged; delete it to begin anew: {error}"
             ) from error
 
-    def _read(self, trained: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> State:
+    def _read(
+        self, trained: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
+    ) -> TrainingState:
         device = next(iter(trained.values())).device
         with safe_open(self.path, "pt", device=str(device)) as file, torch.no_grad():
             facts = file.metadata()
             best_loss = float.fromhex(facts["best_loss"])
-            state = State(int(facts["step"]), facts["due"] == "1", best_loss)
+            state = TrainingState(int(facts["step"]), facts["due"] == "1", best_loss)
             for name in file.keys():  # noqa: SIM118 - not a dict
                 part, _, rest = name.partition("/")
                 target, key = rest, ""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from offsite.events import Monitor
 from offsite.training.checkpoints import Checkpoints
 from offsite.training.parallel import Sharding
-from offsite.training.step import Step, plain_step
+from offsite.training.step import TrainingStep, plain_step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,5 +49,5 @@ class Run:
     plan: Plan
     checkpoints: Checkpoints
     monitor: Monitor
-    step: Step = plain_step
+    step: TrainingStep = plain_step
     """What is done with each batch."""

@@ -1,7 +1,7 @@
 """One optimizer step on one batch, which another may replace.
 
 A step that clips the gradient of each example and adds noise, as differential privacy asks for, is
-another `Step` in a `Run`; the loop, its checkpoints and its validations stay as they are.
+another `TrainingStep` in a `Run`; the loop, its checkpoints and its validations stay as they are.
 """
 
 import math
@@ -18,7 +18,7 @@ from offsite.training.parallel import Spread
 _GRADIENT_NORM = 1.0
 
 
-class Step(Protocol):
+class TrainingStep(Protocol):
     """Changes the parameters of a training once, for one batch."""
 
     def __call__(self, training: Spread, optimizer: torch.optim.Optimizer, batch: Batch) -> float:

@@ -14,7 +14,7 @@ import torch
 from offsite.errors import InterruptedStage
 from offsite.layers import agreed
 from offsite.modality import Batch
-from offsite.training.checkpoints import State
+from offsite.training.checkpoints import TrainingState
 from offsite.training.parallel import Objective, Spread, gathered, spread
 from offsite.training.run import Run
 
@@ -26,7 +26,7 @@ def fit(
     *,
     phase: str,
     validate: Callable[[], float] | None = None,
-) -> State:
+) -> TrainingState:
     """Train parameters with AdamW and a cosine schedule, one `run.step` a batch.
 
     Args:
@@ -51,7 +51,7 @@ def _fit(
     run: Run,
     phase: str,
     validate: Callable[[], float] | None,
-) -> State:
+) -> TrainingState:
     plan, trained = run.plan, training.trained
     optimizer = torch.optim.AdamW(trained.values(), lr=plan.learning_rate, weight_decay=0.0)
     state = run.checkpoints.restore(trained, optimizer)
@@ -76,7 +76,7 @@ def _fit(
 
 
 def _step(
-    training: Spread, optimizer: torch.optim.Optimizer, batch: Batch, run: Run, state: State
+    training: Spread, optimizer: torch.optim.Optimizer, batch: Batch, run: Run, state: TrainingState
 ) -> float:
     plan, step = run.plan, state.step
     torch.manual_seed(plan.seed * 1_000_003 + step)
@@ -87,7 +87,7 @@ def _step(
     return loss
 
 
-def _validate(state: State, training: Spread, validate: Callable[[], float] | None) -> None:
+def _validate(state: TrainingState, training: Spread, validate: Callable[[], float] | None) -> None:
     if state.due and validate is not None:
         loss = training.measure(validate)
         if loss < state.best_loss:

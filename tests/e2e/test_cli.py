@@ -21,7 +21,7 @@ from cluster.pods import container, pod_spec
 from cluster.processes import BOUND
 from offsite import events
 from offsite.events import EVENT_MARK, as_line, new_mark
-from offsite.resources import Artifact, Condition, JobStatus, Metric, Progress
+from offsite.resources import ArtifactStatus, Condition, JobStatus, MetricStatus, ProgressStatus
 from offsite_cli.cluster.events import is_about
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -154,9 +154,11 @@ def test_a_pending_job_says_why(cli: Cli, namespace: Namespace) -> None:
 def test_watch_tells_the_story_and_ends_with_the_job(cli: Cli, namespace: Namespace) -> None:
     cli.ok("submit", "-f", str(TUNE))
     accepted, running = told("Accepted", "Accepted"), told("Running", "Training")
-    progress = Progress(phase="tune", step=3, total_steps=10, percent=30, eta_seconds=7, loss=1.5)
-    metric = Metric(name="perplexity", setting="emulator_tuned", value="6.9")
-    artifact = Artifact(name=NAME, digest=DIGEST, uri="s3://exchange/x", size_bytes=2_000_000)
+    progress = ProgressStatus(
+        phase="tune", step=3, total_steps=10, percent=30, eta_seconds=7, loss=1.5
+    )
+    metric = MetricStatus(name="perplexity", setting="emulator_tuned", value="6.9")
+    artifact = ArtifactStatus(name=NAME, digest=DIGEST, uri="s3://exchange/x", size_bytes=2_000_000)
     with cli.running("watch", NAME, "--timeout", "2m") as watch:
         assert watch.stdout is not None
         assert watch.stderr is not None

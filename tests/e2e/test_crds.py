@@ -13,14 +13,14 @@ from cluster.access import Cluster
 from cluster.namespaces import Namespace
 from offsite.config import load_job, parse_job
 from offsite.resources import (
-    Artifact,
+    ArtifactStatus,
     Condition,
     JobStatus,
-    Metric,
+    MetricStatus,
     OffsitePeer,
     PeerCondition,
     PeerStatus,
-    Progress,
+    ProgressStatus,
 )
 from offsite_testing.jobs import BAD, EXAMPLES, FILES, Bad, read
 
@@ -153,7 +153,7 @@ STATUS = JobStatus(
     observed_generation=1,
     state="Complete",
     step="Publish",
-    progress=Progress(
+    progress=ProgressStatus(
         phase="tune",
         step=3,
         total_steps=4,
@@ -163,10 +163,12 @@ STATUS = JobStatus(
         updated_at=NOON,
     ),
     metrics=[
-        Metric(name="perplexity", setting="emulator_tuned", value="9.7", text="sha256:1"),
-        Metric(name="perplexity", setting="emulator_zero_shot"),
+        MetricStatus(name="perplexity", setting="emulator_tuned", value="9.7", text="sha256:1"),
+        MetricStatus(name="perplexity", setting="emulator_zero_shot"),
     ],
-    artifact=Artifact(name="a", digest="sha256:feed", uri="s3://exchange/a", size_bytes=2**40),
+    artifact=ArtifactStatus(
+        name="a", digest="sha256:feed", uri="s3://exchange/a", size_bytes=2**40
+    ),
     attempts=2,
     first_attempt=1,
     retries=0,

@@ -16,7 +16,7 @@ from cluster.namespaces import Namespace
 from cluster.site import as_operator, prepare
 from offsite.sealing import Ring
 from offsite_operator.manifests.children import new_child
-from offsite_operator.manifests.plan import Plan
+from offsite_operator.manifests.plan import ChildPlan
 from offsite_operator.settings import Private
 from offsite_testing.world import (
     DIGEST,
@@ -54,7 +54,7 @@ def made(step: Any, engine: Any = "Job", content: Any = TUNE, **changes: Any) ->
     """Give what the operator makes for a step: the child's manifest, and its task's."""
     workers = {"resources": {"workers": 3, "gpusPerWorker": 1}} if engine == "RayJob" else {}
     runtime = {"tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}], "queue": "gpus"}
-    plan = Plan(
+    plan = ChildPlan(
         job="tune-1",
         uid=UID,
         spec=spec_of(content, runtime=runtime, **workers),

@@ -51,7 +51,7 @@ from offsite.exchange.journal import Journal, Start
 from offsite.exchange.listing import key_of
 from offsite.exchange.workers import in_workers
 from offsite.sealing import Envelope, Header, Ring, Shard, new_bundle_key
-from offsite.sealing.envelope import Grant, write_envelope
+from offsite.sealing.envelope import GrantTerms, write_envelope
 from offsite.sealing.primitives import encrypt, sign
 from offsite.store import FolderStore, ObjectStore
 from offsite.store.artifact_store import FolderArtifactStore
@@ -754,19 +754,19 @@ def test_what_a_push_left_whose_journal_was_lost_is_taken_back(
 
 
 def test_a_grant_that_ended_is_refused(world: World, tmp_path: Path) -> None:
-    world.send(world.bundle(), grant=Grant(expires=now() - timedelta(seconds=2)))
+    world.send(world.bundle(), grant=GrantTerms(expires=now() - timedelta(seconds=2)))
     with pytest.raises(BundleError, match=r"the grant of answer ended on .* ask hospital"):
         world.take(tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_grant_counts_distinct_adapters(tmp_path: Path) -> None:
-    ledger, grant = HomeLedger(tmp_path), Grant(max_uses=2)
+    ledger, grant = HomeLedger(tmp_path), GrantTerms(max_uses=2)
     for adapter in ("a", "b", "a", "b"):
         ledger.use("emulator", adapter, grant)
     with pytest.raises(BundleError, match="is used up: 2 adapters were accepted"):
         HomeLedger(tmp_path).use("emulator", "c", grant)
-    ended = Grant(expires=now() - timedelta(seconds=2))
+    ended = GrantTerms(expires=now() - timedelta(seconds=2))
     with pytest.raises(BundleError, match="ended on"):
         ledger.use("other", "a", ended)
 

@@ -26,7 +26,7 @@ from offsite.training.evaluate import mean_loss
 from offsite.training.parallel import Sharding
 from offsite.training.run import Plan
 from offsite.training.run import Run as Training
-from offsite.training.step import Step, plain_step
+from offsite.training.step import TrainingStep, plain_step
 from offsite.training.tune import Adapter, tune
 from offsite_testing.core import (
     DROPPED,
@@ -58,7 +58,7 @@ class Run:
     sharding: Sharding = "DDP"
     stops_at: int | None = None
     rows: int = ROWS
-    step: Step = plain_step
+    step: TrainingStep = plain_step
 
     def plan(self, rate: float, **more: Any) -> Plan:
         return Plan(steps=STEPS, learning_rate=rate, seed=3, sharding=self.sharding, **more)

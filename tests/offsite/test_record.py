@@ -12,7 +12,7 @@ from offsite.bundle.changes import Place
 from offsite.bundle.record import OutsideTensor
 from offsite.bundle.selection import Selection
 from offsite.errors import BundleError
-from offsite.sealing.envelope import Grant
+from offsite.sealing.envelope import GrantTerms
 from offsite.wire import canonical
 
 RECORDS = Path(__file__).parent / "resources/records"
@@ -49,7 +49,7 @@ def test_records_of_earlier_formats_are_read(name: str) -> None:
         assert {n: list(sizes) for n, sizes in each.linears.items()} == old["linears"]
         assert each.index == {}
     assert (read.grant, read.max_rank, read.entry) == (
-        Grant(max_uses=3),
+        GrantTerms(max_uses=3),
         8,
         f"sha256:{'3' * 64}",
     )

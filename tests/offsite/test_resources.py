@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from offsite.resources import Condition, ConditionType, JobStatus, Metric, Progress
+from offsite.resources import Condition, ConditionType, JobStatus, MetricStatus, ProgressStatus
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -19,8 +19,8 @@ def test_what_is_written_is_read() -> None:
         conditions=[condition("Accepted", True, "Accepted")],
         observed_generation=2,
         state="Running",
-        progress=Progress(phase="tune", step=1, total_steps=4, percent=25.0, updated_at=NOON),
-        metrics=[Metric(name="perplexity", setting="full_zero_shot", value="17.25")],
+        progress=ProgressStatus(phase="tune", step=1, total_steps=4, percent=25.0, updated_at=NOON),
+        metrics=[MetricStatus(name="perplexity", setting="full_zero_shot", value="17.25")],
     )
     wire = status.wire()
     assert wire["progress"]["updatedAt"] == "2026-01-01T12:00:00Z"

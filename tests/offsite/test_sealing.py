@@ -23,7 +23,7 @@ from offsite.sealing import (
     seal_shard,
     write_envelope,
 )
-from offsite.sealing.envelope import Grant
+from offsite.sealing.envelope import GrantTerms
 from offsite.sealing.primitives import new_keyset
 from offsite.sealing.shards import place_of
 from offsite.wire import canonical, now
@@ -43,7 +43,7 @@ def header(**over: Any) -> Header:
         "job": "job-1",
         "sequence": 1,
         "created": now(),
-        "grant": Grant(max_uses=1),
+        "grant": GrantTerms(max_uses=1),
         "shards": (Shard(file=0, number=0, count=1, sha256="0" * 64, size=3),),
     }
     return Header(**{**facts, **over})

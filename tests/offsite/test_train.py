@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from offsite.errors import DataError, InputError, InterruptedStage
 from offsite.events import Monitor
 from offsite.modality import Batch
-from offsite.training.checkpoints import Checkpoints, State
+from offsite.training.checkpoints import Checkpoints, TrainingState
 from offsite.training.parallel import Objective
 from offsite.training.run import Plan, Run
 from offsite.training.train import fit
@@ -58,7 +58,7 @@ class Job:
         batch_at: BatchAt | None = None,
         monitor: Monitor | None = None,
         **over: Any,
-    ) -> State:
+    ) -> TrainingState:
         options = {"loss_of": self.loss, "validate": self.validate, **over}
         return fit(
             Objective((), self.trained, options["loss_of"]),
@@ -68,7 +68,7 @@ class Job:
             validate=options["validate"],
         )
 
-    def bytes(self, state: State) -> dict[str, bytes]:
+    def bytes(self, state: TrainingState) -> dict[str, bytes]:
         """Get everything that a run ends with, and its checkpoint."""
         ended = {name: raw(value) for name, value in self.trained.items()}
         ended |= {f"best {name}": raw(value) for name, value in state.best.items()}

@@ -20,7 +20,7 @@ from offsite.modality.text import TextExample
 from offsite.training.checkpoints import Checkpoints
 from offsite.training.evaluate import mean_loss
 from offsite.training.run import Plan, Run
-from offsite.training.step import Step, plain_step
+from offsite.training.step import TrainingStep, plain_step
 from offsite.training.tune import Adapter, tune
 from offsite_testing.core import (
     DROPPED,
@@ -62,7 +62,7 @@ def tuned(
     rate: float = 5e-3,
     validate_every: int = 2,
     gradient_checkpointing: bool = False,
-    step: Step = plain_step,
+    step: TrainingStep = plain_step,
 ) -> dict[str, Tensor]:
     folder.mkdir(exist_ok=True)
     plan = Plan(

@@ -12,6 +12,7 @@ from offsite_operator.decide.reconcile import reconcile
 from offsite_operator.labels import ATTEMPT, ROUND, STEP
 from offsite_operator.observe.model import (
     Child,
+    ChildState,
     Found,
     Incoming,
     Job,
@@ -20,7 +21,6 @@ from offsite_operator.observe.model import (
     Phase,
     Rejection,
     StartupProblem,
-    State,
 )
 from offsite_operator.observe.step_log import StepReport
 from offsite_operator.settings import Settings
@@ -152,7 +152,7 @@ class World:
                 round=int(labels[ROUND]),
                 created=self.now,
                 deleting=False,
-                state=State(Phase.PENDING),
+                state=ChildState(Phase.PENDING),
             )
         )
 
@@ -197,7 +197,7 @@ class World:
         **state: Any,
     ) -> None:
         """Change the newest child."""
-        found = State(phase, **({"ended": self.now} | state))
+        found = ChildState(phase, **({"ended": self.now} | state))
         self.children[-1] = replace(
             self.newest, state=found, startup_problem=startup_problem, report=report
         )

@@ -22,7 +22,7 @@ from offsite.task import Task, new_task, write_task
 from offsite.wire import canonical
 from offsite_operator.decide.attempts import Failure, outcome
 from offsite_operator.decide.status import reported_updates
-from offsite_operator.observe.model import Child, Phase, State
+from offsite_operator.observe.model import Child, ChildState, Phase
 from offsite_operator.observe.step_log import StepReport, with_events
 from offsite_testing.hostile_store import HostileStore, hostile_store
 from offsite_testing.world import DIGEST, TUNE
@@ -113,7 +113,7 @@ def ran(task: Task, root: Path, store: HostileStore, mark: str) -> subprocess.Co
 def child_of(log: str, mark: str, phase: Phase) -> Child:
     """Let the operator read a log, as of a pod that ended like that."""
     told = with_events(StepReport(), ((NOW, line) for line in log.split("\n")), mark)
-    state = State(phase, "BackoffLimitExceeded", "it ended", ended=NOW)
+    state = ChildState(phase, "BackoffLimitExceeded", "it ended", ended=NOW)
     told = replace(told, ended=True)
     return Child("c", "Job", "c-1", "Open", 1, 0, NOW, False, state, report=told)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from offsite.sealing import Notice, Ring, write_notice
-from offsite.sealing.envelope import Grant, Header, write_envelope
+from offsite.sealing.envelope import GrantTerms, Header, write_envelope
 from offsite.sealing.primitives import STREAM, new_keyset
 from offsite.sealing.publicfile import read_public
 from offsite.store import FolderStore, disk_errors
@@ -155,7 +155,7 @@ def plug_in(folder: Path, peer: Peer) -> Incoming:
 
 
 def test_a_grant_is_used_once_by_each_adapter(tmp_path: Path) -> None:
-    emulator = send(tmp_path, LAB, HOSPITAL, "question", grant=Grant(max_uses=1))
+    emulator = send(tmp_path, LAB, HOSPITAL, "question", grant=GrantTerms(max_uses=1))
     more = {"kind": "adapter", "parent": emulator}
     peer = pinned(HOSPITAL)
     first = send(tmp_path, HOSPITAL, LAB, "answer", 1, **more)
@@ -172,7 +172,7 @@ def test_a_grant_is_used_once_by_each_adapter(tmp_path: Path) -> None:
 
 
 def test_a_grant_ends(tmp_path: Path) -> None:
-    ended = Grant(expires=now() - timedelta(hours=1))
+    ended = GrantTerms(expires=now() - timedelta(hours=1))
     emulator = send(tmp_path, LAB, HOSPITAL, "question", grant=ended)
     assert isinstance(tune(tmp_path), Refused)
     send(tmp_path, HOSPITAL, LAB, "answer", kind="adapter", parent=emulator)

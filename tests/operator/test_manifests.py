@@ -12,7 +12,7 @@ from offsite.apiversion import GROUP
 from offsite.task import Jobs, parse_task
 from offsite_operator.labels import child_name
 from offsite_operator.manifests.children import new_child
-from offsite_operator.manifests.plan import Plan, plan_of
+from offsite_operator.manifests.plan import ChildPlan, plan_of
 from offsite_operator.manifests.rayjob import RAY_VERSION
 from offsite_operator.observe.model import Engine
 from offsite_operator.settings import Bounds, Private, Settings
@@ -42,9 +42,9 @@ ON_CLAIM = SETTINGS.model_copy(update={"private": Private(uri="pvc://home/offsit
 AT_HUB = ON_CLAIM.model_copy(update={"model_hub": True})
 
 
-def plan(step: Any = "Work", engine: Engine = "Job", **changes: Any) -> Plan:
+def plan(step: Any = "Work", engine: Engine = "Job", **changes: Any) -> ChildPlan:
     content = changes.pop("content", TUNE)
-    made = Plan(
+    made = ChildPlan(
         job="tune-1",
         uid=UID,
         spec=spec_of(content, **changes.pop("spec", {})),
@@ -63,7 +63,7 @@ def plan(step: Any = "Work", engine: Engine = "Job", **changes: Any) -> Plan:
     return replace(made, **changes)
 
 
-def templates(described: Plan) -> list[dict[str, Any]]:
+def templates(described: ChildPlan) -> list[dict[str, Any]]:
     spec = new_child(described).child["spec"]
     if described.engine == "Job":
         return [spec["template"]]
@@ -101,7 +101,7 @@ def test_scratch_has_an_end(step: Any, engine: Engine) -> None:
         assert scratch == {"sizeLimit": "3Gi"}
 
 
-def secrets(described: Plan) -> dict[str, list[str]]:
+def secrets(described: ChildPlan) -> dict[str, list[str]]:
     found = {}
     for template in templates(described):
         for volume in template["spec"]["volumes"]:
@@ -159,7 +159,7 @@ def test_a_store_that_lends_nothing_is_seen_as_a_whole() -> None:
         assert not getattr(new_task(other), "lends", False)
 
 
-def new_task(described: Plan) -> Any:
+def new_task(described: ChildPlan) -> Any:
     return parse_task(new_child(described).task["data"]["task.json"])
 
 
@@ -196,7 +196,7 @@ def test_small_steps_see_keys_and_exchange(step: str) -> None:
     assert template["spec"]["containers"][0]["image"] == SETTINGS.images.operator
 
 
-def resolving(described: Plan) -> set[str]:
+def resolving(described: ChildPlan) -> set[str]:
     """Name the pods that may resolve names, by their part in Ray if they have one."""
     labels = [template["metadata"]["labels"] for template in templates(described)]
     reaching = [each for each in labels if f"{GROUP}/reach-dns" in each]
@@ -273,7 +273,7 @@ def test_everything_belongs_to_its_job() -> None:
         assert (owner["kind"], owner["uid"], owner["controller"]) == ("OffsiteJob", UID, True)
 
 
-def mounts(described: Plan) -> dict[str, bool]:
+def mounts(described: ChildPlan) -> dict[str, bool]:
     (template,) = templates(described)
     container, volumes = template["spec"]["containers"][0], template["spec"]["volumes"]
     claims = {v["name"]: v for v in volumes if "persistentVolumeClaim" in v}
@@ -295,7 +295,7 @@ OWN = "/private/offsite"
 WORK = f"{OWN}/work/{UID}"
 
 
-def plugging(model: str, export: str = "pvc://out/model", **changes: Any) -> Plan:
+def plugging(model: str, export: str = "pvc://out/model", **changes: Any) -> ChildPlan:
     section = PLUG_IN["plugIn"] | {"model": model, "export": {"to": export}}
     return plan(content=PLUG_IN, spec={"plugIn": section}, settings=ON_CLAIM, **changes)
 
@@ -489,7 +489,7 @@ def test_names_are_short_and_say_whose_they_are(job: str) -> None:
     assert "--" not in name
 
 
-def variables(described: Plan) -> Iterator[str]:
+def variables(described: ChildPlan) -> Iterator[str]:
     (template,) = templates(described)
     yield from (e["name"] for e in template["spec"]["containers"][0]["env"])
 

@@ -16,13 +16,13 @@ from offsite_operator.decide.decision import Decision
 from offsite_operator.decide.reconcile import reconcile
 from offsite_operator.observe.builder import job_of
 from offsite_operator.observe.model import (
+    ChildState,
     Found,
     NotYet,
     Phase,
     Refused,
     Rejection,
     StartupProblem,
-    State,
     Unreachable,
 )
 from offsite_operator.observe.step_log import StepReport
@@ -728,7 +728,7 @@ def test_what_the_cluster_never_takes_fails() -> None:
 
 def test_a_child_that_should_not_run_is_stopped() -> None:
     world = through(tune(), to="Work")
-    world.children[0] = replace(world.children[0], state=State(Phase.RUNNING))
+    world.children[0] = replace(world.children[0], state=ChildState(Phase.RUNNING))
     world.becomes(Phase.RUNNING)
     assert [child.step for child in world.decide().delete] == ["Open"]
 

@@ -12,7 +12,7 @@ from offsite.api import JobSpec
 from offsite.resources import JobStatus, Step
 from offsite_operator.decide.attempts import STEPS, current
 from offsite_operator.decide.status import ConditionUpdate, Kind, changed
-from offsite_operator.manifests.plan import Plan
+from offsite_operator.manifests.plan import ChildPlan
 from offsite_operator.observe.model import Child, Engine, Observed, Phase
 
 
@@ -45,9 +45,9 @@ def starting(seen: Observed, name: str) -> dict[Kind, ConditionUpdate]:
     return conditions
 
 
-def entries(status: JobStatus, child: Child | Plan, began: datetime) -> dict[str, Any]:
+def entries(status: JobStatus, child: Child | ChildPlan, began: datetime) -> dict[str, Any]:
     """Build the status updates for a child that is about to be created, or already was."""
-    engine: Engine = child.engine if isinstance(child, Plan) else child.kind
+    engine: Engine = child.engine if isinstance(child, ChildPlan) else child.kind
     first = status.first_attempt if status.step == child.step else None
     return {
         "step": child.step,

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from offsite.api import JobSpec
-from offsite.resources import Artifact, Step
+from offsite.resources import ArtifactStatus, Step
 from offsite_operator.decide.adoption import adopt_newest
 from offsite_operator.decide.attempts import (
     STEPS,
@@ -165,7 +165,7 @@ def _at(seen: Observed, child: Child, retries: int) -> Decision:
             return finish(seen, "Complete", "Published", detail, **report, retries=retries)
 
 
-def _published(artifact: Artifact | None) -> str:
+def _published(artifact: ArtifactStatus | None) -> str:
     return f"{artifact.name} is at {artifact.uri}" if artifact is not None else ""
 
 

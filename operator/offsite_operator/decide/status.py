@@ -9,8 +9,15 @@ from pydantic import BaseModel, ValidationError
 
 from offsite import events
 from offsite.events import Event
-from offsite.resources import Artifact, Condition, ConditionType, JobStatus, Metric, Progress
-from offsite.resources import State as JobState
+from offsite.resources import (
+    ArtifactStatus,
+    Condition,
+    ConditionType,
+    JobState,
+    JobStatus,
+    MetricStatus,
+    ProgressStatus,
+)
 from offsite.text import printable
 from offsite_operator.decide.attempts import is_done
 from offsite_operator.decide.decision import Decision
@@ -177,7 +184,7 @@ def reported_updates(status: JobStatus, child: Child) -> dict[str, Any]:
     if report is None:
         return {}
     at = {"updatedAt": report.progress_at}
-    progress = {"progress": _read(Progress, report.progress, at) or status.progress}
+    progress = {"progress": _read(ProgressStatus, report.progress, at) or status.progress}
     if not is_done(child):
         return progress
     merged = {(m.name, m.setting): m for m in status.metrics}
@@ -185,12 +192,12 @@ def reported_updates(status: JobStatus, child: Child) -> dict[str, Any]:
     return {
         **progress,
         "metrics": list(merged.values())[:MOST_METRICS],
-        "artifact": _read(Artifact, report.artifact, {}) or status.artifact,
+        "artifact": _read(ArtifactStatus, report.artifact, {}) or status.artifact,
     }
 
 
-def _metric(event: events.Metric) -> Metric | None:
-    return _read(Metric, event, {"value": None if event.value is None else repr(event.value)})
+def _metric(event: events.Metric) -> MetricStatus | None:
+    return _read(MetricStatus, event, {"value": None if event.value is None else repr(event.value)})
 
 
 def _read(kind: type[T], event: Event | None, more: Mapping[str, Any]) -> T | None:

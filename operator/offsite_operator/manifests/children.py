@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from offsite.apiversion import API_VERSION
 from offsite.task import write_task
 from offsite_operator.labels import QUEUE
-from offsite_operator.manifests.plan import Plan
+from offsite_operator.manifests.plan import ChildPlan
 from offsite_operator.manifests.pods import Manifest, step_pod
 from offsite_operator.manifests.rayjob import ray_spec
 from offsite_operator.observe.model import Engine
@@ -32,7 +32,7 @@ class NewChild:
         return kind
 
 
-def new_child(plan: Plan) -> NewChild:
+def new_child(plan: ChildPlan) -> NewChild:
     """Describe the objects of one attempt at one step. The OffsiteJob owns them."""
     owner = {
         "apiVersion": API_VERSION,
@@ -52,7 +52,7 @@ def new_child(plan: Plan) -> NewChild:
     return NewChild(task, _child(plan, metadata))
 
 
-def _child(plan: Plan, metadata: Manifest) -> Manifest:
+def _child(plan: ChildPlan, metadata: Manifest) -> Manifest:
     labels = dict(plan.labels)
     if plan.spec.runtime.queue and not plan.keyed:
         labels[QUEUE] = plan.spec.runtime.queue
@@ -64,7 +64,7 @@ def _child(plan: Plan, metadata: Manifest) -> Manifest:
     }
 
 
-def _job_spec(plan: Plan) -> Manifest:
+def _job_spec(plan: ChildPlan) -> Manifest:
     """Describe a Job with one pod. The operator retries steps; auxiliary steps use the Job's
     retries.
     """

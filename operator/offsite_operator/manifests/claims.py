@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from offsite.api import claims_of, is_among
 from offsite.mounts import CLAIMS, PRIVATE
 from offsite.task import WORK
-from offsite_operator.manifests.plan import Plan
+from offsite_operator.manifests.plan import ChildPlan
 from offsite_operator.settings import Settings
 
 
@@ -25,7 +25,7 @@ class Mount:
     writes: bool = False
 
 
-def mounts(plan: Plan) -> list[Mount]:
+def mounts(plan: ChildPlan) -> list[Mount]:
     """List the mounts of a step's container."""
     found = [*_private(plan), *_exported(plan)]
     taken = {mount.path for mount in found}
@@ -37,7 +37,7 @@ def claims_in(found: Iterable[Mount]) -> list[str]:
     return list(dict.fromkeys(mount.claim for mount in found))
 
 
-def _private(plan: Plan) -> Iterator[Mount]:
+def _private(plan: ChildPlan) -> Iterator[Mount]:
     """Mount the private store; a training pod gets only the folder that the first step made for its
     job.
     """
@@ -49,7 +49,7 @@ def _private(plan: Plan) -> Iterator[Mount]:
     yield Mount(claim, folder, f"{PRIVATE}/{folder}", writes=True)
 
 
-def _exported(plan: Plan) -> Iterator[Mount]:
+def _exported(plan: ChildPlan) -> Iterator[Mount]:
     """Mount an allowed folder that contains the target of a plugged-in model.
 
     The first step checks that a model can be written there, and the last one writes it.
@@ -63,7 +63,7 @@ def _exported(plan: Plan) -> Iterator[Mount]:
     yield _at(claim, min(around, key=len, default=parent), writes=True)
 
 
-def _read(plan: Plan) -> Iterator[Mount]:
+def _read(plan: ChildPlan) -> Iterator[Mount]:
     """Mount what a step reads. Folders inside another mounted folder are skipped."""
     folders = {_allowed(place, plan.settings) for place in _places(plan) if claims_of(place)}
     for claim, folder in sorted(folders):
@@ -72,7 +72,7 @@ def _read(plan: Plan) -> Iterator[Mount]:
             yield _at(claim, folder)
 
 
-def _places(plan: Plan) -> Iterator[str]:
+def _places(plan: ChildPlan) -> Iterator[str]:
     """List the locations that a step reads.
 
     Open inspects the model of a stage. Publish copies the files beside a plugged-in model's

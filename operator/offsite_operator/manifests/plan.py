@@ -16,7 +16,7 @@ _AFTER_DEADLINE = 60
 
 
 @dataclass(frozen=True)
-class Plan:
+class ChildPlan:
     """One attempt at one step."""
 
     job: str
@@ -131,13 +131,13 @@ class Plan:
         )
 
 
-def plan_of(seen: Observed, step: Step, attempt: int, engine: Engine = "Job") -> Plan:
+def plan_of(seen: Observed, step: Step, attempt: int, engine: Engine = "Job") -> ChildPlan:
     """Plan an attempt at a step of a job whose peer is ready."""
     job = seen.job
     assert job.spec is not None, "checked by `objection`"
     assert seen.peer is not None, "checked by `objection`"
     assert seen.mark, "events without the mark are ignored"
-    return Plan(
+    return ChildPlan(
         job=job.name,
         uid=job.uid,
         spec=job.spec,

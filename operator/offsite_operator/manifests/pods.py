@@ -6,7 +6,7 @@ from typing import Any
 from offsite.events import EVENT_MARK
 from offsite.mounts import SESSION, TASK
 from offsite_operator.labels import DRIVER, REACH_DNS, REACH_EXCHANGE, REACH_HUB, REACH_PRIVATE
-from offsite_operator.manifests.plan import Plan
+from offsite_operator.manifests.plan import ChildPlan
 from offsite_operator.manifests.volumes import (
     Volume,
     environment,
@@ -36,7 +36,7 @@ COMMAND = ("python", "-m", "offsite", "run", "--task", TASK)
 LEND = ("python", "-m", "offsite", "lend", "--task", TASK, "--to", SESSION)
 
 
-def step_pod(plan: Plan) -> Manifest:
+def step_pod(plan: ChildPlan) -> Manifest:
     """Describe the pod of a step that runs as a Job."""
     return {
         "metadata": pod_metadata(plan, pod_labels(plan) | {DRIVER: "true"}),
@@ -44,7 +44,7 @@ def step_pod(plan: Plan) -> Manifest:
     }
 
 
-def step_container(plan: Plan, *command: str, name: str = "step") -> Manifest:
+def step_container(plan: ChildPlan, *command: str, name: str = "step") -> Manifest:
     """Describe the main container of a step.
 
     Args:
@@ -54,7 +54,7 @@ def step_container(plan: Plan, *command: str, name: str = "step") -> Manifest:
     return {**made, "command": [*(command or COMMAND)], "env": environment(plan)}
 
 
-def container(plan: Plan, name: str, needs: Manifest, seen: Sequence[Volume]) -> Manifest:
+def container(plan: ChildPlan, name: str, needs: Manifest, seen: Sequence[Volume]) -> Manifest:
     """Describe a container without privileges."""
     return {
         "name": name,
@@ -66,7 +66,7 @@ def container(plan: Plan, name: str, needs: Manifest, seen: Sequence[Volume]) ->
     }
 
 
-def _lender(plan: Plan) -> Manifest:
+def _lender(plan: ChildPlan) -> Manifest:
     """Describe the init container that obtains session credentials of the private store.
 
     Only this container holds the account, and it runs the operator's image.
@@ -80,7 +80,7 @@ def _lender(plan: Plan) -> Manifest:
     }
 
 
-def pod_spec(plan: Plan, main: Manifest, seen: Sequence[Volume]) -> Manifest:
+def pod_spec(plan: ChildPlan, main: Manifest, seen: Sequence[Volume]) -> Manifest:
     """Describe what a pod of a step runs, and where."""
     runtime, settings = plan.spec.runtime, plan.settings
     spec: Manifest = {
@@ -111,7 +111,7 @@ def pod_spec(plan: Plan, main: Manifest, seen: Sequence[Volume]) -> Manifest:
     return spec
 
 
-def _placement(plan: Plan) -> Manifest:
+def _placement(plan: ChildPlan) -> Manifest:
     """Return the scheduling constraints of training pods; small steps have none."""
     runtime = plan.spec.runtime
     wire = (each.model_dump(by_alias=True, exclude_none=True) for each in runtime.tolerations)
@@ -119,7 +119,7 @@ def _placement(plan: Plan) -> Manifest:
     return {key: value for key, value in found.items() if value}
 
 
-def resources(plan: Plan) -> Manifest:
+def resources(plan: ChildPlan) -> Manifest:
     """Return the resources of a step's pod: what its job requests, plus what Ray uses."""
     if plan.auxiliary:
         return small()
@@ -150,12 +150,12 @@ def _resources(cpu: str, memory: str, most_cpu: str) -> Manifest:
     }
 
 
-def pod_metadata(plan: Plan, labels: dict[str, str]) -> Manifest:
+def pod_metadata(plan: ChildPlan, labels: dict[str, str]) -> Manifest:
     """Return a pod's labels and its event mark, which log readers look up in the annotations."""
     return {"labels": labels, "annotations": {EVENT_MARK: plan.mark}}
 
 
-def pod_labels(plan: Plan) -> dict[str, str]:
+def pod_labels(plan: ChildPlan) -> dict[str, str]:
     """Return the labels by which NetworkPolicies allow a pod's egress.
 
     DNS is allowed only where names must be resolved: a query leaves the cluster, and could carry

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from offsite_operator.labels import DRIVER, RAY, REACH_DNS
-from offsite_operator.manifests.plan import Plan
+from offsite_operator.manifests.plan import ChildPlan
 from offsite_operator.manifests.pods import (
     COMMAND,
     Manifest,
@@ -41,7 +41,7 @@ _SUBMITTER_RETRIES = 3
 """The submitter may start before the dashboard is ready."""
 
 
-def ray_spec(plan: Plan) -> Manifest:
+def ray_spec(plan: ChildPlan) -> Manifest:
     """Describe the spec of a RayJob."""
     return {
         "submissionMode": "K8sJobMode",
@@ -60,7 +60,7 @@ def ray_spec(plan: Plan) -> Manifest:
     }
 
 
-def _submitter(plan: Plan) -> Manifest:
+def _submitter(plan: ChildPlan) -> Manifest:
     # KubeRay sets its command
     main = container(plan, "ray-job-submitter", small(), [scratch(plan)])
     main["env"] = [{"name": "HOME", "value": "/tmp"}, {"name": "PYTHONUNBUFFERED", "value": "1"}]
@@ -69,14 +69,14 @@ def _submitter(plan: Plan) -> Manifest:
     return {"metadata": pod_metadata(plan, labels), "spec": spec}
 
 
-def _head(plan: Plan) -> Manifest:
+def _head(plan: ChildPlan) -> Manifest:
     return {
         "rayStartParams": _start(plan) | {"dashboard-host": "0.0.0.0"},
         "template": _trainer(plan, "head", _RAYLET, _GCS),
     }
 
 
-def _workers(plan: Plan) -> Manifest:
+def _workers(plan: ChildPlan) -> Manifest:
     """Describe the pods beside the head, if any."""
     beside = plan.spec.resources.workers - 1
     if not beside:
@@ -92,14 +92,14 @@ def _workers(plan: Plan) -> Manifest:
     return {"workerGroupSpecs": [group]}
 
 
-def _start(plan: Plan) -> dict[str, str]:
+def _start(plan: ChildPlan) -> dict[str, str]:
     return {
         "num-cpus": str(plan.spec.resources.cpus_per_worker),
         "object-store-memory": str(_OBJECT_STORE_BYTES),
     }
 
 
-def _trainer(plan: Plan, role: str, *healthy: str) -> Manifest:
+def _trainer(plan: ChildPlan, role: str, *healthy: str) -> Manifest:
     """Describe a training pod, which is healthy while all given endpoints are."""
     main = step_container(plan, name=f"ray-{role}")
     del main["command"]  # KubeRay starts Ray, and Ray starts the entrypoint

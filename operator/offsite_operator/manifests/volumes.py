@@ -7,7 +7,7 @@ from typing import Any
 from offsite.events import EVENT_MARK, MARK
 from offsite.mounts import ETC, PASSPHRASE, SESSION
 from offsite_operator.manifests.claims import claims_in, mounts
-from offsite_operator.manifests.plan import Plan
+from offsite_operator.manifests.plan import ChildPlan
 from offsite_operator.settings import Store
 
 _PYTHON = {"HOME": "/tmp", "PYTHONUNBUFFERED": "1"}
@@ -37,13 +37,13 @@ class Volume:
         return mount | ({"readOnly": True} if self.read_only else {})
 
 
-def scratch(plan: Plan) -> Volume:
+def scratch(plan: ChildPlan) -> Volume:
     """Return the pod's temporary storage; a pod that exceeds its limit is evicted."""
     source = {"emptyDir": {"sizeLimit": plan.settings.scratch_limit}}
     return Volume("tmp", "/tmp", source, read_only=False)
 
 
-def volumes(plan: Plan) -> list[Volume]:
+def volumes(plan: ChildPlan) -> list[Volume]:
     """List the volumes of a step's container."""
     return [
         scratch(plan),
@@ -54,7 +54,7 @@ def volumes(plan: Plan) -> list[Volume]:
     ]
 
 
-def lender_volumes(plan: Plan) -> list[Volume]:
+def lender_volumes(plan: ChildPlan) -> list[Volume]:
     """List the volumes of the init container that obtains a session; no other container writes to
     them.
     """
@@ -62,12 +62,12 @@ def lender_volumes(plan: Plan) -> list[Volume]:
     return [_task(plan), account, replace(_session(), read_only=False)]
 
 
-def lender_environment(plan: Plan) -> list[dict[str, Any]]:
+def lender_environment(plan: ChildPlan) -> list[dict[str, Any]]:
     """List the variables of the init container that obtains a session."""
     return _plain(_PYTHON | dict(_store("private", plan.settings.private)))
 
 
-def environment(plan: Plan) -> list[dict[str, Any]]:
+def environment(plan: ChildPlan) -> list[dict[str, Any]]:
     """List the environment variables of a step's container, as the CLI reads them."""
     settings = plan.settings
     found = dict(_PYTHON)
@@ -100,7 +100,7 @@ def _store(name: str, store: Store, keys: str | None = None) -> Iterator[tuple[s
             yield f"{prefix}_{variable}", value
 
 
-def _secrets(plan: Plan) -> Iterator[Volume]:
+def _secrets(plan: ChildPlan) -> Iterator[Volume]:
     settings = plan.settings
     if plan.keyed:
         keys = ["ring.json", *(["passphrase"] if settings.identity.passphrase else [])]
@@ -112,7 +112,7 @@ def _secrets(plan: Plan) -> Iterator[Volume]:
         yield _account("private", settings.private)
 
 
-def _task(plan: Plan) -> Volume:
+def _task(plan: ChildPlan) -> Volume:
     return Volume("task", f"{ETC}/task", {"configMap": {"name": plan.name}})
 
 
@@ -131,7 +131,7 @@ def _secret(name: str, secret: str, keys: list[str]) -> Volume:
     return Volume(name, f"{ETC}/{name}", {"secret": source})
 
 
-def _claims(plan: Plan) -> Iterator[Volume]:
+def _claims(plan: ChildPlan) -> Iterator[Volume]:
     """Mount folders of claims, with one volume per claim."""
     found = mounts(plan)
     names = {claim: f"claim-{number}" for number, claim in enumerate(claims_in(found))}
@@ -141,7 +141,7 @@ def _claims(plan: Plan) -> Iterator[Volume]:
         yield Volume(names[each.claim], each.path, source, not each.writes, each.folder)
 
 
-def _shared_memory(plan: Plan) -> Volume:
+def _shared_memory(plan: ChildPlan) -> Volume:
     limit = plan.spec.resources.memory_per_worker
     source = {"emptyDir": {"medium": "Memory", "sizeLimit": limit}}
     return Volume("shm", "/dev/shm", source, read_only=False)

@@ -16,13 +16,13 @@ from offsite_operator.observe.job_states import instant, job_state, rayjob_state
 from offsite_operator.observe.model import (
     ENDED,
     Child,
+    ChildState,
     Engine,
     Job,
     Observed,
     Peer,
     Phase,
     StartupProblem,
-    State,
 )
 from offsite_operator.observe.snapshot import Raw, names_of
 from offsite_operator.observe.startup_problems import startup_problem, unresolved
@@ -137,7 +137,7 @@ class _Reader:
             startup_problem=None if started else self._startup_problem(kind, found, pods),
         )
 
-    def _state(self, kind: Engine, found: Object, pods: list[Object]) -> State:
+    def _state(self, kind: Engine, found: Object, pods: list[Object]) -> ChildState:
         state = rayjob_state(found, self._now) if kind == "RayJob" else job_state(found, pods)
         if state.phase is not Phase.FAILED:
             return state

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any
 
-from offsite_operator.observe.model import Phase, State
+from offsite_operator.observe.model import ChildState, Phase
 
 _WAITING = {"": "KubeRay has not processed it yet; check that its operator is running"}
 _RAY: Mapping[str, Phase] = {
@@ -37,7 +37,7 @@ def instant(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-def rayjob_state(rayjob: Mapping[str, Any], now: datetime) -> State:
+def rayjob_state(rayjob: Mapping[str, Any], now: datetime) -> ChildState:
     """Map a RayJob. It does not determine success: the last event of its driver does."""
     status = rayjob.get("status") or {}
     generation = rayjob["metadata"].get("generation", 0)
@@ -56,7 +56,7 @@ def rayjob_state(rayjob: Mapping[str, Any], now: datetime) -> State:
     # Failed takes precedence: jobStatus may stay RUNNING
     reason = str(status.get("reason") or deployment)
     message = str(status.get("message") or _WAITING.get(deployment, ""))[-1024:]
-    return State(phase, reason, message, deployment == "ValidationFailed", ended)
+    return ChildState(phase, reason, message, deployment == "ValidationFailed", ended)
 
 
 def is_starting(rayjob: Mapping[str, Any]) -> bool:
@@ -65,7 +65,7 @@ def is_starting(rayjob: Mapping[str, Any]) -> bool:
     return _RAY.get(deployment, Phase.PENDING) is Phase.PENDING
 
 
-def job_state(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> State:
+def job_state(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> ChildState:
     """Map a batch/v1 Job."""
     conditions = {c["type"]: c for c in (job.get("status") or {}).get("conditions", ())}
     true = {kind: c for kind, c in conditions.items() if c.get("status") == "True"}
@@ -79,10 +79,10 @@ def job_state(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> Stat
         if kind in true:
             found = true[kind]
             at = instant(found.get("lastTransitionTime"))
-            return State(phase, found.get("reason", kind), found.get("message", ""), ended=at)
+            return ChildState(phase, found.get("reason", kind), found.get("message", ""), ended=at)
     if job.get("spec", {}).get("suspend"):
-        return State(Phase.QUEUED)
-    return State(_by_pods({pod.get("status", {}).get("phase", "") for pod in pods}))
+        return ChildState(Phase.QUEUED)
+    return ChildState(_by_pods({pod.get("status", {}).get("phase", "") for pod in pods}))
 
 
 def _by_pods(phases: Set[str]) -> Phase:

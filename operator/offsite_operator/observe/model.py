@@ -34,7 +34,7 @@ ENDED = frozenset({Phase.SUCCEEDED, Phase.STOPPED, Phase.FAILED})
 
 
 @dataclass(frozen=True)
-class State:
+class ChildState:
     """The mapped status of a Job or RayJob."""
 
     phase: Phase
@@ -68,7 +68,7 @@ class Child:
     """The value of `spec.retries` when it was created."""
     created: datetime
     deleting: bool
-    state: State
+    state: ChildState
     report: StepReport | None = None
     """None: the log was not read."""
     startup_problem: StartupProblem | None = None
