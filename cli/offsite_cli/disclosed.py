@@ -12,14 +12,8 @@ from typing import Annotated
 import typer
 
 from offsite.api import Limits
-from offsite.bundle.disclosure import (
-    Disclosed,
-    DisclosureEntry,
-    FullModel,
-    given_up,
-    most_of,
-    remaining,
-)
+from offsite.bundle.disclosure import Disclosed, FullModel, most_of, remaining
+from offsite.bundle.ledger_entry import DisclosureEntry, given_up
 from offsite.config import load_policy
 from offsite.exchange.home import open_mailbox
 from offsite.steps.disclosures import Disclosures

@@ -10,13 +10,8 @@ from pathlib import Path
 from pydantic import RootModel
 
 from offsite.bundle import EmulatorRecord
-from offsite.bundle.disclosure import (
-    Disclosed,
-    DisclosureEntry,
-    FullModel,
-    SentBlock,
-    check_disclosure,
-)
+from offsite.bundle.disclosure import Disclosed, FullModel, check_disclosure
+from offsite.bundle.ledger_entry import DisclosureEntry, SentBlock
 from offsite.bundle.weights import digest_blocks
 from offsite.errors import InputError
 from offsite.events import Monitor

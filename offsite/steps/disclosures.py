@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from offsite.bundle import EmulatorRecord, read_record
-from offsite.bundle.disclosure import DisclosureEntry, entry_of
+from offsite.bundle.ledger_entry import DisclosureEntry, entry_of
 from offsite.errors import InputError
 from offsite.store.artifact_store import ArtifactStore
 from offsite.wire import canonical

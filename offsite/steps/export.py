@@ -107,7 +107,7 @@ def export_model(space: Workspace, job: PlugIn, mailbox: Mailbox, monitor: Monit
     """Sign the plugged-in model and export it, unless it is already at its target.
 
     Raises:
-        ModelError, BundleError: The model is not what the job was to make; see `check_plugged`.
+        ModelError, BundleError: The model is not what the job requests; see `check_plugged`.
         InputError: Something else is at the target.
     """
     export = export_of(space, mailbox)

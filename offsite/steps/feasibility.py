@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from offsite.api import Distill
-from offsite.bundle.disclosure import Disclosed, DisclosureEntry, check_alone
+from offsite.bundle.disclosure import Disclosed, check_alone
+from offsite.bundle.ledger_entry import DisclosureEntry
 from offsite.errors import InputError, ModelError
 from offsite.families import Family, family_of
 from offsite.steps.party import Party

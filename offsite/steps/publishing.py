@@ -10,8 +10,9 @@ from offsite.exchange import Mailbox, Outgoing, find_sent, push
 from offsite.rows import DataFile
 from offsite.sealing.envelope import GrantTerms
 from offsite.steps.disclosing import disclose
+from offsite.steps.emulator_results import checked_emulator
 from offsite.steps.floors import check_floors
-from offsite.steps.results import check_answer, checked_emulator
+from offsite.steps.results import check_answer
 from offsite.steps.workspace import Workspace
 
 DRAFT = "record.json"

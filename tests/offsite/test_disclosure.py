@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from offsite.api import Limits
-from offsite.bundle.disclosure import DisclosureEntry, FullModel, SentBlock, remaining
+from offsite.bundle.disclosure import FullModel, remaining
+from offsite.bundle.ledger_entry import DisclosureEntry, SentBlock
 from offsite.bundle.sketch import Sketch, Sketcher, Sketches
 from offsite.bundle.weights import digest_blocks
 from offsite.emulator.layer_drop import Layout

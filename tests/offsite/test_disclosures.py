@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from offsite.bundle import BlockRecord, EmulatorRecord
-from offsite.bundle.disclosure import Disclosed, entry_of
+from offsite.bundle.disclosure import Disclosed
+from offsite.bundle.ledger_entry import entry_of
 from offsite.errors import DisclosureError, InputError
 from offsite.steps.disclosures import Disclosures
 from offsite.store.artifact_store import ArtifactStore, FolderArtifactStore, artifact_store_of

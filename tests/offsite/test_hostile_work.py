@@ -274,7 +274,7 @@ def test_a_manifest_of_an_earlier_image_is_sent(pods: Pods) -> None:
     manifest = json.loads(path.read_bytes())
     del manifest["facts"]["parameters"]
     path.write_text(json.dumps(manifest))
-    with pytest.raises(BundleError, match="is not what the job was to make"):
+    with pytest.raises(BundleError, match="is not what the job requests"):
         publish(pods, EMULATOR)
     path.write_text(json.dumps({**manifest, "format": 1}))
     publish(pods, EMULATOR)

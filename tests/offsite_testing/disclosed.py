@@ -6,13 +6,8 @@ from hashlib import shake_256
 from typing import NamedTuple, Protocol
 
 from offsite.api import Limits
-from offsite.bundle.disclosure import (
-    Disclosed,
-    DisclosureEntry,
-    FullModel,
-    SentBlock,
-    check_disclosure,
-)
+from offsite.bundle.disclosure import Disclosed, FullModel, check_disclosure
+from offsite.bundle.ledger_entry import DisclosureEntry, SentBlock
 from offsite.bundle.sketch import Sketch
 from offsite.wire import now
 
