@@ -1,6 +1,7 @@
 """What becomes of a job when it is stopped, starved or given up: installed as users do."""
 
 import json
+import math
 import re
 import sys
 from typing import Any
@@ -12,11 +13,13 @@ from cluster.helm import in_space, install
 from cluster.images import OPERATOR
 from cluster.jobs import condition, has, is_in, seen, tells
 from cluster.killing import kill
-from cluster.organizations import CLAIM, MODEL, Organization
+from cluster.organizations import CLAIM, MODEL, TEXT, Organization
+from cluster.overcommit import overcommitted
 from cluster.processes import run, wait_for
 from cluster.stages import NEEDS, distill
 from cluster.trainings import LONG, first_step, training
 from cluster.watching import NAME, watched
+from offsite.resources import JobStatus
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
@@ -128,12 +131,12 @@ def test_a_deleted_job_leaves_nothing(lab: Organization, engine: str) -> None:
     wait_for(lambda: lab.left(name) == [], 240)
 
 
-def test_ten_jobs_at_once_complete_in_the_room_there_is(lab: Organization) -> None:
+def test_jobs_under_a_quota_all_complete(lab: Organization) -> None:
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "room"}}
-    lab.space.apply(quota | {"spec": {"hard": {"pods": "4"}}})  # one is the operator
+    lab.space.apply(quota | {"spec": {"hard": {"pods": "3"}}})  # one is the operator
     lab.space.wait("jsonpath={.status.hard}", "resourcequota/room")
     try:
-        names = [f"crowd-{number}" for number in range(10)]
+        names = [f"crowd-{number}" for number in range(4)]
         lab.submit_all(dict.fromkeys(names, distill()))
         with watched(lab.space, "offsitejobs", NAME, ".status") as jobs:
             jobs.first(seen(tells("quota has no room")), 120)
@@ -141,6 +144,27 @@ def test_ten_jobs_at_once_complete_in_the_room_there_is(lab: Organization) -> No
             lab.reaches(name, is_in("Complete"), 900)
     finally:
         lab.space.kubectl("delete", "resourcequota", "room")
+
+
+def test_engines_and_workers_agree(lab: Organization) -> None:
+    """One pod without Ray makes the same figures as two pods on Ray, each with half a block."""
+    spec = distill(steps=8)
+    spec["distill"]["evaluate"] = TEXT
+    workers = {"resources": NEEDS | {"workers": 2, "sharding": "FSDP"}}
+    lab.submit("one-worker", spec)
+    with overcommitted(lab.space, RAY):
+        lab.submit("two-workers", spec | workers | {"runtime": {"engine": "RayJob"}})
+        two = lab.reaches("two-workers", is_in("Complete"), 900)
+    one = lab.reaches("one-worker", is_in("Complete"))
+    assert (one.engine, two.engine) == ("Job", "RayJob")
+    assert _figures(two) == pytest.approx(_figures(one), rel=0.01)
+    assert "ray-worker" in lab.space.kubectl(
+        "get", "events", "--output=jsonpath={.items[*].message}"
+    )
+
+
+def _figures(status: JobStatus) -> dict[str, float]:
+    return {metric.setting: float(metric.value or math.inf) for metric in status.metrics}
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from cluster.access import Cluster
 from cluster.binaries import helm
 from cluster.images import MINIO, OPERATOR, ROOT, RUNTIME
 from cluster.namespaces import Namespace
-from cluster.overcommit import overcommitted
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 
@@ -105,35 +103,3 @@ def test_what_trains_holds_no_keys(done: dict[str, Any], spaces: dict[str, Names
         assert head["automountServiceAccountToken"] is False
         # KubeRay's CRD knows it, and did not drop it
         assert ray["spec"]["rayClusterSpec"]["authOptions"] == {"mode": "token"}
-
-
-def test_a_job_is_tuned_without_ray(done: dict[str, Any], spaces: dict[str, Namespace]) -> None:
-    """The same stage as a Job of Kubernetes, submitted with kubectl."""
-    space, made = spaces["hospital"], done["coding-adapter"]
-    spec = {**made["spec"], "runtime": {"engine": "Job"}}
-    kind = {key: made[key] for key in ("apiVersion", "kind")}
-    space.apply({**kind, "metadata": {"name": "without-ray"}, "spec": spec})
-    space.wait("condition=Complete", "offsitejob/without-ray", seconds=900)
-    again = space.get("offsitejob/without-ray")
-    assert again["status"]["engine"] == "Job"
-    # one worker makes the same bytes on both engines, so the figures are the same
-    assert again["status"]["metrics"] == made["status"]["metrics"]
-
-
-def test_two_pods_train_together(done: dict[str, Any], spaces: dict[str, Namespace]) -> None:
-    """A few steps of the same stage, of which each pod has a part of every block."""
-    space, made = spaces["hospital"], done["coding-adapter"]
-    asked = {"workers": 2, "sharding": "FSDP", "memoryPerWorker": "4Gi"}
-    spec = deepcopy(made["spec"])
-    spec["resources"] |= asked
-    spec["tune"]["training"]["steps"] = 8
-    kind = {key: made[key] for key in ("apiVersion", "kind")}
-    with overcommitted(space, "offsite-tuning.dev/ray"):
-        space.apply({**kind, "metadata": {"name": "two-workers"}, "spec": spec})
-        space.wait("condition=Complete", "offsitejob/two-workers", seconds=900)
-    again = space.get("offsitejob/two-workers")
-    before, after = figures(again)["emulator_zero_shot"], figures(again)["emulator_tuned"]
-    assert before == pytest.approx(figures(made)["emulator_zero_shot"], rel=0.01)
-    assert after < before
-    told = space.kubectl("get", "events", "--output=jsonpath={.items[*].message}")
-    assert "ray-worker" in told
