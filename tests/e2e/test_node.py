@@ -25,6 +25,7 @@ from offsite_testing.world import TUNE
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.testbed,
     pytest.mark.usefixtures("own_nodes", "beside"),
     pytest.mark.timeout(600),
 ]

@@ -14,7 +14,7 @@ from cluster.namespaces import Namespace
 from cluster.pods import container, pod
 from cluster.reports import report
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.testbed, pytest.mark.timeout(600)]
 
 FAILING = Path(__file__).parent / "programs" / "failing.py"
 

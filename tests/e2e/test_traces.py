@@ -18,6 +18,7 @@ from offsite_testing.gobuild import cache
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.testbed,
     pytest.mark.usefixtures("own_nodes", "alone"),
     pytest.mark.timeout(1500),  # until no other process starts a node, or looks into images
 ]
