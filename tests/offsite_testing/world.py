@@ -10,6 +10,7 @@ from offsite.resources import JobStatus, PeerCondition, PeerStatus, Step
 from offsite_operator.decide.decision import Decision
 from offsite_operator.decide.reconcile import reconcile
 from offsite_operator.labels import ATTEMPT, ROUND, STEP
+from offsite_operator.manifests.plan import ChildPlan, plan_of
 from offsite_operator.observe.model import (
     Child,
     ChildState,
@@ -110,6 +111,10 @@ class World:
             self.rejection,
             ahead=self.ahead,
         )
+
+    def work_plan(self) -> ChildPlan:
+        """Plan the first attempt to train now."""
+        return plan_of(self.seen, self.spec, ready_peer(), "Work", 1)
 
     def decide(self) -> Decision:
         """Decide once, and see that the same things lead to the same decision."""

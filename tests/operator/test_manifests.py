@@ -12,7 +12,7 @@ from offsite.apiversion import GROUP
 from offsite.task import Jobs, parse_task
 from offsite_operator.labels import child_name
 from offsite_operator.manifests.children import new_child
-from offsite_operator.manifests.plan import ChildPlan, plan_of
+from offsite_operator.manifests.plan import ChildPlan
 from offsite_operator.manifests.rayjob import RAY_VERSION
 from offsite_operator.observe.model import Engine
 from offsite_operator.settings import Bounds, Private, Settings
@@ -516,13 +516,13 @@ def test_a_step_ends_although_no_operator_looks(step: Any, engine: Engine) -> No
 @pytest.mark.parametrize(("deadline", "left"), [(None, None), (100, 160)])
 def test_a_first_step_has_all_of_a_deadline(deadline: int | None, left: int | None) -> None:
     world = World(spec_of(TUNE, activeDeadlineSeconds=deadline))
-    assert plan_of(world.seen, "Work", 1).seconds == left
+    assert world.work_plan().seconds == left
 
 
 def test_a_later_step_has_less_left() -> None:
     world = World(spec_of(TUNE, activeDeadlineSeconds=100))
     world.go()
     world.wait(40.5)
-    assert plan_of(world.seen, "Work", 1).seconds == 120
+    assert world.work_plan().seconds == 120
     world.wait(600)
-    assert plan_of(world.seen, "Work", 1).seconds == 60
+    assert world.work_plan().seconds == 60

@@ -5,7 +5,6 @@ from typing import Any
 
 from offsite_operator.decide.reconcile import reconcile
 from offsite_operator.decide.turns import room_of
-from offsite_operator.manifests.plan import plan_of
 from offsite_operator.observe.model import NotYet, Phase
 from offsite_testing.world import DISTILL, SETTINGS, START, TUNE, World, spec_of
 
@@ -169,7 +168,7 @@ def test_the_longest_deadline_ends_a_job_that_names_none() -> None:
     bounds = SETTINGS.bounds.model_copy(update={"max_active_deadline_seconds": 60})
     world.settings = SETTINGS.model_copy(update={"bounds": bounds})
     world.go()
-    assert plan_of(world.seen, "Work", 1).backstop == {"activeDeadlineSeconds": 120}
+    assert world.work_plan().backstop == {"activeDeadlineSeconds": 120}
     world.wait(59)
     world.go()
     assert world.status.state == "Pending"

@@ -1,5 +1,6 @@
 """Decides whether a job may start a step now: policy, peer, and the peer's bundle."""
 
+from offsite.api import JobSpec
 from offsite.resources import Accepted, Allotted, PeerStatus
 from offsite_operator.decide.decision import Decision
 from offsite_operator.decide.notices import read_notice
@@ -22,11 +23,9 @@ def awaits_bundle(seen: Observed) -> bool:
     return not idle and seen.peer is not None and seen.peer.ready
 
 
-def objection(seen: Observed) -> Decision | None:
-    """Return the decision that blocks the next step; None: nothing blocks it."""
-    spec, settings = seen.job.spec, seen.settings
-    assert spec is not None, "a job without a spec starts no step"
-    if (found := violation(spec, settings)) is not None:
+def admit(seen: Observed, spec: JobSpec) -> Peer | Decision:
+    """Return the peer that the next step works with, or the decision that blocks the step."""
+    if (found := violation(spec, seen.settings)) is not None:
         return finish(seen, "Failed", *found)
     if seen.peer is None:
         return wait(
@@ -38,17 +37,22 @@ def objection(seen: Observed) -> Decision | None:
         )
     if not seen.peer.ready:
         return wait(seen, "PeerNotReady", _unready(seen.peer))
+    if (lacking := _lacking_ray(seen, spec)) is not None:
+        return lacking
+    return _incoming(seen, spec, seen.peer) if awaits_bundle(seen) else seen.peer
+
+
+def _lacking_ray(seen: Observed, spec: JobSpec) -> Decision | None:
     several = spec.resources.workers > 1
-    if (several or spec.runtime.engine == "RayJob") and not seen.ray:
-        asks = "spec.resources.workers needs Ray" if several else "spec.runtime.engine is RayJob"
-        instead = "workers: 1" if several else "engine: Job"
-        return wait(
-            seen,
-            "NoKubeRay",
-            f"{asks}, but the cluster does not serve rayjobs.ray.io; install KubeRay, or use "
-            f"{instead}",
-        )
-    return _incoming(seen) if awaits_bundle(seen) else None
+    if seen.ray or not (several or spec.runtime.engine == "RayJob"):
+        return None
+    asks = "spec.resources.workers needs Ray" if several else "spec.runtime.engine is RayJob"
+    instead = "workers: 1" if several else "engine: Job"
+    return wait(
+        seen,
+        "NoKubeRay",
+        f"{asks}, but the cluster does not serve rayjobs.ray.io; install KubeRay, or use {instead}",
+    )
 
 
 def _unready(peer: Peer) -> str:
@@ -56,31 +60,31 @@ def _unready(peer: Peer) -> str:
     return f"the OffsitePeer {peer.alias} is not ready: {detail or 'its keys are being checked'}"
 
 
-def _incoming(seen: Observed) -> Decision:
+def _incoming(seen: Observed, spec: JobSpec, peer: Peer) -> Decision:
     match seen.incoming:
         case None:
             return Decision(again=_ASK_AGAIN)  # the result of the lookup enqueues the job
         case NotYet(message, notice):
-            decision = read_notice(seen, message, notice) if notice else None
-            return decision or wait(seen, "WaitingForBundle", message)
+            if notice is not None:
+                return read_notice(seen, spec, peer, message, notice)
+            return wait(seen, "WaitingForBundle", message)
         case Unreachable(message):
             return wait(seen, "ExchangeUnreachable", message, _ASK_AGAIN)
         case Refused(message, tombstone):
             refused = finish(seen, "Failed", "BundleError", message)
-            return _entered(seen, tombstone, refused) if tombstone else refused
+            return _entered(peer, tombstone, refused) if tombstone else refused
         case Found() as found:
             update = ConditionUpdate(
                 "True", "Accepted", f"{found.bundle}, sequence {found.sequence}"
             )
             status = changed(seen, "Pending", {"Accepted": update}, envelope=found.envelope)
-            return _entered(seen, found, Decision(status=status, again=0))
+            return _entered(peer, found, Decision(status=status, again=0))
 
 
-def _entered(seen: Observed, found: Found, decision: Decision) -> Decision:
+def _entered(peer: Peer, found: Found, decision: Decision) -> Decision:
     """Add an envelope's ledger entry to a decision; it is written before anything else."""
-    assert seen.peer is not None, "its envelope was found"
     return Decision(
-        ledger=accepting(seen.peer.status, found),
+        ledger=accepting(peer.status, found),
         status=decision.status,
         delete=decision.delete,
         again=decision.again,

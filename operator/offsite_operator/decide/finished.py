@@ -32,7 +32,7 @@ def settle(seen: Observed) -> Decision:
     if spec.retries > (status.retries or 0) and not (spec.cancel or seen.job.has("Complete")):
         once_more = Decision(status=_once_more(seen, spec.retries), again=0)
         return held_up(seen, status.state or "Failed") or once_more
-    if (notified := notify_peer(seen)) is not None:
+    if (notified := notify_peer(seen, spec)) is not None:
         return notified
     left = _seconds_left(seen, spec.ttl_seconds_after_finished)
     if left is not None and left <= 0:

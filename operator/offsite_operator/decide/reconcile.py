@@ -67,7 +67,7 @@ def reconcile(seen: Observed) -> Decision:
 def _unfinished(seen: Observed, spec: JobSpec) -> Decision:
     deadline, child = _deadline(seen, spec), current(seen)
     if child is not None and _is_published(seen, child):
-        return _at(seen, child, spec.retries)
+        return _at(seen, spec, child)
     if spec.cancel:
         return finish(seen, "Cancelled", "Cancelled", "spec.cancel was set")
     if deadline is not None and seen.now >= deadline:
@@ -78,10 +78,10 @@ def _unfinished(seen: Observed, spec: JobSpec) -> Decision:
     if (waiting := held_up(seen, "Pending")) is not None:
         return waiting
     if is_lost(seen):
-        return _lost(seen)
+        return _lost(seen, spec)
     if child is None:
-        return begin(seen, *_first(seen), {})
-    return _at(seen, child, spec.retries)
+        return begin(seen, spec, *_first(seen), {})
+    return _at(seen, spec, child)
 
 
 def _is_published(seen: Observed, child: Child) -> bool:
@@ -135,17 +135,16 @@ def _first(seen: Observed) -> tuple[Step, int]:
     return status.step or STEPS[0], attempts if status.job_name else attempts + 1
 
 
-def _lost(seen: Observed) -> Decision:
-    status = seen.job.status
-    assert status.step is not None, "it is recorded with the child"
-    kind = status.engine if status.step == "Work" else "Job"
+def _lost(seen: Observed, spec: JobSpec) -> Decision:
+    status, (step, attempt) = seen.job.status, _first(seen)
+    kind = status.engine if step == "Work" else "Job"
     failure = Failure(f"{kind}Lost", f"{status.job_name} was deleted, but not by the operator")
     # the time of the deletion is unknown, so the first reconcile that notices it records its own
     gone = status.lost_time or seen.now
-    return _failed(seen, _Tried(status.step, status.attempts or 1, gone), failure, lost_time=gone)
+    return _failed(seen, spec, _Tried(step, attempt or 1, gone), failure, lost_time=gone)
 
 
-def _at(seen: Observed, child: Child, retries: int) -> Decision:
+def _at(seen: Observed, spec: JobSpec, child: Child) -> Decision:
     """Continue from the newest child."""
     report = reported_updates(seen.job.status, child)
     match outcome(child, seen.now):
@@ -155,14 +154,15 @@ def _at(seen: Observed, child: Child, retries: int) -> Decision:
             return finish(seen, "Cancelled", "Cancelled", message, **report)
         case Failure() as failure:
             ended = child.state.ended or child.created
-            return _failed(seen, _Tried(child.step, child.attempt, ended), failure, **report)
+            tried = _Tried(child.step, child.attempt, ended)
+            return _failed(seen, spec, tried, failure, **report)
         case Succeeded():
             following = step_after(child.step)
             if following is not None:
-                return begin(seen, following, child.attempt, report)
+                return begin(seen, spec, following, child.attempt, report)
             detail = _published(report.get("artifact"))
             # a completed job needs no retry, even if one was requested meanwhile
-            return finish(seen, "Complete", "Published", detail, **report, retries=retries)
+            return finish(seen, "Complete", "Published", detail, **report, retries=spec.retries)
 
 
 def _published(artifact: ArtifactStatus | None) -> str:
@@ -197,16 +197,17 @@ class _Tried(NamedTuple):
     ended: datetime
 
 
-def _failed(seen: Observed, tried: _Tried, failure: Failure, **updates: Any) -> Decision:
+def _failed(
+    seen: Observed, spec: JobSpec, tried: _Tried, failure: Failure, **updates: Any
+) -> Decision:
     """Retry now, retry later, or give up.
 
     Args:
         updates: Updates of the status.
     """
-    spec, failed = seen.job.spec, failures(seen, tried.step, tried.attempt)
-    assert spec is not None, "an attempt has a spec"
     if not failure.retryable:
         return finish(seen, "Failed", failure.reason, failure.message, **updates)
+    failed = failures(seen, tried.step, tried.attempt)
     detail = f"{failure.reason}: {failure.message}"
     if failed > spec.backoff_limit:
         limit = f"spec.backoffLimit: {spec.backoff_limit}"
@@ -214,7 +215,7 @@ def _failed(seen: Observed, tried: _Tried, failure: Failure, **updates: Any) -> 
         return finish(seen, "Failed", "BackoffLimitExceeded", message, **updates)
     due = next_attempt_at(failed, tried.ended)
     if due <= seen.now:
-        return begin(seen, tried.step, tried.attempt + 1, updates)
+        return begin(seen, spec, tried.step, tried.attempt + 1, updates)
     message = (
         f"attempt {tried.attempt} failed ({detail}); the next one starts at {due:%H:%M:%S} UTC"
     )

@@ -2,15 +2,16 @@
 
 from typing import Any
 
+from offsite.api import JobSpec
 from offsite.resources import Step
-from offsite_operator.decide.admission import allotting, objection
+from offsite_operator.decide.admission import admit, allotting
 from offsite_operator.decide.adoption import entries, starting
 from offsite_operator.decide.decision import Decision
 from offsite_operator.decide.status import changed, finish, hold, with_report
 from offsite_operator.decide.turns import turn
 from offsite_operator.manifests.children import new_child
 from offsite_operator.manifests.plan import plan_of
-from offsite_operator.observe.model import Engine, Observed
+from offsite_operator.observe.model import Engine, Observed, Peer
 from offsite_operator.observe.quota import exceeded, remedy_for
 
 _POLICY = "ValidatingAdmissionPolicy 'offsite-operator"
@@ -32,25 +33,25 @@ _ASK_AGAIN = 15.0
 """Delay before the next attempt to create a rejected child."""
 
 
-def begin(seen: Observed, step: Step, attempt: int, report: dict[str, Any]) -> Decision:
+def begin(
+    seen: Observed, spec: JobSpec, step: Step, attempt: int, report: dict[str, Any]
+) -> Decision:
     """Create the child of an attempt at a step, or report what blocks it.
 
     Args:
         report: Status updates from the previous attempt.
     """
-    objected = objection(seen) or turn(seen) or _rejected(seen)
-    if objected is not None:
-        return with_report(objected, seen.job.status, report)
-    if step == "Publish" and _sends(seen) and seen.job.status.sequence is None:
-        return _allot(seen, report)
-    plan = plan_of(seen, step, attempt, _engine(seen, step))
+    admitted = admit(seen, spec)
+    if isinstance(admitted, Decision):
+        return with_report(admitted, seen.job.status, report)
+    if (blocked := turn(seen) or _rejected(seen)) is not None:
+        return with_report(blocked, seen.job.status, report)
+    if step == "Publish" and spec.stage != "PlugIn" and seen.job.status.sequence is None:
+        return _allot(seen, admitted, report)
+    plan = plan_of(seen, spec, admitted, step, attempt, _engine(seen, spec, step))
     updates = {**report, **entries(seen.job.status, plan, seen.now)}
     status = changed(seen, "Pending", starting(seen, plan.name), **updates)
     return Decision(create=new_child(plan), status=status)
-
-
-def _sends(seen: Observed) -> bool:
-    return seen.job.spec is not None and seen.job.spec.stage != "PlugIn"
 
 
 def _rejected(seen: Observed) -> Decision | None:
@@ -68,17 +69,15 @@ def _rejected(seen: Observed) -> Decision | None:
     return hold(seen, "WaitingForPod", detail, _ASK_AGAIN)
 
 
-def _allot(seen: Observed, report: dict[str, Any]) -> Decision:
+def _allot(seen: Observed, peer: Peer, report: dict[str, Any]) -> Decision:
     """Record a sequence in the ledger before a child may use it."""
-    assert seen.peer is not None, "there was no objection"
-    ledger, sequence = allotting(seen.peer.status, seen.job.name, seen.job.uid)
+    ledger, sequence = allotting(peer.status, seen.job.name, seen.job.uid)
     status = changed(seen, "Pending", {}, sequence=sequence, **report)
     return Decision(ledger=ledger, status=status, again=0)
 
 
-def _engine(seen: Observed, step: Step) -> Engine:
-    assert seen.job.spec is not None, "there was no objection"
-    wanted = seen.job.spec.runtime.engine
+def _engine(seen: Observed, spec: JobSpec, step: Step) -> Engine:
+    wanted = spec.runtime.engine
     if step != "Work" or wanted == "Job" or not seen.ray:
         return "Job"
     return "RayJob"

@@ -131,18 +131,23 @@ class ChildPlan:
         )
 
 
-def plan_of(seen: Observed, step: Step, attempt: int, engine: Engine = "Job") -> ChildPlan:
+def plan_of(
+    seen: Observed,
+    spec: JobSpec,
+    peer: Peer,
+    step: Step,
+    attempt: int,
+    engine: Engine = "Job",
+) -> ChildPlan:
     """Plan an attempt at a step of a job whose peer is ready."""
     job = seen.job
-    assert job.spec is not None, "checked by `objection`"
-    assert seen.peer is not None, "checked by `objection`"
     assert seen.mark, "events without the mark are ignored"
     return ChildPlan(
         job=job.name,
         uid=job.uid,
-        spec=job.spec,
+        spec=spec,
         settings=seen.settings,
-        peer=seen.peer,
+        peer=peer,
         step=step,
         attempt=attempt,
         round=round_of(seen),
@@ -151,7 +156,7 @@ def plan_of(seen: Observed, step: Step, attempt: int, engine: Engine = "Job") ->
         envelope=job.status.envelope,
         sequence=job.status.sequence,
         jobs=_jobs(seen),
-        seconds=_seconds(seen, seen.settings.bounds.deadline_of(job.spec)),
+        seconds=_seconds(seen, seen.settings.bounds.deadline_of(spec)),
     )
 
 

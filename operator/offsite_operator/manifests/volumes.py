@@ -59,7 +59,7 @@ def lender_volumes(plan: ChildPlan) -> list[Volume]:
     them.
     """
     account = _account("private", plan.settings.private)
-    return [_task(plan), account, replace(_session(), read_only=False)]
+    return [_task(plan), *account, replace(_session(), read_only=False)]
 
 
 def lender_environment(plan: ChildPlan) -> list[dict[str, Any]]:
@@ -105,11 +105,11 @@ def _secrets(plan: ChildPlan) -> Iterator[Volume]:
     if plan.keyed:
         keys = ["ring.json", *(["passphrase"] if settings.identity.passphrase else [])]
         yield _secret("identity", settings.identity.secret, keys)
-        yield _account("exchange", settings.exchange)
+        yield from _account("exchange", settings.exchange)
     if plan.borrows:
         yield _session()
     elif settings.private.claim is None and not plan.auxiliary:
-        yield _account("private", settings.private)
+        yield from _account("private", settings.private)
 
 
 def _task(plan: ChildPlan) -> Volume:
@@ -120,9 +120,9 @@ def _session() -> Volume:
     return Volume("session", SESSION, {"emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}})
 
 
-def _account(name: str, store: Store) -> Volume:
-    assert store.secret is not None, "validated in Settings"
-    return _secret(name, store.secret, ["credentials.json", *(["ca.crt"] if store.ca else [])])
+def _account(name: str, store: Store) -> Iterator[Volume]:
+    if store.secret is not None:
+        yield _secret(name, store.secret, ["credentials.json", *(["ca.crt"] if store.ca else [])])
 
 
 def _secret(name: str, secret: str, keys: list[str]) -> Volume:
