@@ -13,6 +13,8 @@ ROW_SUFFIXES = (".jsonl", ".ndjson")
 """Suffixes of data files with one JSON object per line."""
 PROSE_SUFFIXES = (".txt", ".text", ".md")
 """Suffixes of data files with one plain text."""
+COLUMNS = ("text", "prompt", "completion", "choices")  # noqa: V107 - used by the types of jobs
+"""Columns of a row that hold its text. A row has one more where rows are grouped."""
 _POINTERS = ("version https://git-lfs.github.com/spec/", "/annex/objects/")
 """Beginnings of the pointer files of Git LFS and git-annex."""
 
@@ -27,6 +29,10 @@ class DataFile:
     path: Path
     location: str = ""
     """Location in the job; empty: the path. A link may lead to a file with another name."""
+    group: str = ""
+    """Column that groups the rows; empty: they have no such column."""
+    must_group: bool = True
+    """Whether each row must have that column."""
 
     @property
     def name(self) -> str:
@@ -60,6 +66,8 @@ class Row:
     prompt: str = ""
     completion: str = ""
     choices: tuple[str, ...] = ()
+    group: str = ""
+    """Value of the column that groups the rows; empty: the row has none."""
 
 
 def read_rows(data: DataFile) -> list[Row]:
@@ -70,7 +78,7 @@ def read_rows(data: DataFile) -> list[Row]:
             the message names.
     """
     kind, content = data.format, _read(data)
-    rows = _rows(data.name, content) if kind == "rows" else _prose(data.name, content)
+    rows = _rows(data, content) if kind == "rows" else _prose(data.name, content)
     if not rows:
         raise DataError(f"{data.name} is empty; put text or JSON lines into it")
     if len({(bool(row.text), bool(row.choices)) for row in rows}) > 1:
@@ -137,21 +145,30 @@ def _are_json(lines: Sequence[str]) -> bool:
     return all(_is_json(line) for line in lines if line.strip())
 
 
-def _rows(name: str, content: str) -> list[Row]:
+def _rows(data: DataFile, content: str) -> list[Row]:
     # not splitlines(), which also splits at characters that JSON strings may contain
     lines = [(n, line) for n, line in enumerate(content.split("\n"), 1) if line.strip()]
-    return [read_row(f"{name}:{number}", line) for number, line in lines]
+    return [read_row(data, number, line) for number, line in lines]
 
 
-def read_row(where: str, line: str) -> Row:
+def read_row(data: DataFile, number: int, line: str) -> Row:
     """Read one line of JSON.
 
     Args:
-        where: File and line for errors.
+        data: The file that it is from.
+        number: Its number in the file, from 1.
 
     Raises:
         DataError: It is not JSON, or has wrong columns.
     """
+    where = f"{data.name}:{number}"
+    value = _object(where, line)
+    group = _group(where, value, data)
+    _check_columns(where, value)
+    return Row(**value | {"choices": _choices(where, value), "group": group})
+
+
+def _object(where: str, line: str) -> dict[str, Any]:
     try:
         value = json.loads(line, object_pairs_hook=_distinct)
         json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate is not text
@@ -159,6 +176,29 @@ def read_row(where: str, line: str) -> Row:
         raise DataError(f"{where} is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise DataError(f"{where} is not a JSON object with text, or with prompt and completion")
+    return value
+
+
+def _group(where: str, value: dict[str, Any], data: DataFile) -> str:
+    """Take the group out of a row's columns."""
+    name = data.group
+    if not name or (name not in value and not data.must_group):
+        return ""
+    if name not in value:
+        raise DataError(
+            f'{where} has no column "{name}", which groups the rows; add it to all rows'
+        )
+    group = value.pop(name)
+    if isinstance(group, bool) or not isinstance(group, str | int) or not str(group).strip():
+        kind = "empty" if isinstance(group, str) else _KINDS.get(type(group), "null")
+        raise DataError(
+            f'{where}: the column "{name}" is {kind}, not a string or a whole number that names '
+            "the group"
+        )
+    return str(group).strip()
+
+
+def _check_columns(where: str, value: dict[str, Any]) -> None:
     columns = set(value)
     if columns not in ({"text"}, {"prompt", "completion"}, {"prompt", "completion", "choices"}):
         remedy = _CHATS if "messages" in columns else ""
@@ -172,7 +212,6 @@ def read_row(where: str, line: str) -> Row:
             raise DataError(f'{where}: the column "{name}" is {kind}, not a string')
         if not value[name]:
             raise DataError(f'{where}: the column "{name}" is empty')
-    return Row(**value | {"choices": _choices(where, value)})
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

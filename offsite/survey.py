@@ -21,12 +21,12 @@ _MOST_PIECES = 20_000
 class Survey:
     """Counts of a data set."""
 
-    rows: int
-    """Lines that are not empty."""
+    units: int
+    """Lines that are not empty; of a file with groups, the groups."""
     different: int
-    """Different examples, up to the requested limit."""
+    """Units that differ, up to the requested limit."""
     largest: float
-    """Share of the most frequent example in all characters, with its copies; 0 below one half."""
+    """Share of the largest unit in all characters, with its copies; 0 below one half."""
     labelled: bool
     """Whether each row is a separate example; plain text is packed."""
 
@@ -34,9 +34,9 @@ class Survey:
 def survey(data: DataFile, most: int) -> Survey:
     """Count the different examples of a data set.
 
-    An example is a line of JSONL or of plain text. Case, white space, choices and Unicode forms are
-    ignored. A copy with a number in front does not count either: an example counts only if enough
-    of it does not occur in earlier ones.
+    An example is a line of JSONL or of plain text; examples of one group count once. Case, white
+    space, choices and Unicode forms are ignored. A copy with a number in front does not count
+    either: an example counts only if enough of it does not occur in earlier ones.
 
     Args:
         most: Limit of the count.
@@ -45,12 +45,14 @@ def survey(data: DataFile, most: int) -> Survey:
         DataError: The file is not readable, or has an invalid line.
     """
     rows, total, labelled = 0, 0, False
+    groups = set[bytes]()
     different = _Different(most)
     leader, lead = b"", 0  # the only candidate for a majority (Boyer and Moore)
-    for plain, has_prompt in _examples(data):
-        mark, size = _mark(plain)
+    for plain, has_prompt, group in _examples(data):
+        mark, size = _mark(plain, group)
         rows, total, labelled = rows + 1, total + size, has_prompt
-        different.add(plain, mark)
+        groups |= {mark} if group else set()
+        different.add(plain, mark, group)
         if mark == leader:
             lead += size
         elif size > lead:
@@ -59,10 +61,10 @@ def survey(data: DataFile, most: int) -> Survey:
             lead -= size
     own = 0
     if lead:
-        marks = (_mark(plain) for plain, _ in _examples(data))
+        marks = (_mark(plain, group) for plain, _, group in _examples(data))
         own = sum(size for mark, size in marks if mark == leader)
     share = own / total if 2 * own > total else 0.0
-    return Survey(rows, different.count, share, labelled)
+    return Survey(len(groups) or rows, different.count, share, labelled)
 
 
 class _Different:
@@ -73,13 +75,13 @@ class _Different:
         self._pieces: set[str] = set()
         self._marks: set[bytes] = set()
 
-    def add(self, plain: str, mark: bytes) -> None:
-        """Count an example, if it is different."""
-        if self.count >= self._most or mark in self._marks:
+    def add(self, plain: str, mark: bytes, group: str) -> None:
+        """Count an example if it is different; of a group, the first such example."""
+        if self.count >= self._most or (mark in self._marks and not group):
             return
         pieces = _pieces(plain)
         if len(pieces - self._pieces) >= min(_OWN_PIECES, len(pieces) / 2):
-            self.count += 1
+            self.count += mark not in self._marks
             self._pieces |= pieces
             self._marks.add(mark)
 
@@ -92,8 +94,8 @@ def _pieces(plain: str) -> set[str]:
     return {piece for piece in every if sieve == 1 or crc32(piece.encode()) % sieve == 0}
 
 
-def _examples(data: DataFile) -> Iterator[tuple[str, bool]]:
-    """Yield each example in normalized form, and whether it has a prompt."""
+def _examples(data: DataFile) -> Iterator[tuple[str, bool, str]]:
+    """Yield each example in normalized form, whether it has a prompt, and its group."""
     try:
         # splitlines() would also split at characters inside JSON strings
         with data.path.open(encoding="utf-8-sig") as file:
@@ -101,10 +103,10 @@ def _examples(data: DataFile) -> Iterator[tuple[str, bool]]:
                 if not line.strip():
                     continue
                 if data.format == "prose":
-                    yield _plain(line)
+                    yield *_plain(line), ""
                 else:
-                    row = read_row(f"{data.name}:{number}", line.rstrip("\n"))
-                    yield _plain(row.text, row.prompt, row.completion)
+                    row = read_row(data, number, line.rstrip("\n"))
+                    yield *_plain(row.text, row.prompt, row.completion), row.group
     except (OSError, UnicodeDecodeError) as error:
         raise unreadable(data, error) from error
 
@@ -122,6 +124,7 @@ def _invisible() -> dict[int, None]:
     return dict.fromkeys(code for code in every if unicodedata.category(chr(code)) == "Cf")
 
 
-def _mark(plain: str) -> tuple[bytes, int]:
-    """Identify an example, and count its characters."""
-    return sha256(plain.encode("utf-8", "surrogatepass")).digest(), len(plain) - 2
+def _mark(plain: str, group: str) -> tuple[bytes, int]:
+    """Identify an example, or its group, and count its characters."""
+    identity = f"group {group}" if group else plain
+    return sha256(identity.encode("utf-8", "surrogatepass")).digest(), len(plain) - 2

@@ -9,6 +9,7 @@ from offsite.api.cluster import Resources, Runtime, Toleration
 from offsite.api.emulators import EMULATORS, Emulator, EmulatorSection, LayerDrop
 from offsite.api.job import JobSpec, Metadata, OffsiteJob
 from offsite.api.limits import Limits
+from offsite.api.privacy import Privacy, Unit, sampling_rate
 from offsite.api.references import JobReference, Use, claims_of
 from offsite.api.stages import (
     Accept,
@@ -61,14 +62,17 @@ __all__ = [
     "Name",
     "OffsiteJob",
     "PlugIn",
+    "Privacy",
     "Resources",
     "Runtime",
     "Section",
     "Toleration",
     "Tune",
     "TuneTraining",
+    "Unit",
     "Use",
     "cel",
     "claims_of",
     "is_among",
+    "sampling_rate",
 ]

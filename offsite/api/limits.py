@@ -2,8 +2,63 @@
 
 from pydantic import Field
 
+from offsite.api.privacy import Unit
 from offsite.api.stages import Tune
 from offsite.api.values import Section
+
+_LESS = {
+    "ε": "ask for a smaller epsilon, a larger noiseMultiplier or fewer steps",
+    "δ": "ask for a smaller delta",
+}
+
+
+class PrivacyLimits(Section):
+    """The least differential privacy of an organization's adapters."""
+
+    required: bool = False
+    """Whether each adapter must be tuned with `tune.privacy`. Any limit below requires it, too."""
+    max_epsilon: float | None = Field(None, gt=0)
+    """The largest ε of an adapter."""
+    max_delta: float | None = Field(None, gt=0, lt=1)
+    """The largest δ of an adapter. It is always below 1 / units."""
+    unit: Unit | None = None
+    """The unit that jobs must name, such as all rows of a patient; absent: they choose."""
+
+    @property
+    def is_required(self) -> bool:
+        """Whether an adapter without differential privacy is refused."""
+        return self != PrivacyLimits()
+
+    def objection(self, job: Tune) -> str | None:
+        """Say what a job asks for that is less than this, before its data is read."""
+        asked = job.privacy
+        if asked is None:
+            return (
+                "this organization requires differential privacy (privacy.required): set "
+                "tune.privacy"
+                if self.is_required
+                else None
+            )
+        if self.unit not in (None, asked.unit):
+            return (
+                f"tune.privacy.unit is {asked.unit_name}, and this organization protects all rows "
+                f"of a {self.unit.group} (privacy.unit): set tune.privacy.unit.group to it"
+            )
+        return self.excess(asked.epsilon, asked.delta)
+
+    def excess(self, epsilon: float | None, delta: float | None) -> str | None:
+        """Say which of ε and δ is too large; None: neither, or it is unknown yet."""
+        bounds = (
+            ("ε", epsilon, "maxEpsilon", self.max_epsilon),
+            ("δ", delta, "maxDelta", self.max_delta),
+        )
+        for name, value, limit, most in bounds:
+            if value is not None and most is not None and value > most:
+                return (
+                    f"tune.privacy: {name} is {value:.4g}, and this organization allows {most:g} "
+                    f"at most (privacy.{limit}): {_LESS[name]}"
+                )
+        return None
 
 
 class Limits(Section):
@@ -28,6 +83,9 @@ class Limits(Section):
     max_change: float = Field(1.0, gt=0)
     """How large a returned adapter's change of a weight may be, relative to that weight."""
 
+    privacy: PrivacyLimits = PrivacyLimits()
+    """The least differential privacy of an adapter."""
+
     def objection(self, job: Tune) -> str | None:
         """Say which floor an adapter's job asks to go below, before its data is read."""
         asked = (
@@ -40,4 +98,4 @@ class Limits(Section):
                     f"tune.training.{field} is {value}, and this organization allows no adapter "
                     f"below {least} ({floor}): ask for more"
                 )
-        return None
+        return self.privacy.objection(job)

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from offsite.api.emulators import Emulator
+from offsite.api.privacy import Privacy
 from offsite.api.values import (
     RULES,
     Bundle,
@@ -161,6 +162,8 @@ class Tune(Section):
     """What is trained."""
     training: TuneTraining = TuneTraining()
     """How to train the adapter."""
+    privacy: Privacy | None = None
+    """Differential privacy of the adapter; absent: none."""
     evaluate: TextLocation | None = None
     """A text that both parties have. The emulator is evaluated on it before and after tuning."""
 

@@ -25,6 +25,7 @@ DURATION_PATTERN = r"^[1-9][0-9]{0,6}[hms]$"
 MEMORY_PATTERN = r"^[1-9][0-9]{0,5}(\.[0-9]{1,3})?[MGT]i?$"
 IMAGE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._/:@-]*$"
 LABEL_PATTERN = r"^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$"
+COLUMN_PATTERN = r"^[A-Za-z0-9_]([A-Za-z0-9_. -]*[A-Za-z0-9_])?$"
 CLASS_PATTERN = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
 
 PATTERN_MEANING = {
@@ -34,6 +35,7 @@ PATTERN_MEANING = {
     MEMORY_PATTERN: "an amount of memory, such as 4Gi or 512Mi",
     IMAGE_PATTERN: "a container image, such as registry.example/offsite-runtime:1.0",
     LABEL_PATTERN: "the value of a label: letters, digits, '-', '_' and '.', 63 at most",
+    COLUMN_PATTERN: "the name of a column: letters, digits, '_', '.', '-' and spaces",
     CLASS_PATTERN: "a DNS name: lower-case letters, digits, '-' and '.'",
     PATH_PATTERN: (
         "a path (relative to the job file), file:///path, s3://bucket/path, or pvc://claim/path"

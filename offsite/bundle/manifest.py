@@ -10,10 +10,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from offsite.api import EMULATORS
 from offsite.api.problems import reason
+from offsite.api.values import COLUMN_PATTERN
 from offsite.errors import BundleError
 from offsite.wire import Digest, Name, Part, digest_of
 
@@ -76,6 +84,28 @@ class EmulatorFacts(Part):
         return self
 
 
+class PrivacyFacts(Part):
+    """The differential privacy of an adapter: its bound, and what the bound was computed from.
+
+    The number of units is not told: the peer gets the manifest, and whether one unit is in the data
+    is what the noise protects.
+    """
+
+    epsilon: float = Field(gt=0, allow_inf_nan=False)
+    delta: float = Field(gt=0, lt=1)
+    noise_multiplier: float = Field(gt=0, allow_inf_nan=False)
+    """Standard deviation of the noise, divided by `max_grad_norm`."""
+    max_grad_norm: float = Field(gt=0, allow_inf_nan=False)
+    """Norm that the gradient of a unit was clipped to."""
+    unit: str = Field(pattern=rf"^(row|group:{COLUMN_PATTERN[1:-1]})$", max_length=69)
+    """What is protected as a whole: `row`, or `group:` and the column of the data."""
+    sampling_rate: float = Field(gt=0, le=1)
+    """Probability of a unit to be in a batch (Poisson sampling)."""
+    steps: int = Field(ge=1)
+    accountant: Literal["prv"] = "prv"  # noqa: V107 - for people
+    """How ε was computed (arXiv 2106.02848)."""
+
+
 class AdapterFacts(Part):
     """What the receiver of an adapter needs to know; its own record decides what it may hold."""
 
@@ -88,6 +118,14 @@ class AdapterFacts(Part):
     """The modules outside the blocks that it changes, such as `head`: names on the wire."""
     answers: Digest
     """The envelope of the bundle that it was tuned in."""
+    privacy: PrivacyFacts | None = None
+    """The differential privacy of its training; None: it has none."""
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # earlier versions refuse the field, so it is there only where it says something
+        fields: dict[str, Any] = serialize(self)
+        return {n: value for n, value in fields.items() if n != "privacy" or value is not None}
 
 
 class Manifest(Part):

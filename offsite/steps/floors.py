@@ -65,19 +65,21 @@ def check_training(limits: Limits, job: Tune, found: Survey) -> None:
             f"tune.data.train has {found.different} different examples; this organization "
             f"requires at least {limits.min_batch_size} per step (minBatchSize); add examples"
         )
-    steps = training.steps or training.epochs * -(-found.rows // training.batch_size)
-    if found.labelled and steps < limits.min_steps:
+    steps = training.steps or training.epochs * -(-found.units // training.batch_size)
+    if (found.labelled or job.privacy) and steps < limits.min_steps:
         raise DataError(
             f"tune.training.epochs: {training.epochs} epochs are {steps} steps; this "
             f"organization requires at least {limits.min_steps} (minSteps); raise it"
         )
 
 
-def check_floors(limits: Limits, job: Tune, data: DataFile) -> None:
-    """Check an adapter's job and its data.
+def check_floors(limits: Limits, job: Tune, data: DataFile) -> Survey:
+    """Check an adapter's job and its data; returns the counts of the data.
 
     Raises:
         InputError, DataError: As for the single checks.
     """
     check_asked(limits, job)
-    check_training(limits, job, check_examples(limits, data))
+    found = check_examples(limits, data)
+    check_training(limits, job, found)
+    return found

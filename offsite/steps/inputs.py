@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from offsite.api import JobSpec
+from offsite.api import JobSpec, Tune
 from offsite.bundle.weights import digest_blocks, digest_outside
 from offsite.rows import DataFile
 from offsite.steps.party import Party
@@ -38,11 +38,27 @@ def inputs_of(spec: JobSpec, party: Party) -> Inputs:
         InputError, ModelError, StorageError: A store or hub did not provide an input.
     """
     texts = {
-        key: DataFile(party.text(location), location)
+        key: _data(spec.tune, party, location, key)
         for key, location in _texts(spec).items()
         if location
     }
     return Inputs(texts, party.model(spec.model) if spec.model else None)
+
+
+def training_data(job: Tune, party: Party) -> DataFile:
+    """Locate the private data that a job's adapter is tuned on.
+
+    Raises:
+        InputError, StorageError: The private store did not provide it.
+    """
+    return _data(job, party, job.data.train, "train")
+
+
+def _data(job: Tune | None, party: Party, location: str, key: str) -> DataFile:
+    """Locate a text. Only the training data must have the column of its unit."""
+    unit = job.privacy.unit if job and job.privacy else None
+    group = unit.group if unit else ""
+    return DataFile(party.text(location), location, group, must_group=key == "train")
 
 
 def source_of(spec: JobSpec, party: Party) -> Source | None:

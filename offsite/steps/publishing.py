@@ -7,11 +7,11 @@ from offsite.bundle import EmulatorRecord, read_manifest, read_record
 from offsite.errors import BundleError
 from offsite.events import Monitor
 from offsite.exchange import Mailbox, Outgoing, find_sent, push
-from offsite.rows import DataFile
 from offsite.sealing.envelope import GrantTerms
 from offsite.steps.disclosing import disclose
 from offsite.steps.emulator_results import checked_emulator
 from offsite.steps.floors import check_floors
+from offsite.steps.inputs import training_data
 from offsite.steps.results import check_answer
 from offsite.steps.workspace import Workspace
 
@@ -58,10 +58,9 @@ def send(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
         draft = checked_emulator(space, space.spec.distill, _noted(space))
         draft = draft.model_copy(update={"entry": disclose(space, draft, mailbox, monitor)})
     elif space.spec.tune is not None:
-        train = space.spec.tune.data.train
-        data = DataFile(space.party.text(train), train)
-        check_floors(space.party.limits, space.spec.tune, data)
-        parent = check_answer(space, space.spec.tune)
+        data = training_data(space.spec.tune, space.party)
+        found = check_floors(space.party.limits, space.spec.tune, data)
+        parent = check_answer(space, space.spec.tune, found.units)
     manifest, _ = read_manifest(space.result)
 
     def remember(digest: str) -> None:

@@ -26,6 +26,7 @@ from offsite.errors import BundleError, ModelError
 from offsite.families import family_of
 from offsite.steps.answers import rank_of
 from offsite.steps.places import is_companion, model_digest
+from offsite.steps.privacy import check_facts
 from offsite.steps.workspace import Source, Workspace
 
 _BESIDE = 256 << 20
@@ -49,8 +50,11 @@ def most_of(space: Workspace) -> int:
     return _UNKNOWN if source is None else _WIDER * source.size + _BESIDE
 
 
-def check_answer(space: Workspace, job: Tune) -> str:
+def check_answer(space: Workspace, job: Tune, units: int) -> str:
     """Check an adapter that is about to be sent, as its receiver will, and against the job.
+
+    Args:
+        units: Number of units in the training data.
 
     Returns:
         The envelope that it answers.
@@ -63,14 +67,18 @@ def check_answer(space: Workspace, job: Tune) -> str:
     manifest = check_adapter(space.result, record)
     check_maker(space, manifest)
     rank = rank_of(adapter, record.linears)
+    told = manifest.facts
+    assert isinstance(told, AdapterFacts), "checked by check_adapter"
+    check_facts(space.party.limits, job, told.privacy, units)
     wanted = AdapterFacts(
         method=adapter.method,
         scope=adapter.scope,
         rank=rank,
         outside=tuple(sorted(record.modules)),
         answers=record.digest,
+        privacy=told.privacy,
     )
-    stated = (manifest.facts, manifest.architecture, manifest.dtype)
+    stated = (told, manifest.architecture, manifest.dtype)
     if stated != (wanted, record.architecture, "float32"):
         raise wrong_result(space.result)
     return record.digest

@@ -1,0 +1,81 @@
+"""Checks the differential privacy that a job asks for, and what was told of its adapter.
+
+The training step computes ε and adds the noise. The step that seals the adapter has neither torch
+nor an accountant: it checks that what the training step told is what the job asks for, within the
+party's limits, and computed for the data as it is.
+"""
+
+from offsite.api import Limits, Privacy, Tune, sampling_rate
+from offsite.bundle import PrivacyFacts
+from offsite.errors import BundleError, DataError, InputError
+
+
+def check_privacy(limits: Limits, privacy: Privacy, units: int, epsilon: float) -> None:
+    """Check ε and δ of a job's data, before training.
+
+    Args:
+        units: Number of units in the training data.
+        epsilon: Bound that was computed for the noise, the sampling rate and the steps.
+
+    Raises:
+        DataError: δ is not below 1 / units: adapters that reveal one unit in full would satisfy it.
+        InputError: ε or δ is larger than the party allows.
+    """
+    delta = privacy.delta_of(units)
+    if delta * units >= 1:
+        raise DataError(
+            f"tune.privacy.delta is {delta:g}, but must be below 1 / {units}, as there are {units} "
+            "units in tune.data.train; lower it, or leave it out"
+        )
+    if (problem := limits.privacy.excess(epsilon, delta)) is not None:
+        raise InputError(problem)
+
+
+def steps_of(limits: Limits, job: Tune, units: int) -> int:
+    """Compute how many steps a job with differential privacy is trained for.
+
+    Args:
+        units: Number of units in the training data.
+    """
+    training = job.training
+    per_epoch = -(-units // training.batch_size)
+    return training.steps or max(limits.min_steps, training.epochs * per_epoch)
+
+
+def check_facts(limits: Limits, job: Tune, told: PrivacyFacts | None, units: int) -> None:
+    """Check what a manifest tells of an adapter's privacy against its job and its data.
+
+    Args:
+        units: Number of units in the training data.
+
+    Raises:
+        BundleError: It is not what the job asks for.
+        DataError, InputError: As `check_privacy`.
+    """
+    privacy = job.privacy
+    if (privacy is None) != (told is None):
+        raise _different("privacy")
+    if privacy is None or told is None:
+        return
+    check_privacy(limits, privacy, units, told.epsilon)
+    expected = {
+        "unit": privacy.unit_name,
+        "delta": privacy.delta_of(units),
+        "max_grad_norm": privacy.max_grad_norm,
+        "sampling_rate": sampling_rate(job.training.batch_size, units),
+        "steps": steps_of(limits, job, units),
+    }
+    if privacy.noise_multiplier is not None:
+        expected["noise_multiplier"] = privacy.noise_multiplier
+    for name, value in expected.items():
+        if getattr(told, name) != value:
+            raise _different(name)
+    if privacy.epsilon is not None and told.epsilon > privacy.epsilon:
+        raise _different("epsilon")
+
+
+def _different(name: str) -> BundleError:
+    return BundleError(
+        f"the {name} in the adapter's manifest is not what the job asks for; check the image that "
+        "made it, or run the job again if its data changed"
+    )
