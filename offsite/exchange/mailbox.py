@@ -40,10 +40,9 @@ class Reference:
         return cls(name, digest or None)
 
     @classmethod
-    def opened_by(cls, spec: JobSpec) -> "Reference":
-        """Return the bundle that a Tune or PlugIn job opens."""
-        assert spec.bundle is not None, "a Distill opens none"
-        return cls.parse(spec.bundle)
+    def opened_by(cls, spec: JobSpec) -> "Reference | None":
+        """Return the bundle that a Tune or PlugIn job opens; None: a Distill job opens none."""
+        return cls.parse(spec.bundle) if spec.bundle is not None else None
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,7 @@ def make_emulator(context: Context, job: Distill) -> None:
         DisclosureError: the emulator would disclose more of the model than the party allows.
         InterruptedStage: a signal came; training goes on from its checkpoint next time.
     """
-    space, monitor, model = context.space, context.monitor, context.inputs.model
-    assert model is not None
+    space, monitor, model = context.space, context.monitor, context.model
     texts, digest = context.inputs.texts, context.digests["model"]
     chosen = _choose(space, job, model, digest)
     loaded = load(model)

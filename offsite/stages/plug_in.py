@@ -22,17 +22,16 @@ def make_model(context: Context, job: PlugIn) -> None:
             or makes the model worse than the job accepts.
         ModelError: this is not the model that the emulator was made from.
     """
-    space, inputs, monitor = context.space, context.inputs, context.monitor
-    assert inputs.model is not None
+    space, texts, monitor = context.space, context.inputs.texts, context.monitor
     manifest, _ = read_manifest(space.opened)
     assert isinstance(manifest.facts, AdapterFacts)
     # what the private store has of it, the step that trains cannot see
     record = space.answered()
     if record.model_digest != context.digests["model"]:
         raise not_the_model(space.spec, record)
-    loaded = load(inputs.model)
+    loaded = load(context.model)
     check_room(space.folder, loaded.size)
-    text = inputs.texts.get("evaluate")
+    text = texts.get("evaluate")
     yard = Evaluation.read(text, loaded, monitor) if text else None
     tensors = load_file(space.opened / ADAPTER)
     before = yard.report(loaded, "full_zero_shot", monitor) if yard else None
@@ -43,4 +42,4 @@ def make_model(context: Context, job: PlugIn) -> None:
     if yard and before:
         check_accepted(job, before, yard.report(loaded, "plug_in", monitor))
     monitor.check()
-    finish_model(space, loaded, inputs.model)
+    finish_model(space, loaded, context.model)

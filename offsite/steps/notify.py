@@ -68,7 +68,8 @@ def run_read_notice(pod: Pod[ReadNoticeTask], monitor: Monitor) -> None:
         BundleError: Its content is not a valid notice.
     """
     task, spec, mailbox = pod.task, pod.task.job.spec, open_mailbox(pod)
-    notice = mailbox.inbox.notice(spec.peer, Reference.opened_by(spec).name)
+    reference = Reference.opened_by(spec)
+    notice = mailbox.inbox.notice(spec.peer, reference.name) if reference else None
     if notice is None or notice.digest != task.notice:
         raise NotSentError(
             f"the notice {task.notice} is gone; the operator reads a newer one by itself"

@@ -30,7 +30,8 @@ from offsite.wire import canonical
 
 def find_bundle(spec: JobSpec, mailbox: Mailbox) -> Envelope | None:
     """Find the envelope that a job opens, see `Mailbox.incoming`; None: its stage opens none."""
-    return mailbox.incoming(spec.peer, Reference.opened_by(spec)) if spec.bundle else None
+    reference = Reference.opened_by(spec)
+    return mailbox.incoming(spec.peer, reference) if reference else None
 
 
 def prepare(

@@ -33,8 +33,9 @@ def run_open(pod: Pod[OpenTask], monitor: Monitor) -> None:
     note_disclosed(space, mailbox, monitor)
     check_possible(space)
     source, envelope = source_of(space.spec, party), None
-    if task.envelope is not None:
-        reference = replace(Reference.opened_by(space.spec), digest=task.envelope)
+    reference = Reference.opened_by(space.spec)
+    if reference is not None and task.envelope is not None:
+        reference = replace(reference, digest=task.envelope)
         envelope = mailbox.incoming(space.spec.peer, reference)
         handover.begin_with(envelope.digest)
     prepare(space, source, envelope, mailbox, monitor)

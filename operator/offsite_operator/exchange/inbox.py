@@ -70,6 +70,8 @@ class ExchangeInbox:
 
     def _look(self, spec: JobSpec, peer: Peer) -> Incoming:
         book, reference = _PeerBook(peer), Reference.opened_by(spec)
+        if reference is None:
+            return Refused(f"a {spec.stage} job opens no bundle")
         inbox = Inbox(self.own.id, book, self.store, book)
         try:
             envelope = inbox.incoming(peer.alias, reference)
