@@ -14,6 +14,9 @@ from offsite.wire import Name
 _SECTIONS = {"Distill": "distill", "Tune": "tune", "PlugIn": "plugIn"}
 _DECISIVE = frozenset({"stage", "peer", "seed", "distill", "tune", "plug_in"})
 _ONE_WORKER = "a plain Job has one worker; several need Ray: leave runtime.engine out"
+_PRIVATE_DDP = (
+    "tune.privacy needs a copy of the model in each worker: set resources.sharding to DDP"
+)
 _CHANGEABLE = frozenset({"suspend", "cancel", "retries", "ttlSecondsAfterFinished"})
 
 
@@ -30,7 +33,18 @@ def _rules(schema: dict[str, Any]) -> None:
         _ONE_WORKER,
         fieldPath=".resources.workers",
     )
-    schema[RULES] = [{**section, "messageExpression": told}, alone, *map(_unchanged, fixed)]
+    private = cel(
+        "!has(self.tune) || !has(self.tune.privacy) || !has(self.resources) || "
+        "self.resources.sharding == 'DDP'",
+        _PRIVATE_DDP,
+        fieldPath=".resources.sharding",
+    )
+    schema[RULES] = [
+        {**section, "messageExpression": told},
+        alone,
+        private,
+        *map(_unchanged, fixed),
+    ]
 
 
 def _unchanged(name: str) -> dict[str, Any]:
@@ -121,6 +135,13 @@ class JobSpec(Section):
     def _workers_have_ray(self) -> "JobSpec":
         if self.resources.workers > 1 and self.runtime.engine == "Job":
             raise ValueError(f"resources.workers: {_ONE_WORKER}")
+        return self
+
+    @model_validator(mode="after")
+    def _private_workers_have_copies(self) -> "JobSpec":
+        private = self.tune is not None and self.tune.privacy is not None
+        if private and self.resources.sharding != "DDP":
+            raise ValueError(f"resources.sharding: {_PRIVATE_DDP}")
         return self
 
     def decides(self) -> dict[str, Any]:

@@ -34,8 +34,8 @@ class PrivacyLimits(Section):
         asked = job.privacy
         if asked is None:
             return (
-                "this organization requires differential privacy (privacy.required): set "
-                "tune.privacy"
+                "tune.privacy is missing, and this organization requires differential privacy of "
+                "adapters (privacy.required): set it"
                 if self.is_required
                 else None
             )

@@ -1,5 +1,6 @@
 """The sections `distill`, `tune` and `plugIn` of a job, which decide its result."""
 
+import re
 from typing import Literal
 
 from pydantic import ConfigDict, Field, model_validator
@@ -7,6 +8,7 @@ from pydantic import ConfigDict, Field, model_validator
 from offsite.api.emulators import Emulator
 from offsite.api.privacy import Privacy
 from offsite.api.values import (
+    ROWS_PATTERN,
     RULES,
     Bundle,
     Duration,
@@ -20,6 +22,14 @@ from offsite.api.values import (
 _HEALING = "emulator.heal: true needs emulator.calibration or training.corpus"
 _BLOCKS = "method Blocks needs scope: Ends, since emulator blocks do not transfer"
 _RANK = "rank is of method LoRA only"
+_GROUPS = (
+    "privacy needs data.train with rows, each of which it protects: write one JSON object a row "
+    "into a file that ends in .jsonl"
+)
+_CHECKPOINTING = (
+    "privacy clips the gradient of each unit, which gradientCheckpointing does not give exactly: "
+    "leave it out, and lower blockSize instead"
+)
 _ACCEPT = "accept needs evaluate: the text that the adapter is judged on"
 
 
@@ -154,6 +164,24 @@ class TuneTraining(Section):
 class Tune(Section):
     """Second stage, by the data owner: tune an adapter in the emulator on private data."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            RULES: [
+                cel(
+                    f"!has(self.privacy) || self.data.train.matches(r'{ROWS_PATTERN}')",
+                    _GROUPS,
+                    fieldPath=".data.train",
+                ),
+                cel(
+                    "!has(self.privacy) || !has(self.training) || "
+                    "!self.training.gradientCheckpointing",
+                    _CHECKPOINTING,
+                    fieldPath=".training.gradientCheckpointing",
+                ),
+            ]
+        }
+    )
+
     bundle: Bundle
     """The peer's bundle: its name, or name@sha256:… for one envelope of it."""
     data: Data
@@ -166,6 +194,14 @@ class Tune(Section):
     """Differential privacy of the adapter; absent: none."""
     evaluate: TextLocation | None = None
     """A text that both parties have. The emulator is evaluated on it before and after tuning."""
+
+    @model_validator(mode="after")
+    def _privacy_is_exact(self) -> "Tune":
+        if self.privacy is not None and not re.search(ROWS_PATTERN, self.data.train):
+            raise ValueError(f"data.train: {_GROUPS}")
+        if self.privacy is not None and self.training.gradient_checkpointing:
+            raise ValueError(f"training.gradientCheckpointing: {_CHECKPOINTING}")
+        return self
 
 
 class Export(Section):

@@ -149,6 +149,8 @@ class Modality(Protocol):
     def read(data: DataFile) -> Sequence[Any]:
         """Read a data set as rows; needs no model.
 
+        A row has an attribute `group`: its value in the column `data.group`, or an empty string.
+
         Raises:
             DataError: it cannot be read, or a row is not as it should be; names file and line.
         """

@@ -29,6 +29,27 @@ def read_examples(
     return found.examples
 
 
+def read_units(  # noqa: V103 - for private tuning
+    text: DataFile, loaded: Loaded, length: int, monitor: Monitor
+) -> tuple[tuple[Any, ...], ...]:
+    """Read a data set as units of differential privacy; returns the examples of each.
+
+    A unit is a row or, in a file with groups, all rows of a group. A long unit has several
+    examples. No example holds text of two units.
+
+    Args:
+        length: As `Modality.encode`.
+    """
+    rows = loaded.modality.read(text)
+    units: dict[str, list[Any]] = {}
+    for number, row in enumerate(rows):
+        units.setdefault(row.group or f"row {number}", []).append(row)
+    with _named(text):
+        found = [loaded.modality.encode(unit, length) for unit in units.values()]
+    _log_cut(sum(unit.cut for unit in found), len(rows), text, monitor)
+    return tuple(unit.examples for unit in found)
+
+
 @contextmanager
 def _named(text: DataFile) -> Iterator[None]:
     """Name the data set in the error when the `with` block cannot encode it."""

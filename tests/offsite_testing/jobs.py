@@ -12,6 +12,11 @@ ABSENT = object()
 LONG = "a" * 1019 + ".jsonl"
 _LABEL = "must be a DNS label: lower-case letters, digits and hyphens, 63 at most"
 _PATH = "must be a path (relative to the job file), file:///path, s3://bucket/path"
+_PRIVATE: dict[str, Any] = {
+    "bundle": "a",
+    "data": {"train": "a.jsonl", "validation": "b.txt"},
+    "privacy": {"epsilon": 8},
+}
 _DISTILLED: dict[str, Any] = {"model": "m", "emulator": {"blocks": 1}}
 
 
@@ -100,6 +105,24 @@ BAD = (
     _range("tune", "spec.tune.privacy.delta", 1, "less than 1"),
     Bad("tune", "spec.tune.privacy.unit.group", "text", "must be a column of its own"),
     Bad("tune", "spec.tune.privacy.unit.group", "a\nb", "must be the name of a column"),
+    Bad(
+        "tune",
+        "spec.tune",
+        _PRIVATE | {"data": {"train": "a.txt", "validation": "b.txt"}},
+        "privacy needs data.train with rows",
+    ),
+    Bad(
+        "tune",
+        "spec.tune",
+        _PRIVATE | {"training": {"gradientCheckpointing": True}},
+        "which gradientCheckpointing does not give exactly",
+    ),
+    Bad(
+        "tune",
+        "spec",
+        {"stage": "Tune", "peer": "lab", "tune": _PRIVATE, "resources": {"sharding": "FSDP"}},
+        "tune.privacy needs a copy of the model in each worker",
+    ),
     Bad("tune", "spec.tune.bundle", "a@sha256:12", "must be the name of a bundle, or name@sha256"),
     Bad("tune", "spec.tune.data.train", "ftp://host/file.jsonl", _PATH),
     Bad("tune", "spec.tune.data.train", "hf://org/name.jsonl", _PATH),
