@@ -227,7 +227,7 @@ def test_floors_check_privacy_before_the_data_is_read(tmp_path: Path) -> None:
 
 def facts(**changes: Any) -> PrivacyFacts:
     job = tune(epsilon=8)
-    told = {
+    told: dict[str, Any] = {
         "epsilon": 7.99,
         "delta": Privacy(epsilon=8).delta_of(UNITS),
         "noise_multiplier": 0.7,
