@@ -83,5 +83,5 @@ def _submit(api: Api, name: str) -> float:
 def _memory(space: Namespace) -> dict[str, int]:
     """Read proc(5) of the operator, in bytes."""
     (pod,) = space.get("pods", OPERATORS)["items"]
-    told = space.kubectl("exec", pod["metadata"]["name"], "--", "cat", "/proc/1/status")
-    return {name: int(size) << 10 for name, size in re.findall(r"(\w+):\s+(\d+) kB", told)}
+    status = space.kubectl("exec", pod["metadata"]["name"], "--", "cat", "/proc/1/status")
+    return {name: int(size) << 10 for name, size in re.findall(r"(\w+):\s+(\d+) kB", status)}

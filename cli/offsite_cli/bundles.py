@@ -135,7 +135,7 @@ def notices(exchange: Exchange, home: Home = HOME, output: Format = Output.TEXT)
     if not found:
         show_info("no failed stages were reported between you and your peers")
     for header, notice in found:
-        show_text(f"{header.sender} → {header.recipient}  {notice.said(header)}")
+        show_text(f"{header.sender} → {header.recipient}  {notice.sentence(header)}")
 
 
 def _header_facts(header: Header) -> dict[str, object]:

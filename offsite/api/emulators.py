@@ -39,8 +39,8 @@ class EmulatorSection(Section):
         """The method's own parameters, as the emulator's manifest tells them: no locations."""
         fields = type(self).model_fields
         own = fields.keys() - EmulatorSection.model_fields.keys() - {"method"}
-        told = {name for name in own if use_of(fields[name]) is None}
-        return self.model_dump(mode="json", by_alias=True, include=told, exclude_none=True)
+        public = {name for name in own if use_of(fields[name]) is None}
+        return self.model_dump(mode="json", by_alias=True, include=public, exclude_none=True)
 
 
 class LayerDrop(EmulatorSection):

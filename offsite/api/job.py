@@ -24,7 +24,7 @@ def _rules(schema: dict[str, Any]) -> None:
     """Say of a job's schema which section it has, and that it does not change."""
     right = (f"has(self.{name}) == (self.stage == '{s}')" for s, name in _SECTIONS.items())
     wanted = "{" + ", ".join(f"'{s}': '{name}'" for s, name in _SECTIONS.items()) + "}"
-    told = f"'stage ' + self.stage + ' needs section ' + {wanted}[self.stage] + ' alone'"
+    message = f"'stage ' + self.stage + ' needs section ' + {wanted}[self.stage] + ' alone'"
     section = cel(" && ".join(right), "exactly the stage's own section is set")
     fixed = [name for name in schema["properties"] if name not in _CHANGEABLE]
     alone = cel(
@@ -40,7 +40,7 @@ def _rules(schema: dict[str, Any]) -> None:
         fieldPath=".resources.sharding",
     )
     schema[RULES] = [
-        {**section, "messageExpression": told},
+        {**section, "messageExpression": message},
         alone,
         private,
         *map(_unchanged, fixed),

@@ -1,7 +1,7 @@
-"""What emulators have disclosed of a model, and whether another one may be sent.
+"""Computes what emulators have disclosed of a model, and whether another one may be sent.
 
-All emulators of a model together may disclose what one of them may: the blocks that were an end in
-any of them count as its ends, and all others that were sent as what it keeps of the middle.
+All emulators of a model together may disclose what one of them may. Blocks that were an end of any
+emulator count as ends; all other blocks that were sent count as kept middle blocks.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -21,9 +21,9 @@ class Disclosed:
     """Blocks of one model."""
 
     ends: frozenset[int] = frozenset()
-    """Those that were ends."""
+    """Blocks that were ends."""
     blocks: frozenset[int] = frozenset()
-    """All of them."""
+    """All blocks that were sent."""
 
     @classmethod
     def of(cls, blocks: Iterable[SentBlock]) -> "Disclosed":
@@ -33,37 +33,37 @@ class Disclosed:
         return cls(ends, frozenset(block.full for block in every))
 
     def __or__(self, other: "Disclosed") -> "Disclosed":
-        """Join what two have disclosed."""
+        """Return the union of two sets of disclosed blocks."""
         return Disclosed(self.ends | other.ends, self.blocks | other.blocks)
 
     def holds(self, other: "Disclosed") -> bool:
-        """Whether another one adds nothing."""
+        """Return whether another set adds no block and no end."""
         return other.ends <= self.ends and other.blocks <= self.blocks
 
     @property
     def middle(self) -> frozenset[int]:
-        """Those that were never an end."""
+        """Blocks that were sent, but never as an end."""
         return self.blocks - self.ends
 
 
 @dataclass(frozen=True)
 class FullModel:
-    """A model, as the ledger knows it again."""
+    """A model, identified by its digest and the sketches of its matrices."""
 
     digest: str
     depth: int
     weights: Mapping[int, Weights]
-    """The sketches of its matrices, of all blocks or of those that are known."""
+    """Sketches of its matrices, by block; of a model at a hub, only those that are known."""
 
     def others(self, blocks: Collection[int]) -> tuple[Sketch, ...]:
-        """List the sketches of matrices of all blocks but some, as far as they are known."""
+        """List the known sketches of all blocks except `blocks`."""
         return tuple(sorted({s for i, w in self.weights.items() if i not in blocks for s in w}))
 
     def relatives(self, entries: Sequence[DisclosureEntry]) -> list[DisclosureEntry]:
-        """Find the entries of this model: of its digest, or of one that shares a matrix with it.
+        """Find the entries of this model: those with its digest, or with a matching matrix.
 
-        It may be one that was not sent, or that was changed a little. Relatives of those, as deep
-        as it, are its relatives too.
+        The matrix may be of a block that was not sent, and may be changed a little. Entries that
+        match one of these entries, and have the same number of blocks, are included too.
         """
         left = {i: entry for i, entry in enumerate(entries) if entry.depth == self.depth}
         held = {i: _weights(entry) for i, entry in left.items()}
@@ -80,10 +80,10 @@ class FullModel:
             found += [left.pop(i) for i in new]
 
     def disclosed(self, entries: Sequence[DisclosureEntry]) -> Disclosed:
-        """Collect what entries disclosed of this model, under whichever name."""
+        """Collect what entries disclosed of this model, under any name."""
         relatives = self.relatives(entries)
         found = [block for entry in relatives for block in entry.blocks]
-        # the same matrices elsewhere: in a model of another depth, or in another order
+        # the same matrices in a model with another number or order of blocks
         every = [block for entry in entries for block in entry.blocks]
         places = self._places(sketch for block in every for sketch in block.weights)
         found += [
@@ -94,7 +94,7 @@ class FullModel:
         return Disclosed.of(found)
 
     def _places(self, sketches: Iterable[Sketch]) -> dict[Sketch, set[int]]:
-        """Find the blocks that hold a matrix, for each sketch of one that this model has."""
+        """Find the blocks of this model that hold a matching matrix, for each sketch."""
         holders = holders_of(self.weights)
         places: dict[Sketch, set[int]] = {}
         for each in Sketches(holders).like(sketches):
@@ -105,12 +105,12 @@ class FullModel:
 def check_disclosure(
     limits: Limits, model: FullModel, entries: Sequence[DisclosureEntry], own: Disclosed
 ) -> None:
-    """Check that an emulator may be sent after those that are in the ledger.
+    """Check that an emulator may be sent, given what the ledger lists.
 
-    One that adds nothing to what was sent of the very same model may be, whatever the limits are.
+    An emulator that adds nothing to what was sent of the same model is always allowed.
 
     Raises:
-        DisclosureError: too many blocks would be ends, or too many of the middle disclosed.
+        DisclosureError: Too many blocks would be ends, or too many middle blocks disclosed.
     """
     same = Disclosed.of(b for e in entries if e.model == model.digest for b in e.blocks)
     if same.holds(own):
@@ -126,10 +126,10 @@ def check_disclosure(
 
 
 def check_alone(limits: Limits, depth: int, own: Disclosed) -> None:
-    """Check an emulator of a model of which nothing was sent.
+    """Check an emulator of a model of which nothing was sent yet.
 
     Raises:
-        DisclosureError: it holds too many blocks.
+        DisclosureError: It has too many blocks.
     """
     if (excess := _excess(limits, depth, own)) is not None:
         raise DisclosureError(
@@ -140,7 +140,7 @@ def check_alone(limits: Limits, depth: int, own: Disclosed) -> None:
 
 class _Share(NamedTuple):
     field: str
-    """Of the job, that asks for it."""
+    """Fields of the job that request it."""
     found: int
     every: int
     what: str
@@ -167,14 +167,14 @@ def _excess(limits: Limits, depth: int, found: Disclosed) -> _Share | None:
 
 
 def remaining(limits: Limits, depth: int, disclosed: Disclosed) -> int:
-    """Count the blocks that emulators may disclose yet, if their ends are ends already."""
+    """Count the middle blocks that may still be disclosed, with the ends unchanged."""
     every = depth - len(disclosed.ends)
     return max(0, most_of(limits.max_kept_blocks, every) - len(disclosed.middle))
 
 
 def most_of(share: float, every: int) -> int:
-    """Count how many blocks a share of them is at most."""
-    return floor(round(share * every, 6))  # 0.29 * 100 is a little less than 29
+    """Return the largest number of blocks within a share."""
+    return floor(round(share * every, 6))  # 0.29 * 100 is slightly less than 29
 
 
 def _weights(entry: DisclosureEntry) -> set[Sketch]:

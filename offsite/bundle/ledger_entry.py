@@ -8,40 +8,40 @@ from offsite.wire import Digest, Instant, Part, canonical, digest_of, now
 
 
 class SentBlock(Part):
-    """A block of a full model that an emulator held, as it was, healed or trained."""
+    """A block of a full model that an emulator contains: unchanged, healed or trained."""
 
     full: int
-    """Its place in the full model."""
+    """Index of the block in the full model."""
     end: bool
-    """Whether it was sent as it is."""
+    """Whether it is an end, and so unchanged."""
     weights: tuple[Sketch, ...] = ()
-    """The sketches of its matrices in the full model; none, if they are not known."""
+    """Sketches of its matrices in the full model; empty if they are not known."""
 
 
 class DisclosureEntry(Part):
-    """One emulator in the ledger of a model's owner. It is written before the emulator is sent."""
+    """One emulator in the model owner's ledger. It is written before the emulator is sent."""
 
     number: int = 0
-    """Its place in the ledger, from 1; 0: it is not there yet."""
+    """Position in the ledger, from 1; 0: not written yet."""
     previous: Digest | None = None
-    """The digest of the entry before it."""
+    """Digest of the previous entry."""
     at: Instant
     job: str
-    """The job that it was made by, by the id under which it is sent."""
+    """Id under which the job sends it."""
     bundle: str
     recipient: str
     model: Digest | None
-    """Of the full model's files; None: nothing is known of it but the envelope."""
+    """Digest of the full model's files; None: only the envelope is known."""
     depth: int
-    """How many blocks the full model has."""
+    """Number of blocks of the full model."""
     blocks: tuple[SentBlock, ...]
     others: tuple[Sketch, ...] = ()
-    """The sketches of all matrices of the blocks that were not sent; none, if they are unknown."""
+    """Sketches of all matrices of the blocks that were not sent; empty if they are not known."""
     envelope: Digest | None = None
-    """Of an entry that was restored: the envelope that the emulator was sent in."""
+    """Envelope of the emulator, in an entry that was restored."""
 
     def wire(self) -> dict[str, Any]:
-        """Get the entry as it is written: one of an earlier version keeps its digest."""
+        """Encode the entry. An entry of an earlier version keeps its digest."""
         wire = super().wire()
         if not self.others:
             del wire["others"]
@@ -49,18 +49,18 @@ class DisclosureEntry(Part):
 
     @property
     def digest(self) -> str:
-        """The digest by which the next entry names it."""
+        """The digest that the next entry refers to."""
         return digest_of(canonical(self.wire()))
 
     @property
     def body_digest(self) -> str:
-        """The digest by which its record names it, wherever in the ledger it is."""
+        """The digest that its record refers to, whatever its position in the ledger."""
         return self.model_copy(update={"number": 0, "previous": None}).digest
 
     def repeats(self, other: "DisclosureEntry") -> bool:
-        """Whether both are of one sending, which was tried again."""
+        """Return whether both entries describe the same emulator, sent again by a retry."""
         mine, its = (
-            # the sketches, of the very same model, may differ by a rounding
+            # sketches of the same model may differ by a rounding error
             (e.job, e.bundle, e.recipient, e.model, e.depth, [(b.full, b.end) for b in e.blocks])
             for e in (self, other)
         )
@@ -68,7 +68,7 @@ class DisclosureEntry(Part):
 
 
 def entry_of(record: EmulatorRecord) -> DisclosureEntry:
-    """Say of an emulator what its record says, where the ledger says nothing of it."""
+    """Make the entry of an emulator that is in the records and not in the ledger."""
     return DisclosureEntry(
         at=now(),
         job=record.digest,
@@ -83,6 +83,6 @@ def entry_of(record: EmulatorRecord) -> DisclosureEntry:
 
 
 def given_up(envelope: str, bundle: str, recipient: str) -> DisclosureEntry:
-    """Say of an emulator, of which only the envelope is left, that nothing is known of it."""
-    told: Any = {"job": envelope, "bundle": bundle, "recipient": recipient, "envelope": envelope}
-    return DisclosureEntry(at=now(), model=None, depth=0, blocks=(), **told)
+    """Make the entry of an emulator of which only the envelope is left."""
+    known: Any = {"job": envelope, "bundle": bundle, "recipient": recipient, "envelope": envelope}
+    return DisclosureEntry(at=now(), model=None, depth=0, blocks=(), **known)

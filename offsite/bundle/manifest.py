@@ -68,7 +68,7 @@ class EmulatorFacts(Part):
     kind: Literal["emulator"] = "emulator"
     method: Annotated[str, AfterValidator(_known)] = "LayerDrop"
     parameters: Mapping[str, bool | int | float | str] = {}
-    """The method's own (`EmulatorSection.parameters`); empty: an earlier version told none."""
+    """The method's own (`EmulatorSection.parameters`); empty: an earlier version made it."""
     bottom: int = Field(ge=1)
     """Blocks at the bottom that are the full model's own."""
     top: int = Field(ge=1)
@@ -78,8 +78,10 @@ class EmulatorFacts(Part):
     @model_validator(mode="after")
     def _parameters_are_the_methods(self) -> "EmulatorFacts":
         if self.parameters:
-            told = EMULATORS[self.method].model_validate({**self.parameters, "method": self.method})
-            if told.parameters != self.parameters:
+            section = EMULATORS[self.method].model_validate(
+                {**self.parameters, "method": self.method}
+            )
+            if section.parameters != self.parameters:
                 raise ValueError(f"parameters hold more than those of {self.method}")
         return self
 

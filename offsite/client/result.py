@@ -52,6 +52,6 @@ class Collector:
 
     def result(self) -> Result:
         """Get the result of a job that has ended."""
-        assert self._artifact is not None, "a job that does not fail reports what it published"
-        told = self._artifact
-        return Result(self.name, told.digest, told.uri, told.size_bytes, self._metrics)
+        made = self._artifact
+        assert made is not None, "a job that does not fail reports what it published"
+        return Result(self.name, made.digest, made.uri, made.size_bytes, self._metrics)

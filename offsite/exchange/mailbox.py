@@ -176,11 +176,11 @@ class Mailbox:
             notice = self.inbox.notice(peer, reference.name)
             if notice is None:
                 raise
-            raise NotSentError(f"{error}; {self._said(notice)}") from error
+            raise NotSentError(f"{error}; {self._sentence(notice)}") from error
 
-    def _said(self, notice: Envelope) -> str:
+    def _sentence(self, notice: Envelope) -> str:
         try:
-            return open_notice(notice, self.ring).said(notice.header)
+            return open_notice(notice, self.ring).sentence(notice.header)
         except BundleError as error:
             return str(error)
 

@@ -147,8 +147,8 @@ def _check_found(what: str, model: PreTrainedModel, found: Mapping[str, Any]) ->
     """Check that transformers made up no tensor, and tied what the config ties."""
     for problem in ("missing_keys", "mismatched_keys"):
         if names := sorted(map(str, found[problem])):
-            said = problem.replace("_", " ")
-            raise ModelError(f"cannot load {what}: {said}: {', '.join(names[:3])}")
+            kind = problem.replace("_", " ")
+            raise ModelError(f"cannot load {what}: {kind}: {', '.join(names[:3])}")
     head = model.get_output_embeddings()  # a classifier's head is tied to nothing
     tied = head is not None and model.config.tie_word_embeddings
     if tied and head.weight is not model.get_input_embeddings().weight:
@@ -159,8 +159,8 @@ def _check_found(what: str, model: PreTrainedModel, found: Mapping[str, Any]) ->
 
 
 def _checked_config(folder: Path, view: Path) -> tuple[PreTrainedConfig, Family]:
-    # before transformers, which tells of a family that it does not know in its own words,
-    # and makes lists of as many blocks as a damaged config says
+    # before transformers, whose error for an unknown family names no remedy, and which allocates
+    # as many blocks as a damaged config asks for
     raw = json.loads((folder / "config.json").read_bytes())
     family_of(raw).count(raw)
     config = AutoConfig.from_pretrained(view, **LOCAL)

@@ -72,7 +72,7 @@ class Notice(Part):
         """The canonical encoding, padded."""
         return canonical(self.wire()).ljust(_SIZE)
 
-    def said(self, header: Header) -> str:
+    def sentence(self, header: Header) -> str:
         """Return the notice as a sentence."""
         at, why = f"{header.created:%Y-%m-%d %H:%M} UTC", f"{self.reason}: {self.message}"
         return (

@@ -45,11 +45,11 @@ def make_emulator(context: Context, job: Distill) -> None:
     emulator = replace(loaded, model=made.model)
     check_sendable(emulator, model)
     check_room(space.folder, emulator.size)
-    yard = Evaluation.read(text, loaded, monitor) if (text := texts.get("evaluate")) else None
+    evaluation = Evaluation.read(text, loaded, monitor) if (text := texts.get("evaluate")) else None
     facts = _train_emulator(context, loaded, made, job)
-    if yard:
-        yard.report(loaded, "full_zero_shot", monitor)
-        yard.report(emulator, "emulator_zero_shot", monitor)
+    if evaluation:
+        evaluation.report(loaded, "full_zero_shot", monitor)
+        evaluation.report(emulator, "emulator_zero_shot", monitor)
     finish_emulator(space, emulator, facts, _draft(space, loaded, made, digest))
 
 

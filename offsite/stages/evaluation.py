@@ -87,10 +87,14 @@ class Evaluation:
         return cls(bench, text_digest(text))
 
     def report(self, loaded: Loaded, setting: str, monitor: Monitor) -> tuple[str, float | None]:
-        """Score a model; tell, and give, the metric and its value; None where it is infinite."""
+        """Score a model, and report the metric.
+
+        Returns:
+            Its name and value; the value is None if it is not finite.
+        """
         value = score(loaded, self.bench, monitor, phase=f"evaluate {setting}")
-        told = monitor.metric(self.bench.metric, setting, value, text=self.digest)
-        return self.bench.metric, told
+        finite = monitor.metric(self.bench.metric, setting, value, text=self.digest)
+        return self.bench.metric, finite
 
 
 def report(

@@ -34,10 +34,14 @@ def run_on_ray(pod: Pod[WorkTask], monitor: Monitor) -> Done | Failed:
     """
     ray.init()
     events = _Events(Queue(actor_options={"num_cpus": 0}), monitor)
-    told = {name: value for name, value in pod.environ.items() if name.startswith("OFFSITE_")}
+    variables = {name: value for name, value in pod.environ.items() if name.startswith("OFFSITE_")}
     trainer = TorchTrainer(
         _step,
-        train_loop_config={"task": write_task(pod.task), "environ": told, "queue": events.queue},
+        train_loop_config={
+            "task": write_task(pod.task),
+            "environ": variables,
+            "queue": events.queue,
+        },
         scaling_config=_scaling(pod.task.job.spec.resources),
         run_config=RunConfig(storage_path=str(pod.scratch / "ray")),
     )
@@ -45,7 +49,7 @@ def run_on_ray(pod: Pod[WorkTask], monitor: Monitor) -> Done | Failed:
     try:
         trainer.fit()
     except Exception as error:
-        # what a worker said of itself says more than what Ray says of it
+        # a worker's own error explains more than Ray's
         if (last := events.stop()) is None:
             raise OffsiteError(_gone(str(error))) from error
         return last
@@ -54,11 +58,11 @@ def run_on_ray(pod: Pod[WorkTask], monitor: Monitor) -> Done | Failed:
     return last
 
 
-def _gone(told: str) -> str:
-    """Say in a line why a worker is gone; what Ray tells of it, in a hundred, is in the log."""
-    if "low on memory" in told or "OutOfMemory" in told or "OOM" in told:
+def _gone(report: str) -> str:
+    """Explain in one line why a worker is gone; Ray's full report is in the log."""
+    if any(sign in report for sign in ("low on memory", "OutOfMemory", "OOM")):
         return "the worker of Ray Train was killed: the pod has too little memory; ask for more"
-    return f"the worker of Ray Train is gone: {' '.join(told.split())[:200]}; see its log"
+    return f"the worker of Ray Train is gone: {' '.join(report.split())[:200]}; see its log"
 
 
 def _scaling(wanted: Resources) -> ScalingConfig:

@@ -46,8 +46,8 @@ def check_sendable(made: Loaded, original: Path) -> None:
         try:
             check_companions(folder, [path.name for path in folder.iterdir()])
         except BundleError as error:
-            said = str(error).replace(scratch, str(original))
-            raise ModelError(f"an emulator of this model would be refused: {said}") from error
+            detail = str(error).replace(scratch, str(original))
+            raise ModelError(f"an emulator of this model would be refused: {detail}") from error
 
 
 def finish_emulator(

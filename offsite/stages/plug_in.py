@@ -32,14 +32,14 @@ def make_model(context: Context, job: PlugIn) -> None:
     loaded = load(context.model)
     check_room(space.folder, loaded.size)
     text = texts.get("evaluate")
-    yard = Evaluation.read(text, loaded, monitor) if text else None
+    evaluation = Evaluation.read(text, loaded, monitor) if text else None
     tensors = load_file(space.opened / ADAPTER)
-    before = yard.report(loaded, "full_zero_shot", monitor) if yard else None
+    before = evaluation.report(loaded, "full_zero_shot", monitor) if evaluation else None
     changes = plug_in(
         loaded.model, tensors, manifest.facts, record, alpha=job.alpha, dtype=loaded.dtype
     )
     judge_changes(changes, space.party.limits.max_change, job.adapter, monitor)
-    if yard and before:
-        check_accepted(job, before, yard.report(loaded, "plug_in", monitor))
+    if evaluation and before:
+        check_accepted(job, before, evaluation.report(loaded, "plug_in", monitor))
     monitor.check()
     finish_model(space, loaded, context.model)

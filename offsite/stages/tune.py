@@ -33,16 +33,16 @@ def make_adapter(context: Context, job: Tune) -> None:
     manifest, _ = read_manifest(space.opened)
     loaded = _load(space.opened)
     facts = _facts(loaded, job, context.digests["bundle"])
-    yard = Evaluation.read(texts["evaluate"], loaded, monitor)
+    evaluation = Evaluation.read(texts["evaluate"], loaded, monitor)
     length, batch = job.training.block_size, job.training.batch_size
     fit_to = read_examples(texts["train"], loaded, length, monitor, least=batch)
     held_out = read_examples(texts["validation"], loaded, length, monitor)
-    yard.report(loaded, "emulator_zero_shot", monitor)
+    evaluation.report(loaded, "emulator_zero_shot", monitor)
     adapter = Adapter(facts.method, facts.rank, _places(loaded, manifest, facts.scope))
     batches = Shuffled(fit_to, loaded.modality.collate, batch, space.spec.seed)
     plan = _plan(space, job.training, batches.steps_per_epoch)
     changes = tune(loaded, adapter, batches, held_out, context.run(plan))
-    yard.report(loaded, "emulator_tuned", monitor)
+    evaluation.report(loaded, "emulator_tuned", monitor)
     finish_adapter(space, changes, facts, manifest.architecture)
 
 

@@ -45,8 +45,8 @@ def _short_memory_told() -> Iterator[None]:
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
-        said = " ".join(str(error).split())[:200]
+        detail = " ".join(str(error).split())[:200]
         raise InputError(
-            f"the device has too little memory for this: {said}; make batchSize or blockSize "
+            f"the device has too little memory for this: {detail}; make batchSize or blockSize "
             "smaller, spread the blocks over more workers (sharding: FSDP), or use a larger one"
         ) from error

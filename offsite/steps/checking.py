@@ -93,8 +93,8 @@ def _checked(
             store.delete([key])
     except OffsiteError as error:
         return Check(store=name, verdict="fail", message=str(error))
-    told = f"{store.uri(key)} was written, read, listed, replaced and deleted"
-    return Check(store=name, verdict="ok", message=told)
+    detail = f"{store.uri(key)} was written, read, listed, replaced and deleted"
+    return Check(store=name, verdict="ok", message=detail)
 
 
 def _try(store: ObjectStore, key: str) -> None:

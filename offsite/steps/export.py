@@ -192,8 +192,8 @@ class BucketExport:
         except (NotFoundError, BundleError):
             return False
         there = self.private_store.sizes(self.uri)
-        told = digest_of_model({name: entry.sha256 for name, entry in files.items()})
-        return told == digest and all(there.get(n) == e.size for n, e in files.items())
+        exported = digest_of_model({name: entry.sha256 for name, entry in files.items()})
+        return exported == digest and all(there.get(n) == e.size for n, e in files.items())
 
     def try_writing(self) -> None:
         """See `ExportTarget.try_writing`."""

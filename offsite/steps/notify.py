@@ -74,6 +74,6 @@ def run_read_notice(pod: Pod[ReadNoticeTask], monitor: Monitor) -> None:
         raise NotSentError(
             f"the notice {task.notice} is gone; the operator reads a newer one by itself"
         )
-    told = open_notice(notice, mailbox.ring)
-    message = told.said(notice.header)
-    monitor.emit(NoticeRead(stage=told.stage, reason=told.reason, message=message))
+    content = open_notice(notice, mailbox.ring)
+    message = content.sentence(notice.header)
+    monitor.emit(NoticeRead(stage=content.stage, reason=content.reason, message=message))

@@ -65,9 +65,9 @@ class AdminApi:
 
     def ask(self, question: Command, *absent: str) -> Any:
         """Query the server; None: it answered with an `absent` code."""
-        told = self.run(question, *absent)
+        answer = self.run(question, *absent)
         try:
-            return None if told is None else json.loads(told)
+            return None if answer is None else json.loads(answer)
         except ValueError as error:
             raise self._no_admin() from error
 

@@ -126,11 +126,11 @@ def _other(error: S3Error, target: S3Target, uri: str) -> OffsiteError:
 
 
 def _clock(error: S3Error, target: S3Target) -> str:
-    told = error.response.headers.get("Date")
-    if not told:
+    date = error.response.headers.get("Date")
+    if not date:
         return f"the clock of this machine differs from that of {target.endpoint}; correct it"
     # the clock that signed the request
-    off = (minio_time.utcnow() - parsedate_to_datetime(told)).total_seconds()
+    off = (minio_time.utcnow() - parsedate_to_datetime(date)).total_seconds()
     way = "ahead of" if off > 0 else "behind"
     return (
         f"the clock of this machine is {abs(off) / 60:.0f} minutes {way} that of "
