@@ -23,7 +23,9 @@ if TYPE_CHECKING:
         Export,
         Grant,
         LayerDrop,
+        Privacy,
         TuneTraining,
+        Unit,
     )
     from offsite.client import Home, Result, distill, plug_in, tune
     from offsite.errors import OffsiteError
@@ -43,8 +45,10 @@ __all__ = [
     "LayerDrop",
     "Metric",
     "OffsiteError",
+    "Privacy",
     "Result",
     "TuneTraining",
+    "Unit",
     "__version__",
     "distill",
     "errors",

@@ -23,6 +23,7 @@ from offsite.events import (
     Log,
     Metric,
     Monitor,
+    PrivacyReport,
     Progress,
     failure,
 )
@@ -158,6 +159,8 @@ def format_event(event: Event) -> str:
             return f"{event.setting}: {event.name} not a finite number"
         case Metric():
             return f"{event.setting}: {event.name} {event.value:.4g}"
+        case PrivacyReport():
+            return f"differential privacy: {format_privacy(event)}"
         case Artifact():
             size = event.size_bytes / 1e6
             return f"{event.name}: {size:.1f} MB at {event.uri} ({event.digest})"
@@ -166,6 +169,15 @@ def format_event(event: Event) -> str:
         case Done():
             return "done"
     return event.message
+
+
+def format_privacy(event: PrivacyReport) -> str:
+    """Format the differential privacy of an adapter in one line."""
+    return (
+        f"ε {event.epsilon:.4g}, δ {event.delta:.2g} for each {event.unit} (sampling rate "
+        f"{event.sampling_rate:g}, {event.steps} steps, noise multiplier "
+        f"{event.noise_multiplier:.4g})"
+    )
 
 
 def _format_progress(event: Progress) -> str:
@@ -192,7 +204,7 @@ class _Bars:
             self._advance(event)
         elif isinstance(event, Log):
             self._bars.console.print(f"offsite: {printable(event.message)}")
-        elif isinstance(event, Metric | Artifact):
+        elif isinstance(event, Metric | PrivacyReport | Artifact):
             show_text(format_event(event))
 
     def _advance(self, event: Progress) -> None:
@@ -213,7 +225,7 @@ class _Lines:
             self._advance(event)
         elif isinstance(event, Log):
             show_info(event.message)
-        elif isinstance(event, Metric | Artifact):
+        elif isinstance(event, Metric | PrivacyReport | Artifact):
             show_text(format_event(event))
 
     def _advance(self, event: Progress) -> None:

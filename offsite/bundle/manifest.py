@@ -3,6 +3,7 @@
 Written last: a folder without a manifest is not a bundle.
 """
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -23,6 +24,7 @@ from offsite.api import EMULATORS
 from offsite.api.problems import reason
 from offsite.api.values import COLUMN_PATTERN
 from offsite.errors import BundleError
+from offsite.events import PrivacyReport
 from offsite.wire import Digest, Name, Part, digest_of
 
 MANIFEST = "manifest.json"
@@ -106,6 +108,11 @@ class PrivacyFacts(Part):
     steps: int = Field(ge=1)
     accountant: Literal["prv"] = "prv"  # noqa: V107 - for people
     """How ε was computed (arXiv 2106.02848)."""
+
+    def report(self) -> PrivacyReport:
+        """Build the event that reports this."""
+        names = {each.name for each in dataclasses.fields(PrivacyReport)} - {"event"}
+        return PrivacyReport(**self.model_dump(include=names))
 
 
 class AdapterFacts(Part):

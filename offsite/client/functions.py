@@ -14,6 +14,7 @@ from offsite.api import (
     Export,
     Grant,
     OffsiteJob,
+    Privacy,
     TuneTraining,
 )
 from offsite.apiversion import API_VERSION
@@ -89,6 +90,7 @@ def tune(
     data: Data | Fields,
     adapter: Adapter | Fields | None = None,
     training: TuneTraining | Fields | None = None,
+    privacy: Privacy | Fields | None = None,
     evaluate: StrPath | None = None,
     seed: int = 0,
     base: StrPath = ".",
@@ -106,6 +108,7 @@ def tune(
         data: The private data: `train` and `validation`.
         adapter: What is trained.
         training: How to train it.
+        privacy: Differential privacy of the adapter, such as `{"epsilon": 8}`.
         evaluate: A text that both parties have, to measure the emulator on before and after.
         seed: Random seed.
         base: The folder that relative paths are relative to.
@@ -124,6 +127,7 @@ def tune(
         "data": data,
         "adapter": adapter,
         "training": training,
+        "privacy": privacy,
         "evaluate": evaluate,
     }
     return _run(_job(name, "Tune", peer, seed, tune=section), home, base, on_event)

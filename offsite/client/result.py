@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from offsite.events import Artifact, Event, Metric
+from offsite.events import Artifact, Event, Metric, PrivacyReport
 from offsite.store import local_path
 
 
@@ -24,6 +24,8 @@ class Result:
     """Measured figures by setting, such as `full_zero_shot`, `emulator_tuned` or `plug_in`.
 
     Empty if an earlier call had published the result already."""
+    privacy: PrivacyReport | None = None
+    """Differential privacy of an adapter that was sent; None: it has none, or was sent earlier."""
 
     @property
     def path(self) -> Path | None:
@@ -39,12 +41,15 @@ class Collector:
     forward: Callable[[Event], object] | None = None
     """Called with each event."""
     _metrics: dict[str, Metric] = field(default_factory=dict)
+    _privacy: PrivacyReport | None = None
     _artifact: Artifact | None = None
 
     def receive(self, event: Event) -> None:
         """Take in one event, and pass it on."""
         if isinstance(event, Metric):
             self._metrics[event.setting] = event
+        elif isinstance(event, PrivacyReport):
+            self._privacy = event
         elif isinstance(event, Artifact):
             self._artifact = event
         if self.forward is not None:
@@ -54,4 +59,5 @@ class Collector:
         """Get the result of a job that has ended."""
         made = self._artifact
         assert made is not None, "a job that does not fail reports what it published"
-        return Result(self.name, made.digest, made.uri, made.size_bytes, self._metrics)
+        sent = (made.digest, made.uri, made.size_bytes)
+        return Result(self.name, *sent, self._metrics, self._privacy)

@@ -2,6 +2,7 @@
 
     {"event": "progress", "phase": "tune", "step": 10, "totalSteps": 60, "percent": 16.7, …}
     {"event": "metric", "name": "perplexity", "setting": "emulator_tuned", "value": 9.7, …}
+    {"event": "privacy", "epsilon": 7.98, "delta": 8e-05, "unit": "row", "samplingRate": 0.0065, …}
     {"event": "log", "message": "…"}
     {"event": "notice", "stage": "Distill", "reason": "DataError", "message": "…"}
     {"event": "artifact", "name": "support-adapter", "digest": "sha256:…", "uri": …, "sizeBytes": …}
@@ -31,6 +32,7 @@ from offsite.events.types import (
     Log,
     Metric,
     NoticeRead,
+    PrivacyReport,
     Progress,
     parse_event,
 )
@@ -48,6 +50,7 @@ __all__ = [
     "Metric",
     "Monitor",
     "NoticeRead",
+    "PrivacyReport",
     "Progress",
     "Tracker",
     "as_line",

@@ -68,6 +68,21 @@ class Metric(_Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PrivacyReport(_Event):
+    """The differential privacy of the adapter, as its sealed manifest states it."""
+
+    event: Literal["privacy"] = "privacy"
+    epsilon: float
+    delta: float
+    unit: str
+    """What is protected as a whole: `row`, or `group:` and a column."""
+    sampling_rate: float
+    """Probability of a unit to be in a batch."""
+    steps: int
+    noise_multiplier: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Log(_Event):
     """A message that is no failure."""
 
@@ -127,7 +142,7 @@ class Done(_Event):
     peak_memory_bytes: int | None = None
 
 
-Event = Progress | Metric | Log | NoticeRead | Artifact | Check | Failed | Done
+Event = Progress | Metric | PrivacyReport | Log | NoticeRead | Artifact | Check | Failed | Done
 
 
 @lru_cache(maxsize=1)

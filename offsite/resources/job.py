@@ -59,6 +59,23 @@ class MetricStatus(Written):
     """Digest of the text that was used. Only values of the same text are comparable."""
 
 
+class PrivacyStatus(Written):
+    """Differential privacy of the adapter that the job published, as its manifest states it."""
+
+    epsilon: float = Field(gt=0)
+    """Bound ε of the adapter."""
+    delta: float = Field(gt=0, lt=1)
+    """Bound δ of the adapter."""
+    unit: Shown
+    """What is protected as a whole: `row`, or `group:` and a column of the data."""
+    sampling_rate: float = Field(gt=0, le=1)
+    """Probability of a unit to be in a batch."""
+    steps: int = Field(ge=1)
+    """Number of steps of the training."""
+    noise_multiplier: float = Field(gt=0)
+    """Standard deviation of the noise, divided by the clipping norm."""
+
+
 class ArtifactStatus(Written):
     """What the job produced."""
 
@@ -93,6 +110,8 @@ class JobStatus(Written):
     """Progress of the running step."""
     metrics: list[MetricStatus] = Field([])
     """Metrics that the stage measured."""
+    privacy: PrivacyStatus | None = None
+    """Differential privacy of the adapter; absent if it has none, or is not published yet."""
     artifact: ArtifactStatus | None = None
     """What the job produced; absent until it is published or exported."""
     attempts: int | None = Field(None, ge=0)

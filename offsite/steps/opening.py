@@ -83,6 +83,11 @@ def _open_adapter(
     checks = _adapter_checks(record, envelope, mailbox)
     facts = pull(mailbox, envelope, space.opened, checks, monitor).facts
     assert isinstance(facts, AdapterFacts), "verified by pull"
+    if (privacy := facts.privacy) is not None:
+        monitor.log(
+            f"{envelope.header.sender} states that {envelope.header.name} is differentially "
+            f"private: ε {privacy.epsilon:.4g}, δ {privacy.delta:.2g} for each {privacy.unit}"
+        )
     # compare the model with what this adapter may change, not with what any adapter may
     space.know(answered=record.model_copy(update={"allowed": ((facts.method, facts.scope),)}))
     origin = Origin(emulator=record.digest, adapter=envelope.digest, alpha=job.alpha)

@@ -3,7 +3,7 @@
 from pydantic import ValidationError
 
 from offsite.api.problems import reason
-from offsite.bundle import EmulatorRecord, read_manifest, read_record
+from offsite.bundle import AdapterFacts, EmulatorRecord, read_manifest, read_record
 from offsite.errors import BundleError
 from offsite.events import Monitor
 from offsite.exchange import Mailbox, Outgoing, find_sent, push
@@ -77,6 +77,8 @@ def send(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
         grant=draft.grant if draft else GrantTerms(),
     )
     sent = push(mailbox, outgoing, monitor, remember)
+    if isinstance(manifest.facts, AdapterFacts) and manifest.facts.privacy is not None:
+        monitor.emit(manifest.facts.privacy.report())
     monitor.artifact(space.name, sent.digest, sent.uri, manifest.size)
 
 

@@ -14,6 +14,7 @@ from offsite_cli.cluster.job_status import (
 )
 from offsite_cli.cluster.printing import align, describe, table_row, wide_row
 from offsite_cli.cluster.watch import job_events
+from offsite_cli.output import format_event
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 TRAINING = {"type": "Running", "status": "True", "reason": "Training", "message": "step 3"}
@@ -180,6 +181,28 @@ def test_only_what_is_new_is_told() -> None:
     assert isinstance(event, Metric)
     assert event.value == 6.9
     assert list(job_events(second, second)) == []
+
+
+PRIVACY = {
+    "epsilon": 7.98,
+    "delta": 8e-05,
+    "unit": "group:patient",
+    "samplingRate": 0.0065,
+    "steps": 463,
+    "noiseMultiplier": 0.71,
+}
+
+
+def test_the_privacy_of_an_adapter_is_told() -> None:
+    bound = (
+        "ε 7.98, δ 8e-05 for each group:patient (sampling rate 0.0065, 463 steps, noise "
+        "multiplier 0.71)"
+    )
+    page = [line.split(maxsplit=1) for line in describe(job(privacy=PRIVACY), NOW)]
+    assert ["Privacy:", bound] in page
+    (event,) = job_events(job(), job(privacy=PRIVACY))
+    assert format_event(event) == f"differential privacy: {bound}"
+    assert list(job_events(job(privacy=PRIVACY), job(privacy=PRIVACY))) == []
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", None, "much"])

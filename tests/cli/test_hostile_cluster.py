@@ -19,6 +19,13 @@ from offsite_testing.foreign import HOSTILE, assert_harmless
 
 TIME = "2026-01-01T00:00:00Z"
 MARK = new_mark()
+PRIVACY: dict[str, Any] = {
+    "epsilon": 8.0,
+    "delta": 1e-5,
+    "samplingRate": 0.1,
+    "steps": 1,
+    "noiseMultiplier": 1.0,
+}
 UID = "0a1b2c3d-0000-0000-0000-000000000000"
 LABELS = {
     "offsite-tuning.dev/attempt": "1",
@@ -51,6 +58,7 @@ def job(state: str) -> dict[str, Any]:
             "conditions": [{"type": HOSTILE, "status": "True", **said}],
             "progress": {"phase": HOSTILE, "step": 1, "totalSteps": 2, "percent": 50.0},
             "metrics": [{"name": HOSTILE, "setting": HOSTILE, "value": "1.5", "text": HOSTILE}],
+            "privacy": {**PRIVACY, "unit": HOSTILE},
             "artifact": {"name": HOSTILE, "uri": HOSTILE, "digest": HOSTILE, "sizeBytes": 1},
         },
     }
@@ -71,6 +79,7 @@ def log() -> bytes:
         {"event": "failed", "reason": HOSTILE, "message": HOSTILE},
         {"event": "progress", "phase": HOSTILE, "step": HOSTILE, "loss": HOSTILE},
         {"event": "metric", "name": HOSTILE, "setting": HOSTILE, "value": HOSTILE},
+        {"event": "privacy", **PRIVACY, "unit": HOSTILE},
         {"event": "artifact", "name": HOSTILE, "uri": [HOSTILE], "sizeBytes": HOSTILE},
         {"event": "check", "store": HOSTILE, "verdict": HOSTILE, "message": HOSTILE},
     ]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from offsite.events import Artifact, Done, Failed, Metric, Progress
+from offsite.events import Artifact, Done, Failed, Metric, PrivacyReport, Progress
 from offsite.resources import Accepted
 from offsite_operator.decide.attempts import STEPS, current
 from offsite_operator.decide.decision import Decision
@@ -235,6 +235,26 @@ def test_progress_and_figures_are_told() -> None:
     world.becomes(Phase.SUCCEEDED, report=replace(told, last=Done(), ended=True))
     world.go()
     assert [(m.name, m.value, m.text) for m in world.status.metrics] == [("perplexity", "9.5", "t")]
+
+
+BOUND = PrivacyReport(
+    epsilon=8.0, delta=8e-05, unit="row", sampling_rate=0.01, steps=9, noise_multiplier=0.7
+)
+
+
+def test_the_privacy_that_was_sealed_is_told() -> None:
+    world = through(tune(), to="Publish")
+    world.succeeds(privacy=BOUND)
+    world.go()
+    assert world.status.privacy is not None
+    assert world.status.privacy.wire() == {k: v for k, v in BOUND.wire().items() if k != "event"}
+
+
+def test_privacy_that_the_image_of_an_author_claims_is_not_told() -> None:
+    world = through(tune(), to="Work")
+    world.succeeds(privacy=BOUND)
+    world.go()
+    assert world.status.privacy is None
 
 
 def test_figures_of_many_attempts_have_an_end() -> None:

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from offsite.text import printable
+from offsite.events import PrivacyReport, parse_event
+from offsite.text import as_json, printable
 from offsite_cli.cluster.job_status import (
     Resource,
     age_of,
@@ -18,7 +19,7 @@ from offsite_cli.cluster.job_status import (
     state_of,
     status_of,
 )
-from offsite_cli.output import show_json, show_text, show_yaml
+from offsite_cli.output import format_privacy, show_json, show_text, show_yaml
 
 _COLUMNS = ["NAME", "STAGE", "STATE", "PROGRESS", "PEER", "AGE"]
 _WIDE_COLUMNS = [*_COLUMNS, "ATTEMPTS", "ENGINE", "ARTIFACT", "REASON", "MESSAGE"]
@@ -96,6 +97,7 @@ def describe(job: Resource, now: datetime) -> list[str]:
         "Step": _step(status),
         "Progress": _progress(status.get("progress") or {}),
         "Attempts": str(status["attempts"]) if status.get("attempts") else "",
+        "Privacy": _privacy(status.get("privacy") or {}),
         "Artifact": _artifact(status.get("artifact") or {}),
     }
     lines = align([[f"{name}:", text] for name, text in fields.items() if text])
@@ -142,6 +144,12 @@ def _progress(progress: Any) -> str:
         "" if left is None else f"{format_duration(float(left))} left",
     ]
     return ", ".join(filter(None, parts))
+
+
+def _privacy(privacy: Any) -> str:
+    """Return the bound in words; empty if the adapter has none."""
+    event = parse_event(as_json({**privacy, "event": "privacy"}))
+    return format_privacy(event) if isinstance(event, PrivacyReport) else ""
 
 
 def _artifact(artifact: Any) -> str:

@@ -77,6 +77,8 @@ def job_events(before: Resource | None, after: Resource) -> Iterator[Event]:
     for metric in new.get("metrics") or []:
         if metric not in known:
             yield from _event("metric", {**metric, "value": _number(metric.get("value"))})
+    if (privacy := new.get("privacy")) and privacy != old.get("privacy"):
+        yield from _event("privacy", privacy)
     if (artifact := new.get("artifact")) and artifact != old.get("artifact"):
         yield from _event("artifact", artifact)
 

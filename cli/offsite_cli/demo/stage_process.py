@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from offsite.errors import InputError, NotAllowedError, OffsiteError, UnreachableError
-from offsite.events import Artifact, Done, Event, Failed, Metric, parse_event
+from offsite.events import Artifact, Done, Event, Failed, Metric, PrivacyReport, parse_event
 from offsite.process.signals import forwarding
 
 
@@ -23,6 +23,8 @@ class Outcome:
     """Peak resident memory of the process."""
     figures: dict[str, float | None] = field(default_factory=dict)
     """Metrics by setting."""
+    privacy: PrivacyReport | None = None
+    """Differential privacy of the published adapter."""
     size_bytes: int = 0
     """Size of the published bundle or model."""
 
@@ -80,6 +82,8 @@ def _failure(code: int, event: Failed) -> type[OffsiteError]:
 def _record(event: Event | None, outcome: Outcome) -> None:
     if isinstance(event, Metric):
         outcome.figures[event.setting] = event.value
+    elif isinstance(event, PrivacyReport):
+        outcome.privacy = event
     elif isinstance(event, Artifact):
         outcome.size_bytes = event.size_bytes
     elif isinstance(event, Done):

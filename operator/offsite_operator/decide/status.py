@@ -16,6 +16,7 @@ from offsite.resources import (
     JobState,
     JobStatus,
     MetricStatus,
+    PrivacyStatus,
     ProgressStatus,
 )
 from offsite.text import printable
@@ -192,12 +193,19 @@ def reported_updates(status: JobStatus, child: Child) -> dict[str, Any]:
     return {
         **progress,
         "metrics": list(merged.values())[:MOST_METRICS],
+        "privacy": _privacy(child) or status.privacy,
         "artifact": _read(ArtifactStatus, report.artifact, {}) or status.artifact,
     }
 
 
 def _metric(event: events.Metric) -> MetricStatus | None:
     return _read(MetricStatus, event, {"value": None if event.value is None else repr(event.value)})
+
+
+def _privacy(child: Child) -> PrivacyStatus | None:
+    """Return what Publish has checked and sealed; Work may run an image of the job's author."""
+    report = child.report if child.step == "Publish" else None
+    return _read(PrivacyStatus, report.privacy, {}) if report is not None else None
 
 
 def _read(kind: type[T], event: Event | None, more: Mapping[str, Any]) -> T | None:

@@ -16,6 +16,7 @@ from offsite.events import (
     Failed,
     Metric,
     NoticeRead,
+    PrivacyReport,
     Progress,
     parse_line,
 )
@@ -47,6 +48,7 @@ class StepReport:
     """Whether the log was read to its end."""
     unread: str = ""
     """Why the log of an ended attempt is not readable."""
+    privacy: PrivacyReport | None = None
 
 
 def with_events(report: StepReport, lines: Iterable[tuple[datetime, str]], mark: str) -> StepReport:
@@ -85,6 +87,8 @@ def _with(report: StepReport, event: Event, at: datetime) -> StepReport:
     match event:
         case Progress():
             return replace(report, progress=event, progress_at=at)
+        case PrivacyReport():
+            return replace(report, privacy=event)
         case Artifact():
             return replace(report, artifact=event)
         case NoticeRead():
