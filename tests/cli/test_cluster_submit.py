@@ -91,6 +91,11 @@ THE_REST = {
     "tune": " --gradient-checkpointing",
     "plug-in": "",
 }
+PRIVACY = (
+    " --epsilon 8 --delta 1e-5 --max-grad-norm 0.5 --group patient",
+    " --noise-multiplier 0.7",
+)
+"""Each alone; not with sharding and gradient checkpointing."""
 IN_A_FILE_ALONE = {"runtime.tolerations", "suspend", "cancel", "retries", "distill.emulator.method"}
 """A list of objects; what has commands of its own; what has one value."""
 
@@ -116,8 +121,9 @@ def given_in(spec: dict[str, Any], fields: set[str]) -> Iterator[str]:
 
 def test_every_field_has_a_flag() -> None:
     fields, given = set(fields_of(JobSpec)), set[str]()
-    for stage in FLAGS:
-        flags = f"{FLAGS[stage]}{FOR_EVERY_STAGE}{THE_REST[stage]}"
+    every = [(stage, f"{FOR_EVERY_STAGE}{THE_REST[stage]}") for stage in FLAGS]
+    for stage, more in [*every, *(("tune", flags) for flags in PRIVACY)]:
+        flags = f"{FLAGS[stage]}{more}"
         content = YAML(typ="safe").load(submitted(stage, *flags.split()))
         given |= set(given_in(content["spec"], fields))
     assert fields - given == IN_A_FILE_ALONE

@@ -33,6 +33,10 @@ def demo(  # noqa: V103 - the app finds it by name
     upper_bound: Annotated[
         bool, typer.Option("--upper-bound", help="Also fine-tune the full model; slow.")
     ] = False,
+    epsilon: Annotated[
+        float | None,
+        typer.Option(help="Tune with differential privacy of each row, such as 8 or 2."),
+    ] = None,
     exchange: Annotated[
         str, typer.Option(help="s3://bucket to use as the exchange, set up by OFFSITE_EXCHANGE_*.")
     ] = "",
@@ -58,7 +62,7 @@ def demo(  # noqa: V103 - the app finds it by name
     if data is not None and task is not None:
         raise InputError("--data and --task cannot be combined; set one of them")
     with monitored(output) as monitor:
-        choices = Choices(model=model, data=data, task=task, upper_bound=upper_bound)
+        choices = Choices(model, data, task, upper_bound, epsilon)
         tag = f"-{secrets.token_hex(3)}" if exchange else ""
         parties = Parties(folder.resolve(), seed, exchange, credentials, tag)
         if prepare:

@@ -150,6 +150,7 @@ def _tune(recipe: Recipe, tag: str) -> dict[str, Any]:
                 "batchSize": recipe.batch_size,
                 "blockSize": recipe.block_size,
             },
+            **({} if recipe.epsilon is None else {"privacy": {"epsilon": recipe.epsilon}}),
             "evaluate": "test.jsonl",
         }
     }

@@ -6,8 +6,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from offsite.events import PrivacyReport
 from offsite.text import printable
 from offsite_cli.demo.stage_process import Outcome
+from offsite_cli.output import format_privacy
 
 SETTINGS = {
     "full_zero_shot": "full model, untouched",
@@ -40,6 +42,11 @@ class Result:
             return None
         return (start - plug) / (start - best)
 
+    @property
+    def privacy(self) -> PrivacyReport | None:
+        """The differential privacy of the adapter; None: it has none."""
+        return self.stages["tune"].privacy
+
     def event(self) -> dict[str, object]:
         """Return the measurements as a `result` event."""
         return {
@@ -54,6 +61,7 @@ class Result:
             },
             "seconds": {name: round(stage.seconds, 1) for name, stage in self.stages.items()},
             "peakMemoryBytes": {name: stage.peak_bytes for name, stage in self.stages.items()},
+            "privacy": self.privacy.wire() if self.privacy is not None else None,
             "continuation": {
                 "prompt": self.prompt,
                 "before": self.before,
@@ -66,6 +74,7 @@ def show(result: Result, console: Console) -> None:
     """Print the metrics, the costs, and a continuation before and after."""
     console.print(_settings(result))
     console.print(_costs(result))
+    console.print(_privacy(result.privacy))
     console.print(_quoted("Prompt", result.prompt))
     console.print(_quoted("Continuation by the full model", result.before))
     console.print(_quoted("Continuation with the adapter plugged in", result.after))
@@ -74,6 +83,11 @@ def show(result: Result, console: Console) -> None:
         "text,\nso it cannot measure the full model and the plug-in on it.",
         style="dim",
     )
+
+
+def _privacy(report: PrivacyReport | None) -> Text:
+    told = "none; --epsilon 8 adds it" if report is None else format_privacy(report)
+    return Text.assemble(("Differential privacy", "bold"), ": ", told)
 
 
 def _quoted(title: str, text: str) -> Text:

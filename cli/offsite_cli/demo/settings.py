@@ -19,6 +19,8 @@ class Choices:
     data: Path | None = None
     task: str | None = None
     upper_bound: bool = False
+    epsilon: float | None = None
+    """Bound ε of the adapter for each row; None: no differential privacy."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Recipe:
     learning_rate: float = 3e-3
     batch_size: int = 8
     block_size: int = 128
+    epsilon: float | None = None
 
     @classmethod
     def of(cls, choices: Choices) -> "Recipe":
@@ -40,7 +43,8 @@ class Recipe:
         shipped task: with 14 of 22 blocks, accuracy .72 in the emulator and .54 plugged in; with
         20 blocks, .80 and .81.
         """
-        return cls(share=0.91) if choices.task else cls()
+        share = 0.91 if choices.task else cls.share
+        return cls(share=share, epsilon=choices.epsilon)
 
     def kept_blocks(self, model: Path) -> int:
         """Return how many middle blocks of a model the emulator keeps.

@@ -13,6 +13,7 @@ from offsite_cli.cluster.submit.options import (
     JobOptions,
     Name,
     Peer,
+    PrivacyOptions,
     TrainingOptions,
 )
 from offsite_cli.cluster.watch import Timeout
@@ -86,6 +87,7 @@ def distill(
 @grouped
 def tune(
     training: TrainingOptions,
+    privacy: PrivacyOptions,
     common: JobOptions,
     name: Name = None,
     peer: Peer = None,
@@ -111,6 +113,7 @@ def tune(
         "data": {"train": train, "validation": validation},
         "adapter": {"method": method, "scope": scope, "rank": rank},
         "training": {"epochs": epochs, **training.fields()},
+        "privacy": privacy.fields(),
         "evaluate": evaluate,
     }
     required = {"NAME": name, "--peer": peer, "--bundle": bundle}

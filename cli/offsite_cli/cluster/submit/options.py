@@ -50,6 +50,36 @@ class TrainingOptions:
 
 
 @dataclass(frozen=True)
+class PrivacyOptions:
+    """Differential privacy of an adapter."""
+
+    epsilon: Annotated[
+        float | None, typer.Option(help="Differential privacy with this ε, such as 8.")
+    ] = None
+    noise_multiplier: Annotated[
+        float | None, typer.Option(help="Noise over the clipping norm, instead of --epsilon.")
+    ] = None
+    delta: Annotated[float | None, typer.Option(help="The δ of differential privacy.")] = None
+    max_grad_norm: Annotated[
+        float | None, typer.Option(help="Norm that gradients of a unit are clipped to.")
+    ] = None
+    group: Annotated[
+        str | None,
+        typer.Option(help="Column of the training data; all rows with one value are one unit."),
+    ] = None
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of the section `privacy`."""
+        return {
+            "epsilon": self.epsilon,
+            "noiseMultiplier": self.noise_multiplier,
+            "delta": self.delta,
+            "maxGradNorm": self.max_grad_norm,
+            "unit": {"group": self.group},
+        }
+
+
+@dataclass(frozen=True)
 class DistillationOptions:
     """Hyperparameters of distillation."""
 
