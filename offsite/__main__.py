@@ -19,12 +19,13 @@ from offsite.process.usage import peak_memory
 from offsite.steps.lending import lend_to
 from offsite.steps.notify import run_notify, run_read_notice
 from offsite.steps.pod import Pod
-from offsite.steps.run import run_open, run_publish
+from offsite.steps.run import run_open, run_publish, run_report
 from offsite.task import read_task
 from offsite.text import guard_output
 
 _KEYED: dict[str, Callable[[Pod[Any], Monitor], None]] = {
     "Open": run_open,
+    "Report": run_report,
     "Publish": run_publish,
     "Notify": run_notify,
     "ReadNotice": run_read_notice,

@@ -2,6 +2,7 @@
 
     OffsiteError              exit code 1: failed, a retry may help
     ├── InterruptedStage          stopped by a signal after its checkpoint was written
+    ├── AwaitingApproval          exit code 5: another person has to approve the result first
     ├── StorageError              the disk or the store failed
     │   ├── NotFoundError             the object does not exist, or is not visible to us
     │   ├── UnreachableError          exit code 4: the store does not answer
@@ -9,6 +10,7 @@
     └── InputError            exit code 2: wrong input, a retry cannot help
         ├── DiskFullError         no space is left; free some space
         ├── SpecError             the job file, or a policy
+        ├── ApprovalError         exit code 4: the result is rejected, or is not what was approved
         ├── DisclosureError       an emulator would disclose too much; make another one
         ├── DataError             the training or evaluation data
         ├── ModelError            the model owner's model
@@ -42,6 +44,12 @@ class OffsiteError(Exception):
 
 class InterruptedStage(OffsiteError):
     """A signal stopped the stage; it resumes from its checkpoint when run again."""
+
+
+class AwaitingApproval(OffsiteError):
+    """The result is ready. Another person has to approve it before it is sent."""
+
+    exit_code: ClassVar[int] = 5
 
 
 class StorageError(OffsiteError):
@@ -82,6 +90,12 @@ class SpecError(InputError):
     def __init__(self, source: str, problems: Sequence[str], what: str = "job") -> None:
         self.problems = tuple(problems)
         super().__init__(f"{source} is not a valid {what}:", *problems)
+
+
+class ApprovalError(InputError):
+    """The result may not be sent: it is rejected, or it is not what was approved."""
+
+    exit_code: ClassVar[int] = 4
 
 
 class DisclosureError(InputError):

@@ -2,9 +2,10 @@
 
 A stage on a cluster has three steps, of which two hold keys: `Open` checks the job before the work,
 and fetches, verifies and decrypts the peer's bundle; `Work` trains; `Publish` seals, signs and
-sends. They pass files on through the party's private store. Two auxiliary steps also hold keys, and
-do not access that store: `Notify` sends the peer a notice of a failed stage, and `ReadNotice` opens
-such a notice.
+sends. If another person has to approve what is sent, `Report` runs before `Publish`, holds keys,
+too, and reports what would be sent. They pass files on through the party's private store. Two
+auxiliary steps also hold keys, and do not access that store: `Notify` sends the peer a notice of a
+failed stage, and `ReadNotice` opens such a notice.
 """
 
 from pathlib import Path
@@ -77,6 +78,12 @@ class WorkTask(_Stage):
     checkpoint_seconds: float = Field(60.0, ge=0)
 
 
+class ReportTask(_Stage, KeyedTask):
+    """Check the result, and report what would be sent to the peer."""
+
+    step: Literal["Report"] = "Report"
+
+
 class Jobs(Part):
     """The jobs of a namespace. Files that deleted jobs left in the private store are deleted."""
 
@@ -92,6 +99,8 @@ class PublishTask(_Stage, KeyedTask):
     sequence: int | None = Field(None, ge=1)
     """Sequence number of the bundle to send; None: the stage sends none."""
     jobs: Jobs | None = None
+    approved: Digest | None = None
+    """The only egress report that may be sent, if `limits` require an approval."""
 
     @model_validator(mode="after")
     def _has_a_sequence_to_send_in(self) -> "PublishTask":
@@ -123,7 +132,8 @@ class ReadNoticeTask(KeyedTask):
 
 
 Task = Annotated[
-    OpenTask | WorkTask | PublishTask | NotifyTask | ReadNoticeTask, Field(discriminator="step")
+    OpenTask | WorkTask | ReportTask | PublishTask | NotifyTask | ReadNoticeTask,
+    Field(discriminator="step"),
 ]
 """One attempt at one step of one job."""
 _TASK: TypeAdapter[Task] = TypeAdapter(Task)

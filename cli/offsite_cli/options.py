@@ -23,6 +23,14 @@ Exchange = Annotated[
         envvar="OFFSITE_EXCHANGE", help="Address of the exchange: file:///folder or s3://bucket."
     ),
 ]
+LocalApprovals = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="OFFSITE_APPROVALS",
+        help="Folder of egress reports and verdicts on this machine, which you share with the "
+        "approvers. Defaults to approvals in the home.",
+    ),
+]
 Format = Annotated[Output, typer.Option("--output", "-o", help="Output format.")]
 
 HOME = Path("~/.offsite")

@@ -18,6 +18,7 @@ from offsite.errors import OffsiteError
 from offsite.events import (
     Artifact,
     Done,
+    Egress,
     Event,
     Failed,
     Log,
@@ -155,15 +156,16 @@ def format_event(event: Event) -> str:
     match event:
         case Progress():
             return _format_progress(event)
-        case Metric(value=None):
-            return f"{event.setting}: {event.name} not a finite number"
         case Metric():
-            return f"{event.setting}: {event.name} {event.value:.4g}"
+            value = "not a finite number" if event.value is None else f"{event.value:.4g}"
+            return f"{event.setting}: {event.name} {value}"
         case PrivacyReport():
             return f"differential privacy: {format_privacy(event)}"
         case Artifact():
             size = event.size_bytes / 1e6
             return f"{event.name}: {size:.1f} MB at {event.uri} ({event.digest})"
+        case Egress():
+            return _format_egress(event.report)
         case Failed():
             return f"failed ({event.reason}): {event.message}"
         case Done():
@@ -177,6 +179,14 @@ def format_privacy(event: PrivacyReport) -> str:
         f"ε {event.epsilon:.4g}, δ {event.delta:.2g} for each {event.unit} (sampling rate "
         f"{event.sampling_rate:g}, {event.steps} steps, noise multiplier "
         f"{event.noise_multiplier:.4g})"
+    )
+
+
+def _format_egress(report: dict[str, Any]) -> str:
+    size, tensors = report["sizeBytes"] / 1e6, sum(each["count"] for each in report["tensors"])
+    return (
+        f"{report['bundle']}: an {report['kind']} for {report['recipient']}, {tensors} tensors, "
+        f"{size:.1f} MB ({report['digest']})"
     )
 
 
@@ -204,7 +214,7 @@ class _Bars:
             self._advance(event)
         elif isinstance(event, Log):
             self._bars.console.print(f"offsite: {printable(event.message)}")
-        elif isinstance(event, Metric | PrivacyReport | Artifact):
+        elif isinstance(event, Metric | PrivacyReport | Egress | Artifact):
             show_text(format_event(event))
 
     def _advance(self, event: Progress) -> None:
@@ -225,7 +235,7 @@ class _Lines:
             self._advance(event)
         elif isinstance(event, Log):
             show_info(event.message)
-        elif isinstance(event, Metric | PrivacyReport | Artifact):
+        elif isinstance(event, Metric | PrivacyReport | Egress | Artifact):
             show_text(format_event(event))
 
     def _advance(self, event: Progress) -> None:

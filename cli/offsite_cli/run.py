@@ -12,7 +12,7 @@ from offsite.config import load_job
 from offsite.errors import SpecError
 from offsite.sealing import Disclosure
 from offsite_cli.keys import prompt_passphrase
-from offsite_cli.options import HOME, Exchange, Format, Home
+from offsite_cli.options import HOME, Exchange, Format, Home, LocalApprovals
 from offsite_cli.output import Output, monitored
 
 _CLUSTER_FIELDS = frozenset(
@@ -38,10 +38,13 @@ def run(
             envvar="OFFSITE_NOTICES", help="What to disclose to the peer if the stage fails."
         ),
     ] = Disclosure.REASON,
+    approvals: LocalApprovals = None,
 ) -> None:
     """Run the stage of a job file on this machine.
 
     A stage that was interrupted or killed continues from its last checkpoint when you run it again.
+    Exit codes: 0 done; 1 failed and a retry may help; 2 invalid input; 4 the store denied access,
+    or the result was rejected; 5 the result waits for an approval.
     """
     secret = prompt_passphrase(home)
     with monitored(output) as monitor:
@@ -49,7 +52,7 @@ def run(
         check_runs_here(job.spec, str(file))
         if ignored := ignored_fields(job.spec):
             monitor.log(f"ignored outside a cluster: {', '.join(ignored)}")
-        here = client.Home(home, exchange, secret, checkpoint_seconds, notices.value)
+        here = client.Home(home, exchange, secret, checkpoint_seconds, notices.value, approvals)
         here.run(job, monitor, base=file.resolve().parent)
 
 

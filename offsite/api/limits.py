@@ -1,11 +1,16 @@
 """The limits of an organization, which authors of jobs cannot change."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from offsite.api.privacy import Unit
 from offsite.api.stages import Tune
 from offsite.api.values import Section
 
+RequiredApproval = Literal["None", "Adapters", "All"]
+_NEED_APPROVAL = {"None": (), "Adapters": ("Tune",), "All": ("Distill", "Tune")}
+"""The stages whose result needs an approval. A PlugIn sends nothing."""
 _LESS = {
     "ε": "ask for a smaller epsilon, a larger noiseMultiplier or fewer steps",
     "δ": "ask for a smaller delta",
@@ -85,6 +90,12 @@ class Limits(Section):
 
     privacy: PrivacyLimits = PrivacyLimits()
     """The least differential privacy of an adapter."""
+    require_approval: RequiredApproval = "None"
+    """Which results another person has to approve before they are sent to a peer."""
+
+    def requires_approval(self, stage: str) -> bool:
+        """Return whether the result of a stage needs an approval before it is sent."""
+        return stage in _NEED_APPROVAL[self.require_approval]
 
     def objection(self, job: Tune) -> str | None:
         """Say which floor an adapter's job asks to go below, before its data is read."""

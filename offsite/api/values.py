@@ -23,6 +23,7 @@ _ROW_SUFFIXES = "|".join(suffix[1:] for suffix in ROW_SUFFIXES)
 ROWS_PATTERN = rf"\.(?i:{_ROW_SUFFIXES})$"
 MODEL_PATTERN = rf"^({_OWN}|{_CLAIM}|{_HUB}|[^:]+)$"
 BUNDLE_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(@sha256:[0-9a-f]{64})?$"
+DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
 DURATION_PATTERN = r"^[1-9][0-9]{0,6}[hms]$"
 MEMORY_PATTERN = r"^[1-9][0-9]{0,5}(\.[0-9]{1,3})?[MGT]i?$"
 IMAGE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._/:@-]*$"
@@ -33,6 +34,7 @@ CLASS_PATTERN = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
 PATTERN_MEANING = {
     NAME_PATTERN: "a DNS label: lower-case letters, digits and hyphens, 63 at most",
     BUNDLE_PATTERN: "the name of a bundle, or name@sha256:digest for one envelope of it",
+    DIGEST_PATTERN: "a digest: sha256: and 64 hexadecimal digits",
     DURATION_PATTERN: "a duration, such as 720h, 30m or 10s",
     MEMORY_PATTERN: "an amount of memory, such as 4Gi or 512Mi",
     IMAGE_PATTERN: "a container image, such as registry.example/offsite-runtime:1.0",

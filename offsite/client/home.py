@@ -33,6 +33,8 @@ class Home:
             the keys have none.
         checkpoint_seconds: The time between two checkpoints of a training.
         notices: What a peer learns if a stage fails for good.
+        approvals: The folder of egress reports and verdicts, if the policy requires approvals.
+            None: `approvals` in the home.
     """
 
     folder: StrPath
@@ -40,6 +42,7 @@ class Home:
     passphrase: str | None = field(default=None, repr=False)
     checkpoint_seconds: float = 60.0
     notices: Literal["None", "Reason", "Message"] = "Reason"
+    approvals: StrPath | None = None
 
     def __post_init__(self) -> None:
         if self.notices not in set(Disclosure):
@@ -123,6 +126,7 @@ class Home:
             PrivateStore(self.path / "copies", mailbox.store, os.environ),
             Path(base).expanduser().resolve(),
             self.checkpoint_seconds,
+            None if self.approvals is None else Path(self.approvals).expanduser().resolve(),
         )
         run_job(job, replace(party, notices=Disclosure(self.notices)), mailbox, monitor)
 

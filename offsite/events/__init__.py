@@ -5,6 +5,7 @@
     {"event": "privacy", "epsilon": 7.98, "delta": 8e-05, "unit": "row", "samplingRate": 0.0065, …}
     {"event": "log", "message": "…"}
     {"event": "notice", "stage": "Distill", "reason": "DataError", "message": "…"}
+    {"event": "egress", "report": {"digest": "sha256:…", "kind": "adapter", "files": […], …}}
     {"event": "artifact", "name": "support-adapter", "digest": "sha256:…", "uri": …, "sizeBytes": …}
     {"event": "failed", "reason": "BundleError", "retryable": false, "message": "…"}
     {"event": "done", "peakMemoryBytes": …}
@@ -27,6 +28,7 @@ from offsite.events.types import (
     Artifact,
     Check,
     Done,
+    Egress,
     Event,
     Failed,
     Log,
@@ -43,6 +45,7 @@ __all__ = [
     "Artifact",
     "Check",
     "Done",
+    "Egress",
     "Emit",
     "Event",
     "Failed",

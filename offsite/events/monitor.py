@@ -30,6 +30,15 @@ class Monitor:
         self.emit = emit
         self._stop = stop or threading.Event()
 
+    def with_copy(self, also: Emit) -> "Monitor":
+        """Return a monitor of the same stage that passes each event to `also`, too."""
+
+        def both(event: Event) -> None:
+            also(event)
+            self.emit(event)
+
+        return Monitor(both, self._stop)
+
     @property
     def stopping(self) -> bool:
         """Whether a signal asked the stage to end."""

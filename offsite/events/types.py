@@ -113,6 +113,15 @@ class Artifact(_Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Egress(_Event):
+    """What the stage is about to send to its peer."""
+
+    event: Literal["egress"] = "egress"
+    report: dict[str, Any]
+    """An `offsite.resources.EgressReport` in JSON, with its digest."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Check(_Event):
     """The result of a check of a store (`offsite doctor --deep`)."""
 
@@ -142,7 +151,9 @@ class Done(_Event):
     peak_memory_bytes: int | None = None
 
 
-Event = Progress | Metric | PrivacyReport | Log | NoticeRead | Artifact | Check | Failed | Done
+Event = (
+    Progress | Metric | PrivacyReport | Log | NoticeRead | Egress | Artifact | Check | Failed | Done
+)
 
 
 @lru_cache(maxsize=1)

@@ -4,11 +4,22 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field, computed_field
 
+from offsite.resources.approval import Approval
+from offsite.resources.egress import EgressReport
 from offsite.resources.written import BaseCondition, Digest, Shown, Written
 
 ConditionType = Literal["Accepted", "Running", "Suspended", "Complete", "Failed"]
-JobState = Literal["Pending", "Queued", "Running", "Suspended", "Complete", "Failed", "Cancelled"]
-StageStep = Literal["Open", "Work", "Publish"]
+JobState = Literal[
+    "Pending",
+    "Queued",
+    "Running",
+    "AwaitingApproval",
+    "Suspended",
+    "Complete",
+    "Failed",
+    "Cancelled",
+]
+StageStep = Literal["Open", "Work", "Report", "Publish"]
 Step = Literal[StageStep, "ReadNotice", "Notify"]
 """What a pod does: a step of a stage, or an auxiliary step about a stage that failed."""
 Engine = Literal["RayJob", "Job"]
@@ -105,7 +116,7 @@ class JobStatus(Written):
     state: JobState | None = None
     """Summary of the conditions in one word."""
     step: StageStep | None = None
-    """Current step. Open checks stores and opens the bundle, Work trains, Publish sends."""
+    """Current step: Open checks, Work trains, Report asks for an approval, Publish sends."""
     progress: ProgressStatus | None = None
     """Progress of the running step."""
     metrics: list[MetricStatus] = Field([])
@@ -114,6 +125,10 @@ class JobStatus(Written):
     """Differential privacy of the adapter; absent if it has none, or is not published yet."""
     artifact: ArtifactStatus | None = None
     """What the job produced; absent until it is published or exported."""
+    egress: EgressReport | None = None
+    """What the job is about to send to its peer, or sent."""
+    approval: Approval | None = None
+    """Who approved it, if the organization requires an approval."""
     attempts: int | None = Field(None, ge=0)
     """Number of attempts started. One that a suspension ended does not count."""
     first_attempt: int | None = Field(None, ge=0)

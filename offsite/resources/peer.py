@@ -2,7 +2,7 @@
 
 from typing import Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import AwareDatetime, ConfigDict, Field
 
 from offsite.api import RULES, Metadata, Name, Section, cel
 from offsite.apiversion import API_VERSION, ApiVersion
@@ -82,6 +82,7 @@ class ResourceMetadata(Metadata):
     uid: str | None = None
     resource_version: str | None = None
     generation: int | None = None
+    creation_timestamp: AwareDatetime | None = Field(None, strict=False)
 
 
 class OffsitePeer(Written):

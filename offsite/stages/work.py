@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 
 from offsite.errors import InputError
-from offsite.layers import modality_of
+from offsite.layers import leads, modality_of
 from offsite.stages.context import Context
 from offsite.stages.distill import make_emulator
 from offsite.stages.plug_in import make_model
 from offsite.stages.tune import make_adapter
+from offsite.steps.egress import Figures
 from offsite.store import privately
 
 
@@ -20,7 +22,8 @@ def work(context: Context) -> None:
     Raises:
         OffsiteError: what went wrong; there is no result.
     """
-    spec = context.space.spec
+    spec, figures = context.space.spec, Figures()
+    context = replace(context, monitor=context.monitor.with_copy(figures.receive))
     _read_data(context)
     with privately(), _short_memory_told():
         if spec.distill is not None:
@@ -29,6 +32,8 @@ def work(context: Context) -> None:
             make_adapter(context, spec.tune)
         elif spec.plug_in is not None:
             make_model(context, spec.plug_in)
+    if leads():
+        figures.save(context.space.folder)
 
 
 def _read_data(context: Context) -> None:

@@ -96,6 +96,24 @@ def check_blocks(
     check_disclosure(party.limits, model, entries, own)
 
 
+def check_disclosed(
+    space: Workspace, draft: EmulatorRecord, mailbox: Mailbox, monitor: Monitor
+) -> None:
+    """Check a verified emulator against the ledger as it is now, without an entry.
+
+    Raises:
+        DisclosureError: It would disclose too much.
+        InputError: The ledger is incomplete.
+    """
+    model, ledger = _model_of(space, draft), Disclosures(space.party.artifacts)
+    refuse_lost(mailbox, ledger, monitor)
+    own = Disclosed(
+        frozenset(block.full for block in draft.blocks if block.end),
+        frozenset(block.full for block in draft.blocks),
+    )
+    check_disclosure(space.party.limits, model, ledger.entries(), own)
+
+
 def disclose(space: Workspace, draft: EmulatorRecord, mailbox: Mailbox, monitor: Monitor) -> str:
     """Record a verified emulator that is about to be sent; returns the digest of the ledger entry.
 

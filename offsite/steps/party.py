@@ -21,6 +21,7 @@ from offsite.config import load_policy
 from offsite.errors import BundleError, InputError
 from offsite.mounts import ETC
 from offsite.sealing import Disclosure
+from offsite.steps.approvals import Approvals, FolderApprovals, GivenApproval
 from offsite.steps.places import COMPANIONS, MODEL_FILES, copy_companions, from_hub
 from offsite.store import FolderStore, local_path
 from offsite.store.artifact_store import ArtifactStore, FolderArtifactStore
@@ -30,6 +31,8 @@ from offsite.wire import canonical
 
 Note = TypeVar("Note", bound=BaseModel)
 _CLAIM = "pvc://"
+APPROVALS = "approvals"
+"""The folder of a home with egress reports, and the verdicts of approvers."""
 POLICY = "policy.yaml"
 """The limits of a home: the fields of `Limits`."""
 
@@ -51,6 +54,8 @@ class Party:
     """Mount point of volume claims; None outside a cluster."""
     limits: Limits = field(default_factory=Limits)
     """Limits that apply to every job."""
+    approvals: Approvals = field(default_factory=GivenApproval)
+    """What other people approved, if the limits require it."""
     notices: Disclosure = Disclosure.REASON
     """How much a peer learns when a stage has failed for good."""
 
@@ -62,8 +67,12 @@ class Party:
         private_store: PrivateStore,
         base: Path,
         checkpoint_seconds: float,
+        approvals: Path | None = None,
     ) -> "Party":
         """Describe a party whose files are all in its home.
+
+        Args:
+            approvals: Folder of the verdicts of approvers; None: `approvals` in the home.
 
         Raises:
             SpecError: Its policy is invalid.
@@ -76,6 +85,7 @@ class Party:
             base,
             checkpoint_seconds=checkpoint_seconds,
             limits=load_policy(home / POLICY),
+            approvals=FolderApprovals(approvals or home / APPROVALS),
         )
 
     def model(self, location: str) -> Path:

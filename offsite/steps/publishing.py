@@ -1,14 +1,19 @@
-"""The Publish step: sends a result as a sealed bundle, exactly once."""
+"""The steps Report and Publish: check a result, and send it as a sealed bundle, exactly once."""
+
+from dataclasses import dataclass
 
 from pydantic import ValidationError
 
 from offsite.api.problems import reason
-from offsite.bundle import AdapterFacts, EmulatorRecord, read_manifest, read_record
+from offsite.bundle import AdapterFacts, EmulatorRecord, Manifest, read_manifest, read_record
 from offsite.errors import BundleError
-from offsite.events import Monitor
+from offsite.events import Egress, Monitor
 from offsite.exchange import Mailbox, Outgoing, find_sent, push
+from offsite.resources import EgressReport
 from offsite.sealing.envelope import GrantTerms
-from offsite.steps.disclosing import disclose
+from offsite.steps.approvals import check_approved
+from offsite.steps.disclosing import check_disclosed, disclose
+from offsite.steps.egress import egress_report
 from offsite.steps.emulator_results import checked_emulator
 from offsite.steps.floors import check_floors
 from offsite.steps.inputs import training_data
@@ -45,23 +50,33 @@ def resume_send(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> bool:
     return True
 
 
+def report(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
+    """Check the result as `send` does, and report what would be sent. Nothing is sent.
+
+    Raises:
+        InputError, BundleError: It may not be sent; see `send`.
+    """
+    ready = _checked(space, mailbox)
+    if ready.draft is not None:
+        check_disclosed(space, ready.draft, mailbox, monitor)
+    monitor.emit(Egress(report=ready.report.wire()))
+
+
 def send(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
     """Seal the result, save its record, and send it.
 
     Raises:
         InputError, BundleError: It may not be sent; see `checked_emulator`, `disclose`,
             `check_answer` and `check_floors`.
+        ApprovalError, AwaitingApproval: It needs an approval; see `check_approved`.
         StorageError: The exchange did not accept it. A retry does not resend accepted parts.
     """
-    draft, parent = None, None
-    if space.spec.distill is not None:
-        draft = checked_emulator(space, space.spec.distill, _noted(space))
+    ready = _checked(space, mailbox)
+    draft, manifest = ready.draft, ready.manifest
+    monitor.emit(Egress(report=ready.report.wire()))
+    check_approved(space, ready.report, monitor)
+    if draft is not None:
         draft = draft.model_copy(update={"entry": disclose(space, draft, mailbox, monitor)})
-    elif space.spec.tune is not None:
-        data = training_data(space.spec.tune, space.party)
-        found = check_floors(space.party.limits, space.spec.tune, data)
-        parent = check_answer(space, space.spec.tune, found.units)
-    manifest, _ = read_manifest(space.result)
 
     def remember(digest: str) -> None:
         if draft is not None:
@@ -73,13 +88,38 @@ def send(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
         space.result,
         space.spec.peer,
         job=space.sent_as,
-        parent=parent,
+        parent=ready.parent,
         grant=draft.grant if draft else GrantTerms(),
     )
     sent = push(mailbox, outgoing, monitor, remember)
     if isinstance(manifest.facts, AdapterFacts) and manifest.facts.privacy is not None:
         monitor.emit(manifest.facts.privacy.report())
     monitor.artifact(space.name, sent.digest, sent.uri, manifest.size)
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A result that passed its checks."""
+
+    manifest: Manifest
+    report: EgressReport
+    draft: EmulatorRecord | None = None
+    """The record of an emulator, without its envelope and ledger entry."""
+    parent: str | None = None
+    """The envelope that an adapter answers."""
+
+
+def _checked(space: Workspace, mailbox: Mailbox) -> _Ready:
+    draft, parent = None, None
+    if space.spec.distill is not None:
+        draft = checked_emulator(space, space.spec.distill, _noted(space))
+    elif space.spec.tune is not None:
+        data = training_data(space.spec.tune, space.party)
+        survey = check_floors(space.party.limits, space.spec.tune, data)
+        parent = check_answer(space, space.spec.tune, survey.units)
+    peer, (manifest, digest) = mailbox.peers.get(space.spec.peer), read_manifest(space.result)
+    found = egress_report(space, peer, manifest, digest, draft)
+    return _Ready(manifest, found, draft, parent)
 
 
 def _noted(space: Workspace) -> EmulatorRecord:

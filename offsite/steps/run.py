@@ -1,10 +1,11 @@
-"""Runs the steps Open and Publish of a stage in a pod."""
+"""Runs the steps Open, Report and Publish of a stage in a pod."""
 
 from dataclasses import replace
 
 from offsite.errors import BundleError, DisclosureError
 from offsite.events import Monitor
 from offsite.exchange import Reference
+from offsite.steps.approvals import GivenApproval
 from offsite.steps.disclosing import note_disclosed
 from offsite.steps.ending import finish, resume
 from offsite.steps.handover import Handover, sweep
@@ -12,8 +13,9 @@ from offsite.steps.inputs import source_of
 from offsite.steps.lending import lent
 from offsite.steps.opening import prepare
 from offsite.steps.pod import Pod, open_mailbox
+from offsite.steps.publishing import report
 from offsite.steps.ready import check_possible, check_ready
-from offsite.task import OpenTask, PublishTask
+from offsite.task import OpenTask, PublishTask, ReportTask
 
 
 def run_open(pod: Pod[OpenTask], monitor: Monitor) -> None:
@@ -42,6 +44,25 @@ def run_open(pod: Pod[OpenTask], monitor: Monitor) -> None:
     handover.give(space, monitor)
 
 
+def run_report(pod: Pod[ReportTask], monitor: Monitor) -> None:
+    """Check the handed-over result, and report what `Publish` would send.
+
+    Raises:
+        BundleError: There is no result.
+        DisclosureError: The emulator would disclose too much.
+        StorageError: A store is unavailable.
+    """
+    mailbox = open_mailbox(pod, pod.task.envelope)
+    party = pod.party(mailbox)
+    space, handover = pod.space(party), Handover(pod.task.uid, party.artifacts)
+    handover.take_result(space)
+    try:
+        report(space, mailbox, monitor)
+    except DisclosureError:
+        handover.clear()  # a retry makes another one, based on the current ledger
+        raise
+
+
 def run_publish(pod: Pod[PublishTask], monitor: Monitor) -> None:
     """Send the handed-over result to the peer, or export the plugged-in model.
 
@@ -54,7 +75,7 @@ def run_publish(pod: Pod[PublishTask], monitor: Monitor) -> None:
     """
     task = pod.task
     mailbox = open_mailbox(pod, task.envelope, task.sequence)
-    party = pod.party(mailbox)
+    party = replace(pod.party(mailbox), approvals=GivenApproval(task.approved))
     space, handover = pod.space(party), Handover(task.uid, party.artifacts)
     if handover.has_result():
         handover.take_result(space)

@@ -27,6 +27,10 @@ ATTEMPT = "attempt"
 """The id under which a result is sent. A new result gets a new id, and so its own sequence."""
 
 
+FIGURES = "figures.json"
+"""What the work measured, for the egress report."""
+
+
 class Source(Part):
     """The baseline of a job's full model, recorded before the work."""
 

@@ -14,7 +14,7 @@ from offsite.resources import Step
 from offsite.stages.pod import run_work
 from offsite.steps.notify import run_notify, run_read_notice
 from offsite.steps.pod import Pod
-from offsite.steps.run import run_open, run_publish
+from offsite.steps.run import run_open, run_publish, run_report
 from offsite.task import Task, WorkTask, new_task
 from offsite.wire import canonical
 from offsite_testing.events import Wire, recording
@@ -62,7 +62,7 @@ class Pods:
         if step != "Work":
             given["public"] = canonical(ring_of(peer).public().wire()).decode()
             given["exchange"] = self.parties.exchange.as_uri()
-        if step in ("Open", "Work", "Publish") and spec["stage"] != "Distill":
+        if step in ("Open", "Work", "Report", "Publish") and spec["stage"] != "Distill":
             given["envelope"] = self.envelope(spec)
         if step == "Work":
             given["checkpoint_seconds"] = 0.0
@@ -88,8 +88,9 @@ class Pods:
     def run(self, step: Step, name: str, spec: Mapping[str, Any], **over: Any) -> None:
         """Run one step."""
         pod = self.pod(self.task(step, name, spec, **over))
-        steps: dict[str, Any] = {"Open": run_open, "Work": run_work, "Publish": run_publish}
-        steps |= {"ReadNotice": run_read_notice, "Notify": run_notify}
+        steps: dict[str, Any] = {"Open": run_open, "Work": run_work}
+        steps |= {"Report": run_report, "Publish": run_publish, "ReadNotice": run_read_notice}
+        steps["Notify"] = run_notify
         steps[step](pod, Monitor(recording(self.events)))
 
     def run_all(self, name: str, spec: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from offsite.api import JobSpec
 from offsite.events import Done, Failed
-from offsite.resources import JobStatus, PeerCondition, PeerStatus, Step
+from offsite.resources import JobStatus, OffsiteApproval, PeerCondition, PeerStatus, Step
 from offsite_operator.decide.decision import Decision
 from offsite_operator.decide.reconcile import reconcile
 from offsite_operator.labels import ATTEMPT, ROUND, STEP
@@ -94,11 +94,15 @@ class World:
     deleted: bool = False
     generation: int = 1
     ahead: int = 0
+    author: str | None = "alice"
+    approvals: tuple[OffsiteApproval, ...] = ()
 
     @property
     def seen(self) -> Observed:
         """What is there now."""
-        job = Job("tune-1", UID, self.generation, START, self.spec, status=self.status)
+        job = Job(
+            "tune-1", UID, self.generation, START, self.spec, status=self.status, author=self.author
+        )
         return Observed(
             job,
             self.settings,
@@ -109,6 +113,7 @@ class World:
             self.incoming,
             MARK,
             self.rejection,
+            approvals=self.approvals,
             ahead=self.ahead,
         )
 

@@ -81,6 +81,9 @@ matchExpressions:
 
 {{/* Refuse one bucket for both stores: other parties could read private objects in it. */}}
 {{- define "offsite.check" -}}
+{{- if and (ne .Values.bounds.requireApproval "None") (not (semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version)) -}}
+{{- fail "bounds.requireApproval needs Kubernetes 1.30 or newer, which verifies who approves: upgrade the cluster, or set it to None" -}}
+{{- end -}}
 {{- $private := .Values.private -}}
 {{- $bucket := regexFind "^s3://[^/]+" $private.uri -}}
 {{- if eq $bucket .Values.exchange.uri -}}

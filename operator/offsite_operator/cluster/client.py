@@ -39,6 +39,7 @@ class Resource:
 
 OFFSITE_JOBS = Resource(f"/apis/{API_VERSION}", "offsitejobs")
 OFFSITE_PEERS = Resource(f"/apis/{API_VERSION}", "offsitepeers")
+OFFSITE_APPROVALS = Resource(f"/apis/{API_VERSION}", "offsiteapprovals")
 JOBS = Resource("/apis/batch/v1", "jobs")
 RAY_JOBS = Resource("/apis/ray.io/v1", "rayjobs")
 DEPLOYMENTS = Resource("/apis/apps/v1", "deployments")

@@ -1,11 +1,12 @@
 """Reads the objects that concern one job, or all jobs, from the API server."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from offsite_operator.cluster.client import (
     EVENTS,
     JOBS,
+    OFFSITE_APPROVALS,
     OFFSITE_JOBS,
     OFFSITE_PEERS,
     PODS,
@@ -31,7 +32,8 @@ def read_all(api: Api) -> Raw:
     ray, labels = api.serves(RAY_JOBS), f"{MANAGED_BY}={MANAGER}"
     children = _by_job(_children(api, ray, labels), lambda pair: pair[1])
     pods = _by_job(_by_age(api.list(PODS, labels=labels)), lambda pod: pod)
-    return Raw(jobs, peers, ray, children, pods, _warnings(api.list(EVENTS, fields=_WARNING)))
+    warnings = _warnings(api.list(EVENTS, fields=_WARNING))
+    return Raw(jobs, peers, ray, children, pods, _approvals(api, jobs), warnings)
 
 
 def read_one(api: Api, name: str) -> Raw | None:
@@ -51,7 +53,18 @@ def read_one(api: Api, name: str) -> Raw | None:
     pods = _by_age(api.list(PODS, labels=labels)) if children else []
     events = [event for name in starting(children, pods) for event in _warnings_about(api, name)]
     peers = {alias: peer} if peer is not None else {}
-    return Raw((job,), peers, ray, {uid: children}, {uid: pods}, _warnings(events))
+    approvals = _approvals(api, (job,))
+    return Raw((job,), peers, ray, {uid: children}, {uid: pods}, approvals, _warnings(events))
+
+
+def _approvals(api: Api, jobs: Iterable[Object]) -> dict[str, list[Object]]:
+    """Read the approvals by job, if one of some jobs may wait for one."""
+    if all((job.get("status") or {}).get("step") != "Report" for job in jobs):
+        return {}
+    found: dict[str, list[Object]] = {}
+    for each in api.list(OFFSITE_APPROVALS):
+        found.setdefault(str(each["spec"]["job"]), []).append(each)
+    return found
 
 
 def _children(api: Api, ray: bool, labels: str) -> Iterator[tuple[Engine, Object]]:

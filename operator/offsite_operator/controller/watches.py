@@ -87,22 +87,30 @@ def registered(queue: WorkQueue[Key], connection: Configuration) -> kopf.Operato
     async def peer_changed(body: kopf.Body, **_: Any) -> None:
         queue.add(Key("peer", str(body["metadata"]["name"])))
 
+    async def approval_changed(spec: kopf.Spec, **_: Any) -> None:
+        queue.add(Key("job", str(spec["job"])))
+
     async def child_changed(type: str | None, labels: Mapping[str, str], **_: Any) -> None:
         if type is not None and JOB in labels:  # None: from a listing, which the resync covers
             queue.add(Key("job", labels[JOB]))
 
-    async def login(**_: Any) -> kopf.ConnectionInfo:
-        return _connection(connection)
-
-    kopf.on.login(registry=registry)(login)
+    _register_login(registry, connection)
     kopf.on.event(API_VERSION, "offsitejobs", registry=registry)(job_changed)
     kopf.on.event(API_VERSION, "offsitepeers", registry=registry)(peer_changed)
+    kopf.on.event(API_VERSION, "offsiteapprovals", registry=registry)(approval_changed)
     for group, version, plural in _CHILDREN:
         watch = kopf.on.event(
             group, version, plural, labels={MANAGED_BY: MANAGER}, registry=registry
         )
         watch(child_changed)
     return registry
+
+
+def _register_login(registry: kopf.OperatorRegistry, connection: Configuration) -> None:
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        return _connection(connection)
+
+    kopf.on.login(registry=registry)(login)
 
 
 def settings() -> kopf.OperatorSettings:

@@ -18,7 +18,14 @@ from ruamel.yaml import YAML
 from offsite import __version__
 from offsite.api import NAME_PATTERN, PATTERN_MEANING, RULES, JobSpec, OffsiteJob, cel
 from offsite.apiversion import GROUP, VERSION
-from offsite.resources import JobStatus, OffsitePeer, PeerSpec, PeerStatus
+from offsite.resources import (
+    ApprovalSpec,
+    JobStatus,
+    OffsiteApproval,
+    OffsitePeer,
+    PeerSpec,
+    PeerStatus,
+)
 from offsite_operator.crds.schema import structural
 from offsite_operator.crds.union import Schema
 
@@ -48,7 +55,8 @@ class Kind:
 
     resource: type[BaseModel]
     spec: type[BaseModel]
-    status: type[BaseModel]
+    status: type[BaseModel] | None
+    """None: the kind has no status."""
     short: str
     columns: tuple[Column, ...]
 
@@ -79,6 +87,7 @@ KINDS = (
             Column("Reason", ".status.reason", wide=True),
             Column("Artifact", ".status.artifact.digest", wide=True),
             Column("Attempts", ".status.attempts", "integer", wide=True),
+            Column("Approver", ".status.approval.approver", wide=True),
         ),
     ),
     Kind(
@@ -94,6 +103,20 @@ KINDS = (
             Column("Fingerprint", ".status.fingerprint", wide=True),
         ),
     ),
+    Kind(
+        OffsiteApproval,
+        ApprovalSpec,
+        None,
+        "oa",
+        (
+            Column("Job", ".spec.job"),
+            Column("Verdict", ".spec.verdict"),
+            Column("Approver", ".spec.approver"),
+            _AGE,
+            Column("Digest", ".spec.digest", wide=True),
+            Column("Message", ".spec.message", wide=True),
+        ),
+    ),
 )
 
 
@@ -103,7 +126,7 @@ def definition(kind: Kind) -> dict[str, Any]:
         "name": VERSION,
         "served": True,
         "storage": True,
-        "subresources": {"status": {}},
+        **({"subresources": {"status": {}}} if kind.status else {}),
         "additionalPrinterColumns": [column.wire() for column in kind.columns],
         "schema": {"openAPIV3Schema": _whole(kind)},
     }
@@ -113,7 +136,7 @@ def definition(kind: Kind) -> dict[str, Any]:
         "metadata": {
             "name": f"{kind.plural}.{GROUP}",
             "labels": {VERSION_LABEL: __version__},
-            # without it `helm uninstall` would delete every job and peer
+            # without it `helm uninstall` would delete every job, peer and approval
             "annotations": {"helm.sh/resource-policy": "keep"},
         },
         "spec": {
@@ -139,7 +162,9 @@ def _names(kind: Kind) -> dict[str, Any]:
 def _whole(kind: Kind) -> Schema:
     name = f"self.metadata.name.matches(r'{NAME_PATTERN}')"
     message = f"must be {PATTERN_MEANING[NAME_PATTERN]}"
-    parts = {"spec": structural(kind.spec), "status": structural(kind.status)}
+    parts = {"spec": structural(kind.spec)}
+    if kind.status is not None:
+        parts["status"] = structural(kind.status)
     metadata = {"type": "object", "properties": {"name": {"type": "string"}}}
     return {
         "type": "object",

@@ -1,13 +1,19 @@
 """Decides whether a job may start a step now: policy, peer, and the peer's bundle."""
 
 from offsite.api import JobSpec
-from offsite.resources import Accepted, Allotted, PeerStatus
+from offsite.resources import AUTHOR, Accepted, Allotted, PeerStatus
+from offsite_operator.decide.approval import needs_approval
 from offsite_operator.decide.decision import Decision
 from offsite_operator.decide.notices import read_notice
 from offsite_operator.decide.policy import violation
 from offsite_operator.decide.status import ConditionUpdate, changed, finish, wait
 from offsite_operator.observe.model import Found, NotYet, Observed, Peer, Refused, Unreachable
 
+_NO_AUTHOR = (
+    f"this organization requires an approval by another user than the author, and the job has no "
+    f"annotation {AUTHOR}; submit it with `offsite submit`, or set the annotation to your own user "
+    "name (`kubectl auth whoami`)"
+)
 _ASK_AGAIN = 15.0
 """Delay before the next lookup after the exchange did not answer."""
 
@@ -27,6 +33,8 @@ def admit(seen: Observed, spec: JobSpec) -> Peer | Decision:
     """Return the peer that the next step works with, or the decision that blocks the step."""
     if (found := violation(spec, seen.settings)) is not None:
         return finish(seen, "Failed", *found)
+    if needs_approval(seen) and seen.job.author is None:
+        return finish(seen, "Failed", "NotAllowed", _NO_AUTHOR)
     if seen.peer is None:
         return wait(
             seen,

@@ -10,7 +10,7 @@ from typing import Any
 
 from offsite.api import JobSpec
 from offsite.resources import JobStatus, Step
-from offsite_operator.decide.attempts import STEPS, current
+from offsite_operator.decide.attempts import STEPS, current, has_reported
 from offsite_operator.decide.status import ConditionUpdate, Kind, changed
 from offsite_operator.manifests.plan import ChildPlan
 from offsite_operator.observe.model import Child, Engine, Observed, Phase
@@ -21,7 +21,8 @@ def adopt_newest(seen: Observed, spec: JobSpec) -> Observed:
     child, status = current(seen), seen.job.status
     if child is None or child.deleting or spec.suspend or _before_suspension(seen, child):
         return seen
-    again = child.name == status.job_name and status.start_time is None
+    idle = status.start_time is None and not has_reported(status)
+    again = child.name == status.job_name and idle
     queued, was_queued = child.state.phase is Phase.QUEUED, status.state == "Queued"
     if not ((again and not queued) or _is_ahead(child, status)):
         return seen
@@ -57,6 +58,7 @@ def entries(status: JobStatus, child: Child | ChildPlan, began: datetime) -> dic
         "engine": engine if child.step == "Work" else status.engine,
         "start_time": status.start_time or began,
         "lost_time": None,
+        **({"egress": None, "approval": None} if child.step == "Report" else {}),
     }
 
 

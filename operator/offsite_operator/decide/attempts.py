@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from offsite.events import Done, Failed
-from offsite.resources import Step
+from offsite.resources import JobStatus, Step
 from offsite_operator.observe.model import ENDED, Child, Observed, Phase, round_of
 
-STEPS: tuple[Step, ...] = ("Open", "Work", "Publish")
-"""The steps of every stage, in order."""
+STEPS: tuple[Step, ...] = ("Open", "Work", "Report", "Publish")
+"""The steps of a stage, in order. Report runs only if an approval is required."""
 _FIRST_DELAY, _LONGEST_DELAY = 10.0, 300.0
 _READ_WITHIN = timedelta(minutes=5)
 _REASON = re.compile(r"[A-Z][A-Za-z0-9]{0,122}Error|InterruptedStage")
@@ -52,6 +52,11 @@ def current(seen: Observed) -> Child | None:
     round_ = round_of(seen)
     own = [c for c in seen.children if c.round == round_ and c.step in STEPS]
     return max(own, key=lambda c: (c.attempt, STEPS.index(c.step)), default=None)
+
+
+def has_reported(status: JobStatus) -> bool:
+    """Return whether the step Report is done, and nothing of the job runs."""
+    return status.step == "Report" and status.egress is not None
 
 
 def is_lost(seen: Observed) -> bool:

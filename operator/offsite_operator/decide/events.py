@@ -7,9 +7,12 @@ from datetime import datetime
 from typing import Literal
 
 from offsite.resources import Condition, JobStatus
+from offsite_operator.decide.approval import APPROVED, AWAITING
 
 _NORMAL = frozenset({"Cancelled"})
 """Failure reasons that the user requested."""
+_EXPECTED = frozenset({AWAITING, APPROVED})
+"""Reasons why a job does not run that are no problem."""
 _SILENT = frozenset({"NotChecked", "NotStarted", "NotSuspended", "NotFinished", "Finished"})
 
 
@@ -44,8 +47,8 @@ def _records(condition: Condition) -> Iterator[EventRecord]:
         bad = condition.type == "Failed" and reason not in _NORMAL
         yield EventRecord("Warning" if bad else "Normal", reason, message or _words(condition), at)
     elif message:
-        starting = message.endswith(" is starting")
-        yield EventRecord("Normal" if starting else "Warning", reason, message, at)
+        expected = message.endswith(" is starting") or reason in _EXPECTED
+        yield EventRecord("Normal" if expected else "Warning", reason, message, at)
 
 
 def _words(condition: Condition) -> str:

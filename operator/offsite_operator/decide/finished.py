@@ -12,6 +12,8 @@ from offsite_operator.observe.model import Observed
 
 _UNTIL_TOLD = 15.0
 """Delay of the next check whether the peer was notified."""
+_UNSOUND = frozenset({"BundleError", "ApprovalError", "DisclosureError"})
+"""Reasons for which Publish refuses a result. The next round makes, or reports, another one."""
 _OF_A_ROUND = (
     "job_name",
     "first_attempt",
@@ -49,9 +51,10 @@ def _once_more(seen: Observed, retries: int) -> JobStatus | None:
         "Failed": ConditionUpdate("False", "Retried"),
     }
     kept: Mapping[str, Any] = {}
-    unsound = any(c.type == "Failed" and c.reason == "BundleError" for c in status.conditions)
+    unsound = any(c.type == "Failed" and c.reason in _UNSOUND for c in status.conditions)
     if status.step != "Publish" or unsound:
-        kept = {"step": None, "envelope": None, "sequence": None}
+        names = ("step", "envelope", "sequence", "egress", "approval")
+        kept = dict.fromkeys(names)
     return changed(
         seen, "Pending", conditions, retries=retries, **dict.fromkeys(_OF_A_ROUND), **kept
     )

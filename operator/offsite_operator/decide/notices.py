@@ -50,7 +50,7 @@ def _failure(job: Job) -> Condition | None:
 
 def _disclosed(job: Job, why: Condition) -> str:
     """Return the reason to disclose: a constant one as soon as private data may have been read."""
-    return UNDISCLOSED if job.status.step in ("Work", "Publish") else why.reason
+    return UNDISCLOSED if job.status.step in ("Work", "Report", "Publish") else why.reason
 
 
 def read_notice(seen: Observed, spec: JobSpec, peer: Peer, message: str, notice: str) -> Decision:

@@ -4,6 +4,7 @@ Level-triggered: the same state gives the same decision, regardless of the event
 action is idempotent.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 from offsite.api import JobSpec
 from offsite.resources import ArtifactStatus, Step
 from offsite_operator.decide.adoption import adopt_newest
+from offsite_operator.decide.approval import await_approval
 from offsite_operator.decide.attempts import (
     STEPS,
     Failure,
@@ -18,6 +20,7 @@ from offsite_operator.decide.attempts import (
     Succeeded,
     current,
     failures,
+    has_reported,
     is_lost,
     next_attempt_at,
     outcome,
@@ -37,7 +40,12 @@ from offsite_operator.decide.status import (
 )
 from offsite_operator.observe.model import ENDED, Child, Observed, Phase
 
-_DOING: dict[Step, str] = {"Open": "Opening", "Work": "Training", "Publish": "Publishing"}
+_DOING: dict[Step, str] = {
+    "Open": "Opening",
+    "Work": "Training",
+    "Report": "Reporting",
+    "Publish": "Publishing",
+}
 _LOOK_AGAIN = 15.0
 """Interval of the checks of a child that has not started."""
 _READ_AGAIN = 4.0
@@ -75,8 +83,18 @@ def _unfinished(seen: Observed, spec: JobSpec) -> Decision:
         return finish(seen, "Failed", "DeadlineExceeded", detail)
     if spec.suspend:
         return _suspend(seen, child)
-    if (waiting := held_up(seen, "Pending")) is not None:
+    reported = has_reported(seen.job.status)
+    if (waiting := held_up(seen, "AwaitingApproval" if reported else "Pending")) is not None:
         return waiting
+    return _waiting_to_send(seen, spec) if reported else _next(seen, spec, child)
+
+
+def _waiting_to_send(seen: Observed, spec: JobSpec) -> Decision:
+    attempt = seen.job.status.attempts or 1
+    return await_approval(seen) or begin(seen, spec, "Publish", attempt, {})
+
+
+def _next(seen: Observed, spec: JobSpec, child: Child | None) -> Decision:
     if is_lost(seen):
         return _lost(seen, spec)
     if child is None:
@@ -156,6 +174,8 @@ def _at(seen: Observed, spec: JobSpec, child: Child) -> Decision:
             ended = child.state.ended or child.created
             tried = _Tried(child.step, child.attempt, ended)
             return _failed(seen, spec, tried, failure, **report)
+        case Succeeded() if child.step == "Report":
+            return _reported(seen, child, report)
         case Succeeded():
             following = step_after(child.step)
             if following is not None:
@@ -163,6 +183,17 @@ def _at(seen: Observed, spec: JobSpec, child: Child) -> Decision:
             detail = _published(report.get("artifact"))
             # a completed job needs no retry, even if one was requested meanwhile
             return finish(seen, "Complete", "Published", detail, **report, retries=spec.retries)
+
+
+def _reported(seen: Observed, child: Child, updates: Mapping[str, Any]) -> Decision:
+    """Record what Report reported. From here on, neither its pod nor its log matters."""
+    if updates.get("egress") is None:
+        failure = Failure("NoResult", f"{child.name} reported nothing that would be sent", False)
+        return finish(seen, "Failed", failure.reason, failure.message)
+    status = seen.job.status.model_copy(update=updates)
+    known = replace(seen, job=replace(seen.job, status=status))
+    decision = await_approval(known)
+    return decision or Decision(status=status, again=0)
 
 
 def _published(artifact: ArtifactStatus | None) -> str:

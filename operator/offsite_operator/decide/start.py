@@ -6,6 +6,7 @@ from offsite.api import JobSpec
 from offsite.resources import Step
 from offsite_operator.decide.admission import admit, allotting
 from offsite_operator.decide.adoption import entries, starting
+from offsite_operator.decide.approval import gated
 from offsite_operator.decide.decision import Decision
 from offsite_operator.decide.status import changed, finish, hold, with_report
 from offsite_operator.decide.turns import turn
@@ -41,6 +42,7 @@ def begin(
     Args:
         report: Status updates from the previous attempt.
     """
+    step = gated(seen, step)
     admitted = admit(seen, spec)
     if isinstance(admitted, Decision):
         return with_report(admitted, seen.job.status, report)

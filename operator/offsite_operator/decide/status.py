@@ -13,6 +13,7 @@ from offsite.resources import (
     ArtifactStatus,
     Condition,
     ConditionType,
+    EgressReport,
     JobState,
     JobStatus,
     MetricStatus,
@@ -185,9 +186,13 @@ def reported_updates(status: JobStatus, child: Child) -> dict[str, Any]:
     if report is None:
         return {}
     at = {"updatedAt": report.progress_at}
-    progress = {"progress": _read(ProgressStatus, report.progress, at) or status.progress}
+    progress: dict[str, Any] = {
+        "progress": _read(ProgressStatus, report.progress, at) or status.progress
+    }
     if not is_done(child):
         return progress
+    if child.step in ("Report", "Publish"):  # an image that the author chose could report anything
+        progress["egress"] = _egress(report.egress) or status.egress
     merged = {(m.name, m.setting): m for m in status.metrics}
     merged |= {(m.name, m.setting): m for m in map(_metric, report.metrics.values()) if m}
     return {
@@ -196,6 +201,15 @@ def reported_updates(status: JobStatus, child: Child) -> dict[str, Any]:
         "privacy": _privacy(child) or status.privacy,
         "artifact": _read(ArtifactStatus, report.artifact, {}) or status.artifact,
     }
+
+
+def _egress(event: events.Egress | None) -> EgressReport | None:
+    if event is None:
+        return None
+    try:
+        return EgressReport.model_validate(event.report)
+    except ValidationError:
+        return None
 
 
 def _metric(event: events.Metric) -> MetricStatus | None:

@@ -32,6 +32,8 @@ class ChildPlan:
     """The mark of its pods' events."""
     envelope: str | None = None
     sequence: int | None = None
+    approved: str | None = None
+    """Digest of the only egress report that may be sent."""
     notice: str | None = None
     """Envelope of the notice to read."""
     jobs: Jobs | None = None
@@ -110,8 +112,10 @@ class ChildPlan:
             case "Work":
                 seconds = self.settings.checkpoint_seconds
                 return {"envelope": self.envelope, "checkpoint_seconds": seconds}
+            case "Report":
+                return {"envelope": self.envelope}
             case "Publish":
-                sent = {"sequence": self.sequence, "jobs": self.jobs}
+                sent = {"sequence": self.sequence, "jobs": self.jobs, "approved": self.approved}
                 return {"envelope": self.envelope, **sent}
             case "Notify":
                 why = {"reason": self.reason, "message": self.message}
@@ -155,6 +159,7 @@ def plan_of(
         mark=seen.mark,
         envelope=job.status.envelope,
         sequence=job.status.sequence,
+        approved=job.status.approval.digest if job.status.approval else None,
         jobs=_jobs(seen),
         seconds=_seconds(seen, seen.settings.bounds.deadline_of(spec)),
     )

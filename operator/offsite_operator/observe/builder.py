@@ -1,6 +1,7 @@
 """Builds the state that `reconcile` observes from the objects of the API server."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from itertools import chain
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 
 from offsite.api import JobSpec, Resources
 from offsite.api.problems import reason
-from offsite.resources import JobStatus, OffsitePeer, Step
+from offsite.resources import AUTHOR, JobStatus, OffsiteApproval, OffsitePeer, Step
 from offsite_operator.labels import ACCEPT_KEYS, ATTEMPT, DRIVER, ROUND, STEP, Object
 from offsite_operator.observe.job_states import instant, job_state, rayjob_state
 from offsite_operator.observe.model import (
@@ -50,6 +51,7 @@ def observed_job(
         ray=raw.ray,
         children=tuple(reader.children(job.uid)),
         peer=peer_of(peer) if peer is not None else None,
+        approvals=tuple(_approvals(raw.approvals.get(job.name, []))),
     )
 
 
@@ -67,7 +69,16 @@ def job_of(found: Object) -> Job:
         status=JobStatus.model_validate(found.get("status") or {}),
         version=metadata["resourceVersion"],
         deleting="deletionTimestamp" in metadata,
+        author=metadata.get("annotations", {}).get(AUTHOR) or None,
     )
+
+
+def _approvals(found: Sequence[Object]) -> Iterator[OffsiteApproval]:
+    for each in sorted(found, key=lambda each: str(each["metadata"]["creationTimestamp"])):
+        # one of another version is none: the job keeps waiting
+        with suppress(ValidationError):
+            if "deletionTimestamp" not in each["metadata"]:
+                yield OffsiteApproval.read(each)
 
 
 def peer_of(found: Object) -> Peer:

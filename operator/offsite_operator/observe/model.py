@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Literal
 
 from offsite.api import JobSpec
-from offsite.resources import JobStatus, PeerStatus, Step
+from offsite.resources import JobStatus, OffsiteApproval, PeerStatus, Step
 from offsite.sealing import PublicRing
 from offsite.sealing.publicfile import read_public
 from offsite_operator.observe.step_log import StepReport
@@ -96,6 +96,8 @@ class Job:
     version: str = ""
     """The resourceVersion."""
     deleting: bool = False
+    author: str | None = None
+    """User who created it, verified by the API server."""
 
     def has(self, condition: str) -> bool:
         """Return whether a condition is True."""
@@ -199,6 +201,8 @@ class Observed:
     """The rejection of the child that the last decision requested."""
     jobs: frozenset[str] | None = None
     """UIDs of all OffsiteJobs, as of the last resync; None: no resync yet."""
+    approvals: tuple[OffsiteApproval, ...] = ()
+    """The verdicts on what this job would send, oldest first."""
     ahead: int = 0
     """Number of jobs ahead in the queue; counted only if running jobs are limited."""
 

@@ -18,6 +18,8 @@ class Raw:
     """By UID of their job."""
     pods: Mapping[str, list[Object]] = field(default_factory=dict)
     """By UID of their job, oldest first."""
+    approvals: Mapping[str, list[Object]] = field(default_factory=dict)
+    """OffsiteApprovals by name of their job; read only if a job may wait for one."""
     warnings: Mapping[str, list[Object]] = field(default_factory=dict)
     """By name of the object concerned, newest last."""
 

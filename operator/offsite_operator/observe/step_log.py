@@ -12,6 +12,7 @@ from typing import Any
 from offsite.events import (
     Artifact,
     Done,
+    Egress,
     Event,
     Failed,
     Metric,
@@ -40,6 +41,7 @@ class StepReport:
     progress_at: datetime | None = None
     metrics: dict[tuple[str, str], Metric] = field(default_factory=dict)
     artifact: Artifact | None = None
+    egress: Egress | None = None
     notice: NoticeRead | None = None
     """The peer's notice about a failed stage."""
     last: Done | Failed | None = None
@@ -91,6 +93,8 @@ def _with(report: StepReport, event: Event, at: datetime) -> StepReport:
             return replace(report, privacy=event)
         case Artifact():
             return replace(report, artifact=event)
+        case Egress():
+            return replace(report, egress=event)
         case NoticeRead():
             return replace(report, notice=event)
         case Metric():
