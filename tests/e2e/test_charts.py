@@ -77,6 +77,11 @@ def test_a_chart_has_the_products_version(chart: str) -> None:
         ("offsite", organization(bounds={"maxEndBlocks": 0}), ["exclusiveMinimum: got 0, want 0"]),
         (
             "offsite",
+            organization(bounds={"privacy": {"maxEpsilon": 0}}),
+            ["exclusiveMinimum: got 0, want 0"],
+        ),
+        (
+            "offsite",
             organization() | {"notices": "All"},
             ["/notices': value must be one of 'None'"],
         ),

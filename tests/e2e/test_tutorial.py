@@ -48,6 +48,7 @@ def done(
     script = "\n".join(re.findall(r"^```sh\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL))
     run(f"set -euo pipefail\ntrap 'kill $(jobs -p) || true' EXIT\n{script}", folder, cluster)
     owners = {"coding-emulator": "lab", "coding-adapter": "hospital", "coding-model": "lab"}
+    owners |= {"private-adapter": "hospital"}
     return {name: spaces[owner].get(f"offsitejob/{name}") for name, owner in owners.items()}
 
 
@@ -91,6 +92,13 @@ def test_the_figures_are_what_offsite_tuning_promises(done: dict[str, Any]) -> N
     metrics = [m for job in done.values() for m in job["status"]["metrics"]]
     texts = {m["text"] for m in metrics if "change" not in m["setting"]}
     assert len(texts) == 1
+
+
+def test_the_private_adapter_states_its_privacy(done: dict[str, Any]) -> None:
+    privacy = done["private-adapter"]["status"]["privacy"]
+    assert 0 < privacy["epsilon"] <= 8
+    assert (privacy["unit"], privacy["steps"]) == ("row", 20)
+    assert "privacy" not in done["coding-adapter"]["status"]
 
 
 def test_what_trains_holds_no_keys(done: dict[str, Any], spaces: dict[str, Namespace]) -> None:

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
+from offsite.api import JobSpec
 from offsite_operator.decide.policy import violation
 from offsite_operator.settings import Bounds, Private, Settings
 from offsite_testing.world import DISTILL, PLUG_IN, SETTINGS, TUNE, spec_of
@@ -21,6 +22,12 @@ def tolerated(**toleration: str) -> dict[str, Any]:
 
 def tuned(**training: int) -> dict[str, Any]:
     return {"tune": TUNE["tune"] | {"training": training}}
+
+
+def private(**privacy: Any) -> JobSpec:
+    data = {"train": "s3://private/data/a.jsonl", "validation": "s3://private/data/b.jsonl"}
+    section = {**TUNE["tune"], "data": data} | ({"privacy": privacy} if privacy else {})
+    return spec_of(TUNE, tune=section)
 
 
 def export(place: str) -> dict[str, Any]:
@@ -120,6 +127,37 @@ def test_sizes_have_a_bound_where_there_is_one(
     assert found[0] == "NotAllowed"
     (setting,) = Bounds.model_fields.keys() & bounds.keys()
     assert f"bounds.{to_camel(setting)} in the chart's values allows" in found[1]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "enough", "said"),
+    [
+        ({"required": True}, {"epsilon": 100}, "spec.tune.privacy is missing"),
+        ({"maxEpsilon": 8}, {"epsilon": 8}, "spec.tune.privacy: ε is 100, and"),
+        ({"maxEpsilon": 8}, {"noiseMultiplier": 0.1}, "spec.tune.privacy is missing"),
+        ({"maxDelta": 1e-5}, {"epsilon": 8, "delta": 1e-6}, "spec.tune.privacy is missing"),
+        (
+            {"unit": {"group": "patient"}},
+            {"epsilon": 8, "unit": {"group": "patient"}},
+            "spec.tune.privacy.unit is row",
+        ),
+    ],
+)
+def test_differential_privacy_has_a_floor(
+    bounds: dict[str, Any], enough: dict[str, Any], said: str
+) -> None:
+    """`noiseMultiplier` has an ε that only the step that trains can compute."""
+    known = SETTINGS.bounds.model_dump(by_alias=True, exclude_none=True)
+    chosen = Bounds.model_validate(known | {"privacy": bounds})
+    settings = SETTINGS.model_copy(update={"bounds": chosen})
+    assert settings.bounds.limits.privacy == chosen.privacy
+    assert violation(private(**enough), settings) is None
+    assert violation(private(epsilon=100), SETTINGS) is None
+    too_little = {"epsilon": 100} if "missing" not in said else {}
+    found = violation(private(**too_little), settings)
+    assert found is not None
+    assert found[0] == "NotAllowed"
+    assert said in found[1]
 
 
 def test_a_bound_on_the_default_of_a_job_is_told_as_any_other() -> None:
