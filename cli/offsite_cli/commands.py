@@ -35,6 +35,18 @@ class Commands(TyperGroup):
             "cluster.events:events",
             "Show the events of a job and its pods, newest last.",
         ),
+        "egress": (
+            "cluster.approval:egress",
+            "Show exactly what a job is about to send, or sent, to its peer.",
+        ),
+        "approve": (
+            "cluster.approval:approve",
+            "Let a job send what its egress report says, and nothing else.",
+        ),
+        "reject": (
+            "cluster.approval:reject",
+            "Fail a job that waits for an approval.",
+        ),
         "cancel": ("cluster.lifecycle:cancel", "Stop jobs for good, and keep their records."),
         "suspend": ("cluster.lifecycle:suspend", "Pause jobs."),
         "resume": ("cluster.lifecycle:resume", "Continue suspended jobs."),

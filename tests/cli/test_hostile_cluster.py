@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from offsite.errors import OffsiteError
 from offsite.events import EVENT_MARK, new_mark
+from offsite.resources import EgressFact, EgressReport, SentFile, SentTensors
 from offsite.text import as_json
 from offsite_cli.app import app
 from offsite_testing.foreign import HOSTILE, assert_harmless
@@ -40,6 +41,18 @@ def metadata(name: str, **more: Any) -> dict[str, Any]:
     return {**found, "creationTimestamp": TIME, "annotations": noted, **more}
 
 
+EGRESS = EgressReport.of(
+    **dict.fromkeys(
+        ("kind", "bundle", "job", "sender", "recipient", "recipient_keys", "answers", "manifest"),
+        HOSTILE[:71],
+    ),
+    size_bytes=1,
+    files=[SentFile(name=HOSTILE, sha256=HOSTILE[:64], size_bytes=1)],
+    tensors=[SentTensors(name=HOSTILE, dtype=HOSTILE, shape=[1], count=1, size_bytes=1)],
+    facts=[EgressFact(name=HOSTILE, value=HOSTILE)],
+)
+
+
 def job(state: str) -> dict[str, Any]:
     said = {"reason": HOSTILE, "message": HOSTILE, "lastTransitionTime": TIME}
     return {
@@ -59,6 +72,8 @@ def job(state: str) -> dict[str, Any]:
             "progress": {"phase": HOSTILE, "step": 1, "totalSteps": 2, "percent": 50.0},
             "metrics": [{"name": HOSTILE, "setting": HOSTILE, "value": "1.5", "text": HOSTILE}],
             "privacy": {**PRIVACY, "unit": HOSTILE},
+            "egress": EGRESS.wire(),
+            "approval": {"approver": HOSTILE, "digest": HOSTILE, "name": HOSTILE, "time": HOSTILE},
             "artifact": {"name": HOSTILE, "uri": HOSTILE, "digest": HOSTILE, "sizeBytes": 1},
         },
     }
@@ -172,6 +187,7 @@ LOOKING = [
     *(["list", "-o", form] for form in ("table", "wide", "json", "yaml", "name")),
     *(["list", "-A", "-o", form] for form in ("table", "wide")),
     ["get", "adapter"],
+    *(["egress", "adapter", "-o", form] for form in ("text", "json")),
     ["get", "adapter", "adapter"],
     *(["get", "adapter", "-o", form] for form in ("wide", "json", "yaml", "name")),
     *(["logs", "adapter", "-o", form] for form in ("text", "json")),
@@ -180,6 +196,7 @@ LOOKING = [
     *(["doctor", "-o", form] for form in ("text", "json")),
 ]
 CHANGING = [[each, "adapter"] for each in ("cancel", "suspend", "resume", "retry", "delete")]
+CHANGING += [[each, "adapter", HOSTILE] for each in ("approve", "reject")]
 
 
 def run(arguments: list[str]) -> str:

@@ -16,6 +16,7 @@ Resource = dict[str, Any]
 FINAL_STATES = ("Complete", "Failed", "Cancelled")
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 _EXIT_CODES = {"NotAllowed": 4, "EgressDisabled": 4, "ImagePullFailed": 2, "InvalidPod": 2}
+_EXIT_CODES |= {"ApprovalRejected": 4}
 _EXIT_CODES |= {
     name: each.exit_code
     for name, each in vars(errors).items()

@@ -98,6 +98,8 @@ def describe(job: Resource, now: datetime) -> list[str]:
         "Progress": _progress(status.get("progress") or {}),
         "Attempts": str(status["attempts"]) if status.get("attempts") else "",
         "Privacy": _privacy(status.get("privacy") or {}),
+        "Egress": _egress(name_of(job), status.get("egress") or {}),
+        "Approved": _approval(status.get("approval") or {}),
         "Artifact": _artifact(status.get("artifact") or {}),
     }
     lines = align([[f"{name}:", text] for name, text in fields.items() if text])
@@ -150,6 +152,16 @@ def _privacy(privacy: Any) -> str:
     """Return the bound in words; empty if the adapter has none."""
     event = parse_event(as_json({**privacy, "event": "privacy"}))
     return format_privacy(event) if isinstance(event, PrivacyReport) else ""
+
+
+def _egress(name: str, report: Any) -> str:
+    if not report:
+        return ""
+    return f"{report.get('digest')}, shown by: offsite egress {name}"
+
+
+def _approval(approval: Any) -> str:
+    return f"by {approval.get('approver')}: {approval.get('name')}" if approval else ""
 
 
 def _artifact(artifact: Any) -> str:

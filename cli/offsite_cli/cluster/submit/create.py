@@ -9,6 +9,7 @@ import typer
 from offsite.errors import InputError
 from offsite_cli.cluster.connection import Target, connect
 from offsite_cli.cluster.errors import AlreadyExists
+from offsite_cli.cluster.identity import AUTHOR, known_user
 from offsite_cli.cluster.job_status import Resource, name_of, state_of
 from offsite_cli.cluster.jobs import get_job, path_of
 from offsite_cli.cluster.printing import OutputFormat, show_jobs
@@ -106,6 +107,15 @@ def _submit_one(api: "Api", document: "Document", form: OutputFormat | None) -> 
     return job
 
 
+def with_author(content: Resource, user: str | None) -> Resource:
+    """Add the user who submits a job to its annotations, for an approval by another user."""
+    metadata = content["metadata"]
+    given = metadata.get("annotations") or {}
+    if user is None or AUTHOR in given:
+        return content
+    return {**content, "metadata": {**metadata, "annotations": {**given, AUTHOR: user}}}
+
+
 def _create_or_get(api: "Api", document: "Document") -> tuple[Resource, bool]:
     """Create a job, or get the one with the same name and spec; returns whether it was created.
 
@@ -115,9 +125,9 @@ def _create_or_get(api: "Api", document: "Document") -> tuple[Resource, bool]:
     from offsite_cli.cluster.submit.documents import spec_differences
 
     query = {"fieldValidation": "Strict", "fieldManager": "offsite"}
-    name = document.job.metadata.name
+    name, content = document.job.metadata.name, with_author(document.content, known_user(api))
     try:
-        return api.create(path_of(api), document.content, **query), True
+        return api.create(path_of(api), content, **query), True
     except AlreadyExists:
         found = get_job(api, name)
     wanted: dict[str, Any] = document.job.spec.model_dump(
