@@ -86,6 +86,7 @@ KINDS = (
             _AGE,
             Column("Reason", ".status.reason", wide=True),
             Column("Artifact", ".status.artifact.digest", wide=True),
+            Column("Epsilon", ".status.privacy.epsilon", "number", wide=True),
             Column("Attempts", ".status.attempts", "integer", wide=True),
             Column("Approver", ".status.approval.approver", wide=True),
         ),
