@@ -1,8 +1,8 @@
-"""How the supported model architectures are built, as data: names and shapes, no torch.
+"""Describes the supported model architectures as data: names and shapes, without torch.
 
-A family is one `Family` row in `offsite.families.table`. From the row everything else follows:
-where the blocks are, which tensors a checkpoint must hold and in what shape, which weights a
-low-rank change may touch, and where healing folds its correction.
+A family is one `Family` row of `offsite.families.table`. The row determines where the blocks are,
+which tensors a checkpoint has and in which shapes, which weights LoRA may adapt, and where healing
+adds its correction.
 """
 
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ def family_of(config: Mapping[str, Any]) -> Family:
     """Find the family of a model by the `model_type` of its `config.json`.
 
     Raises:
-        UnknownFamilyError: no row of the table has this `model_type`.
+        UnknownFamilyError: No family has this `model_type`.
     """
     model_type = config.get("model_type")
     for family in FAMILIES:

@@ -1,6 +1,6 @@
-"""Checks of the config.json in a received bundle.
+"""Checks the config.json of a received bundle.
 
-transformers acts on whatever stands in that file, so only what is known may stand there.
+transformers acts on every key of that file, so only known keys with valid values are allowed.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ ROPE_NEEDS: Mapping[str, frozenset[str]] = {
     "longrope": frozenset({"short_factor", "long_factor"}),
     "llama3": frozenset({"factor", "low_freq_factor", "high_freq_factor"}),
 }
-"""The known types of rotary embeddings, and what each cannot do without."""
+"""The known types of rotary embeddings, and the keys that each requires."""
 _ROPE_NUMBERS = ("attention_factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim")
 ROPE_KINDS: Mapping[str, Kind] = {
     **dict.fromkeys(("rope_type", "type"), kinds.among(ROPE_NEEDS)),
@@ -37,7 +37,7 @@ _ROPE_KEYS = ("rope_parameters", "rope_scaling")
 
 
 def config_problems(config: Config) -> list[str]:
-    """List every problem of a config.json, each with the path of its key."""
+    """List all problems of a config.json, each with the path of its key."""
     named = config.get("model_type")
     family = next((row for row in FAMILIES if row.model_type == named), None)
     if family is None:
@@ -46,14 +46,14 @@ def config_problems(config: Config) -> list[str]:
     found += kinds.among([family.architecture]).problems(
         "architectures", _only(config.get("architectures"))
     )
-    # The rest computes with the values, so they must be of their kinds.
+    # the remaining checks compute with the values, so these must be valid
     return found or _size_problems(family, config)
 
 
 def without_unread(config: Config) -> dict[str, Any]:
-    """Copy a config without what its rotary parameters hold that transformers never reads.
+    """Copy a config without the rotary parameters that transformers never reads.
 
-    Some checkpoints have keys of other libraries there, such as yarn's `attn_factor`.
+    Some checkpoints have keys of other libraries, such as yarn's `attn_factor`.
     """
     ropes = {key: _read(value) for key, value in config.items() if key in _ROPE_KEYS}
     return {**config, **ropes}
@@ -69,7 +69,7 @@ def _read(value: Any) -> Any:
 
 def _key_problems(family: Family, config: Config) -> list[str]:
     twice = [
-        f"{alias}: stands beside {key}, which means the same"
+        f"{alias}: means the same as {key}, which is also set; remove one"
         for alias, key in family.aliases.items()
         if alias in config and key in config
     ]
@@ -109,7 +109,7 @@ def _rope(path: str, value: Any) -> list[str]:
         return found
     kind = str(value.get("rope_type", value.get("type", "default")))
     lacking = sorted(ROPE_NEEDS[kind] - value.keys())
-    return [f"{path}.{key}: is missing, {kind} needs it" for key in lacking]
+    return [f"{path}.{key}: is missing; {kind} requires it" for key in lacking]
 
 
 def _size_problems(family: Family, config: Config) -> list[str]:
@@ -135,9 +135,9 @@ def _head_problems(family: Family, config: Config) -> list[str]:
     if heads is None:
         return [f"{key}: is missing"]
     groups = full.get("num_key_value_heads") or heads
-    found = [f"{key}: {heads} do not divide the width {width}"] if width % heads else []
+    found = [f"{key}: {heads} does not divide the width {width}"] if width % heads else []
     if heads % groups:
-        found.append(f"num_key_value_heads: {groups} do not divide {heads} attention heads")
+        found.append(f"num_key_value_heads: {groups} does not divide {heads} attention heads")
     return found
 
 
@@ -149,7 +149,7 @@ def _block_problems(family: Family, config: Config) -> list[str]:
         if len(entries) != depth:
             found.append(f"{key}: has {len(entries)} entries for {depth} blocks")
         if "sliding_attention" in entries and not _window(full):
-            found.append(f"{key}: blocks slide, but there is no sliding_window")
+            found.append(f"{key}: has sliding_attention, but sliding_window is not set")
     return found
 
 

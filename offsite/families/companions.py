@@ -1,7 +1,7 @@
-"""Checks of the files beside a model: tokenizer_config.json, generation_config.json.
+"""Checks tokenizer_config.json and generation_config.json.
 
-Templates are left out (they are code), as are names of files and whatever makes transformers load
-another class. A bundle's writer keeps only the keys that stand here.
+Chat templates (which are code), file names, and keys that make transformers load another class are
+not allowed. The sender of a bundle keeps only the keys listed here.
 """
 
 from collections.abc import Mapping
@@ -60,10 +60,10 @@ TOKENIZER_KEYS: Mapping[str, Kind] = {
     "model_input_names": kinds.lists(
         kinds.among({"attention_mask", "input_ids", "token_type_ids"})
     ),
-    # Options of SentencePiece: none.
+    # no options of SentencePiece
     "sp_model_kwargs": Kind("an empty table", lambda v: v == {}),
 }
-"""What tokenizer_config.json may hold, and of which kind."""
+"""The allowed keys of tokenizer_config.json, and the kind of each value."""
 
 _TOKEN_IDS = (
     *("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id"),
@@ -90,15 +90,15 @@ GENERATION_KEYS: Mapping[str, Kind] = {
     **dict.fromkeys(_GENERATION_NUMBERS, kinds.NUMBER.or_null()),
     **dict.fromkeys(_GENERATION_SWITCHES, kinds.BOOL.or_null()),
 }
-"""What generation_config.json may hold, and of which kind."""
+"""The allowed keys of generation_config.json, and the kind of each value."""
 
 
 def tokenizer_problems(config: Mapping[str, Any]) -> list[str]:
-    """List every problem of a tokenizer_config.json, each with the path of its key."""
+    """List all problems of a tokenizer_config.json, each with the path of its key."""
     missing = [] if "tokenizer_class" in config else ["tokenizer_class: is missing"]
     return missing + problems(config, TOKENIZER_KEYS)
 
 
 def generation_problems(config: Mapping[str, Any]) -> list[str]:
-    """List every problem of a generation_config.json, each with the path of its key."""
+    """List all problems of a generation_config.json, each with the path of its key."""
     return problems(config, GENERATION_KEYS)

@@ -1,7 +1,7 @@
-"""What a tokenizer.json may be made of besides its vocabulary, field by field, as data.
+"""Lists the allowed components of a tokenizer.json, with their fields.
 
-How much text may grow in it is bounded too, by what the fields say: a component runs on private
-data, in the process that trains. `Precompiled`, a blob, is not among what is allowed.
+Components run on private data, in the process that trains. So the fields also bound how much they
+may lengthen a text. `Precompiled`, which is a binary blob, is not allowed.
 """
 
 import re
@@ -15,9 +15,9 @@ from offsite.families.kinds import Kind, problems
 from offsite.families.patterns import PIECES, REPLACES, WHOLE
 
 _MOST_GROWTH = 16
-"""Times. Llama 2's `Prepend` and `Replace` come to 12 if every character stands alone."""
+"""Largest factor. Llama 2's `Prepend` and `Replace` reach 12 if each character is a piece."""
 _MOST_PARTS, _MOST_NESTING = 16, 2
-_RUN = re.compile(r"\\s[+*]")  # in an expression: what finds a run of spaces
+_RUN = re.compile(r"\\s[+*]")  # part of an expression that matches a run of spaces
 _HALF = re.compile("[\ud800-\udfff]")
 _LISTS = {
     "normalizer": "normalizers",
@@ -28,12 +28,12 @@ _LISTS = {
 
 
 def width(text: str) -> int:
-    """Count the bytes of a text; one in which halves of characters stand is refused elsewhere."""
+    """Count the bytes of a text. Unpaired surrogates are allowed here, and refused elsewhere."""
     return len(text.encode("utf-8", "surrogatepass"))
 
 
 def _is_stable(text: Any) -> bool:
-    """Whether a text is short, and no longer in any form of Unicode or in lower case."""
+    """Return whether a text is short, and no Unicode form or lower case lengthens it."""
     if not isinstance(text, str) or not 0 < len(text) <= 16 or _HALF.search(text):
         return False
     forms = (unicodedata.normalize(form, text) for form in ("NFC", "NFD", "NFKC", "NFKD"))
@@ -51,10 +51,10 @@ def _pattern(strings: Kind, regexes: frozenset[str]) -> Kind:
         regex = value.get("Regex")
         return strings.test(value.get("String")) or (isinstance(regex, str) and regex in regexes)
 
-    return Kind(f"{strings.says}, or the expression of a known model", test)
+    return Kind(f"{strings.meaning}, or the expression of a known model", test)
 
 
-_CONTENT = Kind("1 to 16 characters that no form of Unicode makes longer", _is_stable)
+_CONTENT = Kind("1 to 16 characters that Unicode normalization does not lengthen", _is_stable)
 _SHORT = Kind("a text of up to 64 characters", lambda v: isinstance(v, str) and len(v) <= 64)
 _NAMED = Kind("a text of 1 to 64 characters", lambda v: _SHORT.test(v) and v != "")
 _BLANK = Kind("a string of spaces, line ends or \u2581", _is_blank)
@@ -67,7 +67,7 @@ _BEHAVIOR = kinds.among(
 
 @dataclass(frozen=True)
 class _Part:
-    """A type of component: its fields, and what it makes of n bytes: `a * n + b`."""
+    """A type of component: its fields, and its output size for n bytes of input: `a * n + b`."""
 
     needs: Mapping[str, Kind] = field(default_factory=dict)
     may: Mapping[str, Kind] = field(default_factory=dict)
@@ -159,18 +159,18 @@ PARTS: Mapping[str, Mapping[str, _Part]] = {
 """The components of each section, by their type."""
 
 Leaf = tuple[str, Mapping[str, Any]]
-"""A component that is no sequence, and its path."""
+"""A component other than a Sequence, with its path."""
 
 
 def component_problems(tokenizer: Mapping[str, Any]) -> list[str]:
-    """List the problems of a tokenizer.json's components, each with its path."""
+    """List all problems of the components of a tokenizer.json, each with its path."""
     found = [problem for section in PARTS for problem in _section(section, tokenizer)]
-    # The rest computes with the fields, so they must be of their kinds.
+    # the remaining checks compute with the fields, so these must be valid
     return found or _chain_problems(tokenizer)
 
 
 def leaves(tokenizer: Mapping[str, Any], section: str) -> Iterator[Leaf]:
-    """Walk the components of a section, in their order; what is nested too deep is one."""
+    """Yield the components of a section in order. One that is nested too deep is not opened."""
     yield from _walk(tokenizer.get(section), section, _LISTS[section], 0)
 
 
@@ -205,7 +205,9 @@ def _section(section: str, tokenizer: Mapping[str, Any]) -> list[str]:
 def _chain_problems(tokenizer: Mapping[str, Any]) -> list[str]:
     normal = [part["type"] for _, part in leaves(tokenizer, "normalizer")]
     found = [
-        f"normalizer: nothing may follow {name}" for name in normal[:-1] if name == "ByteLevel"
+        f"normalizer: {name} must be the last component"
+        for name in normal[:-1]
+        if name == "ByteLevel"
     ]
     before = [*leaves(tokenizer, "normalizer"), *leaves(tokenizer, "pre_tokenizer")]
     found += [f"{path}.behavior: would lose text" for path, part in before if _loses(part)]
@@ -215,25 +217,26 @@ def _chain_problems(tokenizer: Mapping[str, Any]) -> list[str]:
 
 
 def _search_problems(chain: Iterable[Leaf]) -> list[str]:
-    r"""List the expressions that would search for long.
+    r"""List the expressions whose search time could explode.
 
-    `\s+$` tries at each space of a run: nothing may make the run longer before, none come twice.
+    `\s+$` starts a match at each space of a run. So no earlier component may lengthen the run, and
+    no expression may appear twice.
     """
     seen, times, found = set[str](), 1, list[str]()
     for path, part in chain:
         regex = part.get("pattern", {}).get("Regex")
         if regex is not None:
             if regex in seen:
-                found.append(f"{path}.pattern: stands there twice")
+                found.append(f"{path}.pattern: appears twice")
             if times > 1 and _RUN.search(regex):
-                found.append(f"{path}.pattern: may not follow what makes a text longer")
+                found.append(f"{path}.pattern: must not follow a component that lengthens the text")
             seen.add(regex)
         times *= PARTS[path.partition(".")[0]][part["type"]].grows(part)[0]
     return found
 
 
 def _loses(part: Mapping[str, Any]) -> bool:
-    """Whether a split removes more than spaces: what it finds, or (`invert`) does not find."""
+    """Return whether a split removes more than spaces: its matches, or with `invert` the rest."""
     if part.get("behavior") != "Removed":
         return False
     return (
@@ -246,5 +249,5 @@ def _grows(chain: Iterable[Leaf]) -> bool:
     for path, part in chain:
         factor, extra = PARTS[path.partition(".")[0]][part["type"]].grows(part)
         times, more = times * factor, more * factor + extra
-    # A piece of text that is cut out may be one byte: so both count.
+    # a piece may be a single byte, so the factor and the constant both count
     return times + more > _MOST_GROWTH

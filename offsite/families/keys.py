@@ -1,9 +1,9 @@
-"""Keys that config.json may hold, of each family and of all, with their kinds.
+"""Lists the keys that config.json may have, for all families and each one, with their kinds.
 
-A key stands here when transformers writes it, or when checkpoints of older versions hold it and
-it does no harm. Whatever makes transformers load code, another implementation or other files is
-left out, and so is refused: `auto_map`, `attn_implementation`, `quantization_config`,
-`per_layer_config`, parallel plans, file names.
+A key is listed if transformers writes it, or if older checkpoints have it and it is harmless. Keys
+that make transformers load code, another implementation or other files are not listed, and so are
+refused: `auto_map`, `attn_implementation`, `quantization_config`, `per_layer_config`, parallel
+plans, file names.
 """
 
 from collections.abc import Mapping
@@ -62,7 +62,7 @@ PHI = (
 LLAMA = (
     _GATED
     | {"attention_bias", "mlp_bias", "pretraining_tp"}
-    # SmolLM has these two.
+    # SmolLM has these two
     | {"rope_interleaved", "is_llama_config"}
 )
 MISTRAL = _GATED | {"sliding_window"}
@@ -125,7 +125,7 @@ CONFIG_KINDS: Mapping[str, Kind] = {
     "activation_function": kinds.ACTIVATION,
     "hidden_activation": kinds.ACTIVATION.or_null(),
     "layer_types": kinds.lists(kinds.among(kinds.LAYER_TYPES)).or_null(),
-    # What the product's own code relies on.
+    # what our own code relies on
     "return_dict": kinds.YES,
     "is_encoder_decoder": kinds.NO,
     "output_attentions": kinds.NO,
@@ -142,4 +142,4 @@ CONFIG_KINDS: Mapping[str, Kind] = {
     **dict.fromkeys(_SWITCHES, kinds.BOOL),
     "use_bidirectional_attention": kinds.BOOL.or_null(),
 }
-"""What a key's value must be. The dicts about rotary embeddings are checked apart."""
+"""The kind of each key's value. Rotary parameters are checked separately."""

@@ -1,7 +1,7 @@
-"""Kinds of values that a JSON file of a model may hold: what a value must be, and a test of it."""
+"""Kinds of values in the JSON files of a model, each with a description and a test."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from reprlib import repr as short
 from typing import Any
 
@@ -14,7 +14,7 @@ ACTIVATIONS = frozenset(
     | {"gelu_python_tanh", "gelu_pytorch_tanh", "hardswish", "leaky_relu", "linear", "mish"}
     | {"quick_gelu", "relu", "relu2", "relu6", "sigmoid", "silu", "swish", "tanh"}
 )
-"""By transformers' names; those with weights of their own are left out."""
+"""Names in transformers, without those that have weights."""
 DTYPES = frozenset({"float16", "bfloat16", "float32", "float64"})
 LAYER_TYPES = frozenset({"full_attention", "sliding_attention"})
 MAX_TEXT, MAX_LIST, MAX_PATH = 4096, 4096, 100
@@ -22,22 +22,23 @@ MAX_TEXT, MAX_LIST, MAX_PATH = 4096, 4096, 100
 
 @dataclass(frozen=True)
 class Kind:
-    """What a value must be, in words and as a test."""
+    """A set of allowed values: a description and a test."""
 
-    says: str
+    meaning: str
+    """Completes the sentence "must be …"."""
     test: Test
 
     def or_null(self) -> "Kind":
-        """Allow null too."""
-        return replace(self, says=f"{self.says}, or null", test=lambda v: v is None or self.test(v))
+        """Also allow null."""
+        return Kind(f"{self.meaning}, or null", lambda v: v is None or self.test(v))
 
     def problems(self, path: str, value: Any) -> list[str]:
-        """Say what is wrong with a value, if anything is."""
-        return [] if self.test(value) else [f"{path}: must be {self.says}, not {short(value)}"]
+        """List the problem of a value, if it has one."""
+        return [] if self.test(value) else [f"{path}: must be {self.meaning}, not {short(value)}"]
 
 
 def problems(values: Mapping[Any, Any], kinds: Mapping[str, Kind], under: str = "") -> list[str]:
-    """List every key that is not among the kinds, and every value that is not of its kind."""
+    """List the keys that have no kind, and the values that do not match theirs."""
     found: list[str] = []
     for key, value in values.items():
         path = f"{under}{key if str(key).isidentifier() else repr(key)}"[:MAX_PATH]
@@ -46,9 +47,9 @@ def problems(values: Mapping[Any, Any], kinds: Mapping[str, Kind], under: str = 
 
 
 def among(choices: Iterable[Any]) -> Kind:
-    """Make the kind of the values in a list."""
+    """Allow only the given values."""
     known = sorted(choices)
-    # By type too: 1 == True.
+    # compare types too: 1 == True
     return Kind(
         f"one of {', '.join(map(str, known))}",
         lambda v: any(v == one and type(v) is type(one) for one in known),
@@ -56,14 +57,14 @@ def among(choices: Iterable[Any]) -> Kind:
 
 
 def ints(low: int, high: int) -> Kind:
-    """Make the kind of whole numbers in a range."""
+    """Allow whole numbers in a range."""
     return Kind(
         f"a whole number from {low} to {high}", lambda v: type(v) is int and low <= v <= high
     )
 
 
 def numbers(low: float, high: float) -> Kind:
-    """Make the kind of numbers in a range, none of them infinite or not a number."""
+    """Allow finite numbers in a range."""
     return Kind(
         f"a number from {low:g} to {high:g}",
         lambda v: type(v) in (int, float) and low <= v <= high,
@@ -71,16 +72,16 @@ def numbers(low: float, high: float) -> Kind:
 
 
 def lists(kind: Kind) -> Kind:
-    """Make the kind of lists, of a bounded length, of another kind."""
+    """Allow lists of bounded length, whose items are of a kind."""
     return Kind(
-        f"a list in which each is {kind.says}",
+        f"a list in which each item is {kind.meaning}",
         lambda v: isinstance(v, list) and len(v) <= MAX_LIST and all(map(kind.test, v)),
     )
 
 
 def either(first: Kind, second: Kind) -> Kind:
-    """Make the kind of what is of one kind or the other."""
-    return Kind(f"{first.says}, or {second.says}", lambda v: first.test(v) or second.test(v))
+    """Allow values of either kind."""
+    return Kind(f"{first.meaning}, or {second.meaning}", lambda v: first.test(v) or second.test(v))
 
 
 def _labels(value: Any) -> bool:
@@ -100,7 +101,7 @@ COUNT = ints(0, MAX_SIZE)
 NUMBER = numbers(-1e30, 1e30)
 POSITIVE = numbers(1e-30, 1e30)
 SHARE = numbers(0, 1)
-# Some checkpoints say -1 for no token.
+# some checkpoints use -1 for no token
 TOKEN = ints(-1, MAX_SIZE - 1)
 TOKENS = either(TOKEN, lists(TOKEN)).or_null()
 ACTIVATION = among(ACTIVATIONS)

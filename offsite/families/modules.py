@@ -1,4 +1,4 @@
-"""What a row of the family table lists: modules that hold tensors, and conditions on a config."""
+"""The modules that a `Family` row lists, and conditions on a config."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -6,33 +6,36 @@ from reprlib import repr as short
 from typing import Any
 
 MAX_SIZE = 2**24
-"""More than any model has. A config that says more is wrong, or is to exhaust a reader's memory."""
+"""Upper limit of any size in a config. Larger values are errors, or meant to exhaust memory."""
 
 Shape = tuple[int, ...]
 Config = Mapping[str, Any]
 Sizes = Mapping[str, int]
 When = bool | str | Callable[[Config], bool]
-"""Always, never, if this config key is true, or if this function of the config says so."""
+"""True, False, the name of a config key that must be true, or a function of the config."""
 
 
 def whole(config: Config, key: str, otherwise: int | None = None, most: int = MAX_SIZE) -> int:
-    """Read a size from a config, where null or nothing means `otherwise` if there is one.
+    """Read a size from a config.
+
+    Args:
+        otherwise: The size if the key is null or missing; None: it is required.
 
     Raises:
-        KeyError: the key is missing and `otherwise` is None.
-        ValueError: it is no whole number from 1 to `most`.
+        KeyError: The key is missing, and `otherwise` is None.
+        ValueError: It is not a whole number from 1 to `most`.
     """
     if config.get(key) is None and otherwise is not None:
         return otherwise
     value = config[key]
-    # Not isinstance: True is an int too.
+    # not isinstance: True is an int, too
     if type(value) is not int or not 1 <= value <= most:
         raise ValueError(f"{key} must be a whole number from 1 to {most}, not {short(value)}")
     return value
 
 
 def holds(when: When, config: Config) -> bool:
-    """Decide a condition for one config."""
+    """Evaluate a condition on a config."""
     if isinstance(when, str):
         return bool(config[when])
     return when(config) if callable(when) else when
@@ -40,7 +43,7 @@ def holds(when: When, config: Config) -> bool:
 
 @dataclass(frozen=True)
 class Linear:
-    """A weight matrix: `y = x W + b`, from `in_` to `out` features (names of dimensions)."""
+    """A linear layer `y = x W + b`; `in_` and `out` are names of dimensions."""
 
     name: str
     in_: str
@@ -48,12 +51,12 @@ class Linear:
     bias: When = False
     when: When = True
     tied: bool = False
-    """Its weight is the token table's wherever the config says `tie_word_embeddings`."""
+    """Whether its weight is the token table if `tie_word_embeddings` is true."""
     stored: str = ""
-    """Its name in a checkpoint, if that is not its attribute path."""
+    """Its name in a checkpoint, if it differs from the attribute path."""
 
     def tensors(self, config: Config, sizes: Sizes, transposed: bool = False) -> dict[str, Shape]:
-        """Name and shape of what it stores; `transposed` is (in, out), as Conv1D has it."""
+        """Return the shapes of its tensors by name. `transposed` stores (in, out), like Conv1D."""
         name, in_, out = self.stored or self.name, sizes[self.in_], sizes[self.out]
         tensors: dict[str, Shape] = {}
         if not (self.tied and config["tie_word_embeddings"]):
@@ -65,7 +68,7 @@ class Linear:
 
 @dataclass(frozen=True)
 class Norm:
-    """A normalisation's scale, and its shift where it has one."""
+    """The scale of a normalization, and its bias if it has one."""
 
     name: str
     size: str = "D"
@@ -73,14 +76,14 @@ class Norm:
     when: When = True
 
     def tensors(self, config: Config, sizes: Sizes, transposed: bool = False) -> dict[str, Shape]:
-        """Name and shape of what it stores."""
+        """Return the shapes of its tensors by name."""
         kinds = ("weight", "bias") if self.bias else ("weight",)
         return {f"{self.name}.{kind}": (sizes[self.size],) for kind in kinds}
 
 
 @dataclass(frozen=True)
 class Table:
-    """A lookup table of `rows` vectors of `size`: token or position embeddings."""
+    """An embedding table of shape (rows, size), for tokens or positions."""
 
     name: str
     rows: str
@@ -88,7 +91,7 @@ class Table:
     when: When = True
 
     def tensors(self, config: Config, sizes: Sizes, transposed: bool = False) -> dict[str, Shape]:
-        """Name and shape of what it stores."""
+        """Return the shapes of its tensors by name."""
         return {f"{self.name}.weight": (sizes[self.rows], sizes[self.size])}
 
 

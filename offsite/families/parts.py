@@ -1,4 +1,4 @@
-"""What several rows of the family table share: sizes, groups of modules, lists per block."""
+"""Parts that several `Family` rows share: dimensions, groups of modules, lists per block."""
 
 from offsite.families.modules import Config, Linear, Module, Norm, Table, When, whole
 
@@ -6,7 +6,7 @@ FULL, SLIDING = "full_attention", "sliding_attention"
 
 
 def gpt2_dims(config: Config) -> dict[str, int]:
-    """Size GPT-2."""
+    """Return the dimensions of GPT-2."""
     width = whole(config, "n_embd")
     vocabulary, positions = whole(config, "vocab_size"), whole(config, "n_positions")
     inner = whole(config, "n_inner", otherwise=4 * width)
@@ -14,11 +14,11 @@ def gpt2_dims(config: Config) -> dict[str, int]:
 
 
 def opt_dims(config: Config) -> dict[str, int]:
-    """Size OPT, whose token table may be narrower than its blocks."""
+    """Return the dimensions of OPT, whose token embeddings may be narrower than its blocks."""
     width, positions = whole(config, "hidden_size"), whole(config, "max_position_embeddings")
     return {
         "V": whole(config, "vocab_size"),
-        # The first two rows are for padding.
+        # the first two rows are for padding
         "P": positions + 2,
         "D": width,
         "E": whole(config, "word_embed_proj_dim", otherwise=width),
@@ -27,14 +27,14 @@ def opt_dims(config: Config) -> dict[str, int]:
 
 
 def fused_dims(config: Config) -> dict[str, int]:
-    """Size BLOOM and GPT-NeoX, which compute query, key and value in one go."""
+    """Return the dimensions of BLOOM and GPT-NeoX, which have a fused QKV projection."""
     width = whole(config, "hidden_size")
     inner = 4 * width if config["model_type"] == "bloom" else whole(config, "intermediate_size")
     return {"V": whole(config, "vocab_size"), "D": width, "3D": 3 * width, "F": inner}
 
 
 def dims(config: Config) -> dict[str, int]:
-    """Size a model with grouped-query attention."""
+    """Return the dimensions of a model with grouped-query attention."""
     width, heads = whole(config, "hidden_size"), whole(config, "num_attention_heads")
     head = whole(config, "head_dim", otherwise=width // heads)
     return {
@@ -48,7 +48,7 @@ def dims(config: Config) -> dict[str, int]:
 
 
 def attention(bias: When, output: str = "o_proj", output_bias: When = False) -> tuple[Module, ...]:
-    """List the projections of an attention that keeps query, key and value apart."""
+    """List the projections of an attention with separate query, key and value."""
     return (
         Linear("self_attn.q_proj", "D", "Q", bias),
         Linear("self_attn.k_proj", "D", "KV", bias),
@@ -79,7 +79,7 @@ def fused(attention: str, bias: When) -> tuple[Module, ...]:
 
 
 def rotary_buffers(attention: str) -> frozenset[str]:
-    """Name what older versions of transformers stored of a block's rotary embeddings."""
+    """List the buffers of rotary embeddings that older versions of transformers stored."""
     return frozenset(
         f"{attention}.rotary_emb.{name}" for name in ("inv_freq", "cos_cached", "sin_cached")
     )

@@ -1,8 +1,8 @@
-"""The regular expressions by which tokenizers of known models split a text, as data.
+"""Lists the regular expressions with which tokenizers of known models split text.
 
-A peer's expression could try for ever on the texts that it is made for, and give up on them: then
-the failure says what is in the private data. So only expressions of published models are allowed.
-To support another model, add its expression here, if the tests of tokenizers find it harmless.
+A malicious expression could backtrack on certain texts until the library gives up. The failure
+would reveal that the private data contains such a text. So only expressions of published models are
+allowed. To support another model, add its expression here, if the tests of tokenizers pass with it.
 """
 
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)"
@@ -51,7 +51,7 @@ WHOLE: frozenset[str] = frozenset(
         rf"|\p{{N}}{{1,3}}|{_SLASHES}",
     }
 )
-"""For `Split`: expressions that leave nothing of a text over."""
+"""Expressions for `Split` that match all of any text."""
 
 PIECES: frozenset[str] = frozenset(
     {
@@ -79,7 +79,7 @@ PIECES: frozenset[str] = frozenset(
         _GPT2,
     }
 )
-"""For `Split`: expressions that find a part of a text."""
+"""Expressions for `Split` that match parts of a text."""
 
 REPLACES: frozenset[str] = frozenset({" {2,}"})
-"""For `Replace`, which puts something else in the place of what it finds."""
+"""Expressions for `Replace`."""

@@ -1,4 +1,4 @@
-"""A row of the family table: one model architecture, and what follows from a config of it."""
+"""`Family`, a row of the family table, and what it derives from a config."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,51 +20,51 @@ class Family:
     blocks: str
     """Path of the list of blocks."""
     modality: str = "text"
-    """What its inputs are: a key of `offsite.modality.MODALITIES`."""
+    """The kind of its inputs: a key of `offsite.modality.MODALITIES`."""
     dims: Callable[[Config], Sizes]
-    """From a complete config to the size of each dimension named in `block` and `outer`."""
+    """Computes the size of each dimension that `block` and `outer` name, from a complete config."""
     block: tuple[Module, ...]
-    """The modules of one block that hold tensors, by their path in the block."""
+    """The modules of a block that have tensors. Paths are relative to the block."""
     outer: tuple[Module, ...]
-    """All the other modules that hold tensors: embeddings, final norm, head."""
+    """All other modules that have tensors: embeddings, final norm, head."""
     config_keys: frozenset[str]
-    """What config.json may hold, beyond what every family may (`COMMON_KEYS`)."""
+    """The keys that config.json may have in addition to `COMMON_KEYS`."""
     defaults: Config
-    """What transformers takes for a missing key, for the keys that this row reads."""
+    """Default values in transformers, of the keys that this row reads."""
     depth: str = "num_hidden_layers"
-    """The config key that counts the blocks."""
+    """The config key with the number of blocks."""
     aliases: Mapping[str, str] = field(default_factory=dict)
-    """Other names under which transformers takes a config key."""
+    """Other names that transformers accepts for a config key."""
     per_block: Mapping[str, Callable[[Config], Sequence[Any]]] = field(default_factory=dict)
-    """Config keys that hold a list with one entry per block, and the list if it is missing."""
+    """Config keys with a list of one entry per block, and the function of the default list."""
     boundaries: tuple[str, ...] = ()
-    """Config keys that hold a number of lowest blocks, which changes as blocks are dropped."""
+    """Config keys that count blocks from the bottom. They change when blocks are dropped."""
     attention: str = "sdpa"
-    """The attention implementation of transformers to ask for; never left to a config."""
+    """The attention implementation to request from transformers; a config cannot choose it."""
     rope_per_type: bool = False
-    """`rope_parameters` holds one entry for each of the layer types."""
+    """Whether `rope_parameters` has one entry for each layer type."""
     transposed: bool = False
-    """The block's weights are stored (in, out), as GPT-2's Conv1D does, not (out, in)."""
+    """Whether weights are stored as (in, out), like GPT-2's Conv1D, instead of (out, in)."""
     heal: str | None = None
-    """The block's last projection before the residual sum, into which healing folds its map."""
+    """The last projection of a block before the residual sum. Healing changes its weight."""
     heads: Mapping[str, str] = field(default_factory=dict)
-    """Modules outside the blocks that an adapter may train: the name on the wire, such as `head`,
-    and the path. Language models have none."""
+    """Modules outside the blocks that an adapter may train: paths by their name in bundles, such as
+    `head`. Language models have none."""
     unhealable: Config = field(default_factory=dict)
-    """Config values with which there is no such projection after all (OPT's post-norm)."""
+    """Config values with which the model cannot be healed (OPT's post-norm)."""
     beyond: frozenset[str] = frozenset()
-    """Special tokens of its tokenizers that its models may lack, such as those for images."""
+    """Special tokens that a tokenizer may have and its model may lack, such as for images."""
     refused: Mapping[str, str] = field(default_factory=dict)
-    """Config keys that must not be true, and why."""
+    """Config keys that must not be true, with the reason."""
     buffers: frozenset[str] = frozenset()
-    """Names, in a block, of what older checkpoints store although it is computed."""
+    """Buffers of a block that older checkpoints store although they are computed."""
 
     def renamed(self, config: Config) -> dict[str, Any]:
-        """Copy a config with every alias replaced by the key that it stands for."""
+        """Copy a config, with aliases replaced by their keys."""
         return {self.aliases.get(key, key): value for key, value in config.items()}
 
     def complete(self, config: Config) -> dict[str, Any]:
-        """Copy a config without aliases and with the defaults of this row."""
+        """Copy a config, with aliases replaced and missing keys set to the defaults."""
         return {**self.defaults, **self.renamed(config)}
 
     def count(self, config: Config) -> int:
@@ -72,11 +72,11 @@ class Family:
         return whole(self.complete(config), self.depth, most=MAX_DEPTH)
 
     def sizes(self, config: Config) -> dict[str, int]:
-        """Give the size of every dimension.
+        """Return the size of every dimension.
 
         Raises:
-            KeyError: the config lacks one.
-            ValueError: one is absurd.
+            KeyError: The config lacks a key.
+            ValueError: A size is out of range.
         """
         sizes = dict(self.dims(self.complete(config)))
         for name, value in sizes.items():
@@ -85,20 +85,20 @@ class Family:
         return sizes
 
     def refusals(self, config: Config) -> list[str]:
-        """List why a model with this config cannot be used, although its family is known."""
+        """List the reasons why a model with this config is not supported."""
         full = self.complete(config)
         return [f"{key}: {why}" for key, why in self.refused.items() if full.get(key)]
 
     def block_tensors(self, config: Config) -> dict[str, Shape]:
-        """Name, relative to the block, and shape of every tensor of a block."""
+        """Return the shapes of a block's tensors by name. Names are relative to the block."""
         return self._tensors(self.block, config, self.transposed)
 
     def outer_tensors(self, config: Config) -> dict[str, Shape]:
-        """Name and shape of every tensor outside the blocks, as a checkpoint holds them."""
+        """Return the shapes of all tensors outside the blocks, by name in a checkpoint."""
         return self._tensors(self.outer, config)
 
     def head_tensors(self, config: Config) -> dict[str, tuple[str, Shape]]:
-        """Name in the model and shape of the tensors of `heads`, by the name on the wire."""
+        """Return the model's names and the shapes of the tensors of `heads`, by name in bundles."""
         stored, found = self.outer_tensors(config), dict[str, tuple[str, Shape]]()
         for wire, path in self.heads.items():
             for kind in ("weight", "bias"):
@@ -107,14 +107,14 @@ class Family:
         return found
 
     def tensors(self, config: Config) -> dict[str, Shape]:
-        """Name and shape of every tensor of a checkpoint of the whole model."""
+        """Return the shapes of all tensors of a checkpoint, by name."""
         tensors, block = self.outer_tensors(config), self.block_tensors(config)
         for index in range(self.count(config)):
             tensors |= {self.tensor_name(index, name): shape for name, shape in block.items()}
         return tensors
 
     def linear_sizes(self, config: Config) -> dict[str, tuple[int, int]]:
-        """Input and output size of the block's weights that a low-rank change may touch."""
+        """Return the input and output sizes of the weights that LoRA may adapt, by name."""
         sizes = self.sizes(config)
         return {
             f"{module.name}.weight": (sizes[module.in_], sizes[module.out])
@@ -124,21 +124,21 @@ class Family:
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The block's modules that a low-rank change may touch: all that are linear."""
+        """The modules of a block that LoRA may adapt: all linear ones."""
         return tuple(module.name for module in self.block if isinstance(module, Linear))
 
     def healed_by(self, config: Config) -> str | None:
-        """Name the block's projection into which healing folds its map, if there is one."""
+        """Return the projection that healing changes; None: the model cannot be healed."""
         full = self.complete(config)
         hindered = any(full.get(key) == value for key, value in self.unhealable.items())
         return None if hindered else self.heal
 
     def tensor_name(self, index: int, name: str) -> str:
-        """Name a block's tensor in the checkpoint of the whole model."""
+        """Return the name of a block's tensor in a checkpoint."""
         return f"{self.blocks}.{index}.{name}"
 
     def stored_name(self, attribute: str) -> str:
-        """Name, as a checkpoint does, a tensor that the model knows by its attribute path."""
+        """Return the name in a checkpoint of a tensor with this attribute path."""
         path, _, kind = attribute.rpartition(".")
         for module in self.outer:
             if isinstance(module, Linear) and module.stored and module.name == path:
@@ -146,25 +146,28 @@ class Family:
         return attribute
 
     def block_of(self, tensor_name: str) -> tuple[int, str] | None:
-        """Split a tensor's name into its block and its name there; None: it is outside."""
+        """Split a tensor's name into block and name in the block; None: it is in no block."""
         index, _, name = tensor_name.removeprefix(f"{self.blocks}.").partition(".")
         if not (index.isascii() and index.isdecimal() and name):
             return None
-        # A second spelling of the same block, such as 007, must not pass for it.
+        # refuse other spellings of the same block, such as 007
         split = int(index[:9]), name
         return split if self.tensor_name(*split) == tensor_name else None
 
     def resized(self, config: Config, keep: Sequence[int]) -> dict[str, Any]:
-        """Copy a config for a model of the blocks `keep` only, each behaving as it did.
+        """Copy a config for a model of only the blocks `keep`. The blocks behave as before.
 
         Raises:
-            KeyError: the config does not count its blocks.
-            ValueError: `keep` does not rise within the blocks, or a list does not fit them.
+            KeyError: The config lacks the number of blocks.
+            ValueError: `keep` is not in ascending order or out of range, or a list has the wrong
+                length.
         """
         full, small = self.complete(config), self.renamed(config)
         depth = self.count(config)
         if list(keep) != sorted(set(keep) & set(range(depth))) or not keep:
-            raise ValueError(f"blocks to keep must rise within 0 to {depth - 1}, not {keep}")
+            raise ValueError(
+                f"blocks to keep must be ascending numbers from 0 to {depth - 1}, not {keep}"
+            )
         small[self.depth] = len(keep)
         for key, assumed in self.per_block.items():
             small[key] = _kept(key, full.get(key) or assumed(full), keep, depth)

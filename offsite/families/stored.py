@@ -1,4 +1,4 @@
-"""Other names under which checkpoints store the tensors of a family."""
+"""Maps the tensor names of checkpoints to those of a family."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from offsite.families.row import Family
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint of one model may hold."""
+    """The tensors that a checkpoint of one model may have."""
 
     family: Family
     config: Config
-    """As transformers completes it."""
+    """The config, as transformers completes it."""
     tensors: dict[str, Shape]
-    """What it must hold, by the names of the family table."""
+    """The required tensors, by their names in the family table."""
     tied: dict[str, str]
-    """A tied head that it may hold too, and the table that it repeats."""
+    """Tied heads, which are optional, and the tables that they repeat."""
 
     @classmethod
     def of(cls, family: Family, config: Config) -> "Checkpoint":
@@ -27,10 +27,10 @@ class Checkpoint:
         return cls(family, config, family.tensors(config), tied)
 
     def name(self, stored: str) -> str | None:
-        """Find the family table's name for a tensor that is stored; None: it is a buffer.
+        """Return a stored tensor's name in the family table; None: it is a buffer.
 
-        The prefix of the base model may be missing, as in GPT-2's first files, or stand there
-        twice. A name that is not known is given back as it is.
+        The prefix of the base model may be missing, as in the first GPT-2 checkpoints, or doubled.
+        Unknown names are returned unchanged.
         """
         for name in self._spellings(stored):
             if name in self.tensors or name in self.tied:

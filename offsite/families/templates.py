@@ -1,4 +1,4 @@
-"""Post-processors that a tokenizer.json may have: each text once, with a few tokens around it."""
+"""Checks the post-processors of a tokenizer.json: each text once, and a few special tokens."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,13 +11,13 @@ _MOST_PIECES, _MOST_TOKENS = 8, 4
 
 
 def template_problems(tokenizer: Mapping[str, Any], ids: Ids) -> list[str]:
-    """List the problems of what the post-processor adds to a text."""
+    """List all problems of the post-processor."""
     found: list[str] = []
     for path, part in leaves(tokenizer, "post_processor"):
         if part["type"] == "TemplateProcessing":
             found += _template(path, part, ids)
         found += [
-            f"{path}.{key}: is not a token and its id"
+            f"{path}.{key}: must be a token of the vocabulary and its id"
             for key in ("sep", "cls")
             if key in part and ids.get(part[key][0]) != part[key][1]
         ]
@@ -30,9 +30,9 @@ def _template(path: str, part: Mapping[str, Any], ids: Ids) -> list[str]:
         return [f"{path}.special_tokens: must be a table of up to {_MOST_PIECES} tokens"]
     wrong = [name for name, token in special.items() if not _is_special(name, token, ids)]
     if wrong:
-        return [f"{path}.special_tokens: holds what is not tokens and their ids"]
+        return [f"{path}.special_tokens: must have tokens of the vocabulary and their ids"]
     return [
-        f"{path}.{key}: must have each text once, and up to {_MOST_PIECES} pieces"
+        f"{path}.{key}: must have each text once, and at most {_MOST_PIECES} pieces"
         for key, texts in (("single", ["A"]), ("pair", ["A", "B"]))
         if not _has_each(part[key], texts, special)
     ]
@@ -62,7 +62,7 @@ def _has_each(pieces: Any, texts: list[str], special: Mapping[str, Any]) -> bool
 
 
 def _piece(piece: Any) -> tuple[str, str]:
-    """Give the kind and the name of a piece, or nothing where it is none."""
+    """Return the kind and the name of a piece; empty strings if it is not valid."""
     if not isinstance(piece, dict) or len(piece) != 1:
         return "", ""
     kind, inner = next(iter(piece.items()))

@@ -1,7 +1,7 @@
-"""Checks of the tokenizer.json in a received bundle.
+"""Checks the tokenizer.json of a received bundle.
 
-The tokenizer runs on private data. It may neither fail on it, nor take more memory or time than
-any other: see `components` and `vocabulary`.
+The tokenizer runs on private data. It must neither fail on it nor need unusual memory or time; see
+`components` and `vocabulary`.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -22,7 +22,7 @@ _ANYTHING = Kind("anything", lambda _: True)
 _NULL = Kind("null", lambda v: v is None)
 _SECTIONS: Mapping[str, Kind] = {
     "version": kinds.among({"1.0"}),
-    # A text is never padded or cut by its tokenizer.
+    # the tokenizer must not pad or truncate texts
     **dict.fromkeys(("truncation", "padding"), _NULL),
     **dict.fromkeys(("added_tokens", "model", *PARTS), _ANYTHING),
 }
@@ -32,15 +32,15 @@ _NEEDED = ("version", "added_tokens", "model")
 def tokenizer_file_problems(
     tokenizer: Mapping[str, Any], size: int, beyond: Collection[str] = ()
 ) -> list[str]:
-    """List the problems of a tokenizer.json, each with the path of its key.
+    """List all problems of a tokenizer.json, each with the path of its key.
 
     Args:
-        size: how many tokens the model knows.
-        beyond: added tokens that it need not know.
+        size: The vocabulary size of the model.
+        beyond: Added tokens that may be beyond it.
     """
     missing = [f"{key}: is missing" for key in _NEEDED if key not in tokenizer]
     found = missing + problems(tokenizer, _SECTIONS)
-    # Each of these computes with what the one before it let through.
+    # each check relies on the previous ones
     found = found or (
         component_problems(tokenizer)
         + model_problems(tokenizer)
@@ -53,9 +53,9 @@ def tokenizer_file_problems(
 
 
 def named_token_problems(config: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> list[str]:
-    """List the tokens that a tokenizer_config.json would add to those of its tokenizer.json.
+    """List the tokens that a tokenizer_config.json would add to its tokenizer.json.
 
-    Both must be without problems of their own.
+    Both must have passed their own checks.
     """
     ids = ids_of(tokenizer)
     return [

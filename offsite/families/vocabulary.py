@@ -1,7 +1,7 @@
-"""The tokens of a tokenizer.json: its model, the tokens that were added, and the ids of both.
+"""Checks the tokens of a tokenizer.json: its model, the added tokens, and the ids of both.
 
-No text may make a tokenizer fail, or make a token that the model lacks: a peer would learn from
-the failure what the private data holds. So every character has a token, and every id is known.
+No text may make the tokenizer fail, or give an id that the model lacks: the failure would reveal to
+the peer what the private data contains. So every character has a token, and every id is valid.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -17,14 +17,15 @@ Ids = Mapping[str, int]
 """The id of each token."""
 
 _MOST_ADDED, _LONGEST_ADDED, _MOST_ADDED_BYTES = 16_384, 256, 1 << 19
-"""The library builds an automaton of them: 64 bytes of memory for a byte, after normalizers that
-may make it 16 times as long. Gemma 3 has 6,415, of less than 100 KB."""
+"""Limits on added tokens. The library builds an automaton of them, which takes 64 bytes of memory
+per byte, after normalizers that may lengthen them 16 times. Gemma 3 has 6,415, with less than 100
+KB."""
 _MOST_NODES = 2_000_000
-"""Of Unigram. The library keeps its pieces as a trie, of 350 bytes for each node: one for every
-different beginning of a piece, in bytes. The 250,000 pieces of XLM-R have about 2.1 million bytes
-in all, those of mT5 1.3 million, and share many; other published models have up to 64,000."""
+"""Limit for Unigram. The library stores the pieces as a trie with 350 bytes per node, and one node
+for each distinct prefix in bytes. The 250,000 pieces of XLM-R have about 2.1 million bytes, those
+of mT5 1.3 million, and share many prefixes; other published models have up to 64,000 pieces."""
 _LONGEST, _LONGEST_SEARCHED = 2048, 128
-"""Characters of a token; WordPiece and Unigram try every length at every place."""
+"""Limits on the characters of a token. WordPiece and Unigram try every length at each position."""
 _PLAIN = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
 _FLAGS = (*_PLAIN, "special")
 
@@ -69,11 +70,11 @@ _MODELS: Mapping[str, tuple[Mapping[str, Kind], Mapping[str, Kind]]] = {
         {},
     ),
 }
-"""The fields that each model needs, and those that it may have."""
+"""The required and the optional fields of each model."""
 
 
 def model_problems(tokenizer: Mapping[str, Any]) -> list[str]:
-    """List the problems of a tokenizer.json's model, of its vocabulary first."""
+    """List all problems of the model of a tokenizer.json."""
     model = tokenizer["model"]
     kind = _kind(model) if isinstance(model, dict) else None
     if not isinstance(kind, str) or kind not in _MODELS:
@@ -89,7 +90,7 @@ def model_problems(tokenizer: Mapping[str, Any]) -> list[str]:
 
 
 def _kind(model: Mapping[str, Any]) -> Any:
-    # GPT-2's own file has no type
+    # GPT-2's tokenizer.json has no type
     return model.get("type", "BPE" if "merges" in model else None)
 
 
@@ -114,12 +115,12 @@ def _vocab_problems(kind: str, vocab: Any) -> list[str]:
     if not all(0 < len(token) <= most for token in tokens):
         return [f"model.vocab: a token must have 1 to {most} characters"]
     if kind == "Unigram" and _has_many_nodes(tokens):
-        return [f"model.vocab: the pieces begin in more than {_MOST_NODES} different ways"]
+        return [f"model.vocab: the pieces have more than {_MOST_NODES} distinct prefixes"]
     return []
 
 
 def _has_many_nodes(pieces: Iterable[str]) -> bool:
-    """Whether a trie of the pieces' bytes has too many nodes."""
+    """Return whether a trie of the pieces' bytes has too many nodes."""
     before, nodes = b"", 0
     for piece in sorted(each.encode("utf-8", "surrogatepass") for each in pieces):
         pairs = enumerate(zip(before, piece, strict=False))
@@ -132,7 +133,7 @@ def _has_many_nodes(pieces: Iterable[str]) -> bool:
 
 def _merge_problems(model: Mapping[str, Any]) -> list[str]:
     vocab, merges = model["vocab"], model["merges"]
-    # Older files have "a b" in the place of ["a", "b"].
+    # older files have "a b" instead of ["a", "b"]
     first = str if merges and isinstance(merges[0], str) else list
     for number, merge in enumerate(merges):
         pair = merge.split(" ") if isinstance(merge, str) else merge
@@ -140,12 +141,12 @@ def _merge_problems(model: Mapping[str, Any]) -> list[str]:
             return [f"model.merges.{number}: must be two tokens"]
         left, right = pair
         if not (left in vocab and right in vocab and left + right in vocab):
-            return [f"model.merges.{number}: must be two tokens that make a third"]
+            return [f"model.merges.{number}: must be two tokens that join to a third one"]
     return []
 
 
 def added_problems(added: Any) -> list[str]:
-    """List the problems of a tokenizer.json's added tokens."""
+    """List all problems of the added tokens of a tokenizer.json."""
     if not isinstance(added, list) or len(added) > _MOST_ADDED:
         return [f"added_tokens: must be a list of up to {_MOST_ADDED} tokens"]
     for number, token in enumerate(added):
@@ -156,14 +157,14 @@ def added_problems(added: Any) -> list[str]:
         if found := missing + problems(token, _ADDED, f"{path}."):
             return found
     if sum(width(token["content"]) for token in added) > _MOST_ADDED_BYTES:
-        return [f"added_tokens: must have {_MOST_ADDED_BYTES} bytes in all at most"]
+        return [f"added_tokens: must have at most {_MOST_ADDED_BYTES} bytes in total"]
     if len({token["content"] for token in added}) < len(added):
-        return ["added_tokens: one stands there twice"]
+        return ["added_tokens: a token appears twice"]
     return []
 
 
 def ids_of(tokenizer: Mapping[str, Any]) -> dict[str, int]:
-    """Give every token the id that the library gives it, whatever the file says of added ones."""
+    """Compute the id that the library gives each token; it ignores the ids of added tokens."""
     vocab = tokenizer["model"]["vocab"]
     ids: dict[str, int] = (
         dict(vocab)
@@ -181,17 +182,17 @@ def ids_of(tokenizer: Mapping[str, Any]) -> dict[str, int]:
 def id_problems(
     tokenizer: Mapping[str, Any], ids: Ids, size: int, beyond: Collection[str]
 ) -> list[str]:
-    """List the tokens whose id is not what it should be.
+    """List the tokens with a wrong id.
 
     Args:
-        ids: as the library gives them.
-        size: how many tokens the model knows.
-        beyond: added tokens that it need not know.
+        ids: The ids that the library gives.
+        size: The vocabulary size of the model.
+        beyond: Added tokens that may be beyond it.
     """
     for number, token in enumerate(tokenizer["added_tokens"]):
         if token["id"] != ids[token["content"]]:
             return [f"added_tokens.{number}.id: must be {ids[token['content']]}"]
-    # Only if neither a normalizer nor the model leads to it: then it is made of its very name.
+    # only if neither a normalizer nor the model can produce it: then its exact text is required
     spared = {
         token["content"]
         for token in tokenizer["added_tokens"]
@@ -199,7 +200,7 @@ def id_problems(
     } - _contents(tokenizer["model"]["vocab"])
     over = [index for token, index in ids.items() if index >= size and token not in spared]
     if over:
-        return [f"makes the id {max(over)}, but the model knows {size} tokens only"]
+        return [f"has the id {max(over)}, but the model has only {size} tokens"]
     return _unknown_problems(tokenizer["model"], ids, tokenizer)
 
 
@@ -210,7 +211,7 @@ def _contents(vocab: Mapping[str, int] | Sequence[Any]) -> set[str]:
 def _unknown_problems(
     model: Mapping[str, Any], ids: Ids, tokenizer: Mapping[str, Any]
 ) -> list[str]:
-    """Check that a character which no token has does not end, or vanish from, a text."""
+    """Check that a character without a token is neither dropped nor ends the text."""
     vocab = model["vocab"]
     if isinstance(vocab, list):
         return [] if model["unk_id"] < len(vocab) else ["model.unk_id: is not in the vocabulary"]
@@ -222,13 +223,13 @@ def _unknown_problems(
     parts = chain(leaves(tokenizer, "normalizer"), leaves(tokenizer, "pre_tokenizer"))
     if any(part["type"] == "ByteLevel" for _, part in parts) and vocab.keys() >= _BYTES:
         return []
-    return ["model: has neither an unk_token nor a token for every byte, so it would lose text"]
+    return ["model: needs an unk_token, or a token for every byte; otherwise it loses text"]
 
 
 def _byte_letters() -> frozenset[str]:
-    """The letters by which `ByteLevel` writes the bytes that text is made of.
+    """Return the letters that `ByteLevel` uses for the bytes of valid text.
 
-    SmolLM 2 has none for some control characters, and for planes that Unicode has not assigned.
+    SmolLM 2 lacks some control characters, and planes that Unicode has not assigned.
     """
     seen = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     hidden = [byte for byte in range(256) if byte not in seen]

@@ -272,9 +272,9 @@ def add_tokens(tokenizer: dict[str, Any], *tokens: str) -> None:
 TOKENIZERS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "presence": (
         lambda t: add_tokens(t, *(f"<{n}>" for n in range(900)), "Kovacs"),
-        "makes the id",
+        "has the id",
     ),
-    "bomb": (lambda t: t.update(normalizer={"type": "Sequence", "normalizers": BOMB}), "longer"),
+    "bomb": (lambda t: t.update(normalizer={"type": "Sequence", "normalizers": BOMB}), "lengthen"),
     "dropout": (lambda t: t["model"].update(dropout=0.5), "model.dropout"),
     "event": (lambda t: t["model"].update(unk_token="\x1b[31m\noffsite-event {}"), "unk_token"),
     "padding": (lambda t: t.update(padding={"strategy": {"Fixed": 10**9}}), "padding"),

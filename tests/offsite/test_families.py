@@ -224,8 +224,8 @@ def test_a_missing_size_is_named(family: Family) -> None:
 
 
 @pytest.mark.parametrize("keep", [(), (0, 0), (2, 1), (0, 6), (-1, 0)])
-def test_blocks_to_keep_must_rise_within_the_model(keep: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="must rise"):
+def test_blocks_to_keep_must_ascend_within_the_model(keep: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="must be ascending"):
         row("llama").resized(sent_config(row("llama")), keep)
 
 
@@ -238,5 +238,5 @@ def test_other_names_of_a_key_are_understood() -> None:
     assert gpt2.resized(other, KEEP) == gpt2.resized(config, KEEP)
     assert config_problems(other) == []
     assert config_problems({**other, "n_layer": 6}) == [
-        "num_hidden_layers: stands beside n_layer, which means the same"
+        "num_hidden_layers: means the same as n_layer, which is also set; remove one"
     ]

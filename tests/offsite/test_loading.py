@@ -47,7 +47,7 @@ def model(tmp_path: Path) -> Path:
 
 
 VOCABULARIES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
-    "beyond": (lambda t: t["model"]["vocab"].update(x=280), "makes the id 280"),
+    "beyond": (lambda t: t["model"]["vocab"].update(x=280), "has the id 280"),
     "negative": (lambda t: t["model"]["vocab"].update(x=-1), "cannot load"),
     "infinite": (lambda t: t["model"]["vocab"].update(x=float("inf")), "cannot load"),
     "not a number": (lambda t: t["model"]["vocab"].update(x="7"), "cannot load"),
@@ -69,7 +69,7 @@ def test_a_tokenizer_of_another_model_is_told(model: Path, case: str) -> None:
 def test_a_special_token_beyond_the_vocabulary_is_told(model: Path, token: str) -> None:
     edit(model / "tokenizer.json", add_token)
     edit(model / "tokenizer_config.json", lambda t: t.update({token: "<image>"}))
-    with pytest.raises(ModelError, match="makes the id 280, but the model knows 280"):
+    with pytest.raises(ModelError, match="has the id 280, but the model has only 280"):
         load(model)
 
 
@@ -77,7 +77,7 @@ def test_a_special_token_beyond_the_vocabulary_is_told(model: Path, token: str) 
 def test_an_added_token_beyond_the_vocabulary_is_told(tmp_path: Path, model_type: str) -> None:
     save_tiny(tmp_path, model_type, vocab_size=280)
     edit(tmp_path / "tokenizer.json", add_token)
-    with pytest.raises(ModelError, match="makes the id 280, but the model knows 280"):
+    with pytest.raises(ModelError, match="has the id 280, but the model has only 280"):
         load(tmp_path)
 
 

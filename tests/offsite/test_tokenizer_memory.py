@@ -91,7 +91,7 @@ def test_what_would_take_more_is_not_read(body: str, said: str | None, tmp_path:
 
 def test_pieces_that_make_a_larger_trie_are_refused() -> None:
     assert tokenizer_file_problems(unigram(), 1 << 24) == []
-    more = "model.vocab: the pieces begin in more than 2000000 different ways"
+    more = "model.vocab: the pieces have more than 2000000 distinct prefixes"
     assert tokenizer_file_problems(unigram(2_040_000), 1 << 24) == [more]
 
 
@@ -105,4 +105,4 @@ def test_pieces_that_share_their_beginnings_count_once() -> None:
 def test_added_tokens_have_few_bytes_in_all() -> None:
     tokens = [*byte_level()["added_tokens"], *(added(f"{n:0256}", 280 + n) for n in range(2049))]
     found = tokenizer_file_problems({**byte_level(), "added_tokens": tokens}, 1 << 24)
-    assert found == ["added_tokens: must have 524288 bytes in all at most"]
+    assert found == ["added_tokens: must have at most 524288 bytes in total"]

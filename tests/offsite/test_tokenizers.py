@@ -124,10 +124,10 @@ def test_no_expression_searches_what_was_made_longer_or_searches_twice(pattern: 
     twice = sequence("pre_tokenizer", *[split(pattern)] * 2, bytes_of(use_regex=False))
     assert problems({**byte_level(), "pre_tokenizer": once}) == []
     (found,) = problems({**byte_level(), "pre_tokenizer": twice})
-    assert found == "pre_tokenizer.pretokenizers.1.pattern: stands there twice"
+    assert found == "pre_tokenizer.pretokenizers.1.pattern: appears twice"
     (found, *_) = problems({**byte_level(), "normalizer": longer, "pre_tokenizer": once})
     assert found == (
-        "pre_tokenizer.pretokenizers.0.pattern: may not follow what makes a text longer"
+        "pre_tokenizer.pretokenizers.0.pattern: must not follow a component that lengthens the text"
     )
 
 
@@ -182,15 +182,15 @@ TRAPS: dict[str, tuple[Callable[[], File], str]] = {
     ),
     "a byte without a token": (
         in_model(vocab=_without(_vocab(), "K"), merges=[]),
-        "neither an unk_token nor a token for every byte",
+        "needs an unk_token, or a token for every byte",
     ),
     "bytes without letters": (
         lambda: {**byte_level(), "pre_tokenizer": None},
-        "neither an unk_token nor a token for every byte",
+        "needs an unk_token, or a token for every byte",
     ),
     "fallback without a byte": (
         in_pieces(unk_token=None, vocab=_without(pieces()["model"]["vocab"], "<0x4B>")),
-        "neither an unk_token nor a token for every byte",
+        "needs an unk_token, or a token for every byte",
     ),
     "no unknown id": (in_words("XLM", unk_id=None), "model.unk_id"),
     "unknown id beyond": (in_words("XLM", unk_id=4), "model.unk_id"),
@@ -200,8 +200,8 @@ TRAPS: dict[str, tuple[Callable[[], File], str]] = {
     "long prefix": (in_words("WordPiece", continuing_subword_prefix="#" * 99), "subword_prefix"),
     "prefix": (in_model(continuing_subword_prefix="##"), "model.continuing_subword_prefix"),
     "suffix": (in_model(end_of_word_suffix="x" * 10**6), "model.end_of_word_suffix"),
-    "id of the vocabulary beyond": (in_model(vocab=_vocab(Kovacs=281)), "makes the id 281"),
-    "huge id": (in_model(vocab=_vocab(Kovacs=2**31)), "makes the id 2147483648"),
+    "id of the vocabulary beyond": (in_model(vocab=_vocab(Kovacs=281)), "has the id 281"),
+    "huge id": (in_model(vocab=_vocab(Kovacs=2**31)), "has the id 2147483648"),
     "negative id": (in_model(vocab=_vocab(Kovacs=-1)), "model.vocab"),
     "id that is true": (in_model(vocab=_vocab(Kovacs=True)), "model.vocab"),
     "id that is a text": (in_model(vocab=_vocab(Kovacs="7")), "model.vocab"),
@@ -220,7 +220,7 @@ TRAPS: dict[str, tuple[Callable[[], File], str]] = {
     "unknown field": (in_model(cache_capacity=1), "model.cache_capacity"),
     "unknown model": (in_model(type="Tekken"), "model"),
     "no model": (lambda: {**byte_level(), "model": None}, "model"),
-    "added beyond": (with_added(added("<pad>", 280), added("Kovacs", 281)), "makes the id 281"),
+    "added beyond": (with_added(added("<pad>", 280), added("Kovacs", 281)), "has the id 281"),
     "added with a false id": (with_added(added("Kovacs", 5)), "added_tokens.1.id"),
     "added twice": (with_added(added("<end>", 0)), "added_tokens"),
     "added empty": (with_added(added("", 280)), "added_tokens.1.content"),
@@ -318,7 +318,7 @@ IMAGE = "<image_soft_token>"
 
 def test_a_family_may_know_of_a_token_that_its_models_lack() -> None:
     file = with_added(added("<pad>", 280), added(IMAGE, 281))()
-    assert problems(file) == ["makes the id 281, but the model knows 281 tokens only"]
+    assert problems(file) == ["has the id 281, but the model has only 281 tokens"]
     assert problems(file, beyond={IMAGE}) == []
     assert problems(with_added(added("<pad>", 280), added("x", 281))(), beyond={IMAGE})
 
@@ -340,9 +340,7 @@ def test_no_model_may_lead_to_that_token() -> None:
     file["normalizer"] = sequence("normalizer", *(replace(*each) for each in names))
     assert problems(file, len(vocab)) == []
     (found,) = problems(file, len(vocab) - 1, beyond={IMAGE})
-    assert (
-        found == f"makes the id {len(vocab) - 1}, but the model knows {len(vocab) - 1} tokens only"
-    )
+    assert found == f"has the id {len(vocab) - 1}, but the model has only {len(vocab) - 1} tokens"
 
 
 NAMED: dict[str, Any] = {
