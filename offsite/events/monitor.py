@@ -113,6 +113,6 @@ class Tracker:
             total_steps=self._total,
             percent=round(100 * self._step / self._total, 1),
             eta_seconds=round(elapsed / done * (self._total - self._step), 1),
-            loss=None if loss is None else round(loss, 4),
+            loss=None if loss is None or not math.isfinite(loss) else round(loss, 4),
             tokens_per_second=rate if self._unit == "tokens" else None,
         )

@@ -29,7 +29,7 @@ def read_examples(
     return found.examples
 
 
-def read_units(  # noqa: V103 - for private tuning
+def read_units(
     text: DataFile, loaded: Loaded, length: int, monitor: Monitor
 ) -> tuple[tuple[Any, ...], ...]:
     """Read a data set as units of differential privacy; returns the examples of each.

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from torch import Tensor
+
 from offsite.api import Tune, TuneTraining
 from offsite.bundle import AdapterFacts, EmulatorFacts, Manifest, read_manifest
 from offsite.errors import BundleError, ModelError
@@ -9,6 +11,7 @@ from offsite.layers import Loaded, blocks, family, load
 from offsite.stages.context import Context
 from offsite.stages.evaluation import Evaluation, read_examples
 from offsite.stages.package import finish_adapter
+from offsite.stages.private import private_adapter
 from offsite.steps.answers import rank_of
 from offsite.steps.floors import check_floors
 from offsite.steps.workspace import Workspace
@@ -34,16 +37,25 @@ def make_adapter(context: Context, job: Tune) -> None:
     loaded = _load(space.opened)
     facts = _facts(loaded, job, context.digests["bundle"])
     evaluation = Evaluation.read(texts["evaluate"], loaded, monitor)
+    evaluation.report(loaded, "emulator_zero_shot", monitor)
+    adapter = Adapter(facts.method, facts.rank, _places(loaded, manifest, facts.scope))
+    if job.privacy is None:
+        changes = _plain(context, job, loaded, adapter)
+    else:
+        changes, privacy = private_adapter(context, job, loaded, adapter)
+        facts = facts.model_copy(update={"privacy": privacy})
+    evaluation.report(loaded, "emulator_tuned", monitor)
+    finish_adapter(space, changes, facts, manifest.architecture)
+
+
+def _plain(context: Context, job: Tune, loaded: Loaded, adapter: Adapter) -> dict[str, Tensor]:
+    space, texts, monitor = context.space, context.inputs.texts, context.monitor
     length, batch = job.training.block_size, job.training.batch_size
     fit_to = read_examples(texts["train"], loaded, length, monitor, least=batch)
     held_out = read_examples(texts["validation"], loaded, length, monitor)
-    evaluation.report(loaded, "emulator_zero_shot", monitor)
-    adapter = Adapter(facts.method, facts.rank, _places(loaded, manifest, facts.scope))
     batches = Shuffled(fit_to, loaded.modality.collate, batch, space.spec.seed)
     plan = _plan(space, job.training, batches.steps_per_epoch)
-    changes = tune(loaded, adapter, batches, held_out, context.run(plan))
-    evaluation.report(loaded, "emulator_tuned", monitor)
-    finish_adapter(space, changes, facts, manifest.architecture)
+    return tune(loaded, adapter, batches, held_out, context.run(plan))
 
 
 def _load(folder: Path) -> Loaded:

@@ -15,6 +15,8 @@ from offsite.layers import leads
 from offsite.store import disk_errors
 from offsite.training.parallel import gathered, scattered
 
+_KEPT = "kept/"
+
 
 @dataclass
 class TrainingState:
@@ -25,6 +27,8 @@ class TrainingState:
     """Whether the last step is still to be validated."""
     best_loss: float = math.inf
     best: dict[str, Tensor] = field(default_factory=dict)
+    kept: dict[str, str] = field(default_factory=dict)
+    """What the step keeps between two calls: `Spread.kept`."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Checkpoints:
                 tensors[f"optimizer/{name}/{key}"] = moment
         facts = {"step": str(state.step), "best_loss": state.best_loss.hex()}
         facts["due"] = str(int(state.due))
+        facts |= {f"{_KEPT}{name}": value for name, value in state.kept.items()}
         whole: dict[str, Tensor] = {}
         for name, tensor in tensors.items():
             made = gathered(tensor)
@@ -91,6 +96,8 @@ class Checkpoints:
             facts = file.metadata()
             best_loss = float.fromhex(facts["best_loss"])
             state = TrainingState(int(facts["step"]), facts["due"] == "1", best_loss)
+            kept = (name for name in facts if name.startswith(_KEPT))
+            state.kept = {name.removeprefix(_KEPT): facts[name] for name in kept}
             for name in file.keys():  # noqa: SIM118 - not a dict
                 part, _, rest = name.partition("/")
                 target, key = rest, ""

@@ -7,7 +7,7 @@ worker, and so is the model while it is loaded, healed and saved.
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -54,6 +54,10 @@ class Spread:
     DDP sees, and sum them with `total`; FSDP's shards have no such gradients."""
     measure: Callable[[Callable[[], float]], float]
     """Calls what runs the models without gradients, in all workers alike."""
+    models: Sequence[nn.Module] = ()
+    """`Objective.models`."""
+    kept: dict[str, str] = field(default_factory=dict)
+    """What a step keeps between two calls; checkpoints hold it."""
 
     def mine(self, batch: Batch) -> Batch:
         """Take this worker's part of a batch, where the parameters are."""
@@ -72,14 +76,16 @@ def spread(objective: Objective, sharding: Sharding) -> Iterator[Spread]:
     """
     trained, loss_of, losses_of = objective.trained, objective.loss_of, objective.losses_of
     if workers() == 1:
-        yield Spread(trained, loss_of, losses_of, _call)
+        yield Spread(trained, loss_of, losses_of, _call, objective.models)
     elif sharding == "DDP":
         replica = DistributedDataParallel(_Models(objective.models), forward_sync_buffers=False)
-        yield Spread(trained, lambda batch: replica(loss_of, batch), losses_of, _call)
+        yield Spread(
+            trained, lambda batch: replica(loss_of, batch), losses_of, _call, objective.models
+        )
     else:
         _check_inside(objective)
         with _sharded(objective.models, trained) as (root, shards):
-            yield Spread(shards, lambda batch: root(loss_of, batch), None, root)
+            yield Spread(shards, lambda batch: root(loss_of, batch), None, root, objective.models)
 
 
 def gathered(tensor: Tensor) -> Tensor:

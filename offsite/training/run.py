@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from offsite.events import Monitor
 from offsite.training.checkpoints import Checkpoints
@@ -49,5 +50,5 @@ class Run:
     plan: Plan
     checkpoints: Checkpoints
     monitor: Monitor
-    step: TrainingStep = plain_step
+    step: TrainingStep[Any] = plain_step
     """What is done with each batch."""

@@ -5,7 +5,7 @@ another `TrainingStep` in a `Run`; the loop, its checkpoints and its validations
 """
 
 import math
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,14 +18,32 @@ from offsite.training.parallel import Spread
 _GRADIENT_NORM = 1.0
 
 
-class TrainingStep(Protocol):
+class Countable(Protocol):
+    """What one step works on: a `Batch`, or what another step takes instead."""
+
+    @property
+    def positions(self) -> int:
+        """How many positions the model computes."""
+        ...
+
+    @property
+    def unit(self) -> str:
+        """What one position is, in the plural."""
+        ...
+
+
+B = TypeVar("B", bound=Countable, contravariant=True)
+
+
+class TrainingStep(Protocol[B]):
     """Changes the parameters of a training once, for one batch."""
 
-    def __call__(self, training: Spread, optimizer: torch.optim.Optimizer, batch: Batch) -> float:
+    def __call__(self, training: Spread, optimizer: torch.optim.Optimizer, batch: B) -> float:
         """Make one step; all workers call it with the same batch, each takes `training.mine` of it.
 
         Learning rate and random numbers are set for this step already. An interrupted run goes on
-        to the same bytes if the step keeps nothing else between two calls.
+        to the same bytes if the step keeps what changes between two calls in `training.kept`, and
+        draws no random numbers of its own.
 
         Returns:
             the loss of the batch, the same in all workers.

@@ -8,20 +8,21 @@ but for rounding; their checkpoints are the same.
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
 from offsite.errors import InterruptedStage
 from offsite.layers import agreed
-from offsite.modality import Batch
 from offsite.training.checkpoints import TrainingState
 from offsite.training.parallel import Objective, Spread, gathered, spread
 from offsite.training.run import Run
+from offsite.training.step import Countable
 
 
 def fit(
     objective: Objective,
-    batch_at: Callable[[int], Batch],
+    batch_at: Callable[[int], Countable],
     run: Run,
     *,
     phase: str,
@@ -47,7 +48,7 @@ def fit(
 
 def _fit(
     training: Spread,
-    batch_at: Callable[[int], Batch],
+    batch_at: Callable[[int], Countable],
     run: Run,
     phase: str,
     validate: Callable[[], float] | None,
@@ -55,6 +56,7 @@ def _fit(
     plan, trained = run.plan, training.trained
     optimizer = torch.optim.AdamW(trained.values(), lr=plan.learning_rate, weight_decay=0.0)
     state = run.checkpoints.restore(trained, optimizer)
+    training = replace(training, kept=state.kept)
     tracker = run.monitor.track(phase, plan.steps, start=state.step)
     saved = time.monotonic()
     try:
@@ -76,7 +78,11 @@ def _fit(
 
 
 def _step(
-    training: Spread, optimizer: torch.optim.Optimizer, batch: Batch, run: Run, state: TrainingState
+    training: Spread,
+    optimizer: torch.optim.Optimizer,
+    batch: Countable,
+    run: Run,
+    state: TrainingState,
 ) -> float:
     plan, step = run.plan, state.step
     torch.manual_seed(plan.seed * 1_000_003 + step)

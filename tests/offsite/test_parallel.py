@@ -19,6 +19,7 @@ from torch.multiprocessing.spawn import spawn
 from offsite.emulator.layer_drop import drop_layers
 from offsite.errors import InterruptedStage
 from offsite.layers import freeze, leads
+from offsite.modality import Batch
 from offsite.modality.text import TextExample
 from offsite.training.checkpoints import Checkpoints
 from offsite.training.distill import Weights, distill, own_middle
@@ -58,7 +59,7 @@ class Run:
     sharding: Sharding = "DDP"
     stops_at: int | None = None
     rows: int = ROWS
-    step: TrainingStep = plain_step
+    step: TrainingStep[Batch] = plain_step
 
     def plan(self, rate: float, **more: Any) -> Plan:
         return Plan(steps=STEPS, learning_rate=rate, seed=3, sharding=self.sharding, **more)

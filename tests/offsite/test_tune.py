@@ -15,7 +15,7 @@ from offsite.emulator.layer_drop import drop_layers
 from offsite.errors import InterruptedStage
 from offsite.events import Monitor
 from offsite.layers import family
-from offsite.modality import IGNORED
+from offsite.modality import IGNORED, Batch
 from offsite.modality.text import TextExample
 from offsite.training.checkpoints import Checkpoints
 from offsite.training.evaluate import mean_loss
@@ -62,7 +62,7 @@ def tuned(
     rate: float = 5e-3,
     validate_every: int = 2,
     gradient_checkpointing: bool = False,
-    step: TrainingStep = plain_step,
+    step: TrainingStep[Batch] = plain_step,
 ) -> dict[str, Tensor]:
     folder.mkdir(exist_ok=True)
     plan = Plan(

@@ -1,0 +1,88 @@
+"""Tunes an adapter with differential privacy, as the section `tune.privacy` of a job asks for."""
+
+from dataclasses import replace
+
+from torch import Tensor
+
+from offsite.api import Limits, Tune, sampling_rate
+from offsite.bundle import PrivacyFacts
+from offsite.layers import Loaded
+from offsite.privacy.budget import Mechanism, ledger_of, noise_for, spent
+from offsite.stages.context import Context
+from offsite.stages.evaluation import read_units
+from offsite.steps.privacy import check_privacy, steps_of
+from offsite.training.private import PoissonSamples, PrivateStep
+from offsite.training.run import Plan
+from offsite.training.tune import Adapter, tune_privately
+
+
+def private_adapter(
+    context: Context, job: Tune, loaded: Loaded, adapter: Adapter
+) -> tuple[dict[str, Tensor], PrivacyFacts]:
+    """Tune an adapter; returns its changes and the bound that holds for them.
+
+    The validation data takes no part in it: the adapter of the last step is kept.
+
+    Raises:
+        DataError: as for the private data, and where δ is too large for the number of units.
+        InputError: ε is larger than the party allows, or no noise reaches it.
+        InterruptedStage: a signal came; training goes on from its checkpoint, with other noise.
+    """
+    privacy, training = job.privacy, job.training
+    assert privacy is not None
+    space, monitor = context.space, context.monitor
+    limits, data = space.party.limits, context.inputs.texts["train"]
+    units = read_units(data, loaded, training.block_size, monitor)
+    facts = planned(limits, job, len(units))
+    monitor.log(
+        f"differential privacy: ε {facts.epsilon:.2f}, δ {facts.delta:g} for each "
+        f"{facts.unit}; {facts.steps} steps at the sampling rate {facts.sampling_rate:g} with the "
+        f"noise multiplier {facts.noise_multiplier:.3f}"
+    )
+    mechanism = Mechanism(facts.noise_multiplier, facts.sampling_rate)
+    collate, size = loaded.modality.collate, training.batch_size
+    plan = Plan(
+        steps=facts.steps,
+        learning_rate=training.learning_rate,
+        seed=space.spec.seed,
+        sharding=space.spec.resources.sharding,
+        gradient_checkpointing=training.gradient_checkpointing,
+    )
+    step = PrivateStep(mechanism, privacy.max_grad_norm, size, collate)
+    samples = PoissonSamples(units, collate, facts.sampling_rate)
+    run = replace(context.run(plan), step=step)
+    changes, ledger = tune_privately(loaded, adapter, samples, run)
+    epsilon = spent(ledger, facts.delta)
+    return changes, facts.model_copy(update={"epsilon": epsilon})
+
+
+def planned(limits: Limits, job: Tune, units: int) -> PrivacyFacts:
+    """Compute the noise of a job, and the ε of its run, before it trains.
+
+    Args:
+        units: number of units in the training data.
+
+    Raises:
+        DataError, InputError: as `private_adapter`.
+    """
+    privacy = job.privacy
+    assert privacy is not None
+    rate, steps = sampling_rate(job.training.batch_size, units), steps_of(limits, job, units)
+    delta = privacy.delta_of(units)
+    noise = privacy.noise_multiplier
+    if privacy.epsilon is not None:
+        # checked first: the noise for an ε that is not allowed need not be computed
+        check_privacy(limits, privacy, units, privacy.epsilon)
+        noise = noise_for(privacy.epsilon, delta, rate, steps)
+    assert noise is not None
+    epsilon = spent(ledger_of(Mechanism(noise, rate), steps), delta)
+    check_privacy(limits, privacy, units, epsilon)
+    return PrivacyFacts(
+        epsilon=epsilon,
+        delta=delta,
+        noise_multiplier=noise,
+        max_grad_norm=privacy.max_grad_norm,
+        unit=privacy.unit_name,
+        sampling_rate=rate,
+        steps=steps,
+    )
