@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.reader import ReaderError
 
 from offsite.api import Limits, OffsiteJob
 from offsite.api.problems import problems
@@ -90,6 +91,11 @@ def parse_job(content: Any, *, source: str, by_name: bool = False) -> OffsiteJob
 
 def _yaml_problem(error: YAMLError | ValueError) -> str:
     """Describe where and why a text is not YAML."""
+    if isinstance(error, ReaderError):
+        return (
+            f"is not YAML: character {error.position + 1} is U+{error.character:04X}, which YAML "
+            "does not allow; remove it"
+        )
     mark = getattr(error, "problem_mark", None)
     if mark is None:
         return f"is not YAML: {' '.join(str(error).split())}"

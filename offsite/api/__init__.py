@@ -1,8 +1,7 @@
-"""The OffsiteJob contract: the one source of the job file's types and of the CRD's schema.
+"""Types of an OffsiteJob. Job files are validated with them, and the CRD is generated from them.
 
-A field stands here when the code behind it does; anything else is an unknown field and an error.
-Python names are snake_case, the wire is camelCase. The docstring of a field is what `kubectl
-explain` says of it.
+Only fields that are implemented are listed; an unknown field is an error. Names are snake_case in
+Python, and camelCase in YAML and JSON. `kubectl explain` shows the docstrings of the fields.
 """
 
 from offsite.api.cluster import Resources, Runtime, Toleration

@@ -1,6 +1,6 @@
-"""What a job asks of a cluster: the sections `resources` and `runtime`.
+"""The sections `resources` and `runtime`: where and how fast a job runs on a cluster.
 
-They decide where and how fast a stage runs, never its result.
+They do not affect the result.
 """
 
 from typing import Annotated, Literal
@@ -29,7 +29,7 @@ class Resources(Section):
     gpus_per_worker: int = Field(0, ge=0, le=64)
     """Number of GPUs of a worker."""
     cpus_per_worker: int = Field(1, ge=1, le=1024)
-    """Number of CPU cores of a worker, and of its threads."""
+    """Number of CPU cores, and of threads, of a worker."""
     memory_per_worker: Memory = "4Gi"
     """Memory of a worker, such as 64Gi."""
 

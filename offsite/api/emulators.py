@@ -1,7 +1,7 @@
-"""The section `emulator` of a job: one type a method, told apart by the field `method`.
+"""The section `emulator` of a job: a union of one type per method, discriminated by `method`.
 
-Each method's type has the fields of that method only. The CRD merges the types into one object,
-and its CEL rules refuse a field of another method (`offsite_operator.crds.union`).
+A type has only the fields of its method. The CRD merges the types into one object, and CEL rules
+refuse fields of another method (`offsite_operator.crds.union`).
 """
 
 from collections.abc import Mapping
@@ -16,27 +16,27 @@ from offsite.api.values import Section, TextLocation
 
 
 class EmulatorSection(Section):
-    """What every method has. A subclass adds `method`, of one value, and fields of its own."""
+    """The fields of every method. A subclass adds `method`, with one value, and its own fields."""
 
     selects: ClassVar[bool] = False
-    """Whether a tensor of the emulator's middle may be some rows and columns of the full one."""
+    """Whether a middle block may keep only some rows and columns of a tensor."""
 
     heal: bool | None = None
-    """Fold a closed-form correction into the kept blocks; absent: if the model family allows it."""
+    """Correct the kept blocks in closed form; absent: if the model family supports it."""
     calibration: TextLocation | None = None
-    """Text that healing is fitted to; absent: the training corpus."""
+    """Text that the correction is fitted to; absent: `training.corpus`."""
 
     def count(self, middle: int) -> int:
         """Count the blocks between the emulator's ends.
 
         Args:
-            middle: how many the full model has there.
+            middle: Number of blocks between the ends of the full model.
         """
         return max(1, middle)
 
     @property
     def parameters(self) -> dict[str, bool | int | float | str]:
-        """The method's own parameters, as the emulator's manifest tells them: no locations."""
+        """The parameters of the method for the emulator's manifest, without locations."""
         fields = type(self).model_fields
         own = fields.keys() - EmulatorSection.model_fields.keys() - {"method"}
         public = {name for name in own if use_of(fields[name]) is None}
@@ -44,7 +44,7 @@ class EmulatorSection(Section):
 
 
 class LayerDrop(EmulatorSection):
-    """LayerDrop keeps evenly spaced middle blocks."""
+    """Keeps some middle blocks, and drops the rest."""
 
     method: Literal["LayerDrop"] = "LayerDrop"
     """The compression method. LayerDrop keeps evenly spaced middle blocks."""
@@ -57,20 +57,20 @@ class LayerDrop(EmulatorSection):
 
 
 METHOD_TAG = "method="
-"""pydantic puts the member of a union into the path of an error; this marks it there."""
+"""Marks the member of a union that pydantic adds to the path of an error."""
 
 
 class ByMethod:
-    """Marks a union of sections whose field `method` says which of them one is.
+    """Discriminates a union of sections by their field `method`.
 
-    A section without it is of the method that has a default. Unlike pydantic's own discriminator
-    this takes such a section, and a union of one.
+    A section without `method` is of the type whose `method` has a default. pydantic's own
+    discriminator supports neither this nor a union with one member.
     """
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """Make the schema by which pydantic reads it."""
+        """Build the schema for pydantic."""
         found = sections(source)
         default = next(n for n, each in found.items() if each.model_fields["method"].default == n)
 
@@ -83,7 +83,7 @@ class ByMethod:
 
 
 def sections(union: Any) -> dict[str, type[EmulatorSection]]:
-    """List the sections of a union by their methods."""
+    """Return the sections of a union by method."""
     kinds = get_args(union) if get_origin(union) is not None else (union,)
     return {get_args(each.model_fields["method"].annotation)[0]: each for each in kinds}
 
@@ -91,4 +91,4 @@ def sections(union: Any) -> dict[str, type[EmulatorSection]]:
 Emulator = Annotated[LayerDrop, ByMethod()]
 """To add a method: `Annotated[LayerDrop | Another, ByMethod()]`."""
 EMULATORS = sections(get_args(Emulator)[0])
-"""The section of each method, by its name."""
+"""The sections by method."""

@@ -1,4 +1,4 @@
-"""The job itself: one stage of one exchange, and how it is run."""
+"""An OffsiteJob: one stage of an exchange, and how it runs."""
 
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from offsite.wire import Name
 
 _SECTIONS = {"Distill": "distill", "Tune": "tune", "PlugIn": "plugIn"}
 _DECISIVE = frozenset({"stage", "peer", "seed", "distill", "tune", "plug_in"})
-_ONE_WORKER = "a plain Job has one worker; several need Ray: leave runtime.engine out"
+_ONE_WORKER = "a plain Job has one worker; several need Ray: remove runtime.engine"
 _PRIVATE_DDP = (
     "tune.privacy needs a copy of the model in each worker: set resources.sharding to DDP"
 )
@@ -21,11 +21,11 @@ _CHANGEABLE = frozenset({"suspend", "cancel", "retries", "ttlSecondsAfterFinishe
 
 
 def _rules(schema: dict[str, Any]) -> None:
-    """Say of a job's schema which section it has, and that it does not change."""
+    """Add the rules that a job has the section of its stage, and that fields are immutable."""
     right = (f"has(self.{name}) == (self.stage == '{s}')" for s, name in _SECTIONS.items())
     wanted = "{" + ", ".join(f"'{s}': '{name}'" for s, name in _SECTIONS.items()) + "}"
     message = f"'stage ' + self.stage + ' needs section ' + {wanted}[self.stage] + ' alone'"
-    section = cel(" && ".join(right), "exactly the stage's own section is set")
+    section = cel(" && ".join(right), "set exactly the section of the stage")
     fixed = [name for name in schema["properties"] if name not in _CHANGEABLE]
     alone = cel(
         "!has(self.resources) || !has(self.runtime) || self.resources.workers == 1 || "
@@ -52,7 +52,7 @@ def _unchanged(name: str) -> dict[str, Any]:
         # not `self.?x == oldSelf.?x`: its cost cannot be estimated
         f"has(self.{name}) ? has(oldSelf.{name}) && self.{name} == oldSelf.{name} : "
         f"!has(oldSelf.{name})",
-        f"{name} cannot be changed; make another job, of another name",
+        f"{name} is immutable; create another job with another name",
         fieldPath=f".{name}",
     )
 
@@ -65,9 +65,9 @@ class JobSpec(Section):
     stage: Literal["Distill", "Tune", "PlugIn"]
     """The stage to run. Exactly the section of that name must be set."""
     peer: Name
-    """The other organization: its OffsitePeer on a cluster, else the alias of its pinned keys."""
+    """The other organization: the name of its OffsitePeer, or with `offsite run` of its keys."""
     seed: int = Field(0, ge=0, lt=2**31)
-    """Random seed. With the same machine and thread count, results are identical byte for byte."""
+    """Random seed. The same seed, machine and thread count give identical results."""
     distill: Distill | None = None
     """First stage, by the model owner: make an emulator and send it."""
     tune: Tune | None = None
@@ -87,38 +87,43 @@ class JobSpec(Section):
         ge=0,
         le=1000,
         json_schema_extra={
-            RULES: [cel("self >= oldSelf", "retries may only grow: each is one more round")]
+            RULES: [
+                cel(
+                    "self >= oldSelf",
+                    "retries can only increase; each increase is one more round",
+                )
+            ]
         },
     )
     """Increase by one to run a failed or cancelled job again. It cannot decrease."""
     backoff_limit: int = Field(2, ge=0, le=100)
-    """How often a failed attempt is retried automatically."""
+    """How many times a failed attempt is retried automatically."""
     active_deadline_seconds: int | None = Field(None, ge=1, le=2**31 - 1)
-    """Seconds that the job may run, over all attempts; absent: no limit."""
+    """Time limit in seconds for all attempts together; absent: the organization's maximum."""
     ttl_seconds_after_finished: int | None = Field(None, ge=0, le=2**31 - 1)
     """Seconds until a finished job is deleted; absent: it is kept."""
 
     def references(self) -> tuple[JobReference, ...]:
-        """List everything outside the job that its fields name."""
+        """List the locations and bundles that the job's fields name."""
         return tuple(references(self))
 
     def used(self, use: Use) -> str | None:
-        """Get the first reference of one use; None: there is none."""
+        """Return the first reference with a use, or None."""
         return next((each.value for each in references(self) if each.use is use), None)
 
     @property
     def bundle(self) -> str | None:
-        """The peer's bundle that the job opens; None: a Distill opens none."""
+        """The peer's bundle that the job opens; None for a Distill job."""
         return self.used(Use.OPEN_BUNDLE)
 
     @property
     def model(self) -> str | None:
-        """The location of the full model; None: a Tune has none."""
+        """The location of the full model; None for a Tune job."""
         return self.used(Use.READ_MODEL)
 
     @property
     def export_to(self) -> str | None:
-        """Where the plugged-in model is written; None: where the party keeps its own."""
+        """Where the plugged-in model is written; None: the default location."""
         return self.used(Use.WRITE_MODEL)
 
     @model_validator(mode="after")
@@ -145,7 +150,7 @@ class JobSpec(Section):
         return self
 
     def decides(self) -> dict[str, Any]:
-        """Give what decides the result, as JSON: another machine or attempt is the same job."""
+        """Return the fields that affect the result, as JSON."""
         return self.model_dump(mode="json", include=set(_DECISIVE))
 
 
@@ -159,7 +164,7 @@ class Metadata(Section):
 
 
 class OffsiteJob(Section):
-    """One stage of one exchange between two organizations."""
+    """One stage of an exchange between two organizations."""
 
     api_version: ApiVersion
     kind: Literal["OffsiteJob"]

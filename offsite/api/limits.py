@@ -1,4 +1,4 @@
-"""The limits of an organization, which authors of jobs cannot change."""
+"""An organization's limits, which the authors of jobs cannot change."""
 
 from typing import Literal
 
@@ -69,24 +69,24 @@ class PrivacyLimits(Section):
 class Limits(Section):
     """Limits that the author of a job cannot change.
 
-    On a cluster they come from the chart's `bounds`, on a laptop from the home. The step that works
-    checks them, and the step that holds the keys checks them again: all but `max_change` of a model
-    at a hub, which that step cannot ask.
+    They are set in the chart's `bounds`, or in `policy.yaml` of a home. The training step checks
+    them, and the step with keys checks them again, except `max_change` for a model at a hub, which
+    that step cannot reach.
     """
 
     max_kept_blocks: float = Field(0.8, gt=0, le=1)
-    """The largest share of a model's middle blocks that all its emulators together may keep."""
+    """Largest share of a model's middle blocks that its emulators may keep, all together."""
     max_end_blocks: float = Field(0.5, gt=0, le=1)
-    """The largest share of a model's blocks that may be ends of any of them, sent as they are."""
+    """Largest share of a model's blocks that may be ends, over all its emulators."""
     min_examples: int = Field(16, ge=1)
-    """How many different examples an adapter has to be tuned on at least."""
+    """Minimum number of different examples that an adapter is tuned on."""
     min_steps: int = Field(8, ge=1)
-    """How many steps an adapter has to be tuned for at least."""
+    """Minimum number of training steps of an adapter."""
     min_batch_size: int = Field(4, ge=1)
-    """How many examples each of those steps has to have at least."""
+    """Minimum number of examples per step."""
 
     max_change: float = Field(1.0, gt=0)
-    """How large a returned adapter's change of a weight may be, relative to that weight."""
+    """Largest change of a weight that a returned adapter may make, relative to the weight."""
 
     privacy: PrivacyLimits = PrivacyLimits()
     """The least differential privacy of an adapter."""
@@ -98,7 +98,7 @@ class Limits(Section):
         return stage in _NEED_APPROVAL[self.require_approval]
 
     def objection(self, job: Tune) -> str | None:
-        """Say which floor an adapter's job asks to go below, before its data is read."""
+        """Explain which minimum a job is below, before its data is read; None: it is within all."""
         asked = (
             ("batchSize", job.training.batch_size, "minBatchSize", self.min_batch_size),
             ("steps", job.training.steps, "minSteps", self.min_steps),
@@ -106,7 +106,7 @@ class Limits(Section):
         for field, value, floor, least in asked:
             if value is not None and value < least:
                 return (
-                    f"tune.training.{field} is {value}, and this organization allows no adapter "
-                    f"below {least} ({floor}): ask for more"
+                    f"tune.training.{field} is {value}, but this organization requires at least "
+                    f"{least} ({floor}): increase it"
                 )
         return self.privacy.objection(job)

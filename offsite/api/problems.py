@@ -25,7 +25,7 @@ def problems(error: ValidationError) -> list[str]:
 
 
 def reason(error: Exception) -> str:
-    """Say on one line why something could not be read: the first few problems of its fields."""
+    """Summarize on one line why something could not be read, with the first few problems."""
     if not isinstance(error, ValidationError):
         return " ".join(str(error).split())
     found = problems(error)
@@ -49,7 +49,7 @@ def _problem(detail: ErrorDetails) -> str:
 
 
 def _path(detail: ErrorDetails) -> str:
-    """Get the path of a field in its file, which names no member of a union."""
+    """Return the path of a field in its file, without the members of unions."""
     parts = [str(part) for part in detail["loc"] if not str(part).startswith(METHOD_TAG)]
     if not detail["type"].startswith("union_tag"):
         return ".".join(parts)
@@ -59,7 +59,7 @@ def _path(detail: ErrorDetails) -> str:
 
 
 def _expected(detail: ErrorDetails) -> str:
-    """Say what a value must be."""
+    """Describe the expected value."""
     kind, given, context = detail["type"], detail["input"], detail.get("ctx", {})
     meaning = PATTERN_MEANING.get(str(context.get("pattern")))
     if kind == "string_pattern_mismatch" and meaning:

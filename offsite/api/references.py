@@ -1,4 +1,4 @@
-"""What a job refers to, found by the types of its fields: locations, and a bundle of the peer."""
+"""Finds the locations and bundles that a job refers to, by the types of its fields."""
 
 from collections.abc import Iterator
 from enum import StrEnum
@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 
 class Use(StrEnum):
-    """What a job does with what a field names. It is part of the field's type."""
+    """How a job uses the location or bundle in a field. It is part of the field's type."""
 
     READ_TEXT = "text"
     READ_MODEL = "model"
@@ -22,7 +22,7 @@ class Use(StrEnum):
 
 
 class JobReference(NamedTuple):
-    """One field of a job that names something outside the job."""
+    """A field of a job that names a location or a bundle."""
 
     field: str
     """Path of the field in the spec, such as `tune.data.train`."""
@@ -31,7 +31,7 @@ class JobReference(NamedTuple):
 
 
 def references(section: BaseModel, path: str = "") -> Iterator[JobReference]:
-    """List what a section and the sections in it refer to, in the order of their fields."""
+    """List the references of a section and its subsections, in the order of their fields."""
     for name, field in type(section).model_fields.items():
         value, here = getattr(section, name), f"{path}{field.alias or name}"
         if isinstance(value, BaseModel):
@@ -41,7 +41,7 @@ def references(section: BaseModel, path: str = "") -> Iterator[JobReference]:
 
 
 def use_of(annotation: Any) -> Use | None:
-    """Find the use in a field or a type; None: it refers to nothing."""
+    """Return the use of a field or type; None: it is not a reference."""
     metadata = getattr(annotation, "metadata", getattr(annotation, "__metadata__", ()))
     inner = get_args(getattr(annotation, "annotation", annotation))
     found = (each if isinstance(each, Use) else use_of(each) for each in (*metadata, *inner))
@@ -49,6 +49,6 @@ def use_of(annotation: Any) -> Use | None:
 
 
 def claims_of(*locations: str | None) -> tuple[str, ...]:
-    """List the volume claims that locations lie on, each once."""
+    """List the distinct volume claims of locations."""
     on_claims = (p.removeprefix("pvc://") for p in locations if p and p.startswith("pvc://"))
     return tuple(dict.fromkeys(place.partition("/")[0] for place in on_claims))

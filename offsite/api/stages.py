@@ -21,7 +21,7 @@ from offsite.api.values import (
 
 _HEALING = "emulator.heal: true needs emulator.calibration or training.corpus"
 _BLOCKS = "method Blocks needs scope: Ends, since emulator blocks do not transfer"
-_RANK = "rank is of method LoRA only"
+_RANK = "only method LoRA has a rank; remove it"
 _GROUPS = (
     "privacy needs data.train with rows, each of which it protects: write one JSON object a row "
     "into a file that ends in .jsonl"
@@ -30,11 +30,11 @@ _CHECKPOINTING = (
     "privacy clips the gradient of each unit, which gradientCheckpointing does not give exactly: "
     "leave it out, and lower blockSize instead"
 )
-_ACCEPT = "accept needs evaluate: the text that the adapter is judged on"
+_ACCEPT = "accept needs evaluate: the text to score the model on"
 
 
 class Ends(Section):
-    """Blocks at both ends that are never compressed (the adapter's place in the paper)."""
+    """Blocks at both ends that are never compressed. In the paper they are the adapter."""
 
     bottom: int = Field(2, ge=1, le=1000)
     """Number of blocks next to the input."""
@@ -117,7 +117,7 @@ class Data(Section):
 
 
 class Adapter(Section):
-    """What is trained. `Blocks` with `Ends` is the adapter of the paper."""
+    """Which parameters are trained. `Blocks` with `Ends` is the adapter of the paper."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -150,7 +150,7 @@ class TuneTraining(Section):
     epochs: int = Field(3, ge=1, le=10_000)
     """Number of passes over the data."""
     steps: int | None = Field(None, ge=1, le=10_000_000)
-    """Number of training steps, whatever the epochs; absent: `epochs` decides."""
+    """Number of training steps; overrides `epochs`."""
     learning_rate: float = Field(1e-3, gt=0, le=1)
     """Peak learning rate: linear warm-up over a tenth of the steps, then cosine decay."""
     batch_size: int = Field(8, ge=1, le=4096)
@@ -187,7 +187,7 @@ class Tune(Section):
     data: Data
     """The private data: `.jsonl` (`text`, or `prompt` and `completion`) or `.txt`."""
     adapter: Adapter = Adapter()
-    """What is trained."""
+    """Which parameters are trained."""
     training: TuneTraining = TuneTraining()
     """How to train the adapter."""
     privacy: Privacy | None = None
@@ -212,14 +212,14 @@ class Export(Section):
 
 
 class Accept(Section):
-    """Requirements on the `evaluate` text. An adapter that misses them is not exported.
+    """Requirements on the score on the `evaluate` text. A model that misses them is not exported.
 
-    The step that plugs in measures it; the one that exports cannot run a model.
+    The Work step measures the score; the Publish step cannot run a model.
     """
 
     max_regression: float = Field(ge=0, le=1000)
-    """How much worse it may make the model: of a perplexity the share by which it grows, such as
-    0.05, of an accuracy the difference; 0: not worse at all."""
+    """How much worse the adapter may make the model. For a perplexity: its relative increase (0.05
+    is 5 %). For an accuracy: the difference. 0: not worse at all."""
 
 
 class PlugIn(Section):
@@ -238,7 +238,7 @@ class PlugIn(Section):
     evaluate: TextLocation | None = None
     """Text to evaluate the full model on, before and after plugging in."""
     accept: Accept | None = None
-    """Requirements on that text; absent: the model is exported in any case."""
+    """Requirements on the score; absent: the model is always exported."""
     export: Export | None = None
     """Where to write the plugged-in model; absent: `models/<job>` in the private store."""
 

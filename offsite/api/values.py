@@ -1,6 +1,6 @@
-"""Types of the fields of a job, such as names and locations, and their rules in CEL.
+"""Types of a job's fields, such as names and locations, and their rules in CEL.
 
-Every string has a longest length: the API server refuses rules on strings that may be endless.
+Every string has a maximum length, because the API server refuses CEL rules on unbounded strings.
 """
 
 from collections.abc import Iterable
@@ -54,7 +54,7 @@ PATTERN_MEANING = {
         "hf://org/name@revision"
     ),
 }
-"""What to tell a user whose value does not match."""
+"""What each pattern means, for errors: "must be …"."""
 
 Bundle = Annotated[str, Field(pattern=BUNDLE_PATTERN, max_length=63 + 72), Use.OPEN_BUNDLE]
 """A bundle that the peer sent."""
@@ -62,39 +62,39 @@ Bundle = Annotated[str, Field(pattern=BUNDLE_PATTERN, max_length=63 + 72), Use.O
 Duration = Annotated[str, Field(pattern=DURATION_PATTERN, max_length=8)]
 
 Memory = Annotated[str, Field(pattern=MEMORY_PATTERN, max_length=12)]
-"""A quantity of Kubernetes, in mega- or mebibytes at least."""
+"""A Kubernetes quantity with a unit of M, Mi or larger."""
 
 Location = Annotated[str, Field(pattern=PATH_PATTERN, max_length=1024), Use.WRITE_MODEL]
-"""Where a model is to be written; `s3://` is the private store."""
+"""Where a model is written; `s3://` is the private store."""
 
 TextLocation = Annotated[str, Field(pattern=TEXT_PATTERN, max_length=1024), Use.READ_TEXT]
-"""Where a text or a data set lies. How its name ends says how it is read."""
+"""Location of a text or a data set. The suffix of its name determines its format."""
 
 ModelLocation = Annotated[str, Field(pattern=MODEL_PATTERN, max_length=1024), Use.READ_MODEL]
-"""Where a model lies; a hub has no other thing that a job reads."""
+"""Location of a model. Only models may be on a hub."""
 
 
 def is_among(name: str, allowed: Iterable[str]) -> bool:
-    """Whether a name is one of some; a `*` at the end of one of those stands for anything."""
+    """Return whether a name is allowed; an entry that ends in `*` allows all names it begins."""
     return any(
         name.startswith(each[:-1]) if each.endswith("*") else name == each for each in allowed
     )
 
 
 RULES = "x-kubernetes-validations"
-"""Under this key of a schema the API server finds its rules."""
+"""Key of the CEL rules in a CRD's schema."""
 
 
 def cel(rule: str, message: str, **more: str) -> dict[str, Any]:
-    """Say to the API server, in CEL, what a validator here says in Python.
+    """Build a validation rule for the API server, which repeats a validator in Python.
 
     Args:
-        more: other fields of a validation rule, such as `fieldPath`.
+        more: Further fields of the rule, such as `fieldPath`.
     """
     return {"rule": rule, "message": message, **more}
 
 
 class Section(Part):
-    """A part of a resource."""
+    """A section of a resource."""
 
     model_config = ConfigDict(allow_inf_nan=False, use_attribute_docstrings=True)

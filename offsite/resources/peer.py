@@ -14,7 +14,7 @@ class PeerSpec(Section):
 
     id: Name = Field(
         json_schema_extra={
-            RULES: [cel("self == oldSelf", "id cannot be changed; make another OffsitePeer")]
+            RULES: [cel("self == oldSelf", "id is immutable; create another OffsitePeer")]
         }
     )
     """The id of the organization, which is in everything that it signs. Immutable."""

@@ -115,14 +115,14 @@ def test_what_is_fixed_cannot_be_changed(
     space: Namespace, new_job: Callable[..., str], spec: dict[str, Any]
 ) -> None:
     field = next(iter(spec))
-    said = rf"spec\.{field}: .*{field} cannot be changed; make another job, of another name"
+    said = rf"spec\.{field}: .*{field} is immutable; create another job with another name"
     with pytest.raises(RuntimeError, match=said):
         change(space, new_job(), spec)
 
 
 def test_deadline_cannot_be_taken_away(space: Namespace, new_job: Callable[..., str]) -> None:
     job = new_job(activeDeadlineSeconds=60)
-    with pytest.raises(RuntimeError, match="activeDeadlineSeconds cannot be changed"):
+    with pytest.raises(RuntimeError, match="activeDeadlineSeconds is immutable"):
         change(space, job, {"activeDeadlineSeconds": None})
 
 
@@ -134,7 +134,9 @@ def test_four_fields_may_be_changed(space: Namespace, new_job: Callable[..., str
     change(space, job, back)
     spec = space.get("offsitejob", job)["spec"]
     assert {name: spec.get(name) for name in back} == back
-    with pytest.raises(RuntimeError, match="retries may only grow: each is one more round"):
+    with pytest.raises(
+        RuntimeError, match="retries can only increase; each increase is one more round"
+    ):
         change(space, job, {"retries": 2})
 
 
@@ -227,7 +229,7 @@ def test_peer_keeps_its_id_and_its_books(space: Namespace) -> None:
     ready = PeerCondition(type="Ready", status="True", reason="Ready", last_transition_time=NOON)
     status = PeerStatus(conditions=[ready], fingerprint="abcd", pinned=PEER["spec"]["public"])
     tell(space, "clinic", status.wire(), "offsitepeer")
-    with pytest.raises(RuntimeError, match="id cannot be changed; make another OffsitePeer"):
+    with pytest.raises(RuntimeError, match="id is immutable; create another OffsitePeer"):
         change(space, "clinic", {"id": "other"}, "offsitepeer")
     change(space, "clinic", {"public": "new"}, "offsitepeer")
     peer = OffsitePeer.read(space.get("op", "clinic"))

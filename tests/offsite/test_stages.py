@@ -677,7 +677,10 @@ def test_every_problem_of_a_job_is_told_at_once() -> None:
         ({"stage": "Distill", "peer": "b"}, "stage Distill needs section distill alone"),
         ({**distill(), "tune": tune()["tune"]}, "found distill, tune"),
         (tune(adapter={"method": "Blocks"}), "needs scope: Ends"),
-        (tune(adapter={"method": "Blocks", "scope": "Ends", "rank": 4}), "rank is of method LoRA"),
+        (
+            tune(adapter={"method": "Blocks", "scope": "Ends", "rank": 4}),
+            "only method LoRA has a rank",
+        ),
         (distill(None, emulator={"blocks": 2, "heal": True}), "needs emulator.calibration"),
         (plug_in(alpha=float("nan")), "spec.plugIn.alpha"),
         (plug_in(adapter="a/../b"), "must be the name of a bundle"),
@@ -727,7 +730,7 @@ NO_JOBS = (
     ("", "top level"),
     ("- 1", "top level"),
     ("1: 2", "apiVersion: required"),
-    ("a: \x00", "is not YAML"),
+    ("a: \x00", "is not YAML: character 4 is U.0000, which YAML does not allow; remove it"),
 )
 
 

@@ -90,7 +90,7 @@ BAD = (
         "tune",
         "spec.tune.adapter",
         {"method": "Blocks", "scope": "Ends", "rank": 8},
-        "rank is of method LoRA only",
+        "only method LoRA has a rank",
     ),
     _range("tune", "spec.tune.adapter.rank", 65, "less than or equal to 64"),
     _range("tune", "spec.tune.training.learningRate", 0, "greater than 0"),
@@ -153,7 +153,7 @@ BAD = (
         "Unsupported",
     ),
     _range("distill", "spec.distill.emulator.blocks", 0, "greater than or equal to 1"),
-    Bad("plug-in", "spec.plugIn.evaluate", ABSENT, "accept needs evaluate: the text that"),
+    Bad("plug-in", "spec.plugIn.evaluate", ABSENT, "accept needs evaluate: the text to score"),
     Bad(
         "plug-in",
         "spec.plugIn.accept.maxRegression",
