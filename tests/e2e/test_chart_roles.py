@@ -34,6 +34,12 @@ MAY = [
     ("engineer", "get", "", "pods/log"),
     ("engineer", "get", "", "namespaces"),
     ("auditor", "watch", GROUP, "offsitejobs"),
+    (OPERATOR_ACCOUNT, "watch", GROUP, "offsiteapprovals"),
+    ("engineer", "get", GROUP, "offsiteapprovals"),
+    ("auditor", "list", GROUP, "offsiteapprovals"),
+    ("steward", "create", GROUP, "offsiteapprovals"),
+    ("steward", "delete", GROUP, "offsiteapprovals"),
+    ("steward", "get", GROUP, "offsitejobs"),
 ]
 MAY_NOT = [
     *((who, "get", "", "secrets") for who in (OPERATOR_ACCOUNT, STEP_ACCOUNT, "engineer")),
@@ -63,6 +69,13 @@ MAY_NOT = [
     ("engineer", "get", "", "configmaps"),
     ("auditor", "create", GROUP, "offsitejobs"),
     ("auditor", "delete", GROUP, "offsitejobs"),
+    (OPERATOR_ACCOUNT, "create", GROUP, "offsiteapprovals"),
+    ("engineer", "create", GROUP, "offsiteapprovals"),
+    ("auditor", "create", GROUP, "offsiteapprovals"),
+    ("engineer", "delete", GROUP, "offsiteapprovals"),
+    ("steward", "create", GROUP, "offsitejobs"),
+    ("steward", "patch", GROUP, "offsitejobs"),
+    ("steward", "patch", GROUP, "offsitejobs/status"),
 ]
 
 
@@ -90,7 +103,7 @@ def test_everybody_may_do_what_the_work_needs_and_no_more(
     lab, other = new_space("lab"), new_space("other")
     users = {
         role: [{"kind": "User", "name": name, "apiGroup": "rbac.authorization.k8s.io"}]
-        for role, name in (("edit", "engineer"), ("view", "auditor"))
+        for role, name in (("edit", "engineer"), ("view", "auditor"), ("approve", "steward"))
     }
     install(lab, "lab", "offsite", organization(access=users))
     assert allowed(lab, MAY, lab.name) == MAY

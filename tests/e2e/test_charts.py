@@ -82,6 +82,11 @@ def test_a_chart_has_the_products_version(chart: str) -> None:
         ),
         (
             "offsite",
+            organization(bounds={"requireApproval": "Yes"}),
+            ["/bounds/requireApproval': value must be one of 'None'"],
+        ),
+        (
+            "offsite",
             organization() | {"notices": "All"},
             ["/notices': value must be one of 'None'"],
         ),
@@ -218,14 +223,19 @@ def test_no_chart_holds_what_is_secret() -> None:
 
 
 def test_the_policy_of_operators_is_there_unless_it_is_unwanted() -> None:
-    def kinds(**values: Any) -> set[str]:
-        return {each["kind"] for each in rendered("offsite-crds", values)}
+    def policies(**values: Any) -> set[str]:
+        made = rendered("offsite-crds", values)
+        found = {each["metadata"]["name"] for each in of_kind(made, "ValidatingAdmissionPolicy")}
+        bound = of_kind(made, "ValidatingAdmissionPolicyBinding")
+        assert {each["spec"]["policyName"] for each in bound} == found
+        return found
 
-    policies = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
-    assert kinds() == {"CustomResourceDefinition"} | policies
-    assert kinds(operatorPolicy={"enabled": False}) == {"CustomResourceDefinition"}
+    # no value removes those on which an approval rests
+    approvals = {"offsite-authors", "offsite-approvers", "offsite-approvals-by-others"}
+    assert policies() == approvals | {"offsite-operator-children", "offsite-operator-tasks"}
+    assert policies(operatorPolicy={"enabled": False}) == approvals
     with pytest.raises(RuntimeError, match="'enable' not allowed"):
-        kinds(operatorPolicy={"enable": False})
+        policies(operatorPolicy={"enable": False})
 
 
 def test_the_policy_knows_every_claim_and_image_that_a_job_may_name() -> None:

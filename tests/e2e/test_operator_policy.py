@@ -41,6 +41,8 @@ STEPS = [
     ("Work", "Job", TUNE),
     ("Work", "RayJob", TUNE),
     ("Work", "RayJob", DISTILL),
+    ("Report", "Job", TUNE),
+    ("Report", "Job", ON_CLAIMS),
     ("Publish", "Job", TUNE),
     ("Publish", "Job", ON_CLAIMS),
     ("Work", "Job", ON_CLAIMS),

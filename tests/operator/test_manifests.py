@@ -34,6 +34,7 @@ STEPS: list[tuple[Any, Engine]] = [
     ("Open", "Job"),
     ("Work", "Job"),
     ("Work", "RayJob"),
+    ("Report", "Job"),
     ("Publish", "Job"),
     ("ReadNotice", "Job"),
     ("Notify", "Job"),
@@ -183,7 +184,7 @@ def test_auxiliary_steps_see_keys_and_exchange_and_no_private_store(
     assert (job["backoffLimit"], job["activeDeadlineSeconds"]) == (2, 600)
 
 
-@pytest.mark.parametrize("step", ["Open", "Publish"])
+@pytest.mark.parametrize("step", ["Open", "Report", "Publish"])
 def test_small_steps_see_keys_and_exchange(step: str) -> None:
     assert secrets(plan(step)) == {
         "keys": ["ring.json", "passphrase"],
@@ -223,7 +224,7 @@ def test_what_trains_resolves_names_only_to_reach_something(
     assert resolving(plan("Work", "RayJob", **asked, spec=several)) == on_ray
 
 
-@pytest.mark.parametrize("step", ["Open", "Publish", "ReadNotice", "Notify"])
+@pytest.mark.parametrize("step", ["Open", "Report", "Publish", "ReadNotice", "Notify"])
 def test_steps_that_hold_keys_resolve_the_name_of_the_exchange(step: str) -> None:
     assert resolving(plan(step, settings=ON_CLAIM)) == {step.lower()}
 
@@ -238,7 +239,7 @@ def test_the_log_of_one_pod_tells(step: Any, engine: Engine) -> None:
     assert len(drivers) == 1
 
 
-@pytest.mark.parametrize("step", ["Open", "Work", "Publish"])
+@pytest.mark.parametrize("step", ["Open", "Work", "Report", "Publish"])
 def test_the_task_says_what_the_step_may_know(step: Any) -> None:
     child = new_child(plan(step))
     task = new_task(plan(step))
