@@ -171,7 +171,7 @@ def test_both_see_what_failed(people: People) -> None:
     assert "skipped: " in passed_over.stderr
 
 
-def test_whoever_has_the_public_keys_can_verify_a_model(people: People) -> None:
+def test_a_model_is_verified_with_public_keys_alone(people: People) -> None:
     sent = people.chain()
     for who in ("lab", "hospital"):
         people.ok("auditor", "peers", "add", people.public(who))
@@ -297,7 +297,7 @@ def test_a_passphrase_is_needed_where_there_is_one(
 
 
 class Terminal:
-    """The command on a terminal of its own, at which somebody types."""
+    """The command on a terminal of its own, with keyboard input."""
 
     def __init__(self, home: Path, *arguments: str) -> None:
         spawn = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
@@ -388,7 +388,7 @@ def test_a_model_of_another_emulator_is_told(people: People) -> None:
     assert "names another emulator" in str(told.exception)
 
 
-def test_a_peer_is_somebody_else(people: People) -> None:
+def test_a_party_is_not_its_own_peer(people: People) -> None:
     own = people.public("lab")
     for _ in range(2):
         told = people.run("lab", "peers", "add", own, "--alias", "twin")

@@ -1,4 +1,4 @@
-"""The cluster that the e2e tests talk to: a node of their own, or one that somebody else runs."""
+"""The cluster of the e2e tests: a node of their own, or an existing one."""
 
 import json
 import os

@@ -124,7 +124,7 @@ def discard(image: Image) -> None:
 
 
 def sweep() -> list[str]:
-    """Remove what killed runs left of their work, unless somebody is at work; name the images.
+    """Remove what killed runs left, unless another run is active; return the images.
 
     Raises:
         RuntimeError: buildah failed.
@@ -144,7 +144,7 @@ def sweep() -> list[str]:
 
 
 def _clear(scratch: Path) -> None:
-    """Remove a folder of somebody who was killed, and what is mounted there still."""
+    """Remove the folder of a killed run, and unmount what is mounted in it."""
     lines = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
     for mount in reversed([line.split()[1] for line in lines]):
         if mount.startswith(f"{scratch}/"):

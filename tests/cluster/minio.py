@@ -66,7 +66,7 @@ def forwarded(space: Namespace, what: str, port: int) -> Iterator[int]:
 
 
 def _port_in(told: Path, process: subprocess.Popen[bytes]) -> int:
-    """Wait until kubectl has told at which port it listens."""
+    """Wait until kubectl prints the port that it listens on."""
     while (found := re.search(r"127\.0\.0\.1:(\d+)", told.read_text())) is None:
         if process.poll() is not None:
             raise RuntimeError(f"the port cannot be forwarded: {told.read_text()}")

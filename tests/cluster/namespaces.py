@@ -53,7 +53,7 @@ class Namespace:
         self.kubectl("wait", f"--for={condition}", f"--timeout={seconds}s", *what)
 
     def events(self, what: str) -> str:
-        """Read what is told of an object by its name, a line an event."""
+        """Read the Events of an object, one per line."""
         told = self.get("events", f"--field-selector=involvedObject.name={what}")["items"]
         return "\n".join(f"{event['reason']}: {event['message']}" for event in told)
 

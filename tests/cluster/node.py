@@ -83,7 +83,7 @@ class Node:
         return (self.folder / READY).exists() and self.first_process is not None
 
     def log(self, component: str) -> str:
-        """Read what a component told so far, as in `kubelet` or `supervisor`."""
+        """Read the log of a component so far, such as `kubelet` or `supervisor`."""
         return (self.folder / "log" / f"{component}.log").read_text(encoding="utf-8")
 
     def kubectl(self, *arguments: str, given: str | None = None) -> str:

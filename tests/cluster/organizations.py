@@ -173,7 +173,7 @@ def _values(party: Party, peer: Party, minio: MinioPod) -> Values:
 
 
 def _fill(space: Namespace, content: Path) -> None:
-    """Copy a folder to a new claim, as whoever looks after the data does."""
+    """Copy a folder to a new claim, as an administrator does."""
     claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": CLAIM}}
     storage = {"resources": {"requests": {"storage": "1Gi"}}}
     mount = {"name": CLAIM, "mountPath": "/given"}

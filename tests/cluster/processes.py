@@ -93,7 +93,7 @@ def wait_until(happened: Callable[[], bool], pid: int, log: Path) -> None:
 def wait_for(
     happened: Callable[[], bool], seconds: float = _PATIENCE, *, pause: float = 1.0
 ) -> None:
-    """Wait for what somebody else is to do.
+    """Wait until a condition holds.
 
     Args:
         pause: the longest one between two looks, in seconds.

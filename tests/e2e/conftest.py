@@ -149,7 +149,7 @@ def _spaces_of(node: pytest.Item, cluster: Cluster) -> Iterator[Callable[[str], 
 
 @pytest.fixture(scope="module")
 def reported(request: pytest.FixtureRequest) -> Callable[[Namespace], None]:
-    """Have what fails in a module report on a namespace that somebody else makes."""
+    """Report on a namespace that a test of the module created, if the test fails."""
     spaces: list[Namespace] = request.node.stash.setdefault(_SPACES, [])
     return spaces.append
 

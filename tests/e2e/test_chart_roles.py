@@ -80,7 +80,7 @@ MAY_NOT = [
 
 
 def allowed(space: Namespace, asked: list[Access], home: str) -> list[Access]:
-    """Ask the API server what of it somebody of a namespace may do in another."""
+    """Ask the API server what a user of one namespace may do in another."""
     reviews = [review(space.name, *each, home) for each in asked]
     listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": reviews})
     answers = '--output=jsonpath={.status.allowed}{"\\n"}'

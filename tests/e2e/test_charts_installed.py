@@ -50,7 +50,7 @@ def wait(happened: Callable[[], bool], seconds: float = 60.0) -> None:
 
 @dataclass(frozen=True)
 class Installed:
-    """A release, and what Helm told who installed it."""
+    """A release, and the output of `helm install`."""
 
     space: Namespace
     notes: str
@@ -218,7 +218,7 @@ def secrets_of(space: Namespace) -> list[dict[str, str]]:
 
 
 def everything(space: Namespace) -> set[str]:
-    """List all objects of a namespace, but for what is only told."""
+    """List all objects of a namespace, except Events."""
     listed = ("api-resources", "--namespaced", "--verbs=list", "--output=name")
     kinds = set(space.cluster.kubectl(*listed).split())
     kinds -= {"events", "events.events.k8s.io"}

@@ -35,7 +35,7 @@ DIGEST = f"sha256:{'0' * 64}"
 
 @dataclass(frozen=True)
 class Cli:
-    """The command, as somebody who has a kubeconfig."""
+    """The command, run by a user with a kubeconfig."""
 
     kubeconfig: Path
     namespace: str

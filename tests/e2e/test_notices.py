@@ -1,4 +1,4 @@
-"""A stage that fails for good: whoever waits for its result hears why, and waits on."""
+"""A stage that fails for good: the peer's job shows the reason, and keeps waiting."""
 
 from collections.abc import Callable, Iterator
 

@@ -107,7 +107,7 @@ def test_a_deleted_job_leaves_nothing(waiting: Site) -> None:
         wait_for(lambda kind=kind: _ours(waiting.space, kind) == [])  # type: ignore[misc]
 
 
-def test_a_job_that_is_being_deleted_stops_although_somebody_holds_it(waiting: Site) -> None:
+def test_a_job_that_is_being_deleted_stops_despite_a_finalizer(waiting: Site) -> None:
     space, held = waiting.space, '{"metadata":{"finalizers":["example.com/held"]}}'
     space.kubectl("patch", "oj", "keyless", "--type=merge", f"--patch={held}")
     space.kubectl("delete", "oj", "keyless", "--wait=false")
@@ -177,7 +177,7 @@ def test_what_fails_is_tried_again_and_then_given_up(site: Callable[..., Site]) 
     assert len(here.children("broken")) == 2
 
 
-def test_what_somebody_else_has_under_a_name_is_left_alone(site: Callable[..., Site]) -> None:
+def test_a_foreign_object_with_the_same_name_is_left_alone(site: Callable[..., Site]) -> None:
     here = site()
     here.submit("taken", DISTILL, runtime={"engine": "Job"}, suspend=True)
     here.reaches("taken", is_in("Suspended"))

@@ -25,7 +25,7 @@ def image(cluster: Cluster) -> str:
 
 
 def test_a_failure_shows_its_namespace(kuberay: None, cluster: Cluster, image: str) -> None:
-    """Let pytest run a test that fails, on this cluster as on one that somebody else runs."""
+    """Run a failing test with pytest, on this cluster as if it were a foreign one."""
     programs = Path(cluster.kubectl_path).parent
     named = {KUBECONFIG: str(cluster.kubeconfig), "IMAGE": image}
     path = {"PATH": f"{programs}:{os.environ['PATH']}"}

@@ -58,7 +58,7 @@ def traces() -> dict[str, set[str]]:
 
 
 def listeners() -> set[str]:
-    """List the addresses at which somebody listens, but for the ports that a kubectl forwards."""
+    """List the listening addresses, except the ports that kubectl forwards."""
     told = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True, check=True).stdout
     return {line.split()[3] for line in told.splitlines() if '("kubectl",' not in line}
 

@@ -1,4 +1,4 @@
-"""What may stand in the JSON files of a model that somebody sent, and what may not."""
+"""Which keys and values the JSON files of a received model may have."""
 
 import json
 from pathlib import Path

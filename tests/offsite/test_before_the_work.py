@@ -1,4 +1,4 @@
-"""Why a job cannot end well is told before anything is computed, and names the user's own file."""
+"""A job that cannot succeed fails before anything is computed, and names the user's file."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Files below a folder that somebody else changes: no link is followed, nothing has no end."""
+"""Reading a folder that an attacker changes: no link is followed, and every read is bounded."""
 
 import os
 import threading

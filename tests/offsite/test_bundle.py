@@ -1,4 +1,4 @@
-"""Bundles that are damaged, or made by somebody who wants to do harm: each is refused by name."""
+"""Damaged and malicious bundles are refused, with the reason."""
 
 import json
 import os
@@ -73,13 +73,13 @@ def adapter(sent: Parties, record: EmulatorRecord, tmp_path: Path) -> Path:
 
 
 def open_emulator(folder: Path) -> Manifest:
-    """Check an emulator as whoever receives it does."""
+    """Check an emulator as its recipient does."""
     check_whole(folder)
     return check_emulator(folder)
 
 
 def open_adapter(folder: Path, record: EmulatorRecord) -> Manifest:
-    """Check an adapter as whoever receives it does."""
+    """Check an adapter as its recipient does."""
     check_whole(folder)
     return check_adapter(folder, record)
 

@@ -117,7 +117,9 @@ def test_json_that_is_named_prose_is_an_error(content: str, tmp_path: Path) -> N
     ],
     ids=["gzip", "utf-16", "utf-16 without a mark", "Git LFS", "git-annex"],
 )
-def test_what_is_no_text_is_an_error(name: str, content: bytes, told: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_an_error(
+    name: str, content: bytes, told: str, tmp_path: Path
+) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=told):
         read_rows(DataFile(tmp_path / name))

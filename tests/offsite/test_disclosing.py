@@ -106,7 +106,7 @@ def test_a_second_emulator_holds_what_the_first_one_disclosed(parties: Parties) 
 
 
 @pytest.mark.parametrize("other", [HOSPITAL, CLINIC])
-def test_emulators_that_add_up_are_refused_whoever_gets_them(
+def test_emulators_that_add_up_are_refused_for_any_recipient(
     parties: Parties, other: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the step that trains chooses is not asked: the step that sends looks again."""

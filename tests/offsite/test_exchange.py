@@ -368,9 +368,7 @@ def test_a_note_that_makes_no_sense_is_none(world: World, tmp_path: Path) -> Non
     world.take(tmp_path / "out")
 
 
-def test_a_key_that_somebody_else_put_into_a_journal_is_not_used(
-    world: World, tmp_path: Path
-) -> None:
+def test_a_foreign_key_in_a_journal_is_not_used(world: World, tmp_path: Path) -> None:
     folder, journal = cut_off(world, tmp_path)
     mailbox = world.mailbox(HOSPITAL)
     start = Start.model_validate_json((journal / "start").read_bytes())
@@ -840,7 +838,7 @@ def test_what_else_lies_there_is_passed_over(world: World, tmp_path: Path) -> No
     world.take(tmp_path / "out")
 
 
-def test_a_bundle_for_somebody_else_is_none_of_ours(world: World, tmp_path: Path) -> None:
+def test_a_bundle_for_another_party_is_ignored(world: World, tmp_path: Path) -> None:
     world.send(world.bundle())
     inbox = world.root / "exchange" / HOSPITAL / "clinic" / "answer"
     shutil.copytree(world.place, inbox)

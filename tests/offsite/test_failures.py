@@ -1,4 +1,4 @@
-"""What is told of a stage that failed, and whether trying again may help."""
+"""What a failed stage reports, and whether a retry may help."""
 
 import json
 from pathlib import Path

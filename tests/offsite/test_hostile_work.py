@@ -47,7 +47,7 @@ OWNER = {EMULATOR: LAB, ADAPTER: HOSPITAL, PLUGGED: LAB}
 SPECS = JOBS | {PLUGGED: plug_in()}
 WEIGHTS = {EMULATOR: "model.safetensors", ADAPTER: CHANGES, PLUGGED: "model.safetensors"}
 Attack = Callable[[Path, str, Path], object]
-"""Does something below `work/<uid>`; it is told the file of the weights, and where the keys lie."""
+"""Attacks `work/<uid>`, given the file of the weights and the folder of the keys."""
 
 
 @pytest.fixture(scope="module")

@@ -92,7 +92,7 @@ def test_the_store_sees_that_it_failed_and_not_why(root: Path) -> None:
     assert len(sizes) == 1
 
 
-def test_whoever_waits_for_the_bundle_is_told(root: Path, tmp_path: Path) -> None:
+def test_a_job_that_waits_for_the_bundle_shows_the_notice(root: Path, tmp_path: Path) -> None:
     lab = mailbox(root, LAB)
     with pytest.raises(NotSentError, match=r"ask hospital to send it$"):
         lab.incoming(HOSPITAL, Reference("answer"))

@@ -300,7 +300,7 @@ def test_nothing_is_published_that_was_not_made(pods: Pods) -> None:
         pods.run("Publish", EMULATOR, distill(), uid="another", sequence=2)
 
 
-def test_keys_of_somebody_else_are_told(pods: Pods) -> None:
+def test_keys_of_another_party_are_reported(pods: Pods) -> None:
     task = pods.task("Open", ADAPTER, tune(), party="clinic")
     task = task.model_copy(update={"party": HOSPITAL, "peer_id": "clinic"})
     with pytest.raises(InputError, match="the OffsitePeer lab has the keys of lab"):
@@ -316,7 +316,7 @@ def test_an_emulator_may_not_keep_more_than_its_owner_allows(pods: Pods) -> None
         pods.run("Work", EMULATOR, more, uid="another", limits=Limits(max_end_blocks=0.3))
 
 
-def test_what_seals_an_adapter_counts_again_whoever_trained_it(pods: Pods) -> None:
+def test_publish_counts_the_examples_again(pods: Pods) -> None:
     """The image that trains may be the author's own, and check nothing."""
     for step in ("Open", "Work"):
         pods.run(step, ADAPTER, tune(), uid="another")
@@ -330,7 +330,7 @@ def test_what_seals_an_adapter_counts_again_whoever_trained_it(pods: Pods) -> No
     pods.run("Publish", ADAPTER, tune(), uid="another", sequence=2)
 
 
-def test_what_is_sealed_keeps_no_more_than_that_whoever_made_it(pods: Pods) -> None:
+def test_publish_checks_the_disclosure_limits_again(pods: Pods) -> None:
     """The image that trains may be the author's own, and check nothing."""
     more = distill(emulator={"blocks": 3, "heal": False})
     for bound in (Limits(max_kept_blocks=0.4), Limits(max_end_blocks=0.3)):

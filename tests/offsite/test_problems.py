@@ -1,4 +1,4 @@
-"""What is wrong with a file is told in words, whoever reads it."""
+"""Errors of files are plain sentences, for every kind of file."""
 
 import json
 from collections.abc import Callable

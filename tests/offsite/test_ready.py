@@ -1,4 +1,4 @@
-"""What is told before the work, because it would be in the way after it."""
+"""Problems of sending a result are reported before the work."""
 
 from dataclasses import replace
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Envelopes and shards: whoever changes a byte, or a place, is found out."""
+"""Envelopes and shards: a changed byte or a moved object is detected."""
 
 import io
 import json
@@ -80,7 +80,7 @@ def test_an_envelope_says_nothing_of_the_plaintext() -> None:
 
 
 @pytest.mark.parametrize("sender", [HOSPITAL, Ring.new("lab")])
-def test_an_envelope_of_somebody_else_is_refused(sender: Ring) -> None:
+def test_an_envelope_of_another_party_is_refused(sender: Ring) -> None:
     with pytest.raises(BundleError, match=r"not hospital|has no key"):
         read_envelope(ENVELOPE.content, sender.public())
 

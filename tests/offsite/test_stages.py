@@ -1,4 +1,4 @@
-"""The whole path in one process: what is told, what is published, and what each side needs."""
+"""All stages in one process: their events, their results, and what each party needs."""
 
 import json
 import re
@@ -59,7 +59,7 @@ from offsite_testing.parties import (
 )
 
 JUDGED = ["log"] * 4 + ["largest_change", "median_change"]
-"""What is told of an adapter: a line for each block that it changes, and two figures."""
+"""Log and metrics of an adapter: a line for each block that it changes, and two figures."""
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -73,7 +73,7 @@ def kinds(events: list[Wire]) -> list[str]:
 
 
 def phases(events: list[Wire]) -> set[str]:
-    """Name the phases that progress was told of."""
+    """List the phases that reported progress."""
     return {event["phase"] for event in events if event["event"] == "progress"}
 
 
@@ -306,7 +306,7 @@ def test_one_emulator_for_two_recipients(tmp_path: Path) -> None:
         assert [event["event"] for event in told] == ["artifact", "done"]
 
 
-def test_bundle_for_somebody_else_is_refused(finished: Parties, tmp_path: Path) -> None:
+def test_bundle_for_another_party_is_refused(finished: Parties, tmp_path: Path) -> None:
     parties = copy_of(finished, tmp_path / "copy")
 
     def readdress(folder: Path) -> None:
@@ -509,7 +509,7 @@ def test_how_much_worse_a_model_may_become(
 def test_a_rank_is_no_more_than_half_of_what_there_is(
     finished: Parties, tmp_path: Path, rank: int, said: str
 ) -> None:
-    """Before anything is trained, and of whoever made the adapter."""
+    """Before training, and for every maker of the adapter."""
     parties = copy_of(finished, tmp_path / "copy")
     if not said:
         parties.run("narrow", tune(1, adapter={"rank": rank}))

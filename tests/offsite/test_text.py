@@ -1,4 +1,4 @@
-"""What somebody else wrote cannot move a cursor, fill a clipboard, or begin a line."""
+"""Foreign text cannot move the cursor, fill the clipboard, or begin a line."""
 
 import json
 import pickle

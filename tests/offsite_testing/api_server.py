@@ -1,4 +1,4 @@
-"""The least of an API server: a namespace with next to nothing, told as Kubernetes does it.
+"""A minimal API server: a nearly empty namespace, with the answers of Kubernetes.
 
 For what is about the operator's process. What it does to objects is tested on a real one.
 """
@@ -31,7 +31,7 @@ class ApiServer(ThreadingHTTPServer):
         self.ray = False
         """Whether it serves RayJobs."""
         self.watched: set[str] = set()
-        """Plurals of kinds that somebody watches, or watched."""
+        """Plurals of the kinds that were watched."""
         self.deletions: list[dict[str, Any]] = []
         """What it was asked to delete, and refused: as another object has the name now."""
         self.items: dict[str, list[dict[str, Any]]] = {}

@@ -58,12 +58,12 @@ class Command:
 
     @property
     def events(self) -> list[Wire]:
-        """The events that it told so far; a line that is not whole yet is none."""
+        """The events so far, without an incomplete last line."""
         whole, _, _ = self.output.rpartition("\n")
         return [json.loads(line) for line in whole.splitlines()]
 
     def steps(self, phase: str) -> list[int]:
-        """The steps of a phase that it told so far."""
+        """The reported steps of a phase so far."""
         return [event["step"] for event in self.events if event.get("phase") == phase]
 
     def wait(self) -> int:

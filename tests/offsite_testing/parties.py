@@ -141,7 +141,7 @@ class Parties:
 
 
 def seal(folder: Path, *, keep: tuple[str, ...] = (), **over: Any) -> None:
-    """Write a manifest anew, true to the files, as whoever sends a bundle can.
+    """Rewrite a manifest so that it matches the files, as a malicious sender can.
 
     Args:
         keep: files that the manifest is not to name.

@@ -11,7 +11,7 @@ _BLOCK = 16 * 1024
 
 
 class Relay:
-    """Passes bytes between its own port and a server's, as badly as it was told to."""
+    """Forwards bytes between its own port and a server's, with the configured faults."""
 
     def __init__(self, port: int, *, bytes_per_second: float = 0, break_after: int = 0) -> None:
         self._target = port

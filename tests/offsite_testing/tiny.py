@@ -87,6 +87,6 @@ def model_from(config: PreTrainedConfig, seed: int = 0) -> PreTrainedModel:
 
 
 def sent_config(family: Family, **over: Any) -> dict[str, Any]:
-    """Make a config.json as somebody might send it, with the required keys only."""
+    """Make a config.json with only the required keys."""
     head = {"model_type": family.model_type, "architectures": [family.architecture]}
     return {**head, **FAMILIES_UNDER_TEST[family.model_type], **over}

@@ -34,12 +34,13 @@ class Webhooked(Refusing):
 
 
 @pytest.mark.parametrize(
-    ("code", "told"), [(500, True), (503, True), (429, True), (403, True), (0, False), (401, False)]
+    ("code", "reported"),
+    [(500, True), (503, True), (429, True), (403, True), (0, False), (401, False)],
 )
-def test_who_does_not_take_a_child_says_so_of_the_job(code: int, told: bool) -> None:
-    """But for a server that does not answer, or does not know who asks."""
+def test_a_rejected_child_is_reported_on_the_job(code: int, reported: bool) -> None:
+    """Except if the server does not answer, or does not authenticate the operator."""
     world = World(spec_of(DISTILL), incoming=None)
-    with pytest.raises(RejectedChild if told else ApiError):
+    with pytest.raises(RejectedChild if reported else ApiError):
         carry_out(Webhooked(code), world.seen, world.decide())  # type: ignore[arg-type]
 
 

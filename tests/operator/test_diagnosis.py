@@ -103,7 +103,7 @@ def test_trouble(pods: list[Any], events: list[Any], reason: str, fatal: bool, s
         ("pod has unbound immediate PersistentVolumeClaims", "accepts its pod: pod has"),
     ],
 )
-def test_what_to_do_about_a_pod_that_no_node_takes(said: str, told: str) -> None:
+def test_the_remedy_for_an_unschedulable_pod(said: str, told: str) -> None:
     found = startup_problem([unschedulable(said)], [], GPU, NOW)
     assert found is not None
     assert (found.reason, found.fatal) == ("Unschedulable", False)
@@ -245,7 +245,7 @@ def exceeded(requested: str, used: str, limited: str) -> str:
         ("pods=many", "pods=3", "pods=3", "starts when other pods end"),
     ],
 )
-def test_what_to_do_about_a_quota(requested: str, used: str, limited: str, told: str) -> None:
+def test_the_remedy_for_a_quota(requested: str, used: str, limited: str, told: str) -> None:
     said = exceeded(requested, used, limited)
     found = startup_problem([], [event("FailedCreate", said)], GPU, NOW)
     assert found is not None
@@ -275,7 +275,9 @@ def test_who_waits_for_a_quota_says_the_same_at_each_try() -> None:
         ("pods=1", 9, "starts when other pods end"),
     ],
 )
-def test_workers_that_never_fit_together_are_told(requested: str, workers: int, told: str) -> None:
+def test_workers_that_exceed_a_quota_together_are_reported(
+    requested: str, workers: int, told: str
+) -> None:
     said = exceeded(requested, "memory=3Gi", "memory=4Gi")
     found = startup_problem([], [event("FailedToCreateWorkerPod", said)], GPU, NOW, workers)
     assert found is not None

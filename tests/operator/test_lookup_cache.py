@@ -1,4 +1,4 @@
-"""Asking the exchange: whoever asks never waits for it."""
+"""Lookups in the exchange never block the caller."""
 
 import queue
 import socket
@@ -183,7 +183,7 @@ def test_a_resync_waits_for_no_exchange() -> None:
 
 @contextmanager
 def trickling(begin: bytes) -> Iterator[tuple[str, threading.Event]]:
-    """Give an endpoint that answers a byte now and then, and whether somebody asked it."""
+    """Run an endpoint that answers one byte at a time, and records whether it was called."""
     asked, over = threading.Event(), threading.Event()
 
     def trickle(listener: socket.socket) -> None:

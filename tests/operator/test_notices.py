@@ -119,7 +119,7 @@ def test_after_private_data_was_read_all_failures_look_alike(
 
 
 def notice_of(job: World) -> Any:
-    """What the peer is told, by the task of the pod that tells it."""
+    """Return what the peer is told, from the task of the pod that sends the notice."""
     found = task(job.decide().create)
     return Notice.of("Tune", found["reason"], found.get("message", "")).wire()
 

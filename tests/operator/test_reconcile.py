@@ -378,7 +378,7 @@ def test_a_log_that_is_never_read_is_a_failed_attempt(to: str) -> None:
     assert (world.newest.step, world.newest.attempt) == (to, 2)
 
 
-def test_a_ray_job_that_somebody_stopped_is_cancelled() -> None:
+def test_a_ray_job_that_a_user_stopped_is_cancelled() -> None:
     world = through(tune(), to="Work")
     world.becomes(Phase.STOPPED, report=StepReport(ended=True))
     world.go()
@@ -491,7 +491,7 @@ def test_a_child_that_is_not_gone_in_time_is_told_and_is_no_attempt() -> None:
     assert world.reason("Suspended") == "NotSuspended"
 
 
-def test_a_child_that_somebody_deletes_and_that_is_not_gone_in_time_is_told() -> None:
+def test_a_deleted_child_that_does_not_end_in_time_is_reported() -> None:
     world = through(tune(), to="Work")
     world.becomes(Phase.RUNNING)
     world.go()
@@ -660,7 +660,7 @@ def test_a_cancelled_job_is_not_tried_again_while_it_is_cancelled() -> None:
 
 
 def test_a_job_that_is_being_deleted_stops_its_children() -> None:
-    """A finalizer of somebody else may hold it for ever, and the garbage collector waits."""
+    """A foreign finalizer may block its deletion forever, and the garbage collector waits."""
     world = through(tune(), to="Work")
     seen = replace(world.seen, job=replace(world.seen.job, deleting=True))
     decision = reconcile(seen)

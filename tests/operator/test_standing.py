@@ -38,7 +38,7 @@ def event(reason: str, told: int, about: str = "x-1-w") -> Any:
         (event("Failed", 11, HEAD), [pod(HEAD, 20, mounted=True)], True),
     ],
 )
-def test_what_is_over_is_not_told(told: Any, pods: list[Any], stands: bool) -> None:
+def test_resolved_events_are_not_reported(told: Any, pods: list[Any], stands: bool) -> None:
     assert unresolved([told], at(10), pods) == ([told] if stands else [])
 
 
