@@ -297,7 +297,7 @@ def test_only_the_adapter_is_trainable(name: str, form: Form) -> None:
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2"])
-def test_lora_starts_as_its_seed_says(name: str) -> None:
+def test_lora_is_initialized_from_the_seed(name: str) -> None:
     model = tiny_model(name)
     sent = [
         Form("LoRA", "All").attach(own_emulator(model, DROPPED), DROPPED, seed=seed).changes()

@@ -159,7 +159,7 @@ def test_missing_file_is_refused(emulator: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name != "generation_config.json"])
-def test_file_that_nobody_names_is_missing_too(emulator: Path, name: str) -> None:
+def test_a_missing_required_file_is_refused(emulator: Path, name: str) -> None:
     (emulator / name).unlink()
     seal(emulator)
     refused(emulator, str(emulator), "tensors" if name == WEIGHTS else f"has no {name}")
@@ -335,7 +335,7 @@ def test_tensors_must_be_the_familys(emulator: Path, case: str) -> None:
     refused(emulator, str(emulator), said)
 
 
-def test_tensors_must_be_of_the_dtype_that_is_said(emulator: Path) -> None:
+def test_tensors_must_have_the_stated_dtype(emulator: Path) -> None:
     seal(emulator, dtype="bfloat16")
     refused(emulator, "must be", "'BF16'")
 
@@ -374,7 +374,7 @@ INDEXES: dict[str, Callable[[dict[str, Any]], object]] = {
 
 
 @pytest.mark.parametrize("case", INDEXES)
-def test_index_that_lies_is_refused(emulator: Path, case: str) -> None:
+def test_a_wrong_index_is_refused(emulator: Path, case: str) -> None:
     shards(emulator)
     edit(emulator / f"{WEIGHTS}.index.json", INDEXES[case])
     seal(emulator)

@@ -284,7 +284,7 @@ def test_what_a_revoked_key_signed_is_not_forgotten(parties: Parties) -> None:
         refuse_lost(parties.mailbox(LAB), ledger, Monitor(lambda event: None))
 
 
-def test_what_a_store_makes_up_stops_nobody(parties: Parties) -> None:
+def test_forged_objects_of_a_store_do_not_block_a_job(parties: Parties) -> None:
     folder = parties.exchange / LAB / HOSPITAL / "emulator-a/1"
     folder.mkdir(parents=True)
     content = b"{}"
@@ -296,7 +296,7 @@ def test_what_a_store_makes_up_stops_nobody(parties: Parties) -> None:
     assert "emulator-a" in str(event) or "cannot read the envelope" in str(event)
 
 
-def test_a_lost_entry_stops_what_comes_after_it(parties: Parties) -> None:
+def test_a_missing_entry_blocks_further_emulators(parties: Parties) -> None:
     run(parties, "emulator-a", distill(5))
     (parties.home(LAB) / "home/disclosed/000001.json").unlink()
     with pytest.raises(InputError, match=r"lacks the entry of emulator-a"):

@@ -80,7 +80,7 @@ def test_a_block_is_counted_once_whether_it_was_an_end_or_not() -> None:
         check([first], uniform(9, 5, 10, first))
 
 
-def test_what_adds_nothing_is_sent_whatever_the_limits_are() -> None:
+def test_an_emulator_that_adds_nothing_is_always_allowed() -> None:
     first, strict = entry(uniform(4, 4, 16)), Limits(max_kept_blocks=0.1, max_end_blocks=0.1)
     check([first], uniform(4, 4, 16, first), limits=strict)
     with pytest.raises(DisclosureError, match=r"8 of 30 blocks is more than the share"):

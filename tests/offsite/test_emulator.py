@@ -176,7 +176,7 @@ def test_an_emulator_is_frozen_and_has_no_dropout() -> None:
     ("keep", "sent", "wanted"), [(2, (), (1, 4)), (2, (2,), (2, 4)), (4, (), (1, 2, 3, 4))]
 )
 @each_family
-def test_the_method_says_what_each_block_was_made_from(
+def test_a_method_records_what_each_block_was_made_from(
     name: str, keep: int, sent: tuple[int, ...], wanted: tuple[int, ...]
 ) -> None:
     model, method = tiny_model(name), METHODS["LayerDrop"]

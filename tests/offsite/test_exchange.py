@@ -133,7 +133,7 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-def test_what_was_sent_is_what_comes_out(world: World, tmp_path: Path) -> None:
+def test_a_received_bundle_equals_the_sent_one(world: World, tmp_path: Path) -> None:
     folder, target = world.bundle(), tmp_path / "out"
     sent = world.send(folder)
     manifest = world.take(target)
@@ -236,9 +236,7 @@ class Losing(FolderStore):
             super().put(key, content)
 
 
-def test_nothing_is_said_to_be_there_that_the_store_does_not_show(
-    world: World, tmp_path: Path
-) -> None:
+def test_a_push_succeeds_only_if_the_store_lists_all_shards(world: World, tmp_path: Path) -> None:
     folder, told = world.bundle(), list[str]()
     mailbox = replace(world.mailbox(HOSPITAL), store=Losing(world.root / "exchange"))
     with pytest.raises(StorageError, match=f"lacks {SHARDS - 3} of the {SHARDS} shards"):
@@ -828,7 +826,7 @@ def test_what_the_store_does_is_found_out(world: World, tmp_path: Path, case: st
     assert world.mailbox(LAB).ledger.accepted(HOSPITAL, "answer") == []
 
 
-def test_what_else_lies_there_is_passed_over(world: World, tmp_path: Path) -> None:
+def test_foreign_objects_are_skipped(world: World, tmp_path: Path) -> None:
     world.send(world.bundle())
     for name in ("junk", "1/junk", "01/" + "0" * 64, "1/" + "0" * 64, "9/" + "0" * 64, "x/y/z"):
         path = world.place / name
@@ -905,7 +903,7 @@ def test_a_chain_that_ends_nowhere_is_refused(world: World) -> None:
         world.auditor().chain(answered.digest)
 
 
-def test_what_was_taken_back_can_be_sent_anew(world: World, tmp_path: Path) -> None:
+def test_a_withdrawn_bundle_can_be_sent_again(world: World, tmp_path: Path) -> None:
     folder = world.bundle()
     world.send(folder)
     withdraw(world.mailbox(HOSPITAL), LAB, "answer")
@@ -955,7 +953,7 @@ def test_shards_that_were_lost_are_sent_again(world: World, tmp_path: Path) -> N
     world.take(tmp_path / "out")
 
 
-def test_a_bundle_for_a_revoked_key_is_sent_anew(world: World, tmp_path: Path) -> None:
+def test_a_bundle_for_a_revoked_key_is_sent_again(world: World, tmp_path: Path) -> None:
     folder, lab = world.bundle(), world.mailbox(LAB)
     world.send(folder)
     ring = lab.ring.rotated(timedelta(days=1))
@@ -1007,7 +1005,7 @@ def test_a_name_that_the_store_made_up_hides_no_changed_shard(world: World) -> N
     world.auditor().verify(first.digest, silent())
 
 
-def test_a_bundle_whose_manifest_lies_about_its_sender_is_refused(
+def test_a_bundle_whose_manifest_names_another_sender_is_refused(
     world: World, tmp_path: Path
 ) -> None:
     world.send(world.bundle(by="clinic"))

@@ -44,7 +44,7 @@ def test_what_a_peer_wrote_changes_nothing_that_a_terminal_shows(tmp_path: Path)
 
 
 @pytest.mark.parametrize("kind", [torch.OutOfMemoryError, MemoryError])
-def test_what_does_not_fit_into_the_device_says_what_to_make_smaller(
+def test_out_of_memory_names_what_to_reduce(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
 ) -> None:
     def too_large(*_: object) -> None:

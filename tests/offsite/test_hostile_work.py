@@ -237,7 +237,7 @@ def ends(work: Path, *places: int) -> None:
 
 
 @pytest.mark.parametrize("what", SAYS)
-def test_what_a_result_says_of_itself_is_compared_with_its_job(pods: Pods, what: str) -> None:
+def test_a_manifest_is_compared_with_its_job(pods: Pods, what: str) -> None:
     name, attack = SAYS[what]
     before = outside(pods)
     attack(work_of(pods, name), WEIGHTS[name], keys_of(pods, name))
@@ -306,7 +306,7 @@ def test_what_was_checked_is_what_is_sealed(pods: Pods, monkeypatch: pytest.Monk
     assert (pods.parties.opened(ADAPTER) / CHANGES).read_bytes() == made
 
 
-def test_what_stands_beside_a_model_comes_from_where_the_model_is(pods: Pods) -> None:
+def test_companion_files_come_from_the_original_model(pods: Pods) -> None:
     model = pods.parties.home(LAB) / "model"
     (model / "LICENSE").write_text("the owner's own")
     result, keys = work_of(pods, PLUGGED) / "result", keys_of(pods, PLUGGED)
@@ -320,7 +320,7 @@ def test_what_stands_beside_a_model_comes_from_where_the_model_is(pods: Pods) ->
     assert not (exported / "modeling_evil.py").exists()
 
 
-def test_the_config_of_a_model_comes_from_where_the_model_is(pods: Pods) -> None:
+def test_the_config_comes_from_the_original_model(pods: Pods) -> None:
     """It says what the weights compute as much as they do."""
     over = {"rms_norm_eps": 0.5, "num_hidden_layers": 3, "auto_map": {"AutoModel": "evil.Model"}}
     config(work_of(pods, PLUGGED), **over)

@@ -30,7 +30,7 @@ def test_it_ends_at_once_when_all_is_written() -> None:
     assert done.stdout == "what was printed, what was registered\n"
 
 
-def test_nobody_who_reads_is_no_failure() -> None:
+def test_a_closed_pipe_is_not_a_failure() -> None:
     with subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None

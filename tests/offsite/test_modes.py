@@ -71,7 +71,7 @@ def test_a_home_is_its_party_s_alone(tmp_path: Path, umask: int) -> None:
         assert mode(path) == (0o777 if path.is_dir() else 0o644) & ~umask
 
 
-def test_an_export_to_a_place_of_one_s_own_is_as_the_umask_says(tmp_path: Path, umask: int) -> None:
+def test_an_export_outside_the_home_follows_the_umask(tmp_path: Path, umask: int) -> None:
     parties = new_parties(tmp_path)
     parties.run(EMULATOR, distill(None))
     parties.run(ADAPTER, tune())

@@ -70,7 +70,7 @@ def send(root: Path) -> None:
     push(mailbox(root, HOSPITAL), Outgoing(folder, LAB, "job-1"), silent())
 
 
-def test_the_peer_reads_why_and_nobody_else(root: Path) -> None:
+def test_only_the_peer_can_read_a_notice(root: Path) -> None:
     assert send_notice(mailbox(root, HOSPITAL), failed(parent="sha256:" + "1" * 64))
     envelope = found(root)
     assert envelope is not None
@@ -218,7 +218,7 @@ def test_what_is_not_the_peers_is_no_notice(root: Path, case: str) -> None:
         canonical({**TOLD.wire(), "more": 1}).ljust(2048),
     ],
 )
-def test_what_no_notice_says_is_refused(root: Path, content: bytes) -> None:
+def test_invalid_content_of_a_notice_is_refused(root: Path, content: bytes) -> None:
     readers = (ring_of(LAB).public(), ring_of(HOSPITAL).public())
     envelope = wrap(header(), content, ring_of(HOSPITAL), readers)
     place(root, envelope.content)

@@ -78,7 +78,7 @@ def test_an_account_has_its_bucket_and_no_other(server: MinioServer, file: Path)
     assert server.store("others").get("a", 9) == b"theirs"
 
 
-def test_what_a_party_has_goes_there_and_comes_back(
+def test_files_are_copied_to_the_store_and_back(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: MinioServer
 ) -> None:
     place = "s3://kept/tiny"

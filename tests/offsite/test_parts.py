@@ -208,9 +208,7 @@ def test_language_models_have_nothing_to_change_outside_the_blocks(name: str) ->
 
 
 @pytest.mark.parametrize("form", [FORMS[0], FORMS[2]], ids="-".join)
-def test_a_tensor_outside_the_blocks_is_changed_where_the_record_says(
-    form: Form, tmp_path: Path
-) -> None:
+def test_a_tensor_outside_the_blocks_is_changed_as_recorded(form: Form, tmp_path: Path) -> None:
     model = tiny_model("llama")
     record = with_head(model)
     sent = drawn(record.expected(form.method, form.scope, form.rank, ("head",)))

@@ -85,7 +85,7 @@ def test_what_was_handed_on_is_taken_away_when_it_is_published(done: Pods) -> No
 
 
 @pytest.mark.parametrize("name", JOBS)
-def test_what_was_published_is_published_although_nobody_heard_of_it(done: Pods, name: str) -> None:
+def test_a_published_result_is_found_after_a_lost_report(done: Pods, name: str) -> None:
     """The pod was killed when all was done, but for saying so."""
 
     def artifacts() -> list[Wire]:
@@ -184,7 +184,7 @@ def test_what_a_pod_has_sent_another_does_not_send_again(
     assert pods.parties.envelope(ADAPTER).header.sequence == 2
 
 
-def test_what_was_made_of_another_envelope_is_made_anew(pods: Pods) -> None:
+def test_a_result_from_another_envelope_is_made_again(pods: Pods) -> None:
     """A retry may open a newer one than the attempt before it."""
     for step in ("Open", "Work"):
         pods.run(step, ADAPTER, tune(), uid="another")
@@ -205,7 +205,7 @@ def test_what_was_made_of_another_envelope_is_made_anew(pods: Pods) -> None:
     assert pods.parties.envelope(ADAPTER).header.parent == newer
 
 
-def test_a_model_without_a_place_of_its_own_comes_into_the_private_store(pods: Pods) -> None:
+def test_a_model_is_exported_to_the_private_store_by_default(pods: Pods) -> None:
     for step in ("Open", "Work", "Publish"):
         pods.run(step, PLUGGED, plug_in(), uid="another")
     plugged = pods.private(LAB) / "models" / PLUGGED
@@ -349,7 +349,7 @@ def test_publish_checks_the_disclosure_limits_again(pods: Pods) -> None:
         pods.run("Publish", EMULATOR, distill(), uid="another", sequence=2)
 
 
-def test_an_emulator_is_not_sealed_when_nobody_knows_its_model(pods: Pods) -> None:
+def test_an_emulator_of_an_unknown_model_is_not_sealed(pods: Pods) -> None:
     for step in ("Open", "Work"):
         pods.run(step, EMULATOR, distill(), uid="another")
     shutil.rmtree(pods.private(LAB) / "kept/another")
@@ -367,7 +367,7 @@ def started(pods: Pods, task: Task, *options: str, **more: str) -> subprocess.Co
 
 
 @pytest.mark.parametrize("name", [ADAPTER, PLUGGED])
-def test_nothing_is_published_when_nobody_knows_what_was_opened(pods: Pods, name: str) -> None:
+def test_nothing_is_published_without_the_opened_record(pods: Pods, name: str) -> None:
     spec = {ADAPTER: tune(), PLUGGED: plug_in()}[name]
     for step in ("Open", "Work"):
         pods.run(step, name, spec, uid="another")

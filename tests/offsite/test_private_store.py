@@ -57,7 +57,7 @@ def test_a_copy_is_made_once_and_again_when_the_file_has_changed(
     assert private_store.file("s3://models/texts/a b/train.jsonl").read_bytes() == b"two"
 
 
-def test_what_is_larger_than_a_piece_comes_whole(
+def test_a_file_larger_than_a_chunk_is_copied_completely(
     server: MinioServer, private_store: PrivateStore
 ) -> None:
     content = bytes(range(256)) * (PIECE // 256) + b"and more"

@@ -76,7 +76,7 @@ def test_a_job_lists_what_it_refers_to(spec: dict[str, Any]) -> None:
         assert place == value
 
 
-def test_a_job_says_what_it_opens_and_where_it_writes() -> None:
+def test_a_job_lists_what_it_opens_and_writes() -> None:
     distill, tune, plug_in = (JobSpec.model_validate({"peer": "peer", **each}) for each in SPECS)
     assert [each.bundle for each in (distill, tune, plug_in)] == [None, "emulator", "adapter"]
     assert [each.model for each in (distill, tune, plug_in)] == [

@@ -180,7 +180,7 @@ def test_something_else_at_the_endpoint_is_named(store: S3Store, tmp_path: Path)
         replace(store, endpoint=store.endpoint.replace("http:", "https:")).put("a/b", b"")
 
 
-def test_nobody_there_is_told_when_patience_ends(store: S3Store) -> None:
+def test_an_unreachable_store_is_reported_after_the_retries(store: S3Store) -> None:
     nowhere = replace(store, endpoint=f"http://127.0.0.1:{free_port()}", stall_seconds=1)
     began = time.monotonic()
     with pytest.raises(UnreachableError, match="cannot reach"):
@@ -188,7 +188,7 @@ def test_nobody_there_is_told_when_patience_ends(store: S3Store) -> None:
     assert 0.8 < time.monotonic() - began < 3
 
 
-def test_a_server_that_says_nothing_is_told(server: MinioServer, store: S3Store) -> None:
+def test_a_silent_server_is_reported(server: MinioServer, store: S3Store) -> None:
     with relayed(server.port) as relay:
         there = replace(store, endpoint=f"http://127.0.0.1:{relay.port}", stall_seconds=2)
         there.put("dead/x", b"x")
@@ -219,9 +219,7 @@ def test_an_answer_that_breaks_off_is_asked_for_again(server: MinioServer, store
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
-def test_a_server_that_comes_back_loses_nothing(
-    server: MinioServer, store: S3Store, end: str
-) -> None:
+def test_a_restarted_server_loses_nothing(server: MinioServer, store: S3Store, end: str) -> None:
     content, failures = dict[str, bytes](), list[OffsiteError]()
     some, back = threading.Event(), threading.Event()
 
@@ -278,7 +276,7 @@ def environ(store: S3Store, tmp_path: Path) -> dict[str, str]:
     }
 
 
-def test_the_environment_says_where(store: S3Store, environ: dict[str, str]) -> None:
+def test_the_environment_sets_the_endpoint(store: S3Store, environ: dict[str, str]) -> None:
     found = s3_store("s3://exchange", "OFFSITE_EXCHANGE", environ)
     assert replace(found, stall_seconds=store.stall_seconds) == store
     environ |= {"OFFSITE_EXCHANGE_REGION": "eu-north-7", "OFFSITE_EXCHANGE_STYLE": "virtual"}

@@ -314,7 +314,7 @@ def copy_of(store: S3Store, prefix: str, folder: Path) -> Path:
     return folder
 
 
-def test_nobody_reads_what_was_not_granted(exchange: Exchange, tmp_path: Path) -> None:
+def test_an_account_cannot_read_without_a_grant(exchange: Exchange, tmp_path: Path) -> None:
     introduce(tmp_path / LAB, tmp_path / HOSPITAL)
     mailbox = exchange.mailbox(tmp_path / LAB / "home", LAB)
     with pytest.raises(NotAllowedError):

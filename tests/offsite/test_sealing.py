@@ -56,7 +56,7 @@ def sent(**over: Any) -> Envelope:
 ENVELOPE = sent()
 
 
-def test_recipient_and_sender_unwrap_the_key_and_nobody_else() -> None:
+def test_only_recipient_and_sender_unwrap_the_key() -> None:
     read = read_envelope(ENVELOPE.content, LAB.public())
     assert read == ENVELOPE
     assert read.bundle_key(HOSPITAL) == read.bundle_key(LAB) == KEY
@@ -71,7 +71,7 @@ def test_a_bundle_opens_after_a_rotation_but_not_with_a_revoked_key() -> None:
         ENVELOPE.bundle_key(later.revoked(HOSPITAL.newest("encrypt").id))
 
 
-def test_an_envelope_says_nothing_of_the_plaintext() -> None:
+def test_an_envelope_reveals_nothing_of_the_plaintext() -> None:
     told = set(json.loads(ENVELOPE.content)["header"])
     assert told == {
         *("format", "bundle", "name", "kind", "sender", "recipient", "job", "sequence"),

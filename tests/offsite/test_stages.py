@@ -506,7 +506,7 @@ def test_how_much_worse_a_model_may_become(
 @pytest.mark.parametrize(
     ("rank", "said"), [(13, "tune.adapter.rank is 13, .* at most 12"), (12, "")]
 )
-def test_a_rank_is_no_more_than_half_of_what_there_is(
+def test_a_rank_is_at_most_half_of_the_narrowest_weight(
     finished: Parties, tmp_path: Path, rank: int, said: str
 ) -> None:
     """Before training, and for every maker of the adapter."""
@@ -613,7 +613,9 @@ def test_missing_evaluation_text_is_told_before_any_work(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("blob", ["blobs/0a1b", "blobs/0a1b.txt"])
-def test_a_link_is_read_as_its_own_name_says(finished: Parties, tmp_path: Path, blob: str) -> None:
+def test_the_name_of_a_link_determines_the_format(
+    finished: Parties, tmp_path: Path, blob: str
+) -> None:
     parties = copy_of(finished, tmp_path / "copy")
     data = parties.home(HOSPITAL) / "private.jsonl"
     (parties.home(HOSPITAL) / "blobs").mkdir()
@@ -735,7 +737,7 @@ NO_JOBS = (
 
 
 @pytest.mark.parametrize(("text", "problem"), NO_JOBS, ids=[text[:9] for text, _ in NO_JOBS])
-def test_file_that_is_no_job_is_told(tmp_path: Path, text: str, problem: str) -> None:
+def test_a_file_that_is_not_a_job_is_refused(tmp_path: Path, text: str, problem: str) -> None:
     path = tmp_path / "job.yaml"
     path.write_text(text)
     with pytest.raises(SpecError, match=problem):

@@ -12,7 +12,7 @@ from offsite_operator.cluster.client import as_yaml
 
 @given(st.text())
 @pytest.mark.filterwarnings("ignore")
-def test_what_a_stage_tells_is_yaml_whatever_it_is(message: str) -> None:
+def test_a_message_survives_yaml(message: str) -> None:
     sent = as_yaml({"status": {"message": message}})
     told = YAML(typ="safe", pure=True).load(sent.decode())["status"]["message"]
     assert len(told) == len(message)

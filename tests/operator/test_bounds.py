@@ -204,7 +204,7 @@ def test_what_is_offsites_own_can_never_be_allowed(folder: str) -> None:
         assert "reserved" in found[1]
 
 
-def test_the_hub_is_open_only_where_the_chart_says_so() -> None:
+def test_the_hub_is_reachable_only_if_the_chart_allows_it() -> None:
     spec = spec_of(DISTILL, **model("hf://org/model@main"))
     found = violation(spec, SETTINGS)
     assert found is not None

@@ -253,7 +253,7 @@ def test_the_remedy_for_a_quota(requested: str, used: str, limited: str, told: s
     assert told in found.message
 
 
-def test_who_waits_for_a_quota_says_the_same_at_each_try() -> None:
+def test_the_message_about_a_quota_does_not_change_between_retries() -> None:
     tries = (exceeded("pods=1", used, "pods=3") for used in ("pods=3", "pods=4"))
     found = [startup_problem([], [event("FailedCreate", said)], GPU, NOW) for said in tries]
     assert found[0] == found[1]

@@ -42,7 +42,7 @@ def test_how_a_pod_ended(pods: list[Any], said: str) -> None:
     assert bool(said) == bool(ended_because(pods, "4Gi"))
 
 
-def test_what_lends_nothing_says_why_the_step_never_began() -> None:
+def test_a_failed_session_request_explains_why_the_step_never_started() -> None:
     said = "offsite: error: https://minio:9000 gives this account no session"
     lender = {"name": "session", "state": {"terminated": {"exitCode": 4, "message": said}}}
     step = {"name": "step", "state": {"waiting": {"reason": "PodInitializing"}}}
@@ -51,7 +51,7 @@ def test_what_lends_nothing_says_why_the_step_never_began() -> None:
 
 
 @pytest.mark.parametrize("last", [True, False])
-def test_what_took_the_head_away_says_more_than_its_submitter(last: bool) -> None:
+def test_the_failure_of_the_head_is_reported_before_the_submitter_s(last: bool) -> None:
     """The head may have been started again since."""
     head = ended("ray-head", last=last, reason="OOMKilled", exitCode=137)
     submitter = ended("ray-job-submitter", exitCode=1)

@@ -138,7 +138,7 @@ def test_a_store_that_answers_with_events_forges_none(
     assert isinstance(outcome(child, NOW), Failure)
 
 
-def test_even_with_its_mark_what_a_failed_pod_says_is_no_success() -> None:
+def test_a_failed_pod_cannot_forge_a_success_even_with_its_mark() -> None:
     mark = new_mark()
     log = FORGED.replace("offsite-event ", f"offsite-event {mark} ")
     failed = child_of(log, mark, Phase.FAILED)

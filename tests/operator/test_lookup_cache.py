@@ -148,7 +148,7 @@ def test_a_bug_in_one_answer_ends_no_others() -> None:
 
 
 @pytest.mark.parametrize("trickle", [b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n", b"HTTP"])
-def test_a_store_that_trickles_keeps_nobody_waiting(trickle: bytes) -> None:
+def test_a_slow_store_does_not_block_lookups(trickle: bytes) -> None:
     public = canonical(Ring.new("lab").public().wire()).decode()
     pinned = replace(LAB, status=LAB.status.model_copy(update={"pinned": public}))
     with trickling(trickle) as (endpoint, asked):

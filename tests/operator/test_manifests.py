@@ -240,7 +240,7 @@ def test_the_log_of_one_pod_tells(step: Any, engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("step", ["Open", "Work", "Report", "Publish"])
-def test_the_task_says_what_the_step_may_know(step: Any) -> None:
+def test_a_task_has_only_what_its_step_needs(step: Any) -> None:
     child = new_child(plan(step))
     task = new_task(plan(step))
     assert child.task["metadata"]["name"] == child.child["metadata"]["name"] == task_name(child)

@@ -301,7 +301,7 @@ WHAT = st.sampled_from(["runs", "succeeds", "fails", "retry", "cancel", "sweep",
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(WHAT, st.integers(0, 5), st.integers(0, 400)), max_size=30))
-def test_whatever_happens_auxiliary_steps_change_no_verdict(happenings: list[Any]) -> None:
+def test_auxiliary_steps_never_change_the_outcome(happenings: list[Any]) -> None:
     job = world()
     job.incoming = NotYet("none there")
     for what, parts, seconds in happenings:

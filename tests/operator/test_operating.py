@@ -93,7 +93,7 @@ def test_it_deletes_what_it_has_seen_and_nothing_of_the_same_name(server: ApiSer
     assert [each["preconditions"] for each in server.deletions] == [{"uid": "its-uid"}]
 
 
-def test_it_ends_in_good_order_although_nobody_answers(tmp_path: Path) -> None:
+def test_it_shuts_down_cleanly_without_an_api_server(tmp_path: Path) -> None:
     with operator(tmp_path, "http://127.0.0.1:1") as running:
         wait(lambda: "cannot list" in (tmp_path / "log").read_text())
         running.terminate()

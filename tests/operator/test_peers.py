@@ -72,7 +72,7 @@ def test_rotated_keys_take_the_place_of_those_before() -> None:
     assert review(peer, "hospital", START) is None, "it goes on saying so"
 
 
-def test_keys_that_nobody_vouches_for_do_not() -> None:
+def test_keys_without_an_endorsement_are_refused() -> None:
     peer = after(fresh(text(LAB)), text(Ring.new("lab")))
     status = review(peer, "hospital", START)
     assert status is not None

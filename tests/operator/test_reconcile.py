@@ -163,7 +163,7 @@ def test_auto_takes_what_the_cluster_has() -> None:
     assert through(ray).newest.kind == "Job"
 
 
-def test_a_spec_of_another_version_waits_and_says_so() -> None:
+def test_a_spec_of_another_version_waits_with_a_reason() -> None:
     times = {"creationTimestamp": "2026-01-01T00:00:00Z", "resourceVersion": "1"}
     found = {"metadata": {"name": "newer", "uid": "u", **times}, "spec": TUNE | {"fresh": 1}}
     decision = reconcile(replace(tune().seen, job=job_of(found)))
@@ -200,7 +200,7 @@ def test_a_child_under_way(phase: Phase, state: str, reason: str) -> None:
     assert (world.status.state, world.reason("Running")) == (state, reason)
 
 
-def test_a_shortage_waits_and_says_why() -> None:
+def test_a_shortage_waits_with_a_reason() -> None:
     world = through(tune(), to="Work")
     world.becomes(Phase.PENDING, startup_problem=StartupProblem("Unschedulable", "no GPU"))
     decision = world.go()
@@ -318,7 +318,7 @@ def test_a_failed_publish_trains_nothing_again() -> None:
 
 
 @pytest.mark.parametrize("to", ["Open", "Work", "Publish"])
-def test_a_child_that_failed_is_not_done_whatever_its_log_says(to: str) -> None:
+def test_a_failed_child_is_not_done_whatever_its_log_contains(to: str) -> None:
     world = through(tune(), to=to)
     artifact = Artifact(name="tune-1", digest=DIGEST, uri="s3://exchange/x", size_bytes=5)
     metric = Metric(name="perplexity", setting="plug_in", value=1.0)
@@ -332,7 +332,7 @@ def test_a_child_that_failed_is_not_done_whatever_its_log_says(to: str) -> None:
     assert (world.status.artifact, world.status.metrics) == (None, [])
 
 
-def test_what_a_log_says_is_no_reason_of_the_operator_s_own() -> None:
+def test_a_log_cannot_set_a_reason_of_the_operator() -> None:
     for said in ("Published", "Cancelled", "NotAllowed", "DeadlineExceeded", "a\nb", "Error"):
         world = through(tune(), to="Work")
         world.fails(said, retryable=False)
@@ -340,7 +340,7 @@ def test_what_a_log_says_is_no_reason_of_the_operator_s_own() -> None:
         assert (world.status.state, world.reason("Failed")) == ("Failed", "StepFailed")
 
 
-def test_a_child_that_ended_well_and_says_that_it_failed_has_failed() -> None:
+def test_a_child_that_reports_a_failure_and_exits_with_0_has_failed() -> None:
     again = through(tune(), to="Work")
     last = Failed(reason="DataError", message="bad")
     again.becomes(Phase.SUCCEEDED, report=StepReport(last=last, ended=True))
@@ -524,7 +524,7 @@ def test_a_deadline_ends_a_job_on_time() -> None:
 
 @pytest.mark.parametrize("asks", [{"cancel": True}, {"suspend": True}, {}])
 @pytest.mark.parametrize("read", [True, False])
-def test_what_is_published_is_complete_whatever_comes_too_late(
+def test_a_published_job_is_complete_despite_a_late_cancellation(
     asks: dict[str, Any], read: bool
 ) -> None:
     """No operator ran for a while, or the log of the step is not read yet."""
@@ -602,7 +602,7 @@ def test_a_retry_of_what_could_not_be_published_publishes_alone() -> None:
     assert world.status.state == "Complete"
 
 
-def test_a_retry_of_what_has_no_sound_result_makes_it_anew() -> None:
+def test_a_retry_without_a_valid_result_starts_over() -> None:
     world = through(tune())
     world.fails("BundleError", retryable=False)
     world.go()
@@ -707,9 +707,7 @@ def test_a_name_that_is_taken_is_left_alone() -> None:
         (503, "the server is busy", "the server is busy"),
     ],
 )
-def test_what_the_cluster_does_not_take_now_says_so_and_is_tried_again(
-    code: int, said: str, told: str
-) -> None:
+def test_a_rejected_child_is_reported_and_retried(code: int, said: str, told: str) -> None:
     world = through(tune(), to="Work")
     world.succeeds()
     world.go()
@@ -787,7 +785,7 @@ HAPPENINGS = st.lists(st.tuples(WHAT, st.integers(0, 5), st.integers(0, 400)), m
 
 @settings(deadline=None)  # of a machine that is busy
 @given(HAPPENINGS)
-def test_whatever_happens_one_child_runs_at_most_and_the_end_is_an_end(
+def test_at_most_one_child_runs_and_a_finished_job_stays_finished(
     happenings: list[tuple[str, int, int]],
 ) -> None:
     world = tune()

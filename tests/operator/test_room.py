@@ -31,7 +31,7 @@ def queued(content: dict[str, Any] = DISTILL) -> World:
     return world
 
 
-def test_a_job_beyond_the_bound_is_queued_and_says_so() -> None:
+def test_a_job_beyond_the_limit_is_queued_with_a_reason() -> None:
     world = queued(TUNE)
     assert (world.status.state, world.reason("Running")) == ("Queued", "TooManyJobs")
     assert "bounds.maxRunningJobs in the chart's values allows 2" in world.message("Running")

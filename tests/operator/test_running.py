@@ -53,7 +53,7 @@ def test_what_is_wanted_twice_is_looked_at_once() -> None:
     assert queue.take() == "a"
 
 
-def test_what_is_urgent_comes_first() -> None:
+def test_urgent_keys_come_first() -> None:
     queue = WorkQueue[str]()
     for key in "abc":
         queue.add(key, urgent=False)
@@ -62,7 +62,7 @@ def test_what_is_urgent_comes_first() -> None:
     assert [queue.take() for _ in range(4)] == ["d", "b", "a", "c"]
 
 
-def test_what_is_wanted_later_comes_when_it_is_due() -> None:
+def test_a_delayed_key_comes_when_it_is_due() -> None:
     queue = WorkQueue[str]()
     queue.add_later("slow", 3600)
     queue.add_later("slow", 0.02)  # in place of the former
@@ -70,7 +70,7 @@ def test_what_is_wanted_later_comes_when_it_is_due() -> None:
     assert [queue.take(), queue.take()] == ["quick", "slow"]
 
 
-def test_nobody_waits_at_a_closed_queue() -> None:
+def test_a_closed_queue_does_not_block() -> None:
     queue = WorkQueue[str]()
     waiting = threading.Thread(target=queue.take)
     waiting.start()

@@ -87,7 +87,7 @@ def test_a_failed_job_that_is_cancelled_afterwards_is_settled_and_can_be_retried
     assert retry_patch(resource(world)) == {"retries": 2, "cancel": False}
 
 
-def test_a_retry_that_waits_for_what_is_not_gone_says_so() -> None:
+def test_a_retry_reports_the_old_child_that_it_waits_for() -> None:
     world = running()
     world.change(cancel=True)
     world.go()

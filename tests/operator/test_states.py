@@ -57,7 +57,7 @@ def test_a_rayjob_that_was_not_looked_at_since_it_changed_is_pending() -> None:
     assert rayjob_state(rayjob("Running", generation=2), NOW).phase is Phase.RUNNING
 
 
-def test_a_rayjob_says_why() -> None:
+def test_a_failed_rayjob_has_a_reason() -> None:
     state = rayjob_state(rayjob("Failed", "RUNNING", reason="DeadlineExceeded", message="m"), NOW)
     assert (state.reason, state.message, state.permanent) == ("DeadlineExceeded", "m", False)
     assert rayjob_state(rayjob("ValidationFailed"), NOW).permanent
@@ -97,7 +97,7 @@ def test_job(found: dict[str, Any], pods: list[str], phase: Phase) -> None:
     assert job_state(found, [{"status": {"phase": each}} for each in pods]).phase is phase
 
 
-def test_a_failed_job_says_why_and_when() -> None:
+def test_a_failed_job_has_a_reason_and_a_time() -> None:
     state = job_state(job("Failed"), [])
     assert state.reason == "ItsFailed"
     assert state.ended == datetime(2026, 1, 1, 11, 59, tzinfo=UTC)
