@@ -20,7 +20,7 @@ def report_lines(report: Mapping[str, Any], state: Mapping[str, Any]) -> list[st
         "From": report["sender"],
         "To": f"{report['recipient']}, with the keys {report['recipientKeys']}",
         "Answers": report.get("answers", ""),
-        "Size": f"{_bytes(report)} in {len(files)} files, {count} tensors",
+        "Size": f"{_bytes(report)}, {_count(len(files), 'file')}, {_count(count, 'tensor')}",
         "Manifest": report["manifest"],
         "Job": report["job"],
         "State": state.get("state", ""),
@@ -50,6 +50,10 @@ def _tensor(tensor: Mapping[str, Any]) -> list[str]:
 
 def _fact(fact: Mapping[str, Any]) -> list[str]:
     return [fact["name"], fact["value"]]
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _bytes(entry: Mapping[str, Any]) -> str:
