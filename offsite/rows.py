@@ -13,11 +13,12 @@ ROW_SUFFIXES = (".jsonl", ".ndjson")
 """Suffixes of data files with one JSON object per line."""
 PROSE_SUFFIXES = (".txt", ".text", ".md")
 """Suffixes of data files with one plain text."""
-COLUMNS = ("text", "prompt", "completion", "choices")  # noqa: V107 - used by the types of jobs
+COLUMNS = ("text", "prompt", "completion", "choices")
 """Columns of a row that hold its text. A row has one more where rows are grouped."""
 _POINTERS = ("version https://git-lfs.github.com/spec/", "/annex/objects/")
 """Beginnings of the pointer files of Git LFS and git-annex."""
 
+_ALLOWED = ({"text"}, {"prompt", "completion"}, {"prompt", "completion", "choices"})
 _CHATS = "; convert chats to prompt and completion"
 _KINDS = {int: "a number", float: "a number", bool: "a boolean", list: "a list", dict: "an object"}
 
@@ -200,8 +201,10 @@ def _group(where: str, value: dict[str, Any], data: DataFile) -> str:
 
 def _check_columns(where: str, value: dict[str, Any]) -> None:
     columns = set(value)
-    if columns not in ({"text"}, {"prompt", "completion"}, {"prompt", "completion", "choices"}):
+    if columns not in _ALLOWED:
         remedy = _CHATS if "messages" in columns else ""
+        if any(columns > allowed for allowed in _ALLOWED) and len(columns - {*COLUMNS}) == 1:
+            remedy = "; remove the other one, or name it as tune.privacy.unit.group"
         raise DataError(
             f"{where} has the columns {sorted(columns)}; allowed are text, or prompt and "
             f"completion, or prompt, completion and choices{remedy}"

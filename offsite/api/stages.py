@@ -22,13 +22,9 @@ from offsite.api.values import (
 _HEALING = "emulator.heal: true needs emulator.calibration or training.corpus"
 _BLOCKS = "method Blocks needs scope: Ends, since emulator blocks do not transfer"
 _RANK = "only method LoRA has a rank; remove it"
-_GROUPS = (
+_ROWS = (
     "privacy needs data.train with rows, each of which it protects: write one JSON object a row "
     "into a file that ends in .jsonl"
-)
-_CHECKPOINTING = (
-    "privacy clips the gradient of each unit, which gradientCheckpointing does not give exactly: "
-    "leave it out, and lower blockSize instead"
 )
 _ACCEPT = "accept needs evaluate: the text to score the model on"
 
@@ -169,14 +165,8 @@ class Tune(Section):
             RULES: [
                 cel(
                     f"!has(self.privacy) || self.data.train.matches(r'{ROWS_PATTERN}')",
-                    _GROUPS,
+                    _ROWS,
                     fieldPath=".data.train",
-                ),
-                cel(
-                    "!has(self.privacy) || !has(self.training) || "
-                    "!self.training.gradientCheckpointing",
-                    _CHECKPOINTING,
-                    fieldPath=".training.gradientCheckpointing",
                 ),
             ]
         }
@@ -196,11 +186,9 @@ class Tune(Section):
     """A text that both parties have. The emulator is evaluated on it before and after tuning."""
 
     @model_validator(mode="after")
-    def _privacy_is_exact(self) -> "Tune":
+    def _privacy_has_rows(self) -> "Tune":
         if self.privacy is not None and not re.search(ROWS_PATTERN, self.data.train):
-            raise ValueError(f"data.train: {_GROUPS}")
-        if self.privacy is not None and self.training.gradient_checkpointing:
-            raise ValueError(f"training.gradientCheckpointing: {_CHECKPOINTING}")
+            raise ValueError(f"data.train: {_ROWS}")
         return self
 
 

@@ -95,7 +95,7 @@ PRIVACY = (
     " --epsilon 8 --delta 1e-5 --max-grad-norm 0.5 --group patient",
     " --noise-multiplier 0.7",
 )
-"""Each alone; not with sharding and gradient checkpointing."""
+"""Each alone; not with sharding."""
 IN_A_FILE_ALONE = {"runtime.tolerations", "suspend", "cancel", "retries", "distill.emulator.method"}
 """A list of objects; what has commands of its own; what has one value."""
 

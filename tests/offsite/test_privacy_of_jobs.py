@@ -54,7 +54,7 @@ def test_rows_have_the_group_of_their_column(tmp_path: Path) -> None:
         ({"text": "b", "patient": None}, "is null"),
         ({"text": "b", "patient": 1.5}, "is a number, not a string or a whole number"),
         ({"text": "b", "patient": True}, "is a boolean"),
-        ({"text": "b", "patient": "x", "ward": 3}, "has the columns"),
+        ({"text": "b", "patient": "x", "ward": 3}, "remove the other one, or name it"),
     ],
 )
 def test_a_row_without_its_group_is_named(row: dict[str, Any], said: str, tmp_path: Path) -> None:

@@ -113,12 +113,6 @@ BAD = (
     ),
     Bad(
         "tune",
-        "spec.tune",
-        _PRIVATE | {"training": {"gradientCheckpointing": True}},
-        "which gradientCheckpointing does not give exactly",
-    ),
-    Bad(
-        "tune",
         "spec",
         {"stage": "Tune", "peer": "lab", "tune": _PRIVATE, "resources": {"sharding": "FSDP"}},
         "tune.privacy needs a copy of the model in each worker",
