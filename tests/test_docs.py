@@ -149,3 +149,15 @@ def test_guides_show_the_interfaces_as_they_are(page: Path) -> None:
                 there = {key: text for key, text in there.items() if not text.endswith("...")}
             assert interface(node.body) == there, f"{path}: {name}"
             assert ast.dump(ast.Tuple(node.bases)) == ast.dump(ast.Tuple(real[name].bases))
+
+
+def test_the_threat_model_names_tests_that_exist() -> None:
+    page = (ROOT / "docs/threat-model.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", page)
+    missing = [
+        f"{file}::{name}"
+        for file, name in named
+        if f"def {name}(" not in (ROOT / "tests" / file).read_text(encoding="utf-8")
+    ]
+    assert len(named) > 30
+    assert missing == []
