@@ -12,6 +12,7 @@
         ├── SpecError             the job file, or a policy
         ├── ApprovalError         exit code 4: the result is rejected, or is not what was approved
         ├── DisclosureError       an emulator would disclose too much; make another one
+        ├── ReleaseRefused        an adapter did not pass the audits before its publication
         ├── DataError             the training or evaluation data
         ├── ModelError            the model owner's model
         │   └── UnknownFamilyError    its architecture has no row in the table
@@ -103,6 +104,10 @@ class DisclosureError(InputError):
 
     It cannot be used: make another one, with other blocks.
     """
+
+
+class ReleaseRefused(InputError):
+    """An adapter did not pass the audits before its publication. Names each figure."""
 
 
 class DataError(InputError):

@@ -10,6 +10,7 @@ from offsite.api.job import JobSpec, Metadata, OffsiteJob
 from offsite.api.limits import Limits
 from offsite.api.privacy import Privacy, Unit, sampling_rate
 from offsite.api.references import JobReference, Use, claims_of
+from offsite.api.release import Release
 from offsite.api.stages import (
     Accept,
     Adapter,
@@ -62,6 +63,7 @@ __all__ = [
     "OffsiteJob",
     "PlugIn",
     "Privacy",
+    "Release",
     "Resources",
     "Runtime",
     "Section",

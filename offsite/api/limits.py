@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from offsite.api.privacy import Unit
+from offsite.api.release import Release
 from offsite.api.stages import Tune
 from offsite.api.values import Section
 
@@ -92,6 +93,14 @@ class Limits(Section):
     """The least differential privacy of an adapter."""
     require_approval: RequiredApproval = "None"
     """Which results another person has to approve before they are sent to a peer."""
+    min_improvement: float = Field(0.001, ge=0, lt=1)
+    """Share by which an adapter has to lower the validation loss at least."""
+    max_silent_rows: float = Field(0.5, ge=0, le=1)
+    """Largest share of the rows of an adapter's matrix that may be zero, or nearly so."""
+    max_row_ratio: float = Field(50.0, ge=1)
+    """How large a row of an adapter's matrix may be, relative to the median row."""
+    release: Release | None = None
+    """Audits of every adapter, and their maximums. A job may only be stricter."""
 
     def requires_approval(self, stage: str) -> bool:
         """Return whether the result of a stage needs an approval before it is sent."""

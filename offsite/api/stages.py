@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from offsite.api.emulators import Emulator
 from offsite.api.privacy import Privacy
+from offsite.api.release import Release
 from offsite.api.values import (
     ROWS_PATTERN,
     RULES,
@@ -182,6 +183,9 @@ class Tune(Section):
     """How to train the adapter."""
     privacy: Privacy | None = None
     """Differential privacy of the adapter; absent: none."""
+    release: Release | None = None
+    """Audits of the adapter before it is published; absent: those that the organization requires.
+    """
     evaluate: TextLocation | None = None
     """A text that both parties have. The emulator is evaluated on it before and after tuning."""
 

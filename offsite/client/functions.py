@@ -15,6 +15,7 @@ from offsite.api import (
     Grant,
     OffsiteJob,
     Privacy,
+    Release,
     TuneTraining,
 )
 from offsite.apiversion import API_VERSION
@@ -91,6 +92,7 @@ def tune(
     adapter: Adapter | Fields | None = None,
     training: TuneTraining | Fields | None = None,
     privacy: Privacy | Fields | None = None,
+    release: Release | Fields | None = None,
     evaluate: StrPath | None = None,
     seed: int = 0,
     base: StrPath = ".",
@@ -109,6 +111,7 @@ def tune(
         adapter: What is trained.
         training: How to train it.
         privacy: Differential privacy of the adapter, such as `{"epsilon": 8}`.
+        release: Audits of the adapter before it is published, such as `{"canaries": 200}`.
         evaluate: A text that both parties have, to measure the emulator on before and after.
         seed: Random seed.
         base: The folder that relative paths are relative to.
@@ -128,6 +131,7 @@ def tune(
         "adapter": adapter,
         "training": training,
         "privacy": privacy,
+        "release": release,
         "evaluate": evaluate,
     }
     return _run(_job(name, "Tune", peer, seed, tune=section), home, base, on_event)

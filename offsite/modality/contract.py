@@ -7,6 +7,7 @@ no more than `Example` has.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from random import Random
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
@@ -177,6 +178,15 @@ class Modality(Protocol):
 
         Raises:
             DataError, ModelError: as `encode`.
+        """
+        ...
+
+    def canaries(self, count: int, size: int, draw: Random) -> Sequence[Any]:
+        """Make examples of random content, which no row resembles, for an audit of the training.
+
+        Args:
+            size: largest size of an example.
+            draw: the source of their content.
         """
         ...
 

@@ -1,6 +1,7 @@
 """What every stage works with."""
 
-from collections.abc import Mapping
+import secrets
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,8 @@ class Context:
     """Of the inputs by name; `bundle` is that of the envelope that was opened."""
     checkpoints: Checkpoints
     monitor: Monitor
+    randbits: Callable[[int], int] = secrets.randbits
+    """Source of the coins of an audit: never the job's seed, which its author knows."""
 
     @property
     def model(self) -> Path:

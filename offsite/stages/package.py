@@ -23,6 +23,7 @@ from offsite.bundle import (
 )
 from offsite.errors import BundleError, ModelError
 from offsite.layers import Loaded, family, leads, save, save_companions
+from offsite.release.figures import AUDITED, Figures
 from offsite.steps.places import copy_companions
 from offsite.steps.publishing import DRAFT
 from offsite.steps.workspace import Workspace
@@ -69,13 +70,18 @@ def finish_emulator(
 
 
 def finish_adapter(
-    space: Workspace, changes: Mapping[str, Tensor], facts: AdapterFacts, architecture: str
+    space: Workspace,
+    changes: Mapping[str, Tensor],
+    facts: AdapterFacts,
+    architecture: str,
+    figures: Figures,
 ) -> None:
-    """Write an adapter bundle. Its changes are float32."""
+    """Write an adapter bundle, and beside it what its audits found. Its changes are float32."""
 
     def fill(folder: Path) -> None:
         tensors = {name: value.cpu().contiguous() for name, value in changes.items()}
         save_file(tensors, folder / ADAPTER)
+        write_whole(space.folder / AUDITED, canonical(figures.wire()))
 
     fields = {"architecture": architecture, "dtype": "float32", "facts": facts}
     _finish(space, fill, fields, read_manifest)

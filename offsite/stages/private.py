@@ -1,5 +1,6 @@
 """Tunes an adapter with differential privacy, as the section `tune.privacy` of a job asks for."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from torch import Tensor
@@ -9,19 +10,28 @@ from offsite.bundle import PrivacyFacts
 from offsite.layers import Loaded
 from offsite.privacy.budget import Mechanism, ledger_of, noise_for, spent
 from offsite.stages.context import Context
-from offsite.stages.evaluation import read_units
 from offsite.steps.privacy import check_privacy, steps_of
-from offsite.training.private import PoissonSamples, PrivateStep
+from offsite.training.private import PoissonSamples, PrivateStep, Unit
 from offsite.training.run import Plan
 from offsite.training.tune import Adapter, tune_privately
 
 
 def private_adapter(
-    context: Context, job: Tune, loaded: Loaded, adapter: Adapter
+    context: Context,
+    job: Tune,
+    loaded: Loaded,
+    adapter: Adapter,
+    units: Sequence[Unit],
+    planted: Sequence[Unit],
 ) -> tuple[dict[str, Tensor], PrivacyFacts]:
     """Tune an adapter; returns its changes and the bound that holds for them.
 
     The validation data takes no part in it: the adapter of the last step is kept.
+
+    Args:
+        units: the training data.
+        planted: the canaries of an audit. Each is drawn with the probability of a unit, which does
+            not depend on how many there are, so that neither ε nor δ tells that.
 
     Raises:
         DataError: as for the private data, and where δ is too large for the number of units.
@@ -31,9 +41,7 @@ def private_adapter(
     privacy, training = job.privacy, job.training
     assert privacy is not None
     space, monitor = context.space, context.monitor
-    limits, data = space.party.limits, context.inputs.texts["train"]
-    units = read_units(data, loaded, training.block_size, monitor)
-    facts = planned(limits, job, len(units))
+    facts = planned(space.party.limits, job, len(units))
     monitor.log(
         f"differential privacy: ε {facts.epsilon:.2f}, δ {facts.delta:g} for each "
         f"{facts.unit}; {facts.steps} steps at the sampling rate {facts.sampling_rate:g} with the "
@@ -49,7 +57,7 @@ def private_adapter(
         gradient_checkpointing=training.gradient_checkpointing,
     )
     step = PrivateStep(mechanism, privacy.max_grad_norm, size, collate)
-    samples = PoissonSamples(units, collate, facts.sampling_rate)
+    samples = PoissonSamples([*units, *planted], collate, facts.sampling_rate)
     run = replace(context.run(plan), step=step)
     changes, ledger = tune_privately(loaded, adapter, samples, run)
     epsilon = spent(ledger, facts.delta)

@@ -1,5 +1,6 @@
 """The stage of the data owner: tune an adapter in the bundle that the peer sent."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -8,14 +9,17 @@ from offsite.api import Tune, TuneTraining
 from offsite.bundle import AdapterFacts, EmulatorFacts, Manifest, read_manifest
 from offsite.errors import BundleError, ModelError
 from offsite.layers import Loaded, blocks, family, load
+from offsite.modality import Example
+from offsite.stages.audit import begin_audit
 from offsite.stages.context import Context
-from offsite.stages.evaluation import Evaluation, read_examples
+from offsite.stages.evaluation import Evaluation, read_examples, read_units
 from offsite.stages.package import finish_adapter
 from offsite.stages.private import private_adapter
 from offsite.steps.answers import rank_of
 from offsite.steps.floors import check_floors
 from offsite.steps.workspace import Workspace
 from offsite.training.data import Shuffled
+from offsite.training.private import Unit
 from offsite.training.run import Plan
 from offsite.training.tune import Adapter, tune
 
@@ -28,6 +32,7 @@ def make_adapter(context: Context, job: Tune) -> None:
 
     Raises:
         BundleError: transformers cannot load what the checks let through.
+        ReleaseRefused: the adapter did not pass its audits.
         DataError: the private data cannot be used, or is less than the party allows.
         InterruptedStage: a signal came; training goes on from its checkpoint next time.
     """
@@ -39,21 +44,40 @@ def make_adapter(context: Context, job: Tune) -> None:
     evaluation = Evaluation.read(texts["evaluate"], loaded, monitor)
     evaluation.report(loaded, "emulator_zero_shot", monitor)
     adapter = Adapter(facts.method, facts.rank, _places(loaded, manifest, facts.scope))
+    units = _units(context, job, loaded)
+    length = job.training.block_size
+    held_out = read_examples(texts["validation"], loaded, length, monitor)
+    audit = begin_audit(context, loaded, job.release, units, held_out)
     if job.privacy is None:
-        changes = _plain(context, job, loaded, adapter)
+        examples = [example for unit in (*units, *audit.planted) for example in unit]
+        changes = _plain(context, job, loaded, adapter, examples, held_out)
     else:
-        changes, privacy = private_adapter(context, job, loaded, adapter)
+        changes, privacy = private_adapter(context, job, loaded, adapter, units, audit.planted)
         facts = facts.model_copy(update={"privacy": privacy})
     evaluation.report(loaded, "emulator_tuned", monitor)
-    finish_adapter(space, changes, facts, manifest.architecture)
+    figures = audit.check(changes, facts.privacy.delta if facts.privacy else 0.0)
+    finish_adapter(space, changes, facts, manifest.architecture, figures)
 
 
-def _plain(context: Context, job: Tune, loaded: Loaded, adapter: Adapter) -> dict[str, Tensor]:
-    space, texts, monitor = context.space, context.inputs.texts, context.monitor
-    length, batch = job.training.block_size, job.training.batch_size
-    fit_to = read_examples(texts["train"], loaded, length, monitor, least=batch)
-    held_out = read_examples(texts["validation"], loaded, length, monitor)
-    batches = Shuffled(fit_to, loaded.modality.collate, batch, space.spec.seed)
+def _units(context: Context, job: Tune, loaded: Loaded) -> Sequence[Unit]:
+    """Read the training data as units; without privacy, each example is one."""
+    text, monitor, training = context.inputs.texts["train"], context.monitor, job.training
+    if job.privacy is not None:
+        return read_units(text, loaded, training.block_size, monitor)
+    least = training.batch_size
+    return [(e,) for e in read_examples(text, loaded, training.block_size, monitor, least=least)]
+
+
+def _plain(
+    context: Context,
+    job: Tune,
+    loaded: Loaded,
+    adapter: Adapter,
+    examples: Sequence[Example],
+    held_out: Sequence[Example],
+) -> dict[str, Tensor]:
+    space, collate = context.space, loaded.modality.collate
+    batches = Shuffled(examples, collate, job.training.batch_size, space.spec.seed)
     plan = _plan(space, job.training, batches.steps_per_epoch)
     return tune(loaded, adapter, batches, held_out, context.run(plan))
 

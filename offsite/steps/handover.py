@@ -24,6 +24,7 @@ from datetime import timedelta
 from offsite.bundle import MANIFEST
 from offsite.errors import BundleError, OffsiteError
 from offsite.events import Monitor
+from offsite.release.figures import AUDITED
 from offsite.steps.disclosing import DISCLOSED
 from offsite.steps.export import ORIGIN
 from offsite.steps.publishing import DRAFT
@@ -39,7 +40,7 @@ _KEPT = (SOURCE, ANSWERED, ORIGIN)
 """Notes of the first step for the last step, independent of what the training step did to its
 copies.
 """
-_NOTES = (DRAFT, FIGURES, ATTEMPT)
+_NOTES = (DRAFT, FIGURES, AUDITED, ATTEMPT)
 """Notes that accompany a result. The last one is written last, and marks the result as complete."""
 _LEFT = timedelta(days=1)
 """Minimum age of leftovers to delete: the list of jobs may lack the newest ones."""
@@ -125,7 +126,7 @@ class Handover:
             InputError: It contains more than files, or is larger than possible.
         """
         self._take_notes({note: self._kept(note) for note in _KEPT}, space)
-        told = (DRAFT, FIGURES)
+        told = (DRAFT, FIGURES, AUDITED)
         self._take_notes({note: self._name(f"notes/{note}") for note in told}, space)
         if not self.artifacts.take(self._name("result"), space.result, most_of(space)):
             raise BundleError(f"there is no result at {self.uri}")

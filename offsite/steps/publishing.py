@@ -17,6 +17,7 @@ from offsite.steps.egress import egress_report
 from offsite.steps.emulator_results import checked_emulator
 from offsite.steps.floors import check_floors
 from offsite.steps.inputs import training_data
+from offsite.steps.released import check_released
 from offsite.steps.results import check_answer
 from offsite.steps.workspace import Workspace
 
@@ -67,7 +68,7 @@ def send(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
 
     Raises:
         InputError, BundleError: It may not be sent; see `checked_emulator`, `disclose`,
-            `check_answer` and `check_floors`.
+            `check_answer`, `check_floors` and `check_released`.
         ApprovalError, AwaitingApproval: It needs an approval; see `check_approved`.
         StorageError: The exchange did not accept it. A retry does not resend accepted parts.
     """
@@ -117,6 +118,7 @@ def _checked(space: Workspace, mailbox: Mailbox) -> _Ready:
         data = training_data(space.spec.tune, space.party)
         survey = check_floors(space.party.limits, space.spec.tune, data)
         parent = check_answer(space, space.spec.tune, survey.units)
+        check_released(space, space.spec.tune)
     peer, (manifest, digest) = mailbox.peers.get(space.spec.peer), read_manifest(space.result)
     found = egress_report(space, peer, manifest, digest, draft)
     return _Ready(manifest, found, draft, parent)

@@ -1,7 +1,8 @@
 """Checkpoints of a training: everything that it needs to go on, in one file."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from offsite.store import disk_errors
 from offsite.training.parallel import gathered, scattered
 
 _KEPT = "kept/"
+_NOTE = "note/"
 
 
 @dataclass
@@ -39,6 +41,19 @@ class Checkpoints:
     seconds: float = 60.0
     kept: Callable[[], object] = lambda: None
     """Called after each: a file of this machine does not outlive its pod."""
+    notes: dict[str, str] = field(default_factory=dict)
+    """Written with each: what a run that goes on has to know before it begins."""
+
+    def noted(self, name: str) -> str | None:
+        """Read a note of the last checkpoint; None: there is none.
+
+        Raises:
+            InputError: the checkpoint is damaged.
+        """
+        if not self.path.exists():
+            return None
+        with self._damage_told(), safe_open(self.path, "pt") as file:
+            return (file.metadata() or {}).get(f"{_NOTE}{name}")
 
     def save(
         self,
@@ -55,6 +70,7 @@ class Checkpoints:
         facts = {"step": str(state.step), "best_loss": state.best_loss.hex()}
         facts["due"] = str(int(state.due))
         facts |= {f"{_KEPT}{name}": value for name, value in state.kept.items()}
+        facts |= {f"{_NOTE}{name}": note for name, note in self.notes.items()}
         whole: dict[str, Tensor] = {}
         for name, tensor in tensors.items():
             made = gathered(tensor)
@@ -81,8 +97,13 @@ class Checkpoints:
         """
         if not self.path.exists():
             return TrainingState()
-        try:
+        with self._damage_told():
             return self._read(trained, optimizer)
+
+    @contextmanager
+    def _damage_told(self) -> Iterator[None]:
+        try:
+            yield
         except (SafetensorError, OSError, KeyError, RuntimeError, ValueError) as error:
             raise InputError(
                 f"the checkpoint {self.path} is damaged; delete it to begin anew: {error}"

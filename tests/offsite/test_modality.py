@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -80,6 +81,9 @@ class Images:
 
     def benchmark(self, rows: Sequence[Image]) -> Accuracy:
         return Accuracy(tuple(rows))
+
+    def canaries(self, count: int, size: int, draw: Random) -> Sequence[Image]:
+        return [Image(draw.getrandbits(32), draw.randrange(CLASSES)) for _ in range(count)]
 
     def collate(self, examples: Sequence[Image]) -> Batch:
         mask = torch.ones(len(examples), PATCHES + 1, dtype=torch.bool)

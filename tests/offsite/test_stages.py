@@ -58,6 +58,9 @@ from offsite_testing.parties import (
     tune,
 )
 
+TUNED = ["emulator_zero_shot", "emulator_tuned"]
+TUNED += ["validation_before", "validation_after", "silent_rows", "row_ratio"]
+"""What is told of every adapter before it is published."""
 JUDGED = ["log"] * 4 + ["largest_change", "median_change"]
 """Log and metrics of an adapter: a line for each block that it changes, and two figures."""
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -95,7 +98,7 @@ def test_two_sides_need_nothing_of_each_other(tmp_path: Path) -> None:
     away.mkdir()
 
     told = parties.run(EMULATOR, distill())
-    assert kinds(told) == ["full_zero_shot", "emulator_zero_shot", "artifact", "done"]
+    assert kinds(told) == ["full_zero_shot", "emulator_zero_shot", "egress", "artifact", "done"]
     assert phases(told) >= {"heal", "distill"}
     assert {event["name"] for event in metrics(told).values()} == {"perplexity"}
     shared = text_digest(DataFile(lab / "shared.jsonl"))
@@ -110,7 +113,7 @@ def test_two_sides_need_nothing_of_each_other(tmp_path: Path) -> None:
     # the whole of the lab is gone, not its model alone
     lab.rename(away / LAB)
     told = parties.run(ADAPTER, tune())
-    assert kinds(told) == ["emulator_zero_shot", "emulator_tuned", "artifact", "done"]
+    assert kinds(told) == [*TUNED, "egress", "artifact", "done"]
     figures = metrics(told)
     assert figures["emulator_tuned"]["value"] < figures["emulator_zero_shot"]["value"]
     (away / LAB).rename(lab)
@@ -369,7 +372,7 @@ def test_labelled_tuning_validates_on_the_right_answers(
 
     monkeypatch.setattr("offsite.training.tune.mean_loss", watch)
     told = parties.run(ADAPTER, tune())
-    assert {event["name"] for event in metrics(told).values()} == {"accuracy"}
+    assert metrics(told)["emulator_tuned"]["name"] == "accuracy"
     right = pair("the lazy", "dog", tiny_tokenizer(), end=True)
     assert {example for examples in validated for example in examples} == {right}
 

@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from offsite.errors import DataError
 from offsite.families import Family
 from offsite.modality.contract import Encoded
-from offsite.modality.text.examples import TextExample, collate, encode
+from offsite.modality.text.examples import TextExample, begin_token, collate, encode
 from offsite.modality.text.loss import losses, summed_loss
 from offsite.modality.text.scoring import TextBenchmark, benchmark
 from offsite.modality.text.tokenizer import load_tokenizer
@@ -59,6 +60,15 @@ class Text:
         found = benchmark(rows, self.tokenizer, self.context)
         self._check_known(found.examples)
         return found
+
+    def canaries(self, count: int, size: int, draw: Random) -> Sequence[TextExample]:
+        """Draw tokens evenly from the whole vocabulary, unused ones included.
+
+        The less likely the tokens, the better training remembers them (arXiv 2503.06808).
+        """
+        lead, length = begin_token(self.tokenizer), max(2, min(size, self.context))
+        drawn = (draw.choices(range(self.vocabulary), k=length - len(lead)) for _ in range(count))
+        return [TextExample((*lead, *tokens)) for tokens in drawn]
 
     collate = staticmethod(collate)
     summed_loss = staticmethod(summed_loss)

@@ -59,7 +59,7 @@ def pack(
     `least` blocks or more: blocks get shorter, and fewer than two tokens a block are repeated. A
     peer's tokenizer may make that little of a whole text, and no failure may reveal it.
     """
-    lead = _lead(tokenizer)
+    lead = begin_token(tokenizer)
     end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     stream: list[int] = []
     for text in texts:
@@ -75,7 +75,7 @@ def pair(
     prompt: str, completion: str, tokenizer: PreTrainedTokenizerBase, *, end: bool
 ) -> TextExample:
     """Encode a prompt and its completion, which starts with a space as lm-eval scores it."""
-    context = [*_lead(tokenizer), *encoded(tokenizer, prompt)]
+    context = [*begin_token(tokenizer), *encoded(tokenizer, prompt)]
     answer = encoded(tokenizer, completion if completion[0].isspace() else f" {completion}")
     if end and tokenizer.eos_token_id is not None:
         answer = [*answer, tokenizer.eos_token_id]
@@ -88,7 +88,7 @@ def shorten(example: TextExample, length: int) -> TextExample:
     return TextExample(example.tokens[excess:], start=max(1, example.start - excess))
 
 
-def _lead(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def begin_token(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Find what the tokenizer puts before every text: its begin token, or nothing."""
     first = encoded(tokenizer, "a", special=True)[:1]
     return first if first == [tokenizer.bos_token_id] else []

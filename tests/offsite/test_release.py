@@ -1,0 +1,307 @@
+"""The gate before an adapter is published: its statistics, its verdicts, and real adapters."""
+
+import json
+import math
+import re
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from offsite.api import Limits, Release
+from offsite.errors import ReleaseRefused
+from offsite.events import Monitor
+from offsite.release.canaries import coins, generator
+from offsite.release.figures import Figures
+from offsite.release.gate import Losses, Measured, check_release
+from offsite.release.statistics import auc, epsilon_bound, largest_bound, tpr_at_1_percent_fpr
+from offsite.release.traces import traces_in, traces_of
+from offsite.release.verdict import required
+from offsite.sealing import UNDISCLOSED, open_notice
+from offsite.stages import run
+from offsite.stages.context import Context
+from offsite_testing.core import loaded as loaded_of
+from offsite_testing.core import text_of
+from offsite_testing.events import Wire, recording
+from offsite_testing.parties import EMULATOR, HOSPITAL, LAB, Parties, distill, new_parties, tune
+from offsite_testing.tiny import tiny_model
+
+DRAW = np.random.default_rng(1)
+
+
+def normal(mean: float, count: int) -> NDArray[np.float64]:
+    return DRAW.normal(mean, 1.0, count)
+
+
+def test_the_auc_is_that_of_the_normal_distributions() -> None:
+    """Of two normal distributions at a distance of 1 it is Φ(1/√2), which is 0.760."""
+    found = auc(normal(1.0, 2000), normal(0.0, 2000))
+    assert found.value == pytest.approx(0.760, abs=0.02)
+    assert found.low < 0.760 < found.high
+    assert found.high - found.low == pytest.approx(4 * 0.0074, rel=0.2)
+    assert auc(np.zeros(50), np.zeros(50)).value == 0.5
+
+
+def test_the_tpr_is_taken_where_one_percent_of_the_others_are_above() -> None:
+    others = np.arange(200, dtype=np.float64)  # two of them may be above
+    members = np.array([196.5, 197.5, 198.5, 300.0])
+    found = tpr_at_1_percent_fpr(members, others)
+    assert found.value == 0.75
+    assert found.low == pytest.approx(0.194, abs=1e-3)
+    assert found.high == pytest.approx(0.994, abs=1e-3)
+    few = tpr_at_1_percent_fpr(members, others[:198])  # one of them may be
+    assert few.value == 1.0
+    assert tpr_at_1_percent_fpr(members, np.append(others[:50], 200.0)).value == 0.25
+
+
+def responses(epsilon: float, count: int) -> tuple[NDArray[np.float64], list[bool]]:
+    """Answer for each coin as ε-private randomized response does, which is the worst case of ε."""
+    truth = DRAW.random(count) < 0.5
+    honest = DRAW.random(count) < 1 / (1 + math.exp(-epsilon))
+    return np.where(honest, truth, ~truth) + 0.1 * DRAW.random(count), truth.tolist()
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 1.0, 3.0])
+def test_the_bound_on_epsilon_holds_and_is_not_far_off(epsilon: float) -> None:
+    bounds = [epsilon_bound(*responses(epsilon, 1000), 0.0) for _ in range(60)]
+    assert sum(bound > epsilon for bound in bounds) <= 7, "3 are allowed, on average"
+    assert np.median(bounds) >= 0.7 * epsilon
+
+
+def test_what_a_number_of_canaries_can_show_has_an_end() -> None:
+    assert largest_bound(200, 0.0) == pytest.approx(3.81, abs=0.01)
+    assert largest_bound(1000, 0.0) == pytest.approx(5.43, abs=0.01)
+    assert largest_bound(200, 1e-3) < largest_bound(200, 1e-5) < largest_bound(200, 0.0)
+
+
+def test_coins_are_fair_and_come_of_the_secret_alone() -> None:
+    tossed = coins(10_000, generator("secret"))
+    assert abs(sum(tossed) - 5000) < 200
+    assert tossed == coins(10_000, generator("secret"))
+    assert tossed != coins(10_000, generator("another"))
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma", "gpt2"])
+def test_canaries_are_of_the_model_s_own_tokens(name: str) -> None:
+    text = text_of(loaded_of(tiny_model(name, vocab_size=288)))
+    made = text.canaries(50, 20, Random(1))
+    assert {example.size for example in made} == {20}
+    tokens = {token for example in made for token in example.tokens}
+    assert tokens <= set(range(288))
+    assert len(tokens) > 250, "they are of all tokens, unused ones too"
+    assert len({example.tokens for example in made}) == 50
+    assert text.canaries(1, 10**6, Random(1))[0].size == text.context
+    assert text.canaries(1, 1, Random(1))[0].weight == 1
+
+
+def honest(rows: int = 64, columns: int = 8) -> NDArray[np.float32]:
+    return DRAW.normal(size=(rows, columns)).astype(np.float32)
+
+
+def trapped(live: int) -> NDArray[np.float32]:
+    """The rows of a few neurons hold text, and all others nothing."""
+    made = honest()
+    made[live:] = 0
+    return made
+
+
+def test_traces_are_those_of_the_worst_matrix(tmp_path: Path) -> None:
+    tensors = {
+        "blocks.0.fc1.weight.lora_A": np.zeros((8, 32), np.float32),
+        "blocks.0.fc1.weight.lora_B": trapped(live=16),
+        "blocks.0.fc2.weight.lora_B": honest(),
+        "blocks.0.norm.weight.change": np.zeros(8, np.float32),
+    }
+    tensors["blocks.0.fc2.weight.lora_B"][3] *= 1000
+    save_file(tensors, tmp_path / "adapter.safetensors")
+    found = traces_in(tmp_path / "adapter.safetensors")
+    assert found == traces_of(tensors.items())
+    # beside a row a thousand times as large, all others are silent
+    assert found.silent_rows == pytest.approx(63 / 64)
+    assert found.silent_rows_in == "blocks.0.fc2.weight.lora_B"
+    del tensors["blocks.0.fc2.weight.lora_B"]
+    assert traces_of(tensors.items()).silent_rows == 0.75
+
+
+def test_noise_does_not_hide_silent_rows_nor_does_a_transpose() -> None:
+    noisy = trapped(live=16) + 1e-6 * honest()
+    assert traces_of([("blocks.0.fc1.weight.lora_B", noisy)]).silent_rows == 0.75
+    whole = np.ascontiguousarray(trapped(live=16).T)
+    assert traces_of([("blocks.0.fc2.weight.change", whole)]).silent_rows == 0.75
+
+
+def losses(untouched: float, tuned: NDArray[np.float64]) -> Losses:
+    count = len(tuned)
+    return Losses(np.full(count, 10 * untouched), 10 * tuned, np.full(count, 10.0))
+
+
+def measured(**over: Any) -> Measured:
+    """An adapter that learned, and from which nothing can be told."""
+    usual: dict[str, Any] = {
+        "tensors": [("blocks.0.fc1.weight.lora_B", honest())],
+        "validation": losses(4.0, 3.0 + 0.1 * normal(0.0, 300)),
+        "train": losses(4.0, 3.0 + 0.1 * normal(0.0, 300)),
+        "canaries": losses(9.0, 9.0 + 0.1 * normal(0.0, 200)),
+        "included": coins(200, generator("secret")),
+    }
+    return Measured(**usual | over)
+
+
+STRICT = Release(canaries=200, max_auc=0.6, max_tpr_at_1_percent_fpr=0.1, max_empirical_epsilon=0.5)
+
+
+def judged(release: Release | None = STRICT, **over: Any) -> tuple[Figures, list[Wire]]:
+    events: list[Wire] = []
+    figures = check_release(measured(**over), Limits(), release, Monitor(recording(events)))
+    return figures, events
+
+
+def test_an_adapter_that_reveals_nothing_passes_and_its_figures_are_told() -> None:
+    figures, events = judged()
+    assert Figures.model_validate_json(figures.model_dump_json()) == figures
+    told = {event["setting"]: event["value"] for event in events}
+    assert told["membership_auc"] == pytest.approx(0.5, abs=0.06)
+    assert told["canary_epsilon"] < 0.5 < told["canary_largest_epsilon"]
+    assert told["validation_after"] < told["validation_before"]
+    assert {"membership_tpr_low", "membership_tpr_high", "canary_tpr", "row_ratio"} <= told.keys()
+
+
+SHOWING = losses(9.0, np.where(coins(200, generator("secret")), 5.0, 9.0))
+
+
+@pytest.mark.parametrize(
+    ("over", "said"),
+    [
+        ({"validation": losses(4.0, np.full(300, 3.9999))}, "minImprovement"),
+        ({"validation": losses(4.0, np.full(300, np.nan))}, "minImprovement"),
+        (
+            {"tensors": [("blocks.1.fc1.weight.lora_B", trapped(16))]},
+            r"75.0% of .* of blocks.1.fc1",
+        ),
+        (
+            {"train": losses(4.0, 2.9 + 0.1 * normal(0.0, 300))},
+            r"AUC of 0\.\d+ \(95 % conf.*maxAuc",
+        ),
+        ({"train": losses(4.0, np.full(300, 2.0))}, r"1 \(95 % .* 0\.1 \(maxTprAt1PercentFpr\)"),
+        (
+            {"canaries": SHOWING},
+            r"ε is at least [23]\.\d+, .* at most 0\.5 \(maxEmpiricalEpsilon\)",
+        ),
+        ({"train": None}, "it was not audited"),
+        ({"canaries": None}, "it was not audited"),
+    ],
+)
+def test_what_is_not_allowed_is_refused_with_its_figures(over: dict[str, Any], said: str) -> None:
+    with pytest.raises(ReleaseRefused, match=said) as refused:
+        judged(**over)
+    assert refused.value.exit_code == 2
+    assert not refused.value.retryable
+
+
+def test_a_row_that_stands_out_is_refused() -> None:
+    tall = honest()
+    tall[0] *= 60
+    with pytest.raises(ReleaseRefused, match="maxRowRatio"):
+        judged(tensors=[("blocks.0.fc1.weight.lora_B", tall)])
+
+
+def test_the_metrics_of_a_refused_adapter_are_told_before() -> None:
+    events: list[Wire] = []
+    with pytest.raises(ReleaseRefused):
+        check_release(measured(canaries=SHOWING), Limits(), STRICT, Monitor(recording(events)))
+    told = {event["setting"]: event["value"] for event in events}
+    assert told["canary_epsilon"] > 2.5
+
+
+def test_without_audits_the_checks_of_every_adapter_remain() -> None:
+    bare = {"train": None, "canaries": None, "included": ()}
+    figures, events = judged(None, **bare)
+    assert figures.membership is figures.canaries is None
+    assert len(events) == 4
+    with pytest.raises(ReleaseRefused, match="maxSilentRows"):
+        judged(None, **bare, tensors=[("blocks.0.fc1.weight.lora_B", trapped(16))])
+
+
+def test_an_author_can_only_be_stricter_than_the_organization() -> None:
+    floor = Release(canaries=200, max_auc=0.6)
+    limits = Limits(release=floor)
+    assert required(limits, None) == floor
+    assert required(Limits(), STRICT) == STRICT
+    assert required(Limits(), None) is None
+    loose = Release(canaries=40, max_auc=0.9, max_empirical_epsilon=1.0)
+    assert required(limits, loose) == Release(canaries=200, max_auc=0.6, max_empirical_epsilon=1.0)
+    assert required(limits, Release(max_auc=0.5)) == Release(canaries=200, max_auc=0.5)
+    assert Release(max_empirical_epsilon=1.0).canary_count == 200
+    assert Release().canary_count == 0
+
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def codes(count: int, seed: int) -> str:
+    """Write rows that share a form, and of which each has a code that only memory can tell."""
+    draw = Random(seed)
+    words = ("".join(draw.choices(LETTERS, k=4)) for _ in range(2 * count))
+    rows = (
+        {"prompt": f"the code of {next(words)} is", "completion": next(words)} for _ in range(count)
+    )
+    return "\n".join(map(json.dumps, rows))
+
+
+@pytest.fixture(scope="module")
+def parties(tmp_path_factory: pytest.TempPathFactory) -> Parties:
+    """An emulator was sent to a hospital with few rows."""
+    made = new_parties(tmp_path_factory.mktemp("release") / "parties")
+    (made.home(HOSPITAL) / "train.jsonl").write_text(codes(20, 1))
+    (made.home(HOSPITAL) / "validation.jsonl").write_text(codes(40, 2))
+    made.run(EMULATOR, distill(None))
+    return made
+
+
+@pytest.fixture
+def fixed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same coins at every run of the tests."""
+    monkeypatch.setattr(run, "Context", partial(Context, randbits=Random(1).getrandbits))
+
+
+def codes_job(steps: int, **release: Any) -> dict[str, Any]:
+    return tune(
+        data={"train": "train.jsonl", "validation": "validation.jsonl"},
+        training={"steps": steps, "batchSize": 8, "blockSize": 32, "learningRate": 1e-2},
+        release={"canaries": 60, **release},
+    )
+
+
+LIMITS = {"maxAuc": 0.7, "maxEmpiricalEpsilon": 1.5}
+
+
+@pytest.mark.usefixtures("fixed")
+def test_an_adapter_that_was_tuned_moderately_is_published(parties: Parties) -> None:
+    told = parties.run("adapter-moderate", codes_job(5, **LIMITS))
+    figures = {event["setting"]: event["value"] for event in told if event["event"] == "metric"}
+    assert figures["canary_epsilon"] < 1.2
+    assert figures["membership_auc"] < 0.68
+    assert parties.opened("adapter-moderate").is_dir()
+
+
+@pytest.mark.usefixtures("fixed")
+def test_an_overfitted_adapter_is_refused_and_the_peer_learns_nothing_of_why(
+    parties: Parties,
+) -> None:
+    with pytest.raises(ReleaseRefused) as refused:
+        parties.run("adapter-overfit", codes_job(70, **LIMITS))
+    assert re.search(r"AUC of 0\.\d+ .*\(maxAuc\)", str(refused.value))
+    assert re.search(r"ε is at least \d\.\d+, .*\(maxEmpiricalEpsilon\)", str(refused.value))
+    assert not list(parties.published("adapter-overfit").glob("*/envelope*"))
+    lab = parties.mailbox(LAB)
+    notice = lab.inbox.notice(HOSPITAL, "adapter-overfit")
+    assert notice is not None
+    told = open_notice(notice, lab.ring)
+    assert (told.reason, told.message) == (UNDISCLOSED, "")
+    with pytest.raises(ReleaseRefused):  # no second training, and no other coins
+        parties.run("adapter-overfit", codes_job(70, **LIMITS))
