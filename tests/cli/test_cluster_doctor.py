@@ -1,5 +1,6 @@
 """What doctor makes of what it sees."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 import offsite
 from offsite.events import EVENT_MARK, Check, as_line, new_mark
+from offsite_cli.cluster.doctor.approvals import check_approvals
 from offsite_cli.cluster.doctor.cluster import (
     clock_finding,
     crd_finding,
@@ -27,6 +29,49 @@ from offsite_cli.cluster.doctor.stores import (
     findings_from_log,
     job_from_cronjob,
 )
+from offsite_cli.cluster.errors import ClusterForbidden
+
+
+class Verifying:
+    """An API server with a release that requires approvals."""
+
+    namespace = "lab"
+
+    def __init__(self, required: str | None, answer: Exception | None) -> None:
+        self.required, self.answer = required, answer
+        self.asked: list[tuple[str, str]] = []
+
+    def path(self, *parts: str) -> str:
+        return "/".join(parts)
+
+    def get(self, path: str) -> Any:
+        bounds = {"requireApproval": self.required} if self.required else {}
+        return {"data": {"settings.json": json.dumps({"bounds": bounds})}}
+
+    def create(self, path: str, body: dict[str, Any], **query: str) -> dict[str, Any]:
+        self.asked.append((path.rpartition("/")[2], query["dryRun"]))
+        if self.answer is not None:
+            raise self.answer
+        return body
+
+
+@pytest.mark.parametrize(
+    ("required", "answer", "verdicts"),
+    [
+        (None, None, []),
+        ("None", None, []),
+        ("All", None, ["fail", "fail"]),
+        ("All", ClusterForbidden("ValidatingAdmissionPolicy 'x' denied request"), ["ok", "ok"]),
+        ("All", ClusterForbidden("cannot create resource"), ["warn", "warn"]),
+    ],
+)
+def test_false_names_are_tried_where_approvals_are_required(
+    required: str | None, answer: Exception | None, verdicts: list[str]
+) -> None:
+    api: Any = Verifying(required, answer)
+    assert [each.verdict for each in check_approvals(api)] == verdicts
+    tried = [("offsitejobs", "All"), ("offsiteapprovals", "All")]
+    assert api.asked == (tried if verdicts else [])
 
 
 def deployment(image: str, ready: int) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def clock_finding(skew: float) -> Finding:
 
 def check_crds(api: "Api") -> Iterator[Finding]:
     """Check that the CRDs are installed, in the version of this command."""
-    for kind in ("offsitejobs", "offsitepeers"):
+    for kind in ("offsitejobs", "offsitepeers", "offsiteapprovals"):
         try:
             metadata = api.metadata(f"{_CRDS}/{kind}.{GROUP}")["metadata"]
         except InputError:

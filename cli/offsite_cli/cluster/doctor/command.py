@@ -7,7 +7,7 @@ import typer
 
 from offsite.errors import InputError
 from offsite_cli.cluster.connection import Target, connect
-from offsite_cli.cluster.doctor import cluster, namespace, release, stores
+from offsite_cli.cluster.doctor import approvals, cluster, namespace, release, stores
 from offsite_cli.cluster.doctor.finding import Finding, exit_code
 from offsite_cli.cluster.errors import ClusterError, ClusterForbidden, ClusterUnreachable
 from offsite_cli.options import Format, grouped
@@ -27,6 +27,7 @@ _CHECKS: dict[str, Check] = {
     "rights": namespace.check_rights,
     "operator": release.check_operator,
     "peers": namespace.check_peers,
+    "approvals": approvals.check_approvals,
     "secrets": release.check_secrets,
     "stores": stores.check_stores,
 }
