@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from offsite.steps.party import POLICY
 from offsite_testing.command import Command, finish, start
 from offsite_testing.models import save_tiny
 from offsite_testing.parties import (
@@ -592,3 +593,33 @@ def test_bad_job_file_is_2(reference: dict[str, Parties], tmp_path: Path, conten
     assert_refused(parties, job, [f"{job} is not a valid job"])
     job.unlink()
     assert_refused(parties, job, [f"there is no job file {job}"])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a file of another user")
+def test_a_result_that_needs_an_approval_waits_with_an_exit_code_of_its_own(
+    reference: dict[str, Parties], tmp_path: Path
+) -> None:
+    parties, job = before(reference, ADAPTER, tmp_path)
+    policy = job.parent / "home" / POLICY
+    policy.write_text(json.dumps(json.loads(policy.read_text()) | {"requireApproval": "Adapters"}))
+    place = ("--approvals", str(tmp_path / "approvals"))
+    waits = start(parties, job, *place)
+    assert waits.wait() == 5, waits.complaint
+    last = waits.events[-1]
+    assert (last["event"], last["reason"], last["retryable"]) == (
+        "failed",
+        "AwaitingApproval",
+        True,
+    )
+    [report] = [event["report"] for event in waits.events if event["event"] == "egress"]
+    assert f"offsite approve adapter {report['digest']}" in waits.complaint
+    # neither a bundle nor a notice
+    assert not parties.published(ADAPTER).exists()
+    verdict = tmp_path / "approvals" / f"adapter.{report['digest'][7:19]}.verdict.json"
+    given = {"digest": report["digest"], "verdict": "Approved", "at": "2026-01-01T00:00:00Z"}
+    verdict.write_text(json.dumps(given))
+    os.chown(verdict, 65534, 65534)
+    verdict.chmod(0o644)
+    again = finish(start(parties, job, *place))
+    assert again.steps("tune") == []
+    assert is_there(parties, ADAPTER)
