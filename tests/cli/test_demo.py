@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from offsite.bundle.disclosure import Disclosed, check_alone
-from offsite.config import load_policy
+from offsite.config import load_job, load_policy
 from offsite.steps.party import POLICY
 from offsite.store.admin import ExchangeAdmin
 from offsite.store.credentials import read_credentials, write_credentials
@@ -57,12 +57,14 @@ def test_the_story_on_a_task_of_ones_own(tmp_path: Path) -> None:
     save_tiny(tmp_path / "model", "llama", num_hidden_layers=12, max_position_embeddings=128)
     labelled(tmp_path / "task.jsonl")
     options = ("--model", "model", "--task", "task.jsonl", "--upper-bound", "-o", "json")
-    ran = demo(tmp_path, *options)
+    ran = demo(tmp_path, *options, "--epsilon", "8")
     assert ran.returncode == 0, ran.stderr
     events = [json.loads(line) for line in ran.stdout.splitlines()]
     result = events[-1]
     assert result["event"] == "result"
     assert result["metric"] == "accuracy"
+    assert 7 < result["privacy"]["epsilon"] <= 8
+    assert (result["privacy"]["unit"], result["privacy"]["steps"]) == ("row", 60)
     assert set(result["settings"]) == SETTINGS
     assert all(0 <= value <= 1 for value in result["settings"].values())
     assert result["sizeBytes"]["adapter"] < result["sizeBytes"]["emulator"]
@@ -122,6 +124,20 @@ def test_what_the_demo_keeps_of_its_model_its_lab_allows(tmp_path: Path, task: s
     ends = frozenset((*range(4), *range(26, 30)))
     limits = load_policy(parties.lab / "home" / POLICY)
     check_alone(limits, 30, Disclosed(ends, kept | ends))
+
+
+def test_the_hospital_of_a_private_demo_sends_no_other_adapter(tmp_path: Path) -> None:
+    parties, recipe = Parties(tmp_path / "demo"), Recipe.of(Choices(epsilon=8.0))
+    (tmp_path / "model").mkdir()
+    model = {"model_type": "llama", "num_hidden_layers": 30}
+    (tmp_path / "model/config.json").write_text(json.dumps(model))
+    parties.create()
+    parties.write_jobs(tmp_path / "model", recipe)
+    limits = load_policy(parties.hospital / "home" / POLICY)
+    job = load_job(parties.hospital / "tune.yaml").spec.tune
+    assert job is not None
+    assert limits.objection(job) is None
+    assert limits.objection(job.model_copy(update={"privacy": None})) is not None
 
 
 def test_a_folder_that_is_a_file_is_told(tmp_path: Path) -> None:

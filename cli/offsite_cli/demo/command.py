@@ -35,7 +35,9 @@ def demo(  # noqa: V103 - the app finds it by name
     ] = False,
     epsilon: Annotated[
         float | None,
-        typer.Option(help="Tune with differential privacy of each row, such as 8 or 2."),
+        typer.Option(
+            min=0.01, max=1000, help="Tune with differential privacy of each row, such as 8 or 2."
+        ),
     ] = None,
     exchange: Annotated[
         str, typer.Option(help="s3://bucket to use as the exchange, set up by OFFSITE_EXCHANGE_*.")

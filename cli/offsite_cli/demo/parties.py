@@ -88,9 +88,11 @@ class Parties:
                 )
 
     def write_jobs(self, model: Path, recipe: Recipe) -> None:
-        """Write the job files to the folders of their parties, and the lab's disclosure limits."""
+        """Write the job files to the folders of their parties, and each party's limits."""
         keep = recipe.kept_blocks(model)
         _write_yaml(self.lab / "home" / POLICY, recipe.policy(model))
+        if recipe.privacy_policy:
+            _write_yaml(self.hospital / "home" / POLICY, recipe.privacy_policy)
         self._write(self.lab / "distill.yaml", HOSPITAL, "emulator", _distill(model, keep))
         self._write(self.hospital / "tune.yaml", LAB, "adapter", _tune(recipe, self.tag))
         self._write(self.lab / "plug-in.yaml", HOSPITAL, "plug-in", _plug_in(model, self.tag))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from offsite.api import Limits
 from offsite.errors import ModelError
@@ -65,6 +66,13 @@ class Recipe:
             "maxKeptBlocks": max(defaults.max_kept_blocks, kept),
             "maxEndBlocks": max(defaults.max_end_blocks, ends),
         }
+
+    @property
+    def privacy_policy(self) -> dict[str, Any]:
+        """The hospital's limits with differential privacy: no other adapter leaves it."""
+        if self.epsilon is None:
+            return {}
+        return {"privacy": {"required": True, "maxEpsilon": self.epsilon}}
 
 
 def _block_count(model: Path) -> int:
