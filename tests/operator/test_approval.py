@@ -1,15 +1,20 @@
 """What is decided about a job whose result another person has to approve."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from offsite.events import Done, Egress, as_line
 from offsite.resources import EgressReport, OffsiteApproval
 from offsite.task import PublishTask, parse_task
 from offsite_operator.cluster.lister import read_one
+from offsite_operator.decide.decision import Decision
 from offsite_operator.decide.events import new_events
+from offsite_operator.decide.turns import room_of
 from offsite_operator.observe.builder import observed_job
 from offsite_operator.observe.model import Phase
 from offsite_operator.observe.step_log import StepReport, with_events
@@ -392,3 +397,100 @@ def test_a_report_that_is_not_done_is_tried_again() -> None:
     world.becomes(Phase.RUNNING)
     world.go()
     assert standing(world) == ("Running", "Reporting")
+
+
+def test_a_job_that_waits_is_none_that_runs() -> None:
+    world = waiting()
+    metadata = {"uid": UID, "name": "tune-1", "creationTimestamp": START.isoformat()}
+    room = room_of([{"metadata": metadata, "spec": {}, "status": world.status.wire()}])
+    assert (room.running, room.waiting) == (frozenset(), {})
+
+
+OTHER = EgressReport.of(**REPORT.model_dump(exclude={"digest"}) | {"size_bytes": 8})
+VERDICTS = {
+    "approve": approval(),
+    "approve the other": approval(digest=OTHER.digest),
+    "approve as the author": approval(approver="alice"),
+    "approve the other as the author": approval(digest=OTHER.digest, approver="alice"),
+    "reject": approval("Rejected", approver="carol"),
+}
+HAPPENINGS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            [
+                *("start", "succeed", "succeed", "succeed", "report the other", "fail", "lose"),
+                *("suspend", "resume", "retry", "withdraw", *VERDICTS),
+            ]
+        ),
+        st.integers(0, 5),
+        st.sampled_from([0, 30, 4000]),
+    ),
+    max_size=30,
+)
+
+
+def happen(world: World, what: str) -> None:
+    """Let one thing happen to a job, if it can."""
+    if what in VERDICTS:
+        world.approvals = (*world.approvals, VERDICTS[what])
+    elif what == "withdraw":
+        world.approvals = ()
+    elif what in ("suspend", "resume"):
+        world.change(suspend=what == "suspend")
+    elif what == "retry" and world.status.state == "Failed":
+        world.change(retries=world.spec.retries + 1)
+    elif what == "lose" and world.children:
+        world.children.pop()
+    elif world.children and world.newest.active:
+        happen_to_pod(world, what)
+    world.sweep()
+
+
+def happen_to_pod(world: World, what: str) -> None:
+    if what == "start":
+        world.becomes(Phase.RUNNING)
+    elif what in ("succeed", "report the other"):
+        report = REPORT if what == "succeed" else OTHER
+        world.succeeds(egress=Egress(report=report.wire()))
+    elif what == "fail":
+        world.fails()
+
+
+@settings(deadline=None)  # of a machine that is busy
+@given(HAPPENINGS, st.sampled_from([waiting, waiting, asking]))
+def test_nothing_is_sent_without_another_persons_word(
+    happenings: list[tuple[str, int, int]], begin: Callable[[], World]
+) -> None:
+    world, given_so_far = begin(), set[tuple[str, str]]()
+    for what, parts, seconds in happenings:
+        happen(world, what)
+        given_so_far |= {
+            (each.spec.approver, each.spec.digest)
+            for each in world.approvals
+            if each.spec.verdict == "Approved"
+        }
+        world.do(looked_at(world, given_so_far), up_to=parts)  # it may be cut off anywhere
+        for _ in range(20):
+            decision = looked_at(world, given_so_far)
+            world.do(decision)
+            if decision.idle:
+                break
+        else:
+            pytest.fail("it comes to no end")
+        assert sum(child.active for child in world.children) <= 1
+        if world.status.state == "AwaitingApproval":
+            assert not any(child.active for child in world.children)
+            assert world.status.start_time is None
+        world.wait(seconds)
+
+
+def looked_at(world: World, given_so_far: set[tuple[str, str]]) -> Decision:
+    """Decide, and see that a pod that sends is for a report that Bob approved at some time."""
+    decision = world.decide()
+    if decision.create is not None:
+        task = parse_task(decision.create.task["data"]["task.json"])
+        if isinstance(task, PublishTask):
+            assert world.status.egress is not None
+            assert task.approved == world.status.egress.digest
+            assert ("bob", task.approved) in given_so_far
+    return decision
