@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Grant,
         LayerDrop,
         Privacy,
+        Release,
         TuneTraining,
         Unit,
     )
@@ -46,6 +47,7 @@ __all__ = [
     "Metric",
     "OffsiteError",
     "Privacy",
+    "Release",
     "Result",
     "TuneTraining",
     "Unit",

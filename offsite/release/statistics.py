@@ -21,8 +21,12 @@ _GUESSED = (1.0, 0.5, 0.25, 0.125)
 def auc(members: Scores, others: Scores) -> Estimate:
     """Estimate the probability that a member has a larger score than another example.
 
-    The interval is a percentile bootstrap. Its random numbers are no secret.
+    The interval is a percentile bootstrap. Its random numbers are no secret. It is 0 to 1 where
+    there is one member, or one other: how many there are must not make the job fail.
     """
+    value = float(_auc(members, others))
+    if min(len(members), len(others)) < 2:
+        return Estimate(value=value, low=0.0, high=1.0)
     found = stats.bootstrap(
         (members, others),
         _auc,
@@ -33,7 +37,6 @@ def auc(members: Scores, others: Scores) -> Estimate:
         method="percentile",
         rng=np.random.default_rng(0),
     ).confidence_interval
-    value = float(_auc(members, others))
     return Estimate(value=value, low=float(found.low), high=float(found.high))
 
 

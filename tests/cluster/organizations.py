@@ -166,6 +166,7 @@ def _values(party: Party, peer: Party, minio: MinioPod) -> Values:
             "minExamples": 1,
             "minSteps": 1,
             "minBatchSize": 1,
+            "minImprovement": 0,
         },
     )
     known["private"] = {"uri": f"pvc://{CLAIM}/offsite"}

@@ -3,6 +3,9 @@
 import json
 import math
 import re
+import threading
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -13,11 +16,13 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from offsite.api import Limits, Release
-from offsite.errors import ReleaseRefused
-from offsite.events import Monitor
+from offsite.api import JobSpec, Limits, Release
+from offsite.bundle import AdapterFacts, read_manifest
+from offsite.config import load_job
+from offsite.errors import InterruptedStage, ReleaseRefused
+from offsite.events import Event, Monitor, Progress
 from offsite.release.canaries import coins, generator
-from offsite.release.figures import Figures
+from offsite.release.figures import AUDITED, Figures
 from offsite.release.gate import Losses, Measured, check_release
 from offsite.release.statistics import auc, epsilon_bound, largest_bound, tpr_at_1_percent_fpr
 from offsite.release.traces import traces_in, traces_of
@@ -25,10 +30,24 @@ from offsite.release.verdict import required
 from offsite.sealing import UNDISCLOSED, open_notice
 from offsite.stages import run
 from offsite.stages.context import Context
+from offsite.stages.run import run_job
+from offsite.steps.released import check_released
+from offsite.steps.workspace import Workspace
+from offsite.training.checkpoints import Checkpoints
+from offsite.wire import canonical
 from offsite_testing.core import loaded as loaded_of
-from offsite_testing.core import text_of
+from offsite_testing.core import silent, text_of
 from offsite_testing.events import Wire, recording
-from offsite_testing.parties import EMULATOR, HOSPITAL, LAB, Parties, distill, new_parties, tune
+from offsite_testing.parties import (
+    ADAPTER,
+    EMULATOR,
+    HOSPITAL,
+    LAB,
+    Parties,
+    distill,
+    new_parties,
+    tune,
+)
 from offsite_testing.tiny import tiny_model
 
 DRAW = np.random.default_rng(1)
@@ -45,6 +64,8 @@ def test_the_auc_is_that_of_the_normal_distributions() -> None:
     assert found.low < 0.760 < found.high
     assert found.high - found.low == pytest.approx(4 * 0.0074, rel=0.2)
     assert auc(np.zeros(50), np.zeros(50)).value == 0.5
+    few = auc(np.ones(1), np.zeros(3))
+    assert (few.value, few.low, few.high) == (1.0, 0.0, 1.0)
 
 
 def test_the_tpr_is_taken_where_one_percent_of_the_others_are_above() -> None:
@@ -305,3 +326,95 @@ def test_an_overfitted_adapter_is_refused_and_the_peer_learns_nothing_of_why(
     assert (told.reason, told.message) == (UNDISCLOSED, "")
     with pytest.raises(ReleaseRefused):  # no second training, and no other coins
         parties.run("adapter-overfit", codes_job(70, **LIMITS))
+
+
+@pytest.mark.usefixtures("fixed")
+def test_under_differential_privacy_the_canaries_prove_less_than_epsilon(
+    parties: Parties,
+) -> None:
+    """The same training proves an ε of 1.5 without it: see the test before."""
+    private = codes_job(70)
+    private["tune"]["privacy"] = {"epsilon": 1.0}
+    told = parties.run("adapter-private", private)
+    figures = {event["setting"]: event["value"] for event in told if event["event"] == "metric"}
+    facts = read_manifest(parties.opened("adapter-private"))[0].facts
+    assert isinstance(facts, AdapterFacts)
+    assert facts.privacy is not None
+    assert 0.9 < facts.privacy.epsilon <= 1.0
+    assert figures["canary_epsilon"] <= facts.privacy.epsilon
+    assert figures["canary_auc"] < 0.75
+
+
+def secret_of(folder: Path) -> str | None:
+    (path,) = folder.glob("home/work/*/checkpoint/*.safetensors")
+    return Checkpoints(path).noted("canaries")
+
+
+def test_an_interrupted_training_goes_on_with_its_canaries(tmp_path: Path) -> None:
+    parties = new_parties(tmp_path)
+    parties.run(EMULATOR, distill(None))
+    job = load_job(parties.write(ADAPTER, tune(release={"canaries": 40})))
+    party, mailbox, stop = parties.party(HOSPITAL), parties.mailbox(HOSPITAL), threading.Event()
+
+    def at_once(event: Event) -> None:
+        if isinstance(event, Progress) and event.phase == "tune":
+            stop.set()
+
+    with pytest.raises(InterruptedStage):
+        run_job(job, party, mailbox, Monitor(at_once, stop))
+    first = secret_of(parties.home(HOSPITAL))
+    assert first is not None
+    assert first.startswith("40:")
+    demanding = party.limits.model_copy(update={"min_improvement": 0.9})
+    with pytest.raises(ReleaseRefused, match="minImprovement"):
+        run_job(job, replace(party, limits=demanding), mailbox, silent())
+    assert secret_of(parties.home(HOSPITAL)) == first
+    more = party.limits.model_copy(update={"release": Release(canaries=50)})
+    logs: list[Wire] = []
+    run_job(job, replace(party, limits=more), mailbox, Monitor(recording(logs)))
+    assert any("50 canaries are required now" in event.get("message", "") for event in logs)
+
+
+@pytest.fixture
+def finished(parties: Parties, tmp_path: Path) -> Workspace:
+    """An adapter that passed, and waits to be sent."""
+    spec = JobSpec.model_validate(codes_job(5))
+    space = Workspace(parties.party(HOSPITAL), "adapter", spec, LAB, "0" * 64, tmp_path)
+    space.result.mkdir()
+    save_file({"blocks.0.fc1.weight.lora_B": honest()}, space.result / "adapter.safetensors")
+    (tmp_path / AUDITED).write_bytes(canonical(judged()[0].wire()))
+    return space
+
+
+def again(space: Workspace, **limits: Any) -> Figures:
+    party = replace(space.party, limits=space.party.limits.model_copy(update=limits))
+    assert space.spec.tune is not None
+    return check_released(replace(space, party=party), space.spec.tune)
+
+
+def test_the_step_that_publishes_trusts_no_figure_that_it_can_measure(finished: Workspace) -> None:
+    told = again(finished)
+    forged = trapped(live=16)
+    save_file({"blocks.0.fc1.weight.lora_B": forged}, finished.result / "adapter.safetensors")
+    assert told.traces.silent_rows == 0
+    with pytest.raises(ReleaseRefused, match="maxSilentRows"):
+        again(finished)
+
+
+def test_the_step_that_publishes_requires_the_audits_of_the_organization(
+    finished: Workspace,
+) -> None:
+    again(finished, release=Release(canaries=100, max_auc=0.7))
+    with pytest.raises(ReleaseRefused, match="with 200 canaries, and 300 are required"):
+        again(finished, release=Release(canaries=300))
+    with pytest.raises(ReleaseRefused, match="maxAuc"):
+        again(finished, release=Release(max_auc=0.5))
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_text("{}")])
+def test_an_adapter_without_figures_is_not_published(
+    finished: Workspace, damage: Callable[[Path], object]
+) -> None:
+    damage(finished.folder / AUDITED)
+    with pytest.raises(ReleaseRefused, match="missing or damaged"):
+        again(finished)

@@ -722,6 +722,22 @@ def test_a_rejected_child_is_reported_and_retried(code: int, said: str, told: st
     assert decision.again == 15
 
 
+@pytest.mark.parametrize(
+    ("reason", "kept"), [("ReleaseRefused", ["canary_epsilon"]), ("DataError", [])]
+)
+def test_the_figures_of_a_refused_adapter_are_in_the_status(reason: str, kept: list[str]) -> None:
+    world = through(tune(), to="Work")
+    metric = Metric(name="epsilon", setting="canary_epsilon", value=3.1)
+    said = "the adapter is not published: ε is at least 3.1"
+    last = Failed(reason=reason, retryable=False, message=said)
+    metrics = {("epsilon", "canary_epsilon"): metric}
+    world.becomes(Phase.FAILED, report=StepReport(last=last, ended=True, metrics=metrics))
+    world.go()
+    assert (world.status.state, world.reason("Failed")) == ("Failed", reason)
+    assert said in world.message("Failed")
+    assert [each.setting for each in world.status.metrics] == kept
+
+
 def test_what_was_told_is_kept_although_the_next_step_has_to_wait() -> None:
     world = through(tune(), to="Work")
     world.becomes(Phase.RUNNING)

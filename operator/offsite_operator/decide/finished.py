@@ -12,7 +12,7 @@ from offsite_operator.observe.model import Observed
 
 _UNTIL_TOLD = 15.0
 """Delay of the next check whether the peer was notified."""
-_UNSOUND = frozenset({"BundleError", "ApprovalError", "DisclosureError"})
+_UNSOUND = frozenset({"BundleError", "ApprovalError", "DisclosureError", "ReleaseRefused"})
 """Reasons for which Publish refuses a result. The next round makes, or reports, another one."""
 _OF_A_ROUND = (
     "job_name",

@@ -24,7 +24,7 @@ from offsite.text import printable
 from offsite_operator.decide.attempts import is_done
 from offsite_operator.decide.decision import Decision
 from offsite_operator.observe.model import Child, Observed, round_of
-from offsite_operator.observe.step_log import MOST_METRICS
+from offsite_operator.observe.step_log import MOST_METRICS, StepReport
 
 Kind = ConditionType
 Truth = Literal["True", "False", "Unknown"]
@@ -180,7 +180,8 @@ def with_report(decision: Decision, status: JobStatus, report: Mapping[str, Any]
 def reported_updates(status: JobStatus, child: Child) -> dict[str, Any]:
     """Return the status updates that a child has reported.
 
-    A child that has not succeeded contributes its progress only.
+    A child that has not succeeded contributes its progress only, and if the audits refused its
+    result, their figures.
     """
     report = child.report
     if report is None:
@@ -190,14 +191,12 @@ def reported_updates(status: JobStatus, child: Child) -> dict[str, Any]:
         "progress": _read(ProgressStatus, report.progress, at) or status.progress
     }
     if not is_done(child):
-        return progress
+        return {**progress, "metrics": _metrics(status, report)} if _refused(report) else progress
     if child.step in ("Report", "Publish"):  # an image that the author chose could report anything
         progress["egress"] = _egress(report.egress) or status.egress
-    merged = {(m.name, m.setting): m for m in status.metrics}
-    merged |= {(m.name, m.setting): m for m in map(_metric, report.metrics.values()) if m}
     return {
         **progress,
-        "metrics": list(merged.values())[:MOST_METRICS],
+        "metrics": _metrics(status, report),
         "privacy": _privacy(child) or status.privacy,
         "artifact": _read(ArtifactStatus, report.artifact, {}) or status.artifact,
     }
@@ -210,6 +209,17 @@ def _egress(event: events.Egress | None) -> EgressReport | None:
         return EgressReport.model_validate(event.report)
     except ValidationError:
         return None
+
+
+def _refused(report: StepReport) -> bool:
+    return isinstance(report.last, events.Failed) and report.last.reason == "ReleaseRefused"
+
+
+def _metrics(status: JobStatus, report: StepReport) -> list[MetricStatus]:
+    """Add the metrics of a report to those of a status."""
+    merged = {(m.name, m.setting): m for m in status.metrics}
+    merged |= {(m.name, m.setting): m for m in map(_metric, report.metrics.values()) if m}
+    return list(merged.values())[:MOST_METRICS]
 
 
 def _metric(event: events.Metric) -> MetricStatus | None:
