@@ -65,11 +65,12 @@ fuzz: setup  ## a million hostile inputs (ARGS="--cases N" for another number); 
 demo: setup  ## three stages, two parties, one real model, on this machine
 	$(BIN)/offsite demo $(ARGS)
 
-bench: setup  ## speed and memory as ratios to a plain loop; how surely a model is known again
+bench: setup  ## speed and memory as ratios to a plain loop; how surely a model is known again, and a trap is told from an emulator
 	$(BIN)/python bench/run.py $(ARGS)
 	PYTHONPATH=tests $(BIN)/python bench/exchange.py
 	$(BIN)/python bench/help.py
 	$(BIN)/python bench/sketches.py
+	PYTHONPATH=tests $(BIN)/python bench/inspection.py
 
 bench-cluster: setup  ## what the operator costs in time and memory (ARGS="--rounds 1"), on such a Kubernetes
 	PYTHONPATH=tests:bench $(BIN)/python -m on_cluster $(ARGS)

@@ -31,6 +31,7 @@ from offsite.exchange.home import dns_label, ledger_of, open_auditor, open_mailb
 from offsite.sealing import Envelope, Header, Notice, open_notice
 from offsite.store import disk_errors
 from offsite_cli.disclosed import disclosed
+from offsite_cli.inspected import inspect
 from offsite_cli.keys import prompt_passphrase
 from offsite_cli.options import HOME, Exchange, Format, Home
 from offsite_cli.output import Output, monitored, show_info, show_json, show_text
@@ -216,6 +217,7 @@ def rm(
 
 
 app.command("disclosed")(disclosed)
+app.command("inspect")(inspect)
 
 
 def _is_folder(path: Path) -> bool:

@@ -89,6 +89,9 @@ class Limits(Section):
     max_change: float = Field(1.0, gt=0)
     """Largest change of a weight that a returned adapter may make, relative to the weight."""
 
+    allow_suspicious_emulators: bool = False
+    """Whether to tune in emulators that inspection finds to be built to memorise private data."""
+
     privacy: PrivacyLimits = PrivacyLimits()
     """The least differential privacy of an adapter."""
     require_approval: RequiredApproval = "None"

@@ -18,6 +18,7 @@ from offsite.layers.loading import (
     save_companions,
 )
 from offsite.layers.loss import batch_loss, example_losses
+from offsite.layers.probing import Note, attention_maps, watching_gradients
 from offsite.layers.stack import (
     Call,
     Trace,
@@ -33,9 +34,11 @@ from offsite.layers.stack import (
 __all__ = [
     "Call",
     "Loaded",
+    "Note",
     "Trace",
     "agreed",
     "assemble",
+    "attention_maps",
     "batch_loss",
     "block_count",
     "blocks",
@@ -58,5 +61,6 @@ __all__ = [
     "total",
     "trace",
     "watching",
+    "watching_gradients",
     "workers",
 ]

@@ -2,12 +2,20 @@
 
 from offsite.sealing.envelope import Envelope, Header, Shard, read_envelope, write_envelope
 from offsite.sealing.identity import PublicRing, Ring
-from offsite.sealing.notice import UNDISCLOSED, Disclosure, Notice, open_notice, write_notice
+from offsite.sealing.notice import (
+    SUSPICIOUS,
+    UNDISCLOSED,
+    Disclosure,
+    Notice,
+    open_notice,
+    write_notice,
+)
 from offsite.sealing.ringfile import load_ring, save_ring
 from offsite.sealing.shards import SHARD_SIZE, new_bundle_key, open_shard, seal_shard
 
 __all__ = [
     "SHARD_SIZE",
+    "SUSPICIOUS",
     "UNDISCLOSED",
     "Disclosure",
     "Envelope",

@@ -25,6 +25,9 @@ _LONGEST = 400
 _REASON = r"^[A-Z][A-Za-z0-9]{0,63}$"
 UNDISCLOSED = "StageFailed"
 """The reason of every failure after private data was read. A more exact one would leak the data."""
+SUSPICIOUS = "SuspiciousEmulator"
+"""The reason of an emulator that failed inspection, which comes before private data is read. It has
+no message: the figures would tell an attacker what to change."""
 Stage = Literal["Distill", "Tune", "PlugIn"]
 
 
@@ -60,7 +63,7 @@ class Notice(Part):
         """Describe a failure. Long text is cut, unprintable characters are escaped."""
         if reason == UNDISCLOSED or not re.fullmatch(_REASON, reason):
             return cls(stage=stage, reason=UNDISCLOSED)
-        words = printable(" ".join(message.split()))
+        words = "" if reason == SUSPICIOUS else printable(" ".join(message.split()))
         return cls(
             stage=stage,
             reason=reason,

@@ -8,6 +8,7 @@ from torch import Tensor
 from offsite.api import Tune, TuneTraining
 from offsite.bundle import AdapterFacts, EmulatorFacts, Manifest, read_manifest
 from offsite.errors import BundleError, ModelError
+from offsite.inspection import check_inspected, inspect
 from offsite.layers import Loaded, blocks, family, load
 from offsite.modality import Example
 from offsite.stages.audit import begin_audit
@@ -27,11 +28,28 @@ _VALIDATIONS = 4
 """How often the validation loss is looked at during a run."""
 
 
-def make_adapter(context: Context, job: Tune) -> None:
-    """Tune the adapter of a job, in the bundle that was opened. Opens no full model.
+def inspected_emulator(context: Context) -> Loaded:
+    """Load the emulator that was opened, and inspect it on public text. Reads no private data.
 
     Raises:
         BundleError: transformers cannot load what the checks let through.
+        SuspiciousEmulator: it may be built to memorise private data, and the party does not allow
+            that.
+    """
+    space, monitor = context.space, context.monitor
+    loaded, name = _load(space.opened), read_manifest(space.opened)[0].name
+    allowed = space.party.limits.allow_suspicious_emulators
+    check_inspected(inspect(loaded, monitor), name, monitor, allowed=allowed)
+    return loaded
+
+
+def make_adapter(context: Context, job: Tune, loaded: Loaded) -> None:
+    """Tune the adapter of a job, in the bundle that was opened. Opens no full model.
+
+    Args:
+        loaded: the emulator, as `inspected_emulator` gives it.
+
+    Raises:
         ReleaseRefused: the adapter did not pass its audits.
         DataError: the private data cannot be used, or is less than the party allows.
         InterruptedStage: a signal came; training goes on from its checkpoint next time.
@@ -39,7 +57,6 @@ def make_adapter(context: Context, job: Tune) -> None:
     space, texts, monitor = context.space, context.inputs.texts, context.monitor
     check_floors(space.party.limits, job, texts["train"])
     manifest, _ = read_manifest(space.opened)
-    loaded = _load(space.opened)
     facts = _facts(loaded, job, context.digests["bundle"])
     evaluation = Evaluation.read(texts["evaluate"], loaded, monitor)
     evaluation.report(loaded, "emulator_zero_shot", monitor)

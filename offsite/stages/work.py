@@ -11,7 +11,7 @@ from offsite.layers import leads, modality_of
 from offsite.stages.context import Context
 from offsite.stages.distill import make_emulator
 from offsite.stages.plug_in import make_model
-from offsite.stages.tune import make_adapter
+from offsite.stages.tune import inspected_emulator, make_adapter
 from offsite.steps.egress import Figures
 from offsite.store import privately
 
@@ -24,12 +24,14 @@ def work(context: Context) -> None:
     """
     spec, figures = context.space.spec, Figures()
     context = replace(context, monitor=context.monitor.with_copy(figures.receive))
-    _read_data(context)
     with privately(), _short_memory_told():
+        # before private data is read
+        emulator = inspected_emulator(context) if spec.tune is not None else None
+        _read_data(context)
         if spec.distill is not None:
             make_emulator(context, spec.distill)
-        elif spec.tune is not None:
-            make_adapter(context, spec.tune)
+        elif spec.tune is not None and emulator is not None:
+            make_adapter(context, spec.tune, emulator)
         elif spec.plug_in is not None:
             make_model(context, spec.plug_in)
     if leads():

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from offsite.errors import NotSentError, OffsiteError
+from offsite.errors import NotSentError, OffsiteError, SuspiciousEmulator
 from offsite.events import Failed, Monitor, NoticeRead, failure
 from offsite.exchange import FailedJob, Mailbox, Reference, send_notice
 from offsite.sealing import UNDISCLOSED, Disclosure, Notice, open_notice
@@ -23,13 +23,14 @@ def notifying(
     Args:
         answers: The envelope that the job opens.
         private: Whether the block reads private data. A peer could send a bundle that fails
-            depending on that data, so it then learns only that the stage failed.
+            depending on that data, so it then learns only that the stage failed. A suspicious
+            emulator is refused before private data is read, so its reason is disclosed.
     """
     try:
         yield
     except Exception as error:  # any error: the peer waits for a result
         ended = failure(error)
-        if private:
+        if private and not isinstance(error, SuspiciousEmulator):
             passing = isinstance(error, OffsiteError) and error.retryable
             ended = replace(ended, reason=UNDISCLOSED, retryable=passing)
         if space.party.notices is not Disclosure.NONE and not ended.retryable:

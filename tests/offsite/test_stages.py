@@ -58,9 +58,9 @@ from offsite_testing.parties import (
     tune,
 )
 
-TUNED = ["emulator_zero_shot", "emulator_tuned"]
+TUNED = ["log", "emulator_zero_shot", "emulator_tuned"]
 TUNED += ["validation_before", "validation_after", "silent_rows", "row_ratio"]
-"""What is told of every adapter before it is published."""
+"""What is told of every adapter before it is published. The log holds the figures of inspection."""
 JUDGED = ["log"] * 4 + ["largest_change", "median_change"]
 """Log and metrics of an adapter: a line for each block that it changes, and two figures."""
 EXAMPLES = Path(__file__).parents[2] / "examples"

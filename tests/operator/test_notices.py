@@ -118,6 +118,14 @@ def test_after_private_data_was_read_all_failures_look_alike(
     }
 
 
+@pytest.mark.parametrize(
+    ("step", "told"), [("Work", "SuspiciousEmulator"), ("Publish", "StageFailed")]
+)
+def test_a_suspicious_emulator_is_refused_before_private_data_is_read(step: str, told: str) -> None:
+    job = fail(world(Disclosure.MESSAGE), step, "SuspiciousEmulator")
+    assert notice_of(job) == {"stage": "Tune", "reason": told, "message": ""}
+
+
 def notice_of(job: World) -> Any:
     """Return what the peer is told, from the task of the pod that sends the notice."""
     found = task(job.decide().create)

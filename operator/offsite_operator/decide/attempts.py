@@ -12,7 +12,9 @@ STEPS: tuple[Step, ...] = ("Open", "Work", "Report", "Publish")
 """The steps of a stage, in order. Report runs only if an approval is required."""
 _FIRST_DELAY, _LONGEST_DELAY = 10.0, 300.0
 _READ_WITHIN = timedelta(minutes=5)
-_REASON = re.compile(r"[A-Z][A-Za-z0-9]{0,122}Error|InterruptedStage|ReleaseRefused")
+_REASON = re.compile(
+    r"[A-Z][A-Za-z0-9]{0,122}Error|InterruptedStage|ReleaseRefused|SuspiciousEmulator"
+)
 """Allowed reasons from logs: error classes only, so that a log cannot forge an operator reason."""
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from offsite.api import JobSpec
 from offsite.resources import Condition
-from offsite.sealing import UNDISCLOSED, Disclosure
+from offsite.sealing import SUSPICIOUS, UNDISCLOSED, Disclosure
 from offsite_operator.decide.attempts import is_done
 from offsite_operator.decide.decision import Decision
 from offsite_operator.decide.status import wait
@@ -49,7 +49,12 @@ def _failure(job: Job) -> Condition | None:
 
 
 def _disclosed(job: Job, why: Condition) -> str:
-    """Return the reason to disclose: a constant one as soon as private data may have been read."""
+    """Return the reason to disclose: a constant one as soon as private data may have been read.
+
+    `Work` inspects an emulator before it reads private data.
+    """
+    if job.status.step == "Work" and why.reason == SUSPICIOUS:
+        return SUSPICIOUS
     return UNDISCLOSED if job.status.step in ("Work", "Report", "Publish") else why.reason
 
 

@@ -1,0 +1,137 @@
+"""Signs in the gradients that an adapter would follow: rows and inputs that one event alone moves.
+
+The change of a weight's row j is a sum over tokens t of g[t, j] x[t], where g is the gradient at
+the module's output and x is its input; LoRA's B has A x[t] for x[t]. If one token alone has a
+gradient g[t, j], the change *is* what was read there. So this module counts how many tokens share
+a row, by the participation ratio (Σe)² / Σe² of e = g². Sums of both kinds of adapter follow the
+same g, so one measurement holds for LoRA and for whole blocks.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from offsite.inspection.signs import Measure
+
+_EVENTS = 4.0
+"""A row is narrow if fewer tokens of each text share its gradient …"""
+_GROUPS = 1.5
+"""… or fewer different tokens, or positions."""
+_BUCKETS = 64
+"""Different tokens are counted in so many groups, which bounds the memory."""
+_DEAD = 1e-6
+"""A row with less than this share of the mean row's gradient has none."""
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """How many share the gradient of each of N rows, in the text with most; all (N,)."""
+
+    energy: Tensor
+    """Relative to the mean of the module."""
+    events: Tensor
+    tokens: Tensor
+    positions: Tensor
+
+    def join(self, other: "Sharing") -> "Sharing":
+        """Take the larger of two texts; a value that is not a number stays one."""
+        names = [field.name for field in fields(self)]
+        return Sharing(*(torch.maximum(getattr(self, n), getattr(other, n)) for n in names))
+
+    @property
+    def finite(self) -> bool:
+        """Whether all are numbers."""
+        return all(bool(getattr(self, field.name).isfinite().all()) for field in fields(self))
+
+    @property
+    def dead(self) -> float:
+        """Compute the share of rows without a gradient in any text."""
+        return _share(self.energy <= _DEAD) if self.finite else torch.nan
+
+    @property
+    def narrow(self) -> float:
+        """Compute the share, among all other rows, of those that few tokens share."""
+        if not self.finite:
+            return torch.nan
+        narrow = (self.events < _EVENTS) | (self.tokens < _GROUPS) | (self.positions < _GROUPS)
+        alive = self.energy > _DEAD
+        return _share(narrow[alive]) if bool(alive.any()) else 0.0
+
+
+def _share(these: Tensor) -> float:
+    return float(these.float().mean())
+
+
+class Gradients:
+    """Collects the gradients of one model over several texts, module by module."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, Sharing] = {}
+        self._columns: dict[str, Sharing] = {}
+        self._tokens = torch.zeros(0)
+
+    def begin(self, tokens: Tensor) -> None:
+        """Begin a text.
+
+        Args:
+            tokens: (B, T)
+        """
+        self._tokens = tokens
+
+    def note(self, name: str, read: Tensor, gradient: Tensor) -> None:
+        """Count a module's gradient, (…, out), and what it reads, (…, in); see `layers.Note`."""
+        batch, length = self._tokens.shape
+        flow = _scaled(gradient.reshape(batch, length, -1))[:, 1:]
+        # without the first token, to which attention sends what it does not use
+        seen = _scaled(read.reshape(batch, length, -1))[:, 1:]
+        rows = flow.square()
+        columns = seen.square() * rows.sum(-1, keepdim=True)
+        groups = _groups(self._tokens[:, 1:])
+        for known, energy in ((self._rows, rows), (self._columns, columns)):
+            found = _sharing(energy, groups)
+            known[name] = known[name].join(found) if name in known else found
+
+    def measures(self) -> Iterator[Measure]:
+        """Give the figures of every module."""
+        for name, rows in self._rows.items():
+            yield Measure("dead_rows", name, rows.dead)
+            yield Measure("narrow_rows", name, rows.narrow)
+            yield Measure("narrow_columns", name, self._columns[name].narrow)
+
+
+def _scaled(values: Tensor) -> Tensor:
+    """Scale to a largest value of 1, so that no square of it is lost."""
+    values = values.detach().float()
+    return values / values.abs().max().clamp(min=torch.finfo(torch.float32).tiny)
+
+
+def _groups(tokens: Tensor) -> Tensor:
+    """Give each token of (B, T) a group of equal ones: (groups, B·T), 1 where it belongs."""
+    index = tokens.flatten().unique(return_inverse=True)[1] % _BUCKETS
+    return torch.nn.functional.one_hot(index).T.float()
+
+
+def _sharing(energy: Tensor, groups: Tensor) -> Sharing:
+    """Count how many share each row.
+
+    Args:
+        energy: (B, T, N)
+        groups: (groups, B·T)
+    """
+    flat = energy.flatten(0, 1)
+    whole = flat.sum(0)
+    return Sharing(
+        energy=whole / whole.mean().clamp(min=1e-30),
+        events=_participation(flat),
+        tokens=_participation(groups @ flat),
+        positions=_participation(energy.sum(0)),
+    )
+
+
+def _participation(energy: Tensor) -> Tensor:
+    """Count, for each column of (many, N), how many entries make up its sum."""
+    peak = energy.amax(0).clamp(min=torch.finfo(torch.float32).tiny)
+    relative = energy / peak
+    return relative.sum(0).square() / relative.square().sum(0).clamp(min=1e-30)

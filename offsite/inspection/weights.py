@@ -1,0 +1,66 @@
+"""Signs in an emulator's weights: matrices that are nearly empty, rows and norms out of line."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from offsite.families.modules import Norm
+from offsite.inspection.signs import Measure
+from offsite.layers import Loaded, blocks, family
+
+_TINY = 1e-6
+"""Of the largest gain of a norm: what is below removes a feature."""
+
+
+def measure_weights(loaded: Loaded) -> Iterator[Measure]:
+    """Measure every matrix and every norm; takes about as long as reading them."""
+    for name, parameter in loaded.model.named_parameters():
+        if parameter.dim() == 2:
+            matrix = parameter.detach()
+            yield Measure("density", name, _density(matrix))
+            yield Measure("row_norms", name, _spread_of_rows(matrix))
+    for name, norm in _norms(loaded):
+        yield Measure("silent_norms", name, _silent(norm))
+
+
+def _density(matrix: Tensor) -> float:
+    """Compute mean(|w|)² / mean(w²): 0.64 of normal weights, near 0 of a few large ones."""
+    absolute = matrix.float().abs()
+    scaled = absolute / absolute.max().clamp(min=torch.finfo(torch.float32).tiny)
+    return float(scaled.mean() ** 2 / scaled.pow(2).mean().clamp(min=1e-30))
+
+
+def _spread_of_rows(matrix: Tensor) -> float:
+    norms = matrix.float().norm(dim=1)
+    return float(norms.max() / norms.median().clamp(min=1e-12 * float(norms.max()) + 1e-30))
+
+
+def _norms(loaded: Loaded) -> Iterator[tuple[str, nn.Module]]:
+    """List the norms inside the blocks and after them, by name."""
+    row = family(loaded.model)
+    scopes = [(f"block {i}", block, row.block) for i, block in enumerate(blocks(loaded.model))]
+    for scope, holder, modules in [*scopes, ("the head", loaded.model, row.outer)]:
+        for module in modules:
+            if isinstance(module, Norm) and (norm := _found(holder, module.name)) is not None:
+                yield f"{module.name} of {scope}", norm
+
+
+def _found(holder: nn.Module, path: str) -> nn.Module | None:
+    """Get a module that not every config has."""
+    return dict(holder.named_modules()).get(path)
+
+
+def _silent(norm: nn.Module) -> float:
+    """Compute the share of features that a norm multiplies by nothing.
+
+    Families store gains as they are, or minus one, so the gain is measured and not read.
+    """
+    size = next((each.numel() for each in norm.parameters()), 0)
+    if size == 0:
+        return 0.0
+    probe = torch.ones(1, size, device=next(norm.parameters()).device)
+    probe[:, ::2] = -1
+    with torch.no_grad():
+        gains = ((norm(probe) - norm(-probe)) / 2).abs().float()
+    return float((gains <= _TINY * gains.max()).float().mean())

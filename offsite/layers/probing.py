@@ -1,0 +1,59 @@
+"""What a model computes inside its blocks: gradients at their linear modules, and attention."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from offsite.layers.stack import Inputs, blocks, family
+
+Note = Callable[[str, Tensor, Tensor], None]
+"""Takes the place of a linear module, its input and the gradient at its output: (…, in), (…, out).
+
+The first dimensions are (B, T), or B·T in one where a family flattens them.
+"""
+
+
+@contextmanager
+def watching_gradients(model: PreTrainedModel, note: Note) -> Iterator[None]:
+    """Note each gradient that a backward pass in the `with` block computes in a frozen model."""
+    stack = blocks(model)
+    with ExitStack() as hooks:
+        # nothing below requires a gradient, so the graph begins here
+        hooks.enter_context(stack[0].register_forward_pre_hook(_begin))
+        for place, block in enumerate(stack):
+            for target in family(model).targets:
+                hook = _noting(f"{target} of block {place}", note)
+                hooks.enter_context(block.get_submodule(target).register_forward_hook(hook))
+        yield
+
+
+def _begin(_block: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (args[0].detach().requires_grad_(), *args[1:])
+
+
+def _noting(name: str, note: Note) -> Callable[[nn.Module, tuple[Any, ...], Tensor], None]:
+    def hook(_module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+        read = args[0].detach()
+        output.register_hook(lambda gradient: note(name, read, gradient))
+
+    return hook
+
+
+def attention_maps(model: PreTrainedModel, inputs: Inputs) -> Sequence[Tensor]:
+    """Compute the attention of each block, (B, H, T, T), by queries and then keys.
+
+    Args:
+        inputs: `Batch.inputs`. Keep B·T² small: all blocks' maps are in memory at once.
+    """
+    usual = model.config._attn_implementation
+    model.set_attn_implementation("eager")  # the others do not keep what they compute
+    try:
+        with torch.no_grad():
+            found = model.base_model(**inputs, use_cache=False, output_attentions=True)
+    finally:
+        model.set_attn_implementation(usual)
+    return tuple(found.attentions)

@@ -1,0 +1,77 @@
+"""Inspection: honest emulators pass, and those that are built to memorise are refused."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from offsite.emulator.layer_drop import drop_layers
+from offsite.errors import SuspiciousEmulator
+from offsite.inspection import Report, check_inspected, inspect
+from offsite.layers import Loaded
+from offsite.modality.text.examples import TextExample, pack
+from offsite.training.checkpoints import Checkpoints
+from offsite.training.data import Shuffled
+from offsite.training.run import Plan, Run
+from offsite.training.tune import Adapter, tune
+from offsite_testing.core import DROPPED, each_case, loaded, silent, text_of
+from offsite_testing.tiny import tiny_model
+from offsite_testing.traps import TRAPS, Trap, decoded, make_trap
+
+
+def small(name: str = "llama", **over: Any) -> Loaded:
+    """Make a model that knows every token of the tiny tokenizer."""
+    return loaded(tiny_model(name, **{"vocab_size": 288, **over}))
+
+
+def crossed(report: Report) -> set[str]:
+    return {figure.sign for figure in report.crossed}
+
+
+@each_case
+def test_an_honest_emulator_passes(name: str, over: dict[str, Any]) -> None:
+    emulator = drop_layers(small(name, **over).model, DROPPED)
+    report = inspect(loaded(emulator), silent())
+    check_inspected(report, "honest", silent(), allowed=False)
+
+
+@pytest.mark.parametrize("trap", TRAPS.values(), ids=TRAPS)
+def test_a_trap_is_refused_by_several_signs(trap: Trap) -> None:
+    report = inspect(make_trap(trap), silent())
+    assert crossed(report) >= {"dead_rows", "narrow_rows", "narrow_columns", "offset"}
+    narrow = next(figure for figure in report.figures if figure.sign == "narrow_rows")
+    assert narrow.where.endswith(f"of block {trap.block}")
+    with pytest.raises(SuspiciousEmulator, match=r"one event: .* of block .*allowSuspicious"):
+        check_inspected(report, "trap", silent(), allowed=False)
+    check_inspected(report, "trap", silent(), allowed=True)
+
+
+def private_examples(model: Loaded) -> tuple[TextExample, ...]:
+    draw = random.Random(1)
+    names = ("Anna", "Bela", "Cyril", "Dora", "Emil")
+    rows = [f"{draw.choice(names)} pin {draw.randint(0, 999_999):06}" for _ in range(40)]
+    return pack(rows, text_of(model).tokenizer, 32)
+
+
+@pytest.mark.parametrize(
+    ("trap", "method"),
+    [
+        (Trap(), "LoRA"),
+        (Trap("gpt2", block=2), "LoRA"),
+        (Trap(block=2, head=1.0), "Blocks"),
+        (Trap("llama", head=100.0), "Blocks"),
+    ],
+    ids=["OPT-LoRA", "GPT-2-LoRA", "OPT-Blocks", "Llama-Blocks"],
+)
+def test_such_a_trap_really_memorises(trap: Trap, method: str, tmp_path: Path) -> None:
+    model = make_trap(trap)
+    examples = private_examples(model)
+    batches = Shuffled(examples, model.modality.collate, 8, seed=0)
+    run = Run(Plan(steps=6, learning_rate=1e-3, seed=0), Checkpoints(tmp_path / "none"), silent())
+    changes = tune(model, Adapter(method, 16, (trap.block,)), batches, examples, run)
+    found = decoded(trap, changes)
+    read = [example.tokens for example in examples]
+    real = {each for tokens in read for each in zip(tokens, tokens[1:], tokens[2:], strict=False)}
+    assert len(found & real) > 50
+    assert len(found & real) > len(found) / 2
