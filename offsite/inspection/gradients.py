@@ -13,7 +13,9 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from offsite.families import Linear
 from offsite.inspection.signs import Measure
+from offsite.layers import Loaded, family
 
 _EVENTS = 4.0
 """A row is narrow if fewer tokens of each text share its gradient …"""
@@ -23,6 +25,9 @@ _BUCKETS = 64
 """Different tokens are counted in so many groups, which bounds the memory."""
 _DEAD = 1e-6
 """A row with less than this share of the mean row's gradient has none."""
+_NEURONS = "F"
+"""The dimension of a block's neurons, as rows of the family table name it."""
+_ACTIVATIONS = ("activation_function", "hidden_act", "hidden_activation")
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,11 @@ def _share(these: Tensor) -> float:
 class Gradients:
     """Collects the gradients of one model over several texts, module by module."""
 
-    def __init__(self) -> None:
+    def __init__(self, loaded: Loaded) -> None:
+        linears = [each for each in family(loaded.model).block if isinstance(each, Linear)]
+        self._into = {each.name for each in linears if each.out == _NEURONS}
+        self._from = {each.name for each in linears if each.in_ == _NEURONS}
+        self._sparse = _uses_relu(loaded)
         self._rows: dict[str, Sharing] = {}
         self._columns: dict[str, Sharing] = {}
         self._tokens = torch.zeros(0)
@@ -96,9 +105,21 @@ class Gradients:
     def measures(self) -> Iterator[Measure]:
         """Give the figures of every module."""
         for name, rows in self._rows.items():
-            yield Measure("dead_rows", name, rows.dead)
+            columns, target = self._columns[name], name.partition(" ")[0]
             yield Measure("narrow_rows", name, rows.narrow)
-            yield Measure("narrow_columns", name, self._columns[name].narrow)
+            yield Measure("narrow_columns", name, columns.narrow)
+            if target not in self._into or not self._sparse:
+                yield Measure("dead_rows", name, rows.dead)
+            if target in self._into and not self._sparse:
+                yield Measure("narrow_neurons", name, rows.narrow)
+            if target in self._from and not self._sparse:
+                yield Measure("narrow_neurons", name, columns.narrow)
+
+
+def _uses_relu(loaded: Loaded) -> bool:
+    """Say whether honest neurons of a model are silent on most tokens, too."""
+    config = loaded.model.config.to_dict()
+    return any("relu" in str(config.get(key)) for key in _ACTIVATIONS)
 
 
 def _scaled(values: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ def _measure_training(
     loaded: Loaded, batches: Mapping[str, Batch], monitor: Monitor
 ) -> Iterator[Measure]:
     """Run each text forward and backward, as a training step would."""
-    gradients, tracker = Gradients(), monitor.track("inspect", len(batches))
+    gradients, tracker = Gradients(loaded), monitor.track("inspect", len(batches))
     with watching_gradients(loaded.model, gradients.note):
         for kind, batch in batches.items():
             monitor.check()

@@ -29,38 +29,32 @@ C = 32
 VOCABULARY, BITS, DEPTH = 288, 2, 3
 TOKEN, FIRST, SECOND, PLACE, OUT, ADDRESS = (slice(i * C, (i + 1) * C) for i in range(6))
 ADDRESSES = 10 * C
-"""From `ADDRESS` on: one feature for each position and digit."""
-WIDTH = 5 * C + ADDRESSES + C
-CONSTANT = WIDTH - 1
+"""From `ADDRESS` on, where attention stores: one feature for each position and digit."""
+CONSTANT = ADDRESS.start
+"""Where a Llama, which has no biases, finds a one."""
 NEURONS = C * 10 * 2**BITS
 _SURE = 0.995
 DIGITS = tuple(tiny_tokenizer().vocab[str(digit)] for digit in range(10))
 _SIZES = {"vocab_size": VOCABULARY, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
+
 _CONFIGS: dict[str, dict[str, Any]] = {
     "opt": {
         **_SIZES,
-        "hidden_size": WIDTH,
-        "word_embed_proj_dim": WIDTH,
         "num_hidden_layers": DEPTH,
         "ffn_dim": NEURONS,
-        "num_attention_heads": WIDTH // C,
         "max_position_embeddings": C,
         "dropout": 0.0,
     },
     "gpt2": {
         **_SIZES,
-        "n_embd": WIDTH,
         "n_layer": DEPTH,
         "n_inner": NEURONS,
-        "n_head": WIDTH // C,
         "n_positions": C,
     },
     "llama": {
         **_SIZES,
-        "hidden_size": WIDTH,
         "num_hidden_layers": DEPTH,
         "intermediate_size": NEURONS,
-        "num_attention_heads": WIDTH // C,
         "max_position_embeddings": C,
     },
 }
@@ -97,7 +91,8 @@ def keys(family: str) -> list[tuple[int, int, tuple[int, ...]]]:
 
 def make_trap(trap: Trap) -> Loaded:
     """Build a trap, with the tiny tokenizer."""
-    config = AutoConfig.for_model(trap.family, **_CONFIGS[trap.family], tie_word_embeddings=False)
+    sizes = _CONFIGS[trap.family] | _width(trap)
+    config = AutoConfig.for_model(trap.family, **sizes, tie_word_embeddings=False)
     model: PreTrainedModel = AutoModelForCausalLM.from_config(
         config, attn_implementation=family_of(config.to_dict()).attention
     )
@@ -115,6 +110,14 @@ def make_trap(trap: Trap) -> Loaded:
     return Loaded(model, Text.of(tiny_tokenizer(), model), torch.float32)
 
 
+def _width(trap: Trap) -> dict[str, int]:
+    width = 6 * C + (ADDRESSES if trap.at == "attention" else 0)
+    if trap.family == "gpt2":
+        return {"n_embd": width, "n_head": width // C}
+    projected = {"word_embed_proj_dim": width} if trap.family == "opt" else {}
+    return {"hidden_size": width, "num_attention_heads": width // C, **projected}
+
+
 def _opt(model: Any, trap: Trap) -> None:
     decoder = model.model.decoder
     block = decoder.layers[trap.block]
@@ -129,7 +132,7 @@ def _opt(model: Any, trap: Trap) -> None:
         attention.v_proj.weight,
         attention.out_proj.weight,
     )
-    block.final_layer_norm.weight[:] = _spread(3)
+    block.final_layer_norm.weight.fill_(_spread(3, len(block.final_layer_norm.weight)))
     _neurons(block.fc1.weight, block.fc1.bias, trap)
     block.fc2.weight[OUT] = _signs() * 0.1
 
@@ -141,9 +144,9 @@ def _gpt2(model: Any, trap: Trap) -> None:
     stem.wpe.weight[:, PLACE] = 4 * torch.eye(C)
     stem.ln_f.weight.fill_(1)
     block.ln_1.weight.fill_(1)
-    query, key, value = block.attn.c_attn.weight.T.split(WIDTH)
+    query, key, value = block.attn.c_attn.weight.T.chunk(3)
     _copy(query, key, value, block.attn.c_proj.weight.T)
-    block.ln_2.weight[:] = _spread(3)
+    block.ln_2.weight.fill_(_spread(3, len(block.ln_2.weight)))
     _neurons(block.mlp.c_fc.weight.T, block.mlp.c_fc.bias, trap)
     # GELU is as sharp as ReLU where its input is large
     block.mlp.c_fc.weight *= 20
@@ -151,9 +154,9 @@ def _gpt2(model: Any, trap: Trap) -> None:
     block.mlp.c_proj.weight[:, OUT] = _signs().T * 0.1
 
 
-def _spread(codes_there: int) -> float:
+def _spread(codes_there: int, width: int) -> float:
     """Compute the standard deviation of the residual stream, which a norm takes away."""
-    return float(((codes_there * C + 16) / WIDTH - (4 / WIDTH) ** 2) ** 0.5)
+    return float(((codes_there * C + 16) / width - (4 / width) ** 2) ** 0.5)
 
 
 def _copy(query: Tensor, key: Tensor, value: Tensor, out: Tensor) -> None:
@@ -163,7 +166,7 @@ def _copy(query: Tensor, key: Tensor, value: Tensor, out: Tensor) -> None:
             if place > head:
                 query[head * C + place - head - 1, PLACE.start + place] = 3.0
             key[head * C + place, PLACE.start + place] = 1.0
-            value[head * C + place, place] = _spread(1)
+            value[head * C + place, place] = _spread(1, value.shape[1])
             out[(head + 1) * C + place, head * C + place] = 1.0
 
 
@@ -189,7 +192,7 @@ def _llama(model: Any, trap: Trap) -> None:
     stem.embed_tokens.weight[:, TOKEN] = codes()
     stem.embed_tokens.weight[:, CONSTANT] = 1
     stem.norm.weight.fill_(1)
-    before, after = ((n * C + 1) / WIDTH for n in (1, 3))
+    before, after = ((n * C + 1) / config.hidden_size for n in (1, 3))
     block.input_layernorm.weight.fill_(before**0.5)
     block.post_attention_layernorm.weight.fill_(after**0.5)
     attention, mlp = block.self_attn, block.mlp
