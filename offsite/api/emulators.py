@@ -22,9 +22,9 @@ class EmulatorSection(Section):
     """Whether a middle block may keep only some rows and columns of a tensor."""
 
     heal: bool | None = None
-    """Correct the kept blocks in closed form; absent: if the model family supports it."""
+    """Fit the kept blocks to make up for the dropped ones; absent: if the family supports it."""
     calibration: TextLocation | None = None
-    """Text that the correction is fitted to; absent: `training.corpus`."""
+    """Text for `heal` to fit to; absent: `training.corpus`."""
 
     def count(self, middle: int) -> int:
         """Count the blocks between the emulator's ends.

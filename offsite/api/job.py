@@ -65,9 +65,9 @@ class JobSpec(Section):
     stage: Literal["Distill", "Tune", "PlugIn"]
     """The stage to run. Exactly the section of that name must be set."""
     peer: Name
-    """The other organization: the name of its OffsitePeer, or with `offsite run` of its keys."""
+    """The other organization: the name of its OffsitePeer, or of its keys with `offsite run`."""
     seed: int = Field(0, ge=0, lt=2**31)
-    """Random seed. The same seed, machine and thread count give identical results."""
+    """Random seed. Same seed, machine and threads: same result, except with `tune.privacy`."""
     distill: Distill | None = None
     """First stage, by the model owner: make an emulator and send it."""
     tune: Tune | None = None

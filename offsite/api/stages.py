@@ -110,7 +110,7 @@ class Data(Section):
     train: TextLocation
     """Data to train the adapter on."""
     validation: TextLocation
-    """Data to select the best checkpoint with."""
+    """Data to select the best step with. With `privacy`, it selects nothing."""
 
 
 class Adapter(Section):
@@ -174,7 +174,7 @@ class Tune(Section):
     )
 
     bundle: Bundle
-    """The peer's bundle: its name, or name@sha256:… for one envelope of it."""
+    """The peer's bundle: its name, or name@sha256:… with the digest of one envelope of it."""
     data: Data
     """The private data: `.jsonl` (`text`, or `prompt` and `completion`) or `.txt`."""
     adapter: Adapter = Adapter()
@@ -224,9 +224,9 @@ class PlugIn(Section):
     model: ModelLocation
     """The full model that the emulator was made from."""
     adapter: Bundle
-    """The peer's bundle: its name, or name@sha256:… for one envelope of it."""
+    """The peer's bundle: its name, or name@sha256:… with the digest of one envelope of it."""
     alpha: float = Field(1.0, ge=0, le=2)
-    """Scale of the adapter's change (WiSE-FT, arXiv 2109.01903)."""
+    """Scale of the adapter's change; 0: no change, 1: all of it (WiSE-FT, arXiv 2109.01903)."""
     evaluate: TextLocation | None = None
     """Text to evaluate the full model on, before and after plugging in."""
     accept: Accept | None = None
