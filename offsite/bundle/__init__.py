@@ -1,8 +1,8 @@
 """Bundles, the folders that parties exchange: model folders with a manifest.
 
-`manifest` says what a bundle holds, `record` what its sender remembers of it, and `emulator` and
-`adapter` decide whether one that came from somebody else may be opened. No torch: the steps that
-hold keys do without it.
+`manifest` describes the contents of a bundle, `record` is what its sender keeps of it, and
+`emulator` and `adapter` check a received one before it is opened. No torch: the steps with keys do
+without it.
 """
 
 from offsite.bundle.adapter import ADAPTER, admit_adapter, check_adapter

@@ -36,7 +36,7 @@ def check_adapter(folder: Path, record: EmulatorRecord) -> Manifest:
         record: of the emulator that it answers.
 
     Raises:
-        BundleError: it answers another bundle, comes from somebody else, or holds anything that the
+        BundleError: it answers another bundle, comes from another party, or holds anything that the
             record does not allow.
     """
     manifest, _ = read_manifest(folder)

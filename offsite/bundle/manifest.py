@@ -91,7 +91,7 @@ class EmulatorFacts(Part):
 class PrivacyFacts(Part):
     """The differential privacy of an adapter: its bound, and what the bound was computed from.
 
-    The number of units is not told: the peer gets the manifest, and whether one unit is in the data
+    The number of units is left out: the peer gets the manifest, and whether one unit is in the data
     is what the noise protects.
     """
 

@@ -90,7 +90,7 @@ def read_provenance(content: bytes, rings: Sequence[PublicRing], source: str) ->
         provenance = Provenance.model_validate_json(content)
     except (ValidationError, ValueError) as error:
         raise BundleError(
-            f"{source} is not a {PROVENANCE} ({reason(error)}); ask whoever made the model for it "
+            f"{source} is not a {PROVENANCE} ({reason(error)}); ask the maker of the model for it "
             "anew"
         ) from error
     ring = next((ring for ring in rings if ring.id == provenance.made_by), None)

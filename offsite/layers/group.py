@@ -22,7 +22,7 @@ def rank() -> int:
 
 
 def leads() -> bool:
-    """Whether this worker tells, keeps and sends what all of them made."""
+    """Whether this worker reports, saves and sends the common result."""
     return rank() == 0
 
 

@@ -160,8 +160,8 @@ class Modality(Protocol):
     def encode(self, rows: Sequence[Any], length: int, least: int = 1) -> Encoded[Any]:
         """Turn rows into examples to train on.
 
-        Whatever a peer's companion files make of a row, it is no failure: the failure would tell
-        the peer something about private data.
+        A peer's companion files must not make a row fail: the failure would reveal something about
+        the private data.
 
         Args:
             length: largest size of an example; the model's own limit holds, too.

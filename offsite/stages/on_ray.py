@@ -2,7 +2,7 @@
 
 Only the driver, which is this process, writes events: Ray prefixes and deduplicates what workers
 print. The leading worker sends its own through a queue. What the step ended with is that it is
-done, or the first failure that any of them tells.
+done, or the first failure that any of them reports.
 """
 
 import threading
@@ -24,7 +24,7 @@ from offsite.text import guard_output
 
 
 def run_on_ray(pod: Pod[WorkTask], monitor: Monitor) -> Done | Failed:
-    """Run the step in the workers of Ray Train, and tell its events here.
+    """Run the step in the workers of Ray Train, and emit its events here.
 
     Returns:
         the event that it ended with: `done`, or `failed`.

@@ -26,7 +26,7 @@ def run_job(job: OffsiteJob, party: Party, mailbox: Mailbox, monitor: Monitor) -
 
     Raises:
         OffsiteError: what went wrong; nothing half-made was published. If a retry cannot help,
-            the peer was told that the stage failed.
+            the peer was notified that the stage failed.
     """
     name, spec = job.metadata.name, job.spec
     peer = _peer_of(spec, mailbox)
@@ -36,7 +36,7 @@ def run_job(job: OffsiteJob, party: Party, mailbox: Mailbox, monitor: Monitor) -
         digests["bundle"] = envelope.digest
     with workspace(party, name, spec, peer.id, digests) as space:
         if not resume(space, mailbox, monitor):
-            # whoever could not send its result could not tell of a failure either
+            # a party that cannot send its result cannot send a notice either
             check_ready(space, mailbox)
             note_disclosed(space, mailbox, monitor)
             answers = digests.get("bundle")

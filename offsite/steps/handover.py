@@ -126,8 +126,8 @@ class Handover:
             InputError: It contains more than files, or is larger than possible.
         """
         self._take_notes({note: self._kept(note) for note in _KEPT}, space)
-        told = (DRAFT, FIGURES, AUDITED)
-        self._take_notes({note: self._name(f"notes/{note}") for note in told}, space)
+        notes = (DRAFT, FIGURES, AUDITED)
+        self._take_notes({note: self._name(f"notes/{note}") for note in notes}, space)
         if not self.artifacts.take(self._name("result"), space.result, most_of(space)):
             raise BundleError(f"there is no result at {self.uri}")
 

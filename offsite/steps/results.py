@@ -67,18 +67,18 @@ def check_answer(space: Workspace, job: Tune, units: int) -> str:
     manifest = check_adapter(space.result, record)
     check_maker(space, manifest)
     rank = rank_of(adapter, record.linears)
-    told = manifest.facts
-    assert isinstance(told, AdapterFacts), "checked by check_adapter"
-    check_facts(space.party.limits, job, told.privacy, units)
+    facts = manifest.facts
+    assert isinstance(facts, AdapterFacts), "checked by check_adapter"
+    check_facts(space.party.limits, job, facts.privacy, units)
     wanted = AdapterFacts(
         method=adapter.method,
         scope=adapter.scope,
         rank=rank,
         outside=tuple(sorted(record.modules)),
         answers=record.digest,
-        privacy=told.privacy,
+        privacy=facts.privacy,
     )
-    stated = (told, manifest.architecture, manifest.dtype)
+    stated = (facts, manifest.architecture, manifest.dtype)
     if stated != (wanted, record.architecture, "float32"):
         raise wrong_result(space.result)
     return record.digest

@@ -45,7 +45,7 @@ class Timeout:
 
 @grouped
 def watch(name: JobName, target: Target, timeout: Timeout, output: Format = Output.TEXT) -> None:
-    """Watch a job until it ends. The exit code tells how it ended.
+    """Watch a job until it ends. The exit code shows how it ended.
 
     Exit codes: 0 complete; 1 failed and a retry may help, or cancelled; 2 failed on invalid input;
     3 not ended within --timeout; 4 no connection, or not allowed. `-o json` prints the job at each

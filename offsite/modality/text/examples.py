@@ -37,7 +37,7 @@ def encode(
     Plain text is packed: joined, each text closed by the end token, and cut into equal blocks.
     A prompt that leaves too little room is cut on its left. Every example has a token to predict,
     and nothing here fails: how many tokens a text has, a peer's tokenizer decides, and a failure
-    would tell the peer what it made of the private data.
+    would reveal to the peer what the private data contains.
 
     Args:
         length: 2 or more.
