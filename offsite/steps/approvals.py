@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from offsite.api.problems import reason
 from offsite.errors import ApprovalError, AwaitingApproval, InputError
 from offsite.events import Monitor
+from offsite.exchange.home import dns_label
 from offsite.resources import EgressReport, Verdict, digest_of_report
 from offsite.store import disk_errors, write_whole
 from offsite.store.beneath import folder_below
@@ -159,6 +160,8 @@ class FolderApprovals:
                 stream.write(content)
 
     def _report(self, job: str) -> tuple[EgressReport, int]:
+        # as root, this user must not be led out of the folder of an author
+        dns_label("job", job)
         path = self.folder / _report(job)
         found = self._read(_report(job))
         if found is None:
@@ -168,7 +171,7 @@ class FolderApprovals:
             report = EgressReport.model_validate_json(content)
         except ValidationError as error:
             raise InputError(f"{path} is not an egress report: {reason(error)}") from error
-        if report.digest != digest_of_report(report.wire()):
+        if report.bundle != job or report.digest != digest_of_report(report.wire()):
             raise InputError(f"{path} is damaged: its digest does not match; run the job again")
         return report, owner.st_uid
 

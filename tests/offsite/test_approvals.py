@@ -281,6 +281,19 @@ def test_a_report_that_was_changed_is_not_approved(tmp_path: Path) -> None:
         approvals.report("other")
 
 
+@pytest.mark.parametrize("job", ["../other", "a/b", "..", "", "x.y"])
+def test_an_approver_is_not_led_out_of_the_folder(tmp_path: Path, job: str) -> None:
+    """Root approves in a folder that an author can write."""
+    outside = tmp_path / "inside"
+    outside.mkdir()
+    with pytest.raises(InputError, match="must be a DNS label"):
+        FolderApprovals(outside).give(job, REPORT.digest, "Approved", "")
+    led = EgressReport.of(**REPORT.model_dump(exclude={"digest"}) | {"bundle": "../x"})
+    (outside / "adapter.report.json").write_text(json.dumps(led.wire()))
+    with pytest.raises(InputError, match="damaged"):
+        FolderApprovals(outside).report("adapter")
+
+
 def test_a_given_approval_is_of_one_digest() -> None:
     GivenApproval(REPORT.digest).check(REPORT)
     for other in (None, "sha256:" + "0" * 64):

@@ -1,5 +1,6 @@
 """What is decided about a job whose result another person has to approve."""
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from offsite.events import Done, Egress, as_line
 from offsite.resources import EgressReport, OffsiteApproval
+from offsite.sealing import Disclosure, Notice
 from offsite.task import PublishTask, parse_task
 from offsite_operator.cluster.lister import read_one
 from offsite_operator.decide.decision import Decision
@@ -140,8 +142,21 @@ def test_a_rejection_fails_the_job_even_beside_an_approval() -> None:
     world.go()
     assert (world.status.state, world.reason("Failed")) == ("Failed", "ApprovalRejected")
     assert world.message("Failed") == f"carol rejected {REPORT.digest}: too few rows"
-    # the peer learns that the stage failed, and no more
     assert [child.step for child in world.children if child.active] == []
+
+
+def test_the_peer_learns_nothing_of_a_rejection() -> None:
+    world = waiting()
+    world.settings = world.settings.model_copy(update={"notices": Disclosure.MESSAGE})
+    world.approvals = (approval("Rejected", message="the patients of ward 7"),)
+    world.go()
+    assert world.newest.step == "Notify"
+    world.children.pop()
+    created = world.decide().create
+    assert created is not None
+    task = json.loads(created.task["data"]["task.json"])
+    notice = Notice.of("Tune", task["reason"], task["message"])
+    assert (notice.reason, notice.message) == ("StageFailed", "")
 
 
 def test_the_wait_survives_restarts_and_lost_pods_and_logs() -> None:
