@@ -6,18 +6,23 @@ import subprocess
 import sys
 from dataclasses import replace
 from hashlib import sha256
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from offsite.bundle.disclosure import Disclosed, check_alone
 from offsite.config import load_job, load_policy
+from offsite.events import PrivacyReport
 from offsite.steps.party import POLICY
 from offsite.store.admin import ExchangeAdmin
 from offsite.store.credentials import read_credentials, write_credentials
 from offsite_cli.demo.parties import Parties
+from offsite_cli.demo.report import Result, show
 from offsite_cli.demo.settings import Choices, Recipe
+from offsite_cli.demo.stage_process import Outcome
 from offsite_testing.minio_server import running_minio
 from offsite_testing.models import save_tiny
 
@@ -57,14 +62,13 @@ def test_the_story_on_a_task_of_ones_own(tmp_path: Path) -> None:
     save_tiny(tmp_path / "model", "llama", num_hidden_layers=12, max_position_embeddings=128)
     labelled(tmp_path / "task.jsonl")
     options = ("--model", "model", "--task", "task.jsonl", "--upper-bound", "-o", "json")
-    ran = demo(tmp_path, *options, "--epsilon", "8")
+    ran = demo(tmp_path, *options)
     assert ran.returncode == 0, ran.stderr
     events = [json.loads(line) for line in ran.stdout.splitlines()]
     result = events[-1]
     assert result["event"] == "result"
     assert result["metric"] == "accuracy"
-    assert 7 < result["privacy"]["epsilon"] <= 8
-    assert (result["privacy"]["unit"], result["privacy"]["steps"]) == ("row", 60)
+    assert result["privacy"] is None
     assert set(result["settings"]) == SETTINGS
     assert all(0 <= value <= 1 for value in result["settings"].values())
     assert result["sizeBytes"]["adapter"] < result["sizeBytes"]["emulator"]
@@ -138,6 +142,19 @@ def test_the_hospital_of_a_private_demo_sends_no_other_adapter(tmp_path: Path) -
     assert job is not None
     assert limits.objection(job) is None
     assert limits.objection(job.model_copy(update={"privacy": None})) is not None
+
+
+def test_the_report_of_a_private_demo_states_the_privacy_of_its_adapter() -> None:
+    bound = PrivacyReport(
+        epsilon=7.9, delta=8e-05, unit="row", sampling_rate=0.0067, steps=60, noise_multiplier=0.38
+    )
+    stages = {name: Outcome() for name in STAGES} | {"tune": Outcome(privacy=bound)}
+    settings: dict[str, float | None] = dict.fromkeys(SETTINGS, 2.0)
+    result = Result("perplexity", settings, stages, 1, prompt="a", before="b", after="c")
+    assert result.event()["privacy"] == bound.wire()
+    screen = Console(record=True, file=StringIO(), width=200)
+    show(result, screen)
+    assert "Differential privacy: ε 7.9, δ 8e-05 for each row (" in screen.export_text()
 
 
 def test_a_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
