@@ -27,6 +27,7 @@ from offsite.release.gate import Losses, Measured, check_release
 from offsite.release.statistics import auc, epsilon_bound, largest_bound, tpr_at_1_percent_fpr
 from offsite.release.traces import traces_in, traces_of
 from offsite.release.verdict import required
+from offsite.rows import Row
 from offsite.sealing import UNDISCLOSED, open_notice
 from offsite.stages import run
 from offsite.stages.context import Context
@@ -34,6 +35,11 @@ from offsite.stages.run import run_job
 from offsite.steps.released import check_released
 from offsite.steps.workspace import Workspace
 from offsite.training.checkpoints import Checkpoints
+from offsite.training.data import Shuffled
+from offsite.training.evaluate import outcomes
+from offsite.training.run import Plan, Run
+from offsite.training.tune import Adapter
+from offsite.training.tune import tune as tune_adapter
 from offsite.wire import canonical
 from offsite_testing.core import loaded as loaded_of
 from offsite_testing.core import silent, text_of
@@ -49,6 +55,7 @@ from offsite_testing.parties import (
     tune,
 )
 from offsite_testing.tiny import tiny_model
+from offsite_testing.traps import Trap, decoded, make_trap
 
 DRAW = np.random.default_rng(1)
 
@@ -373,6 +380,31 @@ def test_an_interrupted_training_goes_on_with_its_canaries(tmp_path: Path) -> No
     logs: list[Wire] = []
     run_job(job, replace(party, limits=more), mailbox, Monitor(recording(logs)))
     assert any("50 canaries are required now" in event.get("message", "") for event in logs)
+
+
+def trapped_adapter(trap: Trap, method: str, folder: Path) -> Measured:
+    """Tune an adapter in an emulator that was built to memorise, with inspection switched off."""
+    made, draw = make_trap(trap), Random(1)
+    rows = [Row(text=f"the fox {draw.randrange(10**6):06} dog") for _ in range(24)]
+    train, validation = (made.modality.encode(part, 32).examples for part in (rows[:16], rows[16:]))
+    before = outcomes(made, validation, made.modality.losses, silent(), "before").numpy()
+    batches = Shuffled(train, made.modality.collate, 4, 0)
+    plan = Plan(steps=12, learning_rate=1e-3, seed=0, validate_every=4)
+    adapter = Adapter(method, 8, (0, 2))
+    changes = tune_adapter(
+        made, adapter, batches, validation, Run(plan, Checkpoints(folder / "state", 1e9), silent())
+    )
+    assert decoded(trap, changes), "the adapter holds private text"
+    after = outcomes(made, validation, made.modality.losses, silent(), "after").numpy()
+    weights = np.array([example.weight for example in validation], np.float64)
+    tensors = [(name, value.numpy()) for name, value in changes.items()]
+    return Measured(tensors, Losses(before, after, weights))
+
+
+@pytest.mark.parametrize("method", ["LoRA", "Blocks"])
+def test_the_adapter_of_a_trap_is_refused_by_default(method: str, tmp_path: Path) -> None:
+    with pytest.raises(ReleaseRefused, match=r"maxSilentRows"):
+        check_release(trapped_adapter(Trap(), method, tmp_path), Limits(), None, silent())
 
 
 @pytest.fixture
