@@ -35,6 +35,7 @@ from offsite_cli.inspected import inspect
 from offsite_cli.keys import prompt_passphrase
 from offsite_cli.options import HOME, Exchange, Format, Home
 from offsite_cli.output import Output, monitored, show_info, show_json, show_text
+from offsite_cli.trace import trace
 
 app = typer.Typer(no_args_is_help=True, help="Manage the encrypted bundles in the exchange.")
 
@@ -217,6 +218,7 @@ def rm(
 
 
 app.command("disclosed")(disclosed)
+app.command("trace")(trace)
 app.command("inspect")(inspect)
 
 

@@ -72,7 +72,7 @@ def disclosed(
     Lists the blocks of each model, the recipients, and how many more blocks you may send.
     """
     place = home.expanduser().resolve()
-    with _open_ledger(place, private) as ledger:
+    with open_ledger(place, private) as ledger:
         if rebuild:
             _rebuild(ledger, place, exchange)
         entries, limits = ledger.entries(), load_policy(place / POLICY)
@@ -87,7 +87,8 @@ def disclosed(
 
 
 @contextmanager
-def _open_ledger(home: Path, private: str | None) -> Iterator[Disclosures]:
+def open_ledger(home: Path, private: str | None) -> Iterator[Disclosures]:
+    """Open the ledger of a home, or of a cluster's private store."""
     with TemporaryDirectory() as copies:
         private_store = PrivateStore(Path(copies), None, os.environ)
         yield Disclosures(

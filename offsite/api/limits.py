@@ -89,6 +89,8 @@ class Limits(Section):
     max_change: float = Field(1.0, gt=0)
     """Largest change of a weight that a returned adapter may make, relative to the weight."""
 
+    watermark: bool = True
+    """Whether emulators get a mark that says to whom they were sent."""
     allow_suspicious_emulators: bool = False
     """Whether to tune in emulators that inspection finds to be built to memorise private data."""
 

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from offsite.bundle.changes import Place
 from offsite.bundle.selection import Selection
+from offsite.bundle.watermark import Watermark
 from offsite.errors import BundleError
 from offsite.families import Family, Shape
 from offsite.sealing.envelope import GrantTerms
@@ -115,6 +116,8 @@ class EmulatorRecord(Part):
     max_rank: int = MAX_RANK
     entry: Digest | None = None
     """Its entry in the disclosure ledger (`body_digest`); None: an earlier version made none."""
+    watermark: Watermark | None = None
+    """The mark in its weights; None: it has none."""
 
     @property
     def linears(self) -> dict[str, tuple[int, int]]:

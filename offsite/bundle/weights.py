@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offsite.bundle.files import headers
+from offsite.bundle.numbers import SIZES, decode
 from offsite.bundle.sketch import Floats, Sketch, Sketcher
 from offsite.errors import BundleError, ModelError, StorageError
 from offsite.families import Checkpoint, Family, family_of
@@ -27,7 +28,6 @@ from offsite.store import disk_errors
 from offsite.wire import Part
 
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
-_SIZES = {"F32": 4, "BF16": 2, "F16": 2}
 _PIECE = 1 << 18
 """About how many values are looked at together."""
 _LENGTH = 8
@@ -53,8 +53,8 @@ class StoredTensor:
 
     def pieces(self) -> Iterator[bytes]:
         """Read its bytes, some rows at a time."""
-        row = self.columns * _SIZES[self.dtype]
-        left, most = prod(self.shape) * _SIZES[self.dtype], row * max(1, _PIECE // self.columns)
+        row = self.columns * SIZES[self.dtype]
+        left, most = prod(self.shape) * SIZES[self.dtype], row * max(1, _PIECE // self.columns)
         with disk_errors(self.path), self.path.open("rb") as file:
             file.seek(self.start)
             while left:
@@ -66,15 +66,15 @@ class StoredTensor:
 
     def values(self, raw: bytes) -> Floats:
         """Turn the bytes of some rows into numbers."""
-        if self.dtype == "BF16":
-            wide = np.frombuffer(raw, "<u2").astype("<u4") << np.uint32(16)
-            return wide.view("<f4").reshape(-1, self.columns)
-        kind = "<f4" if self.dtype == "F32" else "<f2"
-        return np.frombuffer(raw, kind).astype(np.float32, copy=False).reshape(-1, self.columns)
+        return decode(raw, self.dtype).reshape(-1, self.columns)
+
+    def matrix(self) -> Floats:
+        """Read all of it as numbers."""
+        return np.concatenate([self.values(raw) for raw in self.pieces()])
 
     def bits(self, raw: bytes) -> NDArray[np.unsignedinteger]:
         """Turn the bytes of some rows into whole numbers, which differ if a bit does."""
-        return np.frombuffer(raw, f"<u{_SIZES[self.dtype]}").reshape(-1, self.columns)
+        return np.frombuffer(raw, f"<u{SIZES[self.dtype]}").reshape(-1, self.columns)
 
 
 class BlockDigests(Part):
@@ -92,12 +92,12 @@ def digest_blocks(folder: Path) -> tuple[BlockDigests, ...]:
     Raises:
         ModelError: it cannot be read.
     """
-    with _damage_told(folder):
+    with damage_told(folder):
         return _digest_blocks(folder)
 
 
 def _digest_blocks(folder: Path) -> tuple[BlockDigests, ...]:
-    blocks = _stored_blocks(folder)
+    blocks = stored_blocks(folder)
     tensors = [tensor for block in blocks for tensor in block.values()]
     with ThreadPoolExecutor() as pool:
         known = iter(list(pool.map(_known, tensors)))
@@ -118,7 +118,7 @@ def digest_outside(folder: Path) -> dict[str, str]:
     Raises:
         ModelError: it cannot be read.
     """
-    with _damage_told(folder):
+    with damage_told(folder):
         return {name: _digest(tensor) for name, tensor in _stored_outside(folder).items()}
 
 
@@ -127,7 +127,7 @@ def _stored_outside(folder: Path) -> Mapping[str, StoredTensor]:
     row = family_of(config)
     checkpoint, names = Checkpoint.of(row, config), row.outer_tensors(config).keys()
     found: dict[str, StoredTensor] = {}
-    for path in _files(folder):
+    for path in weight_files(folder):
         for spelt, tensor in stored(path):
             name = checkpoint.name(spelt) or ""
             if (name := checkpoint.tied.get(name, name)) in names:
@@ -136,7 +136,7 @@ def _stored_outside(folder: Path) -> Mapping[str, StoredTensor]:
 
 
 @contextmanager
-def _damage_told(folder: Path) -> Iterator[None]:
+def damage_told(folder: Path) -> Iterator[None]:
     """Say of a model whose files are damaged that it cannot be loaded, as loading would."""
     try:
         yield
@@ -147,7 +147,7 @@ def _damage_told(folder: Path) -> Iterator[None]:
         raise ModelError(f"cannot load the model {folder}: {reason}") from error
 
 
-def _stored_blocks(folder: Path) -> tuple[Mapping[str, StoredTensor], ...]:
+def stored_blocks(folder: Path) -> tuple[Mapping[str, StoredTensor], ...]:
     """Find the tensors of each block of a model, by their names in the block.
 
     Raises:
@@ -157,7 +157,7 @@ def _stored_blocks(folder: Path) -> tuple[Mapping[str, StoredTensor], ...]:
     row = family_of(config)
     names = row.block_tensors(config)
     blocks: tuple[dict[str, StoredTensor], ...] = tuple({} for _ in range(row.count(config)))
-    for path in _files(folder):
+    for path in weight_files(folder):
         for name, tensor in stored(path):
             split = _block_of(row, name)
             if split and split[0] < len(blocks) and split[1] in names:
@@ -182,7 +182,21 @@ def _block_of(row: Family, name: str) -> tuple[int, str] | None:
     return row.block_of(name) or row.block_of(f"{row.blocks.partition('.')[0]}.{name}")
 
 
-def _files(folder: Path) -> list[Path]:
+def named_tensors(folder: Path) -> Iterator[tuple[int, str, StoredTensor]]:
+    """Find the tensors of blocks by their family's names: block, name in the block, tensor.
+
+    Raises:
+        ModelError: the model has no config, or its family is unknown.
+    """
+    with damage_told(folder):
+        row = family_of(model_config(folder))
+        for path in weight_files(folder):
+            for name, tensor in stored(path):
+                if split := _block_of(row, name):
+                    yield *split, tensor
+
+
+def weight_files(folder: Path) -> list[Path]:
     """List the files that transformers would read."""
     if (folder / _SINGLE).is_file():
         return [folder / _SINGLE]
@@ -207,7 +221,7 @@ def stored(path: Path) -> Iterator[tuple[str, StoredTensor]]:
         size = int.from_bytes(file.read(_LENGTH), "little")
         header = json.loads(file.read(min(size, _LARGEST_HEADER)))
     for name, (shape, dtype) in kinds.items():
-        if dtype in _SIZES:
+        if dtype in SIZES:
             start = _LENGTH + size + header[name]["data_offsets"][0]
             yield name, StoredTensor(path, dtype, shape, start)
 

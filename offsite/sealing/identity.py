@@ -19,6 +19,7 @@ from offsite.sealing.primitives import (
     SIGNATURE,
     Keyset,
     TinkError,
+    derive,
     new_keyset,
     public_keyset,
     sign,
@@ -171,6 +172,11 @@ class Ring(Part):
     def decrypting(self, entry: str) -> Entry | None:
         """Return an encrypt key that was not revoked, regardless of its age."""
         return next((e for e in self.entries if e.id == entry and not e.revoked_at), None)
+
+    def derived(self, entry: str, context: bytes) -> bytes | None:
+        """Derive a 32-byte secret from a sign key of any age; None: there is no such key."""
+        found = next((e for e in self.entries if (e.id, e.purpose) == (entry, "sign")), None)
+        return derive(found.keyset, context) if found else None
 
     def rotated(self, overlap: timedelta) -> "Ring":
         """Add new keys; the previous ones stay valid for messages in transit.

@@ -14,11 +14,19 @@ from tink import (
     aead,
     hybrid,
     json_proto_keyset_format,
+    prf,
     secret_key_access,
     signature,
     streaming_aead,
 )
-from tink.proto import aes_gcm_hkdf_streaming_pb2, aes_gcm_pb2, tink_pb2
+from tink.proto import (
+    aes_gcm_hkdf_streaming_pb2,
+    aes_gcm_pb2,
+    common_pb2,
+    ed25519_pb2,
+    hkdf_prf_pb2,
+    tink_pb2,
+)
 
 Keyset = dict[str, Any]
 """A keyset in Tink's JSON form."""
@@ -32,7 +40,7 @@ TinkError = tink.TinkError
 
 @cache
 def _register() -> None:
-    for kind in (aead, hybrid, signature, streaming_aead):
+    for kind in (aead, hybrid, prf, signature, streaming_aead):
         kind.register()
 
 
@@ -110,11 +118,29 @@ def stream(keyset: Keyset) -> streaming_aead.StreamingAead:
 
 def aead_of(key: bytes) -> aead.Aead:
     """Return the AEAD (AES-256-GCM) of a 32-byte key."""
+    return _raw("AesGcmKey", aes_gcm_pb2.AesGcmKey(version=0, key_value=key)).primitive(aead.Aead)
+
+
+def derive(private: Keyset, context: bytes) -> bytes:
+    """Derive a 32-byte secret for another purpose from a private sign key: HKDF-SHA256 (RFC 5869).
+
+    Args:
+        context: The purpose. Secrets of two contexts tell nothing of each other, nor of the key.
+    """
+    data = private["key"][0]["keyData"]["value"]
+    seed = ed25519_pb2.Ed25519PrivateKey.FromString(base64.b64decode(data)).key_value
+    params = hkdf_prf_pb2.HkdfPrfParams(hash=common_pb2.SHA256)
+    key = hkdf_prf_pb2.HkdfPrfKey(version=0, params=params, key_value=seed)
+    return bytes(_raw("HkdfPrfKey", key).primitive(prf.PrfSet).primary().compute(context, 32))
+
+
+def _raw(kind: str, key: Any) -> KeysetHandle:
+    """Make a keyset of one symmetric key, whose operations have no prefix."""
     _register()
     raw = tink_pb2.Keyset(primary_key_id=1)
     data = tink_pb2.KeyData(
-        type_url="type.googleapis.com/google.crypto.tink.AesGcmKey",
-        value=aes_gcm_pb2.AesGcmKey(version=0, key_value=key).SerializeToString(),
+        type_url=f"type.googleapis.com/google.crypto.tink.{kind}",
+        value=key.SerializeToString(),
         key_material_type=tink_pb2.KeyData.SYMMETRIC,
     )
     raw.key.add(
@@ -123,8 +149,7 @@ def aead_of(key: bytes) -> aead.Aead:
         key_id=1,
         output_prefix_type=tink_pb2.OutputPrefixType.RAW,
     )
-    handle = tink.proto_keyset_format.parse(raw.SerializeToString(), secret_key_access.TOKEN)
-    return handle.primitive(aead.Aead)
+    return tink.proto_keyset_format.parse(raw.SerializeToString(), secret_key_access.TOKEN)
 
 
 def _secret(keyset: Keyset) -> KeysetHandle:

@@ -44,7 +44,9 @@ def make_emulator(context: Context, job: Distill) -> None:
         monitor.log("the emulator keeps every block: the peer gets the whole model")
     emulator = replace(loaded, model=made.model)
     check_sendable(emulator, model)
-    check_room(space.folder, emulator.size)
+    # the step that seals marks a copy: on a laptop, on this disk
+    copies = 2 if space.party.limits.watermark and space.uid is None else 1
+    check_room(space.folder, copies * emulator.size)
     evaluation = Evaluation.read(text, loaded, monitor) if (text := texts.get("evaluate")) else None
     facts = _train_emulator(context, loaded, made, job)
     if evaluation:

@@ -39,7 +39,7 @@ class Disclosures:
             InputError: An entry is missing or damaged.
         """
         # records first: concurrent jobs write the entry before the record
-        records, entries = list(self._records()), self._ledger()
+        records, entries = list(self.records()), self._ledger()
         restored = {entry.envelope for entry in entries}
         known = {entry.body_digest for entry in entries}
         alone = [each for each in records if each.digest not in restored]
@@ -55,7 +55,7 @@ class Disclosures:
     def envelopes(self) -> set[str]:
         """List the envelopes of emulators that have a record, or were restored by `rebuild`."""
         restored = {entry.envelope for entry in self._ledger() if entry.envelope}
-        return restored | {record.digest for record in self._records()}
+        return restored | {record.digest for record in self.records()}
 
     def enter(
         self, entry: DisclosureEntry, check: Callable[[Sequence[DisclosureEntry]], None]
@@ -108,7 +108,7 @@ class Disclosures:
         restored = {entry.envelope for entry in readable}
         lost = [
             entry_of(record)
-            for record in self._records()
+            for record in self.records()
             if record.entry not in known and record.digest not in restored
         ]
         entries = list[DisclosureEntry]()
@@ -147,7 +147,12 @@ class Disclosures:
             except ValidationError:
                 yield name, None
 
-    def _records(self) -> Iterator[EmulatorRecord]:
+    def records(self) -> Iterator[EmulatorRecord]:
+        """Read the records of all emulators that were sent.
+
+        Raises:
+            InputError: One is damaged.
+        """
         for name in sorted(self.artifacts.names(_RECORDS)):
             content = self.artifacts.read(f"{_RECORDS}/{name}")
             try:

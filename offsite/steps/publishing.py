@@ -1,6 +1,7 @@
 """The steps Report and Publish: check a result, and send it as a sealed bundle, exactly once."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -17,6 +18,7 @@ from offsite.steps.egress import egress_report
 from offsite.steps.emulator_results import checked_emulator
 from offsite.steps.floors import check_floors
 from offsite.steps.inputs import training_data
+from offsite.steps.marking import mark_emulator
 from offsite.steps.released import check_released
 from offsite.steps.results import check_answer
 from offsite.steps.workspace import Workspace
@@ -86,7 +88,7 @@ def send(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
 
     monitor.check()
     outgoing = Outgoing(
-        space.result,
+        ready.folder,
         space.spec.peer,
         job=space.sent_as,
         parent=ready.parent,
@@ -102,6 +104,8 @@ def send(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
 class _Ready:
     """A result that passed its checks."""
 
+    folder: Path
+    """What is sent: the result, or the marked copy of an emulator."""
     manifest: Manifest
     report: EgressReport
     draft: EmulatorRecord | None = None
@@ -111,17 +115,18 @@ class _Ready:
 
 
 def _checked(space: Workspace, mailbox: Mailbox) -> _Ready:
-    draft, parent = None, None
+    draft, parent, folder = None, None, space.result
     if space.spec.distill is not None:
-        draft = checked_emulator(space, space.spec.distill, _noted(space))
+        unmarked = checked_emulator(space, space.spec.distill, _noted(space))
+        folder, draft = mark_emulator(space, unmarked, mailbox.ring)
     elif space.spec.tune is not None:
         data = training_data(space.spec.tune, space.party)
         survey = check_floors(space.party.limits, space.spec.tune, data)
         parent = check_answer(space, space.spec.tune, survey.units)
         check_released(space, space.spec.tune)
-    peer, (manifest, digest) = mailbox.peers.get(space.spec.peer), read_manifest(space.result)
+    peer, (manifest, digest) = mailbox.peers.get(space.spec.peer), read_manifest(folder)
     found = egress_report(space, peer, manifest, digest, draft)
-    return _Ready(manifest, found, draft, parent)
+    return _Ready(folder, manifest, found, draft, parent)
 
 
 def _noted(space: Workspace) -> EmulatorRecord:
