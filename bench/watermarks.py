@@ -252,7 +252,7 @@ def _train_lora(bench: Bench, model: PreTrainedModel, steps: int) -> None:
 
 
 def _train(
-    bench: Bench, model: PreTrainedModel, trained: list[Tensor], rate: float, steps: int
+    bench: Bench, model: PreTrainedModel, trained: Sequence[Tensor], rate: float, steps: int
 ) -> None:
     loaded = load(bench.plain)
     rows = loaded.modality.read(DataFile(bench.folder / "train.jsonl"))
