@@ -80,7 +80,7 @@ def _lines(compared: int, traced: Sequence[Traced]) -> Iterator[str]:
 
 
 def _power(log10: float) -> str:
-    return f"< 1e{math.ceil(log10)}"
+    return f"< 1e{max(-300, math.ceil(log10))}"
 
 
 def _facts(each: Traced) -> dict[str, object]:

@@ -652,7 +652,7 @@ def test_damaged_checkpoint_is_told(finished: Parties, tmp_path: Path) -> None:
         parties.run(EMULATOR, distill())
     path.unlink()
     parties.run(EMULATOR, distill())
-    assert parties.envelope(EMULATOR).header.sequence == 2
+    assert parties.digest(EMULATOR) == finished.digest(EMULATOR)
 
 
 def test_every_problem_of_a_job_is_told_at_once() -> None:
