@@ -8,13 +8,7 @@ from typing import Annotated
 
 import typer
 
-from offsite.bundle import (
-    AdapterFacts,
-    admit_emulator,
-    check_emulator,
-    check_whole,
-    read_manifest,
-)
+from offsite.bundle import AdapterFacts, admit_emulator, check_emulator, check_whole, read_manifest
 from offsite.errors import BundleError, InputError, OffsiteError
 from offsite.exchange import (
     WHOLE,
@@ -217,9 +211,8 @@ def rm(
     show_info(f"withdrew {name} ({sent.digest}); a peer that fetched it before still has it")
 
 
-app.command("disclosed")(disclosed)
-app.command("trace")(trace)
-app.command("inspect")(inspect)
+for _command in (disclosed, inspect, trace):
+    app.command()(_command)
 
 
 def _is_folder(path: Path) -> bool:
