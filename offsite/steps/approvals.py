@@ -37,6 +37,10 @@ _SHARED = 0o644
 class Approvals(Protocol):
     """What other people approved."""
 
+    def keep(self, report: EgressReport) -> None:
+        """Save a report for people to read, if this process is the one that has to."""
+        ...
+
     def check(self, report: EgressReport) -> str | None:
         """Return who approved a report; None: this process does not know.
 
@@ -64,6 +68,9 @@ class GivenApproval:
     """The approval that the operator passes on."""
 
     digest: str | None = None
+
+    def keep(self, report: EgressReport) -> None:
+        """See `Approvals.keep`. The operator saves it."""
 
     def check(self, report: EgressReport) -> None:
         """See `Approvals.check`."""
@@ -94,13 +101,19 @@ class FolderApprovals:
     """Reports and verdicts in a folder, which author and approvers can read."""
 
     folder: Path
+    shared: bool = True
+    """Whether other users read the reports; those in a home are for root alone."""
 
-    def check(self, report: EgressReport) -> str:
-        """See `Approvals.check`. Writes the report first, for the approvers."""
+    def keep(self, report: EgressReport) -> None:
+        """See `Approvals.keep`."""
         path = self.folder / _report(report.bundle)
         write_whole(path, canonical(report.wire()))
-        with disk_errors(path):
-            path.chmod(_SHARED)
+        if self.shared:
+            with disk_errors(path):
+                path.chmod(_SHARED)
+
+    def check(self, report: EgressReport) -> str:
+        """See `Approvals.check`."""
         found = self._verdict(report)
         if found is None:
             raise AwaitingApproval(
@@ -118,7 +131,7 @@ class FolderApprovals:
         return approver
 
     def report(self, job: str) -> EgressReport:
-        """Read the report of a job that waits.
+        """Read the report of a job that waits, or that has sent its result.
 
         Raises:
             InputError: There is none, or it is damaged.
@@ -165,7 +178,7 @@ class FolderApprovals:
         path = self.folder / _report(job)
         found = self._read(_report(job))
         if found is None:
-            raise InputError(f"no job {job} waits for an approval: there is no {path}")
+            raise InputError(f"{job} has no egress report: there is no {path}")
         content, owner = found
         try:
             report = EgressReport.model_validate_json(content)

@@ -1,10 +1,11 @@
 """One organization on the machine of a step: its storage, models, texts and limits.
 
 A party's home holds `keys/` and `peers/` (who it is and whom it knows), `policy.yaml` (what it
-allows its jobs, where that is not the default), `records/` (the emulators
-that it sent, by envelope), `published/` (which job published what to whom), `books/` (sequences,
-ledger, uses), `models/` (plugged-in models), and `work/` and `journals/`, which hold what is under
-way, are emptied when it is done, and may be deleted at any time, as `copies/` of the private store.
+allows its jobs, where that is not the default), `records/` (the emulators that it sent, by
+envelope), `published/` (which job published what to whom), `approvals/` (egress reports, and
+verdicts on them), `books/` (sequences, ledger, uses), `models/` (plugged-in models), and `work/`
+and `journals/`, which hold what is under way, are emptied when it is done, and may be deleted at
+any time, as `copies/` of the private store.
 On a cluster records, notes and models are in the private store, and a home lasts as its pod does.
 """
 
@@ -85,7 +86,7 @@ class Party:
             base,
             checkpoint_seconds=checkpoint_seconds,
             limits=load_policy(home / POLICY),
-            approvals=FolderApprovals(approvals or home / APPROVALS),
+            approvals=FolderApprovals(approvals or home / APPROVALS, approvals is not None),
         )
 
     def model(self, location: str) -> Path:

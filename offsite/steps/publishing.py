@@ -77,6 +77,7 @@ def send(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
     ready = _checked(space, mailbox)
     draft, manifest = ready.draft, ready.manifest
     monitor.emit(Egress(report=ready.report.wire()))
+    space.party.approvals.keep(ready.report)
     check_approved(space, ready.report, monitor)
     if draft is not None:
         draft = draft.model_copy(update={"entry": disclose(space, draft, mailbox, monitor)})

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from offsite.errors import ApprovalError, AwaitingApproval, InputError, OffsiteError
+from offsite.errors import ApprovalError, InputError, OffsiteError
 from offsite.resources import AUTHOR, EgressReport, OffsiteApproval
 from offsite.steps.approvals import FolderApprovals
 from offsite.wire import now
@@ -187,13 +187,12 @@ def test_an_api_server_that_does_not_tell_who_one_is_is_no_obstacle_to_a_job() -
 
 
 def test_on_this_machine_the_same_commands_take_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(AwaitingApproval):
-        FolderApprovals(tmp_path).check(REPORT)
+    FolderApprovals(tmp_path).keep(REPORT)
     place = ("--approvals", str(tmp_path))
     assert REPORT.digest in run("egress", "coding-adapter", *place)
     found = json.loads(run("egress", "coding-adapter", "-o", "json", *place))
     assert found == {"report": REPORT.wire()}
     with pytest.raises(ApprovalError, match="another user of this machine"):
         run("approve", "coding-adapter", REPORT.digest, *place)
-    with pytest.raises(InputError, match="no job another waits"):
+    with pytest.raises(InputError, match="another has no egress report"):
         run("egress", "another", *place)

@@ -270,14 +270,17 @@ def test_a_verdict_that_the_author_could_have_written_counts_for_nothing(tmp_pat
 
 def test_a_report_that_was_changed_is_not_approved(tmp_path: Path) -> None:
     approvals = FolderApprovals(tmp_path)
+    approvals.keep(REPORT)
     with pytest.raises(AwaitingApproval):
         approvals.check(REPORT)
     path = tmp_path / "adapter.report.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    FolderApprovals(tmp_path, shared=False).keep(REPORT)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
     path.write_text(path.read_text().replace('"lab"', '"another"'))
     with pytest.raises(InputError, match="its digest does not match"):
         approvals.report("adapter")
-    with pytest.raises(InputError, match="no job other waits"):
+    with pytest.raises(InputError, match="other has no egress report"):
         approvals.report("other")
 
 
