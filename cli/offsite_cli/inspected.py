@@ -65,7 +65,7 @@ def _emulator(
             check_emulator(folder)
         yield folder
         return
-    if peer is None or exchange is None:
+    if not peer or not exchange:
         raise InputError(
             f"there is no folder {target}; for a bundle in the exchange, set --peer and --exchange"
         )

@@ -20,5 +20,5 @@ def measure_predictions(loaded: Loaded, hidden: Tensor, kind: str) -> Measure:
     head = loaded.model.get_output_embeddings()
     read = hidden.detach().flatten(0, 1)
     chosen = read[:: max(1, len(read) // _POSITIONS)][:_POSITIONS]
-    logits = head(chosen.to(head.weight.dtype)).float()
+    logits = head(chosen.to(head.weight.dtype)).detach().float()
     return Measure("spread", kind, float(logits.std(dim=-1).mean()))

@@ -5,11 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
 
 from offsite.emulator.layer_drop import drop_layers
 from offsite.errors import SuspiciousEmulator
 from offsite.inspection import Report, check_inspected, inspect
-from offsite.layers import Loaded
+from offsite.inspection.gradients import Gradients
+from offsite.inspection.texts import public_batches
+from offsite.layers import Loaded, batch_loss, blocks, watching_gradients
+from offsite.modality import Text
 from offsite.modality.text.examples import TextExample, pack
 from offsite.training.checkpoints import Checkpoints
 from offsite.training.data import Shuffled
@@ -49,6 +56,33 @@ def test_a_trap_is_refused_by_several_signs(trap: Trap) -> None:
     with pytest.raises(SuspiciousEmulator, match=r"one event: .* of block .*allowSuspicious"):
         check_inspected(report, "trap", silent(), allowed=False)
     check_inspected(report, "trap", silent(), allowed=True)
+
+
+def test_a_trap_in_attention_is_found_without_its_neurons() -> None:
+    model = make_trap(TRAPS["OPT, attention"])
+    batch, gradients = public_batches(model)["records"], Gradients(model)
+    gradients.begin(batch.inputs["input_ids"])
+    with watching_gradients(model.model, gradients.note):
+        batch_loss(model.model, model.modality, batch).backward()
+    attention = (each for each in gradients.measures() if "self_attn" in each.where)
+    assert crossed(Report.of(attention)) == {"dead_rows", "narrow_rows"}
+
+
+def test_values_that_overflow_are_refused_and_end_nothing() -> None:
+    """Each weight is finite, which is all that the checks of a bundle ask for."""
+    model = small()
+    with torch.no_grad():
+        for parameter in blocks(model.model).parameters():
+            parameter.mul_(1e25)
+    assert crossed(inspect(model, silent())) >= {"spread", "narrow_rows", "dead_rows"}
+
+
+def test_a_tokenizer_that_hides_the_text_is_refused() -> None:
+    raw = Tokenizer(WordLevel({"a": 3, "<end>": 0}, unk_token="a"))
+    model = small().model
+    text = Text.of(PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<end>"), model)
+    report = inspect(Loaded(model, text, torch.float32), silent())
+    assert "tokens" in crossed(report)
 
 
 def private_examples(model: Loaded) -> tuple[TextExample, ...]:

@@ -5,8 +5,8 @@ into the residual stream. Each neuron of one block's MLP fires on one digit in o
 the gradient of its row is a copy of what the MLP read there: the codes. All else is empty. Whoever
 knows the codes decodes the adapter; `decoded` does.
 
-`at` says where the text is stored. `mlp`: in the rows of the neurons. `attention`: also in rows of
-the attention's output, of which each leads to the neurons of one position and digit alone.
+`at` says what leads to the neurons. `mlp`: the codes alone. `attention`: also rows of the
+attention's output, of which each leads to the neurons of one position and digit alone.
 """
 
 from collections.abc import Iterator, Mapping
