@@ -1,4 +1,7 @@
-"""The public text that emulators are inspected on, as batches of their own tokens."""
+"""The public text that emulators are inspected on, as batches of their own tokens.
+
+It was written for this project: stories, programs, and records of people who do not exist.
+"""
 
 from pathlib import Path
 
