@@ -21,14 +21,16 @@ from offsite.emulator import METHODS, Compressed, heal
 from offsite.events import Monitor
 from offsite.layers import batch_loss, blocks, device, family, load, precision
 from offsite.modality import Batch
+from offsite.privacy.budget import Mechanism
 from offsite.rows import DataFile
 from offsite.training.checkpoints import Checkpoints
 from offsite.training.data import batches
 from offsite.training.distill import Weights, distill
 from offsite.training.parallel import Objective
+from offsite.training.private import PrivateStep, Sample
 from offsite.training.run import Plan, Run
 from offsite.training.train import fit
-from offsite.training.tune import Adapter, tune
+from offsite.training.tune import Adapter, tune, tune_privately
 
 BATCH, LENGTH, RANK = 8, 128, 16
 ENDS, SHARE = 4, 0.64
@@ -117,6 +119,18 @@ def tune_blocks_ends(work: Work) -> None:
     _tune(work, emulator.model, emulator.ends, "Blocks")
 
 
+def private_lora_all(work: Work) -> None:
+    """The same with differential privacy, LoRA in every block of the emulator."""
+    emulator = work.emulator()
+    _tune_privately(work, emulator.model, range(len(emulator.blocks)), "LoRA")
+
+
+def private_blocks_ends(work: Work) -> None:
+    """The same with differential privacy, whole end blocks."""
+    emulator = work.emulator()
+    _tune_privately(work, emulator.model, emulator.ends, "Blocks")
+
+
 def distillation(work: Work) -> None:
     """Distillation of the emulator's middle."""
     distill(work.loaded, work.emulator(), work.batch_at, Weights(), work.run)
@@ -141,17 +155,37 @@ CASES: dict[str, Callable[[Work], None]] = {
         tune_lora_all,
         tune_lora_ends,
         tune_blocks_ends,
+        private_lora_all,
+        private_blocks_ends,
         distillation,
         healing,
     )
 }
-BASELINES = {"full": "trainer_full", "lora": "trainer_lora"}
-"""The case that does the same work in the well-known trainer."""
+BASELINES = {
+    "full": "trainer_full",
+    "lora": "trainer_lora",
+    "private_lora_all": "tune_lora_all",
+    "private_blocks_ends": "tune_blocks_ends",
+}
+"""The case that does the same work: in the well-known trainer, or without differential privacy."""
 
 
 def _tune(work: Work, model: PreTrainedModel, places: Any, method: str) -> None:
     loaded, adapter = replace(work.loaded, model=model), Adapter(method, RANK, tuple(places))
     tune(loaded, adapter, work.batch_at, work.examples[:1], work.run)
+
+
+def _tune_privately(work: Work, model: PreTrainedModel, places: Any, method: str) -> None:
+    """Tune with differential privacy on the very examples of each batch, one a unit."""
+    loaded, adapter = replace(work.loaded, model=model), Adapter(method, RANK, tuple(places))
+
+    def sample_at(step: int) -> Sample:
+        work.ticks.append(time.perf_counter())
+        begin = step * BATCH
+        return Sample([[each] for each in work.examples[begin : begin + BATCH]], "tokens")
+
+    step = PrivateStep(Mechanism(1.0, 0.01), 1.0, BATCH, loaded.modality.collate)
+    tune_privately(loaded, adapter, sample_at, replace(work.run, step=step))
 
 
 def _in_bfloat16() -> bool:

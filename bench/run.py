@@ -71,7 +71,10 @@ def _print(figures: Figures) -> None:
 
     table = Table(title="training SmolLM2-135M, 8 x 128 tokens a step")
     table.add_column("case")
-    for column in ("tokens/s", "x Trainer, full", "x Trainer, same work", "peak MiB", "x Trainer"):
+    for column in (
+        *("tokens/s", "x Trainer, full", "x same work"),
+        *("peak MiB", "x Trainer, full", "x same work"),
+    ):
         table.add_column(column, justify="right")
     base = figures["trainer_full"]
     for case, figure in figures.items():
@@ -84,6 +87,7 @@ def _print(figures: Figures) -> None:
             f"{rate / same['tokens_per_second']:.2f}" if same else "",
             f"{peak:.0f}",
             f"{peak / base['peak_mib']:.2f}",
+            f"{peak / same['peak_mib']:.2f}" if same else "",
         )
     Console(width=120).print(table)
 

@@ -5,5 +5,6 @@ guarantee is (ε, δ)-differential privacy for adding or removing one unit: DP-S
 arXiv 1607.00133). In each step, every unit is drawn with the same probability, its gradient is
 clipped to a norm, and Gaussian noise is added to the sum. The number of units counts as public.
 
-The gradients of units are computed with the formulas of Opacus, and ε by its PRV accountant.
+The gradients of units are computed with the formulas of Opacus, and ε by its PRV accountant. See
+docs/decisions/0027-fast-gradient-clipping-without-ghost-norms.md for what the analysis assumes.
 """

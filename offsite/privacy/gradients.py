@@ -22,31 +22,33 @@ from torch import Tensor, nn
 from offsite.errors import ModelError
 from offsite.privacy.modules import Formula, Found, Sums, formula_of, found
 
-__all__ = ["Sums", "clipped_sums", "clipped_sums_of_one"]
+__all__ = ["Sums", "add_clipped", "add_clipped_in_parts", "zeros"]
 
 
-def clipped_sums(
-    models: Sequence[nn.Module],
-    trained: Iterable[nn.Parameter],
-    losses: Callable[[], Tensor],
-    bound: float,
-) -> tuple[Sums, Tensor]:
-    """Sum the gradients of units, each clipped to a norm.
+def zeros(trained: Iterable[nn.Parameter]) -> Sums:
+    """Make the sums of no gradients."""
+    return {each: torch.zeros_like(each, dtype=torch.float32) for each in trained}
+
+
+def add_clipped(
+    sums: Sums, models: Sequence[nn.Module], losses: Callable[[], Tensor], bound: float
+) -> Tensor:
+    """Add the gradients of units to sums, each clipped to a norm.
 
     A gradient that is not finite counts for nothing: a failure would reveal its unit.
 
     Args:
+        models: Hold what is trained.
         losses: Runs the models, and computes the loss of each unit, (U,). All units have as many
             rows, and the rows of a unit stand one after the other in the batch.
         bound: Largest norm of a unit's gradient, over all parameters together.
 
     Returns:
-        The sums, and the losses.
+        The losses.
 
     Raises:
-        ModelError: A parameter is in two modules or in none, or its module is of no known kind.
+        ModelError: A parameter is in two modules or in none.
     """
-    sums = _zeros(trained)
     with _watching(models, sums) as watched:
         each = losses()
         watched.units = len(each)
@@ -55,34 +57,28 @@ def clipped_sums(
     weights = _weights(norms, bound)
     for one in watched.found:
         one.add_to(sums, weights)
-    return sums, each.detach()
+    return each.detach()
 
 
-def clipped_sums_of_one(
-    trained: Iterable[nn.Parameter], losses: Iterable[Tensor], bound: float
-) -> tuple[Sums, Tensor]:
-    """Clip the gradient of one unit that is too large for one pass.
+def add_clipped_in_parts(sums: Sums, losses: Iterable[Tensor], bound: float) -> Tensor:
+    """Add the clipped gradient of one unit that is too large for one pass.
 
     Args:
         losses: The loss of the unit, in parts that are summed.
 
     Returns:
-        As of `clipped_sums`.
+        The loss, (1,).
     """
-    sums, loss = _zeros(trained), 0.0
+    own, loss = zeros(sums), 0.0
     for part in losses:
-        for total, one in zip(sums.values(), torch.autograd.grad(part, list(sums)), strict=True):
-            total += one
+        for total, gradient in zip(own.values(), torch.autograd.grad(part, list(own)), strict=True):
+            total += gradient
         loss += float(part.detach())
-    norms = torch.stack([total.norm(dtype=torch.float64) for total in sums.values()])
-    weight = float(_weights(norms.norm(), bound))
-    for total in sums.values():
-        total.mul_(weight) if weight else total.zero_()
-    return sums, torch.tensor([loss], dtype=torch.float64)
-
-
-def _zeros(trained: Iterable[nn.Parameter]) -> Sums:
-    return {each: torch.zeros_like(each, dtype=torch.float32) for each in trained}
+    norms = torch.stack([each.norm(dtype=torch.float64) for each in own.values()])
+    if weight := float(_weights(norms.norm(), bound)):
+        for parameter, each in own.items():
+            sums[parameter].add_(each, alpha=weight)
+    return torch.tensor([loss], dtype=torch.float64)
 
 
 def _weights(norms: Tensor, bound: float) -> Tensor:

@@ -47,9 +47,9 @@ def poisson_sample(count: int, rate: float) -> list[int]:
 def _gaussians(count: int, where: torch.device) -> Tensor:
     """Draw standard Gaussians by Box and Muller's transform; `count` is even."""
     words = np.frombuffer(os.urandom(8 * count), dtype=np.int64)
-    # 53 random bits, shifted by half a step: never 0, of which there is no logarithm
-    uniform = (torch.from_numpy(words.copy()).to(where) >> 11 & (1 << 53) - 1).double()
-    uniform = uniform.add_(0.5).mul_(2.0**-53)
+    # 63 random bits, shifted by half a step: never 0, and fine where the tails come from
+    uniform = (torch.from_numpy(words.copy()).to(where) & (1 << 63) - 1).double()
+    uniform = uniform.add_(0.5).mul_(2.0**-63)
     first, second = uniform.chunk(2)
     radius, angle = first.log_().mul_(-2).sqrt_(), second.mul_(2 * torch.pi)
     return torch.cat([radius * angle.cos(), radius * angle.sin()])

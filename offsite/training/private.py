@@ -20,7 +20,7 @@ from torch import Tensor
 from offsite.layers import leads, precision, rank, total, workers
 from offsite.modality import Batch, Example
 from offsite.privacy.budget import Mechanism, spend
-from offsite.privacy.gradients import Sums, clipped_sums, clipped_sums_of_one
+from offsite.privacy.gradients import Sums, add_clipped, add_clipped_in_parts, zeros
 from offsite.privacy.noise import gaussian, poisson_sample
 from offsite.training.data import Collate
 from offsite.training.parallel import Spread
@@ -78,19 +78,22 @@ class PrivateStep:
 
     def __call__(self, training: Spread, optimizer: torch.optim.Optimizer, batch: Sample) -> float:
         """Make one step; returns the mean loss of the units, not a number if there are none."""
-        parameters = list(training.trained.values())
-        sums = {each: torch.zeros_like(each, dtype=torch.float64) for each in parameters}
+        sums = zeros(training.trained.values())
         loss = torch.zeros(1, dtype=torch.float64)
-        for clipped, losses in self._clipped(training, batch.units[rank() :: workers()]):
-            for parameter, value in clipped.items():
-                sums[parameter] += value
-            loss += losses.sum().cpu()
+        for units in _passes(batch.units[rank() :: workers()], self._most):
+            loss += self._add_clipped(sums, training, units).sum().cpu()
         # accounted for first: noise may never be used without
         training.kept[LEDGER] = spend(training.kept.get(LEDGER, ""), self.mechanism)
-        for parameter, value in sums.items():
-            parameter.grad = (total(self._noisy(value)) / self.batch_size).to(parameter.dtype)
+        for parameter, clipped in sums.items():
+            noisy = total(self._noisy(clipped.double()))
+            parameter.grad = (noisy / self.batch_size).to(parameter.dtype)
         optimizer.step()
         return float(total(loss)) / len(batch.units) if batch.units else math.nan
+
+    @property
+    def _most(self) -> int:
+        """How many examples a worker computes at once."""
+        return -(-self.batch_size // workers())
 
     def _noisy(self, clipped: Tensor) -> Tensor:
         """Add the noise of all workers to the leading worker's sum."""
@@ -99,25 +102,23 @@ class PrivateStep:
         deviation = self.mechanism.noise_multiplier * self.max_grad_norm
         return clipped + gaussian(clipped.shape, deviation, clipped.device)
 
-    def _clipped(self, training: Spread, units: Sequence[Unit]) -> Iterator[tuple[Sums, Tensor]]:
-        """Sum the clipped gradients of units, some of them at a time."""
-        most = -(-self.batch_size // workers())
-        parameters = list(training.trained.values())
-        for some in _passes(units, most):
-            if len(some[0]) > most:
-                parts = self._parts(training, some[0], most)
-                yield clipped_sums_of_one(parameters, parts, self.max_grad_norm)
-            else:
-                batch = self._batch(training, [example for unit in some for example in unit])
-                losses = partial(_losses, training, batch, len(some))
-                yield clipped_sums(training.models, parameters, losses, self.max_grad_norm)
+    def _add_clipped(self, sums: Sums, training: Spread, units: Sequence[Unit]) -> Tensor:
+        """Add the clipped gradients of the units of one pass; returns the loss of each."""
+        if len(units[0]) > self._most:
+            parts = self._parts(training, units[0])
+            return add_clipped_in_parts(sums, parts, self.max_grad_norm)
+        batch = self._batch(training, [example for unit in units for example in unit])
+        losses = partial(_losses, training, batch, len(units))
+        return add_clipped(sums, training.models, losses, self.max_grad_norm)
 
-    def _parts(self, training: Spread, unit: Unit, most: int) -> Iterator[Tensor]:
+    def _parts(self, training: Spread, unit: Unit) -> Iterator[Tensor]:
         """Compute the loss of one unit in parts."""
         weight = max(1, sum(example.weight for example in unit))
-        for i in range(0, len(unit), most):
+        for i in range(0, len(unit), self._most):
+            batch = self._batch(training, unit[i : i + self._most])
             with precision():
-                yield _summed(training, self._batch(training, unit[i : i + most])).sum() / weight
+                loss = _summed(training, batch).sum() / weight
+            yield loss
 
     def _batch(self, training: Spread, examples: Sequence[Example]) -> Batch:
         return self.collate(examples).to(next(iter(training.trained.values())).device)

@@ -18,17 +18,19 @@ from torch.multiprocessing.spawn import spawn
 
 from offsite.emulator.layer_drop import drop_layers
 from offsite.errors import InterruptedStage
-from offsite.layers import freeze, leads
-from offsite.modality import Batch
+from offsite.layers import freeze, leads, rank
 from offsite.modality.text import TextExample
+from offsite.modality.text.examples import collate
+from offsite.privacy.budget import Mechanism, ledger_of
 from offsite.training.checkpoints import Checkpoints
 from offsite.training.distill import Weights, distill, own_middle
 from offsite.training.evaluate import mean_loss
 from offsite.training.parallel import Sharding
+from offsite.training.private import PoissonSamples, PrivateStep
 from offsite.training.run import Plan
 from offsite.training.run import Run as Training
 from offsite.training.step import TrainingStep, plain_step
-from offsite.training.tune import Adapter, tune
+from offsite.training.tune import Adapter, tune, tune_privately
 from offsite_testing.core import (
     DROPPED,
     BatchAt,
@@ -59,7 +61,7 @@ class Run:
     sharding: Sharding = "DDP"
     stops_at: int | None = None
     rows: int = ROWS
-    step: TrainingStep[Batch] = plain_step
+    step: TrainingStep[Any] = plain_step
 
     def plan(self, rate: float, **more: Any) -> Plan:
         return Plan(steps=STEPS, learning_rate=rate, seed=3, sharding=self.sharding, **more)
@@ -80,6 +82,20 @@ class Run:
         changes = tune(tuned, Adapter(method, 4, places), batch_at, VALIDATION, training)
         return changes | {"loss": torch.tensor(mean_loss(tuned, VALIDATION, silent()))}
 
+    def tune_privately(self) -> dict[str, Tensor]:
+        """Tune with differential privacy; in each worker, for itself."""
+        tuned = loaded(copy.deepcopy(drop_layers(tiny_model("llama"), DROPPED)))
+        units = [[example] for example in VALIDATION[:3]] + [VALIDATION[3:]]
+        assert isinstance(self.step, PrivateStep)
+        mechanism = self.step.mechanism
+        samples = PoissonSamples(units, collate, mechanism.sampling_rate)
+        _, training = self.training(5e-3)
+        adapter = Adapter("LoRA", 4, range(len(DROPPED.kept)))
+        changes, ledger = tune_privately(tuned, adapter, samples, training)
+        assert ledger == ledger_of(mechanism, STEPS)
+        save_file(changes, self.folder / f"made-{rank()}")
+        return changes
+
     def distill(self) -> dict[str, Tensor]:
         """Distill; give the emulator's middle."""
         model = freeze(tiny_model("llama"))
@@ -94,6 +110,7 @@ FORMS: dict[str, Work] = {
     "LoRA": Run.tune,
     "Blocks": partial(Run.tune, method="Blocks"),
     "distill": Run.distill,
+    "private": Run.tune_privately,
 }
 
 
@@ -142,7 +159,7 @@ def differs(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
     return max(float((one[k] - other[k]).norm() / other[k].norm()) for k in one)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", ["LoRA", "Blocks", "distill"])
 def test_workers_make_what_one_makes(form: str, tmp_path: Path) -> None:
     alone = Run(tmp_path / "alone")
     alone.folder.mkdir()
@@ -172,3 +189,20 @@ def test_a_step_that_takes_examples_one_by_one_is_spread_as_well(tmp_path: Path)
     wanted = runs[0].tune()
     together(2, "LoRA", runs[1])
     assert differs(load_file(runs[1].folder / "made"), wanted) < RTOL
+
+
+def test_workers_clip_and_add_noise_as_one(tmp_path: Path) -> None:
+    """Without noise, they make what one makes; with noise, each of them has the same noise."""
+    exact, noisy = (
+        PrivateStep(Mechanism(noise, rate), 1.0, 4, collate)
+        for noise, rate in ((1e-9, 1.0), (1.0, 0.5))
+    )
+    alone = Run(tmp_path / "alone", step=exact)
+    alone.folder.mkdir()
+    runs = Run(tmp_path / "exact", step=exact), Run(tmp_path / "noisy", step=noisy)
+    expected = alone.tune_privately()
+    together(2, "private", *runs)
+    assert differs(load_file(runs[0].folder / "made"), expected) < RTOL
+    one, other = (load_file(runs[1].folder / f"made-{number}") for number in range(2))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert differs(one, expected) > 0.01

@@ -16,7 +16,7 @@ from offsite.errors import InputError, ModelError
 from offsite.layers import checkpoint_gradients, example_losses
 from offsite.modality import IGNORED
 from offsite.privacy.budget import Mechanism, ledger_of, noise_for, spend, spent, steps_of
-from offsite.privacy.gradients import Sums, clipped_sums, clipped_sums_of_one
+from offsite.privacy.gradients import Sums, add_clipped, add_clipped_in_parts, zeros
 from offsite.privacy.noise import gaussian, poisson_sample
 from offsite_testing.core import each_case, loaded, some_batch
 from offsite_testing.tiny import tiny_model
@@ -47,7 +47,9 @@ class Tuned:
 
     def clipped(self, units: int, bound: float) -> Sums:
         """Sum clipped gradients by one pass."""
-        return clipped_sums([self.model], self.parameters, lambda: self.losses(units), bound)[0]
+        sums = zeros(self.parameters)
+        add_clipped(sums, [self.model], lambda: self.losses(units), bound)
+        return sums
 
     def reference(self, units: int, bound: float) -> Sums:
         """Sum clipped gradients of one unit after the other, by autograd."""
@@ -58,6 +60,13 @@ class Tuned:
             for parameter, each in zip(self.parameters, gradients, strict=True):
                 sums[parameter] += each * min(1.0, bound / float(norm))
         return sums
+
+
+def clipped(module: nn.Module, read: Tensor) -> Sums:
+    """Sum clipped gradients of a module whose output is the loss."""
+    sums = zeros(module.parameters())
+    add_clipped(sums, [module], lambda: module(read).flatten(1).sum(1), 1.0)
+    return sums
 
 
 def flat(sums: Sums) -> Tensor:
@@ -103,7 +112,8 @@ def test_no_unit_contributes_more_than_the_bound() -> None:
 def test_a_unit_in_parts_is_clipped_as_one() -> None:
     tuned = Tuned(tiny_model("llama"), "LoRA")
     parts: Callable[[], Iterator[Tensor]] = lambda: (tuned.losses(ROWS)[i] for i in range(ROWS))  # noqa: E731
-    sums, loss = clipped_sums_of_one(tuned.parameters, parts(), 1.0)
+    sums = zeros(tuned.parameters)
+    loss = add_clipped_in_parts(sums, parts(), 1.0)
     assert apart(sums, tuned.clipped(1, 1.0)) < 1e-5
     assert float(loss) == pytest.approx(float(tuned.losses(1).detach()))
 
@@ -118,19 +128,13 @@ def test_it_leaves_nothing_in_the_model() -> None:
 
 def test_a_unit_without_a_finite_gradient_counts_for_nothing() -> None:
     """To fail would reveal that such a unit is in the data."""
-    layer = nn.Linear(3, 2)
-    read = torch.ones(3, 5, 3)
+    layer, read = nn.Linear(3, 2), torch.ones(3, 5, 3)
     for value in (math.inf, math.nan):
         read[1, 2, 0] = value
-        sums, _ = clipped_sums(
-            [layer], layer.parameters(), lambda: layer(read).flatten(1).sum(1), 1.0
-        )
-        rest, _ = clipped_sums(
-            [layer], layer.parameters(), lambda: layer(read[::2]).flatten(1).sum(1), 1.0
-        )
-        assert torch.equal(flat(sums), flat(rest))
-    one = (layer(read[1]).sum() for _ in range(1))
-    assert not flat(clipped_sums_of_one(layer.parameters(), one, 1.0)[0]).any()
+        sums = zeros(layer.parameters())
+        add_clipped_in_parts(sums, [layer(read[1]).sum()], 1.0)
+        assert not flat(sums).any()
+        assert torch.equal(flat(clipped(layer, read)), flat(clipped(layer, read[::2])))
 
 
 def test_a_gradient_that_rounding_hides_from_ghost_clipping_is_clipped() -> None:
@@ -150,9 +154,8 @@ def test_a_gradient_that_rounding_hides_from_ghost_clipping_is_clipped() -> None
         for scale in torch.linspace(0.9, 1.1, 8)
     ]
     assert min(ghost) < 1 < true / 30
-    sums, _ = clipped_sums(
-        [layer], layer.parameters(), lambda: (layer(read) * slopes).sum((1, 2)), 1.0
-    )
+    sums = zeros(layer.parameters())
+    add_clipped(sums, [layer], lambda: (layer(read) * slopes).sum((1, 2)), 1.0)
     assert flat(sums).norm() == pytest.approx(1.0, rel=1e-5)
 
 
@@ -161,7 +164,7 @@ def test_a_tensor_of_two_modules_is_refused() -> None:
     second.weight = first.weight
     both = nn.Sequential(first, second)
     with pytest.raises(ModelError, match="shared by two modules"):
-        clipped_sums([both], both.parameters(), lambda: both(torch.ones(1, 4)).sum(1), 1.0)
+        clipped(both, torch.ones(1, 4))
 
 
 # --- noise -------------------------------------------------------------------------------------
