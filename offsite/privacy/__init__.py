@@ -6,5 +6,5 @@ arXiv 1607.00133). In each step, every unit is drawn with the same probability, 
 clipped to a norm, and Gaussian noise is added to the sum. The number of units counts as public.
 
 The gradients of units are computed with the formulas of Opacus, and ε by its PRV accountant. See
-docs/decisions/0027-fast-gradient-clipping-without-ghost-norms.md for what the analysis assumes.
+docs/decisions/0028-fast-gradient-clipping-without-ghost-norms.md for what the analysis assumes.
 """

@@ -43,6 +43,8 @@ def noise_for(epsilon: float, delta: float, sampling_rate: float, steps: int) ->
                 sample_rate=sampling_rate,
                 steps=steps,
                 accountant="prv",
+                epsilon_tolerance=_error(epsilon),
+                eps_error=_error(epsilon),
             )
     except ValueError as error:
         raise InputError(
@@ -71,15 +73,26 @@ def spend(ledger: str, mechanism: Mechanism) -> str:
     return _written(accountant)
 
 
-def spent(ledger: str, delta: float) -> float:
-    """Compute the ε that all steps of a ledger spent together."""
+def spent(ledger: str, delta: float, *, about: float | None = None) -> float:
+    """Compute the ε that all steps of a ledger spent together, as an upper bound.
+
+    Args:
+        about: The ε that the noise was chosen for, to be as exact as `noise_for` was.
+    """
+    accountant = _accountant(ledger)
     with _quiet():
-        return float(_accountant(ledger).get_epsilon(delta))
+        about = about or float(accountant.get_epsilon(delta, eps_error=1.0))
+        return float(accountant.get_epsilon(delta, eps_error=_error(about)))
 
 
 def steps_of(ledger: str) -> int:
     """Count the steps of a ledger."""
     return sum(steps for _, _, steps in _accountant(ledger).history)
+
+
+def _error(epsilon: float) -> float:
+    """Choose the accountant's error in ε; time and memory are its inverse."""
+    return 0.01 if epsilon <= 10 else epsilon / 100
 
 
 def _accountant(ledger: str, history: Any = ()) -> Any:

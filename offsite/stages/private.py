@@ -60,7 +60,7 @@ def private_adapter(
     samples = PoissonSamples([*units, *planted], collate, facts.sampling_rate)
     run = replace(context.run(plan), step=step)
     changes, ledger = tune_privately(loaded, adapter, samples, run)
-    epsilon = spent(ledger, facts.delta)
+    epsilon = spent(ledger, facts.delta, about=privacy.epsilon)
     return changes, facts.model_copy(update={"epsilon": epsilon})
 
 
@@ -83,7 +83,8 @@ def planned(limits: Limits, job: Tune, units: int) -> PrivacyFacts:
         check_privacy(limits, privacy, units, privacy.epsilon)
         noise = noise_for(privacy.epsilon, delta, rate, steps)
     assert noise is not None
-    epsilon = spent(ledger_of(Mechanism(noise, rate), steps), delta)
+    ledger = ledger_of(Mechanism(noise, rate), steps)
+    epsilon = spent(ledger, delta, about=privacy.epsilon)
     check_privacy(limits, privacy, units, epsilon)
     return PrivacyFacts(
         epsilon=epsilon,
