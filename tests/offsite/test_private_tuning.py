@@ -1,7 +1,6 @@
 """Tuning with differential privacy: what a step adds up, and what a resumed run accounts for."""
 
 import copy
-import json
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +11,6 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from offsite.bundle import AdapterFacts, read_manifest
 from offsite.emulator.layer_drop import drop_layers
 from offsite.errors import InputError, InterruptedStage
 from offsite.events import Event, Monitor, Progress
@@ -24,8 +22,6 @@ from offsite.training.private import PoissonSamples, PrivateStep, Sample
 from offsite.training.run import Plan, Run
 from offsite.training.tune import Adapter, tune_privately
 from offsite_testing.core import DROPPED, loaded, silent, some_tokens
-from offsite_testing.models import WORDS
-from offsite_testing.parties import ADAPTER, EMULATOR, HOSPITAL, distill, new_parties, tune
 from offsite_testing.tiny import tiny_model
 
 Units = Sequence[Sequence[Example]]
@@ -178,20 +174,3 @@ def test_a_checkpoint_that_accounts_for_too_little_is_refused(tmp_path: Path) ->
     save_file(load_file(path), path, facts)
     with pytest.raises(InputError, match="does not account for the privacy of all its steps"):
         trained(tmp_path, some_units(1, 1), steps=2)
-
-
-def test_the_adapter_of_a_job_says_how_private_it_is(tmp_path: Path) -> None:
-    parties = new_parties(tmp_path)
-    parties.run(EMULATOR, distill(None))
-    rows = [json.dumps({"text": f"{WORDS} {n}", "patient": n % 12}) for n in range(24)]
-    (parties.home(HOSPITAL) / "private.jsonl").write_text("\n".join(rows), encoding="utf-8")
-    asked = {"epsilon": 8.0, "unit": {"group": "patient"}}
-    told = parties.run(ADAPTER, tune(privacy=asked))
-    facts = read_manifest(parties.opened(ADAPTER))[0].facts
-    assert isinstance(facts, AdapterFacts)
-    privacy = facts.privacy
-    assert privacy is not None
-    assert (privacy.unit, privacy.steps, privacy.sampling_rate) == ("group:patient", 6, 0.17)
-    assert (privacy.delta, privacy.max_grad_norm) == (0.008, 1.0)
-    assert 7.9 < privacy.epsilon <= 8.0
-    assert not any(event.get("phase") == "validate" for event in told)

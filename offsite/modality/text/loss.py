@@ -1,7 +1,10 @@
 """The language-model loss: the cross entropy of what the head says of each next token."""
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from offsite.modality.contract import IGNORED, Batch
@@ -46,14 +49,20 @@ def losses(model: PreTrainedModel, hidden: Tensor, batch: Batch) -> Tensor:
 
 
 def token_losses(model: PreTrainedModel, hidden: Tensor, targets: Tensor) -> Tensor:
-    """Compute the cross entropy in nats of each target (N,) from what the head reads, (N, D)."""
+    """Compute the cross entropy in nats of each target (N,) from what the head reads, (N, D).
+
+    Logits are never all in memory if they are many: for gradients they are computed again.
+    """
     rows = max(1, _MOST_LOGITS // model.get_output_embeddings().weight.shape[0])
-    parts = zip(hidden.split(rows), targets.split(rows), strict=True)
-    losses = [
-        nn.functional.cross_entropy(_logits(model, read), wanted, reduction="none")
-        for read, wanted in parts
-    ]
-    return torch.cat(losses)
+    parts = list(zip(hidden.split(rows), targets.split(rows), strict=True))
+    if len(parts) == 1 or not torch.is_grad_enabled():
+        return torch.cat([_cross_entropies(model, *part) for part in parts])
+    again = partial(checkpoint, _cross_entropies, use_reentrant=False, preserve_rng_state=False)
+    return torch.cat([again(model, *part) for part in parts])
+
+
+def _cross_entropies(model: PreTrainedModel, hidden: Tensor, targets: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(_logits(model, hidden), targets, reduction="none")
 
 
 def _cap(model: PreTrainedModel) -> float | None:
