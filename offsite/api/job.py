@@ -63,7 +63,7 @@ class JobSpec(Section):
     model_config = ConfigDict(json_schema_extra=_rules)
 
     stage: Literal["Distill", "Tune", "PlugIn"]
-    """The stage to run. Exactly the section of that name must be set."""
+    """The stage to run. Set the section of the same name, and no other."""
     peer: Name
     """The other organization: the name of its OffsitePeer, or of its keys with `offsite run`."""
     seed: int = Field(0, ge=0, lt=2**31)

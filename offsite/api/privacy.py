@@ -23,7 +23,7 @@ class Unit(Section):
     model_config = ConfigDict(json_schema_extra=_group_rules)
 
     group: Annotated[str, Field(pattern=COLUMN_PATTERN, max_length=63)]
-    """Column of the `.jsonl` rows, such as `patient`. Its value is a string or a whole number."""
+    """Column, such as `patient`: rows with the same value (a string or integer) are one unit."""
 
     @model_validator(mode="after")
     def _is_no_text(self) -> "Unit":
@@ -44,15 +44,15 @@ class Privacy(Section):
     )
 
     epsilon: float | None = Field(None, ge=0.01, le=1000)
-    """Bound ε of the adapter. The noise that it requires is computed before training."""
+    """Privacy budget ε of the adapter: less is more private. It determines the noise."""
     noise_multiplier: float | None = Field(None, ge=0.1, le=1000)
-    """Standard deviation of the noise, divided by `maxGradNorm`, instead of `epsilon`."""
+    """Standard deviation of the noise, divided by `maxGradNorm`. Set it instead of `epsilon`."""
     delta: float | None = Field(None, ge=1e-15, lt=1)
-    """Bound δ of the adapter, below 1 / units; absent: 1 / (10 · units), or a little less."""
+    """Bound δ of the adapter, below 1 / N for N units; absent: 1 / (10 · N), rounded down."""
     max_grad_norm: float = Field(1.0, gt=0, le=1e6)
-    """Norm that the gradient of a unit is clipped to."""
+    """Maximum norm of the gradient of a unit. A larger gradient is clipped to it."""
     unit: Unit | None = None
-    """What is protected as a whole; absent: each row."""
+    """The unit that ε and δ protect: all rows of a group together; absent: each row."""
 
     @model_validator(mode="after")
     def _one_of_both(self) -> "Privacy":

@@ -66,7 +66,7 @@ class Grant(Section):
     expires_after: Duration | None = None
     """Adapters received after this duration, such as 720h, are rejected; absent: no limit."""
     max_uses: int | None = Field(None, ge=1, le=1_000_000)
-    """Number of distinct adapters that are accepted; absent: no limit."""
+    """Maximum number of different adapters to accept; absent: no limit."""
 
 
 class Distill(Section):
@@ -87,13 +87,13 @@ class Distill(Section):
     model: ModelLocation
     """The full model: a Hugging Face model folder with safetensors."""
     ends: Ends = Ends()
-    """Blocks at both ends that are never compressed."""
+    """The first and last blocks of the model, which the emulator has unchanged."""
     emulator: Emulator
     """How the middle of the model is compressed."""
     training: DistillTraining | None = None
-    """Distillation of the emulator from the blocks that it replaces; absent: no distillation."""
+    """Distil the dropped blocks into the emulator by training; absent: no training."""
     grant: Grant = Grant()
-    """How the emulator may be used."""
+    """Limits on the adapters that are accepted for the emulator."""
     evaluate: TextLocation | None = None
     """A text that both parties have. The full model and the emulator are evaluated on it."""
 
@@ -128,7 +128,7 @@ class Adapter(Section):
     method: Literal["LoRA", "Blocks"] = "LoRA"
     """LoRA: low-rank changes. Blocks: all tensors of the end blocks."""
     scope: Literal["All", "Ends"] = "All"
-    """All blocks of the emulator, or only its Ends. Blocks needs Ends."""
+    """Blocks to adapt: All, or only the first and last (Ends). Method Blocks needs Ends."""
     rank: int | None = Field(None, ge=1, le=64)
     """Rank of LoRA; absent: 16, or less for a narrow model."""
 
@@ -174,7 +174,7 @@ class Tune(Section):
     )
 
     bundle: Bundle
-    """The peer's bundle: its name, or name@sha256:… with the digest of one envelope of it."""
+    """The peer's emulator: its bundle's name, or name@sha256:… (an envelope) for one version."""
     data: Data
     """The private data: `.jsonl` (`text`, or `prompt` and `completion`) or `.txt`."""
     adapter: Adapter = Adapter()
@@ -224,13 +224,13 @@ class PlugIn(Section):
     model: ModelLocation
     """The full model that the emulator was made from."""
     adapter: Bundle
-    """The peer's bundle: its name, or name@sha256:… with the digest of one envelope of it."""
+    """The peer's adapter: its bundle's name, or name@sha256:… (an envelope) for one version."""
     alpha: float = Field(1.0, ge=0, le=2)
     """Scale of the adapter's change; 0: no change, 1: all of it (WiSE-FT, arXiv 2109.01903)."""
     evaluate: TextLocation | None = None
     """Text to evaluate the full model on, before and after plugging in."""
     accept: Accept | None = None
-    """Requirements on the score; absent: the model is always exported."""
+    """Quality that the model must have to be exported; absent: it is always exported."""
     export: Export | None = None
     """Where to write the plugged-in model; absent: `models/<job>` in the private store."""
 

@@ -22,15 +22,15 @@ class ApprovalSpec(Section):
     model_config = ConfigDict(json_schema_extra={RULES: [_FIXED]})
 
     job: Name
-    """The OffsiteJob that waits."""
+    """Name of the OffsiteJob that waits for the approval."""
     digest: Annotated[str, Field(pattern=DIGEST_PATTERN, max_length=71)]
     """Digest of the job's egress report, `status.egress.digest`."""
     verdict: Verdict
-    """Approved lets the job send exactly this; Rejected fails the job."""
+    """Approved lets the job send what the report lists; Rejected fails the job."""
     approver: str = Field(min_length=1, max_length=1024)
     """Your user name, as `kubectl auth whoami` shows it. The API server verifies it."""
     message: str = Field("", max_length=1024)
-    """Why, for the author of the job."""
+    """Reason for the verdict, for the author of the job."""
 
 
 class OffsiteApproval(Written):
@@ -57,4 +57,4 @@ class Approval(Written):
     name: Shown
     """Name of the OffsiteApproval."""
     time: AwareDatetime | None = None
-    """When it was created."""
+    """When the OffsiteApproval was created."""

@@ -9,7 +9,7 @@ from offsite.wire import canonical, digest_of
 
 
 class SentFile(Written):
-    """A file that leaves, before it is sealed."""
+    """A file that is sent, before encryption."""
 
     name: Shown
     """Name of the file."""
@@ -20,7 +20,7 @@ class SentFile(Written):
 
 
 class SentTensors(Written):
-    """The tensors of one kind that leave: same dtype, same shape, same name but for a number."""
+    """Sent tensors of the same dtype and shape, whose names differ only in their numbers."""
 
     name: Shown
     """Name, with the numbers in braces: `blocks.{0-3,6}.mlp.up_proj.weight`."""
@@ -35,7 +35,7 @@ class SentTensors(Written):
 
 
 class EgressFact(Written):
-    """A fact about what leaves, or a figure that was measured."""
+    """A fact about what is sent, or a figure that was measured."""
 
     name: Shown
     """Name, such as `privacy.epsilon` or `emulator_tuned.perplexity`."""
@@ -49,23 +49,23 @@ class EgressReport(Written):
     digest: Digest
     """SHA-256 of the other fields, as canonical JSON."""
     kind: Shown
-    """What leaves: `adapter` or `emulator`."""
+    """What is sent: `adapter` or `emulator`."""
     bundle: Shown
     """Name of the bundle."""
     job: Shown
-    """UID of the job, or the id of its run on a laptop."""
+    """UID of the job; with `offsite run`, the id of its run."""
     sender: Shown
     """Id of the party that sends it."""
     recipient: Shown
     """Id of the only party that can open it."""
     recipient_keys: Shown
-    """Fingerprint of the recipient's keys that it is sealed for."""
+    """Fingerprint of the recipient's keys that it is encrypted to."""
     answers: Digest | None = None
-    """The peer's envelope that it answers."""
+    """Digest of the peer's envelope that it answers: for an adapter, the emulator's."""
     manifest: Digest
     """Digest of the bundle's manifest, which holds the SHA-256 of each file."""
     size_bytes: int = Field(ge=0)
-    """Size of all files in bytes, before they are sealed."""
+    """Size of all files in bytes, before encryption."""
     files: list[SentFile]
     """All files, other than the manifest."""
     tensors: list[SentTensors]
@@ -75,7 +75,7 @@ class EgressReport(Written):
     emulator, also the model's blocks in it, and its grant.
     """
     figures: list[EgressFact] = Field([])
-    """What the Work step measured. An image that the job's author chose could report anything."""
+    """What the Work step measured. Not verified: the author's own image can report anything."""
 
     @classmethod
     def of(cls, **fields: Any) -> Self:

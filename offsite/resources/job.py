@@ -46,7 +46,7 @@ class ProgressStatus(Written):
     step: int | None = Field(None, ge=0)
     """Steps completed in this phase."""
     total_steps: int | None = Field(None, ge=0)
-    """All steps of this phase."""
+    """Total number of steps in this phase."""
     percent: float | None = Field(None, ge=0, le=100)
     """Completed share of this phase, from 0 to 100."""
     eta_seconds: float | None = Field(None, ge=0)
@@ -78,11 +78,11 @@ class PrivacyStatus(Written):
     delta: float = Field(gt=0, lt=1)
     """Bound δ of the adapter."""
     unit: Shown
-    """What is protected as a whole: `row`, or `group:` and a column of the data."""
+    """The unit that ε and δ protect: `row`, or `group:` and a column of the data."""
     sampling_rate: float = Field(gt=0, le=1)
-    """Probability of a unit to be in a batch."""
+    """Probability that a unit is in a batch."""
     steps: int = Field(ge=1)
-    """Number of steps of the training."""
+    """Number of training steps."""
     noise_multiplier: float = Field(gt=0)
     """Standard deviation of the noise, divided by the clipping norm."""
 
@@ -128,21 +128,21 @@ class JobStatus(Written):
     egress: EgressReport | None = None
     """What the job is about to send to its peer, or sent."""
     approval: Approval | None = None
-    """Who approved it, if the organization requires an approval."""
+    """Who approved what the job sends, if the organization requires an approval."""
     attempts: int | None = Field(None, ge=0)
-    """Number of attempts started. One that a suspension ended does not count."""
+    """Number of attempts that started. An attempt that was suspended does not count."""
     first_attempt: int | None = Field(None, ge=0)
     """First attempt of the current step; `spec.backoffLimit` counts from it."""
     retries: int | None = Field(None, ge=0)
-    """The value of `spec.retries` that was acted on."""
+    """The last value of `spec.retries` that the operator processed."""
     engine: Engine | None = None
     """The kind of object that runs the Work step."""
     job_name: str | None = None
     """Name of the current or last Job or RayJob."""
     envelope: Digest | None = None
-    """Digest of the peer's envelope that this job opens, once it is verified and recorded."""
+    """Digest of the peer's envelope that this job opens; absent until it is verified."""
     sequence: int | None = Field(None, ge=1)
-    """Sequence number of what the job publishes under its name."""
+    """Sequence number of the bundle that the job publishes: its version under this name."""
     start_time: AwareDatetime | None = None
     """When the first attempt started."""
     lost_time: AwareDatetime | None = None

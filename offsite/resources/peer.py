@@ -17,7 +17,7 @@ class PeerSpec(Section):
             RULES: [cel("self == oldSelf", "id is immutable; create another OffsitePeer")]
         }
     )
-    """The id of the organization, which is in everything that it signs. Immutable."""
+    """Id of the organization, as in its keys and on what it signs. Immutable."""
     public: str = Field(min_length=1, max_length=131_072)
     """The public file of the organization, unchanged, as `offsite keys export` writes it."""
 
@@ -67,7 +67,7 @@ class PeerStatus(Written):
     fingerprint: str | None = None
     """Fingerprint of the pinned keys. Compare it with the organization over another channel."""
     pinned: str | None = Field(None, max_length=131_072)
-    """The public file that is pinned. The next one must be signed by its newest sign key."""
+    """The pinned public file. A newer file must be signed by the newest signing key in it."""
     accepted: list[Accepted] = Field([])
     """Envelopes that were accepted. A retry of the same job may accept one again."""
     allotted: list[Allotted] = Field([])

@@ -37,9 +37,9 @@ class BaseCondition(Written):
     status: Literal["True", "False", "Unknown"]
     """Whether the condition holds."""
     reason: str = Field(min_length=1, max_length=1024)
-    """The reason, one CamelCase word for programs."""
+    """The reason in one CamelCase word, for programs."""
     message: Shown = Field("", max_length=32768)
-    """The reason and the remedy, for people."""
+    """Human-readable message: the reason, and how to fix a problem."""
     last_transition_time: AwareDatetime
     """When `status` last changed."""
     observed_generation: int | None = Field(None, ge=0)
