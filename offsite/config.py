@@ -102,4 +102,6 @@ def _yaml_problem(error: YAMLError | ValueError) -> str:
     problem = " ".join(str(getattr(error, "problem", None) or error).split())
     if r"'\t'" in problem:
         problem = "indent with spaces, not tabs"
+    if problem.startswith("found duplicate key"):  # without the values, which may be long
+        problem = f"{problem.split(' with value ')[0]}; remove one of them"
     return f"is not YAML: line {mark.line + 1}: {problem}"

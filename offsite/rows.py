@@ -53,8 +53,8 @@ class DataFile:
             return "prose"
         raise DataError(
             f"the format of {self.name} is unknown: use a name that ends in "
-            f"{' or '.join(ROW_SUFFIXES)} for one JSON object a line, or in "
-            f"{', '.join(PROSE_SUFFIXES[:-1])} or {PROSE_SUFFIXES[-1]} for one plain text; convert "
+            f"{' or '.join(ROW_SUFFIXES)} for one JSON object per line, or in "
+            f"{', '.join(PROSE_SUFFIXES[:-1])} or {PROSE_SUFFIXES[-1]} for plain text; convert "
             "CSV, TSV, Parquet and others to JSON lines first"
         )
 

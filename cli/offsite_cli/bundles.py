@@ -117,7 +117,7 @@ def list_(exchange: Exchange, home: Home = HOME, output: Format = Output.TEXT) -
 
 @app.command()
 def notices(exchange: Exchange, home: Home = HOME, output: Format = Output.TEXT) -> None:
-    """List the reports of failed stages. Needs your keys."""
+    """List the notices of failed stages that your peers sent. Needs your keys."""
     ring = _open_mailbox(home, exchange, prompt_passphrase(home)).ring
     found: list[tuple[Header, Notice]] = []
     for envelope in _report_invalid(_open_audit(home, exchange).notices()):
@@ -154,7 +154,7 @@ def show(
     exchange: Exchange,
     home: Home = HOME,
 ) -> None:
-    """Show the header of an envelope, as JSON."""
+    """Show the header of an envelope, the signed index of a bundle, as JSON."""
     envelope = _open_audit(home, exchange).read(_envelope(digest))
     show_json(_facts(envelope) | {"header": envelope.header.wire()})
 
@@ -162,7 +162,8 @@ def show(
 @app.command()
 def verify(
     target: Annotated[
-        str, typer.Argument(help="Digest of an envelope (sha256:…), or folder of a tuned model.")
+        str,
+        typer.Argument(help="Digest of an envelope (sha256:…), or a plugged-in model's folder."),
     ],
     exchange: Exchange,
     home: Home = HOME,
@@ -171,7 +172,7 @@ def verify(
     ] = False,
     output: Format = Output.TEXT,
 ) -> None:
-    """Verify a bundle or a tuned model.
+    """Verify a bundle or a plugged-in model.
 
     Checks the signature and all digests. Needs only public keys.
     """
@@ -184,7 +185,7 @@ def verify(
                 f"{provenance.origin.alpha:g}"
             )
         else:
-            envelope = auditor.verify(_envelope(target), monitor)
+            envelope = auditor.verify(_envelope(target, ", and no folder"), monitor)
             links = auditor.chain(envelope.digest) if chain else [envelope]
     shown = links if chain else links[:1]
     if output is Output.JSON:
@@ -203,7 +204,7 @@ def rm(
 ) -> None:
     """Withdraw a bundle that you sent.
 
-    Deletes its shards, and publishes a signed notice of the withdrawal.
+    Deletes its encrypted files, and publishes a signed notice of the withdrawal.
     """
     sent = withdraw(
         _open_mailbox(home, exchange, prompt_passphrase(home)), peer, dns_label("bundle", name)
@@ -220,11 +221,11 @@ def _is_folder(path: Path) -> bool:
         return path.is_dir()
 
 
-def _envelope(text: str) -> str:
+def _envelope(text: str, instead: str = "") -> str:
     if not re.fullmatch("sha256:[0-9a-f]{64}", text):
         raise InputError(
-            f"{text!r} is neither the digest of an envelope (sha256: and 64 hex digits) nor an "
-            "existing folder"
+            f"{text!r} is not the digest of an envelope (sha256: and 64 hex digits){instead}; "
+            "`offsite bundles list` shows the digests"
         )
     return text
 

@@ -35,7 +35,7 @@ def add(
 
     Compare the fingerprint with your peer over another channel, such as a call.
     """
-    name, place = dns_label("party", alias) if alias else None, home.expanduser()
+    name, place = dns_label("peer name", alias) if alias else None, home.expanduser()
     before = {each.fingerprint for each in peers_of(place).all().values()}
     ring = pin(place, _read(file), str(file), name, os.environ)
     former = before - {each.fingerprint for each in peers_of(place).all().values()}
@@ -61,7 +61,7 @@ def manifest(
     content = {
         "apiVersion": API_VERSION,
         "kind": "OffsitePeer",
-        "metadata": {"name": dns_label("party", name) if name else ring.id},
+        "metadata": {"name": dns_label("peer name", name) if name else ring.id},
         "spec": {"id": ring.id, "public": text.decode()},
     }
     show_yaml(content)
@@ -102,5 +102,5 @@ def remove(
     home: Home = HOME,
 ) -> None:
     """Remove the pinned keys of a peer."""
-    peers_of(home.expanduser()).remove(dns_label("party", alias))
+    peers_of(home.expanduser()).remove(dns_label("peer name", alias))
     show_info(f"removed {alias}")

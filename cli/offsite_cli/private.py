@@ -71,7 +71,7 @@ def put(
         files = sorted(source.iterdir()) if source.is_dir() else [source]
         files = [path for path in files if path.is_file()]
         if not files:
-            raise InputError(f"there is no file {source}, or no file in it")
+            raise InputError(f"there is no file {source}, and no folder of that name with files")
         _put(files, place.rstrip("/"), monitor)
     show_text(f"{place}: {len(files)} files")
 

@@ -13,7 +13,7 @@ from offsite.wire import Name
 
 _SECTIONS = {"Distill": "distill", "Tune": "tune", "PlugIn": "plugIn"}
 _DECISIVE = frozenset({"stage", "peer", "seed", "distill", "tune", "plug_in"})
-_ONE_WORKER = "a plain Job has one worker; several need Ray: remove runtime.engine"
+_ONE_WORKER = "engine Job has one worker; set resources.workers to 1, or runtime.engine to RayJob"
 _PRIVATE_DDP = (
     "tune.privacy needs a copy of the model in each worker: set resources.sharding to DDP"
 )
@@ -24,8 +24,10 @@ def _rules(schema: dict[str, Any]) -> None:
     """Add the rules that a job has the section of its stage, and that fields are immutable."""
     right = (f"has(self.{name}) == (self.stage == '{s}')" for s, name in _SECTIONS.items())
     wanted = "{" + ", ".join(f"'{s}': '{name}'" for s, name in _SECTIONS.items()) + "}"
-    message = f"'stage ' + self.stage + ' needs section ' + {wanted}[self.stage] + ' alone'"
-    section = cel(" && ".join(right), "set exactly the section of the stage")
+    message = (
+        f"'stage ' + self.stage + ' needs the section ' + {wanted}[self.stage] + ', and no other'"
+    )
+    section = cel(" && ".join(right), "set the section of the stage, and no other")
     fixed = [name for name in schema["properties"] if name not in _CHANGEABLE]
     alone = cel(
         "!has(self.resources) || !has(self.runtime) || self.resources.workers == 1 || "
@@ -90,7 +92,7 @@ class JobSpec(Section):
             RULES: [
                 cel(
                     "self >= oldSelf",
-                    "retries can only increase; each increase is one more round",
+                    "retries can only increase; set a higher number to run the job again",
                 )
             ]
         },
@@ -133,7 +135,9 @@ class JobSpec(Section):
         wanted = _SECTIONS[self.stage]
         if present != {wanted}:
             found = ", ".join(sorted(present)) or "none"
-            raise ValueError(f"stage {self.stage} needs section {wanted} alone; found {found}")
+            raise ValueError(
+                f"stage {self.stage} needs the section {wanted}, and no other; found {found}"
+            )
         return self
 
     @model_validator(mode="after")

@@ -8,8 +8,8 @@ from pydantic import ConfigDict, Field, model_validator
 from offsite.api.values import COLUMN_PATTERN, RULES, Section, cel
 from offsite.rows import COLUMNS
 
-_ONE = "set epsilon or noiseMultiplier, and not both"
-_RESERVED = f"must be a column of its own, not one of {', '.join(COLUMNS)}"
+_ONE = "set exactly one of epsilon and noiseMultiplier"
+_RESERVED = f"must be a column other than {', '.join(COLUMNS)}"
 
 
 def _group_rules(schema: dict[str, Any]) -> None:

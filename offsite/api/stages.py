@@ -21,13 +21,13 @@ from offsite.api.values import (
 )
 
 _HEALING = "emulator.heal: true needs emulator.calibration or training.corpus"
-_BLOCKS = "method Blocks needs scope: Ends, since emulator blocks do not transfer"
+_BLOCKS = "method Blocks needs scope: Ends: set it, or use method LoRA"
 _RANK = "only method LoRA has a rank; remove it"
 _ROWS = (
-    "privacy needs data.train with rows, each of which it protects: write one JSON object a row "
-    "into a file that ends in .jsonl"
+    "privacy needs data.train with rows, since it protects rows: use a .jsonl file with one JSON "
+    "object per line"
 )
-_ACCEPT = "accept needs evaluate: the text to score the model on"
+_ACCEPT = "accept needs evaluate: the text to score the model on; set it, or remove accept"
 
 
 class Ends(Section):

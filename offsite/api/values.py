@@ -33,7 +33,7 @@ CLASS_PATTERN = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
 
 PATTERN_MEANING = {
     NAME_PATTERN: "a DNS label: lower-case letters, digits and hyphens, 63 at most",
-    BUNDLE_PATTERN: "the name of a bundle, or name@sha256:digest for one envelope of it",
+    BUNDLE_PATTERN: "the name of a bundle, or name@sha256: and 64 hexadecimal digits",
     DIGEST_PATTERN: "a digest: sha256: and 64 hexadecimal digits",
     DURATION_PATTERN: "a duration, such as 720h, 30m or 10s",
     MEMORY_PATTERN: "an amount of memory, such as 4Gi or 512Mi",
@@ -46,8 +46,8 @@ PATTERN_MEANING = {
     ),
     TEXT_PATTERN: (
         "a path (relative to the job file), file:///path, s3://bucket/path, or pvc://claim/path, "
-        "and end in .jsonl or .ndjson (one JSON object a line), or in .txt, .text or .md (one "
-        "plain text); convert a file of another format"
+        "and end in .jsonl or .ndjson (one JSON object per line), or in .txt, .text or .md (plain "
+        "text); convert other formats to one of these"
     ),
     MODEL_PATTERN: (
         "a path (relative to the job file), file:///path, s3://bucket/path, pvc://claim/path, or "

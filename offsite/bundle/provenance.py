@@ -118,7 +118,7 @@ def check_plugged_in(folder: Path, rings: Sequence[PublicRing]) -> Provenance:
     """
     path = folder / PROVENANCE
     if path.is_symlink() or not path.is_file() or path.stat().st_size > LARGEST_PROVENANCE:
-        raise BundleError(f"{folder} is no plugged-in model: it has no {PROVENANCE}")
+        raise BundleError(f"{folder} is not a plugged-in model: it has no {PROVENANCE}")
     provenance = read_provenance(path.read_bytes(), rings, str(path))
     check_files(folder, provenance.files, PROVENANCE)
     return provenance

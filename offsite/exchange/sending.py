@@ -99,7 +99,10 @@ def withdraw(mailbox: Mailbox, peer: str, name: str) -> Sent:
     with mailbox.sending(ring, name) as journal:
         listing = mailbox.outgoing(ring, name)
         if not (listing.envelopes or listing.shards):
-            raise InputError(f"{mailbox.id} has sent {ring.id} no {name}; see offsite bundles list")
+            raise InputError(
+                f"{mailbox.id} has sent {ring.id} no bundle named {name}; "
+                "see `offsite bundles list`"
+            )
         mailbox.journals.remove(journal)
         sequence = mailbox.ledger.allot(ring.id, name, job)
         header = Header(

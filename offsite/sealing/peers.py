@@ -67,5 +67,7 @@ class Peers:
         Raises:
             InputError: There is no such peer.
         """
-        # also removes a damaged file
-        self._pinned(alias).unlink()
+        try:
+            self._path(alias).unlink()  # also if the file is damaged
+        except FileNotFoundError as error:
+            raise InputError(f"no peer {alias} is pinned; see `offsite peers list`") from error

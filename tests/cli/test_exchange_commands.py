@@ -275,7 +275,7 @@ def test_a_stranger_with_the_same_name_is_refused(people: People) -> None:
     people.ok("lab", "peers", "remove", "hospital")
     people.ok("lab", "peers", "add", stranger.public("hospital"))
     again = people.run("lab", "peers", "remove", "nobody")
-    assert "the keys of nobody are not pinned" in str(again.exception)
+    assert "no peer nobody is pinned" in str(again.exception)
 
 
 def test_a_passphrase_is_needed_where_there_is_one(
@@ -404,7 +404,7 @@ def test_a_private_file_is_not_handed_out(people: People) -> None:
 def test_only_what_was_sent_is_taken_back(people: People) -> None:
     told = people.run("lab", "bundles", "rm", "nothing", "--peer", "hospital")
     assert isinstance(told.exception, InputError)
-    assert "has sent hospital no nothing" in str(told.exception)
+    assert "has sent hospital no bundle named nothing" in str(told.exception)
 
 
 @pytest.mark.parametrize("name", ["../b", "b@foo", "B", "b@sha256:00"])

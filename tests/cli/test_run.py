@@ -407,7 +407,7 @@ BAD: dict[str, tuple[str, dict[str, Any], Callable[[Parties], object], list[str]
             "spec.tune.data.train: must be a path",
             "spec.tune.data.validation: must be a path",
             "end in .jsonl or .ndjson",
-            "convert a file of another format",
+            "convert other formats",
         ],
     ),
     "no data": (ADAPTER, tune(), without("hospital/private.jsonl"), ["private.jsonl"]),

@@ -284,7 +284,7 @@ def test_a_pinned_file_that_is_damaged_can_be_removed(tmp_path: Path) -> None:
     (tmp_path / "lab.json").write_bytes(b"{")
     peers.remove("lab")
     assert peers.all() == {}
-    with pytest.raises(InputError, match="are not pinned"):
+    with pytest.raises(InputError, match="no peer lab is pinned"):
         peers.remove("lab")
 
 

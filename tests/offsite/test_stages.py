@@ -679,7 +679,7 @@ def test_every_problem_of_a_job_is_told_at_once() -> None:
 @pytest.mark.parametrize(
     ("spec", "problem"),
     [
-        ({"stage": "Distill", "peer": "b"}, "stage Distill needs section distill alone"),
+        ({"stage": "Distill", "peer": "b"}, "stage Distill needs the section distill"),
         ({**distill(), "tune": tune()["tune"]}, "found distill, tune"),
         (tune(adapter={"method": "Blocks"}), "needs scope: Ends"),
         (
