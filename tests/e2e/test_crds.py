@@ -134,9 +134,7 @@ def test_four_fields_may_be_changed(space: Namespace, new_job: Callable[..., str
     change(space, job, back)
     spec = space.get("offsitejob", job)["spec"]
     assert {name: spec.get(name) for name in back} == back
-    with pytest.raises(
-        RuntimeError, match="retries can only increase; set a higher number"
-    ):
+    with pytest.raises(RuntimeError, match="retries can only increase; set a higher number"):
         change(space, job, {"retries": 2})
 
 
