@@ -40,12 +40,7 @@ from offsite_operator.decide.status import (
 )
 from offsite_operator.observe.model import ENDED, Child, Observed, Phase
 
-_DOING: dict[Step, str] = {
-    "Open": "Opening",
-    "Work": "Training",
-    "Report": "Reporting",
-    "Publish": "Publishing",
-}
+_DOING = dict(zip(STEPS, ("Opening", "Training", "Reporting", "Publishing"), strict=True))
 _LOOK_AGAIN = 15.0
 """Interval of the checks of a child that has not started."""
 _READ_AGAIN = 4.0
@@ -192,8 +187,7 @@ def _reported(seen: Observed, child: Child, updates: Mapping[str, Any]) -> Decis
         return finish(seen, "Failed", failure.reason, failure.message)
     status = seen.job.status.model_copy(update=updates)
     known = replace(seen, job=replace(seen.job, status=status))
-    decision = await_approval(known)
-    return decision or Decision(status=status, again=0)
+    return await_approval(known) or Decision(status=status, again=0)
 
 
 def _published(artifact: ArtifactStatus | None) -> str:
