@@ -28,7 +28,7 @@ LocalApprovals = Annotated[
     typer.Option(
         envvar="OFFSITE_APPROVALS",
         help="Folder of egress reports and verdicts on this machine, which you share with the "
-        "approvers. Defaults to approvals in the home.",
+        "approvers. Defaults to the folder approvals in --home.",
     ),
 ]
 Format = Annotated[Output, typer.Option("--output", "-o", help="Output format.")]

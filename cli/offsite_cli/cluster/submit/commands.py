@@ -57,7 +57,7 @@ def distill(
     ] = None,
     top: Annotated[int | None, typer.Option(help="Number of last blocks, sent unchanged.")] = None,
     heal: Annotated[
-        bool | None, typer.Option(help="Heal the kept blocks by least squares.")
+        bool | None, typer.Option(help="Fit the kept blocks to make up for the dropped ones.")
     ] = None,
     calibration: Annotated[
         str | None, typer.Option(help="Location of the text to heal on.")

@@ -57,7 +57,8 @@ class PrivacyOptions:
         float | None, typer.Option(help="Differential privacy with this ε, such as 8.")
     ] = None
     noise_multiplier: Annotated[
-        float | None, typer.Option(help="Noise over the clipping norm, instead of --epsilon.")
+        float | None,
+        typer.Option(help="Noise (standard deviation) per --max-grad-norm, instead of --epsilon."),
     ] = None
     delta: Annotated[float | None, typer.Option(help="The δ of differential privacy.")] = None
     max_grad_norm: Annotated[
@@ -114,7 +115,8 @@ class ClusterOptions:
     memory: Annotated[str | None, typer.Option(help="Memory of each worker, such as 16Gi.")] = None
     engine: Annotated[str | None, typer.Option(help="Auto, RayJob or Job.")] = None
     image: Annotated[
-        str | None, typer.Option(help="Image of the training step. The release must allow it.")
+        str | None,
+        typer.Option(help="Image of the training pods. The chart must allow it: bounds.images."),
     ] = None
     queue: Annotated[str | None, typer.Option(help="Kueue LocalQueue.")] = None
     priority_class: Annotated[str | None, typer.Option(help="PriorityClass of the pods.")] = None
