@@ -203,12 +203,8 @@ def _section(section: str, tokenizer: Mapping[str, Any]) -> list[str]:
 
 
 def _chain_problems(tokenizer: Mapping[str, Any]) -> list[str]:
-    normal = [part["type"] for _, part in leaves(tokenizer, "normalizer")]
-    found = [
-        f"normalizer: {name} must be the last component"
-        for name in normal[:-1]
-        if name == "ByteLevel"
-    ]
+    early = [part["type"] for _, part in leaves(tokenizer, "normalizer")][:-1]
+    found = ["normalizer: ByteLevel must be the last component"] if "ByteLevel" in early else []
     before = [*leaves(tokenizer, "normalizer"), *leaves(tokenizer, "pre_tokenizer")]
     found += [f"{path}.behavior: would lose text" for path, part in before if _loses(part)]
     found += _search_problems(before)
