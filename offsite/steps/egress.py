@@ -63,6 +63,7 @@ class Figures:
 
 def egress_report(
     space: Workspace,
+    folder: Path,
     recipient: PublicRing,
     manifest: Manifest,
     digest: str,
@@ -71,7 +72,8 @@ def egress_report(
     """Build the report of a result that passed its checks.
 
     Args:
-        digest: Of the manifest.
+        folder: What is sent.
+        digest: Of its manifest.
         draft: The record of an emulator that is sent.
 
     Raises:
@@ -92,7 +94,7 @@ def egress_report(
             SentFile(name=name, sha256=entry.sha256, size_bytes=entry.size)
             for name, entry in sorted(manifest.files.items())
         ],
-        tensors=list(_tensors(space.result, manifest)),
+        tensors=list(_tensors(folder, manifest)),
         facts=[*_flat("", facts), *(_disclosed(space, draft) if draft else ())],
         figures=list(_figures(space.folder / FIGURES)),
     )

@@ -126,7 +126,7 @@ def _checked(space: Workspace, mailbox: Mailbox) -> _Ready:
         parent = check_answer(space, space.spec.tune, survey.units)
         check_released(space, space.spec.tune)
     peer, (manifest, digest) = mailbox.peers.get(space.spec.peer), read_manifest(folder)
-    found = egress_report(space, peer, manifest, digest, draft)
+    found = egress_report(space, folder, peer, manifest, digest, draft)
     return _Ready(folder, manifest, found, draft, parent)
 
 
