@@ -28,7 +28,7 @@ SIGNS = {
     "tokens": Sign("different tokens in a public text", 16, "least"),
     "spread": Sign("spread of the logits, in nats", 0.05, "least"),
     "dead_rows": Sign("share of rows without a gradient", 0.5, "most"),
-    "narrow_rows": Sign("share of rows whose gradient is of one event", 0.5, "most"),
+    "narrow_rows": Sign("share of rows whose gradient is of one event", 0.7, "most"),
     "narrow_neurons": Sign("share of neurons that matter in one event", 0.1, "most"),
     "narrow_columns": Sign("share of inputs that matter in one event", 0.5, "most"),
     "offset": Sign("attention to one fixed offset beyond the previous token", 0.8, "most"),
