@@ -40,7 +40,7 @@ from offsite_cli.demo.shipped import write_model
 from offsite_cli.demo.splits import write_splits
 
 _WEIGHTS = "model.safetensors"
-_STRENGTHS, _KEYS = (0.005, 0.01, 0.02, 0.05), 2
+_STRENGTHS, _KEYS = (0.001, 0.002, 0.005, 0.01), 2
 _PARTIES = ("hospital", "clinic", "bank")
 _ROWS = 120
 """Rows of the test text that are scored; differences are of the same tokens, so few are enough."""

@@ -30,7 +30,7 @@ from offsite.bundle.weights import StoredTensor, stored_blocks
 from offsite.sealing import Ring
 from offsite.wire import Digest, Name, Part, canonical
 
-STRENGTH = 0.01
+STRENGTH = 0.002
 """Standard deviation of the mark, as a share of a matrix's root mean square."""
 _DOMAIN = b"offsite watermark 1\n"
 _ONES = np.array([bin(i).count("1") - 2 for i in range(16)], np.int8)

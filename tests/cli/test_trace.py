@@ -21,11 +21,11 @@ FOUND, OTHER = "emulator", "emulator-other"
 
 @pytest.fixture(scope="module")
 def sent(tmp_path_factory: pytest.TempPathFactory) -> Parties:
-    """A lab that has sent the same emulator to two peers; one of them was healed and trained."""
+    """A lab that has sent the same emulator to two peers."""
     parties = new_parties(tmp_path_factory.mktemp("parties") / "all")
     public = canonical(ring_of(CLINIC).public().wire())
     peers_of(parties.home(LAB) / "home").add(public, CLINIC)
-    parties.run(FOUND, distill())
+    parties.run(FOUND, distill(None))
     parties.run(OTHER, {**distill(None), "peer": CLINIC})
     return parties
 
