@@ -66,7 +66,7 @@ def test_what_is_allowed(content: dict[str, Any], changes: dict[str, Any]) -> No
         (DISTILL, model("/home/me/model"), "pvc://claim/path"),
         (DISTILL, model("file:///home/me/model"), "pvc://claim/path"),
         (TUNE, tuned(steps=7), "spec.tune.training.steps is 7"),
-        (TUNE, tuned(batchSize=3), "below 4 (minBatchSize)"),
+        (TUNE, tuned(batchSize=3), "at least 4 (minBatchSize)"),
         (PLUG_IN, export("s3://private/models/mine"), "bounds.exportPrefixes"),
         (PLUG_IN, export("pvc://datasets/mine"), "bounds.exportPrefixes"),
     ],
