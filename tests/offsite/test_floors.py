@@ -221,9 +221,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Parties:
 @pytest.mark.parametrize(
     ("content", "training", "problem"),
     [
-        (texts("one example"), {"steps": 1, "batchSize": 1}, "batchSize is 1, and this organ"),
-        (None, ENOUGH | {"steps": 7}, "tune.training.steps is 7, and this organization allows no"),
-        (None, ENOUGH | {"batchSize": 3}, "tune.training.batchSize is 3, and"),
+        (texts("one example"), {"steps": 1, "batchSize": 1}, "batchSize is 1, but this organ"),
+        (
+            None,
+            ENOUGH | {"steps": 7},
+            "tune.training.steps is 7, but this organization requires at least 8",
+        ),
+        (None, ENOUGH | {"batchSize": 3}, "tune.training.batchSize is 3, but"),
         (texts(*["one example"] * 100), ENOUGH, "has 1 different examples"),
         (pairs(*range(64)), {"epochs": 1, "batchSize": 64, "blockSize": 8}, "epochs are 1 steps"),
     ],
@@ -264,9 +268,9 @@ def test_a_peers_tokenizer_decides_no_floor(
 ) -> None:
     """It makes one unknown token of every text, but of one with a name in it; with it or not."""
     made.resend(EMULATOR, _knows_one_name)
-    # equal tokens leave half of the adapter at zero, which the gate would refuse
-    opened = json.dumps({"maxSilentRows": 1, "minImprovement": 0})
-    (made.home(HOSPITAL) / "home" / POLICY).write_text(opened)
+    # equal tokens leave half of the adapter at zero, which the gate and inspection would refuse
+    opened = {"maxSilentRows": 1, "minImprovement": 0, "allowSuspiciousEmulators": True}
+    (made.home(HOSPITAL) / "home" / POLICY).write_text(json.dumps(opened))
     nameless = [f"the patient with {sha256(bytes([i])).hexdigest()} sleeps" for i in range(40)]
     for rows in (nameless, [*nameless, "the patient Kovacs sleeps"]):
         path = made.home(HOSPITAL) / name
