@@ -96,8 +96,8 @@ def read_provenance(content: bytes, rings: Sequence[PublicRing], source: str) ->
     ring = next((ring for ring in rings if ring.id == provenance.made_by), None)
     if ring is None:
         raise BundleError(
-            f"{source} is by {provenance.made_by}, whose public keys are not here; add them with "
-            "offsite peers add"
+            f"{source} is by {provenance.made_by}, whose public keys are not here; ask it for "
+            "its public file, and add it with `offsite peers add`"
         )
     signer = ring.signer(provenance.signed_by, provenance.created)
     try:

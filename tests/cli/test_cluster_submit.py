@@ -88,7 +88,10 @@ THE_REST = {
     "distill": (
         " --expires-after 720h --max-uses 1 --lm-weight 2 --kd-weight 3 --gradient-checkpointing"
     ),
-    "tune": " --gradient-checkpointing",
+    "tune": (
+        " --gradient-checkpointing --canaries 100 --max-auc 0.6 --max-tpr-at-1-percent-fpr 0.05"
+        " --max-empirical-epsilon 2"
+    ),
     "plug-in": "",
 }
 PRIVACY = (

@@ -332,7 +332,7 @@ BAD: dict[str, tuple[str, dict[str, Any], Callable[[Parties], object], list[str]
         EMULATOR,
         distill(),
         other_model("llama", vocab_size=200),
-        ["the tokenizer in", "lab/model cannot", "the id 279", "200 tokens only", "own tokenizer"],
+        ["the tokenizer in", "lab/model cannot", "the id 279", "only 200 tokens", "own tokenizer"],
     ),
     "config that is not JSON": (
         EMULATOR,

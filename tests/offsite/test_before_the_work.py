@@ -65,7 +65,7 @@ def refused(
             load_job(path), parties.party(owner), parties.mailbox(owner), Monitor(recording(events))
         )
     phases = {event.get("phase") for event in events if event["event"] == "progress"}
-    assert phases <= {"fetch and open"}
+    assert phases <= {"fetch and open", "inspect"}
     assert not [event for event in events if event["event"] == "metric"]
 
 
@@ -162,7 +162,7 @@ def test_a_text_is_read_before_the_model_is_loaded(
 
 
 @pytest.mark.parametrize("name", ["data.train", "evaluate"])
-def test_private_data_is_read_before_the_emulator_is_loaded(tmp_path: Path, name: str) -> None:
+def test_private_data_is_read_before_an_adapter_is_trained(tmp_path: Path, name: str) -> None:
     parties = new_parties(tmp_path)
     parties.run(EMULATOR, distill(None))
     (parties.home(HOSPITAL) / "odd.jsonl").write_text('{"text": 1}\n', encoding="utf-8")

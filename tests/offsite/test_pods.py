@@ -321,8 +321,8 @@ def test_publish_counts_the_examples_again(pods: Pods) -> None:
     for step in ("Open", "Work"):
         pods.run(step, ADAPTER, tune(), uid="another")
     for floor, problem in (
-        (Limits(min_steps=7, min_batch_size=2), r"training.steps is 6, .* below 7 \(minSteps\)"),
-        (Limits(min_steps=6), r"batchSize is 2, .* below 4 \(minBatchSize\)"),
+        (Limits(min_steps=7, min_batch_size=2), r"training.steps is 6, .* at least 7 \(minSteps\)"),
+        (Limits(min_steps=6), r"batchSize is 2, .* at least 4 \(minBatchSize\)"),
         (TINY.model_copy(update={"min_examples": 2}), "private.jsonl has 1 different examples"),
     ):
         with pytest.raises(InputError, match=problem):

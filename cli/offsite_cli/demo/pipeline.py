@@ -35,7 +35,9 @@ def run_demo(parties: Parties, choices: Choices, monitor: Monitor) -> Result:
     before = full_access.score_and_continue(model, text, "full_zero_shot", monitor)
     after = full_access.score_and_continue(parties.tuned_model, text, "plug_in", monitor)
     best = _upper_bound(parties, model, recipe, monitor) if choices.upper_bound else None
-    settings = {"full_zero_shot": before.value, **stages["tune"].figures}
+    figures = stages["tune"].figures
+    emulator = {name: figures[name] for name in ("emulator_zero_shot", "emulator_tuned")}
+    settings = {"full_zero_shot": before.value, **emulator}
     return Result(
         metric=before.metric,
         settings={**settings, "plug_in": after.value, "full_fine_tuned": best},

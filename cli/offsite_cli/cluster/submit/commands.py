@@ -14,6 +14,7 @@ from offsite_cli.cluster.submit.options import (
     Name,
     Peer,
     PrivacyOptions,
+    ReleaseOptions,
     TrainingOptions,
 )
 from offsite_cli.cluster.watch import Timeout
@@ -88,6 +89,7 @@ def distill(
 def tune(
     training: TrainingOptions,
     privacy: PrivacyOptions,
+    release: ReleaseOptions,
     common: JobOptions,
     name: Name = None,
     peer: Peer = None,
@@ -114,6 +116,7 @@ def tune(
         "adapter": {"method": method, "scope": scope, "rank": rank},
         "training": {"epochs": epochs, **training.fields()},
         "privacy": privacy.fields(),
+        "release": release.fields(),
         "evaluate": evaluate,
     }
     required = {"NAME": name, "--peer": peer, "--bundle": bundle}

@@ -81,6 +81,34 @@ class PrivacyOptions:
 
 
 @dataclass(frozen=True)
+class ReleaseOptions:
+    """Audits of an adapter before it is published."""
+
+    canaries: Annotated[
+        int | None, typer.Option(help="Canaries to audit with; half are in the training data.")
+    ] = None
+    max_auc: Annotated[
+        float | None, typer.Option(help="Largest AUC of membership inference, such as 0.6.")
+    ] = None
+    max_tpr_at_1_percent_fpr: Annotated[
+        float | None,
+        typer.Option(help="Largest TPR of membership inference at 1 % FPR, such as 0.05."),
+    ] = None
+    max_empirical_epsilon: Annotated[
+        float | None, typer.Option(help="Largest lower bound on ε that the canaries may prove.")
+    ] = None
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of the section `release`."""
+        return {
+            "canaries": self.canaries,
+            "maxAuc": self.max_auc,
+            "maxTprAt1PercentFpr": self.max_tpr_at_1_percent_fpr,
+            "maxEmpiricalEpsilon": self.max_empirical_epsilon,
+        }
+
+
+@dataclass(frozen=True)
 class DistillationOptions:
     """Hyperparameters of distillation."""
 
