@@ -11,7 +11,7 @@ from offsite.bundle.manifest import Manifest
 from offsite.bundle.watermark import Watermark, add_watermark
 from offsite.sealing import Ring
 from offsite.steps.workspace import Workspace
-from offsite.store import check_room, link_or_copy, whole_folder
+from offsite.store import check_room, link_or_copy, privately, whole_folder
 
 _MARKED = "marked"
 
@@ -41,7 +41,7 @@ def mark_emulator(
     assert secret is not None, "the ring has its newest key"
     check_room(space.folder, manifest.size)
     blocks = [block.full for block in record.blocks]
-    with whole_folder(space.folder / _MARKED) as folder:
+    with privately(), whole_folder(space.folder / _MARKED) as folder:
         add_watermark(space.result, folder, secret, mark.strength, blocks)
         for name in manifest.files:
             if not (folder / name).exists():
