@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_WORKERS = {"RAY_worker_niceness": "0"}
+"""Ray's default is 15, and other tests would starve them."""
 _HEAD = """
 import sys
 import ray
@@ -23,7 +25,7 @@ def running_ray() -> Iterator[dict[str, str]]:
     command, pipe = [sys.executable, "-c", _HEAD], subprocess.PIPE
     # it reads until we are gone, however we ended
     with subprocess.Popen(
-        command, env=os.environ | known, stdin=pipe, stdout=pipe, text=True
+        command, env=os.environ | known | _WORKERS, stdin=pipe, stdout=pipe, text=True
     ) as head:
         assert head.stdout is not None
         address = head.stdout.readline().strip()
