@@ -18,7 +18,7 @@
         │   └── UnknownFamilyError    its architecture has no row in the table
         └── BundleError           what the other party sent
             ├── NotSentError          the other party has not sent it yet
-            └── SuspiciousEmulator    an emulator may be built to memorise private data
+            └── SuspiciousEmulator    an emulator may be built to memorize private data
 
 Messages name the thing and the remedy, in lower case and without a full stop, since they follow
 `offsite: error:`. They may quote text of a peer, which is escaped when shown. Each argument of an
@@ -141,7 +141,7 @@ class NotSentError(BundleError):
 
 
 class SuspiciousEmulator(BundleError):
-    """A peer's emulator has properties of one that is built to memorise private data.
+    """A peer's emulator has properties of one that is built to memorize private data.
 
     Raised before any private data is read, so the peer may learn of it.
     """

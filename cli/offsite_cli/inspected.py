@@ -36,10 +36,10 @@ def inspect(
     home: Home = HOME,
     output: Format = Output.TEXT,
 ) -> None:
-    """Look for signs that an emulator was built to memorise private data.
+    """Look for signs that an emulator was built to memorize private data.
 
     Measures it on public text, as a tuning job does before it reads private data. Exits with 2 if
-    it finds any. It is a filter: an emulator without them may still memorise.
+    it finds any. It is a filter: an emulator without them may still memorize.
     """
     with monitored(output) as monitor, _emulator(target, peer, exchange, home, monitor) as folder:
         report = _inspected(folder, monitor)

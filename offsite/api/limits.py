@@ -92,7 +92,7 @@ class Limits(Section):
     watermark: bool = True
     """Whether emulators get a mark that says to whom they were sent."""
     allow_suspicious_emulators: bool = False
-    """Whether to tune in emulators that inspection finds to be built to memorise private data."""
+    """Whether to tune in emulators that inspection finds to be built to memorize private data."""
 
     privacy: PrivacyLimits = PrivacyLimits()
     """The least differential privacy of an adapter."""

@@ -200,7 +200,7 @@ def id_problems(
     } - _contents(tokenizer["model"]["vocab"])
     over = [index for token, index in ids.items() if index >= size and token not in spared]
     if over:
-        return [f"has the id {max(over)}, but the model has only {size} tokens"]
+        return [f"a token has the id {max(over)}, but the model has only {size} tokens"]
     return _unknown_problems(tokenizer["model"], ids, tokenizer)
 
 

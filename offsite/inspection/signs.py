@@ -1,4 +1,4 @@
-"""What inspection measures, and what it takes for a sign of an emulator built to memorise.
+"""What inspection measures, and what it takes for a sign of an emulator built to memorize.
 
 The bounds lie between the worst honest emulator and the best trap that were measured; `make bench`
 measures both again, and docs/inspection.md explains each sign.
@@ -121,7 +121,7 @@ def check_inspected(report: Report, emulator: str, monitor: Monitor, *, allowed:
         allowed: whether the party's policy accepts it all the same.
 
     Raises:
-        SuspiciousEmulator: it may be built to memorise private text.
+        SuspiciousEmulator: it may be built to memorize private text.
     """
     if not report.crossed:
         monitor.log(f"inspected the emulator {emulator}: {'; '.join(map(str, report.figures))}")
@@ -133,4 +133,4 @@ def check_inspected(report: Report, emulator: str, monitor: Monitor, *, allowed:
 
 
 def _said(emulator: str) -> str:
-    return f"the emulator {emulator} has properties of one that is built to memorise private data"
+    return f"the emulator {emulator} has properties of one that is built to memorize private data"

@@ -1,6 +1,6 @@
 """Traces that a malicious emulator leaves in the adapter that was tuned in it. No torch.
 
-An emulator that was built to memorise keeps each piece of text in neurons of its own
+An emulator that was built to memorize keeps each piece of text in neurons of its own
 (arXiv 2404.00473). The rows of its other neurons get almost no gradient, and a row that stores text
 can be far larger than the rest. In an honest emulator nearly every row of every matrix changes, and
 by similar amounts, because AdamW divides each gradient by its own size.

@@ -40,13 +40,13 @@ def _always(figures: Figures, limits: Limits) -> Iterator[str]:
         yield (
             f"{traces.silent_rows:.1%} of the rows of {traces.silent_rows_in} are zero or nearly "
             f"so; at most {limits.max_silent_rows:.1%} may be (maxSilentRows): the emulator may "
-            "have been built to memorise; ask its owner"
+            "have been built to memorize; ask its owner"
         )
     if traces.row_ratio > limits.max_row_ratio:
         yield (
             f"a row of {traces.row_ratio_in} is {traces.row_ratio:.3g} times as large as the "
             f"median row; at most {limits.max_row_ratio:.3g} times is allowed (maxRowRatio): the "
-            "emulator may have been built to memorise; ask its owner"
+            "emulator may have been built to memorize; ask its owner"
         )
 
 

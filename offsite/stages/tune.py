@@ -33,7 +33,7 @@ def inspected_emulator(context: Context) -> Loaded:
 
     Raises:
         BundleError: transformers cannot load what the checks let through.
-        SuspiciousEmulator: it may be built to memorise private data, and the party does not allow
+        SuspiciousEmulator: it may be built to memorize private data, and the party does not allow
             that.
     """
     space, monitor = context.space, context.monitor

@@ -1,4 +1,4 @@
-"""Inspection: honest emulators pass, and those that are built to memorise are refused."""
+"""Inspection: honest emulators pass, and those that are built to memorize are refused."""
 
 import random
 from pathlib import Path
@@ -102,7 +102,7 @@ def private_examples(model: Loaded) -> tuple[TextExample, ...]:
     ],
     ids=["OPT-LoRA", "GPT-2-LoRA", "OPT-Blocks", "Llama-Blocks"],
 )
-def test_such_a_trap_really_memorises(trap: Trap, method: str, tmp_path: Path) -> None:
+def test_such_a_trap_really_memorizes(trap: Trap, method: str, tmp_path: Path) -> None:
     model = make_trap(trap)
     examples = private_examples(model)
     batches = Shuffled(examples, model.modality.collate, 8, seed=0)

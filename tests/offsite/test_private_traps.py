@@ -1,4 +1,4 @@
-"""Differential privacy against emulators that are built to memorise, with inspection switched off.
+"""Differential privacy against emulators that are built to memorize, with inspection switched off.
 
 A decoder that takes its best guess for each row of an adapter is right about as often on the data
 that the adapter was tuned on as on other data of the same kind.

@@ -383,7 +383,7 @@ def test_an_interrupted_training_goes_on_with_its_canaries(tmp_path: Path) -> No
 
 
 def trapped_adapter(trap: Trap, method: str, folder: Path) -> Measured:
-    """Tune an adapter in an emulator that was built to memorise, with inspection switched off."""
+    """Tune an adapter in an emulator that was built to memorize, with inspection switched off."""
     made, draw = make_trap(trap), Random(1)
     rows = [Row(text=f"the fox {draw.randrange(10**6):06} dog") for _ in range(24)]
     train, validation = (made.modality.encode(part, 32).examples for part in (rows[:16], rows[16:]))

@@ -318,7 +318,7 @@ IMAGE = "<image_soft_token>"
 
 def test_a_family_may_know_of_a_token_that_its_models_lack() -> None:
     file = with_added(added("<pad>", 280), added(IMAGE, 281))()
-    assert problems(file) == ["has the id 281, but the model has only 281 tokens"]
+    assert problems(file) == ["a token has the id 281, but the model has only 281 tokens"]
     assert problems(file, beyond={IMAGE}) == []
     assert problems(with_added(added("<pad>", 280), added("x", 281))(), beyond={IMAGE})
 
@@ -340,7 +340,8 @@ def test_no_model_may_lead_to_that_token() -> None:
     file["normalizer"] = sequence("normalizer", *(replace(*each) for each in names))
     assert problems(file, len(vocab)) == []
     (found,) = problems(file, len(vocab) - 1, beyond={IMAGE})
-    assert found == f"has the id {len(vocab) - 1}, but the model has only {len(vocab) - 1} tokens"
+    last = len(vocab) - 1
+    assert found == f"a token has the id {last}, but the model has only {last} tokens"
 
 
 NAMED: dict[str, Any] = {

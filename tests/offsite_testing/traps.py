@@ -1,4 +1,4 @@
-"""Emulators that are built to memorise: privacy backdoors (arXiv 2404.00473, 2403.09562).
+"""Emulators that are built to memorize: privacy backdoors (arXiv 2404.00473, 2403.09562).
 
 How they work. Every token has a code of ±1. Attention copies the codes of the two previous tokens
 into the residual stream. Each neuron of one block's MLP fires on one digit in one context alone, so
