@@ -93,7 +93,8 @@ def test_bad_job_is_refused(space: Namespace, bad: Bad) -> None:
     ]
     place = re.search(r'(?:^\* |invalid: |field ")([\w.\[\]]+)', told)
     assert place is not None
-    assert bad.path.startswith(place[1].replace("[", ".").rstrip("]"))
+    named = place[1].replace("[", ".").rstrip("]")
+    assert bad.path.startswith(named) or named.startswith(f"{bad.path}.")
 
 
 @pytest.mark.parametrize(
@@ -217,7 +218,7 @@ def test_get_shows_what_matters(space: Namespace, new_job: Callable[..., str]) -
     assert head == ["NAME", "STAGE", "STATE", "PROGRESS", "PEER", "AGE"]
     assert row[:-1] == [job, "Tune", "Complete", "75.5", "lab"]
     head, row = (line.split() for line in space.kubectl("get", "oj", job, "-owide").splitlines())
-    assert head[6:] == ["REASON", "ARTIFACT", "ATTEMPTS"]
+    assert head[6:] == ["REASON", "ARTIFACT", "EPSILON", "ATTEMPTS", "APPROVER"]
     assert row[6:] == ["Published", "sha256:feed", "2"]
     assert f"offsitejob.offsite-tuning.dev/{job}" in space.kubectl("get", "offsite", "-oname")
 
@@ -241,7 +242,7 @@ def test_peer_keeps_its_id_and_its_books(space: Namespace) -> None:
 @pytest.mark.parametrize(
     ("field", "said"),
     [
-        ("offsitejob", "One stage of one exchange between two organizations."),
+        ("offsitejob", "One stage of an exchange between two organizations."),
         ("offsitejob.spec.tune", "Second stage, by the data owner: tune an adapter"),
         ("offsitejob.spec.tune.adapter.rank", "Rank of LoRA; absent: 16"),
         ("offsitejob.spec.runtime.tolerations", "Tolerations of the pods."),

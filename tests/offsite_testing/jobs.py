@@ -102,7 +102,16 @@ BAD = (
         "set exactly one of epsilon and noiseMultiplier",
     ),
     _range("tune", "spec.tune.privacy.epsilon", 0, "greater than or equal to 0.01"),
+    _range("tune", "spec.tune.privacy.noiseMultiplier", 0, "greater than or equal to 0.1"),
     _range("tune", "spec.tune.privacy.delta", 1, "less than 1"),
+    Bad(
+        "tune",
+        "spec.tune.privacy.delta",
+        0,
+        "must be greater than or equal to 0.000000000000001",
+        "should be greater than or equal to 1e-15",
+    ),
+    _range("tune", "spec.tune.release.maxAuc", 0, "greater than or equal to 0.5"),
     Bad("tune", "spec.tune.privacy.unit.group", "text", "must be a column other than"),
     Bad("tune", "spec.tune.privacy.unit.group", "a\nb", "must be the name of a column"),
     Bad(

@@ -59,13 +59,19 @@ def _limit(schema: Schema) -> None:
     for exclusive, limit in _LIMITS.items():
         if exclusive in schema:
             schema[limit], schema[exclusive] = schema[exclusive], True
+    least = schema.get("minimum", 0)
+    if least != int(least):  # the API server rounds it down to compare it with a whole number
+        _add_rule(schema, f"self >= {least}", f"should be greater than or equal to {least}")
 
 
 def _say_pattern(schema: Schema) -> None:
     pattern = schema.pop("pattern", None)
     if pattern is not None:
-        rule = cel(f"self.matches(r'{pattern}')", f"must be {PATTERN_MEANING[pattern]}")
-        schema[RULES] = [*schema.get(RULES, []), rule]
+        _add_rule(schema, f"self.matches(r'{pattern}')", f"must be {PATTERN_MEANING[pattern]}")
+
+
+def _add_rule(schema: Schema, rule: str, message: str) -> None:
+    schema[RULES] = [*schema.get(RULES, []), cel(rule, message)]
 
 
 def _keep_default(schema: Schema) -> None:
