@@ -11,7 +11,7 @@ export MYPY_CACHE_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/offsite-tuning/m
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check fix generate docs test e2e testbed .cluster cluster cluster-down chaos fuzz demo bench bench-private bench-cluster lock
+.PHONY: help setup check fix generate docs test e2e e2e-long testbed .cluster cluster cluster-down chaos fuzz demo bench bench-private bench-cluster lock
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -38,7 +38,10 @@ test: check docs  ## check and docs, then all tests, in three processes (PROCESS
 	$(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile $(ARGS)
 
 e2e: .cluster  ## the tests on a real Kubernetes: a node a process (root, Linux, cgroup v1), or OFFSITE_E2E_KUBECONFIG
-	$(BIN)/pytest -m "e2e and not testbed" --numprocesses $(if $(OFFSITE_E2E_KUBECONFIG),0,$(PROCESSES)) --dist loadfile --no-loadscope-reorder tests/e2e $(ARGS)
+	$(BIN)/pytest -m "e2e and not testbed and not long" --numprocesses $(if $(OFFSITE_E2E_KUBECONFIG),0,$(PROCESSES)) --dist loadfile --no-loadscope-reorder tests/e2e $(ARGS)
+
+e2e-long: .cluster  ## the private half of the tutorial, which takes ten minutes more
+	$(BIN)/pytest -m "e2e and long" tests/e2e $(ARGS)
 
 testbed: .cluster  ## the tests of that Kubernetes itself: after a change to tests/cluster
 	$(BIN)/pytest -m testbed tests/e2e $(ARGS)
