@@ -1,6 +1,7 @@
 """`offsite bundles disclosed`: show how much of each model was sent, over all jobs and peers."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,11 +16,13 @@ from offsite.api import Limits
 from offsite.bundle.disclosure import Disclosed, FullModel, most_of, remaining
 from offsite.bundle.ledger_entry import DisclosureEntry, given_up
 from offsite.config import load_policy
+from offsite.errors import InputError
 from offsite.exchange.home import open_mailbox
 from offsite.steps.disclosures import Disclosures
 from offsite.steps.party import POLICY
 from offsite.store.artifact_store import FolderArtifactStore, artifact_store_of
 from offsite.store.private_store import PrivateStore
+from offsite.task import PRIVATE_PATTERN
 from offsite_cli.keys import prompt_passphrase
 from offsite_cli.options import HOME, Format, Home
 from offsite_cli.output import Output, show_info, show_json, show_text
@@ -88,7 +91,16 @@ def disclosed(
 
 @contextmanager
 def open_ledger(home: Path, private: str | None) -> Iterator[Disclosures]:
-    """Open the ledger of a home, or of a cluster's private store."""
+    """Open the ledger of a home, or of a cluster's private store.
+
+    Raises:
+        InputError: The address of the private store is not valid.
+    """
+    if private and not re.match(PRIVATE_PATTERN, private):
+        raise InputError(
+            f"{private!r} is not the address of a private store, which is s3://bucket/prefix or "
+            "file:///folder; see private.uri of the chart"
+        )
     with TemporaryDirectory() as copies:
         private_store = PrivateStore(Path(copies), None, os.environ)
         yield Disclosures(

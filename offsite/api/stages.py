@@ -53,7 +53,7 @@ class DistillTraining(Section):
     kd_weight: float = Field(30.0, ge=0)
     """Weight of the hidden-state loss."""
     batch_size: int = Field(16, ge=1, le=4096)
-    """Number of examples in a step."""
+    """Number of examples in a step, over all workers."""
     block_size: int = Field(512, ge=8, le=1_048_576)
     """Number of tokens in an example."""
     gradient_checkpointing: bool = False
@@ -64,7 +64,8 @@ class Grant(Section):
     """How an emulator may be used. Its sender enforces this when adapters return."""
 
     expires_after: Duration | None = None
-    """Adapters received after this duration, such as 720h, are rejected; absent: no limit."""
+    """Adapters received later than this after the emulator was sent, such as 720h, are rejected;
+    absent: no limit."""
     max_uses: int | None = Field(None, ge=1, le=1_000_000)
     """Maximum number of different adapters to accept; absent: no limit."""
 
@@ -151,7 +152,7 @@ class TuneTraining(Section):
     learning_rate: float = Field(1e-3, gt=0, le=1)
     """Peak learning rate: linear warm-up over a tenth of the steps, then cosine decay."""
     batch_size: int = Field(8, ge=1, le=4096)
-    """Number of examples in a step."""
+    """Number of examples in a step, over all workers."""
     block_size: int = Field(512, ge=8, le=1_048_576)
     """Maximum number of tokens in an example. Plain text is packed into blocks of this size."""
     gradient_checkpointing: bool = False

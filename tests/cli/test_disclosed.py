@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from offsite.errors import InputError
 from offsite.exchange.home import peers_of
 from offsite.wire import canonical
 from offsite_cli.app import app
@@ -114,3 +115,9 @@ def test_what_only_the_exchange_knows_is_given_up(parties: Parties) -> None:
     assert "gave up emulator-a, sent to hospital (sha256:" in done.stderr
     assert done.stdout.count("unknown model: given up when the ledger was rebuilt") == 2
     parties.run("emulator-c", emulator(5, HOSPITAL))
+
+
+def test_an_address_that_is_no_private_store_is_refused(sent: Parties) -> None:
+    refused = ask(sent, "--private", "foo").exception
+    assert isinstance(refused, InputError)
+    assert "'foo' is not the address of a private store" in str(refused)

@@ -135,7 +135,7 @@ def plug_in(
     ] = None,
     alpha: Annotated[float | None, typer.Option(help="Scale of the adapter's change.")] = None,
     export: Annotated[
-        str | None, typer.Option(help="Location to write the tuned model to.")
+        str | None, typer.Option(help="Location to write the plugged-in model to.")
     ] = None,
     evaluate: Evaluate = None,
     max_regression: Annotated[

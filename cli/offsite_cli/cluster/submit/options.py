@@ -18,7 +18,7 @@ _STAGES = {
 """By command: the stage, and its section of the spec."""
 
 Name = Annotated[
-    str | None, typer.Argument(help="Name of the job, and of the bundle that it publishes.")
+    str | None, typer.Argument(help="Name of the job, and of the bundle that it sends, if any.")
 ]
 Peer = Annotated[str | None, typer.Option(help="Name of the other party's OffsitePeer.")]
 Evaluate = Annotated[
@@ -133,7 +133,7 @@ class ClusterOptions:
     """Resources that a job requests from the cluster."""
 
     workers: Annotated[
-        int | None, typer.Option(help="Pods that train together. More than one needs KubeRay.")
+        int | None, typer.Option(help="Pods that work together. More than one needs KubeRay.")
     ] = None
     sharding: Annotated[
         str | None, typer.Option(help="How workers share the model: DDP or FSDP.")
