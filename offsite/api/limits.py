@@ -98,8 +98,9 @@ class Limits(Section):
     """The least differential privacy of an adapter."""
     require_approval: RequiredApproval = "None"
     """Which results another person has to approve before they are sent to a peer."""
-    min_improvement: float = Field(0.001, ge=0, lt=1)
-    """Share by which an adapter has to lower the validation loss at least."""
+    min_improvement: float = Field(0.001, ge=-1, lt=1)
+    """Share by which an adapter has to lower the validation loss at least; if negative, it may
+    raise the loss by this share."""
     max_silent_rows: float = Field(0.5, ge=0, le=1)
     """Largest share of the rows of an adapter's matrix that may be zero, or nearly so."""
     max_row_ratio: float = Field(50.0, ge=1)

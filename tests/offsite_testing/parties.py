@@ -34,7 +34,7 @@ LAB, HOSPITAL = "lab", "hospital"
 EMULATOR, ADAPTER, PLUGGED = "emulator", "adapter", "plugged"
 """The names of the three jobs, and so of what they publish."""
 
-TINY = Limits(min_examples=1, min_steps=1, min_batch_size=1, min_improvement=0)
+TINY = Limits(min_examples=1, min_steps=1, min_batch_size=1, min_improvement=-1)
 """What the hospital allows: jobs of tests are tiny."""
 
 HEAD = {"apiVersion": "offsite-tuning.dev/v1alpha1", "kind": "OffsiteJob"}
