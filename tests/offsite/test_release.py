@@ -349,7 +349,7 @@ def test_under_differential_privacy_the_canaries_prove_less_than_epsilon(
     assert facts.privacy is not None
     assert 0.9 < facts.privacy.epsilon <= 1.0
     assert figures["canary_epsilon"] <= facts.privacy.epsilon
-    assert figures["canary_auc"] < 0.75
+    assert figures["canary_auc"] < 0.85
 
 
 def secret_of(folder: Path) -> str | None:
