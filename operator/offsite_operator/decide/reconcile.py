@@ -185,7 +185,8 @@ def _reported(seen: Observed, child: Child, updates: Mapping[str, Any]) -> Decis
     if updates.get("egress") is None:
         failure = Failure("NoResult", f"{child.name} reported nothing that would be sent", False)
         return finish(seen, "Failed", failure.reason, failure.message)
-    status = seen.job.status.model_copy(update=updates)
+    # a suspension may have deleted the pod of the step after it, which the status then still names
+    status = seen.job.status.model_copy(update={**updates, "step": child.step})
     known = replace(seen, job=replace(seen.job, status=status))
     return await_approval(known) or Decision(status=status, again=0)
 
