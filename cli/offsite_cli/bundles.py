@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from offsite.bundle import AdapterFacts, admit_emulator, check_emulator, check_whole, read_manifest
+from offsite.bundle import AdapterFacts, check_whole, read_manifest
 from offsite.errors import BundleError, InputError, OffsiteError
 from offsite.exchange import (
+    EMULATOR_CHECKS,
     WHOLE,
     Auditor,
-    Checks,
     Mailbox,
     Outgoing,
     Reference,
@@ -97,7 +97,7 @@ def pull_(
         envelope = mailbox.incoming(peer, Reference.parse(name))
         # plug-in checks the tensors of an adapter, by the emulator's record
         emulator = envelope.header.kind == "emulator"
-        checks = Checks(admit_emulator, check_emulator) if emulator else WHOLE
+        checks = EMULATOR_CHECKS if emulator else WHOLE
         manifest = pull(mailbox, envelope, folder.resolve(), checks, monitor)
         monitor.artifact(manifest.name, envelope.digest, folder.resolve().as_uri(), manifest.size)
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from offsite.bundle import MANIFEST, admit_emulator, check_emulator
+from offsite.bundle import MANIFEST, check_emulator
 from offsite.errors import InputError
 from offsite.events import Monitor
-from offsite.exchange import Checks, Reference, pull
+from offsite.exchange import EMULATOR_CHECKS, Reference, pull
 from offsite.exchange.home import open_mailbox
 from offsite.process.lifetime import uncollected
 from offsite.store import disk_errors
@@ -74,8 +74,8 @@ def _emulator(
     )
     with TemporaryDirectory(prefix="offsite-inspect-") as scratch:
         opened = Path(scratch).resolve() / "emulator"
-        checks = Checks(admit_emulator, check_emulator)
-        pull(mailbox, mailbox.incoming(peer, Reference.parse(target)), opened, checks, monitor)
+        envelope = mailbox.incoming(peer, Reference.parse(target))
+        pull(mailbox, envelope, opened, EMULATOR_CHECKS, monitor)
         yield opened
 
 

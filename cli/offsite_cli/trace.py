@@ -36,8 +36,9 @@ def trace(
 
     Looks for the marks of all emulators that you sent. Needs your keys.
     """
-    ring = own_ring(home.expanduser().resolve(), os.environ, prompt_passphrase(home))
-    with open_ledger(home.expanduser().resolve(), private) as ledger:
+    place = home.expanduser().resolve()
+    ring = own_ring(place, os.environ, prompt_passphrase(home))
+    with open_ledger(place, private) as ledger:
         records = list(ledger.records())
     candidates, unmarked = _candidates(records, ring)
     for record, reason in unmarked:

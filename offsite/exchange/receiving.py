@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from offsite.bundle import MANIFEST, Manifest, check_whole, read_manifest
+from offsite.bundle import (
+    MANIFEST,
+    Manifest,
+    admit_emulator,
+    check_emulator,
+    check_whole,
+    read_manifest,
+)
 from offsite.errors import BundleError, NotFoundError
 from offsite.events import Monitor
 from offsite.exchange.chunking import files_of
@@ -37,6 +44,8 @@ class Checks:
 
 WHOLE = Checks(lambda manifest: None, lambda folder: None)
 """Only the checks that apply to every bundle: it is complete, and the one that was sent."""
+EMULATOR_CHECKS = Checks(admit_emulator, check_emulator)
+"""The checks of an emulator."""
 
 
 def pull(

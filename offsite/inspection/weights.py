@@ -41,14 +41,10 @@ def _norms(loaded: Loaded) -> Iterator[tuple[str, nn.Module]]:
     row = family(loaded.model)
     scopes = [(f"block {i}", block, row.block) for i, block in enumerate(blocks(loaded.model))]
     for scope, holder, modules in [*scopes, ("the head", loaded.model, row.outer)]:
+        there = dict(holder.named_modules())  # not every config has all of them
         for module in modules:
-            if isinstance(module, Norm) and (norm := _found(holder, module.name)) is not None:
-                yield f"{module.name} of {scope}", norm
-
-
-def _found(holder: nn.Module, path: str) -> nn.Module | None:
-    """Get a module that not every config has."""
-    return dict(holder.named_modules()).get(path)
+            if isinstance(module, Norm) and module.name in there:
+                yield f"{module.name} of {scope}", there[module.name]
 
 
 def _silent(norm: nn.Module) -> float:

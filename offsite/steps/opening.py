@@ -12,13 +12,11 @@ from offsite.bundle import (
     EmulatorRecord,
     Origin,
     admit_adapter,
-    admit_emulator,
     check_adapter,
-    check_emulator,
 )
 from offsite.errors import BundleError, ModelError
 from offsite.events import Monitor
-from offsite.exchange import Checks, Mailbox, Reference, pull
+from offsite.exchange import EMULATOR_CHECKS, Checks, Mailbox, Reference, pull
 from offsite.sealing import Envelope
 from offsite.steps.answers import answerable
 from offsite.steps.export import ORIGIN
@@ -62,7 +60,7 @@ def prepare(
     shutil.rmtree(space.opened, ignore_errors=True)
     if space.spec.tune is not None:
         check_asked(space.party.limits, space.spec.tune)
-        pull(mailbox, envelope, space.opened, Checks(admit_emulator, check_emulator), monitor)
+        pull(mailbox, envelope, space.opened, EMULATOR_CHECKS, monitor)
         record = answerable(space.opened, envelope.digest, space.spec.tune, space.party.id)
         space.know(answered=record)
     elif space.spec.plug_in is not None:

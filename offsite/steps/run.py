@@ -1,5 +1,7 @@
 """Runs the steps Open, Report and Publish of a stage in a pod."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from offsite.errors import BundleError, DisclosureError
@@ -56,11 +58,8 @@ def run_report(pod: Pod[ReportTask], monitor: Monitor) -> None:
     party = pod.party(mailbox)
     space, handover = pod.space(party), Handover(pod.task.uid, party.artifacts)
     handover.take_result(space)
-    try:
+    with _cleared_if_refused(handover):
         report(space, mailbox, monitor)
-    except DisclosureError:
-        handover.clear()  # a retry makes another one, based on the current ledger
-        raise
 
 
 def run_publish(pod: Pod[PublishTask], monitor: Monitor) -> None:
@@ -79,12 +78,19 @@ def run_publish(pod: Pod[PublishTask], monitor: Monitor) -> None:
     space, handover = pod.space(party), Handover(task.uid, party.artifacts)
     if handover.has_result():
         handover.take_result(space)
-        try:
+        with _cleared_if_refused(handover):
             finish(space, mailbox, monitor)
-        except DisclosureError:
-            handover.clear()  # a retry makes another one, based on the current ledger
-            raise
     elif not resume(space, mailbox, monitor):
         raise BundleError(f"there is no result at {handover.uri}")
     handover.clear()
     sweep(task.jobs, party.artifacts, monitor)
+
+
+@contextmanager
+def _cleared_if_refused(handover: Handover) -> Iterator[None]:
+    """Clear a result that discloses too much: a retry makes another, for the current ledger."""
+    try:
+        yield
+    except DisclosureError:
+        handover.clear()
+        raise

@@ -191,7 +191,7 @@ def test_what_rounding_swallows_is_no_change() -> None:
 SCALES = st.integers(-60, 60).map(lambda power: 2.0**power)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**16),
     scales=st.tuples(SCALES, SCALES, st.just(0.0) | st.integers(-12, 12).map(lambda p: 2.0**p)),

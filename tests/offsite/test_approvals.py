@@ -20,7 +20,6 @@ from offsite.errors import ApprovalError, AwaitingApproval, InputError, NotSentE
 from offsite.resources import EgressReport, digest_of_report
 from offsite.steps.approvals import FolderApprovals, GivenApproval
 from offsite.steps.egress import ranges
-from offsite.steps.party import POLICY
 from offsite.steps.workspace import FIGURES
 from offsite_testing.parties import (
     ADAPTER,
@@ -58,9 +57,9 @@ def pods(sent: Pods, tmp_path: Path) -> Pods:
     """The parties after the emulator was sent; the hospital requires approvals."""
     root = tmp_path / "parties"
     shutil.copytree(sent.parties.root, root, ignore=lambda *_: ["scratch"])
-    policy = root / HOSPITAL / "home" / POLICY
-    policy.write_text(json.dumps(ASKING.model_dump(by_alias=True)))
-    return Pods(Parties(root))
+    parties = Parties(root)
+    parties.limit(HOSPITAL, ASKING)
+    return Pods(parties)
 
 
 def reported(pods: Pods) -> dict[str, Any]:

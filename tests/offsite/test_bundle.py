@@ -605,7 +605,7 @@ def sound_adapter(sent: Parties) -> Path:
 
 
 # the same folder serves every example: each begins by filling it anew
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(name=st.sampled_from([ADAPTER, MANIFEST]), damage=damages())
 def test_no_damage_goes_unnoticed(
     sent: Parties,
@@ -627,7 +627,7 @@ def test_no_damage_goes_unnoticed(
     assert (after.facts, after.files, after.made_by) == (before.facts, before.files, before.made_by)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(damage=damages())
 def test_damage_that_the_manifest_covers_raises_nothing_else(
     sent: Parties,

@@ -1,15 +1,12 @@
 """A suspicious emulator meets no private data, unless the data owner's policy allows it."""
 
-import json
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
 
-from offsite.api import Limits
 from offsite.errors import DataError, SuspiciousEmulator
 from offsite.sealing import open_notice
-from offsite.steps.party import POLICY
 from offsite_testing.parties import (
     ADAPTER,
     EMULATOR,
@@ -42,9 +39,7 @@ def parties(tmp_path: Path) -> Parties:
 
 
 def allow(parties: Parties) -> None:
-    limits: Limits = TINY.model_copy(update={"allow_suspicious_emulators": True})
-    path = parties.home(HOSPITAL) / "home" / POLICY
-    path.write_text(json.dumps(limits.model_dump(by_alias=True)))
+    parties.limit(HOSPITAL, TINY.model_copy(update={"allow_suspicious_emulators": True}))
 
 
 def told(parties: Parties) -> dict[str, str]:

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from offsite.steps.party import POLICY
 from offsite_testing.parties import (
     ADAPTER,
     EMULATOR,
@@ -69,8 +68,7 @@ def parties(tmp_path_factory: pytest.TempPathFactory) -> Parties:
     made.run(EMULATOR, distill(None))
     made.resend(EMULATOR, _vanishing)
     # the gate refuses an adapter of nothing, which docs/release.md says
-    gate = TINY.model_copy(update={"max_silent_rows": 1.0})
-    (made.home(HOSPITAL) / "home" / POLICY).write_text(json.dumps(gate.model_dump(by_alias=True)))
+    made.limit(HOSPITAL, TINY.model_copy(update={"max_silent_rows": 1.0}))
     return made
 
 

@@ -10,7 +10,6 @@ from offsite.api.limits import PrivacyLimits
 from offsite.bundle import AdapterFacts, PrivacyFacts, read_manifest, write_manifest
 from offsite.errors import BundleError, DataError, InputError
 from offsite.steps import publishing, results
-from offsite.steps.party import POLICY
 from offsite_testing.events import Wire
 from offsite_testing.models import WORDS
 from offsite_testing.parties import (
@@ -45,9 +44,7 @@ def parties(tmp_path_factory: pytest.TempPathFactory) -> Parties:
 
 
 def limit(parties: Parties, **privacy: Any) -> None:
-    limits = TINY.model_copy(update={"privacy": PrivacyLimits(**privacy)})
-    content = json.dumps(limits.model_dump(by_alias=True))
-    (parties.home(HOSPITAL) / "home" / POLICY).write_text(content)
+    parties.limit(HOSPITAL, TINY.model_copy(update={"privacy": PrivacyLimits(**privacy)}))
 
 
 def facts_of(parties: Parties, name: str) -> PrivacyFacts:

@@ -167,7 +167,7 @@ def test_an_envelope_has_one_encoding(content: bytes) -> None:
         read_envelope(content, LAB.public())
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(place=st.integers(0, len(ENVELOPE.content) - 1), byte=st.integers(1, 255))
 def test_no_changed_byte_of_an_envelope_goes_unnoticed(place: int, byte: int) -> None:
     content = bytearray(ENVELOPE.content)
@@ -216,7 +216,7 @@ def test_a_shard_of_another_length_does_not_open(sealed: bytes) -> None:
         opened(sealed)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(place=st.floats(0, 1, exclude_max=True), byte=st.integers(1, 255))
 def test_no_changed_byte_of_a_shard_goes_unnoticed(place: float, byte: int) -> None:
     content = bytearray(SEALED)

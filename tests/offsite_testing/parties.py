@@ -55,6 +55,11 @@ class Parties:
         """The folder that a party has to itself: its home, and its inputs beside its job files."""
         return self.root / party
 
+    def limit(self, party: str, limits: Limits) -> None:
+        """Set what a party's jobs may do."""
+        content = json.dumps(limits.model_dump(by_alias=True))
+        (self.home(party) / "home" / POLICY).write_text(content)
+
     def published(self, name: str) -> Path:
         """Where a bundle's sealed objects lie that one party sent to the other."""
         sender, recipient = _way(name)
@@ -168,7 +173,7 @@ def new_parties(root: Path, model_type: str = "llama", **model: Any) -> Parties:
     (lab / "corpus.txt").write_text(f"{WORDS}. " * 300, encoding="utf-8")
     rows = [json.dumps({"text": f"{WORDS} {number}"}) for number in range(24)]
     (hospital / "private.jsonl").write_text("\n".join(rows), encoding="utf-8")
-    (hospital / "home" / POLICY).write_text(json.dumps(TINY.model_dump(by_alias=True)))
+    parties.limit(HOSPITAL, TINY)
     (lab / "shared.jsonl").write_text("\n".join(rows[:6]), encoding="utf-8")
     return parties
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from offsite.events import Done, Egress, as_line
@@ -471,7 +471,6 @@ def happen_to_pod(world: World, what: str) -> None:
         world.fails()
 
 
-@settings(deadline=None)  # of a machine that is busy
 @given(HAPPENINGS, st.sampled_from([waiting, waiting, asking]))
 @example([("approve", 0, 0), ("suspend", 0, 0), ("resume", 0, 0)], waiting)
 def test_nothing_is_sent_without_another_persons_word(

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from offsite.events import NoticeRead
@@ -307,7 +307,6 @@ def test_what_is_suspended_or_cancelled_hears_nothing() -> None:
 WHAT = st.sampled_from(["runs", "succeeds", "fails", "retry", "cancel", "sweep", "notice", "found"])
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(WHAT, st.integers(0, 5), st.integers(0, 400)), max_size=30))
 def test_auxiliary_steps_never_change_the_outcome(happenings: list[Any]) -> None:
     job = world()

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from offsite.events import Artifact, Done, Failed, Metric, PrivacyReport, Progress
@@ -799,7 +799,6 @@ WHAT = st.sampled_from([*SPEC_CHANGES, *CHILD_CHANGES, "retry", "sweep"])
 HAPPENINGS = st.lists(st.tuples(WHAT, st.integers(0, 5), st.integers(0, 400)), max_size=30)
 
 
-@settings(deadline=None)  # of a machine that is busy
 @given(HAPPENINGS)
 def test_at_most_one_child_runs_and_a_finished_job_stays_finished(
     happenings: list[tuple[str, int, int]],
