@@ -1,40 +1,39 @@
-"""A sign in an emulator's attention: heads that copy what stands at a fixed distance.
+"""A sign in an emulator's attention: heads that copy from one place, or from a fixed distance.
 
-A trap has to bring the text before a token to where it is stored. Honest models look at the
-previous token everywhere, too, but not two or more tokens back.
+A trap has to bring what it stores to where it is stored. Honest models look at the previous token
+or the next patch everywhere, too, but not further; and they choose by what stands there.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from offsite.inspection.signs import Measure
 from offsite.layers import Loaded, attention_maps
-from offsite.modality import Batch
+from offsite.modality import Public
 
-_OFFSETS = range(2, 17)
 _EXAMPLES = 2
 
 
-def measure_attention(loaded: Loaded, batches: Mapping[str, Batch]) -> Iterator[Measure]:
-    """Measure, for each block, the largest attention of a head to one offset in every text."""
-    texts = [_by_offset(loaded, batch) for batch in batches.values()]
-    for place, found in enumerate(zip(*texts, strict=True)):
+def measure_attention(loaded: Loaded, public: Sequence[Public]) -> Iterator[Measure]:
+    """Measure, for each block, the largest attention of a head to one way in every kind."""
+    kinds = [_by_route(loaded, each) for each in public]
+    for place, found in enumerate(zip(*kinds, strict=True)):
         yield Measure("offset", f"block {place}", float(torch.stack(found).amin(0).max()))
 
 
-def _by_offset(loaded: Loaded, batch: Batch) -> list[Tensor]:
-    inputs = {name: tensor[:_EXAMPLES] for name, tensor in batch.inputs.items()}
-    return [_averages(maps) for maps in attention_maps(loaded.model, inputs)]
+def _by_route(loaded: Loaded, public: Public) -> list[Tensor]:
+    inputs = {name: tensor[:_EXAMPLES] for name, tensor in public.batch.inputs.items()}
+    return [_averages(maps, public.routes) for maps in attention_maps(loaded.model, inputs)]
 
 
-def _averages(maps: Tensor) -> Tensor:
-    """Average the attention of each head to each offset: (B, H, T, T) to (H, offsets)."""
-    length = maps.shape[-1]
-    # a query that is too early for an offset tells nothing of it
-    offsets = [offset for offset in _OFFSETS if 2 * offset <= length]
-    if not offsets:
+def _averages(maps: Tensor, routes: Tensor) -> Tensor:
+    """Average the attention of each head along each way: (B, H, T, T) to (H, ways)."""
+    known = routes >= 0
+    count = int(routes.max()) + 1
+    if not count:
         return maps.new_zeros(maps.shape[1], 1)
-    means = [maps.diagonal(-offset, -2, -1).float().mean((0, 2)) for offset in offsets]
-    return torch.stack(means, dim=1)
+    ways, mean = routes[known], maps.float().mean(0)[:, known]
+    sums = mean.new_zeros(len(mean), count).index_add(1, ways, mean)
+    return sums / torch.bincount(ways, minlength=count).clamp(min=1)

@@ -4,7 +4,8 @@ The change of a weight's row j is a sum over tokens t of g[t, j] x[t], where g i
 the module's output and x is its input; LoRA's B has A x[t] for x[t]. If one token alone has a
 gradient g[t, j], the change *is* what was read there. So this module counts how many tokens share
 a row, by the participation ratio (Σe)² / Σe² of e = g². Sums of both kinds of adapter follow the
-same g, so one measurement holds for LoRA and for whole blocks.
+same g, so one measurement holds for LoRA and for whole blocks. The patches of images are tokens
+here, too.
 """
 
 from collections.abc import Iterator
@@ -16,13 +17,14 @@ from torch import Tensor
 from offsite.families import Linear
 from offsite.inspection.signs import Measure
 from offsite.layers import Loaded, family
+from offsite.modality import Public
 
 _EVENTS = 4.0
-"""A row is narrow if fewer tokens of each text share its gradient …"""
+"""A row is narrow if fewer positions of each kind share its gradient …"""
 _GROUPS = 1.5
-"""… or fewer different tokens, or positions."""
-_BUCKETS = 64
-"""Different tokens are counted in so many groups, which bounds the memory."""
+"""… or fewer of one of `Public.groups`: different tokens, images, or places."""
+_BUCKETS = 256
+"""Positions are counted in so many groups, which bounds the memory."""
 _DEAD = 1e-6
 """A row with less than this share of the mean row's gradient has none."""
 _NEURONS = "F"
@@ -32,16 +34,16 @@ _ACTIVATIONS = ("activation_function", "hidden_act", "hidden_activation")
 
 @dataclass(frozen=True)
 class Sharing:
-    """How many share the gradient of each of N rows, in the text with most; all (N,)."""
+    """How many share the gradient of each of N rows, in the kind with most; all (N,)."""
 
     energy: Tensor
     """Relative to the mean of the module."""
     events: Tensor
-    tokens: Tensor
-    positions: Tensor
+    groups: Tensor
+    """In the grouping with fewest."""
 
     def join(self, other: "Sharing") -> "Sharing":
-        """Take the larger of two texts; a value that is not a number stays one."""
+        """Take the larger of two kinds; a value that is not a number stays one."""
         names = [field.name for field in fields(self)]
         return Sharing(*(torch.maximum(getattr(self, n), getattr(other, n)) for n in names))
 
@@ -52,7 +54,7 @@ class Sharing:
 
     @property
     def dead(self) -> float:
-        """Compute the share of rows without a gradient in any text."""
+        """Compute the share of rows without a gradient in any kind."""
         return _share(self.energy <= _DEAD) if self.finite else torch.nan
 
     @property
@@ -60,7 +62,7 @@ class Sharing:
         """Compute the share, among all other rows, of those that few tokens share."""
         if not self.finite:
             return torch.nan
-        narrow = (self.events < _EVENTS) | (self.tokens < _GROUPS) | (self.positions < _GROUPS)
+        narrow = (self.events < _EVENTS) | (self.groups < _GROUPS)
         alive = self.energy > _DEAD
         return _share(narrow[alive]) if bool(alive.any()) else 0.0
 
@@ -70,7 +72,7 @@ def _share(these: Tensor) -> float:
 
 
 class Gradients:
-    """Collects the gradients of one model over several texts, module by module."""
+    """Collects the gradients of one model over several kinds of input, module by module."""
 
     def __init__(self, loaded: Loaded) -> None:
         linears = [each for each in family(loaded.model).block if isinstance(each, Linear)]
@@ -79,27 +81,24 @@ class Gradients:
         self._sparse = _uses_relu(loaded)
         self._rows: dict[str, Sharing] = {}
         self._columns: dict[str, Sharing] = {}
-        self._tokens = torch.zeros(0)
+        self._public: Public | None = None
+        self._groups: tuple[Tensor, ...] = ()
 
-    def begin(self, tokens: Tensor) -> None:
-        """Begin a text.
-
-        Args:
-            tokens: (B, T)
-        """
-        self._tokens = tokens
+    def begin(self, public: Public) -> None:
+        """Begin a kind."""
+        self._public = public
+        self._groups = tuple(_one_hot(each[:, public.skipped :]) for each in public.groups)
 
     def note(self, name: str, read: Tensor, gradient: Tensor) -> None:
         """Count a module's gradient, (…, out), and what it reads, (…, in); see `layers.Note`."""
-        batch, length = self._tokens.shape
-        flow = _scaled(gradient.reshape(batch, length, -1))[:, 1:]
-        # without the first token, to which attention sends what it does not use
-        seen = _scaled(read.reshape(batch, length, -1))[:, 1:]
+        assert self._public is not None
+        batch, length = self._public.contents.shape
+        flow = _scaled(gradient.reshape(batch, length, -1))[:, self._public.skipped :]
+        seen = _scaled(read.reshape(batch, length, -1))[:, self._public.skipped :]
         rows = flow.square()
         columns = seen.square() * rows.sum(-1, keepdim=True)
-        groups = _groups(self._tokens[:, 1:])
         for known, energy in ((self._rows, rows), (self._columns, columns)):
-            found = _sharing(energy, groups)
+            found = _sharing(energy.flatten(0, 1), self._groups)
             known[name] = known[name].join(found) if name in known else found
 
     def measures(self) -> Iterator[Measure]:
@@ -128,26 +127,24 @@ def _scaled(values: Tensor) -> Tensor:
     return values / values.abs().max().clamp(min=torch.finfo(torch.float32).tiny)
 
 
-def _groups(tokens: Tensor) -> Tensor:
-    """Give each token of (B, T) a group of equal ones: (groups, B·T), 1 where it belongs."""
-    index = tokens.flatten().unique(return_inverse=True)[1] % _BUCKETS
+def _one_hot(numbers: Tensor) -> Tensor:
+    """Give each position of (B, T) the group of its number: (groups, B·T), 1 where it belongs."""
+    index = numbers.flatten().unique(return_inverse=True)[1] % _BUCKETS
     return torch.nn.functional.one_hot(index).T.float()
 
 
-def _sharing(energy: Tensor, groups: Tensor) -> Sharing:
+def _sharing(energy: Tensor, groups: tuple[Tensor, ...]) -> Sharing:
     """Count how many share each row.
 
     Args:
-        energy: (B, T, N)
-        groups: (groups, B·T)
+        energy: (B·T, N)
+        groups: (groups, B·T) each
     """
-    flat = energy.flatten(0, 1)
-    whole = flat.sum(0)
+    whole = energy.sum(0)
     return Sharing(
         energy=whole / whole.mean().clamp(min=1e-30),
-        events=_participation(flat),
-        tokens=_participation(groups @ flat),
-        positions=_participation(energy.sum(0)),
+        events=_participation(energy),
+        groups=torch.stack([_participation(each @ energy) for each in groups]).amin(0),
     )
 
 

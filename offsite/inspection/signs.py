@@ -25,13 +25,13 @@ class Sign:
 
 
 SIGNS = {
-    "tokens": Sign("different tokens in a public text", 16, "least"),
+    "contents": Sign("different tokens or patches in public examples", 16, "least"),
     "spread": Sign("spread of the logits, in nats", 0.05, "least"),
     "dead_rows": Sign("share of rows without a gradient", 0.5, "most"),
     "narrow_rows": Sign("share of rows whose gradient is of one event", 0.7, "most"),
     "narrow_neurons": Sign("share of neurons that matter in one event", 0.1, "most"),
     "narrow_columns": Sign("share of inputs that matter in one event", 0.5, "most"),
-    "offset": Sign("attention to one fixed offset beyond the previous token", 0.8, "most"),
+    "offset": Sign("attention to one fixed place, or one distance beyond the nearest", 0.8, "most"),
     "density": Sign("density of a matrix", 0.1, "least"),
     "row_norms": Sign("largest row norm over the median", 1000, "most"),
     "silent_norms": Sign("share of features that a norm removes", 0.5, "most"),
@@ -45,7 +45,7 @@ class Measure:
 
     sign: str
     where: str
-    """Of which module, tensor or text."""
+    """Of which module, tensor or kind of input."""
     value: float
 
 
@@ -121,7 +121,7 @@ def check_inspected(report: Report, emulator: str, monitor: Monitor, *, allowed:
         allowed: whether the party's policy accepts it all the same.
 
     Raises:
-        SuspiciousEmulator: it may be built to memorize private text.
+        SuspiciousEmulator: it may be built to memorize private data.
     """
     if not report.crossed:
         monitor.log(f"inspected the emulator {emulator}: {'; '.join(map(str, report.figures))}")

@@ -10,7 +10,7 @@ Shapes: B examples of T positions (tokens, or patches of an image), D hidden fea
 
 from collections.abc import Mapping
 
-from offsite.modality.contract import IGNORED, Batch, Benchmark, Encoded, Example, Modality
+from offsite.modality.contract import IGNORED, Batch, Benchmark, Encoded, Example, Modality, Public
 from offsite.modality.pretrained import LOCAL, is_panic
 from offsite.modality.text import Text
 
@@ -23,6 +23,7 @@ __all__ = [
     "Encoded",
     "Example",
     "Modality",
+    "Public",
     "Text",
     "is_panic",
 ]

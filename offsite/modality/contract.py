@@ -69,6 +69,32 @@ class Batch:
         return replace(self, inputs=inputs, targets=change(self.targets), mask=change(self.mask))
 
 
+@dataclass(frozen=True)
+class Public:
+    """Public examples of one kind, of one size and without padding, to inspect a model on."""
+
+    kind: str
+    """Names them in messages, such as `prose`."""
+    batch: Batch
+    contents: Tensor
+    """(B, T): what stands at each position, as a number. Equal contents have equal numbers."""
+    groups: tuple[Tensor, ...]
+    """(B, T) each: a number for each position. A weight that positions of one number alone change
+    stores what stands there: one token of text, one image, one place."""
+    routes: Tensor
+    """(T, T): which way leads from a query to a key, as a number: one distance, or one place; -1
+    where an honest model may look. A head that takes one way everywhere copies."""
+    skipped: int = 0
+    """Number of leading positions that do not count, since attention sends there what it does not
+    use."""
+
+    def to(self, where: torch.device) -> "Public":
+        """Copy the examples to a device."""
+        groups = tuple(group.to(where) for group in self.groups)
+        batch, routes = self.batch.to(where), self.routes.to(where)
+        return replace(self, batch=batch, groups=groups, routes=routes)
+
+
 class Example(Protocol):
     """One example of a data set, as its modality encoded it."""
 
@@ -187,6 +213,24 @@ class Modality(Protocol):
         Args:
             size: largest size of an example.
             draw: the source of their content.
+        """
+        ...
+
+    def public(self) -> Sequence[Public]:
+        """Make public examples of several kinds, on which a peer's emulator is inspected.
+
+        Their number and sizes are bounded, whatever the peer's companion files say.
+
+        Raises:
+            ModelError: a companion file cannot encode them.
+        """
+        ...
+
+    def predictions(self, model: PreTrainedModel, hidden: Tensor) -> Tensor:
+        """Compute what the head predicts of some positions or examples: logits, (N, classes).
+
+        Args:
+            hidden: what the head reads, (B, T, D).
         """
         ...
 

@@ -14,7 +14,6 @@ from offsite.emulator.layer_drop import drop_layers
 from offsite.errors import SuspiciousEmulator
 from offsite.inspection import Report, check_inspected, inspect
 from offsite.inspection.gradients import Gradients
-from offsite.inspection.texts import public_batches
 from offsite.layers import Loaded, batch_loss, blocks, watching_gradients
 from offsite.modality import Text
 from offsite.modality.text.examples import TextExample, pack
@@ -60,10 +59,11 @@ def test_a_trap_is_refused_by_several_signs(trap: Trap) -> None:
 
 def test_a_trap_in_attention_is_found_without_its_neurons() -> None:
     model = make_trap(TRAPS["OPT, attention"])
-    batch, gradients = public_batches(model)["records"], Gradients(model)
-    gradients.begin(batch.inputs["input_ids"])
+    public = next(each for each in model.modality.public() if each.kind == "records")
+    gradients = Gradients(model)
+    gradients.begin(public)
     with watching_gradients(model.model, gradients.note):
-        batch_loss(model.model, model.modality, batch).backward()
+        batch_loss(model.model, model.modality, public.batch).backward()
     attention = (each for each in gradients.measures() if "self_attn" in each.where)
     assert crossed(Report.of(attention)) == {"dead_rows", "narrow_rows"}
 
@@ -82,7 +82,7 @@ def test_a_tokenizer_that_hides_the_text_is_refused() -> None:
     model = small().model
     text = Text.of(PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<end>"), model)
     report = inspect(Loaded(model, text, torch.float32), silent())
-    assert "tokens" in crossed(report)
+    assert "contents" in crossed(report)
 
 
 def private_examples(model: Loaded) -> tuple[TextExample, ...]:

@@ -16,7 +16,7 @@ from offsite.events import Monitor
 from offsite.families import Family
 from offsite.families.table import FAMILIES
 from offsite.layers import Loaded, batch_loss, example_losses, freeze, inference
-from offsite.modality import IGNORED, MODALITIES, Batch, Encoded, Modality
+from offsite.modality import IGNORED, MODALITIES, Batch, Encoded, Modality, Public
 from offsite.rows import DataFile
 from offsite.training.checkpoints import Checkpoints
 from offsite.training.data import Shuffled, batches
@@ -84,6 +84,15 @@ class Images:
 
     def canaries(self, count: int, size: int, draw: Random) -> Sequence[Image]:
         return [Image(draw.getrandbits(32), draw.randrange(CLASSES)) for _ in range(count)]
+
+    def public(self) -> Sequence[Public]:
+        batch = self.collate([Image(seed, seed % CLASSES) for seed in range(8)])
+        places = torch.arange(PATCHES + 1).expand_as(batch.mask)
+        ways = torch.full((PATCHES + 1, PATCHES + 1), -1)
+        return [Public("noise", batch, batch.mask.cumsum(1), (places,), ways)]
+
+    def predictions(self, model: PreTrainedModel, hidden: Tensor) -> Tensor:
+        return logits(model, hidden)
 
     def collate(self, examples: Sequence[Image]) -> Batch:
         mask = torch.ones(len(examples), PATCHES + 1, dtype=torch.bool)

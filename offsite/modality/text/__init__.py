@@ -9,9 +9,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from offsite.errors import DataError
 from offsite.families import Family
-from offsite.modality.contract import Encoded
+from offsite.modality.contract import Encoded, Public
 from offsite.modality.text.examples import TextExample, begin_token, collate, encode
-from offsite.modality.text.loss import losses, summed_loss
+from offsite.modality.text.loss import losses, predictions, summed_loss
+from offsite.modality.text.public import public_texts
 from offsite.modality.text.scoring import TextBenchmark, benchmark
 from offsite.modality.text.tokenizer import load_tokenizer
 from offsite.rows import DataFile, Row, read_rows
@@ -52,13 +53,13 @@ class Text:
     def encode(self, rows: Sequence[Row], length: int, least: int = 1) -> Encoded[TextExample]:
         """Turn rows into examples of at most `length` tokens."""
         found = encode(rows, self.tokenizer, min(length, self.context), least)
-        self._check_known(found.examples)
+        self._check_known(_highest(found.examples))
         return found
 
     def benchmark(self, rows: Sequence[Row]) -> TextBenchmark:
         """Encode rows for scoring: rows with choices by accuracy, all others by perplexity."""
         found = benchmark(rows, self.tokenizer, self.context)
-        self._check_known(found.examples)
+        self._check_known(_highest(found.examples))
         return found
 
     def canaries(self, count: int, size: int, draw: Random) -> Sequence[TextExample]:
@@ -70,7 +71,14 @@ class Text:
         drawn = (draw.choices(range(self.vocabulary), k=length - len(lead)) for _ in range(count))
         return [TextExample((*lead, *tokens)) for tokens in drawn]
 
+    def public(self) -> Sequence[Public]:
+        """Encode public prose, source code and records."""
+        found = public_texts(self.tokenizer, self.context)
+        self._check_known(max(int(each.contents.max()) for each in found))
+        return found
+
     collate = staticmethod(collate)
+    predictions = staticmethod(predictions)
     summed_loss = staticmethod(summed_loss)
     losses = staticmethod(losses)
 
@@ -78,12 +86,15 @@ class Text:
         """Write the tokenizer's files."""
         self.tokenizer.save_pretrained(folder)
 
-    def _check_known(self, examples: Iterable[TextExample]) -> None:
+    def _check_known(self, highest: int) -> None:
         """Check that the model knows every token; one for images it may not (`Family.beyond`)."""
-        highest = max(max(example.tokens, default=0) for example in examples)
         if highest >= self.vocabulary:
             token = self.tokenizer.convert_ids_to_tokens(highest)
             raise DataError(f"holds {token!r}, which this model does not know; take it out")
+
+
+def _highest(examples: Iterable[TextExample]) -> int:
+    return max(max(example.tokens, default=0) for example in examples)
 
 
 def _vocabulary(model: PreTrainedModel) -> int:

@@ -11,6 +11,7 @@ from offsite.modality.contract import IGNORED, Batch
 
 _MOST_LOGITS = 1 << 26
 """256 MB in float32: as many at once are faster than chunks of them."""
+_PREDICTED = 64
 
 
 def summed_loss(model: PreTrainedModel, hidden: Tensor, batch: Batch) -> Tensor:
@@ -59,6 +60,17 @@ def token_losses(model: PreTrainedModel, hidden: Tensor, targets: Tensor) -> Ten
         return torch.cat([_cross_entropies(model, *part) for part in parts])
     again = partial(checkpoint, _cross_entropies, use_reentrant=False, preserve_rng_state=False)
     return torch.cat([again(model, *part) for part in parts])
+
+
+def predictions(model: PreTrainedModel, hidden: Tensor) -> Tensor:
+    """Compute the logits of some positions, (N, V), evenly chosen.
+
+    Args:
+        hidden: what the head reads, (B, T, D).
+    """
+    read = hidden.flatten(0, 1)
+    chosen = read[:: max(1, len(read) // _PREDICTED)][:_PREDICTED]
+    return _logits(model, chosen.to(model.get_output_embeddings().weight.dtype))
 
 
 def _cross_entropies(model: PreTrainedModel, hidden: Tensor, targets: Tensor) -> Tensor:
