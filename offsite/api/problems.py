@@ -76,7 +76,8 @@ def _expected(detail: ErrorDetails) -> str:
         quoted = isinstance(given, str) and given.replace(".", "", 1).isdecimal()
         return f"must be {what}" + (", without quotes" if quoted else "")
     message = detail["msg"].removeprefix("Value error, ")
-    return message.replace("Input should be", "must be").replace("String should", "must")
+    message = message.replace("Input should be", "must be")
+    return message.replace("String should", "must").replace("List should", "must")
 
 
 def _expected_object(fields: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 import re
 from typing import Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from offsite.api.emulators import Emulator
 from offsite.api.privacy import Privacy
@@ -13,12 +13,14 @@ from offsite.api.values import (
     RULES,
     Bundle,
     Duration,
+    LabelName,
     Location,
     ModelLocation,
     Section,
     TextLocation,
     cel,
 )
+from offsite.labels import MAX_LABELS, labels_problem
 
 _HEALING = "emulator.heal: true needs emulator.calibration or training.corpus"
 _BLOCKS = "method Blocks needs scope: Ends: set it, or use method LoRA"
@@ -114,6 +116,26 @@ class Data(Section):
     """Data to select the best step with. With `privacy`, it selects nothing."""
 
 
+class Head(Section):
+    """A new classification head, which the adapter brings. Only models that read images have one."""
+
+    # a set, so that the API server refuses a name that is there twice; their order counts
+    labels: list[LabelName] = Field(
+        min_length=2,
+        max_length=MAX_LABELS,
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+    """Names of the classes, in the order of the head's outputs. They are sent to the peer. Names
+    that are the model's own, in its order, keep its head."""
+
+    @field_validator("labels")
+    @classmethod
+    def _are_classes(cls, labels: list[str]) -> list[str]:
+        if problem := labels_problem(labels):
+            raise ValueError(problem)
+        return labels
+
+
 class Adapter(Section):
     """Which parameters are trained. `Blocks` with `Ends` is the adapter of the paper."""
 
@@ -132,6 +154,9 @@ class Adapter(Section):
     """Blocks to adapt: All, or only the first and last (Ends). Method Blocks needs Ends."""
     rank: int | None = Field(None, ge=1, le=64)
     """Rank of LoRA; absent: 16, or less for a narrow model."""
+    head: Head | None = None
+    """A new classification head; absent: the model's own head if it knows all labels of
+    `data.train`, else a new one with those labels, sorted."""
 
     @model_validator(mode="after")
     def _blocks_are_ends(self) -> "Adapter":

@@ -6,9 +6,10 @@ Every string has a maximum length, because the API server refuses CEL rules on u
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from offsite.api.references import Use
+from offsite.labels import LONGEST, checked_label, normalized
 from offsite.rows import PROSE_SUFFIXES, ROW_SUFFIXES
 from offsite.wire import NAME_PATTERN, Part
 
@@ -30,6 +31,8 @@ IMAGE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._/:@-]*$"
 LABEL_PATTERN = r"^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$"
 COLUMN_PATTERN = r"^[A-Za-z0-9_]([A-Za-z0-9_. -]*[A-Za-z0-9_])?$"
 CLASS_PATTERN = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
+# as `printable` has it, but for what only a Python knows of Unicode
+LABEL_NAME_PATTERN = r"^[^\p{C}\p{Z}]+( +[^\p{C}\p{Z}]+)*$"
 
 PATTERN_MEANING = {
     NAME_PATTERN: "a DNS label: lower-case letters, digits and hyphens, 63 at most",
@@ -40,6 +43,7 @@ PATTERN_MEANING = {
     IMAGE_PATTERN: "a container image, such as registry.example/offsite-runtime:1.0",
     LABEL_PATTERN: "the value of a label: letters, digits, '-', '_' and '.', 63 at most",
     COLUMN_PATTERN: "the name of a column: letters, digits, '_', '.', '-' and spaces",
+    LABEL_NAME_PATTERN: "printable characters, and begin and end with no space",
     CLASS_PATTERN: "a DNS name: lower-case letters, digits, '-' and '.'",
     PATH_PATTERN: (
         "a path (relative to the job file), file:///path, s3://bucket/path, or pvc://claim/path"
@@ -63,6 +67,14 @@ Duration = Annotated[str, Field(pattern=DURATION_PATTERN, max_length=8)]
 
 Memory = Annotated[str, Field(pattern=MEMORY_PATTERN, max_length=12)]
 """A Kubernetes quantity with a unit of M, Mi or larger."""
+
+LabelName = Annotated[
+    str,
+    Field(pattern=LABEL_NAME_PATTERN, min_length=1, max_length=LONGEST),
+    BeforeValidator(lambda name: normalized(name) if isinstance(name, str) else name),
+    AfterValidator(checked_label),
+]
+"""The name of a class."""
 
 Location = Annotated[str, Field(pattern=PATH_PATTERN, max_length=1024), Use.WRITE_MODEL]
 """Where a model is written; `s3://` is the private store."""

@@ -106,6 +106,10 @@ def tune(
     method: Annotated[str | None, typer.Option(help="Adapter method: LoRA or Blocks.")] = None,
     scope: Annotated[str | None, typer.Option(help="Blocks that LoRA adapts: All or Ends.")] = None,
     rank: Annotated[int | None, typer.Option(help="Rank of LoRA.")] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="Class of a new classification head, for images. Repeatable."),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
     evaluate: Evaluate = None,
 ) -> None:
@@ -113,7 +117,7 @@ def tune(
     section = {
         "bundle": bundle,
         "data": {"train": train, "validation": validation},
-        "adapter": {"method": method, "scope": scope, "rank": rank},
+        "adapter": {"method": method, "scope": scope, "rank": rank, "head": {"labels": label}},
         "training": {"epochs": epochs, **training.fields()},
         "privacy": privacy.fields(),
         "release": release.fields(),
