@@ -65,7 +65,6 @@ def test_prose_is_one_text(name: str, tmp_path: Path) -> None:
             "a.tsv",
             "a.CSV",
             "a.json",
-            "a.parquet",
             "a.arrow",
             "a.xlsx",
             "a.yaml",

@@ -1,0 +1,35 @@
+"""Reads data sets as users write them: text, labelled examples, or images. No torch."""
+
+from offsite.rows.datafile import (
+    COLUMNS,
+    IMAGE_SUFFIXES,
+    PROSE_SUFFIXES,
+    ROW_SUFFIXES,
+    DataFile,
+    Format,
+    unreadable,
+)
+from offsite.rows.imagerow import ImageRow
+from offsite.rows.images import holds_images, image_rows, read_images
+from offsite.rows.labels import MAX_LABEL_LENGTH, MAX_LABELS, label_problem
+from offsite.rows.text import Row, read_row, read_rows
+
+__all__ = [
+    "COLUMNS",
+    "IMAGE_SUFFIXES",
+    "MAX_LABELS",
+    "MAX_LABEL_LENGTH",
+    "PROSE_SUFFIXES",
+    "ROW_SUFFIXES",
+    "DataFile",
+    "Format",
+    "ImageRow",
+    "Row",
+    "holds_images",
+    "image_rows",
+    "label_problem",
+    "read_images",
+    "read_row",
+    "read_rows",
+    "unreadable",
+]

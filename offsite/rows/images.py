@@ -1,0 +1,87 @@
+"""Reads data sets of images: a folder with a subfolder for each class, JSON lines, or Parquet."""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from offsite.errors import DataError
+from offsite.rows.datafile import DataFile
+from offsite.rows.folder import folder_images
+from offsite.rows.imagerow import ImageRow
+from offsite.rows.jsonl import lines, read_object
+from offsite.rows.labels import MAX_LABELS
+from offsite.rows.listed import listed_images
+
+_TOGETHER = 256
+"""How many images are checked before the next ones are looked at."""
+
+
+def read_images(data: DataFile) -> Sequence[ImageRow]:
+    """Read a data set of images, and decode each image once, so that a damaged one is found now.
+
+    Raises:
+        DataError: The data cannot be read, has no images, or has one that cannot be decoded,
+            which the message names.
+    """
+    rows = image_rows(data)
+    with ThreadPoolExecutor(_processors()) as pool:
+        for start in range(0, len(rows), _TOGETHER):
+            for _ in pool.map(_check, rows[start : start + _TOGETHER]):
+                pass
+    return rows
+
+
+def image_rows(data: DataFile) -> Sequence[ImageRow]:
+    """List the images of a data set with their labels, without decoding them.
+
+    Raises:
+        DataError: The data cannot be read, has no images, or has a row that is not valid.
+    """
+    rows = list(_found(data))
+    if not rows:
+        raise DataError(f"{data.name} has no images; put some into it")
+    labels = {row.label for row in rows}
+    if None in labels and len(labels) > 1:
+        bare = next(row for row in rows if row.label is None)
+        raise DataError(f"{bare.name} has no label, but other images have one; label all or none")
+    if len(labels) > MAX_LABELS:
+        raise DataError(
+            f"{data.name} has {len(labels)} classes; at most {MAX_LABELS} are allowed: check that "
+            "its labels name classes, and not single images"
+        )
+    return rows
+
+
+def holds_images(data: DataFile) -> bool:
+    """Return whether a data set holds images; for JSON lines, whether the first one names one.
+
+    Raises:
+        DataError: The file cannot be read, or its format is unknown.
+    """
+    if data.format != "rows":
+        return data.format == "images"
+    first = next(lines(data), None)
+    return first is not None and "image" in read_object(data, *first)
+
+
+def _found(data: DataFile) -> Iterator[ImageRow]:
+    if data.format == "prose" or not holds_images(data):
+        raise DataError(
+            f"{data.name} holds text, but this model reads images; name a folder of images (ending "
+            "in /), JSON lines with the column image, or Parquet"
+        )
+    if data.is_folder:
+        return folder_images(data)
+    if data.format == "rows":
+        return listed_images(data)
+    from offsite.rows.parquet import parquet_images  # takes a second, and no other format needs it
+
+    return parquet_images(data)
+
+
+def _check(row: ImageRow) -> None:
+    (row.glance or row.open)()
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
