@@ -114,7 +114,7 @@ def _badness(measure: Measure) -> float:
 
 
 def check_inspected(report: Report, emulator: str, monitor: Monitor, *, allowed: bool) -> None:
-    """Refuse an emulator with a figure that no honest one has; logs the figures otherwise.
+    """Report the figures as metrics, and refuse an emulator with one that no honest one has.
 
     Args:
         emulator: its name, for the message.
@@ -123,8 +123,11 @@ def check_inspected(report: Report, emulator: str, monitor: Monitor, *, allowed:
     Raises:
         SuspiciousEmulator: it may be built to memorize private data.
     """
+    for figure in report.figures:
+        monitor.metric("worst", f"inspection_{figure.sign}", figure.value)
+    monitor.metric("signs", "inspection_crossed", len(report.crossed))
     if not report.crossed:
-        monitor.log(f"inspected the emulator {emulator}: {'; '.join(map(str, report.figures))}")
+        monitor.log(f"the emulator {emulator} passed inspection")
         return
     if not allowed:
         raise report.refusal(emulator)

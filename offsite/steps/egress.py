@@ -52,7 +52,7 @@ class Figures:
     def receive(self, event: Event) -> None:
         """Take in one event of the stage."""
         if isinstance(event, Metric):
-            value = "not finite" if event.value is None else repr(event.value)
+            value = "not finite" if event.value is None else f"{event.value:.6g}"
             self._found[f"{event.setting}.{event.name}"[:_LONGEST]] = value
 
     def save(self, folder: Path) -> None:

@@ -17,6 +17,7 @@ from offsite.api import Limits
 from offsite.bundle import ADAPTER as ADAPTER_FILE
 from offsite.bundle import MANIFEST
 from offsite.errors import ApprovalError, AwaitingApproval, InputError, NotSentError
+from offsite.inspection import SIGNS
 from offsite.resources import EgressReport, digest_of_report
 from offsite.steps.approvals import FolderApprovals, GivenApproval
 from offsite.steps.egress import ranges
@@ -89,6 +90,8 @@ def test_a_step_reports_exactly_what_the_next_one_sends(pods: Pods) -> None:
     assert (facts["method"], facts["scope"]) == ("LoRA", "All")
     figures = {each["name"] for each in report["figures"]}
     assert {"emulator_zero_shot.perplexity", "emulator_tuned.perplexity"} <= figures
+    inspected = {"inspection_crossed.signs", *(f"inspection_{sign}.worst" for sign in SIGNS)}
+    assert inspected <= figures
 
 
 def test_an_emulators_report_says_what_it_discloses_and_enters_nothing(sent: Pods) -> None:

@@ -6,7 +6,9 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from offsite.errors import DataError, SuspiciousEmulator
+from offsite.inspection import SIGNS
 from offsite.sealing import open_notice
+from offsite_testing.events import Wire
 from offsite_testing.parties import (
     ADAPTER,
     EMULATOR,
@@ -49,9 +51,13 @@ def told(parties: Parties) -> dict[str, str]:
 
 
 def test_it_is_refused_before_private_data_is_read(parties: Parties) -> None:
+    events: list[Wire] = []
     with pytest.raises(SuspiciousEmulator, match=r"emulator emulator .* logits, in nats: .*0\.05"):
-        parties.run(ADAPTER, tune())
+        parties.run(ADAPTER, tune(), events.append)
     assert told(parties) == {"stage": "Tune", "reason": "SuspiciousEmulator", "message": ""}
+    figures = {each["setting"]: each["value"] for each in events if each["event"] == "metric"}
+    assert figures["inspection_spread"] < SIGNS["spread"].bound
+    assert figures["inspection_crossed"] == 1
 
 
 def test_only_the_policy_allows_it(parties: Parties) -> None:

@@ -24,6 +24,7 @@ from offsite.errors import (
     StorageError,
 )
 from offsite.events import MARK, Event, Monitor, Progress, new_mark, parse_line
+from offsite.inspection import SIGNS
 from offsite.stages.pod import run_work
 from offsite.steps.run import run_open
 from offsite.store import FolderStore
@@ -458,7 +459,9 @@ def test_workers_of_ray_tell_once_and_agree_with_one(
     told = [(e["setting"], e["value"]) for e in events if e["event"] == "metric"]
     wanted = {e["setting"]: e["value"] for e in done.events if e["event"] == "metric"}
     audited = ["validation_before", "validation_after", "silent_rows", "row_ratio"]
-    assert [name for name, _ in told] == ["emulator_zero_shot", "emulator_tuned", *audited]
+    inspected = [f"inspection_{sign}" for sign in (*SIGNS, "crossed")]
+    scored = ["emulator_zero_shot", "emulator_tuned"]
+    assert [name for name, _ in told] == [*inspected, *scored, *audited]
     del told[-1]  # of gradients that are nearly zero, AdamW makes much of a rounding
     assert all(value == pytest.approx(wanted[name], rel=0.01) for name, value in told)
     made = load_file(pods.private(HOSPITAL) / "work/ray/result/adapter.safetensors")

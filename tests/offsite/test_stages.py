@@ -29,6 +29,7 @@ from offsite.errors import (
 )
 from offsite.events import Event, Monitor, Progress
 from offsite.exchange import FailedJob, send_notice
+from offsite.inspection import SIGNS
 from offsite.modality.text.examples import TextExample, pair
 from offsite.rows import DataFile
 from offsite.sealing import Notice, open_notice
@@ -58,9 +59,10 @@ from offsite_testing.parties import (
     tune,
 )
 
-TUNED = ["log", "emulator_zero_shot", "emulator_tuned"]
+TUNED = [f"inspection_{sign}" for sign in (*SIGNS, "crossed")]
+TUNED += ["log", "emulator_zero_shot", "emulator_tuned"]
 TUNED += ["validation_before", "validation_after", "silent_rows", "row_ratio"]
-"""What is told of every adapter before it is published. The log holds the figures of inspection."""
+"""What is told of every adapter before it is published; the log names the emulator."""
 JUDGED = ["log"] * 4 + ["largest_change", "median_change"]
 """Log and metrics of an adapter: a line for each block that it changes, and two figures."""
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -723,7 +723,12 @@ def test_a_rejected_child_is_reported_and_retried(code: int, said: str, told: st
 
 
 @pytest.mark.parametrize(
-    ("reason", "kept"), [("ReleaseRefused", ["canary_epsilon"]), ("DataError", [])]
+    ("reason", "kept"),
+    [
+        ("ReleaseRefused", ["canary_epsilon"]),
+        ("SuspiciousEmulator", ["canary_epsilon"]),
+        ("DataError", []),
+    ],
 )
 def test_the_figures_of_a_refused_adapter_are_in_the_status(reason: str, kept: list[str]) -> None:
     world = through(tune(), to="Work")

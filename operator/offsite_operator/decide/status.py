@@ -28,6 +28,8 @@ from offsite_operator.observe.step_log import MOST_METRICS, StepReport
 
 Kind = ConditionType
 Truth = Literal["True", "False", "Unknown"]
+_REFUSALS = frozenset({"ReleaseRefused", "SuspiciousEmulator"})
+"""Reasons of a failed Work step whose figures are kept."""
 _LONGEST = 4096
 
 
@@ -180,8 +182,8 @@ def with_report(decision: Decision, status: JobStatus, report: Mapping[str, Any]
 def reported_updates(status: JobStatus, child: Child) -> dict[str, Any]:
     """Return the status updates that a child has reported.
 
-    A child that has not succeeded contributes its progress only, and if the audits refused its
-    result, their figures.
+    A child that has not succeeded contributes its progress only, and if inspection refused the
+    peer's emulator, or the audits its adapter, their figures.
     """
     report = child.report
     if report is None:
@@ -212,7 +214,7 @@ def _egress(event: events.Egress | None) -> EgressReport | None:
 
 
 def _refused(report: StepReport) -> bool:
-    return isinstance(report.last, events.Failed) and report.last.reason == "ReleaseRefused"
+    return isinstance(report.last, events.Failed) and report.last.reason in _REFUSALS
 
 
 def _metrics(status: JobStatus, report: StepReport) -> list[MetricStatus]:
