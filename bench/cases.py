@@ -181,8 +181,9 @@ def _tune_privately(work: Work, model: PreTrainedModel, places: Any, method: str
 
     def sample_at(step: int) -> Sample:
         work.ticks.append(time.perf_counter())
-        begin = step * BATCH
-        return Sample([[each] for each in work.examples[begin : begin + BATCH]], "tokens")
+        chosen = work.examples[step * BATCH : (step + 1) * BATCH]
+        amount = sum(each.size for each in chosen)
+        return Sample([[each] for each in chosen], "tokens", amount, seed="")
 
     step = PrivateStep(Mechanism(1.0, 0.01), 1.0, BATCH, loaded.modality.collate)
     tune_privately(loaded, adapter, sample_at, replace(work.run, step=step))

@@ -103,7 +103,8 @@ class Bench:
         """Score a model on the test text."""
         loaded = load(folder)
         rows = loaded.modality.read(DataFile(self.folder / "few.jsonl"))
-        return score(loaded, loaded.modality.benchmark(rows), Monitor(_ignore), phase="score")
+        bench = loaded.modality.benchmark(rows)
+        return score(loaded, bench, Monitor(_ignore), phase="score")[0].value
 
     def show(self, label: str, tensors: dict[str, Tensor]) -> None:
         """Print what a trace says of weights."""

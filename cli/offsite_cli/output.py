@@ -157,8 +157,7 @@ def format_event(event: Event) -> str:
         case Progress():
             return _format_progress(event)
         case Metric():
-            value = "not a finite number" if event.value is None else f"{event.value:.4g}"
-            return f"{event.setting}: {event.name} {value}"
+            return f"{event.setting}: {event.name} {_format_value(event)}"
         case PrivacyReport():
             return f"differential privacy: {format_privacy(event)}"
         case Artifact():
@@ -171,6 +170,14 @@ def format_event(event: Event) -> str:
         case Done():
             return "done"
     return event.message
+
+
+def _format_value(event: Metric) -> str:
+    value = "not a finite number" if event.value is None else f"{event.value:.4g}"
+    if event.interval is None:
+        return value
+    low, high = event.interval
+    return f"{value} (95 % interval {low:.4g} to {high:.4g})"
 
 
 def format_privacy(event: PrivacyReport) -> str:
@@ -197,8 +204,11 @@ def _format_progress(event: Progress) -> str:
 
 
 def _facts(event: Progress) -> str:
-    loss, rate = event.loss, event.tokens_per_second
-    facts = [f"loss {loss:.3f}" if loss is not None else "", f"{rate:.0f} tok/s" if rate else ""]
+    facts = [
+        f"loss {event.loss:.3f}" if event.loss is not None else "",
+        f"{event.tokens_per_second:.0f} tok/s" if event.tokens_per_second else "",
+        f"{event.images_per_second:.1f} images/s" if event.images_per_second else "",
+    ]
     return "  ".join(fact for fact in facts if fact)
 
 

@@ -23,7 +23,9 @@ class Result:
     metrics: Mapping[str, Metric]
     """Measured figures by setting, such as `full_zero_shot`, `emulator_tuned` or `plug_in`.
 
-    Empty if an earlier call had published the result already."""
+    Where a setting has several, the first one has that key, and the others have their name behind
+    it: `plug_in` is the accuracy, and `plug_in.accuracy_top5` another. Empty if an earlier call had
+    published the result already."""
     privacy: PrivacyReport | None = None
     """Differential privacy of an adapter that was sent; None: it has none, or was sent earlier."""
 
@@ -47,7 +49,9 @@ class Collector:
     def receive(self, event: Event) -> None:
         """Take in one event, and pass it on."""
         if isinstance(event, Metric):
-            self._metrics[event.setting] = event
+            first = self._metrics.setdefault(event.setting, event)
+            own = first.name == event.name
+            self._metrics[event.setting if own else f"{event.setting}.{event.name}"] = event
         elif isinstance(event, PrivacyReport):
             self._privacy = event
         elif isinstance(event, Artifact):

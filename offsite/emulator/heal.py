@@ -59,7 +59,7 @@ def heal(
                 with _watching(projection) as seen:
                     wanted, output = streams.climb(number, place)
                 equations.add(seen[0], wanted, output, batch.mask)
-                tracker.advance(units=batch.positions, unit=batch.unit)
+                tracker.advance(units=batch.amount, unit=batch.unit)
             equations.solve()
 
 

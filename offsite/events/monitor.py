@@ -54,20 +54,26 @@ class Monitor:
         self.emit(Log(message=message))
 
     def metric(
-        self, name: str, setting: str, value: float, text: str | None = None
+        self,
+        name: str,
+        setting: str,
+        value: float,
+        text: str | None = None,
+        interval: tuple[float, float] | None = None,
     ) -> float | None:
         """Report a measured figure.
 
         Args:
             name: what was measured.
             setting: of which model.
-            text: digest of the text that was used.
+            text: digest of the data that was used.
+            interval: the 95 % confidence interval of the value.
 
         Returns:
             the value as it was reported: None if it is not finite.
         """
         finite = value if math.isfinite(value) else None
-        self.emit(Metric(name=name, setting=setting, value=finite, text=text))
+        self.emit(Metric(name=name, setting=setting, value=finite, text=text, interval=interval))
         return finite
 
     def artifact(self, name: str, digest: str, uri: str, size: int) -> None:
@@ -94,7 +100,7 @@ class Tracker:
 
         Args:
             units: how much was processed in it.
-            unit: what is counted, in the plural. The rate of `tokens` is reported.
+            unit: what is counted, in the plural. The rates of `tokens` and `images` are reported.
             loss: the newest.
         """
         self._step += 1
@@ -115,4 +121,5 @@ class Tracker:
             eta_seconds=round(elapsed / done * (self._total - self._step), 1),
             loss=None if loss is None or not math.isfinite(loss) else round(loss, 4),
             tokens_per_second=rate if self._unit == "tokens" else None,
+            images_per_second=rate if self._unit == "images" else None,
         )

@@ -50,6 +50,7 @@ class Progress(_Event):
     loss: float | None = None
     """The latest training loss."""
     tokens_per_second: float | None = None
+    images_per_second: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,9 @@ class Metric(_Event):
     value: float | None
     """None: it is infinite, or not a number."""
     text: str | None = None
-    """Digest of the text that was used. Only figures of the same text are comparable."""
+    """Digest of the data that was used. Only figures of the same data are comparable."""
+    interval: tuple[float, float] | None = None
+    """The 95 % confidence interval of a share of examples, such as `accuracy`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,5 +49,5 @@ def _measure_training(
                 loss = loaded.modality.summed_loss(loaded.model, hidden, each.batch)
                 yield measure_predictions(loaded, hidden, each.kind)
             loss.backward()
-            tracker.advance(units=each.batch.positions, unit=each.batch.unit)
+            tracker.advance(units=each.batch.amount, unit=each.batch.unit)
     yield from gradients.measures()

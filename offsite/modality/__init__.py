@@ -10,7 +10,16 @@ Shapes: B examples of T positions (tokens, or patches of an image), D hidden fea
 
 from collections.abc import Mapping
 
-from offsite.modality.contract import IGNORED, Batch, Benchmark, Encoded, Example, Modality, Public
+from offsite.modality.contract import (
+    IGNORED,
+    Batch,
+    Benchmark,
+    Encoded,
+    Example,
+    Modality,
+    Public,
+    Score,
+)
 from offsite.modality.pretrained import LOCAL, is_panic
 from offsite.modality.text import Text
 
@@ -24,6 +33,7 @@ __all__ = [
     "Example",
     "Modality",
     "Public",
+    "Score",
     "Text",
     "is_panic",
 ]

@@ -33,7 +33,7 @@ class Batch:
     mask: Tensor
     """(B, T): where a hidden state stands for input, and not for padding."""
     unit: str
-    """What one position is, in the plural, as progress counts it: `tokens`."""
+    """What progress counts, in the plural: `tokens` or `images`."""
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -42,6 +42,16 @@ class Batch:
     def positions(self) -> int:
         """Count the positions that the model computes, padding included."""
         return self.mask.numel()
+
+    @property
+    def amount(self) -> int:
+        """Count the units: positions where each has a target, examples where each has one."""
+        return self.positions if self.by_position else len(self)
+
+    @property
+    def by_position(self) -> bool:
+        """Whether each position has a target of its own, or each example has one."""
+        return self.targets.ndim > 1
 
     @property
     def weights(self) -> Tensor:
@@ -120,6 +130,17 @@ class Encoded(Generic[E]):
     cut: int = 0
 
 
+@dataclass(frozen=True)
+class Score:
+    """How good a model is on a data set, by one metric."""
+
+    metric: str
+    """`perplexity` (less is better), or `accuracy` and `accuracy_top5` (more is better)."""
+    value: float
+    interval: tuple[float, float] | None = None
+    """The 95 % confidence interval of a share; None: the metric has none."""
+
+
 class Benchmark(Protocol):
     """A data set to score models on, encoded once."""
 
@@ -134,20 +155,27 @@ class Benchmark(Protocol):
         ...
 
     @property
-    def metric(self) -> str:
-        """Name of the metric: `perplexity` (less is better) or `accuracy` (more is better)."""
+    def unscored(self) -> str:
+        """Why the model cannot be scored on it, with a remedy; empty: it can."""
         ...
 
     def outcomes(self, model: PreTrainedModel, hidden: Tensor, batch: Batch) -> Tensor:
-        """Measure each example of a batch, (B,): its loss, or whether the model is right.
+        """Measure each example of a batch, (B,) or (B, K): what `scores` needs to know of it.
 
         Args:
             hidden: what the head reads, (B, T, D).
         """
         ...
 
-    def score(self, outcomes: Tensor) -> float:
-        """Compute the metric from the outcomes of all examples, (N,), in their order."""
+    def scores(self, outcomes: Tensor) -> Sequence[Score]:
+        """Compute the metrics from the outcomes of all examples, (N,) or (N, K), in their order.
+
+        The first one counts where one has to decide.
+        """
+        ...
+
+    def details(self, outcomes: Tensor) -> Sequence[str]:
+        """Describe the outcomes further, in lines for the log of the data's owner."""
         ...
 
 
@@ -180,6 +208,13 @@ class Modality(Protocol):
 
         Raises:
             DataError: it cannot be read, or a row is not as it should be; names file and line.
+        """
+        ...
+
+    def without_targets(self) -> "Modality":
+        """Return the modality for data that is only read: of its examples nothing is predicted.
+
+        Where no target is separate from the input, as in text, that is the modality itself.
         """
         ...
 
@@ -234,8 +269,16 @@ class Modality(Protocol):
         """
         ...
 
-    def collate(self, examples: Sequence[Any]) -> Batch:
-        """Stack examples into one batch. What is large, such as pixels, is read here."""
+    def collate(self, examples: Sequence[Any], seed: str | None = None) -> Batch:
+        """Stack examples into one batch. What is large, such as pixels, is read here.
+
+        Args:
+            seed: augment each example at random, as a function of this seed and of the example
+                alone: whichever others are in the batch, and wherever it is computed. None: do not.
+
+        Raises:
+            DataError: an example is not what it was when its row was read.
+        """
         ...
 
     def summed_loss(self, model: PreTrainedModel, hidden: Tensor, batch: Batch) -> Tensor:

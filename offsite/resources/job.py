@@ -66,8 +66,10 @@ class MetricStatus(Written):
     """Which model was measured, such as `full_zero_shot` or `plug_in`."""
     value: str | None = None
     """The value in decimal notation; absent if it is not finite."""
+    interval: list[Shown] | None = Field(None, min_length=2, max_length=2)
+    """The 95 % confidence interval of the value, in decimal notation; absent if it has none."""
     text: Shown | None = None
-    """Digest of the text that was used. Only values of the same text are comparable."""
+    """Digest of the data that was used. Only values of the same data are comparable."""
 
 
 class PrivacyStatus(Written):

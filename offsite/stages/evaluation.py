@@ -69,6 +69,10 @@ def _log_cut(cut: int, rows: int, text: DataFile, monitor: Monitor) -> None:
         )
 
 
+Judged = tuple[str, float | None]
+"""The metric that counts, and its value; None where that is infinite."""
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """A text to score models on. It is read before any work, so that what is wrong costs none."""
@@ -86,19 +90,23 @@ class Evaluation:
         _log_cut(bench.cut, len(rows), text, monitor)
         return cls(bench, text_digest(text))
 
-    def report(self, loaded: Loaded, setting: str, monitor: Monitor) -> tuple[str, float | None]:
-        """Score a model, and report the metric.
+    def report(self, loaded: Loaded, setting: str, monitor: Monitor) -> Judged | None:
+        """Score a model, and report its metrics.
 
         Returns:
-            Its name and value; the value is None if it is not finite.
+            The metric that counts; None if the model cannot be scored, and the log says why.
         """
-        value = score(loaded, self.bench, monitor, phase=f"evaluate {setting}")
-        finite = monitor.metric(self.bench.metric, setting, value, text=self.digest)
-        return self.bench.metric, finite
+        if self.bench.unscored:
+            monitor.log(f"{setting} is not scored: {self.bench.unscored}")
+            return None
+        scores = score(loaded, self.bench, monitor, phase=f"evaluate {setting}")
+        values = [
+            monitor.metric(each.metric, setting, each.value, self.digest, each.interval)
+            for each in scores
+        ]
+        return scores[0].metric, values[0]
 
 
-def report(
-    loaded: Loaded, text: DataFile, setting: str, monitor: Monitor
-) -> tuple[str, float | None]:
-    """Score one model on a text that no other is scored on here."""
+def report(loaded: Loaded, text: DataFile, setting: str, monitor: Monitor) -> Judged | None:
+    """Score one model on a data set that no other is scored on here."""
     return Evaluation.read(text, loaded, monitor).report(loaded, setting, monitor)

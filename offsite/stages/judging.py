@@ -9,9 +9,7 @@ from offsite.api import PlugIn
 from offsite.bundle.changes import Place, check_change
 from offsite.errors import BundleError
 from offsite.events import Monitor
-
-Score = tuple[str, float | None]
-"""A metric, and its value; None where it is infinite."""
+from offsite.stages.evaluation import Judged
 
 _ROUNDING = 1e-9
 """10.5 is no more than 5 % above 10."""
@@ -41,18 +39,24 @@ def judge_changes(
     check_change(changes, most, adapter)
 
 
-def check_accepted(job: PlugIn, before: Score, after: Score) -> None:
+def check_accepted(job: PlugIn, before: Judged | None, after: Judged | None) -> None:
     """Refuse an adapter that makes the full model worse than its owner takes.
 
     Args:
-        before: of the full model, untouched.
+        before: of the full model, untouched; None: it cannot be scored.
         after: of the full model, plugged in.
 
     Raises:
-        BundleError: it does; the message says by how much.
+        BundleError: it does, and the message says by how much; or nothing can be said of that.
     """
     if job.accept is None:
         return
+    if before is None or after is None:
+        raise BundleError(
+            f"the adapter {job.adapter} cannot be judged, which plugIn.accept asks for: the model "
+            "cannot be scored on plugIn.evaluate (the log says why); use other data, or remove "
+            "accept"
+        )
     most, (metric, old), (_, new) = job.accept.max_regression, before, after
     worse = _worse(metric, old, new)
     if worse <= most + _ROUNDING:

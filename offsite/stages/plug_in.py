@@ -39,7 +39,7 @@ def make_model(context: Context, job: PlugIn) -> None:
         loaded.model, tensors, manifest.facts, record, alpha=job.alpha, dtype=loaded.dtype
     )
     judge_changes(changes, space.party.limits.max_change, job.adapter, monitor)
-    if evaluation and before:
+    if evaluation:
         check_accepted(job, before, evaluation.report(loaded, "plug_in", monitor))
     monitor.check()
     finish_model(space, loaded, context.model)

@@ -57,7 +57,7 @@ def private_adapter(
         gradient_checkpointing=training.gradient_checkpointing,
     )
     step = PrivateStep(mechanism, privacy.max_grad_norm, size, collate)
-    samples = PoissonSamples([*units, *planted], collate, facts.sampling_rate)
+    samples = PoissonSamples([*units, *planted], collate, facts.sampling_rate, space.spec.seed)
     run = replace(context.run(plan), step=step)
     changes, ledger = tune_privately(loaded, adapter, samples, run)
     epsilon = spent(ledger, facts.delta, about=privacy.epsilon)

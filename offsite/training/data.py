@@ -1,9 +1,9 @@
 """From examples to the batches of a training, as a function of the seed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -11,18 +11,29 @@ from offsite.modality import Batch, Example
 
 _BUCKET_BATCHES = 32
 
-Collate = Callable[[Sequence[Any]], Batch]
-"""Stacks examples into one batch, as `Modality.collate` does."""
+
+class Collate(Protocol):
+    """Stacks examples into one batch: `Modality.collate`."""
+
+    def __call__(self, examples: Sequence[Any], seed: str | None = None) -> Batch:
+        """Stack examples; a seed augments them."""
+        ...
 
 
 def batches(examples: Sequence[Example], collate: Collate, size: int) -> list[Batch]:
-    """Batch all examples once, in their order; the last batch may be smaller."""
+    """Batch all examples once, in their order, not augmented; the last batch may be smaller."""
     return [collate(examples[i : i + size]) for i in range(0, len(examples), size)]
+
+
+def augmentation(seed: int, step: int) -> str:
+    """Name the seed of a step's augmentation."""
+    return f"{seed}:{step}"
 
 
 class Shuffled:
     """Batches for training: the batch of any step, as a function of the seed alone.
 
+    They are augmented, where the modality does that: differently in each step.
     Each epoch is a new shuffle. Examples of like length share a batch, so little is padded. One
     batch of an epoch may lack examples; it gets others of that epoch, so that no step is of fewer.
     """
@@ -38,7 +49,8 @@ class Shuffled:
     def __call__(self, step: int) -> Batch:
         """Get the batch of a step, counted from 0."""
         epoch, index = divmod(step, self.steps_per_epoch)
-        return self._collate([self._examples[i] for i in self._epoch(epoch)[index]])
+        chosen = [self._examples[i] for i in self._epoch(epoch)[index]]
+        return self._collate(chosen, augmentation(self.seed, step))
 
     def _shuffle(self, epoch: int) -> list[list[int]]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)

@@ -8,18 +8,20 @@ from transformers import PreTrainedModel
 
 from offsite.events import Monitor
 from offsite.layers import Loaded, final_hidden, inference, rank, total, workers
-from offsite.modality import Batch, Benchmark, Example
+from offsite.modality import Batch, Benchmark, Example, Score
 
 _BATCH_POSITIONS = 2048
 
 Outcomes = Callable[[PreTrainedModel, Tensor, Batch], Tensor]
-"""Measures each example of a batch, (B,), from what the head reads, (B, T, D)."""
+"""Measures each example of a batch, (B,) or (B, K), from what the head reads, (B, T, D)."""
 
 
-def score(loaded: Loaded, benchmark: Benchmark, monitor: Monitor, phase: str) -> float:
-    """Score a model: its perplexity (≥ 1) or its accuracy (0 to 1), as the benchmark says."""
+def score(loaded: Loaded, benchmark: Benchmark, monitor: Monitor, phase: str) -> Sequence[Score]:
+    """Score a model by the metrics of a benchmark; logs the details."""
     found = outcomes(loaded, benchmark.examples, benchmark.outcomes, monitor, phase)
-    return benchmark.score(found)
+    for line in benchmark.details(found):
+        monitor.log(f"{phase}: {line}")
+    return benchmark.scores(found)
 
 
 def mean_loss(
@@ -33,7 +35,7 @@ def mean_loss(
 def outcomes(
     loaded: Loaded, examples: Sequence[Example], measure: Outcomes, monitor: Monitor, phase: str
 ) -> Tensor:
-    """Measure each example: its loss by `Modality.losses`, or what a benchmark asks for, (N,).
+    """Measure each example, (N,) or (N, K): its loss, or what a benchmark asks for.
 
     Several workers share the batches, and all get the result, in the order of the examples.
     """
@@ -42,7 +44,7 @@ def outcomes(
     order = sorted(range(len(examples)), key=lambda i: -examples[i].size)
     together = max(1, _BATCH_POSITIONS // longest)
     work = [order[i : i + together] for i in range(0, len(order), together)]
-    found = [torch.zeros(len(batch), dtype=torch.float64) for batch in work]
+    found: dict[int, Tensor] = {}
     turns = -(-len(work) // workers())
     tracker = monitor.track(phase, turns)
     with inference():
@@ -52,10 +54,12 @@ def outcomes(
             # all take as many turns, since they run sharded blocks together
             chosen = [examples[i] for i in work[min(place, len(work) - 1)]]
             batch = loaded.modality.collate(chosen).to(loaded.model.device)
-            measured = measure(loaded.model, final_hidden(loaded.model, batch.inputs), batch)
-            if place < len(work):
-                found[place] = measured.double().cpu()
-            tracker.advance(units=batch.positions * workers(), unit=batch.unit)
-    result = torch.empty(len(examples), dtype=torch.float64)
-    result[order] = total(torch.cat(found))
-    return result
+            hidden = final_hidden(loaded.model, batch.inputs)
+            measured = measure(loaded.model, hidden, batch).double().cpu()
+            found[place] = measured
+            tracker.advance(units=batch.amount * workers(), unit=batch.unit)
+    result = torch.zeros(len(examples), *measured.shape[1:], dtype=torch.float64)
+    for place, each in found.items():
+        if place < len(work):
+            result[work[place]] = each
+    return total(result)

@@ -22,7 +22,7 @@ from offsite.modality import Batch, Example
 from offsite.privacy.budget import Mechanism, spend
 from offsite.privacy.gradients import Sums, add_clipped, add_clipped_in_parts, zeros
 from offsite.privacy.noise import gaussian, poisson_sample
-from offsite.training.data import Collate
+from offsite.training.data import Collate, augmentation
 from offsite.training.parallel import Spread
 
 LEDGER = "privacy"
@@ -38,31 +38,34 @@ class Sample:
 
     units: Sequence[Unit]
     unit: str
-    """What one position is: `Batch.unit`."""
-
-    @property
-    def positions(self) -> int:
-        """Count the positions, without padding."""
-        return sum(example.size for unit in self.units for example in unit)
+    """`Batch.unit`."""
+    amount: int
+    """`Batch.amount`, without padding."""
+    seed: str
+    """Of the step's augmentation. An example's own is a function of it and of the example alone,
+    as the bound on a unit's contribution asks for."""
 
 
 class PoissonSamples:
     """Draws each unit independently, with the same probability in each step.
 
-    The draw is secret, and another one each time: also when a run resumes.
+    The draw is secret, and another one each time: also when a run resumes. The augmentation is no
+    secret: it follows from the job's seed.
     """
 
-    def __init__(self, units: Sequence[Unit], collate: Collate, rate: float) -> None:
-        self._units, self._rate = units, rate
-        self._unit = collate(units[0][:1]).unit
+    def __init__(self, units: Sequence[Unit], collate: Collate, rate: float, seed: int) -> None:
+        self._units, self._rate, self._seed = units, rate, seed
+        self._kind = collate(units[0][:1])
 
     def __call__(self, step: int) -> Sample:
         """Draw the units of a step; all workers have to call, and get the same."""
-        drawn = torch.zeros(len(self._units))
+        flags = torch.zeros(len(self._units))
         if leads():
-            drawn[poisson_sample(len(self._units), self._rate)] = 1
-        places: list[int] = total(drawn).nonzero()[:, 0].tolist()
-        return Sample([self._units[place] for place in places], self._unit)
+            flags[poisson_sample(len(self._units), self._rate)] = 1
+        places: list[int] = total(flags).nonzero()[:, 0].tolist()
+        drawn = [self._units[place] for place in places]
+        sizes = [each.size if self._kind.by_position else 1 for unit in drawn for each in unit]
+        return Sample(drawn, self._kind.unit, sum(sizes), augmentation(self._seed, step))
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class PrivateStep:
         sums = zeros(training.trained.values())
         loss = torch.zeros(1, dtype=torch.float64)
         for units in _passes(batch.units[rank() :: workers()], self._most):
-            loss += self._add_clipped(sums, training, units).sum().cpu()
+            loss += self._add_clipped(sums, training, units, batch.seed).sum().cpu()
         # accounted for first: noise may never be used without
         training.kept[LEDGER] = spend(training.kept.get(LEDGER, ""), self.mechanism)
         for parameter, clipped in sums.items():
@@ -102,26 +105,29 @@ class PrivateStep:
         deviation = self.mechanism.noise_multiplier * self.max_grad_norm
         return clipped + gaussian(clipped.shape, deviation, clipped.device)
 
-    def _add_clipped(self, sums: Sums, training: Spread, units: Sequence[Unit]) -> Tensor:
+    def _add_clipped(
+        self, sums: Sums, training: Spread, units: Sequence[Unit], seed: str
+    ) -> Tensor:
         """Add the clipped gradients of the units of one pass; returns the loss of each."""
         if len(units[0]) > self._most:
-            parts = self._parts(training, units[0])
+            parts = self._parts(training, units[0], seed)
             return add_clipped_in_parts(sums, parts, self.max_grad_norm)
-        batch = self._batch(training, [example for unit in units for example in unit])
+        batch = self._batch(training, [example for unit in units for example in unit], seed)
         losses = partial(_losses, training, batch, len(units))
         return add_clipped(sums, training.models, losses, self.max_grad_norm)
 
-    def _parts(self, training: Spread, unit: Unit) -> Iterator[Tensor]:
+    def _parts(self, training: Spread, unit: Unit, seed: str) -> Iterator[Tensor]:
         """Compute the loss of one unit in parts."""
         weight = max(1, sum(example.weight for example in unit))
         for i in range(0, len(unit), self._most):
-            batch = self._batch(training, unit[i : i + self._most])
+            batch = self._batch(training, unit[i : i + self._most], seed)
             with precision():
                 loss = _summed(training, batch).sum() / weight
             yield loss
 
-    def _batch(self, training: Spread, examples: Sequence[Example]) -> Batch:
-        return self.collate(examples).to(next(iter(training.trained.values())).device)
+    def _batch(self, training: Spread, examples: Sequence[Example], seed: str) -> Batch:
+        where = next(iter(training.trained.values())).device
+        return self.collate(examples, seed).to(where)
 
 
 def _passes(units: Sequence[Unit], most: int) -> Iterator[list[Unit]]:

@@ -22,13 +22,13 @@ class Countable(Protocol):
     """What one step works on: a `Batch`, or what another step takes instead."""
 
     @property
-    def positions(self) -> int:
-        """How many positions the model computes."""
+    def amount(self) -> int:
+        """How much progress counts: `Batch.amount`."""
         ...
 
     @property
     def unit(self) -> str:
-        """What one position is, in the plural."""
+        """What is counted, in the plural."""
         ...
 
 

@@ -64,7 +64,7 @@ def _fit(
         while state.step < plan.steps:
             batch = batch_at(state.step)
             loss = _step(training, optimizer, batch, run, state)
-            tracker.advance(units=batch.positions, unit=batch.unit, loss=loss)
+            tracker.advance(units=batch.amount, unit=batch.unit, loss=loss)
             _validate(state, training, validate)
             due = agreed(time.monotonic() - saved > run.checkpoints.seconds)
             if due or state.step == plan.steps:

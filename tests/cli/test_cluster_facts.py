@@ -207,7 +207,16 @@ def test_the_privacy_of_an_adapter_is_told() -> None:
 
 @pytest.mark.parametrize("value", ["nan", "inf", None, "much"])
 def test_a_figure_that_no_number_holds_is_none(value: str | None) -> None:
-    metric = {"name": "perplexity", "setting": "plug_in", "value": value}
+    interval = None if value is None else ["0.1", value]
+    metric = {"name": "accuracy", "setting": "plug_in", "value": value, "interval": interval}
     (event,) = job_events(job(), job(metrics=[metric]))
     assert isinstance(event, Metric)
-    assert event.value is None
+    assert (event.value, event.interval) == (None, None)
+
+
+def test_a_metric_has_its_interval() -> None:
+    metric = {"name": "accuracy", "setting": "plug_in", "value": "0.5", "interval": [".15", ".85"]}
+    told = job(metrics=[metric])
+    assert any("0.5  .15 to .85" in line for line in describe(told, NOW))
+    (event,) = job_events(job(), told)
+    assert format_event(event) == "plug_in: accuracy 0.5 (95 % interval 0.15 to 0.85)"

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from offsite.events import Monitor
 from offsite.layers import inference
+from offsite.modality import Benchmark, Score
 from offsite.modality.text.examples import TextExample
 from offsite.modality.text.scoring import Choices, Perplexity, benchmark, perplexity
 from offsite.rows import Row
@@ -40,14 +41,21 @@ def summed(model: PreTrainedModel, context: list[int], answer: list[int]) -> flo
     return sum(float(scores[i - 1, ids[0, i]]) for i in range(len(context), ids.shape[1]))
 
 
+def scored(model: PreTrainedModel, bench: Benchmark) -> Score:
+    """Score a model by the one metric of a benchmark."""
+    (found,) = score(loaded(model), bench, silent(), "x")
+    return found
+
+
 @each_case
 def test_perplexity_is_that_of_transformers(name: str, over: dict[str, Any]) -> None:
     model, tokens = tiny_model(name, **over), some_tokens(rows=5, length=20)
     bench = Perplexity(tuple(TextExample(tuple(row)) for row in tokens.tolist()), cut=0)
     with inference():
         loss = float(model(input_ids=tokens, labels=tokens).loss)
-    assert score(loaded(model), bench, silent(), "x") == pytest.approx(math.exp(loss), rel=5e-3)
-    assert bench.metric == "perplexity"
+    found = scored(model, bench)
+    assert found.value == pytest.approx(math.exp(loss), rel=5e-3)
+    assert (found.metric, found.interval) == ("perplexity", None)
 
 
 @each_family
@@ -74,12 +82,13 @@ def test_text_is_scored_in_blocks() -> None:
 def test_prompts_are_scored_on_their_completion() -> None:
     rows = [Row(prompt=WORDS, completion="fox"), Row(prompt="the", completion="dog")]
     model, bench = model_of("llama"), benchmark(rows, TOKENIZER, 16)
-    assert (bench.metric, bench.cut) == ("perplexity", 1)
+    assert bench.cut == 1
     tokens = [(list(e.tokens[: e.start]), list(e.tokens[e.start :])) for e in bench.examples]
     assert all(TOKENIZER.decode(answer) in {" fox<end>", " dog<end>"} for _, answer in tokens)
     total = -sum(summed(model, *each) for each in tokens)
     expected = math.exp(total / sum(len(answer) for _, answer in tokens))
-    assert score(loaded(model), bench, silent(), "x") == pytest.approx(expected, rel=5e-3)
+    found = scored(model, bench)
+    assert (found.metric, found.value) == ("perplexity", pytest.approx(expected, rel=5e-3))
 
 
 @each_family
@@ -97,8 +106,8 @@ def test_accuracy_is_that_of_brute_force(name: str) -> None:
             for row, answer in zip(QUESTIONS, answers, strict=True)
         ]
         bench = benchmark(rows, TOKENIZER, 64)
-        assert bench.metric == "accuracy"
-        assert score(loaded(model), bench, silent(), "x") == accuracy
+        found = scored(model, bench)
+        assert (found.metric, found.value) == ("accuracy", accuracy)
 
 
 def indifferent() -> PreTrainedModel:
@@ -110,7 +119,7 @@ def indifferent() -> PreTrainedModel:
 
 def test_an_indifferent_model_has_the_vocabulary_as_perplexity() -> None:
     bench = benchmark([Row(text=WORDS)], TOKENIZER, 32)
-    assert score(loaded(indifferent()), bench, silent(), "x") == pytest.approx(288, rel=1e-5)
+    assert scored(indifferent(), bench).value == pytest.approx(288, rel=1e-5)
 
 
 def test_an_indifferent_model_picks_the_answer_of_fewest_tokens() -> None:
@@ -124,7 +133,10 @@ def test_an_indifferent_model_picks_the_answer_of_fewest_tokens() -> None:
             ("the the the", choices),
         )
     ]
-    assert score(loaded(indifferent()), benchmark(rows, TOKENIZER, 32), silent(), "x") == 0.5
+    found = scored(indifferent(), benchmark(rows, TOKENIZER, 32))
+    assert found.value == 0.5
+    # Wilson's interval for 2 of 4 (Newcombe 1998, method 3)
+    assert found.interval == pytest.approx((0.1500, 0.8500), abs=1e-4)
 
 
 def test_questions_may_have_different_numbers_of_choices() -> None:
@@ -136,7 +148,7 @@ def test_questions_may_have_different_numbers_of_choices() -> None:
     bench = benchmark(rows, TOKENIZER, 32)
     assert isinstance(bench, Choices)
     assert (bench.counts, bench.answers) == ((2, 3, 2), (1, 2, 1))
-    assert score(loaded(indifferent()), bench, silent(), "x") == pytest.approx(2 / 3)
+    assert scored(indifferent(), bench).value == pytest.approx(2 / 3)
 
 
 def test_questions_that_are_all_too_long_are_cut() -> None:

@@ -16,7 +16,7 @@ from offsite.events import Monitor
 from offsite.families import Family
 from offsite.families.table import FAMILIES
 from offsite.layers import Loaded, batch_loss, example_losses, freeze, inference
-from offsite.modality import IGNORED, MODALITIES, Batch, Encoded, Modality, Public
+from offsite.modality import IGNORED, MODALITIES, Batch, Encoded, Modality, Public, Score
 from offsite.rows import DataFile
 from offsite.training.checkpoints import Checkpoints
 from offsite.training.data import Shuffled, batches
@@ -50,13 +50,16 @@ class Image:
 class Accuracy:
     examples: tuple[Image, ...]
     cut: int = 0
-    metric: str = "accuracy"
+    unscored: str = ""
 
     def outcomes(self, model: PreTrainedModel, hidden: Tensor, batch: Batch) -> Tensor:
         return (logits(model, hidden).argmax(-1) == batch.targets).float()
 
-    def score(self, outcomes: Tensor) -> float:
-        return float(outcomes.mean())
+    def scores(self, outcomes: Tensor) -> Sequence[Score]:
+        return [Score("accuracy", float(outcomes.mean()))]
+
+    def details(self, outcomes: Tensor) -> Sequence[str]:
+        return ()
 
 
 def logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
@@ -76,6 +79,9 @@ class Images:
         count = int(data.path.read_text())
         return [Image(seed, seed % CLASSES) for seed in range(count)]
 
+    def without_targets(self) -> "Images":
+        return self
+
     def encode(self, rows: Sequence[Image], length: int, least: int = 1) -> Encoded[Image]:
         return Encoded(tuple(rows))
 
@@ -94,11 +100,11 @@ class Images:
     def predictions(self, model: PreTrainedModel, hidden: Tensor) -> Tensor:
         return logits(model, hidden)
 
-    def collate(self, examples: Sequence[Image]) -> Batch:
+    def collate(self, examples: Sequence[Image], seed: str | None = None) -> Batch:
         mask = torch.ones(len(examples), PATCHES + 1, dtype=torch.bool)
         pixels = torch.stack([example.pixels() for example in examples])
         labels = torch.tensor([example.label for example in examples])
-        return Batch({"pixel_values": pixels}, labels, mask, unit="patches")
+        return Batch({"pixel_values": pixels}, labels, mask, unit="images")
 
     def summed_loss(self, model: PreTrainedModel, hidden: Tensor, batch: Batch) -> Tensor:
         return nn.functional.cross_entropy(logits(model, hidden), batch.targets, reduction="sum")
@@ -152,7 +158,7 @@ def test_a_head_learns_images_in_the_same_loop(
     images: Loaded, examples: tuple[Image, ...], tmp_path: Path
 ) -> None:
     bench, events = images.modality.benchmark(examples), list[Wire]()
-    before = score(images, bench, silent(), "score")
+    (before,) = score(images, bench, silent(), "score")
     head = images.model.get_submodule("classifier").requires_grad_(True)
     objective = Objective(
         (images.model,),
@@ -170,8 +176,10 @@ def test_a_head_learns_images_in_the_same_loop(
         phase="head",
         validate=lambda: mean_loss(images, examples, silent()),
     )
-    assert before < 0.6 < 0.9 < score(images, bench, silent(), "score")
+    (after,) = score(images, bench, silent(), "score")
+    assert before.value < 0.6 < 0.9 < after.value
     assert "tokensPerSecond" not in events[-1]
+    assert events[-1]["imagesPerSecond"] > 0
 
 
 def test_every_family_names_a_modality() -> None:

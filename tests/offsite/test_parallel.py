@@ -88,7 +88,7 @@ class Run:
         units = [[example] for example in VALIDATION[:3]] + [VALIDATION[3:]]
         assert isinstance(self.step, PrivateStep)
         mechanism = self.step.mechanism
-        samples = PoissonSamples(units, collate, mechanism.sampling_rate)
+        samples = PoissonSamples(units, collate, mechanism.sampling_rate, 0)
         _, training = self.training(5e-3)
         adapter = Adapter("LoRA", 4, range(len(DROPPED.kept)))
         changes, ledger = tune_privately(tuned, adapter, samples, training)

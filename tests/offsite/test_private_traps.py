@@ -53,7 +53,7 @@ def private(trap: Trap, units: Units, folder: Path, epsilon: float) -> set[tuple
     noise = noise_for(epsilon, 1 / (10 * UNITS), rate, STEPS)
     step = PrivateStep(Mechanism(noise, rate), 1.0, BATCH, model.modality.collate)
     run = Run(PLAN, Checkpoints(folder / "private"), silent(), step)
-    samples = PoissonSamples(units, model.modality.collate, rate)
+    samples = PoissonSamples(units, model.modality.collate, rate, 0)
     return decoded(trap, tune_privately(model, Adapter("LoRA", 16, (trap.block,)), samples, run)[0])
 
 

@@ -61,7 +61,7 @@ def trained(
         PrivateStep(Mechanism(noise, rate), bound, size, collate),
     )
     adapter = Adapter(form.partition("-")[0], 3, FORMS[form])
-    samples = PoissonSamples(units, collate, rate)
+    samples = PoissonSamples(units, collate, rate, 0)
 
     def noted(step: int) -> Sample:
         sample = samples(step)

@@ -224,9 +224,9 @@ def test_a_wrong_image_fails_and_its_pod_is_stopped() -> None:
 
 def test_progress_and_figures_are_told() -> None:
     world = through(tune(), to="Work")
-    metric = Metric(name="perplexity", setting="tuned", value=9.5, text="t")
+    metric = Metric(name="accuracy", setting="tuned", value=0.5, text="t", interval=(0.25, 0.75))
     progress = Progress(phase="tune", step=3, total_steps=9, percent=33.3)
-    told = StepReport(progress, START, {("perplexity", "tuned"): metric})
+    told = StepReport(progress, START, {("accuracy", "tuned"): metric})
     world.becomes(Phase.RUNNING, report=told)
     assert world.go().again == 4  # then its log is read on
     assert world.status.progress is not None
@@ -234,7 +234,9 @@ def test_progress_and_figures_are_told() -> None:
     assert world.status.metrics == []  # it may fail yet
     world.becomes(Phase.SUCCEEDED, report=replace(told, last=Done(), ended=True))
     world.go()
-    assert [(m.name, m.value, m.text) for m in world.status.metrics] == [("perplexity", "9.5", "t")]
+    (found,) = world.status.metrics
+    assert (found.name, found.value, found.text) == ("accuracy", "0.5", "t")
+    assert found.interval == ["0.25", "0.75"]
 
 
 BOUND = PrivacyReport(

@@ -174,7 +174,9 @@ def _artifact(artifact: Any) -> str:
 
 def _metrics(status: Any) -> Iterable[list[str]]:
     for each in status.get("metrics") or []:
-        yield [str(each.get(key) or "") for key in ("setting", "name", "value", "text")]
+        interval = " to ".join(map(str, each.get("interval") or ()))
+        found = [str(each.get(key) or "") for key in ("setting", "name", "value")]
+        yield [*found, interval, str(each.get("text") or "")]
 
 
 def _conditions(status: Any) -> Iterable[list[str]]:

@@ -76,7 +76,7 @@ def job_events(before: Resource | None, after: Resource) -> Iterator[Event]:
     known = old.get("metrics") or []
     for metric in new.get("metrics") or []:
         if metric not in known:
-            yield from _event("metric", {**metric, "value": _number(metric.get("value"))})
+            yield from _event("metric", _metric(metric))
     if (privacy := new.get("privacy")) and privacy != old.get("privacy"):
         yield from _event("privacy", privacy)
     if (artifact := new.get("artifact")) and artifact != old.get("artifact"):
@@ -162,6 +162,13 @@ def _event(kind: str, facts: Resource) -> Iterator[Event]:
     """Read a part of a status as an event; yield nothing if it lacks what the event needs."""
     if (event := parse_event(as_json({**facts, "event": kind}))) is not None:
         yield event
+
+
+def _metric(metric: Resource) -> Resource:
+    """Convert the decimals of a metric to numbers."""
+    bounds = [_number(bound) for bound in metric.get("interval") or ()]
+    interval = bounds if bounds and None not in bounds else None
+    return {**metric, "value": _number(metric.get("value")), "interval": interval}
 
 
 def _number(value: object) -> float | None:

@@ -39,11 +39,12 @@ class Scored:
 def score_and_continue(folder: Path, text: DataFile, setting: str, monitor: Monitor) -> Scored:
     """Evaluate a model on the private test text, and let it continue the text's beginning."""
     loaded = load(folder)
-    metric, value = report(loaded, text, setting, monitor)
+    found = report(loaded, text, setting, monitor)
+    assert found is not None, "text can always be scored"
     words = loaded.modality
     assert isinstance(words, Text)
     prompt = _first_prompt(words, text)
-    return Scored(metric, value, prompt, _continue(loaded, words.tokenizer, prompt))
+    return Scored(*found, prompt, _continue(loaded, words.tokenizer, prompt))
 
 
 def _first_prompt(words: Text, text: DataFile) -> str:
@@ -97,5 +98,5 @@ def fine_tune(
         run,
         phase="full fine-tuning",
     )
-    _, value = report(loaded, text, "full_fine_tuned", monitor)
-    return value
+    found = report(loaded, text, "full_fine_tuned", monitor)
+    return found[1] if found is not None else None

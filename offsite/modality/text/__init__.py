@@ -50,6 +50,10 @@ class Text:
         """Read JSON lines, or one plain text, as the file's name says."""
         return read_rows(data)
 
+    def without_targets(self) -> "Text":
+        """Return itself: the tokens to predict are those to read."""
+        return self
+
     def encode(self, rows: Sequence[Row], length: int, least: int = 1) -> Encoded[TextExample]:
         """Turn rows into examples of at most `length` tokens."""
         found = encode(rows, self.tokenizer, min(length, self.context), least)

@@ -94,10 +94,10 @@ def begin_token(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return first if first == [tokenizer.bos_token_id] else []
 
 
-def collate(examples: Sequence[TextExample]) -> Batch:
+def collate(examples: Sequence[TextExample], seed: str | None = None) -> Batch:
     """Stack examples into one batch, padded on the right to the longest.
 
-    The target of a position is the token that follows it.
+    The target of a position is the token that follows it. Text is never augmented.
     """
     length = max(len(example.tokens) for example in examples)
     tokens = torch.zeros(len(examples), length, dtype=torch.long)

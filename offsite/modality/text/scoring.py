@@ -8,7 +8,8 @@ from typing import ClassVar
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from offsite.modality.contract import Batch
+from offsite.modality.contract import Batch, Score
+from offsite.modality.shares import share
 from offsite.modality.text.examples import TextExample, encode, pair, shorten
 from offsite.modality.text.loss import losses
 from offsite.rows import Row
@@ -23,16 +24,20 @@ class Perplexity:
 
     examples: tuple[TextExample, ...]
     cut: int = 0
-    metric: ClassVar[str] = "perplexity"
+    unscored: ClassVar[str] = ""
 
     def outcomes(self, model: PreTrainedModel, hidden: Tensor, batch: Batch) -> Tensor:
         """Compute the loss of each example."""
         return losses(model, hidden, batch)
 
-    def score(self, outcomes: Tensor) -> float:
+    def scores(self, outcomes: Tensor) -> Sequence[Score]:
         """Compute the perplexity (≥ 1), over all scored tokens."""
         predicted = sum(example.weight for example in self.examples)
-        return perplexity(float(outcomes.sum()) / max(1, predicted))
+        return [Score("perplexity", perplexity(float(outcomes.sum()) / max(1, predicted)))]
+
+    def details(self, _outcomes: Tensor) -> Sequence[str]:
+        """Return no details."""
+        return ()
 
 
 @dataclass(frozen=True)
@@ -45,13 +50,13 @@ class Choices:
     """How many choices each question has."""
     answers: tuple[int, ...]
     cut: int = 0
-    metric: ClassVar[str] = "accuracy"
+    unscored: ClassVar[str] = ""
 
     def outcomes(self, model: PreTrainedModel, hidden: Tensor, batch: Batch) -> Tensor:
         """Compute the loss of each choice."""
         return losses(model, hidden, batch)
 
-    def score(self, outcomes: Tensor) -> float:
+    def scores(self, outcomes: Tensor) -> Sequence[Score]:
         """Compute the accuracy (0 to 1).
 
         A choice counts as the model's answer if its tokens have the largest summed log-probability,
@@ -59,7 +64,11 @@ class Choices:
         """
         questions = outcomes.split(list(self.counts))
         right = [int(each.argmin()) == a for each, a in zip(questions, self.answers, strict=True)]
-        return sum(right) / len(right)
+        return [share("accuracy", sum(right), len(right))]
+
+    def details(self, _outcomes: Tensor) -> Sequence[str]:
+        """Return no details."""
+        return ()
 
 
 TextBenchmark = Perplexity | Choices

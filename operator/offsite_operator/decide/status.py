@@ -225,7 +225,9 @@ def _metrics(status: JobStatus, report: StepReport) -> list[MetricStatus]:
 
 
 def _metric(event: events.Metric) -> MetricStatus | None:
-    return _read(MetricStatus, event, {"value": None if event.value is None else repr(event.value)})
+    value = None if event.value is None else repr(event.value)
+    interval = None if event.interval is None else [repr(bound) for bound in event.interval]
+    return _read(MetricStatus, event, {"value": value, "interval": interval})
 
 
 def _privacy(child: Child) -> PrivacyStatus | None:
