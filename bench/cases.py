@@ -133,7 +133,7 @@ def private_blocks_ends(work: Work) -> None:
 
 def distillation(work: Work) -> None:
     """Distillation of the emulator's middle."""
-    distill(work.loaded, work.emulator(), work.batch_at, Weights(), work.run)
+    distill(work.loaded, work.emulator(), work.batch_at, Weights(1.0, 30.0), work.run)
 
 
 def healing(work: Work) -> None:

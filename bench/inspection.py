@@ -87,7 +87,7 @@ def _made(loaded: Loaded, ends: int, keep: int, stacked: list[Batch]) -> Iterato
     with tempfile.TemporaryDirectory(prefix="offsite-bench-") as scratch:
         plan = Plan(steps=_DISTILLED, learning_rate=1e-4, seed=0)
         run = Run(plan, Checkpoints(Path(scratch) / "none", float("inf")), _MONITOR)
-        distill(loaded, healed, lambda step: stacked[step % len(stacked)], Weights(), run)
+        distill(loaded, healed, lambda step: stacked[step % len(stacked)], Weights(1.0, 30.0), run)
     yield replace(loaded, model=freeze(healed.model))
 
 

@@ -137,7 +137,7 @@ def _healed(work: Work) -> Changed:
 
 def _distilled(work: Work) -> Changed:
     emulator = work.emulator()
-    distill(work.loaded, emulator, work.batch_at, Weights(), work.run)
+    distill(work.loaded, emulator, work.batch_at, Weights(1.0, 30.0), work.run)
     return emulator.model, tuple(block.full for block in emulator.blocks)
 
 

@@ -50,10 +50,11 @@ class DistillTraining(Section):
     """Number of training steps."""
     learning_rate: float = Field(1e-4, gt=0, le=1)
     """Peak learning rate: linear warm-up over a tenth of the steps, then cosine decay."""
-    lm_weight: float = Field(1.0, ge=0)
-    """Weight of the language-modelling loss."""
-    kd_weight: float = Field(30.0, ge=0)
-    """Weight of the hidden-state loss."""
+    lm_weight: float | None = Field(None, ge=0)
+    """Weight of the loss on the targets: of text, the language-modelling loss; absent: 1 for text,
+    0 for images, whose labels the corpus then need not have."""
+    kd_weight: float | None = Field(None, ge=0)
+    """Weight of the hidden-state loss; absent: 30 for text, 1 for images."""
     batch_size: int = Field(16, ge=1, le=4096)
     """Number of examples in a step, over all workers."""
     block_size: int = Field(512, ge=8, le=1_048_576)
@@ -117,7 +118,7 @@ class Data(Section):
 
 
 class Head(Section):
-    """A new classification head, which the adapter brings. Only models that read images have one."""
+    """A new classification head that the adapter brings. Only models that read images have one."""
 
     # a set, so that the API server refuses a name that is there twice; their order counts
     labels: list[LabelName] = Field(

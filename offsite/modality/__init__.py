@@ -10,17 +10,10 @@ Shapes: B examples of T positions (tokens, or patches of an image), D hidden fea
 
 from collections.abc import Mapping
 
-from offsite.modality.contract import (
-    IGNORED,
-    Batch,
-    Benchmark,
-    Encoded,
-    Example,
-    Modality,
-    Public,
-    Score,
-)
+from offsite.modality.batch import IGNORED, Batch
+from offsite.modality.contract import Encoded, Example, Modality, Public
 from offsite.modality.pretrained import LOCAL, is_panic
+from offsite.modality.scores import Benchmark, Score
 from offsite.modality.text import Text
 
 __all__ = [

@@ -1,10 +1,10 @@
-"""What a modality offers, and what the layers above it see of examples and batches.
+"""What a modality offers, and what the layers above it see of examples.
 
 Rows and examples are a modality's own types. The layers above pass them on, and read of an example
 no more than `Example` has.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -15,68 +15,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from offsite.families import Family
+from offsite.modality.batch import Batch
+from offsite.modality.scores import Benchmark
 from offsite.rows import DataFile
-
-IGNORED = -100
-"""The target of a position where no loss is taken, as torch has it."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """B examples that a model reads together, and what to predict of them."""
-
-    inputs: Mapping[str, Tensor]
-    """Arguments of the base model by name, such as `input_ids` or `pixel_values`: (B, …) each."""
-    targets: Tensor
-    """(B, …): what to predict, or `IGNORED` where no loss is taken. (B, T) where each position
-    predicts a token, (B,) where an example has one class."""
-    mask: Tensor
-    """(B, T): where a hidden state stands for input, and not for padding."""
-    unit: str
-    """What progress counts, in the plural: `tokens` or `images`."""
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    @property
-    def positions(self) -> int:
-        """Count the positions that the model computes, padding included."""
-        return self.mask.numel()
-
-    @property
-    def amount(self) -> int:
-        """Count the units: positions where each has a target, examples where each has one."""
-        return self.positions if self.by_position else len(self)
-
-    @property
-    def by_position(self) -> bool:
-        """Whether each position has a target of its own, or each example has one."""
-        return self.targets.ndim > 1
-
-    @property
-    def weights(self) -> Tensor:
-        """Count the targets of each example on which a loss is taken, (B,)."""
-        return (self.targets != IGNORED).reshape(len(self), -1).sum(1)
-
-    def to(self, where: torch.device) -> "Batch":
-        """Copy the batch to a device."""
-        return self._mapped(lambda tensor: tensor.to(where))
-
-    def part(self, rank: int, workers: int) -> "Batch":
-        """Take the examples of one of several workers; `part(i, len(batch))` is example i alone.
-
-        A worker for which none is left gets an example that counts for nothing, because all
-        workers have to run the model together.
-        """
-        if rank < len(self):
-            return self._mapped(lambda tensor: tensor[rank::workers])
-        first = self._mapped(lambda tensor: tensor[:1])
-        nothing = torch.full_like(first.targets, IGNORED)
-        return replace(first, targets=nothing, mask=torch.zeros_like(first.mask))
-
-    def _mapped(self, change: Callable[[Tensor], Tensor]) -> "Batch":
-        inputs = {name: change(tensor) for name, tensor in self.inputs.items()}
-        return replace(self, inputs=inputs, targets=change(self.targets), mask=change(self.mask))
 
 
 @dataclass(frozen=True)
@@ -130,55 +71,6 @@ class Encoded(Generic[E]):
     cut: int = 0
 
 
-@dataclass(frozen=True)
-class Score:
-    """How good a model is on a data set, by one metric."""
-
-    metric: str
-    """`perplexity` (less is better), or `accuracy` and `accuracy_top5` (more is better)."""
-    value: float
-    interval: tuple[float, float] | None = None
-    """The 95 % confidence interval of a share; None: the metric has none."""
-
-
-class Benchmark(Protocol):
-    """A data set to score models on, encoded once."""
-
-    @property
-    def examples(self) -> Sequence[Any]:
-        """The examples to run a model on."""
-        ...
-
-    @property
-    def cut(self) -> int:
-        """How many examples had to be cut to fit."""
-        ...
-
-    @property
-    def unscored(self) -> str:
-        """Why the model cannot be scored on it, with a remedy; empty: it can."""
-        ...
-
-    def outcomes(self, model: PreTrainedModel, hidden: Tensor, batch: Batch) -> Tensor:
-        """Measure each example of a batch, (B,) or (B, K): what `scores` needs to know of it.
-
-        Args:
-            hidden: what the head reads, (B, T, D).
-        """
-        ...
-
-    def scores(self, outcomes: Tensor) -> Sequence[Score]:
-        """Compute the metrics from the outcomes of all examples, (N,) or (N, K), in their order.
-
-        The first one counts where one has to decide.
-        """
-        ...
-
-    def details(self, outcomes: Tensor) -> Sequence[str]:
-        """Describe the outcomes further, in lines for the log of the data's owner."""
-        ...
-
-
 class Modality(Protocol):
     """One kind of data, for one model: its rows, examples, batches, losses and companion files.
 
@@ -209,6 +101,12 @@ class Modality(Protocol):
         Raises:
             DataError: it cannot be read, or a row is not as it should be; names file and line.
         """
+        ...
+
+    @property
+    def distill_weights(self) -> tuple[float, float]:
+        """How much the loss on the targets counts in distillation by default, and how much the
+        error of the hidden states."""
         ...
 
     def without_targets(self) -> "Modality":

@@ -8,6 +8,7 @@ from typing import Any
 from offsite.api import Distill, DistillTraining
 from offsite.bundle import EmulatorFacts, EmulatorRecord
 from offsite.emulator import METHODS, Compressed, heal
+from offsite.errors import DataError
 from offsite.events import Monitor
 from offsite.layers import Loaded, family, load
 from offsite.rows import DataFile
@@ -72,14 +73,15 @@ def _train_emulator(
 ) -> EmulatorFacts:
     texts, monitor, training = context.inputs.texts, context.monitor, job.training
     wants_heal = _heals(loaded, job, texts, monitor)
+    weights = _weights(loaded, training) if training else None
     corpus: tuple[Any, ...] = ()
-    if training:
-        corpus = read_examples(texts["corpus"], loaded, training.block_size, monitor)
+    if training and weights:
+        corpus = _corpus(texts["corpus"], loaded, training.block_size, weights, monitor)
     # what healing did lies in the checkpoint of the training that came after it
     if wants_heal and not context.checkpoints.path.exists():
         _heal(loaded, emulator, texts["calibration"], context.space, monitor)
-    if training:
-        _train(context, loaded, emulator, training, corpus)
+    if training and weights:
+        _train(context, loaded, emulator, training, weights, corpus)
     return EmulatorFacts(
         method=job.emulator.method,
         parameters=job.emulator.parameters,
@@ -90,6 +92,38 @@ def _train_emulator(
     )
 
 
+def _weights(loaded: Loaded, training: DistillTraining) -> Weights:
+    task, kd = loaded.modality.distill_weights
+    return Weights(
+        task if training.lm_weight is None else training.lm_weight,
+        kd if training.kd_weight is None else training.kd_weight,
+    )
+
+
+def _corpus(
+    text: DataFile, loaded: Loaded, length: int, weights: Weights, monitor: Monitor
+) -> tuple[Any, ...]:
+    """Read the corpus, with its targets only if a loss is taken on them.
+
+    Raises:
+        DataError: it has none, and one should be.
+    """
+    if not weights.task:
+        return read_examples(text, _untargeted(loaded), length, monitor)
+    found = read_examples(text, loaded, length, monitor)
+    if not any(example.weight for example in found):
+        raise DataError(
+            f"{text.name}: no example has a target that this model knows, and training.lmWeight is "
+            f"{weights.task:g}; set it to 0, or distil a model with a head on data with its labels"
+        )
+    return found
+
+
+def _untargeted(loaded: Loaded) -> Loaded:
+    """Return the model with a modality that only reads."""
+    return replace(loaded, modality=loaded.modality.without_targets())
+
+
 def _heal(
     loaded: Loaded,
     emulator: Compressed,
@@ -97,7 +131,7 @@ def _heal(
     space: Workspace,
     monitor: Monitor,
 ) -> None:
-    examples = read_examples(text, loaded, _CALIBRATION_LENGTH, monitor)
+    examples = read_examples(text, _untargeted(loaded), _CALIBRATION_LENGTH, monitor)
     longest = max(example.size for example in examples)
     fitting = examples[: max(1, _CALIBRATION_POSITIONS // longest)]
     stacked = batches(fitting, loaded.modality.collate, _CALIBRATION_BATCH)
@@ -126,6 +160,7 @@ def _train(
     loaded: Loaded,
     emulator: Compressed,
     training: DistillTraining,
+    weights: Weights,
     corpus: tuple[Any, ...],
 ) -> None:
     spec = context.space.spec
@@ -137,7 +172,6 @@ def _train(
         gradient_checkpointing=training.gradient_checkpointing,
     )
     shuffled = Shuffled(corpus, loaded.modality.collate, training.batch_size, spec.seed)
-    weights = Weights(training.lm_weight, training.kd_weight)
     distill(loaded, emulator, shuffled, weights, context.run(plan))
 
 

@@ -27,11 +27,11 @@ from offsite.training.train import fit
 
 @dataclass(frozen=True)
 class Weights:
-    """How much each part of the loss counts (Xiao et al. 2023, section 4.1: 1 and 30)."""
+    """How much each part of the loss counts."""
 
-    task: float = 1.0
+    task: float
     """The loss of the modality: of text, the language-model loss."""
-    kd: float = 30.0
+    kd: float
     """The error of the hidden states above the middle."""
 
 

@@ -217,6 +217,6 @@ def test_a_figure_that_no_number_holds_is_none(value: str | None) -> None:
 def test_a_metric_has_its_interval() -> None:
     metric = {"name": "accuracy", "setting": "plug_in", "value": "0.5", "interval": [".15", ".85"]}
     told = job(metrics=[metric])
-    assert any("0.5  .15 to .85" in line for line in describe(told, NOW))
+    assert any("0.5   .15 to .85" in line for line in describe(told, NOW))
     (event,) = job_events(job(), told)
     assert format_event(event) == "plug_in: accuracy 0.5 (95 % interval 0.15 to 0.85)"

@@ -50,7 +50,7 @@ class Run:
     model: PreTrainedModel
     folder: Path
     layout: Layout = DROPPED
-    weights: Weights = field(default_factory=Weights)
+    weights: Weights = field(default_factory=lambda: Weights(1.0, 30.0))
     gradient_checkpointing: bool = False
     events: list[Wire] = field(default_factory=list)
 
@@ -129,7 +129,7 @@ def close(one: dict[str, Tensor], other: dict[str, Tensor], tolerance: float) ->
     return float((a - b).norm()) < tolerance * float(a.norm())
 
 
-WEIGHTS = [Weights(), Weights(task=0.0, kd=2.0), Weights(task=3.0, kd=0.0)]
+WEIGHTS = [Weights(1.0, 30.0), Weights(task=0.0, kd=2.0), Weights(task=3.0, kd=0.0)]
 
 
 @pytest.mark.parametrize("weights", WEIGHTS, ids=["both", "kd", "lm"])

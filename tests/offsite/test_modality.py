@@ -70,6 +70,8 @@ def logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
 class Images:
     """Images with one class each; an image has no companion file here."""
 
+    distill_weights = (0.0, 1.0)
+
     @classmethod
     def open(cls, view: Path, folder: Path, row: Family, model: PreTrainedModel) -> "Images":
         return cls()

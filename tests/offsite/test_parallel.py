@@ -101,7 +101,7 @@ class Run:
         model = freeze(tiny_model("llama"))
         emulator = dropped(model, DROPPED)
         batch_at, training = self.training(1e-3)
-        distill(loaded(model), emulator, batch_at, Weights(), training)
+        distill(loaded(model), emulator, batch_at, Weights(1.0, 30.0), training)
         return {name: value.detach() for name, value in own_middle(emulator).items()}
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import ClassVar
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -32,6 +33,8 @@ class Text:
     """How many tokens the model knows."""
     context: int
     """How many tokens the model reads at once."""
+    distill_weights: ClassVar[tuple[float, float]] = (1.0, 30.0)
+    """Those of Xiao et al. (2023), section 4.1."""
 
     @classmethod
     def open(cls, view: Path, folder: Path, row: Family, model: PreTrainedModel) -> "Text":

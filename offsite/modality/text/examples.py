@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from offsite.modality.contract import IGNORED, Batch, Encoded
+from offsite.modality.batch import IGNORED, Batch
+from offsite.modality.contract import Encoded
 from offsite.modality.text.tokenizer import encoded
 from offsite.rows import Row
 

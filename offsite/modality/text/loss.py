@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from offsite.modality.contract import IGNORED, Batch
+from offsite.modality.batch import IGNORED, Batch
 
 _MOST_LOGITS = 1 << 26
 """256 MB in float32: as many at once are faster than chunks of them."""

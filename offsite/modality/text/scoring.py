@@ -8,8 +8,8 @@ from typing import ClassVar
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from offsite.modality.contract import Batch, Score
-from offsite.modality.shares import share
+from offsite.modality.batch import Batch
+from offsite.modality.scores import Score, share
 from offsite.modality.text.examples import TextExample, encode, pair, shorten
 from offsite.modality.text.loss import losses
 from offsite.rows import Row

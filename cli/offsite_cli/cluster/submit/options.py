@@ -117,9 +117,7 @@ class DistillationOptions:
         str | None,
         typer.Option(help="Location of the text to distil on. Without it, nothing is distilled."),
     ] = None
-    lm_weight: Annotated[
-        float | None, typer.Option(help="Weight of the language-modelling loss.")
-    ] = None
+    lm_weight: Annotated[float | None, typer.Option(help="Weight of the loss on targets.")] = None
     kd_weight: Annotated[float | None, typer.Option(help="Weight of the hidden-state loss.")] = None
 
     def fields(self) -> dict[str, Any]:

@@ -1,0 +1,72 @@
+"""Scores of a model on a data set, and their confidence intervals."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from offsite.modality.batch import Batch
+
+_CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Score:
+    """How good a model is on a data set, by one metric."""
+
+    metric: str
+    """`perplexity` (less is better), or `accuracy` and `accuracy_top5` (more is better)."""
+    value: float
+    interval: tuple[float, float] | None = None
+    """The 95 % confidence interval of a share; None: the metric has none."""
+
+
+class Benchmark(Protocol):
+    """A data set to score models on, encoded once."""
+
+    @property
+    def examples(self) -> Sequence[Any]:
+        """The examples to run a model on."""
+        ...
+
+    @property
+    def cut(self) -> int:
+        """How many examples had to be cut to fit."""
+        ...
+
+    @property
+    def unscored(self) -> str:
+        """Why the model cannot be scored on it, with a remedy; empty: it can."""
+        ...
+
+    def outcomes(self, model: PreTrainedModel, hidden: Tensor, batch: Batch) -> Tensor:
+        """Measure each example of a batch, (B,) or (B, K): what `scores` needs to know of it.
+
+        Args:
+            hidden: what the head reads, (B, T, D).
+        """
+        ...
+
+    def scores(self, outcomes: Tensor) -> Sequence[Score]:
+        """Compute the metrics from the outcomes of all examples, (N,) or (N, K), in their order.
+
+        The first one counts where one has to decide.
+        """
+        ...
+
+    def details(self, outcomes: Tensor) -> Sequence[str]:
+        """Describe the outcomes further, in lines for the log of the data's owner."""
+        ...
+
+
+def share(metric: str, right: int, of: int) -> Score:
+    """Score a share (0 to 1), with its Wilson interval, which holds for few examples, too.
+
+    It takes the examples for independent draws (Brown, Cai, DasGupta 2001).
+    """
+    from scipy.stats import binomtest  # slow to import
+
+    found = binomtest(right, of).proportion_ci(_CONFIDENCE, method="wilson")
+    return Score(metric, right / of, (float(found.low), float(found.high)))
