@@ -11,14 +11,11 @@ from offsite.rows.datafile import (
 )
 from offsite.rows.imagerow import ImageRow
 from offsite.rows.images import holds_images, image_rows, read_images
-from offsite.rows.labels import MAX_LABEL_LENGTH, MAX_LABELS, label_problem
 from offsite.rows.text import Row, read_row, read_rows
 
 __all__ = [
     "COLUMNS",
     "IMAGE_SUFFIXES",
-    "MAX_LABELS",
-    "MAX_LABEL_LENGTH",
     "PROSE_SUFFIXES",
     "ROW_SUFFIXES",
     "DataFile",
@@ -27,7 +24,6 @@ __all__ = [
     "Row",
     "holds_images",
     "image_rows",
-    "label_problem",
     "read_images",
     "read_row",
     "read_rows",

@@ -15,6 +15,8 @@ IMAGE_SUFFIXES = (".parquet",)
 """Suffixes of data files with the images in them. A folder of images ends in `/`."""
 COLUMNS = ("text", "prompt", "completion", "choices", "image", "label")
 """Columns of a row that hold its content. A row has one more where rows are grouped."""
+_POINTERS = (b"version https://git-lfs.github.com/spec/", b"/annex/objects/")
+"""Beginnings of the pointer files of Git LFS and git-annex."""
 
 
 @dataclass(frozen=True)
@@ -75,3 +77,19 @@ def unreadable(data: DataFile, error: OSError | UnicodeDecodeError) -> DataError
         place = "" if str(data.path) == data.name else f" (that is {data.path})"
         return DataError(f"there is no data file {data.name}{place}")
     return DataError(f"cannot read the data {data.name}: {error.strerror or error}")
+
+
+def check_pointer(head: bytes, name: str) -> None:
+    """Check that a file is not the placeholder of one that was not fetched.
+
+    Args:
+        head: How the file begins.
+
+    Raises:
+        DataError: It is a pointer of Git LFS or git-annex.
+    """
+    if head.startswith(_POINTERS):
+        raise DataError(
+            f"{name} is a pointer of Git LFS or git-annex, not the data itself; get that with "
+            "`git lfs pull` or `git annex get`"
+        )

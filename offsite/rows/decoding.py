@@ -13,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
 from offsite.errors import DataError
+from offsite.rows.datafile import check_pointer
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 """The formats that Pillow may open; by content, whatever the suffix of a file says."""
@@ -20,6 +21,7 @@ MAX_PIXELS = 89_478_485
 """Largest number of pixels: Pillow's own limit, at which it only warns."""
 _MAX_RATIO = 100
 """Largest ratio of the sides. A processor scales the shorter one to the model's size."""
+_HEAD = 64
 _DRAFT = (64, 64)
 _OPAQUE = ("1", "L", "P", "RGB", "CMYK", "YCbCr", "RGBX")
 _ALPHA = ("LA", "PA", "RGBA", "La", "RGBa")
@@ -40,6 +42,7 @@ def decode(file: BinaryIO, name: str, *, small: bool = False) -> Image.Image:
         DataError: It is not an image, damaged, too large, or of a kind that is not read.
     """
     try:
+        _check_head(file, name)
         with Image.open(file, formats=FORMATS) as image:
             _check(image, name)
             if small:
@@ -60,6 +63,14 @@ def decode(file: BinaryIO, name: str, *, small: bool = False) -> Image.Image:
     # Pillow raises many classes for what is damaged
     except Exception as error:
         raise _damaged(name, error) from error
+
+
+def _check_head(file: BinaryIO, name: str) -> None:
+    head = file.read(_HEAD)
+    file.seek(0)
+    if not head:
+        raise DataError(f"{name} is empty; replace it")
+    check_pointer(head, name)
 
 
 def _check(image: ImageFile, name: str) -> None:

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from offsite.errors import DataError
+from offsite.labels import MAX_LABELS
 from offsite.rows.datafile import DataFile
 from offsite.rows.folder import folder_images
 from offsite.rows.imagerow import ImageRow
 from offsite.rows.jsonl import lines, read_object
-from offsite.rows.labels import MAX_LABELS
 from offsite.rows.listed import listed_images
 
 _TOGETHER = 256

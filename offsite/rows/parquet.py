@@ -40,12 +40,12 @@ def parquet_images(data: DataFile) -> Iterator[ImageRow]:
             columns = _columns(data, file.schema_arrow)
             name_of = _label_names(file.schema_arrow)
             yield from _rows(data, file, columns, name_of)
-    except arrow.ArrowException as error:
+    except (arrow.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise unreadable(data, error) from error
         raise DataError(
             f"{data.name} is damaged, or not Parquet: {' '.join(str(error).split())[:200]}"
         ) from error
-    except OSError as error:
-        raise unreadable(data, error) from error
 
 
 def _columns(data: DataFile, schema: Any) -> list[str]:

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from offsite.errors import DataError
-from offsite.rows.datafile import ROW_SUFFIXES, DataFile, unreadable
+from offsite.rows.datafile import ROW_SUFFIXES, DataFile, check_pointer, unreadable
 from offsite.rows.jsonl import KINDS, read_object, take_group
-
-POINTERS = ("version https://git-lfs.github.com/spec/", "/annex/objects/")
-"""Beginnings of the pointer files of Git LFS and git-annex."""
 
 _ALLOWED = ({"text"}, {"prompt", "completion"}, {"prompt", "completion", "choices"})
 _TEXT = frozenset().union(*_ALLOWED)
+_HEAD = 64
 _CHATS = "; convert chats to prompt and completion"
 
 
@@ -74,11 +72,7 @@ def _read(data: DataFile) -> str:
             f"{data.name} holds null characters, as binary files and UTF-16 do; convert it to "
             "text in UTF-8"
         )
-    if content.startswith(POINTERS):
-        raise DataError(
-            f"{data.name} is a pointer of Git LFS or git-annex, not the data itself; get that "
-            "with `git lfs pull` or `git annex get`"
-        )
+    check_pointer(content[:_HEAD].encode(), data.name)
     return content
 
 
