@@ -25,15 +25,16 @@ def measure_attention(loaded: Loaded, public: Sequence[Public]) -> Iterator[Meas
 
 def _by_route(loaded: Loaded, public: Public) -> list[Tensor]:
     inputs = {name: tensor[:_EXAMPLES] for name, tensor in public.batch.inputs.items()}
-    return [_averages(maps, public.routes) for maps in attention_maps(loaded.model, inputs)]
+
+    def averages(maps: Tensor) -> Tensor:
+        return torch.cat([_averages(maps, routes) for routes in public.routes], dim=1)
+
+    return attention_maps(loaded.model, inputs, averages)
 
 
 def _averages(maps: Tensor, routes: Tensor) -> Tensor:
     """Average the attention of each head along each way: (B, H, T, T) to (H, ways)."""
-    known = routes >= 0
-    count = int(routes.max()) + 1
-    if not count:
-        return maps.new_zeros(maps.shape[1], 1)
+    known, count = routes >= 0, max(1, int(routes.max()) + 1)
     ways, mean = routes[known], maps.float().mean(0)[:, known]
     sums = mean.new_zeros(len(mean), count).index_add(1, ways, mean)
     return sums / torch.bincount(ways, minlength=count).clamp(min=1)

@@ -1,6 +1,6 @@
 """What a model computes inside its blocks: gradients at their linear modules, and attention."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from offsite.layers.stack import Inputs, blocks, family
+from offsite.layers.stack import Inputs, blocks, family, final_hidden
 
 Note = Callable[[str, Tensor, Tensor], None]
 """Takes the place of a linear module, its input and the gradient at its output: (…, in), (…, out).
@@ -43,17 +43,34 @@ def _noting(name: str, note: Note) -> Callable[[nn.Module, tuple[Any, ...], Tens
     return hook
 
 
-def attention_maps(model: PreTrainedModel, inputs: Inputs) -> Sequence[Tensor]:
-    """Compute the attention of each block, (B, H, T, T), by queries and then keys.
+def attention_maps(
+    model: PreTrainedModel, inputs: Inputs, reduce: Callable[[Tensor], Tensor]
+) -> list[Tensor]:
+    """Compute the attention of each block, and keep what a function makes of it.
 
     Args:
-        inputs: `Batch.inputs`. Keep B·T² small: all blocks' maps are in memory at once.
+        inputs: `Batch.inputs`.
+        reduce: takes one block's attention, (B, H, T, T), by queries and then keys.
     """
-    usual = model.config._attn_implementation
+    usual, found = model.config._attn_implementation, list[Tensor]()
+
+    def note(_module: nn.Module, _args: Any, output: Any) -> None:
+        # an attention module returns (output, attention)
+        if isinstance(output, tuple) and len(output) == 2 and _is_map(output[1]):
+            found.append(reduce(output[1]))
+
     model.set_attn_implementation("eager")  # the others do not keep what they compute
     try:
-        with torch.no_grad():
-            found = model.base_model(**inputs, use_cache=False, output_attentions=True)
+        with torch.no_grad(), ExitStack() as hooks:
+            for block in blocks(model):
+                for child in block.children():
+                    for module in child.modules():
+                        hooks.enter_context(module.register_forward_hook(note))
+            final_hidden(model, inputs)
     finally:
         model.set_attn_implementation(usual)
-    return tuple(found.attentions)
+    return found
+
+
+def _is_map(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.ndim == 4

@@ -32,18 +32,17 @@ class Public:
     groups: tuple[Tensor, ...]
     """(B, T) each: a number for each position. A weight that positions of one number alone change
     stores what stands there: one token of text, one image, one place."""
-    routes: Tensor
-    """(T, T): which way leads from a query to a key, as a number: one distance, or one place; -1
-    where an honest model may look. A head that takes one way everywhere copies."""
+    routes: tuple[Tensor, ...]
+    """(T, T) each: which way leads from a query to a key, as a number: one distance, or one place;
+    -1 where honest heads look, too. A head that takes one way everywhere copies."""
     skipped: int = 0
     """Number of leading positions that do not count, since attention sends there what it does not
     use."""
 
     def to(self, where: torch.device) -> "Public":
         """Copy the examples to a device."""
-        groups = tuple(group.to(where) for group in self.groups)
-        batch, routes = self.batch.to(where), self.routes.to(where)
-        return replace(self, batch=batch, groups=groups, routes=routes)
+        groups, routes = (tuple(e.to(where) for e in each) for each in (self.groups, self.routes))
+        return replace(self, batch=self.batch.to(where), groups=groups, routes=routes)
 
 
 class Example(Protocol):

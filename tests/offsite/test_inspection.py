@@ -14,14 +14,14 @@ from offsite.emulator.layer_drop import drop_layers
 from offsite.errors import SuspiciousEmulator
 from offsite.inspection import Report, check_inspected, inspect
 from offsite.inspection.gradients import Gradients
-from offsite.layers import Loaded, batch_loss, blocks, watching_gradients
+from offsite.layers import Loaded, attention_maps, batch_loss, blocks, watching_gradients
 from offsite.modality import Text
 from offsite.modality.text.examples import TextExample, pack
 from offsite.training.checkpoints import Checkpoints
 from offsite.training.data import Shuffled
 from offsite.training.run import Plan, Run
 from offsite.training.tune import Adapter, tune
-from offsite_testing.core import DROPPED, loaded, silent, text_of
+from offsite_testing.core import DROPPED, each_family, loaded, silent, some_batch, text_of
 from offsite_testing.tiny import FAMILIES_UNDER_TEST, VARIANTS, tiny_model
 from offsite_testing.traps import TRAPS, Trap, decoded, make_trap
 
@@ -55,6 +55,18 @@ def test_a_trap_is_refused_by_several_signs(trap: Trap) -> None:
     with pytest.raises(SuspiciousEmulator, match=r"one event: .* of block .*allowSuspicious"):
         check_inspected(report, "trap", silent(), allowed=False)
     check_inspected(report, "trap", silent(), allowed=True)
+
+
+@each_family
+def test_the_attention_of_every_block_is_measured(name: str) -> None:
+    """It is what transformers gives, one block after the other."""
+    model, batch = small(name).model, some_batch()
+    found = attention_maps(model, batch.inputs, torch.clone)
+    model.set_attn_implementation("eager")
+    with torch.no_grad():
+        expected = model.base_model(**batch.inputs, output_attentions=True).attentions
+    assert len(found) == len(blocks(model))
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
 def test_a_trap_in_attention_is_found_without_its_neurons() -> None:

@@ -97,7 +97,7 @@ class Images:
         batch = self.collate([Image(seed, seed % CLASSES) for seed in range(8)])
         places = torch.arange(PATCHES + 1).expand_as(batch.mask)
         ways = torch.full((PATCHES + 1, PATCHES + 1), -1)
-        return [Public("noise", batch, batch.mask.cumsum(1), (places,), ways)]
+        return [Public("noise", batch, batch.mask.cumsum(1), (places,), (ways,))]
 
     def predictions(self, model: PreTrainedModel, hidden: Tensor) -> Tensor:
         return logits(model, hidden)

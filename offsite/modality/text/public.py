@@ -36,7 +36,7 @@ def _encoded(kind: str, tokenizer: PreTrainedTokenizerBase, length: int) -> Publ
     batch = collate(equal[: max(_LEAST, _TOKENS // size)])
     tokens = batch.inputs["input_ids"]
     places = torch.arange(size).expand_as(tokens)
-    return Public(kind, batch, tokens, (tokens, places), _by_distance(size), skipped=1)
+    return Public(kind, batch, tokens, (tokens, places), (_by_distance(size),), skipped=1)
 
 
 def _by_distance(length: int) -> Tensor:
