@@ -92,8 +92,17 @@ class Modality(Protocol):
         ...
 
     @staticmethod
+    def check(data: DataFile) -> None:
+        """Read all of a data set, so that what is wrong with it costs no loading of a model.
+
+        Raises:
+            DataError: as `read`, or where a row opens a file that is not as it should be.
+        """
+        ...
+
+    @staticmethod
     def read(data: DataFile) -> Sequence[Any]:
-        """Read a data set as rows; needs no model.
+        """Read a data set as rows; needs no model. What is large, such as pixels, stays on disk.
 
         A row has an attribute `group`: its value in the column `data.group`, or an empty string.
 

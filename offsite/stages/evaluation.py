@@ -15,57 +15,57 @@ from offsite.training.evaluate import score
 
 
 def read_examples(
-    text: DataFile, loaded: Loaded, length: int, monitor: Monitor, least: int = 1
+    data: DataFile, loaded: Loaded, length: int, monitor: Monitor, least: int = 1
 ) -> tuple[Any, ...]:
     """Read a data set as examples of the model's modality; logs how many had to be cut.
 
     Args:
         length, least: as `Modality.encode`.
     """
-    rows = loaded.modality.read(text)
-    with _named(text):
+    rows = loaded.modality.read(data)
+    with _named(data):
         found = loaded.modality.encode(rows, length, least)
-    _log_cut(found.cut, len(rows), text, monitor)
+    _log_cut(found.cut, len(rows), data, monitor)
     return found.examples
 
 
 def read_units(
-    text: DataFile, loaded: Loaded, length: int, monitor: Monitor
+    data: DataFile, loaded: Loaded, length: int, monitor: Monitor
 ) -> tuple[tuple[Any, ...], ...]:
     """Read a data set as units of differential privacy; returns the examples of each.
 
     A unit is a row or, in a file with groups, all rows of a group. A long unit has several
-    examples. No example holds text of two units.
+    examples. No example holds data of two units.
 
     Args:
         length: As `Modality.encode`.
     """
-    rows = loaded.modality.read(text)
+    rows = loaded.modality.read(data)
     units: dict[str, list[Any]] = {}
     for number, row in enumerate(rows):
         units.setdefault(row.group or f"row {number}", []).append(row)
-    with _named(text):
+    with _named(data):
         found = [loaded.modality.encode(unit, length) for unit in units.values()]
-    _log_cut(sum(unit.cut for unit in found), len(rows), text, monitor)
+    _log_cut(sum(unit.cut for unit in found), len(rows), data, monitor)
     return tuple(unit.examples for unit in found)
 
 
 @contextmanager
-def _named(text: DataFile) -> Iterator[None]:
+def _named(data: DataFile) -> Iterator[None]:
     """Name the data set in the error when the `with` block cannot encode it."""
     try:
         yield
     except DataError as error:
-        raise DataError(f"{text.name}: {error}") from error
+        raise DataError(f"{data.name}: {error}") from error
     except ModelError as error:
-        raise ModelError(f"{text.name}: {error}") from error
+        raise ModelError(f"{data.name}: {error}") from error
 
 
-def _log_cut(cut: int, rows: int, text: DataFile, monitor: Monitor) -> None:
+def _log_cut(cut: int, rows: int, data: DataFile, monitor: Monitor) -> None:
     if cut:
         monitor.log(
-            f"{cut} of {rows} examples of {text.name} are longer than blockSize or the context; "
-            "cut on the left"
+            f"{cut} of {rows} examples of {data.name} are longer than blockSize or the context; "
+            "cut to fit"
         )
 
 
@@ -75,20 +75,20 @@ Judged = tuple[str, float | None]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A text to score models on. It is read before any work, so that what is wrong costs none."""
+    """A data set to score models on. It is read before any work: what is wrong then costs none."""
 
     bench: Benchmark
     digest: str
-    """By which two parties know that they scored the same text."""
+    """By which two parties know that they scored the same data."""
 
     @classmethod
-    def read(cls, text: DataFile, loaded: Loaded, monitor: Monitor) -> "Evaluation":
+    def read(cls, data: DataFile, loaded: Loaded, monitor: Monitor) -> "Evaluation":
         """Read and encode a data set; logs how many examples had to be cut."""
-        rows = loaded.modality.read(text)
-        with _named(text):
+        rows = loaded.modality.read(data)
+        with _named(data):
             bench = loaded.modality.benchmark(rows)
-        _log_cut(bench.cut, len(rows), text, monitor)
-        return cls(bench, text_digest(text))
+        _log_cut(bench.cut, len(rows), data, monitor)
+        return cls(bench, text_digest(data))
 
     def report(self, loaded: Loaded, setting: str, monitor: Monitor) -> Judged | None:
         """Score a model, and report its metrics.
@@ -107,6 +107,6 @@ class Evaluation:
         return scores[0].metric, values[0]
 
 
-def report(loaded: Loaded, text: DataFile, setting: str, monitor: Monitor) -> Judged | None:
+def report(loaded: Loaded, data: DataFile, setting: str, monitor: Monitor) -> Judged | None:
     """Score one model on a data set that no other is scored on here."""
-    return Evaluation.read(text, loaded, monitor).report(loaded, setting, monitor)
+    return Evaluation.read(data, loaded, monitor).report(loaded, setting, monitor)

@@ -39,11 +39,11 @@ def work(context: Context) -> None:
 
 
 def _read_data(context: Context) -> None:
-    """Read all data sets, since what can be known without a model costs no loading of one."""
+    """Read all data sets: what is wrong with them then costs no loading of a model."""
     if texts := set(context.inputs.texts.values()):
         modality = modality_of(context.model)
         for text in texts:
-            modality.read(text)
+            modality.check(text)
 
 
 @contextmanager

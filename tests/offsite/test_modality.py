@@ -77,6 +77,10 @@ class Images:
         return cls()
 
     @staticmethod
+    def check(data: DataFile) -> None:
+        pass
+
+    @staticmethod
     def read(data: DataFile) -> Sequence[Image]:
         count = int(data.path.read_text())
         return [Image(seed, seed % CLASSES) for seed in range(count)]

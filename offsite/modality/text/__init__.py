@@ -49,6 +49,11 @@ class Text:
         return cls(tokenizer, _vocabulary(model), int(limit))
 
     @staticmethod
+    def check(data: DataFile) -> None:
+        """Read all of it."""
+        read_rows(data)
+
+    @staticmethod
     def read(data: DataFile) -> Sequence[Row]:
         """Read JSON lines, or one plain text, as the file's name says."""
         return read_rows(data)
