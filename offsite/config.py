@@ -63,11 +63,11 @@ def reading(source: str, what: str = "job") -> Iterator[None]:
     except FileNotFoundError as error:
         raise InputError(f"there is no {what} file {source}") from error
     except UnicodeDecodeError as error:
-        raise SpecError(source, [f"is not UTF-8 text: {error}"], what) from error
+        raise SpecError(source, [f"it is not UTF-8 text: {error}"], what) from error
     except OSError as error:
         raise InputError(f"cannot read the {what} file {source}: {error.strerror}") from error
     except RecursionError as error:
-        raise SpecError(source, ["is nested too deeply"], what) from error
+        raise SpecError(source, ["it is nested too deeply"], what) from error
     # ValueError: a date or number that is valid in YAML, but not in Python
     except (YAMLError, ValueError) as error:
         raise SpecError(source, [_yaml_problem(error)], what) from error
@@ -93,15 +93,15 @@ def _yaml_problem(error: YAMLError | ValueError) -> str:
     """Describe where and why a text is not YAML."""
     if isinstance(error, ReaderError):
         return (
-            f"is not YAML: character {error.position + 1} is U+{error.character:04X}, which YAML "
-            "does not allow; remove it"
+            f"it is not YAML: character {error.position + 1} is U+{error.character:04X}, which "
+            "YAML does not allow; remove it"
         )
     mark = getattr(error, "problem_mark", None)
     if mark is None:
-        return f"is not YAML: {' '.join(str(error).split())}"
+        return f"it is not YAML: {' '.join(str(error).split())}"
     problem = " ".join(str(getattr(error, "problem", None) or error).split())
     if r"'\t'" in problem:
         problem = "indent with spaces, not tabs"
     if problem.startswith("found duplicate key"):  # without the values, which may be long
         problem = f"{problem.split(' with value ')[0]}; remove one of them"
-    return f"is not YAML: line {mark.line + 1}: {problem}"
+    return f"it is not YAML: line {mark.line + 1}: {problem}"

@@ -20,6 +20,7 @@ from offsite.errors import InputError
 from offsite.exchange.home import open_mailbox
 from offsite.steps.disclosures import Disclosures
 from offsite.steps.party import POLICY
+from offsite.store import disk_errors, local_path
 from offsite.store.artifact_store import FolderArtifactStore, artifact_store_of
 from offsite.store.private_store import PrivateStore
 from offsite.task import PRIVATE_PATTERN
@@ -94,18 +95,27 @@ def open_ledger(home: Path, private: str | None) -> Iterator[Disclosures]:
     """Open the ledger of a home, or of a cluster's private store.
 
     Raises:
-        InputError: The address of the private store is not valid.
+        InputError: The address of the private store is not valid, or a folder does not exist, which
+            is not a ledger without entries.
     """
     if private and not re.match(PRIVATE_PATTERN, private):
         raise InputError(
             f"{private!r} is not the address of a private store, which is s3://bucket/prefix or "
             "file:///folder; see private.uri of the chart"
         )
+    if not (private or "").startswith("s3://"):
+        _check_exists(local_path(private) if private else home)
     with TemporaryDirectory() as copies:
         private_store = PrivateStore(Path(copies), None, os.environ)
         yield Disclosures(
             artifact_store_of(private, private_store) if private else FolderArtifactStore(home)
         )
+
+
+def _check_exists(folder: Path) -> None:
+    with disk_errors(folder):
+        if not folder.is_dir():
+            raise InputError(f"there is no folder {folder}; set --home or --private to another one")
 
 
 def _rebuild(ledger: Disclosures, home: Path, exchange: str | None) -> None:

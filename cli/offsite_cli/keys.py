@@ -21,7 +21,7 @@ from offsite.exchange.home import (
 )
 from offsite.sealing import PublicRing, Ring, load_ring
 from offsite.sealing.ringfile import is_protected
-from offsite.store import locked, write_whole
+from offsite.store import disk_errors, locked, write_whole
 from offsite.text import printable
 from offsite.wire import canonical
 from offsite_cli.options import HOME, Format, Home
@@ -65,6 +65,9 @@ def export(
 ) -> None:
     """Write your public file, which your peers need. It contains no secrets."""
     public = _load(home).public()
+    with disk_errors(file):
+        if not file.parent.is_dir():
+            raise InputError(f"there is no folder {file.parent}; create it, or name another path")
     write_whole(file, canonical(public.wire()) + b"\n", shared=True)
     show_info(f"wrote {file}; its fingerprint is {public.fingerprint}")
 

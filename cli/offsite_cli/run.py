@@ -43,8 +43,9 @@ def run(
     """Run the stage of a job file on this machine.
 
     A stage that was interrupted or killed continues from its last checkpoint when you run it again.
-    Exit codes: 0 done; 1 failed and a retry may help; 2 invalid input; 4 the store denied access,
-    or the result was rejected; 5 the result waits for an approval.
+    Exit codes: 0 success; 1 failed, and a retry may help; 2 the job, the data, the model or a
+    bundle is invalid, or the audits refused the adapter; 4 the exchange cannot be reached or denies
+    access, or an approver rejected the result; 5 the result waits for an approval.
     """
     secret = prompt_passphrase(home)
     with monitored(output) as monitor:

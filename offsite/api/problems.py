@@ -1,5 +1,6 @@
 """Turns pydantic's validation errors into messages for users."""
 
+import json
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from functools import cache
@@ -44,7 +45,7 @@ def _problem(detail: ErrorDetails) -> str:
         return f"{path}: required, but missing"
     if kind == "union_tag_invalid":
         given = detail["ctx"]["tag"].removeprefix(METHOD_TAG)
-    shown = "" if isinstance(given, dict | list) else f" (it is {_cut(repr(given))})"
+    shown = "" if isinstance(given, dict | list) else f" (it is {_cut(_shown(given))})"
     return f"{path}: {_expected(detail)}{shown}"
 
 
@@ -71,6 +72,8 @@ def _expected(detail: ErrorDetails) -> str:
         return f"must be {context['expected_tags'].replace(METHOD_TAG, '').replace(', ', ' or ')}"
     if kind == "bool_type":
         return "must be true or false" + (", without quotes" if given in ("true", "false") else "")
+    if kind == "string_type":
+        return "must be text" + ("" if given is None else ", in quotes")
     if kind in ("int_type", "float_type"):
         what = "a whole number" if kind == "int_type" else "a number"
         quoted = isinstance(given, str) and given.replace(".", "", 1).isdecimal()
@@ -109,6 +112,13 @@ def _fields(kind: type[BaseModel]) -> Iterator[tuple[str, tuple[str, ...]]]:
         for inner in (field.annotation, *get_args(field.annotation)):
             if isinstance(inner, type) and issubclass(inner, BaseModel):
                 yield from _fields(inner)
+
+
+def _shown(given: object) -> str:
+    """Show a value as its file has it."""
+    if given is None or isinstance(given, bool):
+        return json.dumps(given)
+    return repr(given) if isinstance(given, str) else str(given)
 
 
 def _cut(text: str) -> str:

@@ -6,6 +6,9 @@ from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel
 
+_SHARED = ("s3://", "pvc://", "hf://")
+"""Beginnings of locations that are not on one machine."""
+
 
 class Use(StrEnum):
     """How a job uses the location or bundle in a field. It is part of the field's type."""
@@ -28,6 +31,16 @@ class JobReference(NamedTuple):
     """Path of the field in the spec, such as `tune.data.train`."""
     value: str
     use: Use
+
+    @property
+    def out_of_reach(self) -> str | None:
+        """Say why no pod can access it; None: one may be allowed to."""
+        if self.use is Use.OPEN_BUNDLE or self.value.startswith(_SHARED):
+            return None
+        return (
+            f"spec.{self.field} is {self.value!r}, which pods cannot access; use s3://bucket/path "
+            "of the private store, or pvc://claim/path"
+        )
 
 
 def references(section: BaseModel, path: str = "") -> Iterator[JobReference]:

@@ -149,6 +149,18 @@ def test_several_files_are_several_jobs(tmp_path: Path) -> None:
     assert names == ["coding-emulator", "coding-adapter", "coding-model"]
 
 
+def test_a_path_of_this_machine_is_for_run_alone() -> None:
+    arguments = ["submit", "tune", *FLAGS["tune"].split()]
+    told = CliRunner().invoke(app, [*arguments, "--dry-run"], catch_exceptions=False).stderr
+    assert told.count("offsite: only for `offsite run`: spec.tune.") == 3
+    with pytest.raises(SpecError, match="not a valid job for a cluster") as refused:
+        CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert refused.value.problems[0] == (
+        "spec.tune.data.train is 'data/private-train.jsonl', which pods cannot access; use "
+        "s3://bucket/path of the private store, or pvc://claim/path"
+    )
+
+
 def test_a_dry_run_prints_what_is_asked_for() -> None:
     files = ["-f", str(EXAMPLES / "tune.yaml"), "-f", str(EXAMPLES / "distill.yaml")]
     kind = "offsitejob.offsite-tuning.dev"

@@ -62,7 +62,15 @@ def offsite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., st
             "{heal: yes, blocks: 2,",
             "spec.distill.emulator.heal: must be true or false (it is 'yes')",
         ),
-        ("  stage:", "\tstage:", "is not YAML: line 5: indent with spaces, not tabs"),
+        ("hospital", "3", "spec.peer: must be text, in quotes (it is 3)"),
+        ("hospital", "2026-01-01", "spec.peer: must be text, in quotes (it is 2026-01-01)"),
+        ("peer: hospital", "peer:", "spec.peer: must be text (it is null)"),
+        (
+            "model: model",
+            "model: true",
+            "spec.distill.model: must be text, in quotes (it is true)",
+        ),
+        ("  stage:", "\tstage:", "it is not YAML: line 5: indent with spaces, not tabs"),
         (
             "model: model",
             "model: pvc://models/m",
@@ -83,6 +91,16 @@ def test_a_wrong_job_file(
 def test_what_does_not_exist(offsite: Callable[..., str], tmp_path: Path) -> None:
     assert offsite("run", "jib.yaml") == "there is no job file jib.yaml"
     assert offsite("submit", "-f", "jib.yaml") == "there is no job file jib.yaml"
+    assert offsite("keys", "export", "a/lab.pub") == (
+        "there is no folder a; create it, or name another path"
+    )
+    assert offsite("bundles", "disclosed", "--home", "a") == (
+        f"there is no folder {tmp_path}/a; set --home or --private to another one"
+    )
+    assert offsite("bundles", "disclosed", "--private", "file:///a") == (
+        "there is no folder /a; set --home or --private to another one"
+    )
+    assert not Path("a").exists()
     assert offsite("peers", "add", "clinic.pub") == "there is no file clinic.pub"
     assert offsite("run", "job.yaml") == (
         f"there is no folder {tmp_path}/model; write a model of the hub as hf://ORG/NAME@REVISION"

@@ -27,7 +27,7 @@ from offsite_cli.cluster.events import is_about
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
-TUNE = ROOT / "examples/tune.yaml"
+TUNE = ROOT / "tests/e2e/tune.yaml"
 NAME = "coding-adapter"
 MARK = new_mark()
 DIGEST = f"sha256:{'0' * 64}"
@@ -125,9 +125,9 @@ def test_a_job_is_submitted_once_and_seen(cli: Cli, namespace: Namespace) -> Non
 def test_flags_and_file_make_the_same_job(cli: Cli) -> None:
     flags = (
         f"{NAME} --peer lab --seed 1 --bundle coding-emulator --method LoRA --scope All --rank 16"
-        " --train data/private-train.jsonl --validation data/private-validation.jsonl"
+        " --train s3://hospital/train.jsonl --validation s3://hospital/validation.jsonl"
         " --epochs 3 --steps 600 --learning-rate 1e-3 --batch-size 8 --block-size 512"
-        " --evaluate data/shared.jsonl"
+        " --evaluate s3://hospital/shared.jsonl"
     )
     cli.ok("submit", "tune", *flags.split())
     assert "with the same spec" in cli.run("submit", "-f", str(TUNE)).stderr

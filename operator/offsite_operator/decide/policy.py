@@ -36,8 +36,18 @@ def _problems(spec: JobSpec, settings: Settings) -> Iterator[str]:
     yield from _sizes(spec, settings)
     if spec.tune is not None and (below := bounds.objection(spec.tune)) is not None:
         yield f"spec.{below}"
-    for field, place, use in spec.references():
+    yield from _locations(spec, settings)
+
+
+def _locations(spec: JobSpec, settings: Settings) -> Iterator[str]:
+    """Check what a job reads and writes."""
+    bounds = settings.bounds
+    for each in spec.references():
+        field, place, use = each
         if use is Use.OPEN_BUNDLE:
+            continue
+        if each.out_of_reach is not None:
+            yield each.out_of_reach
             continue
         yield from _place(field, place, settings)
         if use.reads and not _readable(place, settings):
@@ -88,13 +98,7 @@ def _place(field: str, place: str, settings: Settings) -> Iterator[str]:
     """Check rules that no setting can relax."""
     if place.startswith("hf://"):
         return
-    if not place.startswith(("s3://", "pvc://")):
-        yield (
-            f"spec.{field} is {place!r}, which pods cannot access; use s3://bucket/path of the "
-            "private "
-            "store, or pvc://claim/path"
-        )
-    elif any(part in ("", ".", "..") for part in place.partition("://")[2].rstrip("/").split("/")):
+    if any(part in ("", ".", "..") for part in place.partition("://")[2].rstrip("/").split("/")):
         yield f"spec.{field} is {place!r}; remove empty parts, . and .. from the path"
     home = settings.private.uri.rstrip("/") + "/"
     if any(f"{place}/".startswith(home + reserved) for reserved in RESERVED):

@@ -76,7 +76,11 @@ def submit_content(options: SubmitOptions, content: Resource, source: str) -> No
 def _submit(options: SubmitOptions, documents: list["Document"]) -> None:
     if options.dry_run:
         _print(options.form or OutputFormat.YAML, documents)
+        for problem in (problem for each in documents for problem in each.out_of_reach):
+            show_info(f"only for `offsite run`: {problem}")
         return
+    for each in documents:
+        each.check_reachable()
     api = connect(options.target)
     for each in documents:
         each.check_namespace(api.namespace)

@@ -26,6 +26,21 @@ class Document(NamedTuple):
     source: str
     """What errors call it: its file, or the command."""
 
+    @property
+    def out_of_reach(self) -> list[str]:
+        """List the locations that are on one machine, so that no pod can access them."""
+        found = (each.out_of_reach for each in self.job.spec.references())
+        return [each for each in found if each is not None]
+
+    def check_reachable(self) -> None:
+        """Check that pods can access all locations.
+
+        Raises:
+            SpecError: some are on this machine.
+        """
+        if problems := self.out_of_reach:
+            raise SpecError(self.source, problems, "job for a cluster")
+
     def check_namespace(self, namespace: str) -> None:
         """Check that the job belongs to the namespace that it is submitted to.
 
@@ -83,7 +98,7 @@ def _read(path: Path) -> list[Document]:
         contents = list(YAML(typ="safe", pure=True).load_all(text))
     found = [each for each in contents if each is not None]
     if not found:
-        raise SpecError(str(path), ["is empty"])
+        raise SpecError(str(path), ["it is empty"])
     many = len(found) > 1
     return [
         check_document(each, f"{path} (document {at})" if many else str(path))
