@@ -69,7 +69,7 @@ def grant(
 ) -> None:
     """Let a party read what others send to it. Creates missing accounts.
 
-    A grant is one way: for both ways, grant twice. If two administrators create an account at the
+    It works one way: for both ways, run it twice. If two administrators create an account at the
     same time, only the later credentials work; --reissue replaces them. On a store without MinIO's
     admin API, the command prints the policy for its administrator to set.
     """
@@ -124,7 +124,7 @@ def revoke(
     peers: Peers = None,
     remove: Annotated[
         bool,
-        typer.Option("--remove", help="Remove PARTY's accounts with all their grants."),
+        typer.Option("--remove", help="Remove PARTY's accounts, with all that they may read."),
     ] = False,
 ) -> None:
     """Stop a party from reading what others send to it. It keeps what it has already read."""
@@ -142,7 +142,7 @@ def _revoke(admin: ExchangeAdmin, party: str, peers: list[str]) -> None:
     try:
         for peer in peers:
             if not admin.revoke(party, peer):
-                show_info(f"{party} had no grant to read from {peer}")
+                show_info(f"{party} could not read from {peer}")
     except NoAdminError as error:
         raise NoAdminError(
             f"{error}; remove {' and '.join(f'{p}/{party}/' for p in peers)} from the policy of "

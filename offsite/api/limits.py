@@ -84,7 +84,7 @@ class Limits(Section):
     min_steps: int = Field(8, ge=1)
     """Minimum number of training steps of an adapter."""
     min_batch_size: int = Field(4, ge=1)
-    """Minimum number of examples per step."""
+    """Minimum number of examples per training step."""
 
     max_change: float = Field(1.0, gt=0)
     """Largest change of a weight that a returned adapter may make, relative to the weight."""

@@ -49,14 +49,14 @@ class DistillTraining(Section):
     steps: int = Field(2000, ge=1, le=10_000_000)
     """Number of training steps."""
     learning_rate: float = Field(1e-4, gt=0, le=1)
-    """Peak learning rate: linear warm-up over a tenth of the steps, then cosine decay."""
+    """Peak learning rate: linear warm-up over a tenth of the training steps, then cosine decay."""
     lm_weight: float | None = Field(None, ge=0)
     """Weight of the loss on the targets: of text, the language-modelling loss; absent: 1 for text,
     0 for images, whose labels the corpus then need not have."""
     kd_weight: float | None = Field(None, ge=0)
     """Weight of the hidden-state loss; absent: 30 for text, 1 for images."""
     batch_size: int = Field(16, ge=1, le=4096)
-    """Number of examples in a step, over all workers."""
+    """Number of examples in a training step, over all workers."""
     block_size: int = Field(512, ge=8, le=1_048_576)
     """Number of tokens in an example."""
     gradient_checkpointing: bool = False
@@ -114,7 +114,7 @@ class Data(Section):
     train: TextLocation
     """Data to train the adapter on."""
     validation: TextLocation
-    """Data to select the best step with. With `privacy`, it selects nothing."""
+    """Data to select the best checkpoint with. With `privacy`, it selects nothing."""
 
 
 class Head(Section):
@@ -176,9 +176,9 @@ class TuneTraining(Section):
     steps: int | None = Field(None, ge=1, le=10_000_000)
     """Number of training steps; overrides `epochs`."""
     learning_rate: float = Field(1e-3, gt=0, le=1)
-    """Peak learning rate: linear warm-up over a tenth of the steps, then cosine decay."""
+    """Peak learning rate: linear warm-up over a tenth of the training steps, then cosine decay."""
     batch_size: int = Field(8, ge=1, le=4096)
-    """Number of examples in a step, over all workers."""
+    """Number of examples in a training step, over all workers."""
     block_size: int = Field(512, ge=8, le=1_048_576)
     """Maximum number of tokens in an example. Plain text is packed into blocks of this size."""
     gradient_checkpointing: bool = False

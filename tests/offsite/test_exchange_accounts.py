@@ -711,7 +711,7 @@ def test_the_command_line_sets_up_an_exchange(
     run(commands, "grant", place, "one", "--from", "two", "--from", "lab", "--credentials", folder)
     told = run(commands, "revoke", place, "one", "--from", "lab", "--from", "nobody")
     assert told.stdout == "one may no longer read what lab, nobody sends to it\n"
-    assert told.stderr == "offsite: one had no grant to read from nobody\n"
+    assert told.stderr == "offsite: one could not read from nobody\n"
     shown = run(commands, "show", place).stdout
     assert "s3://by-command: versioned, old versions expire, not public" in shown
     assert "one (offsite.by-command.one): reads from two; enabled" in shown

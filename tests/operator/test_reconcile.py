@@ -694,7 +694,7 @@ def test_a_name_that_is_taken_is_left_alone() -> None:
             "pods is forbidden: exceeded quota: q, requested: a=1, used: a=1, limited: a=1",
             "exceeded quota: q, requested: a=1, limited: a=1; it starts when",
         ),
-        (403, 'User "x" cannot create resource "jobs"', "upgrade the release of the chart"),
+        (403, 'User "x" cannot create resource "jobs"', "upgrade the chart"),
         (
             403,
             "forbidden: ValidatingAdmissionPolicy 'offsite-operator-children' denied request: odd",

@@ -21,7 +21,7 @@ _POLICY = "ValidatingAdmissionPolicy 'offsite-operator"
 _REFUSALS = (
     (
         "cannot create resource",
-        "; the operator's Role lacks this permission: upgrade the release of the chart",
+        "; the operator's Role lacks this permission: upgrade the chart",
     ),
     (
         _POLICY,

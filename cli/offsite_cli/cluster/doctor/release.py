@@ -60,7 +60,7 @@ def check_operator(api: "Api") -> Iterator[Finding]:
         found = _get_operator(api)
     except InputError:
         message = f"there is no operator in {api.namespace}: jobs stay Pending"
-        yield Finding("operator", "fail", message, f"install the release: {INSTALL}")
+        yield Finding("operator", "fail", message, f"install the chart: {INSTALL}")
         return
     yield operator_finding(found)
 
@@ -78,8 +78,8 @@ def check_secrets(api: "Api") -> Iterator[Finding]:
     """Check that the Secrets that the release names exist, with the keys that they need."""
     settings = read_settings(api)
     if settings is None:
-        message = "the ConfigMap offsite-settings does not exist, or is not of this release"
-        yield Finding("secrets", "fail", message, f"install the release: {INSTALL}")
+        message = "the ConfigMap offsite-settings does not exist, or is not of this Helm release"
+        yield Finding("secrets", "fail", message, f"install the chart: {INSTALL}")
         return
     named = secrets_in_settings(settings)
     for need in named:

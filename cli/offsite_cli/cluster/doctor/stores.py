@@ -67,7 +67,7 @@ def probe_stores(api: "Api") -> Iterator[Finding]:
     try:
         template = api.get(api.path("apis/batch/v1", "cronjobs", _NAME))
     except InputError:
-        message, remedy = f"there is no CronJob {_NAME}", f"upgrade the release: {INSTALL}"
+        message, remedy = f"there is no CronJob {_NAME}", f"upgrade the chart: {INSTALL}"
         yield Finding("stores", "fail", message, remedy)
         return
     made = api.create(api.path(*jobs), job_from_cronjob(template, f"{_NAME}-{uuid4().hex[:8]}"))
@@ -102,7 +102,7 @@ def findings_from_log(log: Iterable[str], mark: str) -> Iterator[Finding]:
         yield Finding(f"{each.store} store", each.verdict, each.message)
     if not checks:
         last = f": {lines[-1]}" if lines else " (empty log)"
-        remedy = "use one version of the release and of the operator's image"
+        remedy = "use one version of the chart and of the operator's image"
         yield Finding("stores", "fail", f"the pod reported no result{last}", remedy)
 
 
