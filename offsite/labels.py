@@ -4,6 +4,7 @@ They travel in a manifest, and stand in reports, tables and the config of a mode
 """
 
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -25,18 +26,20 @@ def normalized(name: str) -> str:
 
 
 def label_problem(name: str) -> str | None:
-    """Say why a name cannot be that of a class; None: it can.
+    """Say what is wrong with the name of a class, as the end of a sentence; None: nothing.
 
     Args:
         name: In form NFC.
     """
-    if not 1 <= len(name) <= LONGEST:
-        return f"must have 1 to {LONGEST} characters"
-    if name.strip() != name:
-        return "must not begin or end with a space"
-    if printable(name) != name or normalized(name) != name:
-        return "must have printable characters only, in Unicode's form NFC"
-    return None
+    if not name.strip():
+        return "is empty"
+    if name != name.strip():
+        return "begins or ends with white space"
+    if len(name) > LONGEST:
+        return f"has {len(name)} characters; at most {LONGEST} are allowed"
+    if printable(name) != name:
+        return "has characters that cannot be shown, such as control characters"
+    return None if normalized(name) == name else "is not in Unicode's form NFC"
 
 
 def checked_label(name: str) -> str:
@@ -51,14 +54,18 @@ def checked_label(name: str) -> str:
 
 
 def labels_problem(names: Sequence[str]) -> str | None:
-    """Say why names cannot be those of all classes; None: they can. Each is one by itself."""
+    """Say what is wrong with the names of all classes, as the end of a sentence; None: nothing.
+
+    Args:
+        names: Each may be the name of a class.
+    """
     if not 2 <= len(names) <= MAX_LABELS:
-        return f"must be 2 to {MAX_LABELS} names of classes, not {len(names)}"
+        return f"are {len(names)}; 2 to {MAX_LABELS} are allowed"
     if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        return f"names a class twice: {twice!r}"
+        (twice, _), *_ = Counter(names).most_common(1)
+        return f"name the class {twice!r} twice"
     if sum(map(len, names)) > MOST_CHARACTERS:
-        return f"must have at most {MOST_CHARACTERS} characters together; shorten the names"
+        return f"have more than {MOST_CHARACTERS:,} characters together; shorten them"
     return None
 
 

@@ -8,6 +8,7 @@ without it.
 from offsite.bundle.adapter import ADAPTER, admit_adapter, check_adapter
 from offsite.bundle.emulator import admit_emulator, check_companions, check_emulator
 from offsite.bundle.files import check_whole
+from offsite.bundle.head import HeadRecord, NewHead, head_of, labelled
 from offsite.bundle.manifest import (
     MANIFEST,
     AdapterFacts,
@@ -31,7 +32,9 @@ __all__ = [
     "BlockRecord",
     "EmulatorFacts",
     "EmulatorRecord",
+    "HeadRecord",
     "Manifest",
+    "NewHead",
     "Origin",
     "PrivacyFacts",
     "admit_adapter",
@@ -44,7 +47,9 @@ __all__ = [
     "check_tensors",
     "check_whole",
     "files_read",
+    "head_of",
     "is_plain",
+    "labelled",
     "largest_rank",
     "outside_of",
     "read_manifest",

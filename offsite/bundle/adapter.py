@@ -7,9 +7,11 @@ import numpy as np
 from safetensors import safe_open
 
 from offsite.bundle.files import check_names, compare, headers
+from offsite.bundle.head import LARGEST_VALUE, VALUE
 from offsite.bundle.manifest import AdapterFacts, Manifest, read_manifest
 from offsite.bundle.record import EmulatorRecord, largest_rank
 from offsite.errors import BundleError
+from offsite.families import Shape
 
 ADAPTER = "adapter.safetensors"
 _LARGEST_HEADER = 16 << 20
@@ -23,7 +25,7 @@ def admit_adapter(manifest: Manifest, record: EmulatorRecord) -> None:
         BundleError: it is of no adapter that the record of its emulator allows, or too large.
     """
     facts = _adapter_facts(manifest, record)
-    shapes = record.expected(facts.method, facts.scope, facts.rank, facts.outside).values()
+    shapes = _expected(facts, record).values()
     most = sum(4 * prod(shape) for shape in shapes) + _LARGEST_HEADER
     if manifest.size > most:
         raise BundleError(f"{manifest.name} has {manifest.size} bytes; {most} are allowed at most")
@@ -41,12 +43,16 @@ def check_adapter(folder: Path, record: EmulatorRecord) -> Manifest:
     """
     manifest, _ = read_manifest(folder)
     facts = _adapter_facts(manifest, record)
-    expected = record.expected(facts.method, facts.scope, facts.rank, facts.outside)
+    expected = _expected(facts, record)
     path = folder / ADAPTER
     found = {name: (shape, dtype) for name, shape, dtype in headers(path)}
     compare(path, found, {name: (shape, "F32") for name, shape in expected.items()})
-    _check_finite(path)
+    _check_numbers(path)
     return manifest
+
+
+def _expected(facts: AdapterFacts, record: EmulatorRecord) -> dict[str, Shape]:
+    return record.expected(facts.method, facts.scope, facts.rank, facts.outside, len(facts.labels))
 
 
 def _adapter_facts(manifest: Manifest, record: EmulatorRecord) -> AdapterFacts:
@@ -63,10 +69,16 @@ def _adapter_facts(manifest: Manifest, record: EmulatorRecord) -> AdapterFacts:
         )
     if (facts.method, facts.scope) not in record.allowed:
         raise BundleError(f"{name}: an adapter {facts.method}/{facts.scope} is not allowed")
-    if foreign := sorted({*facts.outside} - record.modules):
-        allowed = ", ".join(sorted(record.modules)) or "nothing"
+    modules = record.modules(len(facts.labels))
+    if foreign := sorted({*facts.outside} - modules):
+        allowed = ", ".join(sorted(modules)) or "nothing"
         raise BundleError(
             f"{name} changes {', '.join(foreign)} outside the blocks; allowed is {allowed}"
+        )
+    if record.head is not None and len(facts.labels) > record.head.max_labels:
+        raise BundleError(
+            f"{name} brings a head of {len(facts.labels)} classes; {record.head.max_labels} are "
+            "allowed at most"
         )
     most = min(record.max_rank, largest_rank(record.linears))
     if not (1 <= facts.rank <= most if facts.method == "LoRA" else facts.rank == 0):
@@ -74,8 +86,12 @@ def _adapter_facts(manifest: Manifest, record: EmulatorRecord) -> AdapterFacts:
     return facts
 
 
-def _check_finite(path: Path) -> None:
+def _check_numbers(path: Path) -> None:
     with safe_open(path, "numpy") as file:
         for name in file.keys():  # noqa: SIM118 - not a dict
-            if not np.isfinite(file.get_tensor(name)).all():
+            values = file.get_tensor(name)
+            if not np.isfinite(values).all():
                 raise BundleError(f"{path}: {name!r} holds a value that is not finite")
+            # no change of a weight, so maxChange does not bound it
+            if name.endswith(f".{VALUE}") and np.abs(values).max() > LARGEST_VALUE:
+                raise BundleError(f"{path}: {name!r} holds a value above {LARGEST_VALUE:g}")

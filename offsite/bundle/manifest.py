@@ -25,6 +25,7 @@ from offsite.api.problems import reason
 from offsite.api.values import COLUMN_PATTERN
 from offsite.errors import BundleError
 from offsite.events import PrivacyReport
+from offsite.labels import Labels
 from offsite.wire import Digest, Name, Part, digest_of
 
 MANIFEST = "manifest.json"
@@ -127,14 +128,23 @@ class AdapterFacts(Part):
     """The modules outside the blocks that it changes, such as `head`: names on the wire."""
     answers: Digest
     """The envelope of the bundle that it was tuned in."""
+    labels: Labels = ()
+    """The classes of the new head that it brings, in the order of the head's outputs; empty: it
+    brings none."""
     privacy: PrivacyFacts | None = None
     """The differential privacy of its training; None: it has none."""
 
+    @model_validator(mode="after")
+    def _labels_are_of_a_head(self) -> "AdapterFacts":
+        if self.labels and "head" not in self.outside:
+            raise ValueError("labels name the classes of a head, which outside does not name")
+        return self
+
     @model_serializer(mode="wrap")
     def _without_absent(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # earlier versions refuse the field, so it is there only where it says something
+        # earlier versions refuse these fields, so they are there only where they say something
         fields: dict[str, Any] = serialize(self)
-        return {n: value for n, value in fields.items() if n != "privacy" or value is not None}
+        return {n: v for n, v in fields.items() if n not in ("privacy", "labels") or v}
 
 
 class Manifest(Part):
@@ -177,7 +187,9 @@ def write_manifest(folder: Path, **fields: Any) -> str:
         fields: the fields of `Manifest` but `files`.
     """
     manifest = Manifest(files=entries_of(folder, but=MANIFEST), **fields)
-    content = json.dumps(manifest.model_dump(by_alias=True), indent=2, sort_keys=True).encode()
+    found = manifest.model_dump(by_alias=True)
+    # not in ASCII, which would make many names of classes too long
+    content = json.dumps(found, indent=2, sort_keys=True, ensure_ascii=False).encode()
     scratch = folder / f"{MANIFEST}.partial"
     scratch.write_bytes(content)
     scratch.replace(folder / MANIFEST)

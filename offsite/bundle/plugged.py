@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from offsite.bundle.changes import Place, check_change, relative
 from offsite.bundle.files import headers
+from offsite.bundle.head import HEAD, NewHead, labelled
 from offsite.bundle.original import check_tensors, weights_in
 from offsite.bundle.record import EmulatorRecord
 from offsite.bundle.selection import Selection
@@ -31,14 +32,16 @@ def check_plugged_weights(
     record: EmulatorRecord,
     most: float,
     adapter: str,
+    head: NewHead | None = None,
 ) -> None:
     """Compare the weights of a plugged-in model with those of its full model, piece by piece.
 
     Args:
-        config: of both.
+        config: of the full model.
         record: of the emulator, and of which adapters for it are accepted.
         most: the largest change of a weight that its owner allows.
         adapter: its name.
+        head: that the adapter brought; None: it brought none.
 
     Raises:
         ModelError: a tensor that the adapter may not change is another one, or has another dtype,
@@ -46,13 +49,19 @@ def check_plugged_weights(
         BundleError: a weight is changed by more than is allowed.
     """
     row = family_of(config)
-    checkpoint, reach = Checkpoint.of(row, config), _reach(record, row)
-    if check_tensors(made, row, config) != check_tensors(model, row, config):
+    wanted = labelled(config, head.labels) if head else config
+    checkpoint, reach = Checkpoint.of(row, wanted), _reach(record, row)
+    own_head = _head_tensors(row) if head else {}
+    if check_tensors(made, row, wanted) != check_tensors(model, row, config):
         raise ModelError(f"{made} has not the dtype of the model; look at the image that made it")
-    originals = dict(_named(model, checkpoint))
+    originals = dict(_named(model, Checkpoint.of(row, config)))
     changes, own = dict[Place, float](), dict[Place, float]()
     _check_no_buffers(made, checkpoint)
+    if head is not None:
+        check_plugged_head(made, wanted, head, adapter)
     for name, tensor in _named(made, checkpoint):
+        if name in own_head:  # compared above
+            continue
         place = Place(*(row.block_of(name) or (None, name)))
         selection = reach.get(place)
         if selection is not None and _same_outside(selection, tensor, originals[name]):
@@ -63,10 +72,32 @@ def check_plugged_weights(
                 f"{made}: {name} is not that of the model, and {adapter} may not change "
                 f"{part}it; look at the image that made it"
             )
-    for place, change in changes.items():
-        if not math.isfinite(change):
-            raise BundleError(f"{made}: {place} is not finite")
+    if infinite := [place for place, change in changes.items() if not math.isfinite(change)]:
+        raise BundleError(f"{made}: {infinite[0]} is not finite")
     check_change(relative(changes, own), most, adapter)
+
+
+def check_plugged_head(made: Path, config: Mapping[str, Any], head: NewHead, adapter: str) -> None:
+    """Check that the head of a plugged-in model is the one that its adapter brought.
+
+    Args:
+        config: of the plugged-in model.
+
+    Raises:
+        ModelError: it is another one.
+    """
+    row = family_of(config)
+    names = _head_tensors(row)
+    for name, tensor in _named(made, Checkpoint.of(row, config)):
+        if name in names and not head.is_in(tensor, names[name]):
+            raise ModelError(
+                f"{made}: {name} is not that of {adapter}; look at the image that made it"
+            )
+
+
+def _head_tensors(row: Family) -> dict[str, str]:
+    """List the kinds of the head's tensors, `weight` and `bias`, by their names in a checkpoint."""
+    return {row.stored_name(f"{row.heads[HEAD]}.{kind}"): kind for kind in ("weight", "bias")}
 
 
 def _reach(record: EmulatorRecord, row: Family) -> dict[Place, Selection]:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from offsite.bundle.changes import Place
+from offsite.bundle.head import HEAD, HeadRecord
 from offsite.bundle.selection import Selection
 from offsite.bundle.watermark import Watermark
 from offsite.errors import BundleError
@@ -107,6 +108,8 @@ class EmulatorRecord(Part):
     outside: Mapping[Annotated[str, Field(pattern=_OUTSIDE)], OutsideTensor] = {}
     """What an adapter may change outside the blocks, by the name on the wire, such as
     `head.weight`. Language models have nothing of that kind."""
+    head: HeadRecord | None = None
+    """What a new classification head may be; None: no adapter may bring one."""
     allowed: tuple[tuple[Literal["LoRA", "Blocks"], Literal["All", "Ends"]], ...] = (
         ("LoRA", "All"),
         ("LoRA", "Ends"),
@@ -128,10 +131,14 @@ class EmulatorRecord(Part):
                 found[name] = min(found.get(name, sizes), sizes, key=min)
         return found
 
-    @property
-    def modules(self) -> frozenset[str]:
-        """The modules outside the blocks that an adapter may train, such as `head`."""
-        return frozenset(name.partition(".")[0] for name in self.outside)
+    def modules(self, classes: int) -> frozenset[str]:
+        """List the modules outside the blocks that an adapter may train, such as `head`.
+
+        Args:
+            classes: of the new head that it brings; 0: it brings none.
+        """
+        new = {HEAD} if classes and self.head is not None else set[str]()
+        return frozenset(name.partition(".")[0] for name in self.outside) | new
 
     def places(self, scope: str) -> tuple[int, ...]:
         """List the emulator's blocks that an adapter of a scope changes."""
@@ -149,13 +156,19 @@ class EmulatorRecord(Part):
         return inside | outside
 
     def expected(
-        self, method: str, scope: str, rank: int, outside: tuple[str, ...] = ()
+        self,
+        method: str,
+        scope: str,
+        rank: int,
+        outside: tuple[str, ...] = (),
+        classes: int = 0,
     ) -> dict[str, Shape]:
         """List every tensor that an adapter must hold, by its name on the wire, with its shape.
 
         Args:
             rank: of LoRA.
             outside: the modules outside the blocks that it trains.
+            classes: of the new head that it brings; 0: it brings none.
         """
         names: dict[str, Shape] = {}
         for place in self.places(scope):
@@ -166,10 +179,20 @@ class EmulatorRecord(Part):
             for name, (inputs, outputs) in block.linears.items():
                 names[f"blocks.{place}.{name}.lora_A"] = (rank, inputs)
                 names[f"blocks.{place}.{name}.lora_B"] = (outputs, rank)
+        new = self.head.shapes(classes) if self.head is not None and classes else {}
         for name, each in self.outside.items():
-            if name.partition(".")[0] in outside:
+            if name.partition(".")[0] in outside and not (new and _is_of_head(name)):
                 names[f"{name}.change"] = each.shape
-        return names
+        return names | new
+
+    def with_new_head(self) -> "EmulatorRecord":
+        """Copy the record for an adapter that brings a new head: it changes no other."""
+        outside = {name: each for name, each in self.outside.items() if not _is_of_head(name)}
+        return self.model_copy(update={"outside": outside})
+
+
+def _is_of_head(name: str) -> bool:
+    return name.partition(".")[0] == HEAD
 
 
 def read_record(content: bytes) -> EmulatorRecord:

@@ -10,7 +10,7 @@ from offsite.rows.datafile import (
     unreadable,
 )
 from offsite.rows.imagerow import ImageRow
-from offsite.rows.images import holds_images, image_rows, read_images
+from offsite.rows.images import holds_images, image_rows, labels_in, read_images
 from offsite.rows.text import Row, read_row, read_rows
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Row",
     "holds_images",
     "image_rows",
+    "labels_in",
     "read_images",
     "read_row",
     "read_rows",

@@ -52,6 +52,15 @@ def image_rows(data: DataFile) -> Sequence[ImageRow]:
     return rows
 
 
+def labels_in(data: DataFile) -> frozenset[str]:
+    """List the labels of a data set of images, without decoding them.
+
+    Raises:
+        DataError: As for `image_rows`.
+    """
+    return frozenset(row.label for row in image_rows(data) if row.label is not None)
+
+
 def holds_images(data: DataFile) -> bool:
     """Return whether a data set holds images; for JSON lines, whether the first one names one.
 

@@ -12,6 +12,7 @@ from offsite.bundle import (
     BlockRecord,
     EmulatorFacts,
     EmulatorRecord,
+    head_of,
     largest_rank,
     outside_of,
     read_manifest,
@@ -77,6 +78,7 @@ def answerable(opened: Path, envelope: str, job: Tune, party: str) -> EmulatorRe
             for place in range(count)
         ),
         outside=outside_of(row, config),
+        head=head_of(row, config),
         allowed=((adapter.method, adapter.scope),),
         max_rank=rank_of(adapter, linears) or 1,
     )

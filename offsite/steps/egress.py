@@ -5,9 +5,10 @@ digest of the manifest, and so every byte, the recipient's keys, and everything 
 reads. It is a function of these alone, so that `Publish` finds the digest that `Report` found.
 """
 
+import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate, groupby
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ _NUMBERED = re.compile(r"(.*?\.)(\d+)(\..*)")
 _BITS = re.compile(r"\d+")
 _MOST_KINDS = 300
 """Kinds of tensors that are listed one by one; a report has to fit into a status."""
+_MOST_LABELS = 4000
+"""Characters of the names of classes that are listed."""
 _MOST_FIGURES = 100
 _LONGEST = 200
 """Characters of a name or a value that the Work step reports."""
@@ -80,6 +83,7 @@ def egress_report(
         BundleError: A file is not readable, or the figures are not valid.
     """
     facts = manifest.facts.wire()
+    head = list(_head(facts.pop("labels", [])))
     return EgressReport.of(
         kind=facts.pop("kind"),
         bundle=manifest.name,
@@ -95,7 +99,7 @@ def egress_report(
             for name, entry in sorted(manifest.files.items())
         ],
         tensors=list(_tensors(folder, manifest)),
-        facts=[*_flat("", facts), *(_disclosed(space, draft) if draft else ())],
+        facts=[*_flat("", facts), *head, *(_disclosed(space, draft) if draft else ())],
         figures=list(_figures(space.folder / FIGURES)),
     )
 
@@ -146,6 +150,19 @@ def _flat(name: str, value: Any) -> Iterator[EgressFact]:
         yield EgressFact(name=name, value=", ".join(map(str, value)) or "none")
     elif value is not None:
         yield EgressFact(name=name, value=str(value))
+
+
+def _head(labels: Sequence[str]) -> Iterator[EgressFact]:
+    """Describe the new head of an adapter: the names of its classes are the sender's own."""
+    if not labels:
+        return
+    yield EgressFact(name="head", value=f"new, with {len(labels)} classes")
+    # quoted, since a name may hold a comma
+    quoted = [json.dumps(name, ensure_ascii=False) for name in labels]
+    ends = accumulate(len(each) + 2 for each in quoted)
+    shown = sum(end <= _MOST_LABELS for end in ends)
+    rest = f" and {len(labels) - shown} more" if shown < len(labels) else ""
+    yield EgressFact(name="head.labels", value=f"{', '.join(quoted[:shown])}{rest}")
 
 
 def _disclosed(space: Workspace, draft: EmulatorRecord) -> Iterator[EgressFact]:

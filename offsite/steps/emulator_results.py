@@ -12,6 +12,7 @@ from offsite.bundle import (
     Manifest,
     check_emulator,
     check_whole,
+    head_of,
     outside_of,
 )
 from offsite.bundle.verbatim import check_outside, check_verbatim
@@ -60,6 +61,7 @@ def checked_emulator(space: Workspace, job: Distill, draft: EmulatorRecord) -> E
         model_digest=draft.model_digest if source is None else source.digest,
         blocks=blocks,
         outside=outside_of(row, config),
+        head=head_of(row, config),
     )
 
 

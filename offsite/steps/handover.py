@@ -29,14 +29,14 @@ from offsite.steps.disclosing import DISCLOSED
 from offsite.steps.export import ORIGIN
 from offsite.steps.publishing import DRAFT
 from offsite.steps.results import most_of
-from offsite.steps.workspace import ANSWERED, ATTEMPT, FIGURES, SOURCE, Workspace
+from offsite.steps.workspace import ANSWERED, ATTEMPT, FIGURES, HEAD, SOURCE, Workspace
 from offsite.store import link_or_copy, write_whole
 from offsite.store.artifact_store import ArtifactStore
 from offsite.task import KEPT, WORK, Jobs
 
 _GIVEN = (ANSWERED,)
 """Notes of the first step that the training step gets."""
-_KEPT = (SOURCE, ANSWERED, ORIGIN)
+_KEPT = (SOURCE, ANSWERED, ORIGIN, HEAD)
 """Notes of the first step for the last step, independent of what the training step did to its
 copies.
 """

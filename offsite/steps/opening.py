@@ -8,8 +8,10 @@ from functools import partial
 
 from offsite.api import JobSpec, PlugIn
 from offsite.bundle import (
+    ADAPTER,
     AdapterFacts,
     EmulatorRecord,
+    NewHead,
     Origin,
     admit_adapter,
     check_adapter,
@@ -19,6 +21,7 @@ from offsite.events import Monitor
 from offsite.exchange import EMULATOR_CHECKS, Checks, Mailbox, Reference, pull
 from offsite.sealing import Envelope
 from offsite.steps.answers import answerable
+from offsite.steps.classes import check_head
 from offsite.steps.export import ORIGIN
 from offsite.steps.floors import check_asked
 from offsite.steps.workspace import Source, Workspace
@@ -62,6 +65,7 @@ def prepare(
         check_asked(space.party.limits, space.spec.tune)
         pull(mailbox, envelope, space.opened, EMULATOR_CHECKS, monitor)
         record = answerable(space.opened, envelope.digest, space.spec.tune, space.party.id)
+        check_head(record, space.spec, space.spec.tune)
         space.know(answered=record)
     elif space.spec.plug_in is not None:
         _open_adapter(space, space.spec.plug_in, source, envelope, mailbox, monitor)
@@ -87,7 +91,12 @@ def _open_adapter(
             f"private: ε {privacy.epsilon:.4g}, δ {privacy.delta:.2g} for each {privacy.unit}"
         )
     # compare the model with what this adapter may change, not with what any adapter may
-    space.know(answered=record.model_copy(update={"allowed": ((facts.method, facts.scope),)}))
+    record = record.model_copy(update={"allowed": ((facts.method, facts.scope),)})
+    if facts.labels:
+        head = NewHead.of_adapter(space.opened / ADAPTER, facts.labels)
+        space.know(answered=record.with_new_head(), head=head)
+    else:
+        space.know(answered=record)
     origin = Origin(emulator=record.digest, adapter=envelope.digest, alpha=job.alpha)
     write_whole(space.folder / ORIGIN, canonical(origin.wire()))
 

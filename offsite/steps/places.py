@@ -1,11 +1,12 @@
 """Resolves a job's locations to local files, and computes their digests."""
 
+import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from offsite.bundle import check_original, files_read, is_plain
+from offsite.bundle import check_original, files_read, is_plain, labelled
 from offsite.bundle.manifest import file_digest
 from offsite.errors import InputError, ModelError, StorageError
 from offsite.rows import DataFile, unreadable
@@ -52,6 +53,13 @@ def _copy_companion(path: Path, target: Path, root: Path | None) -> None:
     if not real.is_relative_to(root):
         raise InputError(f"{path} links out of {root}; replace the link with a copy")
     target.write_bytes(read_below(root, str(real.relative_to(root)), _LARGEST_COMPANION))
+
+
+def write_labels(folder: Path, labels: Sequence[str]) -> None:
+    """Write the classes of a model's new head into its config."""
+    path = folder / "config.json"
+    config = labelled(json.loads(path.read_bytes()), labels)
+    path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def from_hub(name: str) -> Path:

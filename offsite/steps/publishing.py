@@ -11,6 +11,7 @@ from offsite.errors import BundleError
 from offsite.events import Egress, Monitor
 from offsite.exchange import Mailbox, Outgoing, find_sent, push
 from offsite.resources import EgressReport
+from offsite.rows import labels_in
 from offsite.sealing.envelope import GrantTerms
 from offsite.steps.approvals import check_approved
 from offsite.steps.disclosing import check_disclosed, disclose
@@ -123,7 +124,8 @@ def _checked(space: Workspace, mailbox: Mailbox) -> _Ready:
     elif space.spec.tune is not None:
         data = training_data(space.spec.tune, space.party)
         survey = check_floors(space.party.limits, space.spec.tune, data)
-        parent = check_answer(space, space.spec.tune, survey.units)
+        labels = labels_in(data) if space.answered().head else ()
+        parent = check_answer(space, space.spec.tune, survey.units, labels)
         check_released(space, space.spec.tune)
     peer, (manifest, digest) = mailbox.peers.get(space.spec.peer), read_manifest(folder)
     found = egress_report(space, folder, peer, manifest, digest, draft)

@@ -11,21 +11,25 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from offsite.api import PlugIn, Tune
+from offsite.api import Adapter, PlugIn, Tune
 from offsite.bundle import (
     AdapterFacts,
+    EmulatorRecord,
     Manifest,
+    NewHead,
     check_adapter,
     check_original,
     check_tensors,
     check_whole,
+    labelled,
 )
 from offsite.bundle.original import INDEX
-from offsite.bundle.plugged import check_plugged_weights
+from offsite.bundle.plugged import check_plugged_head, check_plugged_weights
 from offsite.errors import BundleError, ModelError
 from offsite.families import family_of
 from offsite.steps.answers import rank_of
-from offsite.steps.places import is_companion, model_digest
+from offsite.steps.classes import classes_of
+from offsite.steps.places import is_companion, model_digest, write_labels
 from offsite.steps.privacy import check_facts
 from offsite.steps.workspace import Source, Workspace
 
@@ -43,18 +47,25 @@ def most_of(space: Workspace) -> int:
     if space.spec.tune is not None:
         adapter, record = space.spec.tune.adapter, space.answered()
         rank = rank_of(adapter, record.linears)
-        outside = tuple(sorted(record.modules))
-        shapes = record.expected(adapter.method, adapter.scope, rank, outside)
-        return sum(4 * prod(shape) for shape in shapes.values()) + _BESIDE
+        classes = record.head.max_labels if record.head else 0
+        sizes = [_bytes_of(record, adapter, rank, each) for each in (0, classes)]
+        return max(sizes) + _BESIDE
     source = source_of(space)
     return _UNKNOWN if source is None else _WIDER * source.size + _BESIDE
 
 
-def check_answer(space: Workspace, job: Tune, units: int) -> str:
+def _bytes_of(record: EmulatorRecord, adapter: Adapter, rank: int, classes: int) -> int:
+    outside = tuple(sorted(record.modules(classes)))
+    shapes = record.expected(adapter.method, adapter.scope, rank, outside, classes)
+    return sum(4 * prod(shape) for shape in shapes.values())
+
+
+def check_answer(space: Workspace, job: Tune, units: int, labels: Collection[str]) -> str:
     """Check an adapter that is about to be sent, as its receiver will, and against the job.
 
     Args:
         units: Number of units in the training data.
+        labels: The labels in it.
 
     Returns:
         The envelope that it answers.
@@ -70,11 +81,13 @@ def check_answer(space: Workspace, job: Tune, units: int) -> str:
     facts = manifest.facts
     assert isinstance(facts, AdapterFacts), "checked by check_adapter"
     check_facts(space.party.limits, job, facts.privacy, units)
+    classes = classes_of(record.head, job, labels)
     wanted = AdapterFacts(
         method=adapter.method,
         scope=adapter.scope,
         rank=rank,
-        outside=tuple(sorted(record.modules)),
+        outside=tuple(sorted(record.modules(len(classes)))),
+        labels=classes,
         answers=record.digest,
         privacy=facts.privacy,
     )
@@ -101,17 +114,21 @@ def check_plugged(space: Workspace, job: PlugIn) -> None:
     weights = {name for name in check_original(folder) if name.endswith(".safetensors")}
     if source is None:
         _check_unknown(folder, config, {*weights, "config.json", INDEX})
+        _check_unknown_head(folder, config, space.new_head(), job.adapter)
         return
     for path in folder.iterdir():
         if path.name not in {*weights, INDEX}:
             path.unlink()
     party = space.party
     party.copy_companions(job.model, folder)
+    head = space.new_head()
+    if head is not None:
+        write_labels(folder, head.labels)
     model = party.model(job.model)
     if model_digest(model) != source.digest:
         raise ModelError(f"{job.model} has changed since {space.name} began; run the job again")
     most = party.limits.max_change
-    check_plugged_weights(folder, model, source.config, space.answered(), most, job.adapter)
+    check_plugged_weights(folder, model, source.config, space.answered(), most, job.adapter, head)
 
 
 def _check_unknown(folder: Path, config: dict[str, Any], kept: Collection[str]) -> None:
@@ -126,6 +143,19 @@ def _check_unknown(folder: Path, config: dict[str, Any], kept: Collection[str]) 
     for path in sorted(folder.iterdir()):
         if path.name not in kept and not is_companion(path.name):
             raise ModelError(f"{path} is not a file of the model")
+
+
+def _check_unknown_head(
+    folder: Path, config: dict[str, Any], head: NewHead | None, adapter: str
+) -> None:
+    if head is None:
+        return
+    if labelled(config, head.labels) != config:
+        raise ModelError(
+            f"{folder / 'config.json'} has other classes than {adapter}; look at the image that "
+            "made it"
+        )
+    check_plugged_head(folder, config, head, adapter)
 
 
 def source_of(space: Workspace) -> Source | None:

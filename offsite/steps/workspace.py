@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from offsite.api import JobSpec
-from offsite.bundle import EmulatorRecord, read_record
+from offsite.bundle import EmulatorRecord, NewHead, read_record
 from offsite.bundle.weights import BlockDigests
 from offsite.errors import DisclosureError, InputError
 from offsite.steps.party import Party
@@ -23,6 +23,8 @@ ANSWERED = "answered.json"
 """The record of the opened emulator, or of the one that the opened adapter answers."""
 SOURCE = "source.json"
 """The baseline of the full model, recorded before the work."""
+HEAD = "head.safetensors"
+"""The new head of the opened adapter, if it brings one."""
 ATTEMPT = "attempt"
 """The id under which a result is sent. A new result gets a new id, and so its own sequence."""
 
@@ -91,12 +93,20 @@ class Workspace:
         """The training checkpoint."""
         return self.folder / "checkpoint" / "checkpoint.safetensors"
 
-    def know(self, *, source: Source | None = None, answered: EmulatorRecord | None = None) -> None:
+    def know(
+        self,
+        *,
+        source: Source | None = None,
+        answered: EmulatorRecord | None = None,
+        head: NewHead | None = None,
+    ) -> None:
         """Record the baseline that the result is later checked against."""
         if source is not None:
             write_whole(self.folder / SOURCE, canonical(source.wire()))
         if answered is not None:
             write_whole(self.folder / ANSWERED, canonical(answered.wire()))
+        if head is not None:
+            write_whole(self.folder / HEAD, head.content)
 
     def source(self) -> Source | None:
         """Read the baseline of the full model; None: the model is at a hub, out of reach of the
@@ -108,6 +118,11 @@ class Workspace:
     def answered(self) -> EmulatorRecord:
         """Read the record of the opened emulator, or of the one that the adapter answers."""
         return read_record(self.known(ANSWERED))
+
+    def new_head(self) -> NewHead | None:
+        """Read the head that the opened adapter brings; None: it brings none."""
+        path = self.folder / HEAD
+        return NewHead.read(path) if path.exists() else None
 
     def known(self, name: str) -> bytes:
         """Read a note that was written before the work.

@@ -124,7 +124,7 @@ def test_what_may_be_changed_outside_the_blocks_is_named() -> None:
         "head.bias": OutsideTensor(tensor="classifier.bias", shape=(2,)),
     }
     made = record(block({}, end=True), outside=head)
-    assert made.modules == {"head"}
+    assert made.modules(0) == {"head"}
     assert made.reach()[Place(None, "classifier.bias")] == Selection()
     without = made.expected("LoRA", "Ends", 1)
     assert made.expected("LoRA", "Ends", 1, ("head",)).items() - without.items() == {

@@ -104,7 +104,7 @@ BAD = (
         "tune",
         "spec.tune.adapter.head.labels",
         ["a", "b", "a"],
-        "names a class twice: 'a'",
+        "name the class 'a' twice",
         "Duplicate value",
     ),
     Bad("tune", "spec.tune.adapter.head.labels", ["a", "b\u202e"], "must be printable characters"),
