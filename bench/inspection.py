@@ -30,7 +30,7 @@ from offsite.training.data import Shuffled, batches
 from offsite.training.distill import Weights, distill
 from offsite.training.run import Plan, Run
 from offsite_cli.demo.shipped import write_model
-from offsite_testing.tiny import FAMILIES_UNDER_TEST, tiny_config
+from offsite_testing.tiny import LANGUAGE, tiny_config
 from offsite_testing.traps import TRAPS, make_trap
 
 _MONITOR = Monitor(lambda event: None)
@@ -45,7 +45,7 @@ def main() -> None:
     """Measure, and print one table."""
     print(" | ".join(["emulator", *SIGNS]))
     print(" | ".join(["bound", *(f"{sign.side} {sign.bound:g}" for sign in SIGNS.values())]))
-    for name in FAMILIES_UNDER_TEST:
+    for name in LANGUAGE:
         _print(f"{name}, untrained", [inspect(_small(name, 0), _MONITOR)])
         loaded = _small(name, _STEPS)
         reports = [inspect(each, _MONITOR) for each in _emulators(loaded, (1, 2), _topics(loaded))]
@@ -100,7 +100,7 @@ def _dropped(loaded: Loaded, ends: int, keep: int) -> Compressed:
 def _small(name: str, steps: int) -> Loaded:
     """Make a small model of a family, with transformers' own initial weights, and train it."""
     torch.manual_seed(0)
-    known = FAMILIES_UNDER_TEST[name]
+    known = LANGUAGE[name]
     sizes = {key: value for key, value in (_WIDER | _LONGER).items() if key in known}
     config = tiny_config(name, **sizes, vocab_size=_VOCABULARY)
     row = family_of(config.to_dict())

@@ -22,7 +22,7 @@ _ADAPTER = "adapter_config.json"
 _BESIDE = frozenset(
     {"config.json", "generation_config.json"}
     | {"tokenizer.json", "tokenizer_config.json", "tokenizer.model"}
-    | {"special_tokens_map.json", "added_tokens.json"}
+    | {"special_tokens_map.json", "added_tokens.json", "preprocessor_config.json"}
 )
 _INSTEAD_OF_TOKENIZER_JSON = frozenset({"vocab.json", "merges.txt", "vocab.txt"})
 _NOT_OF_THE_MODEL = re.compile(

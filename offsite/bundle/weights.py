@@ -178,8 +178,9 @@ def model_config(folder: Path) -> dict[str, Any]:
 
 
 def _block_of(row: Family, name: str) -> tuple[int, str] | None:
+    name = row.current_name(name)
     # the first files of some families lack the outermost name
-    return row.block_of(name) or row.block_of(f"{row.blocks.partition('.')[0]}.{name}")
+    return row.block_of(name) or row.block_of(f"{row.base}.{name}")
 
 
 def named_tensors(folder: Path) -> Iterator[tuple[int, str, StoredTensor]]:

@@ -10,7 +10,6 @@ from transformers import PreTrainedModel
 from offsite.api import Ends, LayerDrop
 from offsite.bundle import BlockRecord
 from offsite.emulator.method import Compressed, share_of
-from offsite.families import COMMON_KEYS
 from offsite.layers import assemble, family
 from offsite.steps.feasibility import check_depth
 
@@ -98,8 +97,7 @@ def _nearest(wanted: Sequence[int], places: range, known: Collection[int]) -> li
 def drop_layers(model: PreTrainedModel, layout: Layout) -> PreTrainedModel:
     """Build the emulator: a model of the kept blocks, which shares its tensors with `model`."""
     row = family(model)
-    known = COMMON_KEYS | row.config_keys
-    whole = {key: value for key, value in model.config.to_dict().items() if key in known}
+    whole = row.known(model.config.to_dict())
     place = {full: i for i, full in enumerate(layout.kept)}
     tensors: dict[str, Tensor] = {}
     for name, tensor in model.state_dict().items():

@@ -51,12 +51,15 @@ def config_problems(config: Config) -> list[str]:
 
 
 def without_unread(config: Config) -> dict[str, Any]:
-    """Copy a config without the rotary parameters that transformers never reads.
+    """Copy a config without what the model does not depend on.
 
-    Some checkpoints have keys of other libraries, such as yarn's `attn_factor`.
+    Rotary parameters that transformers never reads, such as yarn's `attn_factor`, and keys that
+    only other classes of a vision model read.
     """
+    rows = [row for row in FAMILIES if row.model_type == config.get("model_type")]
+    unread = frozenset[str]().union(*(row.unread for row in rows))
     ropes = {key: _read(value) for key, value in config.items() if key in _ROPE_KEYS}
-    return {**config, **ropes}
+    return {key: value for key, value in {**config, **ropes}.items() if key not in unread}
 
 
 def _read(value: Any) -> Any:
@@ -123,7 +126,7 @@ def _size_problems(family: Family, config: Config) -> list[str]:
     return [
         *_head_problems(family, config),
         *_block_problems(family, config),
-        *_padding_problems(config, sizes["V"]),
+        *_padding_problems(config, sizes.get("V")),
         *family.refusals(config),
     ]
 
@@ -157,9 +160,9 @@ def _window(full: Config) -> Any:
     return full.get("use_sliding_window", True) and full.get("sliding_window", True)
 
 
-def _padding_problems(config: Config, vocabulary: int) -> list[str]:
+def _padding_problems(config: Config, vocabulary: int | None) -> list[str]:
     padding = config.get("pad_token_id")
-    if isinstance(padding, int) and padding >= vocabulary:
+    if vocabulary is not None and isinstance(padding, int) and padding >= vocabulary:
         return [f"pad_token_id: {padding} is beyond the vocabulary of {vocabulary}"]
     return []
 

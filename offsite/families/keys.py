@@ -80,15 +80,37 @@ GEMMA3_TEXT = GEMMA2 | {
     "rope_local_base_freq",
 }
 
+_VISION = frozenset(
+    {"hidden_size", "num_hidden_layers", "num_attention_heads", "hidden_act", "layer_norm_eps"}
+    | {"image_size", "patch_size", "num_channels"}
+)
+_DROPOUT = frozenset({"hidden_dropout_prob", "attention_probs_dropout_prob"})
+VIT = (
+    _VISION
+    | _DROPOUT
+    | {"intermediate_size", "qkv_bias", "encoder_stride", "pooler_output_size", "pooler_act"}
+)
+DINOV2 = (
+    _VISION
+    | _DROPOUT
+    | {"mlp_ratio", "qkv_bias", "layerscale_value", "drop_path_rate", "use_swiglu_ffn"}
+    | {"use_mask_token"}
+)
+BACKBONE = frozenset(
+    {"out_features", "out_indices", "stage_names", "apply_layernorm", "reshape_hidden_states"}
+)
+
 _TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id", "sep_token_id")
 _SIZES = (
     *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers"),
     *("num_attention_heads", "max_position_embeddings", "n_positions", "n_ctx", "n_embd"),
     *("n_layer", "n_head", "ffn_dim", "seq_length", "pretraining_tp"),
     *("sliding_window_pattern", "_sliding_window_pattern"),
+    *("image_size", "patch_size", "encoder_stride", "mlp_ratio"),
 )
 _SIZES_OR_NULL = (
     *("n_inner", "word_embed_proj_dim", "num_key_value_heads", "head_dim", "sliding_window"),
+    "pooler_output_size",
 )
 _COUNTS = ("chunk_size_feed_forward", "max_window_layers", "offset_alibi")
 _POSITIVE = (
@@ -99,6 +121,7 @@ _POSITIVE_OR_NULL = ("final_logit_softcapping", "attn_logit_softcapping")
 _SHARES = (
     *("dropout", "attention_dropout", "activation_dropout", "hidden_dropout", "layerdrop"),
     *("resid_pdrop", "embd_pdrop", "attn_pdrop", "classifier_dropout", "summary_first_dropout"),
+    *("hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate"),
     *("initializer_range", "init_std", "rotary_pct", "partial_rotary_factor"),
 )
 _SWITCHES = (
@@ -110,6 +133,7 @@ _SWITCHES = (
     *("apply_residual_connection_post_layernorm", "attention_softmax_in_fp32"),
     *("bias_dropout_fusion", "masked_softmax_fusion", "skip_bias_add", "skip_bias_add_qkv"),
     *("use_sliding_window", "use_mrope", "rope_interleaved", "is_llama_config"),
+    *("qkv_bias", "use_swiglu_ffn", "use_mask_token"),
 )
 
 CONFIG_KINDS: Mapping[str, Kind] = {
@@ -121,7 +145,9 @@ CONFIG_KINDS: Mapping[str, Kind] = {
     "problem_type": kinds.TEXT.or_null(),
     "summary_type": kinds.TEXT,
     "summary_activation": kinds.ACTIVATION.or_null(),
-    "hidden_act": kinds.ACTIVATION,
+    **dict.fromkeys(("hidden_act", "pooler_act"), kinds.ACTIVATION),
+    "num_channels": kinds.RGB,
+    "layerscale_value": kinds.NUMBER,
     "activation_function": kinds.ACTIVATION,
     "hidden_activation": kinds.ACTIVATION.or_null(),
     "layer_types": kinds.lists(kinds.among(kinds.LAYER_TYPES)).or_null(),

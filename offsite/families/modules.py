@@ -95,4 +95,38 @@ class Table:
         return {f"{self.name}.weight": (sizes[self.rows], sizes[self.size])}
 
 
-Module = Linear | Norm | Table
+@dataclass(frozen=True)
+class Convolution:
+    """The projection of patches of K by K pixels: a convolution of (out, in, K, K)."""
+
+    name: str
+    in_: str
+    out: str
+    kernel: str = "K"
+    bias: When = True
+    when: When = True
+
+    def tensors(self, config: Config, sizes: Sizes, transposed: bool = False) -> dict[str, Shape]:
+        """Return the shapes of its tensors by name."""
+        out, side = sizes[self.out], sizes[self.kernel]
+        tensors: dict[str, Shape] = {f"{self.name}.weight": (out, sizes[self.in_], side, side)}
+        if holds(self.bias, config):
+            tensors[f"{self.name}.bias"] = (out,)
+        return tensors
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A tensor that is no module's weight, such as a class token."""
+
+    name: str
+    shape: tuple[int | str, ...]
+    """Numbers, and names of dimensions."""
+    when: When = True
+
+    def tensors(self, config: Config, sizes: Sizes, transposed: bool = False) -> dict[str, Shape]:
+        """Return its shape by its name."""
+        return {self.name: tuple(s if isinstance(s, int) else sizes[s] for s in self.shape)}
+
+
+Module = Linear | Norm | Table | Convolution | Parameter

@@ -1,12 +1,20 @@
 """`Family`, a row of the family table, and what it derives from a config."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
+from offsite.families.keys import COMMON_KEYS
 from offsite.families.modules import MAX_SIZE, Config, Linear, Module, Shape, Sizes, holds, whole
 
 MAX_DEPTH = 1024
+
+Pooling = Literal["first", "patches", "first+patches", "all"]
+"""What a classifier reads of the hidden states: the class token, the mean of the patches, both one
+after the other, or the mean of everything."""
+_OF_ALL = ("model_type", "architectures", "id2label")
+"""The keys that count at the top of a config that is nested."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +29,14 @@ class Family:
     """Path of the list of blocks."""
     modality: str = "text"
     """The kind of its inputs: a key of `offsite.modality.MODALITIES`."""
+    arguments: Config = field(default_factory=lambda: {"use_cache": False})
+    """What the base model is called with, in addition to its inputs."""
+    config_under: str = ""
+    """The key of config.json below which the sizes are, such as `vision_config`; empty: the top."""
+    pooling: Pooling | None = None
+    """What the head reads of the hidden states; None: each of them."""
+    prefix_tokens: Callable[[Config], int] = lambda _: 0
+    """Counts the class and register tokens before the patches, from a complete config."""
     dims: Callable[[Config], Sizes]
     """Computes the size of each dimension that `block` and `outer` name, from a complete config."""
     block: tuple[Module, ...]
@@ -50,6 +66,8 @@ class Family:
     heads: Mapping[str, str] = field(default_factory=dict)
     """Modules outside the blocks that an adapter may train: paths by their name in bundles, such as
     `head`. Language models have none."""
+    heal_scale: str | None = None
+    """The vector of a block by which that projection's output is multiplied (layer scale)."""
     unhealable: Config = field(default_factory=dict)
     """Config values with which the model cannot be healed (OPT's post-norm)."""
     beyond: frozenset[str] = frozenset()
@@ -58,14 +76,62 @@ class Family:
     """Config keys that must not be true, with the reason."""
     buffers: frozenset[str] = frozenset()
     """Buffers of a block that older checkpoints store although they are computed."""
+    older_names: tuple[tuple[str, str], ...] = ()
+    """Parts of tensor names in older checkpoints, and what replaces them, one after the other."""
+    ignored: re.Pattern[str] | None = None
+    """The names of tensors that a checkpoint may have for other tasks, such as a text tower."""
+    unread: frozenset[str] = frozenset()
+    """Config keys that the classifier does not depend on. Bundles do not have them."""
+
+    @property
+    def base(self) -> str:
+        """The path of the base model, which has everything but the head."""
+        return self.blocks.partition(".")[0]
 
     def renamed(self, config: Config) -> dict[str, Any]:
         """Copy a config, with aliases replaced by their keys."""
         return {self.aliases.get(key, key): value for key, value in config.items()}
 
+    def sized(self, config: Config) -> Config:
+        """Return the part of a config that has the sizes.
+
+        Raises:
+            ValueError: It is not a table.
+        """
+        part = config.get(self.config_under, {}) if self.config_under else config
+        if not isinstance(part, Mapping):
+            raise ValueError(f"{self.config_under} must be a table")
+        return part
+
     def complete(self, config: Config) -> dict[str, Any]:
-        """Copy a config, with aliases replaced and missing keys set to the defaults."""
-        return {**self.defaults, **self.renamed(config)}
+        """Copy a config, with aliases replaced and missing keys set to the defaults.
+
+        What is below `config_under` comes to the top.
+        """
+        kept = {key: config[key] for key in _OF_ALL if key in config}
+        return {**self.defaults, **self.renamed(config), **self.renamed(self.sized(config)), **kept}
+
+    def known(self, config: Config) -> dict[str, Any]:
+        """Copy a config without the keys that no bundle may have."""
+        part = {k: v for k, v in self.sized(config).items() if k in COMMON_KEYS | self.config_keys}
+        if not self.config_under:
+            return part
+        top = {key: value for key, value in config.items() if key in COMMON_KEYS}
+        return {**top, self.config_under: part}
+
+    def has_head(self, config: Config) -> bool:
+        """Return whether a model of `architecture` with this config has a classifier."""
+        return bool(self.heads) and label_count(config) > 0
+
+    def overridden(self, config: Config) -> dict[str, Any]:
+        """Return the keys of a model's own config.json that change when it is loaded.
+
+        A checkpoint of the bare model, which names another class, has no head.
+        """
+        named = config.get("architectures") or [self.architecture]
+        if not self.heads or named == [self.architecture]:
+            return {}
+        return {"architectures": [self.architecture], "id2label": {}, "label2id": {}}
 
     def count(self, config: Config) -> int:
         """Count the blocks."""
@@ -137,6 +203,12 @@ class Family:
         """Return the name of a block's tensor in a checkpoint."""
         return f"{self.blocks}.{index}.{name}"
 
+    def current_name(self, stored: str) -> str:
+        """Return the name that an older checkpoint's tensor has today, without its prefix."""
+        for old, new in self.older_names:
+            stored = stored.replace(old, new)
+        return stored
+
     def stored_name(self, attribute: str) -> str:
         """Return the name in a checkpoint of a tensor with this attribute path."""
         path, _, kind = attribute.rpartition(".")
@@ -162,7 +234,7 @@ class Family:
             ValueError: `keep` is not in ascending order or out of range, or a list has the wrong
                 length.
         """
-        full, small = self.complete(config), self.renamed(config)
+        full, small = self.complete(config), self.renamed(self.sized(config))
         depth = self.count(config)
         if list(keep) != sorted(set(keep) & set(range(depth))) or not keep:
             raise ValueError(
@@ -173,7 +245,7 @@ class Family:
             small[key] = _kept(key, full.get(key) or assumed(full), keep, depth)
         for key in self.boundaries:
             small[key] = sum(index < full[key] for index in keep)
-        return small
+        return {**config, self.config_under: small} if self.config_under else small
 
     def _tensors(
         self, modules: tuple[Module, ...], config: Config, transposed: bool = False
@@ -184,6 +256,12 @@ class Family:
             if holds(module.when, full):
                 tensors |= module.tensors(full, sizes, transposed)
         return tensors
+
+
+def label_count(config: Config) -> int:
+    """Count the classes of a model; transformers assumes two where a config names none."""
+    labels = config.get("id2label")
+    return 2 if labels is None else len(labels)
 
 
 def _kept(key: str, entries: Sequence[Any], keep: Sequence[int], depth: int) -> list[Any]:

@@ -27,7 +27,7 @@ class Checkpoint:
         return cls(family, config, family.tensors(config), tied)
 
     def name(self, stored: str) -> str | None:
-        """Return a stored tensor's name in the family table; None: it is a buffer.
+        """Return a stored tensor's name in the family table; None: it is a buffer, or ignored.
 
         The prefix of the base model may be missing, as in the first GPT-2 checkpoints, or doubled.
         Unknown names are returned unchanged.
@@ -37,19 +37,19 @@ class Checkpoint:
                 return name
             if self._is_buffer(name):
                 return None
-        return stored
+        ignored = self.family.ignored
+        return None if ignored is not None and ignored.fullmatch(stored) else stored
 
     def _is_buffer(self, name: str) -> bool:
         split, depth = self.family.block_of(name), self.family.count(self.config)
         return split is not None and split[0] < depth and split[1] in self.family.buffers
 
     def _spellings(self, stored: str) -> Iterator[str]:
-        base = f"{self.family.blocks.partition('.')[0]}."
-        for name in (stored, f"{base}{stored}", stored.removeprefix(base)):
-            yield self.family.stored_name(name)
+        base, name = f"{self.family.base}.", self.family.current_name(stored)
+        for spelt in (name, f"{base}{name}", name.removeprefix(base)):
+            yield self.family.stored_name(spelt)
 
 
 def _tied(family: Family, config: Config) -> list[Linear]:
-    if not family.complete(config)["tie_word_embeddings"]:
-        return []
-    return [each for each in family.outer if isinstance(each, Linear) and each.tied]
+    tied = [each for each in family.outer if isinstance(each, Linear) and each.tied]
+    return tied if tied and family.complete(config)["tie_word_embeddings"] else []

@@ -18,6 +18,7 @@ from offsite.layers.loading import (
     save_companions,
 )
 from offsite.layers.loss import batch_loss, example_losses
+from offsite.layers.pooling import head_of, pooled
 from offsite.layers.probing import Note, attention_maps, watching_gradients
 from offsite.layers.stack import (
     Call,
@@ -48,10 +49,12 @@ __all__ = [
     "family",
     "final_hidden",
     "freeze",
+    "head_of",
     "inference",
     "leads",
     "load",
     "modality_of",
+    "pooled",
     "precision",
     "quiet",
     "rank",

@@ -162,9 +162,11 @@ def _checked_config(folder: Path, view: Path) -> tuple[PreTrainedConfig, Family]
     # before transformers, whose error for an unknown family names no remedy, and which allocates
     # as many blocks as a damaged config asks for
     raw = json.loads((folder / "config.json").read_bytes())
-    family_of(raw).count(raw)
+    row = family_of(raw)
+    row.count(raw)
     config = AutoConfig.from_pretrained(view, **LOCAL)
-    row = family_of(config.to_dict())
+    for key, value in row.overridden(raw).items():
+        setattr(config, key, value)
     if refusals := row.refusals(config.to_dict()):
         raise ModelError(f"the model {folder} cannot be used: {'; '.join(refusals)}")
     row.sizes(config.to_dict())
@@ -187,7 +189,7 @@ def save_companions(loaded: Loaded, folder: Path) -> None:
     """Write what `save` writes beside a model's weights: its configs and its modality's files."""
     with quiet():
         loaded.model.config.save_pretrained(folder)
-        if loaded.model.generation_config is not None:
+        if getattr(loaded.model, "generation_config", None) is not None:
             loaded.model.generation_config.save_pretrained(folder)
         loaded.modality.save(folder)
 

@@ -72,7 +72,7 @@ def trace(model: PreTrainedModel, inputs: Inputs) -> Trace:
     seen: list[tuple[Any, Call]] = []
     setattr(holder, name, nn.ModuleList(_Probe(seen, len(real)) for _ in real))
     try:
-        _call(model, inputs)
+        call_base(model, inputs)
     except _Traced:
         pass
     finally:
@@ -113,12 +113,13 @@ def checkpoint_gradients(model: PreTrainedModel) -> None:
 
 
 def final_hidden(model: PreTrainedModel, inputs: Inputs) -> Tensor:
-    """Compute what the head reads, (B, T, D), without any logits."""
-    hidden = _call(model, inputs)[0]
+    """Compute the hidden states from which the head predicts, (B, T, D), without any logits."""
+    hidden = call_base(model, inputs)[0]
     assert isinstance(hidden, Tensor)
     return hidden
 
 
-def _call(model: PreTrainedModel, inputs: Inputs) -> Any:
-    # a model that has no cache takes the argument, too
-    return model.base_model(**inputs, use_cache=False)
+def call_base(model: PreTrainedModel, inputs: Inputs, **options: Any) -> Any:
+    """Run the base model as transformers does, and return its output."""
+    row = family(model)
+    return model.get_submodule(row.base)(**inputs, **row.arguments, **options)

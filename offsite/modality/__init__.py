@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from offsite.modality.batch import IGNORED, Batch
 from offsite.modality.contract import Encoded, Example, Modality, Public
+from offsite.modality.images import Images
 from offsite.modality.pretrained import LOCAL, is_panic
 from offsite.modality.scores import Benchmark, Score
 from offsite.modality.text import Text
@@ -24,6 +25,7 @@ __all__ = [
     "Benchmark",
     "Encoded",
     "Example",
+    "Images",
     "Modality",
     "Public",
     "Score",
@@ -31,5 +33,8 @@ __all__ = [
     "is_panic",
 ]
 
-MODALITIES: Mapping[str, type[Modality]] = {"text": Text}
+MODALITIES: Mapping[str, type[Modality]] = {
+    "text": Text,
+    "images": Images,  # type: ignore[dict-item]
+}
 """Every modality, by the name that `Family.modality` has."""

@@ -63,16 +63,16 @@ def changes_in(emulator: PreTrainedModel, plain: PreTrainedModel) -> dict[tuple[
 def test_an_untouched_adapter_is_what_the_record_expects_and_changes_nothing(
     name: str, over: dict[str, Any], form: Form
 ) -> None:
-    model, tokens = tiny_model(name, **over), some_tokens()
+    model = tiny_model(name, **over)
     emulator, record = own_emulator(model, DROPPED), record_of(model, DROPPED)
-    before, whole = logits(emulator, tokens), snapshot(model)
+    before, whole = logits(emulator), snapshot(model)
     sent = form.attach(emulator, DROPPED).changes()
     shapes = {name: tuple(tensor.shape) for name, tensor in sent.items()}
     assert shapes == record.expected(form.method, form.scope, form.rank)
     assert {(tensor.dtype, tensor.is_contiguous()) for tensor in sent.values()} == {
         (torch.float32, True)
     }
-    assert torch.equal(logits(emulator, tokens), before)
+    assert torch.equal(logits(emulator), before)
     plug_in(model, sent, form.facts, record)
     assert changed(whole, model) == set()
 
@@ -82,13 +82,13 @@ def test_an_untouched_adapter_is_what_the_record_expects_and_changes_nothing(
 def test_an_adapter_in_all_blocks_does_in_the_model_what_it_does_in_the_emulator(
     name: str, over: dict[str, Any], form: Form
 ) -> None:
-    model, tokens = tiny_model(name, **over), some_tokens()
-    emulator, before = own_emulator(model, WHOLE), logits(model, tokens)
+    model = tiny_model(name, **over)
+    emulator, before = own_emulator(model, WHOLE), logits(model)
     attached = form.attach(emulator, WHOLE)
     randomise(attached)
     plug_in(model, attached.changes(), form.facts, record_of(model, WHOLE))
-    expected, found = logits(emulator, tokens), logits(model, tokens)
-    assert float((expected - before).norm()) > 0.05 * float(before.norm())
+    expected, found = logits(emulator), logits(model)
+    assert float((expected - before).norm()) > 0.02 * float(before.norm())
     assert float((found - expected).norm()) < 2e-5 * float(expected.norm())
 
 

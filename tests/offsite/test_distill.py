@@ -26,8 +26,8 @@ from offsite_testing.core import (
     changed,
     drawn,
     dropped,
-    each_case,
-    each_family,
+    each_text_case,
+    each_text_family,
     input_ids,
     loaded,
     middle_names,
@@ -36,7 +36,7 @@ from offsite_testing.core import (
     stopped_at,
 )
 from offsite_testing.events import Wire, recording
-from offsite_testing.tiny import DEPTH, FAMILIES_UNDER_TEST, tiny_model
+from offsite_testing.tiny import DEPTH, LANGUAGE, tiny_model
 
 LAST_IN_FULL = DEPTH - DROPPED.top
 LAST_IN_EMULATOR = len(DROPPED.kept) - DROPPED.top
@@ -133,7 +133,7 @@ WEIGHTS = [Weights(1.0, 30.0), Weights(task=0.0, kd=2.0), Weights(task=3.0, kd=0
 
 
 @pytest.mark.parametrize("weights", WEIGHTS, ids=["both", "kd", "lm"])
-@each_family
+@each_text_family
 def test_loss_and_gradients_are_those_of_a_plain_implementation(
     name: str, weights: Weights, tmp_path: Path
 ) -> None:
@@ -145,7 +145,7 @@ def test_loss_and_gradients_are_those_of_a_plain_implementation(
     assert close(run.gradients(), gradients, 0.05)
 
 
-@each_case
+@each_text_case
 def test_only_the_middle_of_the_emulator_changes(
     name: str, over: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -156,7 +156,7 @@ def test_only_the_middle_of_the_emulator_changes(
     assert changed(whole, run.model) == set()
 
 
-@each_family
+@each_text_family
 def test_loss_falls(name: str, tmp_path: Path) -> None:
     run, held_out = Run(tiny_model(name), tmp_path), some_batch(rows=4, seed=99)
     before = plain_loss(run.model, run.emulator, held_out, run.weights).item()
@@ -164,7 +164,7 @@ def test_loss_falls(name: str, tmp_path: Path) -> None:
     assert plain_loss(run.model, run.emulator, held_out, run.weights).item() < 0.95 * before
 
 
-@each_family
+@each_text_family
 def test_gradient_checkpointing_gives_the_same_gradients(name: str, tmp_path: Path) -> None:
     model, found = tiny_model(name), []
     for asked in (False, True):
@@ -173,9 +173,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(name: str, tmp_path: Pa
     assert close(found[0], found[1], 1e-5)
 
 
-@pytest.mark.parametrize(
-    ("name", "asked"), [*((name, False) for name in FAMILIES_UNDER_TEST), ("opt", True)]
-)
+@pytest.mark.parametrize(("name", "asked"), [*((name, False) for name in LANGUAGE), ("opt", True)])
 def test_the_same_batches_give_the_same_bytes(name: str, asked: bool, tmp_path: Path) -> None:
     model, results = tiny_model(name), []
     for attempt, first in enumerate((0, 0, 7)):
@@ -186,7 +184,7 @@ def test_the_same_batches_give_the_same_bytes(name: str, asked: bool, tmp_path: 
 
 
 @pytest.mark.parametrize("asked", [False, True], ids=["plain", "checkpointed"])
-@each_family
+@each_text_family
 def test_no_graph_is_built_below_the_first_trained_block(
     name: str, asked: bool, tmp_path: Path
 ) -> None:

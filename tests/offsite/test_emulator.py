@@ -10,14 +10,27 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoModelForImageClassification, PreTrainedModel
 
 from offsite.api import Ends, LayerDrop
 from offsite.bundle import BlockRecord
 from offsite.emulator import METHODS, share_of
 from offsite.emulator.layer_drop import Layout, drop_layers
 from offsite.errors import ModelError
-from offsite.layers import Loaded, blocks, family, load, quiet, run, save, trace, watching
+from offsite.families import Checkpoint, family_of
+from offsite.layers import (
+    Loaded,
+    blocks,
+    family,
+    load,
+    modality_of,
+    quiet,
+    run,
+    save,
+    trace,
+    watching,
+)
+from offsite.modality import Text
 from offsite_testing.core import (
     DROPPED,
     WHOLE,
@@ -25,6 +38,7 @@ from offsite_testing.core import (
     changed,
     each_case,
     each_family,
+    each_text_family,
     logits,
     raw,
     same_bytes,
@@ -33,20 +47,20 @@ from offsite_testing.core import (
 )
 from offsite_testing.core import loaded as loaded_of
 from offsite_testing.models import save_tiny
-from offsite_testing.tiny import DEPTH, tiny_model
+from offsite_testing.tiny import DEPTH, some_inputs, tiny_model
 
 each_dtype = pytest.mark.parametrize(
     "dtype", [torch.float16, torch.bfloat16, torch.float32], ids=lambda dtype: str(dtype)[6:]
 )
-each_tied = cases_where(lambda model: bool(model.config.tie_word_embeddings))
+each_tied = cases_where(lambda model: bool(getattr(model.config, "tie_word_embeddings", False)))
 
 
 def stored(folder: Path) -> dict[str, Tensor]:
-    """Read every tensor of a model's files."""
-    tensors: dict[str, Tensor] = {}
-    for path in folder.glob("*.safetensors"):
-        tensors |= load_file(path)
-    return tensors
+    """Read every tensor of a model's files, by its name in the family table."""
+    config = json.loads((folder / "config.json").read_bytes())
+    checkpoint = Checkpoint.of(family_of(config), config)
+    found = (item for path in folder.glob("*.safetensors") for item in load_file(path).items())
+    return {checkpoint.name(name) or name: tensor for name, tensor in found}
 
 
 def publish(model: PreTrainedModel, layout: Layout, folder: Path) -> Path:
@@ -59,17 +73,19 @@ def publish(model: PreTrainedModel, layout: Layout, folder: Path) -> Path:
 def opened(folder: Path) -> PreTrainedModel:
     """Open a folder as anybody would."""
     with quiet():
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder)
+        text = modality_of(folder) is Text
+        opens: Any = AutoModelForCausalLM if text else AutoModelForImageClassification
+        model: PreTrainedModel = opens.from_pretrained(folder)
     model.eval()
     return model
 
 
 @each_case
 def test_an_emulator_of_all_blocks_is_the_model(name: str, over: dict[str, Any]) -> None:
-    model, tokens = tiny_model(name, **over), some_tokens()
-    expected = logits(model, tokens)
-    assert torch.equal(logits(drop_layers(model, WHOLE), tokens), expected)
-    assert not torch.allclose(logits(drop_layers(model, DROPPED), tokens), expected, atol=1e-2)
+    model = tiny_model(name, **over)
+    expected = logits(model)
+    assert torch.equal(logits(drop_layers(model, WHOLE)), expected)
+    assert not torch.allclose(logits(drop_layers(model, DROPPED)), expected, atol=1e-2)
 
 
 @each_dtype
@@ -80,13 +96,13 @@ def test_a_bundle_of_all_blocks_is_the_sharded_model_on_disk(
     save_tiny(tmp_path / "model", name, dtype=dtype, shard="20KB")
     assert len(list((tmp_path / "model").glob("*.safetensors"))) > 1
     loaded = load(tmp_path / "model")
-    expected, before = logits(loaded.model, some_tokens()), snapshot(loaded.model)
+    expected, before = logits(loaded.model), snapshot(loaded.model)
     emulator = drop_layers(loaded.model, WHOLE)
-    assert torch.equal(logits(emulator, some_tokens()), expected)
+    assert torch.equal(logits(emulator), expected)
     (tmp_path / "bundle").mkdir()
     save(Loaded(emulator, loaded.modality, loaded.dtype), tmp_path / "bundle")
     assert changed(before, loaded.model) == set()
-    assert torch.equal(logits(load(tmp_path / "bundle").model, some_tokens()), expected)
+    assert torch.equal(logits(load(tmp_path / "bundle").model), expected)
     kept, original = stored(tmp_path / "bundle"), stored(tmp_path / "model")
     assert {tensor.dtype for tensor in kept.values()} == {dtype}
     assert {n: raw(t) for n, t in kept.items()} == {n: raw(t) for n, t in original.items()}
@@ -94,18 +110,18 @@ def test_a_bundle_of_all_blocks_is_the_sharded_model_on_disk(
 
 @each_case
 def test_an_emulator_runs_its_blocks_as_the_model_did(name: str, over: dict[str, Any]) -> None:
-    model, tokens = tiny_model(name, **over), some_tokens()
+    model = tiny_model(name, **over)
     emulator = drop_layers(model, DROPPED)
     with torch.no_grad():
-        traced = trace(model, {"input_ids": tokens})
+        traced = trace(model, some_inputs(model))
         calls = [traced.calls[full] for full in DROPPED.kept]
         expected = run([blocks(model)[full] for full in DROPPED.kept], traced.hidden, calls)
         with watching(blocks(emulator)[-1]) as seen:
-            logits(emulator, tokens)
+            logits(emulator)
     assert torch.equal(seen[0], expected)
 
 
-@each_family
+@each_text_family
 def test_an_emulator_generates_with_its_cache_what_it_does_without(
     name: str, tmp_path: Path
 ) -> None:
@@ -122,7 +138,7 @@ def test_an_emulator_generates_with_its_cache_what_it_does_without(
 def test_a_bundle_holds_nothing_of_the_dropped_blocks(
     name: str, over: dict[str, Any], tmp_path: Path
 ) -> None:
-    model = tiny_model(name, **{"vocab_size": 288, **over})
+    model = tiny_model(name, **over)
     held = {raw(tensor) for tensor in stored(publish(model, DROPPED, tmp_path / "bundle")).values()}
     dropped = [block for i, block in enumerate(blocks(model)) if i not in DROPPED.kept]
     withheld = {raw(tensor) for block in dropped for tensor in block.state_dict().values()}
@@ -135,7 +151,7 @@ def test_a_bundle_holds_nothing_of_the_dropped_blocks(
 def test_lists_of_the_config_are_those_of_the_kept_blocks(
     name: str, over: dict[str, Any], tmp_path: Path
 ) -> None:
-    model = tiny_model(name, **{"vocab_size": 288, **over})
+    model = tiny_model(name, **over)
     row, full = family(model), model.config.to_dict()
     config = json.loads((publish(model, DROPPED, tmp_path / "bundle") / "config.json").read_text())
     assert config[row.depth] == len(DROPPED.kept)

@@ -15,7 +15,7 @@ from offsite.modality.text.examples import TextExample
 from offsite.modality.text.scoring import Choices, Perplexity, benchmark, perplexity
 from offsite.rows import Row
 from offsite.training.evaluate import mean_loss, score
-from offsite_testing.core import each_case, each_family, loaded, silent, some_tokens
+from offsite_testing.core import each_text_case, each_text_family, loaded, silent, some_tokens
 from offsite_testing.events import Wire, recording
 from offsite_testing.models import WORDS, tiny_tokenizer
 from offsite_testing.tiny import tiny_model
@@ -47,7 +47,7 @@ def scored(model: PreTrainedModel, bench: Benchmark) -> Score:
     return found
 
 
-@each_case
+@each_text_case
 def test_perplexity_is_that_of_transformers(name: str, over: dict[str, Any]) -> None:
     model, tokens = tiny_model(name, **over), some_tokens(rows=5, length=20)
     bench = Perplexity(tuple(TextExample(tuple(row)) for row in tokens.tolist()), cut=0)
@@ -58,7 +58,7 @@ def test_perplexity_is_that_of_transformers(name: str, over: dict[str, Any]) -> 
     assert (found.metric, found.interval) == ("perplexity", None)
 
 
-@each_family
+@each_text_family
 def test_padding_and_prompts_count_for_nothing(name: str) -> None:
     model = tiny_model(name)
     rows = [tuple(row) for row in some_tokens(rows=6, length=24).tolist()]
@@ -91,7 +91,7 @@ def test_prompts_are_scored_on_their_completion() -> None:
     assert found.value == pytest.approx(expected, rel=5e-3)
 
 
-@each_family
+@each_text_family
 def test_accuracy_is_that_of_brute_force(name: str) -> None:
     model, picked = model_of(name), []
     for row in QUESTIONS:

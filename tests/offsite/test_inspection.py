@@ -21,8 +21,8 @@ from offsite.training.checkpoints import Checkpoints
 from offsite.training.data import Shuffled
 from offsite.training.run import Plan, Run
 from offsite.training.tune import Adapter, tune
-from offsite_testing.core import DROPPED, each_family, loaded, silent, some_batch, text_of
-from offsite_testing.tiny import FAMILIES_UNDER_TEST, VARIANTS, tiny_model
+from offsite_testing.core import DROPPED, each_text_family, loaded, silent, some_batch, text_of
+from offsite_testing.tiny import LANGUAGE, VARIANTS, tiny_model
 from offsite_testing.traps import TRAPS, Trap, decoded, make_trap
 
 
@@ -37,7 +37,7 @@ def crossed(report: Report) -> set[str]:
 
 @pytest.mark.parametrize(
     ("name", "over"),
-    [*((name, {}) for name in FAMILIES_UNDER_TEST), *VARIANTS[2:4]],
+    [*((name, {}) for name in LANGUAGE), *VARIANTS[2:4]],
 )
 def test_an_honest_emulator_passes(name: str, over: dict[str, Any]) -> None:
     emulator = drop_layers(small(name, **over).model, DROPPED)
@@ -57,7 +57,7 @@ def test_a_trap_is_refused_by_several_signs(trap: Trap) -> None:
     check_inspected(report, "trap", silent(), allowed=True)
 
 
-@each_family
+@each_text_family
 def test_the_attention_of_every_block_is_measured(name: str) -> None:
     """It is what transformers gives, one block after the other."""
     model, batch = small(name).model, some_batch()

@@ -10,7 +10,7 @@ from offsite.modality import IGNORED, Batch
 from offsite.modality.text.loss import token_losses
 from offsite_testing.core import (
     batch_of,
-    each_family,
+    each_text_family,
     input_ids,
     loaded,
     logits,
@@ -37,7 +37,7 @@ def plain_loss(model: PreTrainedModel, hidden: Tensor, batch: Batch) -> Tensor:
 
 
 @each_limit
-@each_family
+@each_text_family
 def test_loss_and_gradient_are_those_of_all_logits(
     name: str, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -58,7 +58,7 @@ def test_loss_and_gradient_are_those_of_all_logits(
 
 
 @each_limit
-@each_family
+@each_text_family
 def test_the_loss_of_each_token_is_that_of_the_models_logits(
     name: str, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,7 +85,7 @@ def test_a_batch_without_targets_has_a_loss_of_nothing() -> None:
 
 
 @each_limit
-@each_family
+@each_text_family
 def test_the_loss_is_the_mean_of_that_of_each_example(
     name: str, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ from offsite.steps.places import digest_of_model, model_digest
 from offsite_testing.core import text_of
 from offsite_testing.models import WORDS, save_tiny
 from offsite_testing.parties import EMULATOR, LAB, Parties, distill, new_parties
-from offsite_testing.tiny import FAMILIES_UNDER_TEST, tiny_model
+from offsite_testing.tiny import LANGUAGE, tiny_model
 
 Tensors = dict[str, Tensor]
 WEIGHTS = "model.safetensors"
@@ -94,7 +94,7 @@ BUFFERS = {
 }
 
 
-@pytest.mark.parametrize("model_type", FAMILIES_UNDER_TEST)
+@pytest.mark.parametrize("model_type", LANGUAGE)
 def test_checkpoints_are_loaded_as_transformers_loads_them(model_type: str, tmp_path: Path) -> None:
     """Without the prefix of the base model, and with buffers that older versions stored."""
     model = save_tiny(tmp_path, model_type)

@@ -26,7 +26,7 @@ from offsite.errors import BundleError, InputError, ModelError
 from offsite.families import Family, Linear
 from offsite.layers import family
 from offsite.plugin import plug_in
-from offsite_testing.core import DROPPED, changed, each_family, record_of, snapshot
+from offsite_testing.core import DROPPED, changed, each_text_family, record_of, snapshot
 from offsite_testing.forms import FORMS, Form
 from offsite_testing.tiny import tiny_model
 
@@ -201,7 +201,7 @@ def with_head(model: PreTrainedModel) -> EmulatorRecord:
     return record_of(model, DROPPED).model_copy(update={"outside": outside})
 
 
-@each_family
+@each_text_family
 def test_language_models_have_nothing_to_change_outside_the_blocks(name: str) -> None:
     model = tiny_model(name)
     assert outside_of(family(model), model.config.to_dict()) == {}

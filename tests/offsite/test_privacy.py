@@ -18,7 +18,7 @@ from offsite.modality import IGNORED
 from offsite.privacy.budget import Mechanism, ledger_of, noise_for, spend, spent, steps_of
 from offsite.privacy.gradients import Sums, add_clipped, add_clipped_in_parts, zeros
 from offsite.privacy.noise import gaussian, poisson_sample
-from offsite_testing.core import each_case, loaded, some_batch
+from offsite_testing.core import each_text_case, loaded, some_batch
 from offsite_testing.tiny import tiny_model
 
 ROWS = 4
@@ -83,7 +83,7 @@ def apart(one: Sums, other: Sums) -> float:
 
 
 @pytest.mark.parametrize("method", METHODS)
-@each_case
+@each_text_case
 def test_every_tensor_of_every_family_is_as_autograd_says(
     name: str, over: dict[str, Any], method: str
 ) -> None:

@@ -27,7 +27,7 @@ from offsite_testing.core import (
     BatchAt,
     batch_of,
     drawn,
-    each_family,
+    each_text_family,
     input_ids,
     loaded,
     raw,
@@ -82,7 +82,7 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 
 @each_form
-@each_family
+@each_text_family
 def test_tuning_changes_the_adapter_alone(name: str, form: str, tmp_path: Path) -> None:
     emulator = bundle(name)
     own = {name: (value, raw(value)) for name, value in emulator.named_parameters()}

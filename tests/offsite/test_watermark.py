@@ -23,7 +23,7 @@ from offsite.errors import ModelError
 from offsite.families import family_of
 from offsite_testing.models import save_tiny
 from offsite_testing.parties import LAB, ring_of
-from offsite_testing.tiny import FAMILIES_UNDER_TEST
+from offsite_testing.tiny import LANGUAGE
 
 KEPT = (0, 1, 3, 5)
 """The blocks of the full model that the emulators here hold."""
@@ -121,7 +121,7 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> Sent:
     return Sent(tmp_path_factory.mktemp("sent"), dtype=torch.bfloat16, **WIDE)
 
 
-@pytest.mark.parametrize("model_type", sorted(FAMILIES_UNDER_TEST))
+@pytest.mark.parametrize("model_type", sorted(LANGUAGE))
 def test_mark_changes_matrices_of_blocks_alone_and_is_found(
     model_type: str, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 import torch
@@ -13,9 +14,16 @@ from offsite.emulator import Compressed, share_of
 from offsite.emulator.layer_drop import Layout, drop_layers
 from offsite.events import Monitor
 from offsite.layers import Loaded, family
-from offsite.modality import IGNORED, Batch, Text
-from offsite_testing.models import tiny_tokenizer
-from offsite_testing.tiny import DEPTH, FAMILIES_UNDER_TEST, VARIANTS, tiny_model
+from offsite.modality import IGNORED, Batch, Images, Text
+from offsite_testing.models import tiny_processor, tiny_tokenizer
+from offsite_testing.tiny import (
+    DEPTH,
+    FAMILIES_UNDER_TEST,
+    LANGUAGE,
+    VARIANTS,
+    some_inputs,
+    tiny_model,
+)
 
 
 def cases_where(wanted: Callable[[PreTrainedModel], bool]) -> pytest.MarkDecorator:
@@ -30,7 +38,9 @@ def cases_where(wanted: Callable[[PreTrainedModel], bool]) -> pytest.MarkDecorat
 
 
 each_case = cases_where(lambda model: True)
+each_text_case = cases_where(lambda model: family(model).modality == "text")
 each_family = pytest.mark.parametrize("name", FAMILIES_UNDER_TEST)
+each_text_family = pytest.mark.parametrize("name", LANGUAGE)
 
 WHOLE = Layout.uniform(DEPTH, 1, 1, 4)
 DROPPED = Layout.uniform(DEPTH, 1, 1, 2)
@@ -67,14 +77,27 @@ def input_ids(batch: Batch) -> Tensor:
 
 
 def loaded(model: PreTrainedModel) -> Loaded:
-    """Put a tiny model beside a tokenizer, of which the ids that the tests draw need nothing."""
-    return Loaded(model, Text.of(tiny_tokenizer(), model), torch.float32)
+    """Put a tiny model beside a tokenizer, of which the ids that the tests draw need nothing.
+
+    Or beside an image processor.
+    """
+    if family(model).modality == "text":
+        return Loaded(model, Text.of(tiny_tokenizer(), model), torch.float32)
+    images: Any = Images.of(tiny_processor(), model)
+    return Loaded(model, images, torch.float32)
 
 
-def logits(model: PreTrainedModel, tokens: Tensor) -> Tensor:
-    """Run a model as anybody would, in its own dtype."""
+def logits(model: PreTrainedModel, inputs: Tensor | Mapping[str, Tensor] | None = None) -> Tensor:
+    """Run a model as anybody would, in its own dtype.
+
+    Args:
+        inputs: tokens, or arguments by name; absent: some that the model reads.
+    """
+    if isinstance(inputs, Tensor):
+        inputs = {"input_ids": inputs}
+    there = {k: v.to(model.device) for k, v in (inputs or some_inputs(model)).items()}
     with torch.no_grad():
-        output: Tensor = model(input_ids=tokens.to(model.device), use_cache=False).logits
+        output: Tensor = model(**there, **family(model).arguments).logits
     return output
 
 

@@ -7,9 +7,11 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
+from offsite.families import family_of
 from offsite.layers import quiet
-from offsite_testing.tiny import tiny_model
+from offsite_testing.tiny import SIDE, tiny_model
 
 WORDS = "the quick brown fox jumps over the lazy dog while seven wizards brew a strange potion"
 
@@ -29,6 +31,18 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<end>")
 
 
+def tiny_processor() -> ViTImageProcessorPil:
+    """Make an image processor for the tiny vision models."""
+    return ViTImageProcessorPil(size={"height": SIDE, "width": SIDE})
+
+
+def companion(model: PreTrainedModel) -> PreTrainedTokenizerFast | ViTImageProcessorPil:
+    """Make what stands beside a tiny model: a tokenizer, or an image processor."""
+    if family_of(model.config.to_dict()).modality == "text":
+        return tiny_tokenizer()
+    return tiny_processor()
+
+
 def save_tiny(
     folder: Path,
     model_type: str = "llama",
@@ -37,10 +51,11 @@ def save_tiny(
     shard: str = "2GB",
     **over: Any,
 ) -> PreTrainedModel:
-    """Write a random model and its tokenizer to a folder; give the model."""
-    model = tiny_model(model_type, **{"vocab_size": 288, **over})
+    """Write a random model, with its tokenizer or image processor, to a folder; give the model."""
+    text = family_of({"model_type": model_type}).modality == "text"
+    model = tiny_model(model_type, **({"vocab_size": 288} if text else {}), **over)
     nn.Module.to(model, dtype)
     with quiet():
         model.save_pretrained(folder, max_shard_size=shard)
-        tiny_tokenizer().save_pretrained(folder)
+        companion(model).save_pretrained(folder)
     return model

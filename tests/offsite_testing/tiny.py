@@ -1,13 +1,18 @@
-"""Tiny models of every family, with random weights: six blocks, a width of 32, 96 tokens."""
+"""Tiny models of every family, with random weights: six blocks, a width of 32, 96 tokens, 20 by 20
+pixels."""
 
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+import transformers
+from torch import Tensor
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from offsite.families import Family, family_of
 
 DEPTH = 6
+SIDE = 20
+"""Of a tiny image, in pixels."""
 
 _TOKENS = {"vocab_size": 96, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
 _SIZES = {**_TOKENS, "hidden_size": 32, "num_attention_heads": 4, "max_position_embeddings": 64}
@@ -16,7 +21,11 @@ _PLAIN = {**_LAYERS, "intermediate_size": 48}
 # A head size that the width does not imply, so that the two cannot be mixed up.
 _GROUPED = {**_PLAIN, "num_key_value_heads": 2, "head_dim": 12}
 
-FAMILIES_UNDER_TEST: dict[str, dict[str, Any]] = {
+_IMAGE = {"image_size": SIDE, "patch_size": 4}
+_LABELS = {"num_labels": 3}
+_VISION = {"hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": DEPTH, **_IMAGE}
+
+LANGUAGE: dict[str, dict[str, Any]] = {
     "gpt2": {**_TOKENS, "n_embd": 32, "n_layer": DEPTH, "n_head": 4, "n_positions": 64},
     "opt": {**_LAYERS, "ffn_dim": 48},
     "bloom": {**_TOKENS, "hidden_size": 32, "n_layer": DEPTH, "n_head": 4},
@@ -30,6 +39,11 @@ FAMILIES_UNDER_TEST: dict[str, dict[str, Any]] = {
     "gemma2": {**_GROUPED, "sliding_window": 5},
     "gemma3_text": {**_GROUPED, "sliding_window": 5},
 }
+VISION: dict[str, dict[str, Any]] = {
+    "vit": {**_VISION, **_LABELS, "intermediate_size": 48},
+    "dinov2": {**_VISION, **_LABELS, "mlp_ratio": 2},
+}
+FAMILIES_UNDER_TEST = {**LANGUAGE, **VISION}
 """The size of a tiny model of each family; what is not said here is as its config has it."""
 
 _SLIDING = {"use_sliding_window": True, "sliding_window": 5, "max_window_layers": 3}
@@ -55,8 +69,18 @@ VARIANTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("gemma2", {"tie_word_embeddings": False, "attention_bias": True, "layer_types": _MIXED}),
     ("gemma3_text", {"tie_word_embeddings": False, "attention_bias": True}),
     ("gemma3_text", {"sliding_window_pattern": 2}),
+    ("vit", {"qkv_bias": False, "num_labels": 0}),
+    ("dinov2", {"use_mask_token": False, "num_labels": 0}),
 )
 """What a family may also be: other tensors, or blocks that differ from each other."""
+
+
+def some_inputs(model: PreTrainedModel, rows: int = 2, seed: int = 0) -> dict[str, Tensor]:
+    """Draw what a tiny model reads: tokens that are not special, or pixels."""
+    draw = torch.Generator().manual_seed(seed)
+    if family_of(model.config.to_dict()).modality == "text":
+        return {"input_ids": torch.randint(3, 96, (rows, 14), generator=draw)}
+    return {"pixel_values": torch.randn(rows, 3, SIDE, SIDE, generator=draw)}
 
 
 def tiny_config(model_type: str, **over: Any) -> PreTrainedConfig:
@@ -74,10 +98,9 @@ def tiny_model(model_type: str, seed: int = 0, **over: Any) -> PreTrainedModel:
 
 def model_from(config: PreTrainedConfig, seed: int = 0) -> PreTrainedModel:
     """Make a model of a config, in evaluation mode, with weights that a seed determines."""
-    implementation = family_of(config.to_dict()).attention
-    model: PreTrainedModel = AutoModelForCausalLM.from_config(
-        config, attn_implementation=implementation
-    )
+    row = family_of(config.to_dict())
+    made: Any = getattr(transformers, row.architecture)
+    model: PreTrainedModel = made._from_config(config, attn_implementation=row.attention)
     draw = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -89,4 +112,7 @@ def model_from(config: PreTrainedConfig, seed: int = 0) -> PreTrainedModel:
 def sent_config(family: Family, **over: Any) -> dict[str, Any]:
     """Make a config.json with only the required keys."""
     head = {"model_type": family.model_type, "architectures": [family.architecture]}
-    return {**head, **FAMILIES_UNDER_TEST[family.model_type], **over}
+    sizes = {**head, **FAMILIES_UNDER_TEST[family.model_type], **over}
+    if (count := sizes.pop("num_labels", None)) is not None:
+        sizes["id2label"] = {str(number): f"label {number}" for number in range(count)}
+    return sizes

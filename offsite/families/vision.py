@@ -1,0 +1,143 @@
+"""Families that classify images: vision transformers, with a linear head or none.
+
+A head is the module `classifier`. A model without one has an empty `id2label`.
+"""
+
+import re
+from typing import Any
+
+from offsite.families import keys
+from offsite.families.modules import Config, Convolution, Linear, Norm, Parameter, whole
+from offsite.families.row import Family, label_count
+
+_SHARED: dict[str, Any] = {
+    "modality": "images",
+    "arguments": {},
+    "heads": {"head": "classifier"},
+    "prefix_tokens": lambda _: 1,
+}
+
+
+def _dims(config: Config, inner: int, prefix: int = 1, features: int = 1) -> dict[str, int]:
+    """Return the dimensions of a vision transformer.
+
+    Args:
+        inner: The inner size of the MLP.
+        prefix: The positions before the patches.
+        features: How many vectors the head reads.
+    """
+    width, image, patch = (whole(config, k) for k in ("hidden_size", "image_size", "patch_size"))
+    if patch > image:
+        raise ValueError(f"patch_size: {patch} is larger than the image_size {image}")
+    sizes = {"D": width, "F": inner, "C": whole(config, "num_channels"), "K": patch}
+    sizes |= {"P": (image // patch) ** 2 + prefix, "H": features * width}
+    labels = label_count(config)
+    return {**sizes, "L": labels} if labels else sizes
+
+
+def _vit_dims(config: Config) -> dict[str, int]:
+    return _dims(config, whole(config, "intermediate_size"))
+
+
+def _dinov2_dims(config: Config) -> dict[str, int]:
+    return _dims(config, whole(config, "hidden_size") * whole(config, "mlp_ratio"), features=2)
+
+
+def _has_labels(config: Config) -> bool:
+    return label_count(config) > 0
+
+
+def _head(bias: bool = True) -> Linear:
+    return Linear("classifier", "H", "L", bias, when=_has_labels)
+
+
+def _attention(path: str, output: str, bias: bool | str = True) -> tuple[Linear, ...]:
+    projections = ("q_proj", "k_proj", "v_proj")
+    return (
+        *(Linear(f"{path}.{name}", "D", "D", bias) for name in projections),
+        Linear(f"{path}.{output}", "D", "D", True),
+    )
+
+
+_BASE = {
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "image_size": 224,
+    "num_channels": 3,
+}
+_DINOV2 = {"mlp_ratio": 4, "qkv_bias": True, "use_swiglu_ffn": False}
+_OLDER_ATTENTION = (
+    ("attention.attention.query.", "attention.q_proj."),
+    ("attention.attention.key.", "attention.k_proj."),
+    ("attention.attention.value.", "attention.v_proj."),
+    ("attention.output.dense.", "attention.o_proj."),
+)
+_SWIGLU = {"use_swiglu_ffn": "the gated blocks of the giant model are not supported"}
+_MLP = (Linear("mlp.fc1", "D", "F", True), Linear("mlp.fc2", "F", "D", True))
+
+
+VISION: tuple[Family, ...] = (
+    Family(
+        model_type="vit",
+        architecture="ViTForImageClassification",
+        blocks="vit.layers",
+        dims=_vit_dims,
+        block=(
+            *_attention("attention", "o_proj", "qkv_bias"),
+            Norm("layernorm_before", bias=True),
+            Norm("layernorm_after", bias=True),
+            *_MLP,
+        ),
+        outer=(
+            Parameter("vit.embeddings.cls_token", (1, 1, "D")),
+            Parameter("vit.embeddings.position_embeddings", (1, "P", "D")),
+            Convolution("vit.embeddings.patch_embeddings.projection", "C", "D"),
+            Norm("vit.layernorm", bias=True),
+            _head(),
+        ),
+        pooling="first",
+        heal="mlp.fc2",
+        defaults={**_BASE, "intermediate_size": 3072, "patch_size": 16, "qkv_bias": True},
+        config_keys=keys.VIT,
+        older_names=(
+            ("encoder.layer.", "layers."),
+            *_OLDER_ATTENTION,
+            ("intermediate.dense.", "mlp.fc1."),
+            ("output.dense.", "mlp.fc2."),
+        ),
+        ignored=re.compile(r"(vit\.)?pooler\..*"),
+        **_SHARED,
+    ),
+    Family(
+        model_type="dinov2",
+        architecture="Dinov2ForImageClassification",
+        blocks="dinov2.encoder.layer",
+        dims=_dinov2_dims,
+        block=(
+            Norm("norm1", bias=True),
+            *_attention("attention", "o_proj", "qkv_bias"),
+            Parameter("layer_scale1.lambda1", ("D",)),
+            Norm("norm2", bias=True),
+            *_MLP,
+            Parameter("layer_scale2.lambda1", ("D",)),
+        ),
+        outer=(
+            Parameter("dinov2.embeddings.cls_token", (1, 1, "D")),
+            Parameter("dinov2.embeddings.mask_token", (1, "D"), when="use_mask_token"),
+            Parameter("dinov2.embeddings.position_embeddings", (1, "P", "D")),
+            Convolution("dinov2.embeddings.patch_embeddings.projection", "C", "D"),
+            Norm("dinov2.layernorm", bias=True),
+            _head(),
+        ),
+        pooling="first+patches",
+        heal="mlp.fc2",
+        heal_scale="layer_scale2.lambda1",
+        defaults={**_BASE, **_DINOV2, "patch_size": 14, "use_mask_token": True},
+        config_keys=keys.DINOV2,
+        older_names=_OLDER_ATTENTION,
+        unread=keys.BACKBONE,
+        refused=_SWIGLU,
+        **_SHARED,
+    ),
+)
