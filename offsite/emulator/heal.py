@@ -27,6 +27,10 @@ _RIDGE = 0.3
 """How strongly a weight is held to what it was, relative to the mean square of its input."""
 
 
+_LEAST_SCALE = 1e-3
+"""Of the largest scale of a layer: the least by which a goal is divided."""
+
+
 def heal(
     model: PreTrainedModel,
     emulator: Compressed,
@@ -37,12 +41,12 @@ def heal(
 ) -> None:
     """Refit the last projection of each block of the emulator's middle, in place.
 
-    Memory does not grow with the text: hidden states lie on disk, and the normal equations of one
+    Memory does not grow with the data: hidden states lie on disk, and the normal equations of one
     block at a time are summed up batch by batch.
 
     Args:
         model: the full model. Nothing in it changes, though the emulator shares tensors with it.
-        batches: text to fit to, of the model owner's own.
+        batches: data to fit to, of the model owner's own.
         scratch: where the hidden states lie meanwhile; absent: the system's temporary folder.
     """
     name = family(model).healed_by(model.config.to_dict())
@@ -52,8 +56,9 @@ def heal(
     with tempfile.TemporaryDirectory(prefix="heal-", dir=scratch) as folder, inference():
         streams = _Streams(model, emulator, batches, Path(folder))
         for place in places:
-            projection = blocks(emulator.model)[place].get_submodule(name)
-            equations = NormalEquations(projection, family(model).transposed)
+            block = blocks(emulator.model)[place]
+            projection = block.get_submodule(name)
+            equations = NormalEquations(projection, family(model).transposed, _scale(block, model))
             for number, batch in enumerate(batches):
                 monitor.check()
                 with _watching(projection) as seen:
@@ -61,6 +66,12 @@ def heal(
                 equations.add(seen[0], wanted, output, batch.mask)
                 tracker.advance(units=batch.amount, unit=batch.unit)
             equations.solve()
+
+
+def _scale(block: nn.Module, model: PreTrainedModel) -> Tensor | None:
+    """Get the vector by which a block multiplies what the projection puts out."""
+    path = family(model).heal_scale
+    return None if path is None else block.get_parameter(path).detach().float()
 
 
 @dataclass
@@ -123,13 +134,22 @@ class NormalEquations:
 
     Products are taken in float32, whatever precision the model runs at, and summed up in float64.
 
-    What is fitted is W; the bias stays, and the solution is drawn towards the W there was.
+    What is fitted is W; the bias stays, and the solution is drawn towards the W there was. If the
+    block scales what the projection puts out, by a number for each feature, the goal is divided by
+    it. A feature whose number is almost zero stays as it is.
+
+    Args:
+        projection: the module whose weight is W.
+        transposed: whether W is stored as (in, out).
+        scale: (D,), what the block multiplies the output by.
     """
 
-    def __init__(self, projection: nn.Module, transposed: bool) -> None:
+    def __init__(
+        self, projection: nn.Module, transposed: bool, scale: Tensor | None = None
+    ) -> None:
         self._weight = projection.get_parameter("weight")
         self._bias = dict(projection.named_parameters()).get("bias")
-        self._transposed = transposed
+        self._transposed, self._scale = transposed, scale
         inputs, outputs = self._before().shape
         self._gram = self._before().new_zeros(inputs, inputs)
         self._moment = self._before().new_zeros(inputs, outputs)
@@ -144,19 +164,28 @@ class NormalEquations:
         Args:
             seen: what the projection read, (…, in), and put out, (…, out), B T rows each.
             wanted: what its block should put out, (B, T, D).
-            output: what its block put out: the residual stream plus the projection's output.
+            output: what its block put out: the residual stream plus the (scaled) output of the
+                projection.
             mask: (B, T), where there is a token.
         """
         inputs, projected, target, output = (
             part.flatten(0, -2)[mask.flatten()].float() for part in (*seen, wanted, output)
         )
-        residual = output - projected
         size = target.pow(2).mean(dim=1, keepdim=True).sqrt().clamp_min(1e-6)
-        goal = target - residual if self._bias is None else target - residual - self._bias
+        goal = projected + self._unscaled(target - output)
+        goal = goal if self._bias is None else goal - self._bias
         inputs, goal = inputs / size, goal / size
         with torch.autocast(inputs.device.type, enabled=False):
             self._gram += inputs.T @ inputs
             self._moment += inputs.T @ goal
+
+    def _unscaled(self, change: Tensor) -> Tensor:
+        """Compute by how much the projection's output must change to change the block's so."""
+        if self._scale is None:
+            return change
+        size = self._scale.abs()
+        reached = size > _LEAST_SCALE * size.max()
+        return torch.where(reached, change / self._scale.where(reached, torch.ones_like(size)), 0)
 
     def solve(self) -> None:
         """Give the projection the weight that solves the problem, as a tensor of its own."""

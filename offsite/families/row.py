@@ -119,10 +119,6 @@ class Family:
         top = {key: value for key, value in config.items() if key in COMMON_KEYS}
         return {**top, self.config_under: part}
 
-    def has_head(self, config: Config) -> bool:
-        """Return whether a model of `architecture` with this config has a classifier."""
-        return bool(self.heads) and label_count(config) > 0
-
     def overridden(self, config: Config) -> dict[str, Any]:
         """Return the keys of a model's own config.json that change when it is loaded.
 

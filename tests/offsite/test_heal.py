@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, overload
 
+import pytest
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -12,11 +13,12 @@ from transformers import PreTrainedModel
 from offsite.emulator import heal
 from offsite.emulator.heal import NormalEquations
 from offsite.emulator.layer_drop import Layout, drop_layers
-from offsite.layers import blocks, family, inference, watching
+from offsite.layers import blocks, family, final_hidden, inference, watching
 from offsite.modality import Batch
 from offsite_testing.core import (
     DROPPED,
     WHOLE,
+    batch_for,
     batch_of,
     cases_where,
     changed,
@@ -26,9 +28,8 @@ from offsite_testing.core import (
     silent,
     snapshot,
     some_batch,
-    some_tokens,
 )
-from offsite_testing.tiny import tiny_model
+from offsite_testing.tiny import some_inputs, tiny_model
 
 
 def projection(model: PreTrainedModel) -> str | None:
@@ -38,24 +39,24 @@ def projection(model: PreTrainedModel) -> str | None:
 each_healable = cases_where(lambda model: projection(model) is not None)
 
 
-def calibration() -> list[Batch]:
+def calibration(model: PreTrainedModel) -> list[Batch]:
     """Make more rows than any projection of a tiny model has inputs."""
-    return [some_batch(rows=8, length=24, seed=seed) for seed in range(2)]
+    return [batch_for(model, rows=8, length=24, seed=seed) for seed in range(2)]
 
 
 def healed(model: PreTrainedModel, layout: Layout) -> PreTrainedModel:
     emulator = dropped(model, layout)
-    heal(model, emulator, calibration(), silent())
+    heal(model, emulator, calibration(model), silent())
     return emulator.model
 
 
 def outputs(model: PreTrainedModel) -> list[Tensor]:
-    """What each block puts out on the calibration text, at the precision that healing has."""
+    """What each block puts out on the calibration data, at the precision that healing has."""
     with ExitStack() as stack:
         stack.enter_context(inference())
         seen = [stack.enter_context(watching(block)) for block in blocks(model)]
-        for batch in calibration():
-            model(input_ids=input_ids(batch), use_cache=False)
+        for batch in calibration(model):
+            final_hidden(model, batch.inputs)
     return [torch.cat(each).float() for each in seen]
 
 
@@ -91,7 +92,7 @@ def test_healing_touches_the_middle_projections_and_nothing_else(
     model = tiny_model(name, **over)
     whole, emulator = snapshot(model), dropped(model, DROPPED)
     before = snapshot(emulator.model)
-    heal(model, emulator, calibration(), silent())
+    heal(model, emulator, calibration(model), silent())
     row, path = family(model), projection(model)
     assert changed(before, emulator.model) == {row.tensor_name(i, f"{path}.weight") for i in (1, 2)}
     assert changed(whole, model) == set()
@@ -101,8 +102,9 @@ def test_healing_touches_the_middle_projections_and_nothing_else(
 def test_healing_an_emulator_of_all_blocks_changes_next_to_nothing(
     name: str, over: dict[str, Any]
 ) -> None:
-    model, tokens = tiny_model(name, **over), some_tokens(seed=9)
-    expected, found = logits(model, tokens), logits(healed(model, WHOLE), tokens)
+    model = tiny_model(name, **over)
+    inputs = some_inputs(model, seed=9)
+    expected, found = logits(model, inputs), logits(healed(model, WHOLE), inputs)
     # bfloat16 is not exact, where the machine multiplies in it
     assert float((found - expected).norm()) < 0.02 * float(expected.norm())
 
@@ -122,6 +124,19 @@ def test_each_token_counts_by_its_own_size() -> None:
     equations.add((seen, seen * 0), wanted, seen * 0, torch.ones(1, 10, dtype=torch.bool))
     equations.solve()
     assert 0.5 < float(projection.weight.detach()) < 1.0
+
+
+def test_a_feature_that_the_block_does_not_let_through_stays() -> None:
+    projection = torch.nn.Linear(1, 3, bias=False)
+    torch.nn.init.ones_(projection.weight)
+    equations = NormalEquations(projection, False, torch.tensor([2.0, -0.5, 1e-9]))
+    seen, output = torch.ones(1, 9, 1), torch.zeros(1, 9, 3)
+    equations.add((seen, seen.expand(1, 9, 3)), output + 1, output, output[..., 0] == 0)
+    equations.solve()
+    grown, shrunk, kept = projection.weight.detach()[:, 0].tolist()
+    assert grown > 1.2
+    assert shrunk < -0.2
+    assert kept == pytest.approx(1)
 
 
 def test_padding_counts_for_nothing() -> None:

@@ -13,7 +13,7 @@ from offsite.bundle import BlockRecord, EmulatorRecord
 from offsite.emulator import Compressed, share_of
 from offsite.emulator.layer_drop import Layout, drop_layers
 from offsite.events import Monitor
-from offsite.layers import Loaded, family
+from offsite.layers import Loaded, family, final_hidden
 from offsite.modality import IGNORED, Batch, Images, Text
 from offsite_testing.models import tiny_processor, tiny_tokenizer
 from offsite_testing.tiny import (
@@ -63,6 +63,16 @@ def some_batch(rows: int = 2, length: int = 14, seed: int = 0) -> Batch:
 def batch_of(tokens: Tensor, targets: Tensor, mask: Tensor) -> Batch:
     """Make a batch of text, (B, T) each."""
     return Batch({"input_ids": tokens}, targets, mask, unit="tokens")
+
+
+def batch_for(model: PreTrainedModel, rows: int = 2, length: int = 14, seed: int = 0) -> Batch:
+    """Draw a batch for a model: of text as `some_batch`, or of images whose class is the first."""
+    if family(model).modality == "text":
+        return some_batch(rows, length, seed)
+    inputs = some_inputs(model, rows, seed)
+    with torch.no_grad():
+        mask = torch.ones(final_hidden(model, inputs).shape[:2], dtype=torch.bool)
+    return Batch(inputs, torch.zeros(rows, dtype=torch.long), mask, unit="images")
 
 
 def text_of(model: Loaded) -> Text:

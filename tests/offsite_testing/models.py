@@ -53,7 +53,7 @@ def save_tiny(
 ) -> PreTrainedModel:
     """Write a random model, with its tokenizer or image processor, to a folder; give the model."""
     text = family_of({"model_type": model_type}).modality == "text"
-    model = tiny_model(model_type, **({"vocab_size": 288} if text else {}), **over)
+    model = tiny_model(model_type, **{**({"vocab_size": 288} if text else {}), **over})
     nn.Module.to(model, dtype)
     with quiet():
         model.save_pretrained(folder, max_shard_size=shard)
