@@ -12,7 +12,7 @@ from pydantic import Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from offsite.api.references import use_of
-from offsite.api.values import Section, TextLocation
+from offsite.api.values import DataLocation, Section
 
 
 class EmulatorSection(Section):
@@ -23,8 +23,8 @@ class EmulatorSection(Section):
 
     heal: bool | None = None
     """Fit the kept blocks to make up for the dropped ones; absent: if the family supports it."""
-    calibration: TextLocation | None = None
-    """Text for `heal` to fit to; absent: `training.corpus`."""
+    calibration: DataLocation | None = None
+    """Text or images for `heal` to fit to; absent: `training.corpus`."""
 
     def count(self, middle: int) -> int:
         """Count the blocks between the emulator's ends.

@@ -13,7 +13,7 @@ _SHARED = ("s3://", "pvc://", "hf://")
 class Use(StrEnum):
     """How a job uses the location or bundle in a field. It is part of the field's type."""
 
-    READ_TEXT = "text"
+    READ_DATA = "data"
     READ_MODEL = "model"
     WRITE_MODEL = "export"
     OPEN_BUNDLE = "bundle"
@@ -21,7 +21,7 @@ class Use(StrEnum):
     @property
     def reads(self) -> bool:
         """Whether it is read from the party's own storage."""
-        return self in (Use.READ_TEXT, Use.READ_MODEL)
+        return self in (Use.READ_DATA, Use.READ_MODEL)
 
 
 class JobReference(NamedTuple):

@@ -12,12 +12,12 @@ from offsite.api.values import (
     ROWS_PATTERN,
     RULES,
     Bundle,
+    DataLocation,
     Duration,
     LabelName,
     Location,
     ModelLocation,
     Section,
-    TextLocation,
     cel,
 )
 from offsite.labels import MAX_LABELS, labels_problem
@@ -27,7 +27,7 @@ _BLOCKS = "method Blocks needs scope: Ends: set it, or use method LoRA"
 _RANK = "only method LoRA has a rank; remove it"
 _ROWS = (
     "privacy needs data.train with rows, since it protects rows: use a .jsonl file with one JSON "
-    "object per line"
+    "object per line, or images"
 )
 _ACCEPT = "accept needs evaluate: the text to score the model on; set it, or remove accept"
 
@@ -44,8 +44,8 @@ class Ends(Section):
 class DistillTraining(Section):
     """Distillation of the emulator from the blocks that it replaces."""
 
-    corpus: TextLocation
-    """Text to train on."""
+    corpus: DataLocation
+    """Text or images to train on."""
     steps: int = Field(2000, ge=1, le=10_000_000)
     """Number of training steps."""
     learning_rate: float = Field(1e-4, gt=0, le=1)
@@ -98,8 +98,8 @@ class Distill(Section):
     """Distil the dropped blocks into the emulator by training; absent: no training."""
     grant: Grant = Grant()
     """Limits on the adapters that are accepted for the emulator."""
-    evaluate: TextLocation | None = None
-    """A text that both parties have. The full model and the emulator are evaluated on it."""
+    evaluate: DataLocation | None = None
+    """Data that both parties have. The full model and the emulator are evaluated on it."""
 
     @model_validator(mode="after")
     def _healing_has_text(self) -> "Distill":
@@ -109,11 +109,15 @@ class Distill(Section):
 
 
 class Data(Section):
-    """The data owner's private data: `.jsonl` (`text`, or `prompt` and `completion`) or `.txt`."""
+    """The data owner's private data: text or images, as the emulator reads it.
 
-    train: TextLocation
+    Text is `.jsonl` (`text`, or `prompt` and `completion`) or `.txt`. Images are a folder with a
+    subfolder for each class, which ends in `/`; `.jsonl` with `image` and `label`; or `.parquet`.
+    """
+
+    train: DataLocation
     """Data to train the adapter on."""
-    validation: TextLocation
+    validation: DataLocation
     """Data to select the best checkpoint with. With `privacy`, it selects nothing."""
 
 
@@ -203,7 +207,8 @@ class Tune(Section):
     bundle: Bundle
     """The peer's emulator: its bundle's name, or name@sha256:… (an envelope) for one version."""
     data: Data
-    """The private data: `.jsonl` (`text`, or `prompt` and `completion`) or `.txt`."""
+    """The private data: text (`.jsonl`, `.txt`), or images (a folder that ends in `/`, `.jsonl` or
+    `.parquet`)."""
     adapter: Adapter = Adapter()
     """Which parameters are trained."""
     training: TuneTraining = TuneTraining()
@@ -213,8 +218,8 @@ class Tune(Section):
     release: Release | None = None
     """Audits of the adapter before it is published; absent: those that the organization requires.
     """
-    evaluate: TextLocation | None = None
-    """A text that both parties have. The emulator is evaluated on it before and after tuning."""
+    evaluate: DataLocation | None = None
+    """Data that both parties have. The emulator is evaluated on it before and after tuning."""
 
     @model_validator(mode="after")
     def _privacy_has_rows(self) -> "Tune":
@@ -254,8 +259,8 @@ class PlugIn(Section):
     """The peer's adapter: its bundle's name, or name@sha256:… (an envelope) for one version."""
     alpha: float = Field(1.0, ge=0, le=2)
     """Scale of the adapter's change; 0: no change, 1: all of it (WiSE-FT, arXiv 2109.01903)."""
-    evaluate: TextLocation | None = None
-    """Text to evaluate the full model on, before and after plugging in."""
+    evaluate: DataLocation | None = None
+    """Data to evaluate the full model on, before and after plugging in."""
     accept: Accept | None = None
     """Quality that the model must have to be exported; absent: it is always exported."""
     export: Export | None = None

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from offsite.api.references import Use
 from offsite.labels import LONGEST, checked_label, normalized
-from offsite.rows import PROSE_SUFFIXES, ROW_SUFFIXES
+from offsite.rows import IMAGE_SUFFIXES, PROSE_SUFFIXES, ROW_SUFFIXES
 from offsite.wire import NAME_PATTERN, Part
 
 _OWN = r"file:///.+|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+"
@@ -18,10 +18,11 @@ _OWN = r"file:///.+|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+"
 _CLAIM = r"pvc://[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?(/([^./][^/]*|\.[^./][^/]*|\.\.[^/]+))+/?"
 _HUB = r"hf://[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_][A-Za-z0-9_.-]*(@[A-Za-z0-9_.-]+)?"
 PATH_PATTERN = rf"^({_OWN}|{_CLAIM}|[^:]+)$"
-_SUFFIXES = "|".join(suffix[1:] for suffix in (*ROW_SUFFIXES, *PROSE_SUFFIXES))
-TEXT_PATTERN = rf"^({_OWN}|{_CLAIM}|[^:]+)\.(?i:{_SUFFIXES})$"
-_ROW_SUFFIXES = "|".join(suffix[1:] for suffix in ROW_SUFFIXES)
-ROWS_PATTERN = rf"\.(?i:{_ROW_SUFFIXES})$"
+_SUFFIXES = "|".join(suffix[1:] for suffix in (*ROW_SUFFIXES, *PROSE_SUFFIXES, *IMAGE_SUFFIXES))
+DATA_PATTERN = rf"^(({_OWN}|{_CLAIM}|[^:]+)\.(?i:{_SUFFIXES})|({_OWN}|{_CLAIM}|[^:]+)/)$"
+_WITH_ROWS = "|".join(suffix[1:] for suffix in (*ROW_SUFFIXES, *IMAGE_SUFFIXES))
+ROWS_PATTERN = rf"(\.(?i:{_WITH_ROWS})|/)$"
+"""What ends the location of data with rows: each is one example, or one image."""
 MODEL_PATTERN = rf"^({_OWN}|{_CLAIM}|{_HUB}|[^:]+)$"
 BUNDLE_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(@sha256:[0-9a-f]{64})?$"
 DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
@@ -48,10 +49,11 @@ PATTERN_MEANING = {
     PATH_PATTERN: (
         "a path (relative to the job file), file:///path, s3://bucket/path, or pvc://claim/path"
     ),
-    TEXT_PATTERN: (
+    DATA_PATTERN: (
         "a path (relative to the job file), file:///path, s3://bucket/path, or pvc://claim/path, "
-        "and end in .jsonl or .ndjson (one JSON object per line), or in .txt, .text or .md (plain "
-        "text); convert other formats to one of these"
+        "and end in .jsonl or .ndjson (one JSON object per line), in .txt, .text or .md (plain "
+        "text), in / (a folder of images) or in .parquet (images); convert other formats to one of "
+        "these"
     ),
     MODEL_PATTERN: (
         "a path (relative to the job file), file:///path, s3://bucket/path, pvc://claim/path, or "
@@ -79,8 +81,8 @@ LabelName = Annotated[
 Location = Annotated[str, Field(pattern=PATH_PATTERN, max_length=1024), Use.WRITE_MODEL]
 """Where a model is written; `s3://` is the private store."""
 
-TextLocation = Annotated[str, Field(pattern=TEXT_PATTERN, max_length=1024), Use.READ_TEXT]
-"""Location of a text or a data set. The suffix of its name determines its format."""
+DataLocation = Annotated[str, Field(pattern=DATA_PATTERN, max_length=1024), Use.READ_DATA]
+"""Location of a text, a data set, or a folder of images. How it ends determines its format."""
 
 ModelLocation = Annotated[str, Field(pattern=MODEL_PATTERN, max_length=1024), Use.READ_MODEL]
 """Location of a model. Only models may be on a hub."""

@@ -10,7 +10,14 @@ from offsite.rows.datafile import (
     unreadable,
 )
 from offsite.rows.imagerow import ImageRow
-from offsite.rows.images import holds_images, image_rows, labels_in, read_images
+from offsite.rows.images import (
+    begins_with_image,
+    holds_images,
+    image_files,
+    image_rows,
+    labels_in,
+    read_images,
+)
 from offsite.rows.text import Row, read_row, read_rows
 
 __all__ = [
@@ -22,7 +29,9 @@ __all__ = [
     "Format",
     "ImageRow",
     "Row",
+    "begins_with_image",
     "holds_images",
+    "image_files",
     "image_rows",
     "labels_in",
     "read_images",

@@ -1,16 +1,20 @@
 """Reads data sets of images: a folder with a subfolder for each class, JSON lines, or Parquet."""
 
+import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from io import BufferedReader
 
 from offsite.errors import DataError
 from offsite.labels import MAX_LABELS
 from offsite.rows.datafile import DataFile
-from offsite.rows.folder import folder_images
+from offsite.rows.folder import folder_files, folder_images
 from offsite.rows.imagerow import ImageRow
+from offsite.rows.inside import open_inside
 from offsite.rows.jsonl import lines, read_object
-from offsite.rows.listed import listed_images
+from offsite.rows.listed import listed_files, listed_images
 
 _TOGETHER = 256
 """How many images are checked before the next ones are looked at."""
@@ -71,6 +75,35 @@ def holds_images(data: DataFile) -> bool:
         return data.format == "images"
     first = next(lines(data), None)
     return first is not None and "image" in read_object(data, *first)
+
+
+def begins_with_image(head: bytes) -> bool:
+    """Return whether the beginning of JSON lines has a row that names an image."""
+    line = head.removeprefix(b"\xef\xbb\xbf").lstrip().partition(b"\n")[0]
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and "image" in value
+
+
+def image_files(data: DataFile) -> Iterator[tuple[str, Callable[[], BufferedReader]]]:
+    """List the files of images beside or below a data set: names, and what opens them.
+
+    There are none for text and for Parquet, which is one file.
+
+    Raises:
+        DataError: As `image_rows`.
+    """
+    if data.is_folder:
+        found, root = folder_files(data), data.path
+    elif data.format == "rows" and holds_images(data):
+        found, root = listed_files(data), data.path.parent
+    else:
+        return
+    for parts in found:
+        name = "/".join(parts)
+        yield name, partial(open_inside, root, parts, f"{data.name}: {name}")
 
 
 def _found(data: DataFile) -> Iterator[ImageRow]:

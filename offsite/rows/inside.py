@@ -8,8 +8,8 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from offsite.errors import DataError
 from offsite.text import printable
@@ -20,7 +20,7 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LINKED = (errno.ELOOP, errno.ENOTDIR, errno.ENXIO)
 
 
-def open_inside(root: Path, parts: Sequence[str], name: str) -> BinaryIO:
+def open_inside(root: Path, parts: Sequence[str], name: str) -> BufferedReader:
     """Open a regular file below a folder, relative to each folder on the way.
 
     Args:

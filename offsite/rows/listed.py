@@ -35,6 +35,17 @@ def listed_images(data: DataFile) -> Iterator[ImageRow]:
         yield image_row(label, group, name, file)
 
 
+def listed_files(data: DataFile) -> Iterator[tuple[str, ...]]:
+    """List the paths of the images that a file names, in its order.
+
+    Raises:
+        DataError: A line names none, or a path that leads out of the folder.
+    """
+    for number, line in lines(data):
+        value = read_object(data, number, line)
+        yield _parts(f"{data.name}:{number}", value.get("image"))
+
+
 def _parts(where: str, path: Any) -> tuple[str, ...]:
     if not isinstance(path, str):
         kind = KINDS.get(type(path), "null")

@@ -10,7 +10,7 @@ from offsite.events import Monitor
 from offsite.layers import Loaded
 from offsite.modality import Benchmark
 from offsite.rows import DataFile
-from offsite.steps.places import text_digest
+from offsite.steps.places import data_digest
 from offsite.training.evaluate import score
 
 
@@ -88,7 +88,7 @@ class Evaluation:
         with _named(data):
             bench = loaded.modality.benchmark(rows)
         _log_cut(bench.cut, len(rows), data, monitor)
-        return cls(bench, text_digest(data))
+        return cls(bench, data_digest(data))
 
     def report(self, loaded: Loaded, setting: str, monitor: Monitor) -> Judged | None:
         """Score a model, and report its metrics.

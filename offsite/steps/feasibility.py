@@ -77,7 +77,7 @@ def check_healable(row: Family, config: Mapping[str, Any]) -> None:
 
 def config_of(party: Party, model: str) -> Path:
     """Return the config.json of a model that is not at the hub."""
-    return party.text(f"{model.rstrip('/')}/config.json")
+    return party.file(f"{model.rstrip('/')}/config.json")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -9,20 +9,20 @@ from offsite.api import JobSpec, Tune
 from offsite.bundle.weights import digest_blocks, digest_outside
 from offsite.rows import DataFile
 from offsite.steps.party import Party
-from offsite.steps.places import model_digest, size_of, text_digest
+from offsite.steps.places import data_digest, model_digest, size_of
 from offsite.steps.workspace import Source
 from offsite.wire import canonical, digest_of
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """A job's texts by purpose, and the model of a model owner's job."""
+    """A job's data sets by purpose, and the model of a model owner's job."""
 
     texts: dict[str, DataFile]
     model: Path | None
 
     def digests(self) -> dict[str, str]:
-        """Compute the digest of each input; the digest of a text includes its format.
+        """Compute the digest of each input; the digest of data includes its format.
 
         Raises:
             DataError, ModelError: An input is missing or invalid.
@@ -58,7 +58,7 @@ def _data(job: Tune | None, party: Party, location: str, key: str) -> DataFile:
     """Locate a text. Only the training data must have the column of its unit."""
     unit = job.privacy.unit if job and job.privacy else None
     group = unit.group if unit else ""
-    return DataFile(party.text(location), location, group, must_group=key == "train")
+    return DataFile(party.data(location), location, group, must_group=key == "train")
 
 
 def source_of(spec: JobSpec, party: Party) -> Source | None:
@@ -88,7 +88,7 @@ def source_in(spec: JobSpec, model: Path, digest: str) -> Source:
 
 def _digest(text: DataFile) -> str:
     # the same bytes in another format are a different text
-    return digest_of(canonical([text.format, text_digest(text)]))
+    return digest_of(canonical([text.format, data_digest(text)]))
 
 
 def _texts(spec: JobSpec) -> dict[str, str | None]:

@@ -8,14 +8,20 @@ image; the training container, which may run another image, gets session credent
 
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from offsite.api import Use
+from offsite.errors import OffsiteError
+from offsite.rows import ROW_SUFFIXES, begins_with_image
 from offsite.store.credentials import Credentials, write_credentials
 from offsite.store.open import s3_store
-from offsite.store.private_store import SETTINGS
+from offsite.store.private_store import SETTINGS, PrivateStore
 from offsite.store.sessions import Part, lend, session_policy
 from offsite.task import WORK, BaseTask
+
+_LINE = 64 << 10
+"""How much of JSON lines is read to see whether they name images, in bytes."""
 
 
 def lent(task: BaseTask, environ: Mapping[str, str]) -> Credentials:
@@ -30,12 +36,22 @@ def lent(task: BaseTask, environ: Mapping[str, str]) -> Credentials:
     """
     own = Part.of(f"{task.private.rstrip('/')}/{WORK}/{task.uid}", folder=True, writes=True)
     read = [
-        Part.of(place, folder=use is Use.READ_MODEL)
+        _part(place, use, environ)
         for _, place, use in task.job.spec.references()
         if use.reads and place.startswith("s3://")
     ]
     store = s3_store(f"s3://{own.bucket}", SETTINGS, environ)
     return lend(store, session_policy([own, *read]))
+
+
+def _part(place: str, use: Use, environ: Mapping[str, str]) -> Part:
+    """Return what a location includes: of JSON lines that name images, the folder with them."""
+    folder = use is Use.READ_MODEL or place.endswith("/")
+    if not folder and place.lower().endswith(ROW_SUFFIXES):
+        with suppress(OffsiteError):  # the work reports what is missing
+            if begins_with_image(PrivateStore(Path(), None, environ).head(place, _LINE)):
+                return Part.of(place.rpartition("/")[0], folder=True)
+    return Part.of(place, folder=folder)
 
 
 def lend_to(task: BaseTask, environ: Mapping[str, str], folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""One organization on the machine of a step: its storage, models, texts and limits.
+"""One organization on the machine of a step: its storage, models, data and limits.
 
 A party's home holds `keys/` and `peers/` (who it is and whom it knows), `policy.yaml` (what it
 allows its jobs, where that is not the default), `records/` (the emulators that it sent, by
@@ -21,6 +21,7 @@ from offsite.bundle import EmulatorRecord, read_record
 from offsite.config import load_policy
 from offsite.errors import BundleError, InputError
 from offsite.mounts import ETC
+from offsite.rows import DataFile, image_files
 from offsite.sealing import Disclosure
 from offsite.steps.approvals import Approvals, FolderApprovals, GivenApproval
 from offsite.steps.places import COMPANIONS, MODEL_FILES, copy_companions, from_hub
@@ -116,17 +117,33 @@ class Party:
             root = self.claims / _claim_of(location) if claimed and self.claims else None
         copy_companions(model, folder, root.resolve() if root else None)
 
-    def text(self, location: str) -> Path:
-        """Return the file of a text that a job names, downloading it if necessary.
+    def data(self, location: str) -> Path:
+        """Return the file or folder of data that a job names, downloading it if necessary.
+
+        With JSON lines that name images, their files are downloaded, too.
+
+        Raises:
+            InputError, StorageError: The private store did not provide it.
+            DataError: The lines are invalid.
+        """
+        if not location.startswith("s3://"):
+            return self.path(location)
+        if location.endswith("/"):
+            return self.private_store.tree(location)
+        path = self.private_store.file(location)
+        names = [name for name, _ in image_files(DataFile(path, location))]
+        if names:
+            self.private_store.files(_folder_of(location), names)
+        return path
+
+    def file(self, location: str) -> Path:
+        """Return one file of a model that a job names, downloading it if necessary.
 
         Raises:
             InputError, StorageError: The private store did not provide it.
         """
-        return (
-            self.private_store.file(location)
-            if location.startswith("s3://")
-            else self.path(location)
-        )
+        at_store = location.startswith("s3://")
+        return self.private_store.file(location) if at_store else self.path(location)
 
     def path(self, location: str) -> Path:
         """Resolve a path that a job names; a relative one is relative to the job.
@@ -196,6 +213,16 @@ class Party:
                 "offsite; restore "
                 "it from a backup"
             ) from error
+
+
+def _folder_of(location: str) -> str:
+    bucket, _, key = location.removeprefix("s3://").partition("/")
+    if "/" not in key:
+        raise InputError(
+            f"{location} names images beside it; move them and it from the top of the bucket into "
+            "a folder"
+        )
+    return f"s3://{bucket}/{key.rpartition('/')[0]}/"
 
 
 def _claim_of(location: str) -> str:

@@ -1,5 +1,6 @@
 """Resolves a job's locations to local files, and computes their digests."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 from offsite.bundle import check_original, files_read, is_plain, labelled
 from offsite.bundle.manifest import file_digest
 from offsite.errors import InputError, ModelError, StorageError
-from offsite.rows import DataFile, unreadable
+from offsite.rows import DataFile, image_files, unreadable
 from offsite.store import disk_errors, privately
 from offsite.store.beneath import read_below
 from offsite.wire import canonical, digest_of
@@ -113,13 +114,22 @@ def digest_of_model(files: Mapping[str, str]) -> str:
     return digest_of(canonical({name: files[name] for name in files_read(files)}))
 
 
-def text_digest(text: DataFile) -> str:
-    """Compute the digest of a data file, by which parties recognize the same text.
+def data_digest(data: DataFile) -> str:
+    """Compute the digest of a data set, by which parties recognize the same data.
+
+    Of images in files of their own it includes each name and content, at constant memory.
 
     Raises:
-        DataError: The file is missing or not readable.
+        DataError: A file is missing or not readable.
     """
+    several = data.is_folder
     try:
-        return f"sha256:{file_digest(text.path)}"
+        own = "" if data.is_folder else file_digest(data.path)
+        every = hashlib.sha256(own.encode())
+        for name, file in image_files(data):
+            several = True
+            with file() as opened:
+                every.update(canonical([name, hashlib.file_digest(opened, "sha256").hexdigest()]))
     except OSError as error:
-        raise unreadable(text, error) from error
+        raise unreadable(data, error) from error
+    return f"sha256:{every.hexdigest() if several else own}"

@@ -6,16 +6,15 @@ parts, with constant memory. A copy is reused while the store has the same file.
 
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import NamedTuple
 
 from offsite.errors import InputError
-from offsite.store.disk import make_folders, private_opener, write_whole
+from offsite.store.copies import Copies, StoredFile, files_at, files_below, is_plain
 from offsite.store.disk_errors import disk_errors
 from offsite.store.locks import locked
 from offsite.store.objects import ObjectStore
@@ -27,13 +26,6 @@ SETTINGS = "OFFSITE_PRIVATE"
 """Prefix of the environment variables of the private store."""
 _PIECE = 64 << 20
 _URI = re.compile(r"s3://([^/]+)/(.+?)/?")
-
-
-class _Object(NamedTuple):
-    key: str
-    size: int
-    etag: str
-    """Changes with the content."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +47,7 @@ class PrivateStore:
         """
         store, key = self._open(uri)
         with self._alone(), _asking(store, key):
-            # a listing begins with the shortest key
-            first = next(_listed(store, key), None)
-            if first is None or first.key != key:
-                raise InputError(f"there is no {uri} at {store.endpoint}")
-            return self._copy(store, first)
+            return self._own.copy(store, self._found(store, key, uri))
 
     def folder(self, uri: str, patterns: Sequence[str], most: int | None = None) -> Path:
         """Return copies of the files below a prefix whose names match a pattern.
@@ -73,21 +61,63 @@ class PrivateStore:
         store, key = self._open(uri)
         target = self.copies / store.bucket / key
         with self._alone(), _asking(store, key):
-            objects = [o for o in _listed(store, f"{key}/") if _matches(o, patterns)]
+            objects = [o for o in files_at(store, f"{key}/") if _matches(o, patterns)]
             if not objects:
                 raise InputError(f"there are no matching files at {uri}; check the location")
             if most is not None and sum(each.size for each in objects) > most:
                 raise InputError(f"{uri} is larger than the allowed {most} bytes")
-            paths = {self._copy(store, each) for each in objects}
+            paths = {self._own.copy(store, each) for each in objects}
         for stale in {path for path in target.iterdir() if path.is_file()} - paths:
             stale.unlink()
         return target
+
+    def tree(self, uri: str) -> Path:
+        """Return copies of all files below a prefix, in folders as in the store.
+
+        Raises:
+            InputError: There are none, too many, or one whose key is no path; else as for `file`.
+        """
+        store, key = self._open(uri)
+        target = self._own.place(store, key)
+        with self._alone(), _asking(store, key):
+            objects = files_below(store, key)
+            if not objects:
+                raise InputError(f"there are no files at {uri}; check the location")
+            self._own.keep_only(store, key, objects)
+            self._own.copy_all(store, objects)
+        return target
+
+    def files(self, uri: str, names: Iterable[str]) -> None:
+        """Copy files below a prefix, in folders as in the store; missing ones are left out.
+
+        Args:
+            names: Their paths below the prefix.
+
+        Raises:
+            InputError: As for `tree`.
+        """
+        store, key = self._open(uri)
+        wanted = {f"{key}/{name}" for name in names}
+        with self._alone(), _asking(store, key):
+            found = [each for each in files_below(store, key) if each.key in wanted]
+            self._own.copy_all(store, found)
+
+    def head(self, uri: str, most: int) -> bytes:
+        """Read the beginning of a file.
+
+        Raises:
+            InputError: It does not exist.
+        """
+        store, key = self._open(uri)
+        with _asking(store, key):
+            found = self._found(store, key, uri)
+            return store.get_piece(key, 0, min(most, found.size), found.etag) if found.size else b""
 
     def sizes(self, uri: str) -> dict[str, int]:
         """List the files below a prefix: sizes in bytes by name."""
         store, key = self._open(uri)
         with _asking(store, key):
-            return {o.key.removeprefix(f"{key}/"): o.size for o in _listed(store, f"{key}/")}
+            return {o.key.removeprefix(f"{key}/"): o.size for o in files_at(store, f"{key}/")}
 
     def written(self, uri: str) -> dict[str, datetime]:
         """List the files below a prefix: the time of the last write by relative path."""
@@ -146,53 +176,33 @@ class PrivateStore:
 
     def _open(self, uri: str) -> tuple[S3Store, str]:
         found = _URI.fullmatch(uri)
-        if found is None or not all(_plain(part) for part in found[2].split("/")):
+        if found is None or not all(is_plain(part) for part in found[2].split("/")):
             raise InputError(f"{uri!r} is not a valid location; use s3://bucket/path")
         store = s3_store(f"s3://{found[1]}", SETTINGS, self.environ)
         if self.exchange is not None:
             refuse_same_place(self.exchange, store)
         return store, found[2]
 
+    def _found(self, store: S3Store, key: str, uri: str) -> StoredFile:
+        # a listing begins with the shortest key
+        first = next(files_at(store, key), None)
+        if first is None or first.key != key:
+            raise InputError(f"there is no {uri} at {store.endpoint}")
+        return first
+
+    @property
+    def _own(self) -> Copies:
+        return Copies(self.copies)
+
     @contextmanager
     def _alone(self) -> Iterator[None]:
         with locked(self.copies / ".lock"):
             yield
 
-    def _copy(self, store: S3Store, found: _Object) -> Path:
-        place = (store.bucket, *found.key.split("/"))
-        target = self.copies.joinpath(*place)
-        # outside the copies: their folder mirrors the store and has no other files
-        note = self.copies.joinpath(".etags", *place)
-        known = note.read_text() if note.is_file() and target.is_file() else None
-        if known == found.etag and target.stat().st_size == found.size:
-            return target
-        note.unlink(missing_ok=True)
-        scratch = note.with_name(f".{note.name}.partial")
-        with disk_errors(target):
-            make_folders(target.parent)
-            make_folders(note.parent)
-            with open(scratch, "wb", opener=private_opener) as file:
-                for start in range(0, found.size, _PIECE):
-                    file.write(store.get_piece(found.key, start, _PIECE, found.etag))
-            scratch.replace(target)
-        write_whole(note, found.etag.encode())
-        return target
 
-
-def _listed(store: S3Store, prefix: str) -> Iterator[_Object]:
-    for each in store.client().list_objects(store.bucket, prefix=prefix):
-        if not each.is_dir and each.object_name and _plain(each.object_name.rpartition("/")[2]):
-            yield _Object(each.object_name, each.size or 0, each.etag or "")
-
-
-def _matches(found: _Object, patterns: Sequence[str]) -> bool:
+def _matches(found: StoredFile, patterns: Sequence[str]) -> bool:
     name = found.key.rpartition("/")[2]
     return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _plain(part: str) -> bool:
-    """Return whether a part of a key can be a file name."""
-    return part not in ("", ".", "..") and "\0" not in part
 
 
 def _asking(store: S3Store, key: str) -> AbstractContextManager[None]:

@@ -10,6 +10,7 @@ from pyarrow import parquet
 
 from offsite.errors import DataError
 from offsite.rows import DataFile, holds_images, image_rows, read_images, read_rows
+from offsite.steps.places import data_digest
 from offsite_testing.images import encoded, image_folder, image_lines, image_parquet, picture
 
 PIXELS = [picture(seed).tobytes() for seed in range(4)]
@@ -103,3 +104,35 @@ def test_text_and_images_are_told_apart(tmp_path: Path) -> None:
         read_rows(DataFile(images))
     with pytest.raises(DataError, match="holds images, but this model reads text"):
         read_rows(folder(tmp_path))
+
+
+def test_a_digest_is_of_names_and_content(tmp_path: Path) -> None:
+    root = image_folder(tmp_path / "a", {"cat": 2, "dog": 1})
+    same = image_folder(tmp_path / "b", {"cat": 2, "dog": 1})
+    (same / ".DS_Store").write_bytes(b"x")
+    digest = data_digest(folder(root))
+    assert digest == data_digest(folder(same))
+    (same / "cat" / "001.png").rename(same / "dog" / "001.png")
+    assert data_digest(folder(same)) != digest
+    picture(7).save(root / "cat" / "000.png")
+    assert data_digest(folder(root)) != digest
+
+
+def test_a_digest_of_lines_includes_the_images(tmp_path: Path) -> None:
+    image_folder(tmp_path, {"cat": 2})
+    path = image_lines(tmp_path / "a.jsonl", {"image": "cat/000.png", "label": "cat"})
+    digest = data_digest(DataFile(path))
+    picture(7).save(tmp_path / "cat" / "001.png")
+    assert data_digest(DataFile(path)) == digest, "it is not named"
+    picture(7).save(tmp_path / "cat" / "000.png")
+    assert data_digest(DataFile(path)) != digest
+
+
+def test_a_digest_follows_no_link(tmp_path: Path) -> None:
+    image_folder(tmp_path / "a", {"cat": 1})
+    (tmp_path / "a" / "cat" / "b.png").symlink_to("/etc/hostname")
+    with pytest.raises(DataError, match=r"/cat/b\.png is a link"):
+        data_digest(folder(tmp_path / "a"))
+    path = image_lines(tmp_path / "a.jsonl", {"image": "a/cat/b.png"})
+    with pytest.raises(DataError, match=r"a/cat/b\.png is a link"):
+        data_digest(DataFile(path))

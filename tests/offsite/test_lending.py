@@ -9,9 +9,10 @@ import pytest
 
 from offsite.__main__ import main
 from offsite.config import load_job
-from offsite.errors import InputError, NotAllowedError, OffsiteError, StorageError
+from offsite.errors import DataError, InputError, NotAllowedError, OffsiteError, StorageError
+from offsite.steps.party import Party
 from offsite.steps.places import MODEL_FILES
-from offsite.store.artifact_store import ArtifactStore, artifact_store_of
+from offsite.store.artifact_store import ArtifactStore, FolderArtifactStore, artifact_store_of
 from offsite.store.credentials import Credentials, read_credentials, write_credentials
 from offsite.store.open import s3_store
 from offsite.store.own import provide
@@ -30,6 +31,7 @@ SPEC = {
     "distill": {
         "model": "s3://lab/models/one",
         "emulator": {"blocks": 2, "calibration": "s3://lab/texts/a.txt"},
+        "training": {"corpus": "s3://lab/images/"},
         "evaluate": "s3://others/eval.jsonl",
     },
 }
@@ -60,11 +62,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioServer]:
             *(("lab", key) for key in ("models/one2/config.json", "texts/a.txt", "texts/a.txt2")),
             *(("lab", f"own/offsite/{key}") for key in ("records/1.json", "work/other/x")),
             *(("lab", f"own/offsite/{key}") for key in ("kept/uid-1/envelope", "work/uid-12/x")),
+            *(("lab", f"images/{key}") for key in ("cat/1.png", "dog/1.png")),
             *(("others", key) for key in ("eval.jsonl", "secret")),
+            *(("others", f"listed/{key}") for key in ("a.png", "b.png")),
         ):
             if not made.root().bucket_exists(bucket):
                 made.root().make_bucket(bucket)
             made.store(bucket).put(key, key.encode())
+        made.store("others").put(
+            "listed/lines.jsonl", b'{"image": "a.png"}\n{"image": "../secret"}'
+        )
+        made.store("others").put("listed/good.jsonl", b'{"image": "a.png"}')
         yield made
 
 
@@ -136,6 +144,27 @@ def test_the_work_has_the_folder_of_its_job(lent: Lent) -> None:
     assert artifacts.read("work/uid-1/notes/attempt") is None
 
 
+def test_the_work_reads_folders_of_images_and_what_lines_name(
+    server: MinioServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {"evaluate": "s3://others/listed/good.jsonl"}
+    spec = {"distill": SPEC["distill"] | own}  # type: ignore[operator]
+    environ = environ_of(server, account(server, tmp_path))
+    assert lending(environ, task_file(tmp_path, **spec), tmp_path / "session", monkeypatch) == 0
+    keys = tmp_path / "session/credentials.json"
+    private_store = PrivateStore(tmp_path / "copies", None, environ_of(server, keys))
+    party = Party("lab", tmp_path, private_store, FolderArtifactStore(tmp_path))
+    images = party.data("s3://lab/images/")
+    assert {path.name for path in images.iterdir()} == {"cat", "dog"}
+    lines = party.data("s3://others/listed/good.jsonl")
+    assert {path.name for path in lines.parent.iterdir()} == {"good.jsonl", "a.png"}
+    with pytest.raises(DataError, match=r"lines\.jsonl:2: the image '\.\./secret' is not a path"):
+        party.data("s3://others/listed/lines.jsonl")
+    for place in ("s3://others/secret", "s3://lab/texts/a.txt2"):
+        with pytest.raises(OffsiteError):
+            private_store.read(place, 9)
+
+
 REFUSED: dict[str, Callable[[Lent], object]] = {
     "reads a record": lambda lent: lent.artifacts.read("records/1.json"),
     "reads what is kept": lambda lent: lent.artifacts.read("kept/uid-1/envelope"),
@@ -150,6 +179,8 @@ REFUSED: dict[str, Callable[[Lent], object]] = {
     "reads another model": lambda lent: lent.private_store.read(
         "s3://lab/models/one2/config.json", 99
     ),
+    "reads beside images": lambda lent: lent.private_store.read("s3://others/listed/a.png", 9),
+    "writes an image": lambda lent: lent.private_store.write("s3://lab/images/cat/1.png", b"x"),
     "reads beside a text": lambda lent: lent.private_store.read("s3://others/secret", 9),
     "writes into the model": lambda lent: lent.private_store.write("s3://lab/models/one/x", b"x"),
     "writes a text": lambda lent: lent.private_store.write("s3://lab/texts/a.txt", b"x"),

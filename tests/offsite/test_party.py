@@ -34,6 +34,6 @@ def test_a_forged_task_cannot_have_keys_read_as_data(
         job=load_job(EXAMPLES / "distill.yaml"),
     )
     party = Pod(task, {"OFFSITE_SCRATCH": str(tmp_path)}).party()
-    for find in (party.text, party.model):
+    for find in (party.data, party.model):
         with pytest.raises(InputError, match=location):
             find(location)

@@ -1,5 +1,6 @@
 """A party's private store on a real MinIO: copies of what is there, and what is written to it."""
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,6 +90,54 @@ def test_a_model_is_the_files_that_match(store: S3Store, private_store: PrivateS
     assert private_store.folder("s3://models/tiny", patterns) == folder
     assert not (folder / "model.safetensors").exists()
     assert (folder / "other.safetensors").exists()
+
+
+def test_a_folder_of_images_is_a_tree(store: S3Store, private_store: PrivateStore) -> None:
+    for name in ("cat/1.png", "cat/2.png", "dog"):
+        store.put(f"images/{name}", name.encode())
+    store.client().put_object("models", "images/empty/", io.BytesIO(), 0)  # as a console makes
+    folder = private_store.tree("s3://models/images/")
+    (folder / "cat" / "own.png").write_bytes(b"x")
+    (folder / "link").symlink_to("/etc")
+    store.delete(["images/cat/2.png", "images/dog"])
+    store.put("images/dog/1.png", b"dog/1.png")  # a folder, where a file was
+    assert private_store.tree("s3://models/images/") == folder
+    found = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+    assert set(found) == {"cat/1.png", "dog/1.png"}
+    assert all(path.read_bytes() == name.encode() for name, path in found.items())
+    assert not (folder / "link").is_symlink()
+
+
+def test_files_of_a_tree_are_copied_alone(store: S3Store, private_store: PrivateStore) -> None:
+    for name in ("a/1.png", "a/2.png", "b/1.png"):
+        store.put(f"listed/{name}", name.encode())
+    private_store.files("s3://models/listed/", ["b/1.png", "a/2.png", "none.png"])
+    folder = private_store.copies / "models/listed"
+    assert sorted(str(p.relative_to(folder)) for p in folder.rglob("*.png")) == [
+        "a/2.png",
+        "b/1.png",
+    ]
+
+
+def test_a_tree_is_bounded(
+    store: S3Store, private_store: PrivateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        store.put(f"many/{number}.png", b"x")
+    monkeypatch.setattr("offsite.store.copies.MAX_FILES", 2)
+    with pytest.raises(InputError, match="has more than 2 files"):
+        private_store.tree("s3://models/many/")
+    with pytest.raises(InputError, match="there are no files at s3://models/nothing/"):
+        private_store.tree("s3://models/nothing/")
+
+
+def test_the_beginning_of_a_file_is_read(store: S3Store, private_store: PrivateStore) -> None:
+    store.put("lines/a.jsonl", b"one\ntwo")
+    store.put("lines/b.jsonl", b"")
+    assert private_store.head("s3://models/lines/a.jsonl", 3) == b"one"
+    assert private_store.head("s3://models/lines/b.jsonl", 3) == b""
+    with pytest.raises(InputError, match=r"there is no s3://models/lines/c\.jsonl"):
+        private_store.head("s3://models/lines/c.jsonl", 3)
 
 
 @pytest.mark.parametrize(

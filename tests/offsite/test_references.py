@@ -8,9 +8,9 @@ from pydantic import BaseModel
 
 from offsite.api import BUNDLE_PATTERN, MODEL_PATTERN, JobSpec, Use
 from offsite.api.references import references, use_of
-from offsite.api.values import PATH_PATTERN, TEXT_PATTERN, Location, Section, TextLocation
+from offsite.api.values import DATA_PATTERN, PATH_PATTERN, DataLocation, Location, Section
 
-PLACES = {PATH_PATTERN, TEXT_PATTERN, MODEL_PATTERN, BUNDLE_PATTERN}
+PLACES = {PATH_PATTERN, DATA_PATTERN, MODEL_PATTERN, BUNDLE_PATTERN}
 SPECS: tuple[dict[str, Any], ...] = (
     {
         "stage": "Distill",
@@ -89,7 +89,7 @@ def test_a_job_lists_what_it_opens_and_writes() -> None:
 
 def test_a_new_field_is_found_by_its_type_alone() -> None:
     class Inner(Section):
-        labels: TextLocation | None = None
+        labels: DataLocation | None = None
 
     class Outer(Section):
         inner: Inner
@@ -97,6 +97,6 @@ def test_a_new_field_is_found_by_its_type_alone() -> None:
 
     outer = Outer.model_validate({"inner": {"labels": "l.txt"}, "to": "out"})
     assert list(references(outer)) == [
-        ("inner.labels", "l.txt", Use.READ_TEXT),
+        ("inner.labels", "l.txt", Use.READ_DATA),
         ("to", "out", Use.WRITE_MODEL),
     ]

@@ -37,7 +37,7 @@ from offsite.stages.judging import check_accepted
 from offsite.stages.run import run_job
 from offsite.steps.inputs import inputs_of
 from offsite.steps.party import POLICY
-from offsite.steps.places import model_digest, text_digest
+from offsite.steps.places import data_digest, model_digest
 from offsite.steps.workspace import workspace
 from offsite.store import FolderStore, disk_errors
 from offsite.training.evaluate import mean_loss
@@ -103,7 +103,7 @@ def test_two_sides_need_nothing_of_each_other(tmp_path: Path) -> None:
     assert kinds(told) == ["full_zero_shot", "emulator_zero_shot", "egress", "artifact", "done"]
     assert phases(told) >= {"heal", "distill"}
     assert {event["name"] for event in metrics(told).values()} == {"perplexity"}
-    shared = text_digest(DataFile(lab / "shared.jsonl"))
+    shared = data_digest(DataFile(lab / "shared.jsonl"))
     assert {event["text"] for event in metrics(told).values()} == {shared}
     opened, digest = parties.opened(EMULATOR), parties.envelope(EMULATOR).digest
     manifest, found = check_emulator(opened), artifact(told)

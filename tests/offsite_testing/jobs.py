@@ -159,6 +159,9 @@ BAD = (
         for name in ("a.csv", "s3://bucket/a.tsv", "pvc://claim/a.json", "blobs/0a1b", "a.jsonl.gz")
     ),
     Bad("tune", "spec.tune.data.train", "pvc://claim/../other.jsonl", _PATH),
+    Bad("tune", "spec.tune.data.train", "pvc://claim/../images/", _PATH),
+    Bad("tune", "spec.tune.data.train", "pvc://claim/", _PATH),
+    Bad("tune", "spec.tune.data.train", "ftp://host/images/", _PATH),
     Bad("tune", "spec.tune.data.train", "pvc://claim/a/./b.jsonl", _PATH),
     Bad("tune", "spec.tune.data.train", "pvc://claim/a//b.jsonl", _PATH),
     Bad("tune", "spec.tune.data.train", "pvc://Claim/a.jsonl", _PATH),
