@@ -238,7 +238,7 @@ FOLDERS: dict[Callable[[Path, Path], None], str] = {
     control: r"/cat/a\\x1b\[2J\\n\.png has characters that cannot be shown",
     control_class: r"/do\\ng has characters that cannot be shown",
     not_utf8: r"/cat/\\udcff\\udcfe\.png has characters that cannot be shown, or is not UTF-8",
-    long_class: "which must have 1 to 100 characters",
+    long_class: "which has 101 characters; at most 100 are allowed",
 }
 
 
@@ -295,7 +295,7 @@ LINES: dict[str, tuple[Any, str]] = {
     "link to a folder": ({"image": "dir/000.png"}, r":1 \(dir/000\.png\) is a link"),
     "label": ({"image": "data/cat/000.png", "label": 1.5}, "has a label that is not a string or"),
     "no label": ({"image": "data/cat/000.png", "label": None}, "has a label that is not a string"),
-    "escape": ({"image": "data/cat/000.png", "label": "\x1b[2J"}, "must have printable char"),
+    "escape": ({"image": "data/cat/000.png", "label": "\x1b[2J"}, "cannot be shown, such as"),
 }
 
 
