@@ -18,7 +18,6 @@ from offsite.layers.loading import (
     save_companions,
 )
 from offsite.layers.loss import batch_loss, example_losses
-from offsite.layers.pooling import head_of, pooled
 from offsite.layers.probing import Note, attention_maps, watching_gradients
 from offsite.layers.stack import (
     Call,
@@ -31,6 +30,7 @@ from offsite.layers.stack import (
     trace,
     watching,
 )
+from offsite.modality.images.head import head_of, pooled
 
 __all__ = [
     "Call",

@@ -45,3 +45,23 @@ def image_parquet(path: Path, columns: Mapping[str, Sequence[Any]], **options: A
     """Write a table with columns."""
     parquet.write_table(arrow.table(dict(columns)), path, **options)
     return path
+
+
+CLASSES = ("blue", "green", "red")
+"""Classes of tinted pictures."""
+
+
+def tinted(label: str, seed: int = 0) -> Image.Image:
+    """Draw a picture that shows its class: a color, which is stronger in it."""
+    pixels = np.asarray(picture(seed)).astype(np.int16)
+    pixels[..., ("red", "green", "blue").index(label)] += 60
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def tinted_folder(root: Path, each: int = 4, start: int = 0) -> Path:
+    """Write a folder with so many tinted pictures of each class."""
+    for number, label in enumerate(CLASSES):
+        (root / label).mkdir(parents=True)
+        for index in range(each):
+            tinted(label, start + 1000 * number + index).save(root / label / f"{index:03}.png")
+    return root

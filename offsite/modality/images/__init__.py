@@ -1,47 +1,107 @@
-"""Images: the image processor of a model, and the loss of its classifier."""
+"""Images: rows of labelled images, patches as positions, and the loss of a classifier."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from random import Random
+from typing import ClassVar
 
-from transformers import AutoImageProcessor, PreTrainedModel
+from torch import Tensor
+from transformers import PreTrainedModel
 from transformers.image_processing_utils import BaseImageProcessor
 
 from offsite.families import Family
-from offsite.modality.pretrained import LOCAL
+from offsite.modality.batch import Batch
+from offsite.modality.contract import Encoded
+from offsite.modality.images.canaries import canary
+from offsite.modality.images.examples import ImageExample, collate, encode
+from offsite.modality.images.loss import logits, losses, summed_loss
+from offsite.modality.images.pixels import Pixels
+from offsite.modality.images.processor import load_processor
+from offsite.modality.images.scoring import Classification, benchmark
+from offsite.rows import DataFile, ImageRow, image_rows, read_images
 
-__all__ = ["Images"]
+__all__ = ["ImageExample", "Images"]
 
 
 @dataclass(frozen=True)
 class Images:
     """Images for one model. Implements `Modality`."""
 
-    processor: BaseImageProcessor
+    pixels: Pixels
     labels: tuple[str, ...]
     """The names of the model's classes, in their order; empty: it has no head."""
+    distill_weights: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    """Those of Xiao et al. (2023), section 4.1."""
 
     @classmethod
     def open(cls, view: Path, folder: Path, row: Family, model: PreTrainedModel) -> "Images":
         """Load the image processor of a model."""
-        processor: Any = AutoImageProcessor.from_pretrained(view, backend="pil", **LOCAL)
-        return cls.of(processor, model)
+        return cls.of(load_processor(view, folder), model, folder)
 
     @classmethod
-    def of(cls, processor: BaseImageProcessor, model: PreTrainedModel) -> "Images":
-        """Put an image processor beside a model."""
-        names: dict[Any, str] = dict(model.config.id2label or {})
-        return cls(processor, tuple(str(names[number]) for number in sorted(names)))
+    def of(
+        cls, processor: BaseImageProcessor, model: PreTrainedModel, folder: Path = Path()
+    ) -> "Images":
+        """Put an image processor beside a model, and check that they fit.
+
+        Args:
+            folder: where they are from, for messages.
+        """
+        return cls(Pixels.of(processor, model, folder), labels_of(model))
+
+    def with_labels(self, labels: Sequence[str]) -> "Images":
+        """Return the modality of a model with a head for other classes."""
+        return replace(self, labels=tuple(labels))
 
     @staticmethod
-    def read(data: Any) -> Sequence[Any]:
-        """Read images; none are supported yet."""
-        raise NotImplementedError
+    def check(data: DataFile) -> None:
+        """Decode every image of a data set once."""
+        read_images(data)
 
-    encode = benchmark = canaries = public = predictions = read
-    collate = summed_loss = losses = read
+    @staticmethod
+    def read(data: DataFile) -> Sequence[ImageRow]:
+        """List the images of a folder, JSON lines or Parquet; their pixels stay on the disk."""
+        return image_rows(data)
+
+    def without_targets(self) -> "Images":
+        """Return the modality for images whose labels are not read."""
+        return self.with_labels(())
+
+    def encode(
+        self, rows: Sequence[ImageRow], length: int, least: int = 1
+    ) -> Encoded[ImageExample]:
+        """Turn rows into examples; their size is the model's own, and not to be chosen."""
+        return Encoded(encode(rows, self.labels, self.pixels.positions))
+
+    def benchmark(self, rows: Sequence[ImageRow]) -> Classification:
+        """Encode rows to score models on by their accuracy."""
+        return benchmark(rows, self.labels, self.pixels.positions)
+
+    def canaries(self, count: int, size: int, draw: Random) -> Sequence[ImageExample]:
+        """Draw images of white noise, each with a label of its own drawing."""
+        return [
+            canary(f"canary {number}", len(self.labels), self.pixels, draw)
+            for number in range(count)
+        ]
+
+    def predictions(self, model: PreTrainedModel, hidden: Tensor) -> Tensor:
+        """Compute the logits of each image, (B, classes)."""
+        return logits(model, hidden)
+
+    def collate(self, examples: Sequence[ImageExample], seed: str | None = None) -> Batch:
+        """Decode images, and stack what the model reads of them."""
+        return collate(examples, self.pixels, seed)
+
+    summed_loss = staticmethod(summed_loss)
+    losses = staticmethod(losses)
 
     def save(self, folder: Path) -> None:
         """Write the image processor's file."""
-        self.processor.save_pretrained(folder)
+        self.pixels.processor.save_pretrained(folder)
+
+
+def labels_of(model: PreTrainedModel) -> tuple[str, ...]:
+    """Read the names of a model's classes from its config; none: it has no head."""
+    names: dict[int, str] = model.config.to_dict()["id2label"]
+    return tuple(names[number] for number in sorted(names))

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from offsite.layers.stack import family
+from offsite.families import Family, family_of
 
 
 def pooled(model: PreTrainedModel, hidden: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -14,7 +14,7 @@ def pooled(model: PreTrainedModel, hidden: Tensor, mask: Tensor | None = None) -
         hidden: of the last layer, (B, T, D).
         mask: (B, T), where there is a patch, if some positions are padding.
     """
-    row = family(model)
+    row = _row(model)
     first = row.prefix_tokens(row.complete(model.config.to_dict()))
     match row.pooling:
         case "first":
@@ -28,6 +28,11 @@ def pooled(model: PreTrainedModel, hidden: Tensor, mask: Tensor | None = None) -
     raise ValueError(f"{row.architecture} has no classifier")
 
 
+def head_of(model: PreTrainedModel) -> nn.Module:
+    """Get the classifier of a vision model: an `nn.Identity` if it has none."""
+    return model.get_submodule(_row(model).heads["head"])
+
+
 def _mean(hidden: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None:
         return hidden.mean(dim=1)
@@ -35,6 +40,5 @@ def _mean(hidden: Tensor, mask: Tensor | None) -> Tensor:
     return (hidden * there).sum(dim=1) / there.sum(dim=1)
 
 
-def head_of(model: PreTrainedModel) -> nn.Module:
-    """Get the classifier of a vision model: an `nn.Identity` if it has none."""
-    return model.get_submodule(family(model).heads["head"])
+def _row(model: PreTrainedModel) -> Family:
+    return family_of(model.config.to_dict())
