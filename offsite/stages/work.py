@@ -25,7 +25,7 @@ def work(context: Context) -> None:
     spec, figures = context.space.spec, Figures()
     context = replace(context, monitor=context.monitor.with_copy(figures.receive))
     with privately(), _short_memory_told():
-        # before private data is read
+        # before private data meets it
         emulator = inspected_emulator(context) if spec.tune is not None else None
         _read_data(context)
         if spec.distill is not None:

@@ -32,25 +32,24 @@ def flatten(folder: Path) -> None:
 
 @pytest.fixture
 def parties(tmp_path: Path) -> Parties:
-    """The hospital was sent a suspicious emulator, and its data is no data."""
+    """The hospital was sent a suspicious emulator, and has less data than its policy requires."""
     parties = new_parties(tmp_path / "all")
     parties.run(EMULATOR, distill(None))
     parties.resend(EMULATOR, flatten)
-    (parties.home(HOSPITAL) / "private.jsonl").write_text('{"text": "a"}\n{"secret"')
+    limit(parties)
     return parties
 
 
-def allow(parties: Parties) -> None:
-    parties.limit(HOSPITAL, TINY.model_copy(update={"allow_suspicious_emulators": True}))
+def limit(parties: Parties, **more: bool) -> None:
+    parties.limit(HOSPITAL, TINY.model_copy(update={"min_examples": 1000, **more}))
 
 
-def told(parties: Parties) -> dict[str, str]:
+def told(parties: Parties) -> dict[str, str] | None:
     notice = parties.mailbox(LAB).inbox.notice(HOSPITAL, ADAPTER)
-    assert notice is not None
-    return open_notice(notice, parties.mailbox(LAB).ring).wire()
+    return open_notice(notice, parties.mailbox(LAB).ring).wire() if notice else None
 
 
-def test_it_is_refused_before_private_data_is_read(parties: Parties) -> None:
+def test_it_is_refused_before_private_data_meets_it(parties: Parties) -> None:
     events: list[Wire] = []
     with pytest.raises(SuspiciousEmulator, match=r"emulator emulator .* logits, in nats: .*0\.05"):
         parties.run(ADAPTER, tune(), events.append)
@@ -61,7 +60,19 @@ def test_it_is_refused_before_private_data_is_read(parties: Parties) -> None:
 
 
 def test_only_the_policy_allows_it(parties: Parties) -> None:
-    allow(parties)
+    limit(parties, allow_suspicious_emulators=True)
     with pytest.raises(DataError, match=r"private\.jsonl"):
         parties.run(ADAPTER, tune())
-    assert told(parties)["reason"] == "StageFailed"
+    assert told(parties) == {"stage": "Tune", "reason": "StageFailed", "message": ""}
+
+
+@pytest.mark.parametrize("content", ['{"text": "a"}\n{"secret"', '{"text": 1}', ""])
+def test_what_the_file_alone_decides_is_told_before_the_emulator_is_fetched(
+    parties: Parties, content: str
+) -> None:
+    (parties.home(HOSPITAL) / "private.jsonl").write_text(content)
+    events: list[Wire] = []
+    with pytest.raises(DataError, match=r"private\.jsonl"):
+        parties.run(ADAPTER, tune(), events.append)
+    assert events == []
+    assert told(parties) is None

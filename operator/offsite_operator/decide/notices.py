@@ -51,7 +51,7 @@ def _failure(job: Job) -> Condition | None:
 def _disclosed(job: Job, why: Condition) -> str:
     """Return the reason to disclose: a constant one as soon as private data may have been read.
 
-    `Work` inspects an emulator before it reads private data.
+    `Work` inspects an emulator before private data meets it.
     """
     if job.status.step == "Work" and why.reason == SUSPICIOUS:
         return SUSPICIOUS
