@@ -6,7 +6,8 @@ without it.
 """
 
 from offsite.bundle.adapter import ADAPTER, admit_adapter, check_adapter
-from offsite.bundle.emulator import admit_emulator, check_companions, check_emulator
+from offsite.bundle.companions import check_companions
+from offsite.bundle.emulator import admit_emulator, check_emulator
 from offsite.bundle.files import check_whole
 from offsite.bundle.head import HeadRecord, NewHead, head_of, labelled
 from offsite.bundle.manifest import (

@@ -4,12 +4,11 @@ Everything is checked before anything is loaded: no byte of a file that fails he
 transformers or a tokenizer. The folder must be the receiver's own copy, which nobody else changes.
 """
 
-import json
 import re
-from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any
 
+from offsite.bundle.companions import COMPANIONS, INDEX, check_companions, read_json
 from offsite.bundle.files import check_names, compare, headers
 from offsite.bundle.manifest import (
     MANIFEST,
@@ -18,32 +17,9 @@ from offsite.bundle.manifest import (
     read_manifest,
 )
 from offsite.errors import BundleError, UnknownFamilyError
-from offsite.families import (
-    Family,
-    config_problems,
-    family_of,
-    generation_problems,
-    named_token_problems,
-    tokenizer_file_problems,
-    tokenizer_problems,
-)
+from offsite.families import Family, family_of
 
 _WEIGHTS = re.compile(r"model(-[0-9]{5}-of-[0-9]{5})?\.safetensors")
-_INDEX = "model.safetensors.index.json"
-_LARGEST_JSON = {"tokenizer.json": 40 << 20, _INDEX: 16 << 20, "tokenizer_config.json": 4 << 20}
-"""Bytes. The largest tokenizers published have 32 MiB (Gemma 3) and 27 MiB (gpt-oss, Llama 4)."""
-_MOST_MARKS, _MOST_KEYS = 3_000_000, 1_000_000
-"""Of a JSON file, before it is parsed: of the marks `[{,:` there is one for every value, and one
-more for every key. A value takes 60 to 200 bytes of memory, a key 400. Gemma 3 (262,144 tokens,
-514,906 merges) has about 2.2 million marks and 0.3 million keys."""
-_JSON_CHECKS: dict[str, Callable[[dict[str, Any]], list[str]]] = {
-    "config.json": config_problems,
-    "tokenizer_config.json": tokenizer_problems,
-    "generation_config.json": generation_problems,
-}
-_EMULATOR_FILES = frozenset({*_JSON_CHECKS, "tokenizer.json", _INDEX})
-"""What an emulator bundle may hold, beside its weights and its manifest."""
-
 _DTYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
 
 
@@ -76,33 +52,6 @@ def check_emulator(folder: Path) -> Manifest:
     return manifest
 
 
-def check_companions(folder: Path, names: Container[str]) -> dict[str, Any]:
-    """Check what an emulator bundle holds beside its weights; give its config.
-
-    Args:
-        names: of its files.
-
-    Raises:
-        BundleError: the first thing that is wrong, with the file it is in.
-    """
-    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
-        if name not in names:
-            raise BundleError(f"{folder} has no {name}")
-    contents = {name: _read_json(folder / name) for name in _JSON_CHECKS if name in names}
-    for name, content in contents.items():
-        _refuse(folder / name, _JSON_CHECKS[name](content))
-    config = contents["config.json"]
-    _check_tokenizer(folder, config, contents["tokenizer_config.json"])
-    return config
-
-
-def _check_tokenizer(folder: Path, config: dict[str, Any], beside: dict[str, Any]) -> None:
-    row, path = family_of(config), folder / "tokenizer.json"
-    tokenizer = _read_json(path)
-    _refuse(path, tokenizer_file_problems(tokenizer, row.sizes(config)["V"], row.beyond))
-    _refuse(folder / "tokenizer_config.json", named_token_problems(beside, tokenizer))
-
-
 def _check_kind(manifest: Manifest) -> EmulatorFacts:
     if not isinstance(manifest.facts, EmulatorFacts):
         raise BundleError(f"{manifest.name} is an {manifest.facts.kind}, not an emulator")
@@ -112,43 +61,7 @@ def _check_kind(manifest: Manifest) -> EmulatorFacts:
 
 def is_emulator_file(name: str) -> bool:
     """Whether an emulator bundle may hold a file of this name, beside its manifest."""
-    return name in _EMULATOR_FILES or bool(_WEIGHTS.fullmatch(name))
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    most = _LARGEST_JSON.get(path.name, 1 << 20)
-    if path.stat().st_size > most:
-        raise BundleError(f"{path} is larger than {most} bytes")
-    try:
-        text = path.read_text("utf-8")
-        if sum(map(text.count, "[{,:")) > _MOST_MARKS or text.count(":") > _MOST_KEYS:
-            raise BundleError(
-                f"{path} holds too much: more than {_MOST_MARKS} values and keys, or {_MOST_KEYS} "
-                "keys"
-            )
-        content = json.loads(text, object_pairs_hook=_once, parse_constant=_number)
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path} is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise BundleError(f"{path} is not a JSON object")
-    return content
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object of which two readers cannot read two different things."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return found
-
-
-def _number(name: str) -> float:
-    raise ValueError(f"{name} is no number of JSON")
-
-
-def _refuse(path: Path, problems: list[str]) -> None:
-    if problems:
-        raise BundleError(f"{path} is not allowed: " + "; ".join(problems[:10]))
+    return name in {*COMPANIONS, INDEX} or bool(_WEIGHTS.fullmatch(name))
 
 
 def _family(folder: Path, config: dict[str, Any], manifest: Manifest) -> Family:
@@ -176,11 +89,11 @@ def _check_tensors(folder: Path, manifest: Manifest, row: Family, config: dict[s
 def _check_index(folder: Path, manifest: Manifest) -> None:
     """Check that the index of a sharded model points where its tensors really are."""
     shards = [name for name in manifest.files if _WEIGHTS.fullmatch(name)]
-    if _INDEX not in manifest.files:
+    if INDEX not in manifest.files:
         if shards != ["model.safetensors"]:
-            raise BundleError(f"{folder} has several weight files, but no {_INDEX}")
+            raise BundleError(f"{folder} has several weight files, but no {INDEX}")
         return
-    index = _read_json(folder / _INDEX)
+    index = read_json(folder / INDEX)
     real = {name: file for file in shards for name, _, _ in headers(folder / file)}
     if set(index) - {"metadata", "weight_map"} or index.get("weight_map") != real:
-        raise BundleError(f"{folder / _INDEX} does not say where the tensors are")
+        raise BundleError(f"{folder / INDEX} does not say where the tensors are")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from offsite.bundle.emulator import is_emulator_file
-from offsite.families import GENERATION_KEYS, TOKENIZER_KEYS, without_unread
+from offsite.families import GENERATION_KEYS, PROCESSOR_KEYS, TOKENIZER_KEYS, without_unread
 
 _Content = Mapping[str, Any]
 
@@ -15,7 +15,7 @@ def strip_companions(folder: Path) -> None:
     """Delete the files, and the keys of its JSON files, that no bundle may hold.
 
     What is left out does not change what the model computes: chat templates, paths of the machine
-    that it was made on, names of Python classes.
+    that it was made on, names of Python classes, what only other tasks read.
     """
     for path in folder.iterdir():
         if not is_emulator_file(path.name):
@@ -42,8 +42,14 @@ def _generation_keys(content: _Content) -> dict[str, Any]:
     return {key: value for key, value in content.items() if key in GENERATION_KEYS}
 
 
+def _processor_keys(content: _Content) -> dict[str, Any]:
+    allowed = {key: value for key, value in content.items() if key in PROCESSOR_KEYS}
+    return {key: value for key, value in allowed.items() if value is not None}
+
+
 _KEPT: Mapping[str, Callable[[_Content], dict[str, Any]]] = {
     "config.json": without_unread,
     "tokenizer_config.json": _tokenizer_keys,
     "generation_config.json": _generation_keys,
+    "preprocessor_config.json": _processor_keys,
 }

@@ -16,6 +16,7 @@ from offsite.families.companions import (
     generation_problems,
     tokenizer_problems,
 )
+from offsite.families.image_processor import PROCESSOR_KEYS, image_processor_problems
 from offsite.families.keys import COMMON_KEYS
 from offsite.families.modules import Linear, Module, Norm, Shape, Table
 from offsite.families.row import Family
@@ -27,6 +28,7 @@ __all__ = [
     "COMMON_KEYS",
     "FAMILIES",
     "GENERATION_KEYS",
+    "PROCESSOR_KEYS",
     "TOKENIZER_KEYS",
     "Checkpoint",
     "Family",
@@ -38,6 +40,7 @@ __all__ = [
     "config_problems",
     "family_of",
     "generation_problems",
+    "image_processor_problems",
     "named_token_problems",
     "tokenizer_file_problems",
     "tokenizer_problems",

@@ -79,8 +79,19 @@ def _key_problems(family: Family, config: Config) -> list[str]:
     allowed = COMMON_KEYS | family.config_keys
     known = {key: kind for key, kind in CONFIG_KINDS.items() if key in allowed}
     known |= {alias: known[key] for alias, key in family.aliases.items()}
+    if family.config_under:
+        return _nested_problems(family.config_under, config, known)
     rest = {key: value for key, value in config.items() if key not in _ROPE_KEYS}
     return twice + problems(rest, known)
+
+
+def _nested_problems(under: str, config: Config, known: Mapping[str, Kind]) -> list[str]:
+    part = config.get(under)
+    if not isinstance(part, dict):
+        return [f"{under}: must be a table"]
+    top = {key: kind for key, kind in known.items() if key in COMMON_KEYS}
+    rest = {key: value for key, value in config.items() if key != under}
+    return problems(rest, top) + problems(part, known, f"{under}.")
 
 
 def _rope_problems(family: Family, config: Config) -> list[str]:
@@ -127,6 +138,7 @@ def _size_problems(family: Family, config: Config) -> list[str]:
         *_head_problems(family, config),
         *_block_problems(family, config),
         *_padding_problems(config, sizes.get("V")),
+        *_label_problems(family, config),
         *family.refusals(config),
     ]
 
@@ -165,6 +177,18 @@ def _padding_problems(config: Config, vocabulary: int | None) -> list[str]:
     if vocabulary is not None and isinstance(padding, int) and padding >= vocabulary:
         return [f"pad_token_id: {padding} is beyond the vocabulary of {vocabulary}"]
     return []
+
+
+def _label_problems(family: Family, config: Config) -> list[str]:
+    if not family.heads:
+        return []
+    labels = config.get("id2label")
+    if labels is None:
+        return ["id2label: is missing; it is empty if the model has no head"]
+    if list(labels) != [str(number) for number in range(len(labels))]:
+        return ["id2label: must have the keys 0, 1, 2, … in this order"]
+    wrong = [name for name in labels.values() if not kinds.LABEL.test(name)]
+    return [f"id2label: each must be {kinds.LABEL.meaning}"] if wrong else []
 
 
 def _only(value: Any) -> Any:

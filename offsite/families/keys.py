@@ -96,6 +96,12 @@ DINOV2 = (
     | {"mlp_ratio", "qkv_bias", "layerscale_value", "drop_path_rate", "use_swiglu_ffn"}
     | {"use_mask_token"}
 )
+TOWER = _VISION | {"intermediate_size", "projection_dim", "initializer_factor", "dropout"}
+"""Of CLIP and SigLIP, below `vision_config`."""
+BESIDE_TOWER = frozenset(
+    {"text_config", "projection_dim", "logit_scale_init_value", "initializer_factor"}
+    | {"text_config_dict", "vision_config_dict"}
+)
 BACKBONE = frozenset(
     {"out_features", "out_indices", "stage_names", "apply_layernorm", "reshape_hidden_states"}
 )
@@ -106,7 +112,8 @@ _SIZES = (
     *("num_attention_heads", "max_position_embeddings", "n_positions", "n_ctx", "n_embd"),
     *("n_layer", "n_head", "ffn_dim", "seq_length", "pretraining_tp"),
     *("sliding_window_pattern", "_sliding_window_pattern"),
-    *("image_size", "patch_size", "encoder_stride", "mlp_ratio"),
+    *("image_size", "patch_size", "encoder_stride", "mlp_ratio", "projection_dim", "num_patches"),
+    "num_register_tokens",
 )
 _SIZES_OR_NULL = (
     *("n_inner", "word_embed_proj_dim", "num_key_value_heads", "head_dim", "sliding_window"),
@@ -133,7 +140,7 @@ _SWITCHES = (
     *("apply_residual_connection_post_layernorm", "attention_softmax_in_fp32"),
     *("bias_dropout_fusion", "masked_softmax_fusion", "skip_bias_add", "skip_bias_add_qkv"),
     *("use_sliding_window", "use_mrope", "rope_interleaved", "is_llama_config"),
-    *("qkv_bias", "use_swiglu_ffn", "use_mask_token"),
+    *("qkv_bias", "use_swiglu_ffn", "use_mask_token", "vision_use_head"),
 )
 
 CONFIG_KINDS: Mapping[str, Kind] = {
@@ -147,7 +154,7 @@ CONFIG_KINDS: Mapping[str, Kind] = {
     "summary_activation": kinds.ACTIVATION.or_null(),
     **dict.fromkeys(("hidden_act", "pooler_act"), kinds.ACTIVATION),
     "num_channels": kinds.RGB,
-    "layerscale_value": kinds.NUMBER,
+    **dict.fromkeys(("layerscale_value", "initializer_factor"), kinds.NUMBER),
     "activation_function": kinds.ACTIVATION,
     "hidden_activation": kinds.ACTIVATION.or_null(),
     "layer_types": kinds.lists(kinds.among(kinds.LAYER_TYPES)).or_null(),

@@ -105,6 +105,10 @@ SHARE = numbers(0, 1)
 TOKEN = ints(-1, MAX_SIZE - 1)
 TOKENS = either(TOKEN, lists(TOKEN)).or_null()
 ACTIVATION = among(ACTIVATIONS)
+LABEL = Kind(
+    "a text of 1 to 256 printable characters",
+    lambda v: isinstance(v, str) and 1 <= len(v) <= 256 and v.isprintable(),
+)
 RGB = Kind("3, for red, green and blue", lambda v: type(v) is int and v == 3)
 DTYPE = among(DTYPES).or_null()
 LABELS = Kind("a table of labels", _labels).or_null()

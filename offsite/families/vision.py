@@ -7,7 +7,16 @@ import re
 from typing import Any
 
 from offsite.families import keys
-from offsite.families.modules import Config, Convolution, Linear, Norm, Parameter, whole
+from offsite.families.modules import (
+    Config,
+    Convolution,
+    Linear,
+    Module,
+    Norm,
+    Parameter,
+    Table,
+    whole,
+)
 from offsite.families.row import Family, label_count
 
 _SHARED: dict[str, Any] = {
@@ -51,7 +60,7 @@ def _head(bias: bool = True) -> Linear:
     return Linear("classifier", "H", "L", bias, when=_has_labels)
 
 
-def _attention(path: str, output: str, bias: bool | str = True) -> tuple[Linear, ...]:
+def _attention(path: str, output: str, bias: bool | str = True) -> tuple[Module, ...]:
     projections = ("q_proj", "k_proj", "v_proj")
     return (
         *(Linear(f"{path}.{name}", "D", "D", bias) for name in projections),
@@ -74,7 +83,13 @@ _OLDER_ATTENTION = (
     ("attention.output.dense.", "attention.o_proj."),
 )
 _SWIGLU = {"use_swiglu_ffn": "the gated blocks of the giant model are not supported"}
-_MLP = (Linear("mlp.fc1", "D", "F", True), Linear("mlp.fc2", "F", "D", True))
+_MLP: tuple[Module, ...] = (Linear("mlp.fc1", "D", "F", True), Linear("mlp.fc2", "F", "D", True))
+_TOWER: tuple[Module, ...] = (
+    Norm("layer_norm1", bias=True),
+    *_attention("self_attn", "out_proj"),
+    Norm("layer_norm2", bias=True),
+    *_MLP,
+)
 
 
 VISION: tuple[Family, ...] = (
@@ -130,6 +145,7 @@ VISION: tuple[Family, ...] = (
             Norm("dinov2.layernorm", bias=True),
             _head(),
         ),
+        resolution="any",
         pooling="first+patches",
         heal="mlp.fc2",
         heal_scale="layer_scale2.lambda1",
@@ -138,6 +154,33 @@ VISION: tuple[Family, ...] = (
         older_names=_OLDER_ATTENTION,
         unread=keys.BACKBONE,
         refused=_SWIGLU,
+        **_SHARED,
+    ),
+    Family(
+        model_type="clip",
+        architecture="CLIPForImageClassification",
+        blocks="vision_model.encoder.layers",
+        config_under="vision_config",
+        dims=_vit_dims,
+        block=_TOWER,
+        outer=(
+            Parameter("vision_model.embeddings.class_embedding", ("D",)),
+            Convolution("vision_model.embeddings.patch_embedding", "C", "D", bias=False),
+            Table("vision_model.embeddings.position_embedding", "P"),
+            # transformers spells it so
+            Norm("vision_model.pre_layrnorm", bias=True),
+            Norm("vision_model.post_layernorm", bias=True),
+            _head(),
+        ),
+        pooling="patches",
+        heal="mlp.fc2",
+        defaults={**_BASE, "intermediate_size": 3072, "patch_size": 32},
+        config_keys=keys.TOWER,
+        unread=keys.BESIDE_TOWER,
+        ignored=re.compile(
+            r"(vision|text)_model\.embeddings\.position_ids|text_model\..*"
+            r"|(text|visual)_projection\.weight|logit_scale"
+        ),
         **_SHARED,
     ),
 )

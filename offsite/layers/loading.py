@@ -125,22 +125,42 @@ def _open(folder: Path, view: Path) -> Loaded:
     stored = _stored_dtype(folder, row, config.to_dict())
     # on a CPU, what is not multiplied in bfloat16 is faster, and more exact, in float32
     wanted = torch.float32 if device().type == "cpu" else stored
-    opened: Any = getattr(transformers, row.architecture).from_pretrained(
-        view,
-        config=config,
-        output_loading_info=True,
-        dtype=wanted,
-        attn_implementation=row.attention,
-        use_safetensors=True,
-        **LOCAL,
-    )
-    model, found = opened
+    model, found = _built(row, config, view, dtype=wanted, use_safetensors=True, **LOCAL)
     _check_found(f"the model {folder}", model, found)
     for name, tensor in model.state_dict().items():
         if not tensor.isfinite().all():
             raise ModelError(f"the model {folder} holds a value in {name} that is not finite")
     modality = MODALITIES[row.modality].open(view, folder, row, model)
     return Loaded(freeze(_moved(model, wanted)), modality, stored)
+
+
+def _built(
+    row: Family, config: PreTrainedConfig, source: Path | None, **options: Any
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """Build a model, and say what transformers found of its tensors.
+
+    A model without a head gets one while it is built: SigLIP's initialization reads its weight
+    (transformers 5.23).
+    """
+    headless = bool(row.heads) and not config.num_labels
+    if headless:
+        config.num_labels = 1
+    made: Any = getattr(transformers, row.architecture).from_pretrained(
+        source,
+        config=config,
+        output_loading_info=True,
+        attn_implementation=row.attention,
+        **options,
+    )
+    model, found = made
+    if headless:
+        head = row.heads["head"]
+        found["missing_keys"] = {
+            name for name in found["missing_keys"] if not name.startswith(f"{head}.")
+        }
+        model.set_submodule(head, nn.Identity())
+        model.config.num_labels = model.num_labels = 0
+    return model, found
 
 
 def _check_found(what: str, model: PreTrainedModel, found: Mapping[str, Any]) -> None:
@@ -216,15 +236,8 @@ def assemble(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> PreTra
     row = family_of(config)
     dtype = next(iter(tensors.values())).dtype
     with quiet():
-        made: Any = getattr(transformers, row.architecture).from_pretrained(
-            None,
-            output_loading_info=True,
-            config=AutoConfig.for_model(**{**config, "architectures": [row.architecture]}),
-            state_dict=dict(tensors),
-            dtype=dtype,
-            attn_implementation=row.attention,
-        )
-    model, found = made
+        own = AutoConfig.for_model(**{**config, "architectures": [row.architecture]})
+        model, found = _built(row, own, None, state_dict=dict(tensors), dtype=dtype)
     if surplus := sorted(found["unexpected_keys"]):
         raise ModelError(f"a model of this config has no tensor {surplus[0]}")
     _check_found("the emulator", model, found)

@@ -37,7 +37,9 @@ LOADS_SOMETHING = (
 @each_family
 def test_no_family_lets_a_config_load_something(family: Family, key: str) -> None:
     assert config_problems(sent_config(family)) == []
-    assert config_problems(sent_config(family, **{key: {}})) == [f"{key}: is not allowed"]
+    assert config_problems({**sent_config(family), key: {}}) == [f"{key}: is not allowed"]
+    within = f"{family.config_under}." if family.config_under else ""
+    assert config_problems(sent_config(family, **{key: {}})) == [f"{within}{key}: is not allowed"]
 
 
 WRONG: tuple[tuple[str, dict[str, Any], str], ...] = (

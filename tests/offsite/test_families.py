@@ -232,7 +232,7 @@ def test_absurd_sizes_are_refused(family: Family, value: object) -> None:
 @each_family
 def test_a_missing_size_is_named(family: Family) -> None:
     config = sent_config(family)
-    del config[family.depth]
+    del (config[family.config_under] if family.config_under else config)[family.depth]
     assumed = family.depth in family.defaults
     assert config_problems(config) == ([] if assumed else [f"{family.depth}: is missing"])
 

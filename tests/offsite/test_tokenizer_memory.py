@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from offsite.bundle import emulator
+from offsite.bundle.companions import read_json
 from offsite.errors import BundleError
 from offsite.families import tokenizer_file_problems
 from offsite_testing.largest import KEYS, MARKS, MODELS, SIZE, TEXTS, unigram, write
@@ -30,9 +30,9 @@ print(before, peak(), flush=True)
 os._exit(0)
 """
 _CHECK = _PEAK.format(
-    imports="from offsite.bundle import emulator\nfrom offsite.families import "
+    imports="from offsite.bundle.companions import read_json\nfrom offsite.families import "
     "tokenizer_file_problems",
-    measured="found = tokenizer_file_problems(emulator._read_json(folder / 'tokenizer.json'), "
+    measured="found = tokenizer_file_problems(read_json(folder / 'tokenizer.json'), "
     "1 << 24)\nassert sys.argv[2] == 'any' or not found, found",
 )
 _LOAD = _PEAK.format(
@@ -83,10 +83,10 @@ def test_what_would_take_more_is_not_read(body: str, said: str | None, tmp_path:
     path = tmp_path / "tokenizer.json"
     path.write_text(f'{{"a":{body}}}' if body[0] != "\ufeff" else body, encoding="utf-8")
     if said is None:
-        assert emulator._read_json(path)
+        assert read_json(path)
     else:
         with pytest.raises(BundleError, match=said):
-            emulator._read_json(path)
+            read_json(path)
 
 
 def test_pieces_that_make_a_larger_trie_are_refused() -> None:

@@ -41,6 +41,7 @@ LANGUAGE: dict[str, dict[str, Any]] = {
 }
 VISION: dict[str, dict[str, Any]] = {
     "vit": {**_VISION, **_LABELS, "intermediate_size": 48},
+    "clip": {"vision_config": {**_VISION, "intermediate_size": 48}, **_LABELS},
     "dinov2": {**_VISION, **_LABELS, "mlp_ratio": 2},
 }
 FAMILIES_UNDER_TEST = {**LANGUAGE, **VISION}
@@ -112,7 +113,11 @@ def model_from(config: PreTrainedConfig, seed: int = 0) -> PreTrainedModel:
 def sent_config(family: Family, **over: Any) -> dict[str, Any]:
     """Make a config.json with only the required keys."""
     head = {"model_type": family.model_type, "architectures": [family.architecture]}
-    sizes = {**head, **FAMILIES_UNDER_TEST[family.model_type], **over}
+    sizes = {**head, **FAMILIES_UNDER_TEST[family.model_type]}
+    if under := family.config_under:
+        sizes[under] = {**sizes[under], **over}
+    else:
+        sizes |= over
     if (count := sizes.pop("num_labels", None)) is not None:
         sizes["id2label"] = {str(number): f"label {number}" for number in range(count)}
     return sizes
