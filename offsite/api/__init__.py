@@ -14,6 +14,7 @@ from offsite.api.release import Release
 from offsite.api.stages import (
     Accept,
     Adapter,
+    Augmentation,
     Data,
     Distill,
     DistillTraining,
@@ -46,6 +47,7 @@ __all__ = [
     "RULES",
     "Accept",
     "Adapter",
+    "Augmentation",
     "Bundle",
     "Data",
     "Distill",

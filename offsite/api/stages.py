@@ -31,6 +31,9 @@ _ROWS = (
 )
 _ACCEPT = "accept needs evaluate: the text to score the model on; set it, or remove accept"
 
+Augmentation = Literal["CropAndFlip", "Crop", "None"]
+"""Random changes of images while training."""
+
 
 class Ends(Section):
     """Blocks at both ends that are never compressed. In the paper they are the adapter."""
@@ -185,6 +188,9 @@ class TuneTraining(Section):
     """Number of examples in a training step, over all workers."""
     block_size: int = Field(512, ge=8, le=1_048_576)
     """Maximum number of tokens in an example. Plain text is packed into blocks of this size."""
+    augmentation: Augmentation = "CropAndFlip"
+    """Random changes of images: CropAndFlip, only Crop where left and right have a meaning, such as
+    of digits or organs, or None. Text is not changed."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
 

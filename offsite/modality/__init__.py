@@ -1,4 +1,4 @@
-"""Modalities: what examples are made of. Text is the only one so far.
+"""Modalities: what examples are made of, text or images.
 
 A modality is one module behind one protocol, `Modality`. It reads rows, encodes them to examples,
 collates examples into batches, computes the loss of each example, scores models, and loads and

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from offsite.api import Augmentation
 from offsite.families import Family
 from offsite.modality.batch import Batch
 from offsite.modality.scores import Benchmark
@@ -115,6 +116,10 @@ class Modality(Protocol):
     def distill_weights(self) -> tuple[float, float]:
         """How much the loss on the targets counts in distillation by default, and how much the
         error of the hidden states."""
+        ...
+
+    def augmenting(self, how: Augmentation) -> "Modality":
+        """Return the modality that augments examples in this way, if it can."""
         ...
 
     def without_targets(self) -> "Modality":

@@ -1,6 +1,7 @@
 """The stage of the data owner: tune an adapter in the bundle that the peer sent."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -56,6 +57,7 @@ def make_adapter(context: Context, job: Tune, loaded: Loaded) -> None:
     """
     space, texts, monitor = context.space, context.inputs.texts, context.monitor
     check_floors(space.party.limits, job, texts["train"])
+    loaded = replace(loaded, modality=loaded.modality.augmenting(job.training.augmentation))
     manifest, _ = read_manifest(space.opened)
     facts = _facts(loaded, job, context.digests["bundle"])
     evaluation = Evaluation.read(texts["evaluate"], loaded, monitor)

@@ -90,7 +90,7 @@ THE_REST = {
     ),
     "tune": (
         " --gradient-checkpointing --canaries 100 --max-auc 0.6 --max-tpr-at-1-percent-fpr 0.05"
-        " --max-empirical-epsilon 2 --label normal --label tumour"
+        " --max-empirical-epsilon 2 --label normal --label tumour --augmentation Crop"
     ),
     "plug-in": "",
 }

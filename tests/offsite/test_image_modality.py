@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from transformers import AutoImageProcessor
 from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPil
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
+from offsite.api import Augmentation
 from offsite.errors import DataError, ModelError
 from offsite.events import Monitor
 from offsite.layers import batch_loss, example_losses, inference
 from offsite.modality import IGNORED, Batch, Images
+from offsite.modality.images.augment import crop_box
 from offsite.modality.images.processor import FILE
 from offsite.rows import DataFile, ImageRow
 from offsite.training.checkpoints import Checkpoints
@@ -117,10 +120,9 @@ def test_training_augments_and_evaluation_does_not(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("size", [(64, 64), (300, 40), (40, 300), (1, 1), (97, 3)])
 @pytest.mark.parametrize("kept", [True, False], ids=["keeps the ratio", "stretches"])
 def test_crops_are_inside_and_large_enough(size: tuple[int, int], kept: bool) -> None:
-    (width, height), pixels = size, _images(kept).pixels
-    crops = []
+    (width, height), crops = size, []
     for number in range(300):
-        left, top, right, bottom = pixels._crop(size, Random(number))
+        left, top, right, bottom = crop_box(size, Random(number), square=kept)
         assert 0 <= left < right <= width
         assert 0 <= top < bottom <= height
         crops.append((right - left, bottom - top))
@@ -133,13 +135,35 @@ def test_crops_are_inside_and_large_enough(size: tuple[int, int], kept: bool) ->
         assert 0.7 < min(ratios) < max(ratios) < 1.4
 
 
-def _images(kept: bool) -> Images:
-    model = tiny_model("dinov2")
-    if not kept:
-        return Images.of(ViTImageProcessorPil(size={"height": SIDE, "width": SIDE}), model)
+def test_flips_and_augmentation_can_be_turned_off() -> None:
+    """Flips, where left and right have a meaning."""
+    _, modality = images()
+    (example,) = modality.encode(rows(1), 1).examples
+
+    def pixels(how: Augmentation, seed: str | None) -> Tensor:
+        return modality.augmenting(how).collate([example], seed).inputs["pixel_values"]
+
+    flipped = 0
+    for number in range(20):
+        both, crop = pixels("CropAndFlip", str(number)), pixels("Crop", str(number))
+        flipped += not torch.equal(both, crop)
+        assert torch.equal(both, crop) or torch.allclose(both, crop.flip(-1), atol=0.05)
+        assert torch.equal(pixels("None", str(number)), pixels("CropAndFlip", None))
+    assert 5 < flipped < 15
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["keeps the ratio", "stretches"])
+def test_a_crop_is_of_what_the_model_sees(kept: bool) -> None:
+    """One that keeps the ratio sees the middle square: a crop of a wide image is no wider strip."""
     crop = {"height": SIDE, "width": SIDE}
     made: Any = BitImageProcessorPil(size={"shortest_edge": SIDE}, crop_size=crop)
-    return Images.of(made, model)
+    if not kept:
+        made = ViTImageProcessorPil(size=crop)
+    pixels = Images.of(made, tiny_model("dinov2")).pixels
+    ramp = np.linspace(0, 255, 400).astype(np.uint8)[None, :, None].repeat(40, 0).repeat(3, 2)
+    shown = pixels.augmented(Image.fromarray(ramp), Random(1), flips=False)["pixel_values"]
+    span = float(shown[0, 0, -1] - shown[0, 0, 0]) * made.image_std[0]
+    assert 0.05 < span < 0.2 if kept else 0.5 < span < 1
 
 
 def test_pixels_stay_on_the_disk_until_a_batch_needs_them() -> None:

@@ -76,6 +76,13 @@ BAD = (
     Bad("cluster/plug-in", "spec.resources.workers", 2, "engine Job has one worker"),
     _range("tune", "spec.resources.workers", 0, "greater than or equal to 1"),
     Bad("tune", "spec.resources.sharding", "TP", "must be 'DDP' or 'FSDP'", "Unsupported"),
+    Bad(
+        "tune",
+        "spec.tune.training.augmentation",
+        "Flip",
+        "must be 'CropAndFlip', 'Crop' or 'None'",
+        "Unsupported",
+    ),
     _range("tune", "spec.seed", -1, "greater than or equal to 0"),
     _range("tune", "spec.seed", 2**31, "less than 2147483648"),
     Bad(

@@ -1,7 +1,8 @@
 """Images: rows of labelled images, patches as positions, and the loss of a classifier."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import ClassVar
@@ -10,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.image_processing_utils import BaseImageProcessor
 
+from offsite.api import Augmentation
 from offsite.families import Family
 from offsite.modality.batch import Batch
 from offsite.modality.contract import Encoded
@@ -31,6 +33,7 @@ class Images:
     pixels: Pixels
     labels: tuple[str, ...]
     """The names of the model's classes, in their order; empty: it has no head."""
+    augmentation: Augmentation = "CropAndFlip"
     distill_weights: ClassVar[tuple[float, float]] = (0.0, 1.0)
     """Those of Xiao et al. (2023), section 4.1."""
 
@@ -64,6 +67,10 @@ class Images:
         """List the images of a folder, JSON lines or Parquet; their pixels stay on the disk."""
         return image_rows(data)
 
+    def augmenting(self, how: Augmentation) -> "Images":
+        """Return the modality that crops and flips images, only crops them, or does neither."""
+        return replace(self, augmentation=how)
+
     def without_targets(self) -> "Images":
         """Return the modality for images whose labels are not read."""
         return self.with_labels(())
@@ -91,7 +98,14 @@ class Images:
 
     def collate(self, examples: Sequence[ImageExample], seed: str | None = None) -> Batch:
         """Decode images, and stack what the model reads of them."""
-        return collate(examples, self.pixels, seed)
+        return collate(examples, partial(self._read, seed))
+
+    def _read(self, seed: str | None, example: ImageExample) -> Mapping[str, Tensor]:
+        image = example.row.open()
+        if seed is None or self.augmentation == "None":
+            return self.pixels(image)
+        draw = Random(f"{seed}:{example.row.name}")
+        return self.pixels.augmented(image, draw, flips=self.augmentation == "CropAndFlip")
 
     summed_loss = staticmethod(summed_loss)
     losses = staticmethod(losses)

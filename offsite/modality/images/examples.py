@@ -1,17 +1,15 @@
 """Examples of images: rows with a target, and batches of what a model reads of them."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from random import Random
 
 import torch
 from torch import Tensor
 
 from offsite.errors import DataError
 from offsite.modality.batch import IGNORED, Batch
-from offsite.modality.images.pixels import Pixels
 from offsite.rows import ImageRow
 from offsite.text import printable
 
@@ -66,17 +64,14 @@ def _target(row: ImageRow, numbers: dict[str, int]) -> int:
     return numbers[row.label]
 
 
-def collate(examples: Sequence[ImageExample], pixels: Pixels, seed: str | None = None) -> Batch:
-    """Decode images, and stack what the model reads of them.
+def collate(
+    examples: Sequence[ImageExample], read: Callable[[ImageExample], Mapping[str, Tensor]]
+) -> Batch:
+    """Read images in several threads, and stack them.
 
     Args:
-        seed: of the augmentation. That of an image depends on its name and this seed alone.
+        read: decodes an image, and makes what the model reads of it.
     """
-
-    def read(example: ImageExample) -> dict[str, Tensor]:
-        draw = None if seed is None else Random(f"{seed}:{example.row.name}")
-        return dict(pixels(example.row.open(), draw))
-
     # Pillow decodes and resizes without Python's lock
     with ThreadPoolExecutor(min(len(examples), _processors())) as pool:
         found = list(pool.map(read, examples))

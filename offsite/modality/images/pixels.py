@@ -1,23 +1,20 @@
-"""From images to what a model reads: its own image processor, and augmentation before it."""
+"""From images to what a model reads, by its own image processor."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from math import exp, log, sqrt
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from PIL import Image
-from PIL.Image import Resampling, Transpose
+from PIL.Image import Resampling
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.image_processing_utils import BaseImageProcessor
 
+from offsite.modality.images.augment import augmented
 from offsite.modality.images.probe import probed
-
-_LEAST_SHARE = 0.5
-_LARGEST_RATIO = 4 / 3
 
 
 @dataclass(frozen=True)
@@ -42,35 +39,19 @@ class Pixels:
         """
         return cls(processor, *probed(partial(_processed, processor), model, folder))
 
-    def __call__(self, image: Image.Image, draw: Random | None = None) -> Mapping[str, Tensor]:
-        """Turn an image into tensors; with `draw`, crop and flip it at random before."""
-        if draw is None:
-            return _processed(self.processor, image)
-        image = image.crop(self._crop(image.size, draw))
-        if draw.random() < 0.5:
-            image = image.transpose(Transpose.FLIP_LEFT_RIGHT)
+    def __call__(self, image: Image.Image) -> Mapping[str, Tensor]:
+        """Turn an image into tensors."""
+        return _processed(self.processor, image)
+
+    def augmented(self, image: Image.Image, draw: Random, *, flips: bool) -> Mapping[str, Tensor]:
+        """Turn an image into tensors, after it was cropped, and maybe flipped, at random."""
+        image = augmented(image, draw, square=self._keeps_ratio, flips=flips)
         if len(self.shape) < 3:
-            return _processed(self.processor, image)
-        # a processor that crops the middle would cut away more
+            return self(image)
+        # a processor that cuts out the middle would cut away more
         _, height, width = self.shape
         image = image.resize((width, height), self._resampling)
         return _processed(self.processor, image, do_resize=False, do_center_crop=False)
-
-    def _crop(self, size: tuple[int, int], draw: Random) -> tuple[int, int, int, int]:
-        """Draw a box: 50 to 100 % of what the model would see, in a ratio of 3:4 to 4:3.
-
-        On average, things are as large as when the model is used (FixRes, arXiv 1906.06423).
-        """
-        side, aspect = min(size), _LARGEST_RATIO
-        seen = (side, side) if self._keeps_ratio else size
-        share = draw.uniform(_LEAST_SHARE, 1)
-        ratio = exp(draw.uniform(-log(aspect), log(aspect)))
-        wanted = (seen[0] * sqrt(share * ratio), seen[1] * sqrt(share / ratio))
-        width, height = (
-            min(most, max(1, round(each))) for most, each in zip(size, wanted, strict=True)
-        )
-        left, top = draw.randint(0, size[0] - width), draw.randint(0, size[1] - height)
-        return left, top, left + width, top + height
 
     @property
     def _keeps_ratio(self) -> bool:

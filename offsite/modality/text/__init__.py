@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from offsite.api import Augmentation
 from offsite.errors import DataError
 from offsite.families import Family
 from offsite.modality.contract import Encoded, Public
@@ -57,6 +58,10 @@ class Text:
     def read(data: DataFile) -> Sequence[Row]:
         """Read JSON lines, or one plain text, as the file's name says."""
         return read_rows(data)
+
+    def augmenting(self, _how: Augmentation) -> "Text":
+        """Return itself: text is not augmented."""
+        return self
 
     def without_targets(self) -> "Text":
         """Return itself: the tokens to predict are those to read."""

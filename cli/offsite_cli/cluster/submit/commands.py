@@ -111,6 +111,9 @@ def tune(
         typer.Option(help="Class of a new classification head, for images. Repeatable."),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
+    augmentation: Annotated[
+        str | None, typer.Option(help="Random changes of images: CropAndFlip, Crop or None.")
+    ] = None,
     evaluate: Evaluate = None,
 ) -> None:
     """Tune an adapter on private data, and send it back."""
@@ -118,7 +121,7 @@ def tune(
         "bundle": bundle,
         "data": {"train": train, "validation": validation},
         "adapter": {"method": method, "scope": scope, "rank": rank, "head": {"labels": label}},
-        "training": {"epochs": epochs, **training.fields()},
+        "training": {"epochs": epochs, "augmentation": augmentation, **training.fields()},
         "privacy": privacy.fields(),
         "release": release.fields(),
         "evaluate": evaluate,
