@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cluster.organizations import MODEL, TEXT
+from cluster.organizations import MODEL, ROWS, TEXT
 
 Spec = dict[str, Any]
 NEEDS: Spec = {"cpusPerWorker": 1, "memoryPerWorker": "1Gi"}
@@ -25,6 +25,14 @@ def tune(bundle: str, *, steps: int, **more: Any) -> Spec:
     """Describe a job that tunes an adapter in an emulator that was sent."""
     tuned = {"bundle": bundle, "data": {"train": TEXT, "validation": TEXT}}
     return _job("Tune", "lab", {"tune": {**tuned, "training": _training(steps)}}, **more)
+
+
+def tune_privately(bundle: str, *, steps: int, **more: Any) -> Spec:
+    """Describe a job that tunes an adapter with differential privacy for each patient."""
+    made = tune(bundle, steps=steps, resources=NEEDS | {"memoryPerWorker": "1536Mi"}, **more)
+    made["tune"]["data"]["train"] = ROWS
+    made["tune"]["privacy"] = {"epsilon": 8, "unit": {"group": "patient"}}
+    return made
 
 
 def plug_in(adapter: str, **more: Any) -> Spec:

@@ -1,4 +1,4 @@
-"""A stage that fails for good: the peer's job shows the reason, and keeps waiting."""
+"""What parties learn of each other: why a stage failed, and how private an adapter is."""
 
 from collections.abc import Callable, Iterator
 
@@ -12,7 +12,7 @@ from cluster.namespaces import Namespace
 from cluster.organizations import Organization, settle
 from cluster.parties import introduce
 from cluster.processes import wait_for
-from cluster.stages import distill, tune
+from cluster.stages import distill, tune, tune_privately
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
@@ -60,3 +60,21 @@ def test_a_job_hears_why_what_it_waits_for_failed_and_takes_what_a_retry_sends(
     lab.reaches("question", is_in("Complete"), 600)
     assert hospital.reaches("answer", is_in("Complete"), 600).attempts == 1
     assert len(lab.pods("question", "notify")) == 1
+
+
+def test_a_private_adapter_states_its_privacy_and_passes_the_gate(
+    parties: tuple[Organization, Organization],
+) -> None:
+    lab, hospital = parties
+    lab.submit("emulator", distill())
+    hospital.submit("private", tune_privately("emulator", steps=4))
+    status = hospital.reaches("private", is_in("Complete"), 600)
+    assert status.privacy is not None
+    assert 0 < status.privacy.epsilon <= 8
+    assert (status.privacy.unit, status.privacy.steps) == ("group:patient", 4)
+    assert status.egress is not None
+    sent = {fact.name: fact.value for fact in status.egress.facts}
+    assert sent["privacy.epsilon"] == str(status.privacy.epsilon)
+    measured = {figure.name: figure.value for figure in status.egress.figures}
+    assert measured["inspection_crossed.signs"] == "0"
+    assert {"validation_after.loss", "row_ratio.ratio"} <= measured.keys()
