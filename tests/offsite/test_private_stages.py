@@ -111,7 +111,7 @@ def test_an_image_that_states_another_privacy_sends_nothing(
     limit(parties)
     check = results.check_answer
 
-    def claimed(space: Any, job: Any, units: int) -> str:
+    def claimed(space: Any, job: Any, units: int, labels: Any) -> str:
         manifest, _ = read_manifest(space.result)
         facts = manifest.facts
         assert isinstance(facts, AdapterFacts)
@@ -121,7 +121,7 @@ def test_an_image_that_states_another_privacy_sends_nothing(
         fields["facts"] = facts.model_copy(update={"privacy": private})
         (space.result / "manifest.json").unlink()
         write_manifest(space.result, **fields)
-        return check(space, job, units)
+        return check(space, job, units, labels)
 
     monkeypatch.setattr(publishing, "check_answer", claimed)
     with pytest.raises(BundleError, match="the noise_multiplier in the adapter's manifest"):
