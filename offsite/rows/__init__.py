@@ -12,6 +12,7 @@ from offsite.rows.datafile import (
 from offsite.rows.imagerow import ImageRow
 from offsite.rows.images import (
     begins_with_image,
+    glances,
     holds_images,
     image_files,
     image_rows,
@@ -30,6 +31,7 @@ __all__ = [
     "ImageRow",
     "Row",
     "begins_with_image",
+    "glances",
     "holds_images",
     "image_files",
     "image_rows",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from io import BufferedReader
+from typing import TYPE_CHECKING, TypeVar
 
 from offsite.errors import DataError
 from offsite.labels import MAX_LABELS
@@ -16,8 +17,12 @@ from offsite.rows.inside import open_inside
 from offsite.rows.jsonl import lines, read_object
 from offsite.rows.listed import listed_files, listed_images
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+T = TypeVar("T")
 _TOGETHER = 256
-"""How many images are checked before the next ones are looked at."""
+"""How many images are queued before the next ones are looked at."""
 
 
 def read_images(data: DataFile) -> Sequence[ImageRow]:
@@ -28,11 +33,28 @@ def read_images(data: DataFile) -> Sequence[ImageRow]:
             which the message names.
     """
     rows = image_rows(data)
+    for _ in glances(rows, lambda image: None):
+        pass
+    return rows
+
+
+def glances(rows: Sequence[ImageRow], use: Callable[["Image"], T]) -> Iterator[tuple[ImageRow, T]]:
+    """Decode each image once, at a reduced size where that is faster, on all processors.
+
+    Args:
+        use: What to return of an image; it is not kept itself.
+
+    Raises:
+        DataError: One cannot be decoded.
+    """
+
+    def glance(row: ImageRow) -> T:
+        return use((row.glance or row.open)())
+
     with ThreadPoolExecutor(_processors()) as pool:
         for start in range(0, len(rows), _TOGETHER):
-            for _ in pool.map(_check, rows[start : start + _TOGETHER]):
-                pass
-    return rows
+            few = rows[start : start + _TOGETHER]
+            yield from zip(few, pool.map(glance, few), strict=True)
 
 
 def image_rows(data: DataFile) -> Sequence[ImageRow]:
@@ -62,6 +84,10 @@ def labels_in(data: DataFile) -> frozenset[str]:
     Raises:
         DataError: As for `image_rows`.
     """
+    if data.format == "images" and not data.is_folder:
+        from offsite.rows.parquet import parquet_labels
+
+        return frozenset(parquet_labels(data))
     return frozenset(row.label for row in image_rows(data) if row.label is not None)
 
 
@@ -119,10 +145,6 @@ def _found(data: DataFile) -> Iterator[ImageRow]:
     from offsite.rows.parquet import parquet_images  # takes a second, and no other format needs it
 
     return parquet_images(data)
-
-
-def _check(row: ImageRow) -> None:
-    (row.glance or row.open)()
 
 
 def _processors() -> int:

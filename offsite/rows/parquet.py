@@ -35,11 +35,32 @@ def parquet_images(data: DataFile) -> Iterator[ImageRow]:
         DataError: The file is damaged, has other columns, or a row without image or label.
         DiskFullError: The temporary folder has no room for the encoded images.
     """
+    with _opened(data) as file:
+        columns = _columns(data, file.schema_arrow)
+        name_of = _label_names(file.schema_arrow)
+        yield from _rows(data, file, columns, name_of)
+
+
+def parquet_labels(data: DataFile) -> Iterator[str]:
+    """Read the labels of a file alone; none: it has no such column.
+
+    Raises:
+        DataError: As `parquet_images`.
+    """
+    with _opened(data) as file:
+        if "label" in _columns(data, file.schema_arrow):
+            name_of, number = _label_names(file.schema_arrow), 0
+            for batch in file.iter_batches(columns=["label"], use_threads=False):
+                for value in batch.column("label").to_pylist():
+                    yield read_label(f"{data.name}[{number}]", name_of(value))
+                    number += 1
+
+
+@contextmanager
+def _opened(data: DataFile) -> Iterator[Any]:
     try:
         with parquet.ParquetFile(data.path, buffer_size=_BUFFER, pre_buffer=False) as file:
-            columns = _columns(data, file.schema_arrow)
-            name_of = _label_names(file.schema_arrow)
-            yield from _rows(data, file, columns, name_of)
+            yield file
     except (arrow.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise unreadable(data, error) from error

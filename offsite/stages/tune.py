@@ -18,7 +18,7 @@ from offsite.stages.evaluation import Evaluation, read_examples, read_units
 from offsite.stages.package import finish_adapter
 from offsite.stages.private import private_adapter
 from offsite.steps.answers import rank_of
-from offsite.steps.floors import check_floors
+from offsite.steps.floors import check_floors, check_labels
 from offsite.steps.workspace import Workspace
 from offsite.training.data import Shuffled
 from offsite.training.private import Unit
@@ -58,6 +58,7 @@ def make_adapter(context: Context, job: Tune, loaded: Loaded) -> None:
     space, texts, monitor = context.space, context.inputs.texts, context.monitor
     check_floors(space.party.limits, job, texts["train"])
     loaded = replace(loaded, modality=loaded.modality.augmenting(job.training.augmentation))
+    check_labels(job, texts["train"], texts["validation"])
     manifest, _ = read_manifest(space.opened)
     facts = _facts(loaded, job, context.digests["bundle"])
     evaluation = Evaluation.read(texts["evaluate"], loaded, monitor)

@@ -1,14 +1,14 @@
-"""Counts the different examples of a data set in bounded memory."""
+"""Counts the different examples of text."""
 
 import sys
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from zlib import crc32
 
 from offsite.rows import DataFile, read_row, unreadable
+from offsite.survey.counts import Survey
 
 _PIECE = 4
 """Characters of a piece. A counter changes few pieces, another sentence most of them."""
@@ -17,21 +17,7 @@ _OWN_PIECES = 10
 _MOST_PIECES = 20_000
 
 
-@dataclass(frozen=True)
-class Survey:
-    """Counts of a data set."""
-
-    units: int
-    """Lines that are not empty; of a file with groups, the groups."""
-    different: int
-    """Units that differ, up to the requested limit."""
-    largest: float
-    """Share of the largest unit in all characters, with its copies; 0 below one half."""
-    labelled: bool
-    """Whether each row is a separate example; plain text is packed."""
-
-
-def survey(data: DataFile, most: int) -> Survey:
+def survey_text(data: DataFile, most: int) -> Survey:
     """Count the different examples of a data set.
 
     An example is a line of JSONL or of plain text; examples of one group count once. Case, white
