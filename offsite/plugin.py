@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from offsite.adapter import METHODS
 from offsite.bundle import AdapterFacts, EmulatorRecord
 from offsite.bundle.changes import Place, relative
+from offsite.bundle.head import VALUE
 from offsite.bundle.selection import Selection
 from offsite.errors import BundleError
 from offsite.layers import family
@@ -38,7 +39,9 @@ def plug_in(
     what the factors of the adapter promise: those may cancel, or be lost in rounding.
 
     Args:
-        tensors: the adapter as it was sent, checked against `record`.
+        tensors: the adapter as it was sent, checked against `record`. A head that it brings is in
+            the model already (`heads.bring`), and takes no part: neither `alpha` nor a norm of its
+            change means anything for it.
         alpha: scale of the change; less than 1 keeps part of what the adapter learnt about the
             emulator alone out of the model (WiSE-FT, arXiv 2109.01903).
         dtype: what to round to, which the model is stored in; absent: what it has in memory.
@@ -73,6 +76,8 @@ def _by_weight(
     grouped: dict[Place, dict[str, Tensor]] = defaultdict(dict)
     for wire, tensor in tensors.items():
         name, _, part = wire.rpartition(".")
+        if part == VALUE:  # of a new head, which is no change
+            continue
         grouped[_place(name, record)][part] = tensor
     return grouped
 

@@ -5,7 +5,7 @@ a model without a head: the adapter holds its values, and the names of its class
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from safetensors.numpy import save
 from offsite.bundle.numbers import encode
 from offsite.bundle.sketch import Floats
 from offsite.bundle.weights import StoredTensor
-from offsite.families import Family, Linear, Shape
+from offsite.families import Family, Linear, Shape, family_of
 from offsite.labels import MAX_LABELS
 from offsite.wire import Part
 
@@ -67,12 +67,22 @@ def labels_of(row: Family, config: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def labelled(config: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Any]:
-    """Copy a model's config for a head with other classes."""
+    """Copy a model's config.json for a head of other classes; a bare model becomes a classifier."""
     kept = {key: value for key, value in config.items() if key != "num_labels"}
-    named = {str(number): name for number, name in enumerate(labels)}
-    return kept | {
-        "id2label": named,
-        "label2id": {name: number for number, name in enumerate(labels)},
+    return {**kept, "architectures": [family_of(config).architecture], **named_classes(labels, str)}
+
+
+def named_classes(
+    labels: Sequence[str], number: Callable[[int], int | str] = int
+) -> dict[str, dict[Any, Any]]:
+    """Return the keys of a config that name the classes of a head.
+
+    Args:
+        number: Converts the number of a class to a key: JSON has strings alone.
+    """
+    return {
+        "id2label": {number(place): name for place, name in enumerate(labels)},
+        "label2id": {name: place for place, name in enumerate(labels)},
     }
 
 

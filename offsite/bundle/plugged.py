@@ -49,6 +49,7 @@ def check_plugged_weights(
         BundleError: a weight is changed by more than is allowed.
     """
     row = family_of(config)
+    config = {**config, **row.overridden(config)}
     wanted = labelled(config, head.labels) if head else config
     checkpoint, reach = Checkpoint.of(row, wanted), _reach(record, row)
     own_head = _head_tensors(row) if head else {}

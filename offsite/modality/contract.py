@@ -129,6 +129,13 @@ class Modality(Protocol):
         """
         ...
 
+    def with_labels(self, labels: Sequence[str]) -> "Modality":
+        """Return the modality of the model with a head for other classes, in their order.
+
+        A modality without classes returns itself.
+        """
+        ...
+
     def encode(self, rows: Sequence[Any], length: int, least: int = 1) -> Encoded[Any]:
         """Turn rows into examples to train on.
 

@@ -5,7 +5,7 @@ the reference, and it is the baseline of the validation loss.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -50,6 +50,17 @@ class Audit:
     def planted(self) -> Sequence[Unit]:
         """The canaries to train on beside the data: each is a unit of its own."""
         return [(canary,) for canary in self.canaries.planted] if self.canaries else []
+
+    def with_probe(self) -> "Audit":
+        """Compare the validation loss with that of the emulator as it is now, with a probe.
+
+        Membership inference and canaries keep the emulator without one as their reference: it has
+        learnt nothing, and the peer has it too.
+        """
+        measured = _measure(
+            self.loaded, {"validation": self.sets["validation"]}, self.context.monitor, "probed"
+        )
+        return replace(self, untouched={**self.untouched, **measured})
 
     def check(self, changes: Mapping[str, Tensor], delta: float = 0.0) -> Figures:
         """Measure the tuned emulator, report all figures, and refuse what is not allowed.

@@ -3,7 +3,7 @@
 Of several workers, which have all made it, one writes it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -24,7 +24,7 @@ from offsite.bundle import (
 from offsite.errors import BundleError, ModelError
 from offsite.layers import Loaded, family, leads, save, save_companions
 from offsite.release.figures import AUDITED, Figures
-from offsite.steps.places import copy_companions
+from offsite.steps.places import copy_companions, write_labels
 from offsite.steps.publishing import DRAFT
 from offsite.steps.workspace import Workspace
 from offsite.store import whole_folder, write_whole
@@ -87,10 +87,15 @@ def finish_adapter(
     _finish(space, fill, fields, read_manifest)
 
 
-def finish_model(space: Workspace, made: Loaded, original: Path) -> None:
+def finish_model(
+    space: Workspace, made: Loaded, original: Path, labels: Sequence[str] = ()
+) -> None:
     """Write a plugged-in model, with what stood beside the original: tokenizer, licence, template.
 
     It is signed when it is delivered.
+
+    Args:
+        labels: The classes of its new head; none: it has the original's.
     """
     if not leads():
         return
@@ -98,6 +103,8 @@ def finish_model(space: Workspace, made: Loaded, original: Path) -> None:
     with whole_folder(space.result) as folder:
         save(made, folder)
         copy_companions(original, folder)
+        if labels:
+            write_labels(folder, labels)
 
 
 def _finish(

@@ -1,7 +1,10 @@
 """The last stage, of the model owner: plug the returned adapter into the full model."""
 
+from dataclasses import replace
+
 from safetensors.torch import load_file
 
+from offsite.adapter import heads
 from offsite.api import PlugIn
 from offsite.bundle import ADAPTER, AdapterFacts, read_manifest
 from offsite.layers import load
@@ -31,9 +34,12 @@ def make_model(context: Context, job: PlugIn) -> None:
         raise not_the_model(space.spec, record)
     loaded = load(context.model)
     check_room(space.folder, loaded.size)
+    tensors = load_file(space.opened / ADAPTER)
+    if labels := manifest.facts.labels:
+        heads.bring(loaded.model, labels, tensors, loaded.dtype)
+        loaded = replace(loaded, modality=loaded.modality.with_labels(labels))
     text = texts.get("evaluate")
     evaluation = Evaluation.read(text, loaded, monitor) if text else None
-    tensors = load_file(space.opened / ADAPTER)
     before = evaluation.report(loaded, "full_zero_shot", monitor) if evaluation else None
     changes = plug_in(
         loaded.model, tensors, manifest.facts, record, alpha=job.alpha, dtype=loaded.dtype
@@ -42,4 +48,4 @@ def make_model(context: Context, job: PlugIn) -> None:
     if evaluation:
         check_accepted(job, before, evaluation.report(loaded, "plug_in", monitor))
     monitor.check()
-    finish_model(space, loaded, context.model)
+    finish_model(space, loaded, context.model, labels)

@@ -15,6 +15,7 @@ from offsite.modality import Example
 from offsite.stages.audit import begin_audit
 from offsite.stages.context import Context
 from offsite.stages.evaluation import Evaluation, read_examples, read_units
+from offsite.stages.head import begin_head, probe_head
 from offsite.stages.package import finish_adapter
 from offsite.stages.private import private_adapter
 from offsite.steps.answers import rank_of
@@ -60,16 +61,21 @@ def make_adapter(context: Context, job: Tune, loaded: Loaded) -> None:
     loaded = replace(loaded, modality=loaded.modality.augmenting(job.training.augmentation))
     check_labels(job, texts["train"], texts["validation"])
     manifest, _ = read_manifest(space.opened)
-    facts = _facts(loaded, job, context.digests["bundle"])
+    loaded, classes = begin_head(context, job, loaded)
+    facts = _facts(loaded, job, context.digests["bundle"], classes)
     evaluation = Evaluation.read(texts["evaluate"], loaded, monitor)
-    evaluation.report(loaded, "emulator_zero_shot", monitor)
-    adapter = Adapter(facts.method, facts.rank, _places(loaded, manifest, facts.scope))
+    places = _places(loaded, manifest, facts.scope)
+    adapter = Adapter(facts.method, facts.rank, places, new_head=bool(classes))
     units = _units(context, job, loaded)
     length = job.training.block_size
     held_out = read_examples(texts["validation"], loaded, length, monitor)
     audit = begin_audit(context, loaded, job.release, units, held_out)
+    examples = [example for unit in (*units, *audit.planted) for example in unit]
+    if classes and job.privacy is None:
+        probe_head(context, loaded, len(classes), examples, held_out)
+        audit = audit.with_probe()
+    evaluation.report(loaded, "emulator_zero_shot", monitor)
     if job.privacy is None:
-        examples = [example for unit in (*units, *audit.planted) for example in unit]
         changes = _plain(context, job, loaded, adapter, examples, held_out)
     else:
         changes, privacy = private_adapter(context, job, loaded, adapter, units, audit.planted)
@@ -110,13 +116,14 @@ def _load(folder: Path) -> Loaded:
         raise BundleError(str(error)) from error
 
 
-def _facts(loaded: Loaded, job: Tune, envelope: str) -> AdapterFacts:
+def _facts(loaded: Loaded, job: Tune, envelope: str, classes: tuple[str, ...]) -> AdapterFacts:
     row, adapter = family(loaded.model), job.adapter
     return AdapterFacts(
         method=adapter.method,
         scope=adapter.scope,
         rank=rank_of(adapter, row.linear_sizes(loaded.model.config.to_dict())),
         outside=tuple(sorted(row.heads)),
+        labels=classes,
         answers=envelope,
     )
 

@@ -83,7 +83,7 @@ def egress_report(
         BundleError: A file is not readable, or the figures are not valid.
     """
     facts = manifest.facts.wire()
-    head = list(_head(facts.pop("labels", [])))
+    head = list(head_facts(facts.pop("labels", [])))
     return EgressReport.of(
         kind=facts.pop("kind"),
         bundle=manifest.name,
@@ -109,6 +109,19 @@ def ranges(places: Iterable[int]) -> str:
     runs = groupby(enumerate(sorted(places)), lambda each: each[1] - each[0])
     found = [[place for _, place in run] for _, run in runs]
     return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in found)
+
+
+def head_facts(labels: Sequence[str]) -> Iterator[EgressFact]:
+    """Describe the new head of an adapter: the names of its classes are the sender's own."""
+    if not labels:
+        return
+    yield EgressFact(name="head", value=f"new, with {len(labels)} classes")
+    # quoted, since a name may hold a comma
+    quoted = [json.dumps(name, ensure_ascii=False) for name in labels]
+    ends = accumulate(len(each) + 2 for each in quoted)
+    shown = sum(end <= _MOST_LABELS for end in ends)
+    rest = f" and {len(labels) - shown} more" if shown < len(labels) else ""
+    yield EgressFact(name="head.labels", value=f"{', '.join(quoted[:shown])}{rest}")
 
 
 def _tensors(folder: Path, manifest: Manifest) -> Iterator[SentTensors]:
@@ -150,19 +163,6 @@ def _flat(name: str, value: Any) -> Iterator[EgressFact]:
         yield EgressFact(name=name, value=", ".join(map(str, value)) or "none")
     elif value is not None:
         yield EgressFact(name=name, value=str(value))
-
-
-def _head(labels: Sequence[str]) -> Iterator[EgressFact]:
-    """Describe the new head of an adapter: the names of its classes are the sender's own."""
-    if not labels:
-        return
-    yield EgressFact(name="head", value=f"new, with {len(labels)} classes")
-    # quoted, since a name may hold a comma
-    quoted = [json.dumps(name, ensure_ascii=False) for name in labels]
-    ends = accumulate(len(each) + 2 for each in quoted)
-    shown = sum(end <= _MOST_LABELS for end in ends)
-    rest = f" and {len(labels) - shown} more" if shown < len(labels) else ""
-    yield EgressFact(name="head.labels", value=f"{', '.join(quoted[:shown])}{rest}")
 
 
 def _disclosed(space: Workspace, draft: EmulatorRecord) -> Iterator[EgressFact]:

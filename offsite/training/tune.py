@@ -30,6 +30,8 @@ class Adapter:
     rank: int
     places: Sequence[int]
     """The blocks of the emulator that it is in."""
+    new_head: bool = False
+    """Whether it brings the model's head."""
 
 
 def tune(
@@ -95,7 +97,7 @@ def _tuned(
     attached = form.attach(model, adapter.places, rank=adapter.rank, seed=run.plan.seed)
     if run.plan.gradient_checkpointing:
         checkpoint_gradients(model)
-    head = heads.attach(model)
+    head = heads.attach(model, new=adapter.new_head)
     trained = {**attached.trained, **head.trained}
     objective = Objective(
         (model,),

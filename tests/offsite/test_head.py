@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from offsite.api import Head, Privacy, Tune
+from offsite.api import Head, JobSpec, Privacy, Resources, Tune
 from offsite.bundle import (
     ADAPTER,
     MANIFEST,
@@ -28,9 +28,10 @@ from offsite.bundle import (
 from offsite.bundle.changes import Place
 from offsite.bundle.record import OutsideTensor
 from offsite.bundle.weights import stored
-from offsite.errors import BundleError, DataError
+from offsite.errors import BundleError, DataError, InputError
 from offsite.labels import MAX_LABELS
-from offsite.steps.classes import classes_of
+from offsite.steps.classes import check_head, classes_of
+from offsite.steps.egress import head_facts
 from offsite.wire import canonical
 
 FEATURES = 6
@@ -282,3 +283,66 @@ def test_which_head_an_adapter_has(what: str) -> None:
 def test_labels_that_make_no_head_are_refused(labels: set[str]) -> None:
     with pytest.raises(DataError, match=r"tune\.data\.train: the labels, .* 2 to 4096 are allowed"):
         classes_of(BARE, job(), labels)
+
+
+def spec(tune: Tune, workers: int = 1, sharding: str = "DDP") -> JobSpec:
+    resources = Resources.model_validate({"workers": workers, "sharding": sharding})
+    return JobSpec(stage="Tune", peer="lab", tune=tune, resources=resources)
+
+
+NAMED = Head(labels=["a", "b", "c"])
+REFUSED: dict[str, tuple[HeadRecord | None, JobSpec, str]] = {
+    "a model of text": (
+        None,
+        spec(job(NAMED)),
+        r"has no classification head; remove tune\.adapter",
+    ),
+    "too many classes": (
+        OWN.model_copy(update={"max_labels": 2}),
+        spec(job(NAMED)),
+        "names 3 classes, but the peer accepts at most 2; name fewer",
+    ),
+    "private, and no head": (BARE, spec(job(private=True)), r"name all classes .*head\.labels"),
+    "FSDP": (OWN, spec(job(), 2, "FSDP"), r"set spec\.resources\.sharding to DDP"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_cannot_have_such_a_head_is_refused_before_data_is_read(what: str) -> None:
+    head, asked, said = REFUSED[what]
+    assert asked.tune is not None
+    with pytest.raises(InputError, match=said):
+        check_head(record(head), asked, asked.tune)
+
+
+ACCEPTED: tuple[tuple[HeadRecord | None, JobSpec], ...] = (
+    (None, spec(job(), 2, "FSDP")),
+    (OWN, spec(job(), 1, "FSDP")),
+    (OWN, spec(job(private=True))),
+    (BARE, spec(job(NAMED, private=True))),
+    (BARE, spec(job(), 2)),
+)
+
+
+@pytest.mark.parametrize("case", range(len(ACCEPTED)))
+def test_what_can_have_such_a_head_is_accepted(case: int) -> None:
+    head, asked = ACCEPTED[case]
+    assert asked.tune is not None
+    check_head(record(head), asked, asked.tune)
+
+
+def test_an_approver_sees_the_names_of_the_classes() -> None:
+    assert list(head_facts([])) == []
+    shown = {fact.name: fact.value for fact in head_facts(CLASSES)}
+    assert shown == {
+        "head": "new, with 3 classes",
+        "head.labels": '"normal", "tumour", "tench, Tinca tinca"',
+    }
+
+
+def test_a_report_stays_small_whatever_the_classes() -> None:
+    names = [f"{number:04}{'x' * 44}" for number in range(MAX_LABELS)]
+    *_, shown = head_facts(names)
+    assert shown.value.startswith('"0000xxx')
+    assert shown.value.endswith(" and 4020 more")
+    assert len(shown.value) < 4100

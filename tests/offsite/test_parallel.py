@@ -16,17 +16,21 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
+from offsite.adapter import heads
 from offsite.emulator.layer_drop import drop_layers
 from offsite.errors import InterruptedStage
 from offsite.layers import freeze, leads, rank
 from offsite.modality.text import TextExample
 from offsite.modality.text.examples import collate
 from offsite.privacy.budget import Mechanism, ledger_of
+from offsite.rows import ImageRow
 from offsite.training.checkpoints import Checkpoints
+from offsite.training.data import Shuffled
 from offsite.training.distill import Weights, distill, own_middle
 from offsite.training.evaluate import mean_loss
 from offsite.training.parallel import Sharding
 from offsite.training.private import PoissonSamples, PrivateStep
+from offsite.training.probe import features, probe
 from offsite.training.run import Plan
 from offsite.training.run import Run as Training
 from offsite.training.step import TrainingStep, plain_step
@@ -41,6 +45,7 @@ from offsite_testing.core import (
     some_tokens,
     stopped_at,
 )
+from offsite_testing.images import picture
 from offsite_testing.steps import ClippedEach
 from offsite_testing.tiny import tiny_model
 
@@ -82,6 +87,20 @@ class Run:
         changes = tune(tuned, Adapter(method, 4, places), batch_at, VALIDATION, training)
         return changes | {"loss": torch.tensor(mean_loss(tuned, VALIDATION, silent()))}
 
+    def tune_head(self) -> dict[str, Tensor]:
+        """Tune with a new head, which starts from a probe."""
+        model = copy.deepcopy(drop_layers(tiny_model("vit", num_labels=0), DROPPED))
+        heads.renew(model, ["a", "b"])
+        tuned = loaded(model)
+        rows = [ImageRow("ab"[n % 2], "", f"{n}", partial(picture, n)) for n in range(2 * ROWS)]
+        examples = tuned.modality.encode(rows, 1).examples
+        found = features(tuned, examples, width=32, monitor=silent(), phase="probe")
+        heads.fill(model, probe(found, found, classes=2)._asdict())
+        batch_at = Shuffled(examples, tuned.modality.collate, ROWS, seed=3)
+        _, training = self.training(5e-3, validate_every=2)
+        adapter = Adapter("LoRA", 4, range(len(DROPPED.kept)), new_head=True)
+        return tune(tuned, adapter, batch_at, examples, training)
+
     def tune_privately(self) -> dict[str, Tensor]:
         """Tune with differential privacy; in each worker, for itself."""
         tuned = loaded(copy.deepcopy(drop_layers(tiny_model("llama"), DROPPED)))
@@ -111,6 +130,7 @@ FORMS: dict[str, Work] = {
     "Blocks": partial(Run.tune, method="Blocks"),
     "distill": Run.distill,
     "private": Run.tune_privately,
+    "head": Run.tune_head,
 }
 
 
@@ -168,6 +188,15 @@ def test_workers_make_what_one_makes(form: str, tmp_path: Path) -> None:
     together(2, form, *runs)
     for run in runs:
         assert differs(load_file(run.folder / "made"), wanted) < RTOL
+
+
+def test_workers_train_a_new_head_as_one(tmp_path: Path) -> None:
+    alone, run = Run(tmp_path / "alone"), Run(tmp_path / "run")
+    alone.folder.mkdir()
+    wanted = alone.tune_head()
+    assert {"head.weight.value", "head.bias.value"} <= wanted.keys()
+    together(2, "head", run)
+    assert differs(load_file(run.folder / "made"), wanted) < RTOL
 
 
 @pytest.mark.parametrize("sharding", ["DDP", "FSDP"])

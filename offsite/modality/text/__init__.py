@@ -67,6 +67,10 @@ class Text:
         """Return itself: the tokens to predict are those to read."""
         return self
 
+    def with_labels(self, _labels: Sequence[str]) -> "Text":
+        """Return this: a language model has no classes."""
+        return self
+
     def encode(self, rows: Sequence[Row], length: int, least: int = 1) -> Encoded[TextExample]:
         """Turn rows into examples of at most `length` tokens."""
         found = encode(rows, self.tokenizer, min(length, self.context), least)

@@ -1,0 +1,53 @@
+"""The classification head of a Tune job: the model's own, or a new one that starts from a probe."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from offsite.adapter import heads
+from offsite.api import Tune
+from offsite.layers import Loaded
+from offsite.modality import Example
+from offsite.rows import labels_in
+from offsite.stages.context import Context
+from offsite.steps.classes import classes_of
+from offsite.training.probe import features, probe
+
+
+def begin_head(context: Context, job: Tune, loaded: Loaded) -> tuple[Loaded, tuple[str, ...]]:
+    """Give an emulator, in place, the head that the adapter of a job brings, if it brings one.
+
+    Returns:
+        The emulator with the modality of that head, and its classes; none: it brings no head.
+
+    Raises:
+        DataError: The labels of the training data make no head.
+    """
+    head, data = context.space.answered().head, context.inputs.texts["train"]
+    classes = classes_of(head, job, labels_in(data) if head else ())
+    if not classes:
+        return loaded, ()
+    context.monitor.log(f"the adapter brings a new head of {len(classes)} classes")
+    heads.renew(loaded.model, classes)
+    return replace(loaded, modality=loaded.modality.with_labels(classes)), classes
+
+
+def probe_head(
+    context: Context,
+    loaded: Loaded,
+    classes: int,
+    examples: Sequence[Example],
+    held_out: Sequence[Example],
+) -> None:
+    """Start a new head from a linear probe on the features of the untouched emulator.
+
+    Args:
+        classes: How many the head has.
+        examples: What the adapter is trained on.
+        held_out: What the strength of the probe's penalty is chosen by.
+    """
+    head, monitor = context.space.answered().head, context.monitor
+    assert head is not None, "the emulator has a new head"
+    train = features(loaded, examples, head.features, monitor, "probe: train")
+    validation = features(loaded, held_out, head.features, monitor, "probe: validation")
+    fitted = probe(train, validation, classes)
+    heads.fill(loaded.model, fitted._asdict())
