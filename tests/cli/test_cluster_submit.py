@@ -55,6 +55,19 @@ def test_flags_make_the_job_of_the_example(stage: str, tmp_path: Path) -> None:
     assert load_job(printed) == load_job(EXAMPLES / f"{stage}.yaml")
 
 
+def test_a_folder_of_images_stands_for_both_data_sets(tmp_path: Path) -> None:
+    printed = tmp_path / "job.yaml"
+    flags = "tissue-adapter --peer lab --seed 1 --bundle tissue-emulator --epochs 3 --batch-size 16"
+    for folder in ("data/tissue", "data/tissue/"):
+        text = submitted("tune", *flags.split(), "--images", folder)
+        printed.write_text(text, encoding="utf-8")
+        assert load_job(printed) == load_job(EXAMPLES / "tune-images.yaml")
+    both = ["submit", "tune", *flags.split(), "--images", "a", "--train", "b/", "--dry-run"]
+    done = CliRunner().invoke(app, both)
+    assert isinstance(done.exception, InputError)
+    assert "--images stands for --train and --validation" in str(done.exception)
+
+
 def test_flags_for_the_cluster_have_their_places(tmp_path: Path) -> None:
     printed = tmp_path / "job.yaml"
     extra = (

@@ -8,6 +8,7 @@ from offsite.errors import InputError
 from offsite_cli.cluster.connection import Target
 from offsite_cli.cluster.submit.create import SubmitOptions, submit_files
 from offsite_cli.cluster.submit.options import (
+    DataOptions,
     DistillationOptions,
     Evaluate,
     JobOptions,
@@ -87,6 +88,7 @@ def distill(
 @app.command()
 @grouped
 def tune(
+    data: DataOptions,
     training: TrainingOptions,
     privacy: PrivacyOptions,
     release: ReleaseOptions,
@@ -95,13 +97,6 @@ def tune(
     peer: Peer = None,
     bundle: Annotated[
         str | None, typer.Option(help="The peer's emulator, as NAME or NAME@sha256:…")
-    ] = None,
-    train: Annotated[
-        str | None, typer.Option(help="Location of the private data to train on.")
-    ] = None,
-    validation: Annotated[
-        str | None,
-        typer.Option(help="Location of the private data that selects the best checkpoint."),
     ] = None,
     method: Annotated[str | None, typer.Option(help="Adapter method: LoRA or Blocks.")] = None,
     scope: Annotated[str | None, typer.Option(help="Blocks that LoRA adapts: All or Ends.")] = None,
@@ -117,9 +112,10 @@ def tune(
     evaluate: Evaluate = None,
 ) -> None:
     """Tune an adapter on private data, and send it back."""
+    places = data.fields()
     section = {
         "bundle": bundle,
-        "data": {"train": train, "validation": validation},
+        "data": places,
         "adapter": {"method": method, "scope": scope, "rank": rank, "head": {"labels": label}},
         "training": {"epochs": epochs, "augmentation": augmentation, **training.fields()},
         "privacy": privacy.fields(),
@@ -127,7 +123,8 @@ def tune(
         "evaluate": evaluate,
     }
     required = {"NAME": name, "--peer": peer, "--bundle": bundle}
-    common.submit("tune", required | {"--train": train, "--validation": validation}, section)
+    required |= {"--train": places["train"], "--validation": places["validation"]}
+    common.submit("tune", required, section)
 
 
 @app.command("plug-in")

@@ -50,6 +50,39 @@ class TrainingOptions:
 
 
 @dataclass(frozen=True)
+class DataOptions:
+    """The private data of an adapter."""
+
+    train: Annotated[str | None, typer.Option(help="Location of the private data to train on.")] = (
+        None
+    )
+    validation: Annotated[
+        str | None,
+        typer.Option(help="Location of the private data that selects the best checkpoint."),
+    ] = None
+    images: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder with private images in train/ and validation/, each with a subfolder for "
+            "each class; instead of --train and --validation."
+        ),
+    ] = None
+
+    def fields(self) -> dict[str, str | None]:
+        """Return the fields of the section `data`.
+
+        Raises:
+            InputError: --images is combined with a flag that it replaces.
+        """
+        if self.images is None:
+            return {"train": self.train, "validation": self.validation}
+        if self.train is not None or self.validation is not None:
+            raise InputError("--images stands for --train and --validation; remove it, or those")
+        folder = self.images.rstrip("/")
+        return {"train": f"{folder}/train/", "validation": f"{folder}/validation/"}
+
+
+@dataclass(frozen=True)
 class PrivacyOptions:
     """Differential privacy of an adapter."""
 
