@@ -1,4 +1,4 @@
-"""Hostile bytes: everything that comes from the other party or the store, and ways to spoil it.
+"""Hostile bytes: what comes from the other party, the store or a camera, and ways to spoil it.
 
 Every reader gives a value or raises an `OffsiteError`; anything else is a bug. No reader here needs
 torch, and none may load it.
@@ -46,6 +46,7 @@ from offsite.sealing import (
 from offsite.sealing.notice import Notice, open_notice, write_notice
 from offsite.sealing.publicfile import read_public
 from offsite.wire import canonical, now
+from offsite_testing.hostile_images import hostile_images
 from offsite_testing.hostile_peer import HostilePeer
 from offsite_testing.tokenizers import reshaped
 
@@ -171,6 +172,7 @@ def targets() -> Mapping[str, Target]:
         "public file": Target(canonical(public.wire()), lambda c: read_public(c, "file")),
         "shard": Target(sealed, lambda c: open_shard(key, c, b"", io.BytesIO())),
         **_bundle_targets(lab, hospital),
+        **{name: Target(sound, read) for name, sound, read in hostile_images()},
     }
 
 
