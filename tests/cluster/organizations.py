@@ -18,12 +18,16 @@ from cluster.watching import NAME, WHOLE, watched
 from offsite.resources import JobStatus
 from offsite.wire import canonical
 from offsite_testing.charts import Values, organization
+from offsite_testing.images import image_folder
 from offsite_testing.models import WORDS, save_tiny
 
 CLAIM = "given"
 MODEL, TEXT = f"pvc://{CLAIM}/own/model", f"pvc://{CLAIM}/own/text.txt"
 ROWS = f"pvc://{CLAIM}/own/rows.jsonl"
 """What it has: a tiny model, a text, and rows of patients, two of each."""
+VISION, IMAGES = f"pvc://{CLAIM}/own/vision", f"pvc://{CLAIM}/own/images"
+"""A tiny model without a head, and images: `train/`, `validation/`, and `public/` without labels.
+"""
 NONE = "localhost/none:1"
 """An image that jobs may run, and nobody has."""
 OPERATORS = "--selector=app.kubernetes.io/name=offsite"
@@ -140,13 +144,18 @@ def settle(party: Party, peer: Party, minio: MinioPod, **more: Any) -> None:
 
 
 def give(space: Namespace) -> None:
-    """Make a claim with a model, a text and rows, the same ones each time."""
+    """Make a claim with models, a text, rows and images, the same ones each time."""
     with TemporaryDirectory() as folder:
         own = Path(folder) / "own"
         save_tiny(own / "model")
         (own / "text.txt").write_text(f"{WORDS}\n" * 200, encoding="utf-8")
         rows = ({"text": f"{WORDS} {n}", "patient": n % 50} for n in range(100))
         (own / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+        save_tiny(own / "vision", "vit", num_labels=0)
+        for number, (name, count) in enumerate({"train": 12, "validation": 4}.items()):
+            root = own / "images" / name
+            image_folder(root, {"benign": count, "malignant": count}, start=10_000 * number)
+        image_folder(own / "images", {"public": 8}, start=50_000)
         _fill(space, own)
 
 
