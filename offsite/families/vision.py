@@ -84,6 +84,14 @@ _OLDER_ATTENTION = (
 )
 _SWIGLU = {"use_swiglu_ffn": "the gated blocks of the giant model are not supported"}
 _MLP: tuple[Module, ...] = (Linear("mlp.fc1", "D", "F", True), Linear("mlp.fc2", "F", "D", True))
+_SCALED: tuple[Module, ...] = (
+    Norm("norm1", bias=True),
+    *_attention("attention", "o_proj", "qkv_bias"),
+    Parameter("layer_scale1.lambda1", ("D",)),
+    Norm("norm2", bias=True),
+    *_MLP,
+    Parameter("layer_scale2.lambda1", ("D",)),
+)
 _TOWER: tuple[Module, ...] = (
     Norm("layer_norm1", bias=True),
     *_attention("self_attn", "out_proj"),
@@ -129,14 +137,7 @@ VISION: tuple[Family, ...] = (
         architecture="Dinov2ForImageClassification",
         blocks="dinov2.encoder.layer",
         dims=_dinov2_dims,
-        block=(
-            Norm("norm1", bias=True),
-            *_attention("attention", "o_proj", "qkv_bias"),
-            Parameter("layer_scale1.lambda1", ("D",)),
-            Norm("norm2", bias=True),
-            *_MLP,
-            Parameter("layer_scale2.lambda1", ("D",)),
-        ),
+        block=_SCALED,
         outer=(
             Parameter("dinov2.embeddings.cls_token", (1, 1, "D")),
             Parameter("dinov2.embeddings.mask_token", (1, "D"), when="use_mask_token"),

@@ -7,6 +7,7 @@ import torch
 import transformers
 from torch import Tensor
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
+from transformers.initialization import no_init_weights
 
 from offsite.families import Family, family_of
 
@@ -101,7 +102,9 @@ def model_from(config: PreTrainedConfig, seed: int = 0) -> PreTrainedModel:
     """Make a model of a config, in evaluation mode, with weights that a seed determines."""
     row = family_of(config.to_dict())
     made: Any = getattr(transformers, row.architecture)
-    model: PreTrainedModel = made._from_config(config, attn_implementation=row.attention)
+    # every tensor is drawn below; and SigLIP cannot initialize a model without a head
+    with no_init_weights():
+        model: PreTrainedModel = made._from_config(config, attn_implementation=row.attention)
     draw = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
