@@ -38,7 +38,13 @@ def _dims(config: Config, inner: int, prefix: int = 1, features: int = 1) -> dic
     width, image, patch = (whole(config, k) for k in ("hidden_size", "image_size", "patch_size"))
     if patch > image:
         raise ValueError(f"patch_size: {patch} is larger than the image_size {image}")
-    sizes = {"D": width, "F": inner, "C": whole(config, "num_channels"), "K": patch}
+    sizes = {
+        "D": width,
+        "3D": 3 * width,
+        "F": inner,
+        "C": whole(config, "num_channels"),
+        "K": patch,
+    }
     sizes |= {"P": (image // patch) ** 2 + prefix, "H": features * width}
     labels = label_count(config)
     return {**sizes, "L": labels} if labels else sizes
@@ -50,6 +56,10 @@ def _vit_dims(config: Config) -> dict[str, int]:
 
 def _dinov2_dims(config: Config) -> dict[str, int]:
     return _dims(config, whole(config, "hidden_size") * whole(config, "mlp_ratio"), features=2)
+
+
+def _siglip_dims(config: Config) -> dict[str, int]:
+    return _dims(config, whole(config, "intermediate_size"), prefix=0)
 
 
 def _has_labels(config: Config) -> bool:
@@ -97,6 +107,22 @@ _TOWER: tuple[Module, ...] = (
     *_attention("self_attn", "out_proj"),
     Norm("layer_norm2", bias=True),
     *_MLP,
+)
+
+
+_POOLING_HEAD = (
+    Parameter("vision_model.head.probe", (1, 1, "D"), when="vision_use_head"),
+    Parameter("vision_model.head.attention.in_proj_weight", ("3D", "D"), when="vision_use_head"),
+    Parameter("vision_model.head.attention.in_proj_bias", ("3D",), when="vision_use_head"),
+    Linear("vision_model.head.attention.out_proj", "D", "D", True, when="vision_use_head"),
+    Norm("vision_model.head.layernorm", bias=True, when="vision_use_head"),
+    Linear("vision_model.head.mlp.fc1", "D", "F", True, when="vision_use_head"),
+    Linear("vision_model.head.mlp.fc2", "F", "D", True, when="vision_use_head"),
+)
+"""SigLIP's attention pooling, which transformers builds and its classifier does not read."""
+_OF_TEXT = re.compile(
+    r"(vision|text)_model\.embeddings\.position_ids|text_model\..*"
+    r"|(text|visual)_projection\.weight|logit_scale|logit_bias"
 )
 
 
@@ -178,10 +204,7 @@ VISION: tuple[Family, ...] = (
         defaults={**_BASE, "intermediate_size": 3072, "patch_size": 32},
         config_keys=keys.TOWER,
         unread=keys.BESIDE_TOWER,
-        ignored=re.compile(
-            r"(vision|text)_model\.embeddings\.position_ids|text_model\..*"
-            r"|(text|visual)_projection\.weight|logit_scale"
-        ),
+        ignored=_OF_TEXT,
         **_SHARED,
     ),
 )

@@ -71,6 +71,7 @@ VARIANTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("gemma2", {"tie_word_embeddings": False, "attention_bias": True, "layer_types": _MIXED}),
     ("gemma3_text", {"tie_word_embeddings": False, "attention_bias": True}),
     ("gemma3_text", {"sliding_window_pattern": 2}),
+    ("clip", {"num_labels": 0}),
     ("vit", {"qkv_bias": False, "num_labels": 0}),
     ("dinov2", {"use_mask_token": False, "num_labels": 0}),
 )
