@@ -43,6 +43,7 @@ LANGUAGE: dict[str, dict[str, Any]] = {
 VISION: dict[str, dict[str, Any]] = {
     "vit": {**_VISION, **_LABELS, "intermediate_size": 48},
     "clip": {"vision_config": {**_VISION, "intermediate_size": 48}, **_LABELS},
+    "siglip": {"vision_config": {**_VISION, "intermediate_size": 48}, **_LABELS},
     "dinov2": {**_VISION, **_LABELS, "mlp_ratio": 2},
 }
 FAMILIES_UNDER_TEST = {**LANGUAGE, **VISION}
@@ -72,6 +73,7 @@ VARIANTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("gemma3_text", {"tie_word_embeddings": False, "attention_bias": True}),
     ("gemma3_text", {"sliding_window_pattern": 2}),
     ("clip", {"num_labels": 0}),
+    ("siglip", {"num_labels": 0}),
     ("vit", {"qkv_bias": False, "num_labels": 0}),
     ("dinov2", {"use_mask_token": False, "num_labels": 0}),
 )
