@@ -106,7 +106,12 @@ class _Streams:
         return self.folder / f"{number}.safetensors"
 
     def _write(self, number: int, teacher: Tensor, student: Tensor) -> None:
-        states = {"teacher": teacher.cpu().contiguous(), "student": student.cpu().clone()}
+        # clones: at first both are one tensor, and SigLIP's is not laid out by rows
+        plain = torch.contiguous_format
+        states = {
+            "teacher": teacher.cpu().clone(memory_format=plain),
+            "student": student.cpu().clone(memory_format=plain),
+        }
         save_file(states, self._path(number))
 
     def _read(self, number: int) -> tuple[Tensor, Tensor]:

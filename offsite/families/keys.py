@@ -94,7 +94,6 @@ DINOV2 = (
     _VISION
     | _DROPOUT
     | {"mlp_ratio", "qkv_bias", "layerscale_value", "drop_path_rate", "use_swiglu_ffn"}
-    | {"use_mask_token"}
 )
 TOWER = _VISION | {"intermediate_size", "projection_dim", "initializer_factor", "dropout"}
 """Of CLIP and SigLIP, below `vision_config`."""

@@ -7,17 +7,9 @@ import re
 from typing import Any
 
 from offsite.families import keys
-from offsite.families.modules import (
-    Config,
-    Convolution,
-    Linear,
-    Module,
-    Norm,
-    Parameter,
-    Table,
-    whole,
-)
-from offsite.families.row import Family, label_count
+from offsite.families import vision_parts as parts
+from offsite.families.modules import Convolution, Linear, Norm, Parameter, Table
+from offsite.families.row import Family
 
 _SHARED: dict[str, Any] = {
     "modality": "images",
@@ -27,131 +19,34 @@ _SHARED: dict[str, Any] = {
 }
 
 
-def _dims(config: Config, inner: int, prefix: int = 1, features: int = 1) -> dict[str, int]:
-    """Return the dimensions of a vision transformer.
-
-    Args:
-        inner: The inner size of the MLP.
-        prefix: The positions before the patches.
-        features: How many vectors the head reads.
-    """
-    width, image, patch = (whole(config, k) for k in ("hidden_size", "image_size", "patch_size"))
-    if patch > image:
-        raise ValueError(f"patch_size: {patch} is larger than the image_size {image}")
-    sizes = {
-        "D": width,
-        "3D": 3 * width,
-        "F": inner,
-        "C": whole(config, "num_channels"),
-        "K": patch,
-    }
-    sizes |= {"P": (image // patch) ** 2 + prefix, "H": features * width}
-    labels = label_count(config)
-    return {**sizes, "L": labels} if labels else sizes
-
-
-def _vit_dims(config: Config) -> dict[str, int]:
-    return _dims(config, whole(config, "intermediate_size"))
-
-
-def _dinov2_dims(config: Config) -> dict[str, int]:
-    return _dims(config, whole(config, "hidden_size") * whole(config, "mlp_ratio"), features=2)
-
-
-def _siglip_dims(config: Config) -> dict[str, int]:
-    return _dims(config, whole(config, "intermediate_size"), prefix=0)
-
-
-def _has_labels(config: Config) -> bool:
-    return label_count(config) > 0
-
-
-def _head(bias: bool = True) -> Linear:
-    return Linear("classifier", "H", "L", bias, when=_has_labels)
-
-
-def _attention(path: str, output: str, bias: bool | str = True) -> tuple[Module, ...]:
-    projections = ("q_proj", "k_proj", "v_proj")
-    return (
-        *(Linear(f"{path}.{name}", "D", "D", bias) for name in projections),
-        Linear(f"{path}.{output}", "D", "D", True),
-    )
-
-
-_BASE = {
-    "hidden_size": 768,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "image_size": 224,
-    "num_channels": 3,
-}
-_DINOV2 = {"mlp_ratio": 4, "qkv_bias": True, "use_swiglu_ffn": False}
-_OLDER_ATTENTION = (
-    ("attention.attention.query.", "attention.q_proj."),
-    ("attention.attention.key.", "attention.k_proj."),
-    ("attention.attention.value.", "attention.v_proj."),
-    ("attention.output.dense.", "attention.o_proj."),
-)
-_SWIGLU = {"use_swiglu_ffn": "the gated blocks of the giant model are not supported"}
-_MLP: tuple[Module, ...] = (Linear("mlp.fc1", "D", "F", True), Linear("mlp.fc2", "F", "D", True))
-_SCALED: tuple[Module, ...] = (
-    Norm("norm1", bias=True),
-    *_attention("attention", "o_proj", "qkv_bias"),
-    Parameter("layer_scale1.lambda1", ("D",)),
-    Norm("norm2", bias=True),
-    *_MLP,
-    Parameter("layer_scale2.lambda1", ("D",)),
-)
-_TOWER: tuple[Module, ...] = (
-    Norm("layer_norm1", bias=True),
-    *_attention("self_attn", "out_proj"),
-    Norm("layer_norm2", bias=True),
-    *_MLP,
-)
-
-
-_POOLING_HEAD = (
-    Parameter("vision_model.head.probe", (1, 1, "D"), when="vision_use_head"),
-    Parameter("vision_model.head.attention.in_proj_weight", ("3D", "D"), when="vision_use_head"),
-    Parameter("vision_model.head.attention.in_proj_bias", ("3D",), when="vision_use_head"),
-    Linear("vision_model.head.attention.out_proj", "D", "D", True, when="vision_use_head"),
-    Norm("vision_model.head.layernorm", bias=True, when="vision_use_head"),
-    Linear("vision_model.head.mlp.fc1", "D", "F", True, when="vision_use_head"),
-    Linear("vision_model.head.mlp.fc2", "F", "D", True, when="vision_use_head"),
-)
-"""SigLIP's attention pooling, which transformers builds and its classifier does not read."""
-_OF_TEXT = re.compile(
-    r"(vision|text)_model\.embeddings\.position_ids|text_model\..*"
-    r"|(text|visual)_projection\.weight|logit_scale|logit_bias"
-)
-
-
 VISION: tuple[Family, ...] = (
     Family(
         model_type="vit",
         architecture="ViTForImageClassification",
         blocks="vit.layers",
-        dims=_vit_dims,
+        dims=parts.vit_dims,
         block=(
-            *_attention("attention", "o_proj", "qkv_bias"),
+            *parts.attention("attention", "o_proj", "qkv_bias"),
             Norm("layernorm_before", bias=True),
             Norm("layernorm_after", bias=True),
-            *_MLP,
+            *parts.MLP,
         ),
         outer=(
-            Parameter("vit.embeddings.cls_token", (1, 1, "D")),
-            Parameter("vit.embeddings.position_embeddings", (1, "P", "D")),
-            Convolution("vit.embeddings.patch_embeddings.projection", "C", "D"),
-            Norm("vit.layernorm", bias=True),
-            _head(),
+            *parts.embeddings("vit"),
+            parts.HEAD,
         ),
         pooling="first",
         heal="mlp.fc2",
-        defaults={**_BASE, "intermediate_size": 3072, "patch_size": 16, "qkv_bias": True},
+        defaults={
+            **parts.BASE,
+            "intermediate_size": 3072,
+            "patch_size": 16,
+            "qkv_bias": True,
+        },
         config_keys=keys.VIT,
         older_names=(
             ("encoder.layer.", "layers."),
-            *_OLDER_ATTENTION,
+            *parts.OLDER_ATTENTION,
             ("intermediate.dense.", "mlp.fc1."),
             ("output.dense.", "mlp.fc2."),
         ),
@@ -162,34 +57,64 @@ VISION: tuple[Family, ...] = (
         model_type="dinov2",
         architecture="Dinov2ForImageClassification",
         blocks="dinov2.encoder.layer",
-        dims=_dinov2_dims,
-        block=_SCALED,
+        dims=parts.dinov2_dims,
+        block=parts.SCALED,
         outer=(
-            Parameter("dinov2.embeddings.cls_token", (1, 1, "D")),
+            *parts.embeddings("dinov2"),
             Parameter("dinov2.embeddings.mask_token", (1, "D"), when="use_mask_token"),
-            Parameter("dinov2.embeddings.position_embeddings", (1, "P", "D")),
-            Convolution("dinov2.embeddings.patch_embeddings.projection", "C", "D"),
-            Norm("dinov2.layernorm", bias=True),
-            _head(),
+            parts.HEAD,
         ),
         resolution="any",
         pooling="first+patches",
         heal="mlp.fc2",
         heal_scale="layer_scale2.lambda1",
-        defaults={**_BASE, **_DINOV2, "patch_size": 14, "use_mask_token": True},
-        config_keys=keys.DINOV2,
-        older_names=_OLDER_ATTENTION,
+        defaults={
+            **parts.BASE,
+            **parts.DINOV2,
+            "patch_size": 14,
+            "use_mask_token": True,
+        },
+        config_keys=keys.DINOV2 | {"use_mask_token"},
+        older_names=parts.OLDER_ATTENTION,
         unread=keys.BACKBONE,
-        refused=_SWIGLU,
+        refused=parts.SWIGLU,
         **_SHARED,
+    ),
+    Family(
+        model_type="dinov2_with_registers",
+        architecture="Dinov2WithRegistersForImageClassification",
+        blocks="dinov2_with_registers.encoder.layer",
+        dims=parts.dinov2_dims,
+        block=parts.SCALED,
+        outer=(
+            *parts.embeddings("dinov2_with_registers"),
+            Parameter("dinov2_with_registers.embeddings.mask_token", (1, "D")),
+            Parameter("dinov2_with_registers.embeddings.register_tokens", (1, "R", "D")),
+            parts.HEAD,
+        ),
+        resolution="any",
+        pooling="first+patches",
+        heal="mlp.fc2",
+        heal_scale="layer_scale2.lambda1",
+        defaults={
+            **parts.BASE,
+            **parts.DINOV2,
+            "patch_size": 16,
+            "num_register_tokens": 4,
+        },
+        config_keys=keys.DINOV2 | {"num_register_tokens"},
+        older_names=parts.OLDER_ATTENTION,
+        unread=keys.BACKBONE,
+        refused=parts.SWIGLU,
+        **{**_SHARED, "prefix_tokens": parts.class_and_registers},
     ),
     Family(
         model_type="clip",
         architecture="CLIPForImageClassification",
         blocks="vision_model.encoder.layers",
         config_under="vision_config",
-        dims=_vit_dims,
-        block=_TOWER,
+        dims=parts.vit_dims,
+        block=parts.TOWER,
         outer=(
             Parameter("vision_model.embeddings.class_embedding", ("D",)),
             Convolution("vision_model.embeddings.patch_embedding", "C", "D", bias=False),
@@ -197,14 +122,14 @@ VISION: tuple[Family, ...] = (
             # transformers spells it so
             Norm("vision_model.pre_layrnorm", bias=True),
             Norm("vision_model.post_layernorm", bias=True),
-            _head(),
+            parts.HEAD,
         ),
         pooling="patches",
         heal="mlp.fc2",
-        defaults={**_BASE, "intermediate_size": 3072, "patch_size": 32},
+        defaults={**parts.BASE, "intermediate_size": 3072, "patch_size": 32},
         config_keys=keys.TOWER,
         unread=keys.BESIDE_TOWER,
-        ignored=_OF_TEXT,
+        ignored=parts.OF_TEXT,
         **_SHARED,
     ),
     Family(
@@ -212,21 +137,54 @@ VISION: tuple[Family, ...] = (
         architecture="SiglipForImageClassification",
         blocks="vision_model.encoder.layers",
         config_under="vision_config",
-        dims=_siglip_dims,
-        block=_TOWER,
+        dims=parts.siglip_dims,
+        block=parts.TOWER,
         outer=(
             Convolution("vision_model.embeddings.patch_embedding", "C", "D"),
             Table("vision_model.embeddings.position_embedding", "P"),
             Norm("vision_model.post_layernorm", bias=True),
-            *_POOLING_HEAD,
-            _head(),
+            *parts.POOLING_HEAD,
+            parts.HEAD,
         ),
         pooling="all",
         heal="mlp.fc2",
-        defaults={**_BASE, "intermediate_size": 3072, "patch_size": 16, "vision_use_head": True},
+        defaults={
+            **parts.BASE,
+            "intermediate_size": 3072,
+            "patch_size": 16,
+            "vision_use_head": True,
+        },
         config_keys=keys.TOWER | {"vision_use_head"},
         unread=keys.BESIDE_TOWER,
-        ignored=_OF_TEXT,
+        ignored=parts.OF_TEXT,
+        **_SHARED,
+    ),
+    Family(
+        model_type="siglip2",
+        architecture="Siglip2ForImageClassification",
+        blocks="vision_model.encoder.layers",
+        config_under="vision_config",
+        dims=parts.siglip2_dims,
+        block=parts.TOWER,
+        outer=(
+            Linear("vision_model.embeddings.patch_embedding", "CKK", "D", True),
+            Table("vision_model.embeddings.position_embedding", "P"),
+            Norm("vision_model.post_layernorm", bias=True),
+            *parts.POOLING_HEAD,
+            parts.HEAD,
+        ),
+        resolution="patches",
+        pooling="all",
+        heal="mlp.fc2",
+        defaults={
+            **parts.FLAT,
+            "intermediate_size": 3072,
+            "patch_size": 16,
+            "vision_use_head": True,
+        },
+        config_keys=(keys.TOWER - {"image_size"}) | {"vision_use_head", "num_patches"},
+        unread=keys.BESIDE_TOWER,
+        ignored=parts.OF_TEXT,
         **_SHARED,
     ),
 )

@@ -71,7 +71,8 @@ def batch_for(model: PreTrainedModel, rows: int = 2, length: int = 14, seed: int
         return some_batch(rows, length, seed)
     inputs = some_inputs(model, rows, seed)
     with torch.no_grad():
-        mask = torch.ones(final_hidden(model, inputs).shape[:2], dtype=torch.bool)
+        everywhere = torch.ones(final_hidden(model, inputs).shape[:2])
+    mask = inputs.get("pixel_attention_mask", everywhere).bool()
     return Batch(inputs, torch.zeros(rows, dtype=torch.long), mask, unit="images")
 
 
@@ -93,7 +94,7 @@ def loaded(model: PreTrainedModel) -> Loaded:
     """
     if family(model).modality == "text":
         return Loaded(model, Text.of(tiny_tokenizer(), model), torch.float32)
-    images: Any = Images.of(tiny_processor(), model)
+    images: Any = Images.of(tiny_processor(model), model)
     return Loaded(model, images, torch.float32)
 
 

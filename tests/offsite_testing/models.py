@@ -7,6 +7,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers.image_processing_utils import BaseImageProcessor
+from transformers.models.siglip2.image_processing_pil_siglip2 import Siglip2ImageProcessorPil
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from offsite.families import family_of
@@ -31,16 +33,18 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<end>")
 
 
-def tiny_processor() -> ViTImageProcessorPil:
-    """Make an image processor for the tiny vision models."""
+def tiny_processor(model: PreTrainedModel) -> BaseImageProcessor:
+    """Make an image processor for a tiny vision model."""
+    if family_of(model.config.to_dict()).resolution == "patches":
+        return Siglip2ImageProcessorPil(patch_size=4, max_num_patches=25)
     return ViTImageProcessorPil(size={"height": SIDE, "width": SIDE})
 
 
-def companion(model: PreTrainedModel) -> PreTrainedTokenizerFast | ViTImageProcessorPil:
+def companion(model: PreTrainedModel) -> PreTrainedTokenizerFast | BaseImageProcessor:
     """Make what stands beside a tiny model: a tokenizer, or an image processor."""
     if family_of(model.config.to_dict()).modality == "text":
         return tiny_tokenizer()
-    return tiny_processor()
+    return tiny_processor(model)
 
 
 def save_tiny(

@@ -26,6 +26,9 @@ _IMAGE = {"image_size": SIDE, "patch_size": 4}
 _LABELS = {"num_labels": 3}
 _VISION = {"hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": DEPTH, **_IMAGE}
 
+_PATCHES = {key: value for key, value in _VISION.items() if key != "image_size"}
+_PATCHES |= {"num_patches": 25}
+
 LANGUAGE: dict[str, dict[str, Any]] = {
     "gpt2": {**_TOKENS, "n_embd": 32, "n_layer": DEPTH, "n_head": 4, "n_positions": 64},
     "opt": {**_LAYERS, "ffn_dim": 48},
@@ -43,8 +46,10 @@ LANGUAGE: dict[str, dict[str, Any]] = {
 VISION: dict[str, dict[str, Any]] = {
     "vit": {**_VISION, **_LABELS, "intermediate_size": 48},
     "clip": {"vision_config": {**_VISION, "intermediate_size": 48}, **_LABELS},
+    "siglip2": {"vision_config": {**_PATCHES, "intermediate_size": 48}, **_LABELS},
     "siglip": {"vision_config": {**_VISION, "intermediate_size": 48}, **_LABELS},
     "dinov2": {**_VISION, **_LABELS, "mlp_ratio": 2},
+    "dinov2_with_registers": {**_VISION, **_LABELS, "mlp_ratio": 2, "num_register_tokens": 2},
 }
 FAMILIES_UNDER_TEST = {**LANGUAGE, **VISION}
 """The size of a tiny model of each family; what is not said here is as its config has it."""
@@ -74,6 +79,8 @@ VARIANTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("gemma3_text", {"sliding_window_pattern": 2}),
     ("clip", {"num_labels": 0}),
     ("siglip", {"num_labels": 0}),
+    ("siglip2", {"num_labels": 0}),
+    ("dinov2_with_registers", {"qkv_bias": False, "num_labels": 0}),
     ("vit", {"qkv_bias": False, "num_labels": 0}),
     ("dinov2", {"use_mask_token": False, "num_labels": 0}),
 )
@@ -85,7 +92,18 @@ def some_inputs(model: PreTrainedModel, rows: int = 2, seed: int = 0) -> dict[st
     draw = torch.Generator().manual_seed(seed)
     if family_of(model.config.to_dict()).modality == "text":
         return {"input_ids": torch.randint(3, 96, (rows, 14), generator=draw)}
+    if family_of(model.config.to_dict()).resolution == "patches":
+        return _some_patches(rows, draw)
     return {"pixel_values": torch.randn(rows, 3, SIDE, SIDE, generator=draw)}
+
+
+def _some_patches(rows: int, draw: torch.Generator) -> dict[str, Tensor]:
+    """Draw images of 5 by 5 patches, except the last one: of 4 by 6, and padding."""
+    mask = torch.ones(rows, 25, dtype=torch.int32)
+    mask[-1, 24:] = 0
+    shapes = torch.tensor([[5, 5]] * (rows - 1) + [[4, 6]])
+    pixels = torch.randn(rows, 25, 48, generator=draw)
+    return {"pixel_values": pixels, "pixel_attention_mask": mask, "spatial_shapes": shapes}
 
 
 def tiny_config(model_type: str, **over: Any) -> PreTrainedConfig:
