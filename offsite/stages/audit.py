@@ -1,11 +1,12 @@
 """Audits the adapter of a Tune job: plants canaries, and measures losses before and after.
 
 The emulator is measured as it came, before the adapter changes it. Membership inference needs it as
-the reference, and it is the baseline of the validation loss.
+the reference, and it is the baseline of the validation loss. A new head is zero then, since a
+linear probe has learnt from the private data already.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -50,17 +51,6 @@ class Audit:
     def planted(self) -> Sequence[Unit]:
         """The canaries to train on beside the data: each is a unit of its own."""
         return [(canary,) for canary in self.canaries.planted] if self.canaries else []
-
-    def with_probe(self) -> "Audit":
-        """Compare the validation loss with that of the emulator as it is now, with a probe.
-
-        Membership inference and canaries keep the emulator without one as their reference: it has
-        learnt nothing, and the peer has it too.
-        """
-        measured = _measure(
-            self.loaded, {"validation": self.sets["validation"]}, self.context.monitor, "probed"
-        )
-        return replace(self, untouched={**self.untouched, **measured})
 
     def check(self, changes: Mapping[str, Tensor], delta: float = 0.0) -> Figures:
         """Measure the tuned emulator, report all figures, and refuse what is not allowed.

@@ -73,7 +73,6 @@ def make_adapter(context: Context, job: Tune, loaded: Loaded) -> None:
     examples = [example for unit in (*units, *audit.planted) for example in unit]
     if classes and job.privacy is None:
         probe_head(context, loaded, len(classes), examples, held_out)
-        audit = audit.with_probe()
     evaluation.report(loaded, "emulator_zero_shot", monitor)
     if job.privacy is None:
         changes = _plain(context, job, loaded, adapter, examples, held_out)
