@@ -47,7 +47,7 @@ def trace(
     if output is Output.JSON:
         show_json([_facts(each) for each in traced])
         return
-    show_text(*_lines(compared, traced))
+    show_text(*_lines(compared, traced, with_model=model is not None))
 
 
 def _candidates(
@@ -66,7 +66,10 @@ def _candidates(
     return candidates, unmarked
 
 
-def _lines(compared: int, traced: Sequence[Traced]) -> Iterator[str]:
+def _lines(compared: int, traced: Sequence[Traced], *, with_model: bool) -> Iterator[str]:
+    if not traced:
+        yield "no mark found: no marked emulator was sent from here; check --home and --private"
+        return
     yield f"compared {compared} matrices with the marks of {len(traced)} emulators"
     named = [each for each in traced if each.is_named]
     for each in named:
@@ -76,8 +79,9 @@ def _lines(compared: int, traced: Sequence[Traced]) -> Iterator[str]:
             f"{each.matrices} matrices"
         )
     if not named:
-        least = min((each.log10_p for each in traced), default=0.0)
-        yield f"no mark found: the smallest p is {10**least:.2g}, and {SURE:g} is needed"
+        least = min(each.log10_p for each in traced)
+        hint = "" if with_model else "; set --model to your full model, which finds fainter marks"
+        yield f"no mark found: the smallest p is {10**least:.2g}, and {SURE:g} is needed{hint}"
 
 
 def _power(log10: float) -> str:

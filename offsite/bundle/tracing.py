@@ -83,10 +83,15 @@ def trace(
         The number of matrices that were compared, and the candidates, the likeliest first.
 
     Raises:
-        ModelError: A model cannot be read.
+        ModelError: A model cannot be read; without `model`, `found` needs a config, too.
     """
     if not any(path.is_file() for path in weight_files(found)):
         raise ModelError(f"{found} has no *.safetensors files; convert the model's weights to them")
+    if model is None and not (found / "config.json").exists():
+        raise ModelError(
+            f"{found} has no config.json, which tells the names of its tensors; set --model to "
+            "your full model, and none is needed"
+        )
     sums, compared = [_Sum() for _ in candidates], 0
     pairs = _named_pairs(found, candidates) if model is None else _pairs(found, candidates, model)
     for rest, unit, holders in pairs:

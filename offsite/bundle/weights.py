@@ -210,6 +210,8 @@ def weight_files(folder: Path) -> list[Path]:
 def _json(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ModelError(f"the model {path.parent} has no {path.name}; check the folder") from error
     except (OSError, ValueError) as error:
         raise ModelError(f"cannot load the model {path.parent}: {path.name}: {error}") from error
     return content

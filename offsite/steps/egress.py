@@ -99,7 +99,7 @@ def egress_report(
             for name, entry in sorted(manifest.files.items())
         ],
         tensors=list(_tensors(folder, manifest)),
-        facts=[*_flat("", facts), *head, *(_disclosed(space, draft) if draft else ())],
+        facts=[*_flat("", facts), *head, *_disclosed(space, draft)],
         figures=list(_figures(space.folder / FIGURES)),
     )
 
@@ -165,10 +165,11 @@ def _flat(name: str, value: Any) -> Iterator[EgressFact]:
         yield EgressFact(name=name, value=str(value))
 
 
-def _disclosed(space: Workspace, draft: EmulatorRecord) -> Iterator[EgressFact]:
+def _disclosed(space: Workspace, draft: EmulatorRecord | None) -> Iterator[EgressFact]:
     """List what an emulator discloses of its model, and how it may be used."""
     job, source = space.spec.distill, space.source()
-    assert job is not None, "only a Distill has a draft"
+    if job is None or draft is None:
+        return
     depth = len(source.blocks) if source is not None else draft.blocks[-1].full + 1
     kept, ends = [b.full for b in draft.blocks], [b.full for b in draft.blocks if b.end]
     yield EgressFact(name="model.digest", value=draft.model_digest)

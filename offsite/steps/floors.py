@@ -12,6 +12,7 @@ who could otherwise choose on which words a job fails, and learn from it.
 from offsite.api import Limits, Tune
 from offsite.errors import DataError, InputError
 from offsite.rows import DataFile, holds_images, labels_in
+from offsite.steps.privacy import check_delta
 from offsite.survey import Survey, survey
 
 
@@ -86,7 +87,7 @@ def check_training(limits: Limits, job: Tune, found: Survey) -> None:
         found: Counts of the data.
 
     Raises:
-        DataError: There are too few steps, or too few examples per step.
+        DataError: There are too few steps, too few examples per step, or too many units for δ.
     """
     training = job.training
     if min(training.batch_size, found.different) < limits.min_batch_size:
@@ -100,6 +101,8 @@ def check_training(limits: Limits, job: Tune, found: Survey) -> None:
             f"tune.training.epochs: {training.epochs} epochs are {steps} steps; this "
             f"organization requires at least {limits.min_steps} (minSteps); raise it"
         )
+    if job.privacy is not None:
+        check_delta(job.privacy, found.units)
 
 
 def check_floors(limits: Limits, job: Tune, data: DataFile) -> Survey:

@@ -18,8 +18,23 @@ def check_privacy(limits: Limits, privacy: Privacy, units: int, epsilon: float) 
         epsilon: Bound that was computed for the noise, the sampling rate and the steps.
 
     Raises:
-        DataError: δ is not below 1 / units: adapters that reveal one unit in full would satisfy it.
+        DataError: As `check_delta`.
         InputError: ε or δ is larger than the party allows.
+    """
+    check_delta(privacy, units)
+    delta = privacy.delta_of(units)
+    if (problem := limits.privacy.excess(epsilon, delta)) is not None:
+        raise InputError(problem)
+
+
+def check_delta(privacy: Privacy, units: int) -> None:
+    """Check δ of a job's data, which needs no accountant.
+
+    Args:
+        units: Number of units in the training data.
+
+    Raises:
+        DataError: δ is not below 1 / units: adapters that reveal one unit in full would satisfy it.
     """
     delta = privacy.delta_of(units)
     if delta * units >= 1:
@@ -27,8 +42,6 @@ def check_privacy(limits: Limits, privacy: Privacy, units: int, epsilon: float) 
             f"tune.privacy.delta is {delta:g}, but must be below 1 / {units}, as there are {units} "
             "units in tune.data.train; lower it, or leave it out"
         )
-    if (problem := limits.privacy.excess(epsilon, delta)) is not None:
-        raise InputError(problem)
 
 
 def steps_of(limits: Limits, job: Tune, units: int) -> int:

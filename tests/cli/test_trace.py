@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from offsite.errors import ModelError
 from offsite.exchange.home import keep_ring, peers_of
 from offsite.sealing import Ring
 from offsite.steps.party import POLICY
@@ -58,6 +59,20 @@ def test_full_model_has_no_mark(sent: Parties) -> None:
     done = ask(sent, model(sent), "--model", model(sent))
     assert done.exit_code == 0, done.output
     assert "no mark found" in done.stdout
+
+
+def test_what_finds_more_is_told(sent: Parties, tmp_path: Path) -> None:
+    opened = sent.opened(FOUND)
+    assert "set --model to your full model, which finds fainter" in ask(sent, str(opened)).stdout
+    (opened / "config.json").unlink()
+    refused = ask(sent, str(opened)).exception
+    assert isinstance(refused, ModelError)
+    assert "has no config.json" in str(refused)
+    named = ask(sent, str(opened), "--model", model(sent)).stdout
+    assert f"{HOSPITAL}: made from {FOUND}" in named
+    args = ["bundles", "trace", str(opened), "--model", model(sent)]
+    elsewhere = CliRunner().invoke(app, [*args, "--home", str(sent.home(HOSPITAL) / "home")])
+    assert elsewhere.stdout.startswith("no mark found: no marked emulator was sent from here")
 
 
 def test_other_keys_find_nothing(sent: Parties, tmp_path: Path) -> None:

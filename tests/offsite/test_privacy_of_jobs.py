@@ -206,6 +206,14 @@ def test_a_delta_that_lets_units_be_revealed_is_refused() -> None:
         check_privacy(Limits(), Privacy(epsilon=8, delta=1e-3), UNITS, epsilon=8.0)
 
 
+def test_such_a_delta_is_told_before_a_model_is_evaluated(tmp_path: Path) -> None:
+    data = grouped(tmp_path, *({"text": f"{WORDS} {n}", "patient": n} for n in range(20)))
+    limits = Limits(min_steps=1, min_examples=1, min_batch_size=1)
+    check_floors(limits, tune(epsilon=8, delta=0.04), data)
+    with pytest.raises(DataError, match="must be below 1 / 20"):
+        check_floors(limits, tune(epsilon=8, delta=0.05), data)
+
+
 def test_a_home_has_these_limits(tmp_path: Path) -> None:
     policy = tmp_path / "policy.yaml"
     policy.write_text("privacy: {required: true, maxEpsilon: 8, unit: {group: patient}}\n")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from offsite.errors import InputError
-from offsite.events import Event, Log, parse_event
+from offsite.events import Emit, Event, Log, parse_event
 from offsite.text import as_json
 from offsite_cli.cluster.connection import Target, connect, retry_while_unavailable
 from offsite_cli.cluster.errors import TEMPORARY, WatchTimeout
@@ -84,22 +84,25 @@ def job_events(before: Resource | None, after: Resource) -> Iterator[Event]:
 
 
 def _watch(api: "Api", name: str, output: Output, end: float | None) -> int:
-    job: Resource | None = None
     with event_printer(output) as emit:
-        for version in _versions(api, name, end):
-            if output is Output.JSON:
-                show_json_line(version)
-            else:
-                for event in job_events(job, version):
-                    emit(event)
-            job = version
-            if is_settled(version):
-                break
-    assert job is not None
+        job = next(filter(is_settled, _shown(_versions(api, name, end), output, emit)))
     if code := exit_code_of(job):
         why = explanation_of(job)
         show_error(f"{name}: {state_of(job)}, {why.reason}: {why.message}")
     return code
+
+
+def _shown(versions: Iterator[Resource], output: Output, emit: Emit) -> Iterator[Resource]:
+    """Print each version of a job, or what changed in it, and pass it on."""
+    before: Resource | None = None
+    for version in versions:
+        if output is Output.JSON:
+            show_json_line(version)
+        else:
+            for event in job_events(before, version):
+                emit(event)
+        yield version
+        before = version
 
 
 def _versions(api: "Api", name: str, end: float | None) -> Iterator[Resource]:
