@@ -176,7 +176,7 @@ def verify(
 
     Checks the signature and all digests. Needs only public keys.
     """
-    with monitored(output) as monitor:
+    with monitored(Output.TEXT) as monitor:  # stdout is for the bundles alone
         auditor = _open_audit(home, exchange)
         if _is_folder(Path(target)):
             provenance, links = auditor.model(Path(target))

@@ -41,7 +41,11 @@ def inspect(
     Measures it on public text, as a tuning job does before it reads private data. Exits with 2 if
     it finds any. It is a filter: an emulator without them may still memorize.
     """
-    with monitored(output) as monitor, _emulator(target, peer, exchange, home, monitor) as folder:
+    # stdout is for the figures alone
+    with (
+        monitored(Output.TEXT) as monitor,
+        _emulator(target, peer, exchange, home, monitor) as folder,
+    ):
         report = _inspected(folder, monitor)
     if output is Output.JSON:
         show_json([_facts(figure) for figure in report.figures])
@@ -57,18 +61,11 @@ def _emulator(
     target: str, peer: str | None, exchange: str | None, home: Path, monitor: Monitor
 ) -> Iterator[Path]:
     """Give the folder of an emulator; one from the exchange lasts for the `with` block."""
-    folder = Path(target)
-    with disk_errors(folder):
-        is_folder = folder.is_dir()
-    if is_folder:
-        if (folder / MANIFEST).exists():
-            check_emulator(folder)
-        yield folder
+    if peer is None:
+        yield _checked(Path(target))
         return
-    if not peer or not exchange:
-        raise InputError(
-            f"there is no folder {target}; for a bundle in the exchange, set --peer and --exchange"
-        )
+    if not exchange:
+        raise InputError(f"set --exchange to the exchange that {target} of {peer} is in")
     mailbox = open_mailbox(
         home.expanduser().resolve(), exchange, os.environ, prompt_passphrase(home)
     )
@@ -77,6 +74,18 @@ def _emulator(
         envelope = mailbox.incoming(peer, Reference.parse(target))
         pull(mailbox, envelope, opened, EMULATOR_CHECKS, monitor)
         yield opened
+
+
+def _checked(folder: Path) -> Path:
+    with disk_errors(folder):
+        if not folder.is_dir():
+            raise InputError(
+                f"there is no folder {folder}; for a bundle in the exchange, set --peer and "
+                "--exchange"
+            )
+        if (folder / MANIFEST).exists():
+            check_emulator(folder)
+    return folder
 
 
 def _inspected(folder: Path, monitor: Monitor) -> "Report":

@@ -133,6 +133,8 @@ def test_a_bundle_goes_from_one_to_the_other(people: People, tmp_path: Path) -> 
     assert (tmp_path / "got/adapter.safetensors").read_bytes() == b"weights"
     digest = listed["digest"]
     assert digest in people.ok("lab", "bundles", "verify", digest)
+    (verified,) = people.said("lab", "bundles", "verify", digest, "-o", "json")
+    assert verified["digest"] == digest
     broken = people.run("lab", "bundles", "verify", digest, "--chain")
     assert f"there is no envelope {NO_EMULATOR}" in str(broken.exception)
     shown = people.said("lab", "bundles", "show", digest)

@@ -27,11 +27,15 @@ def ask(*options: str | Path, home: Path = Path()) -> Result:
     return CliRunner().invoke(app, ["bundles", "inspect", *map(str, options)], env=environ)
 
 
-def test_an_emulator_of_a_peer_is_inspected_without_a_job(parties: Parties) -> None:
+def test_an_emulator_of_a_peer_is_inspected_without_a_job(
+    parties: Parties, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(EMULATOR).mkdir()  # with --peer, a folder of that name is not meant
     exchange = ("--peer", LAB, "--exchange", parties.exchange.as_uri())
     done = ask(EMULATOR, *exchange, "-o", "json", home=parties.home(HOSPITAL) / "home")
     assert done.exit_code == 0, done.output
-    figures = json.loads(done.stdout[done.stdout.index("[\n") :])
+    figures = json.loads(done.stdout)
     assert {each["sign"] for each in figures} == set(SIGNS)
     assert not [each for each in figures if each["suspicious"]]
 
@@ -53,3 +57,5 @@ def test_a_name_needs_a_peer_and_an_exchange(tmp_path: Path) -> None:
     done = ask("no-such-folder", home=tmp_path)
     assert isinstance(done.exception, InputError)
     assert "--peer and --exchange" in str(done.exception)
+    done = ask("emulator", "--peer", LAB, home=tmp_path)
+    assert "set --exchange to the exchange" in str(done.exception)
