@@ -29,6 +29,10 @@ _ROWS = (
     "privacy needs data.train with rows, since it protects rows: use a .jsonl file with one JSON "
     "object per line, or images"
 )
+_COLUMN = (
+    "privacy.unit needs data.train with a column, which a folder of images has not: use JSON lines "
+    "or Parquet"
+)
 _ACCEPT = "accept needs evaluate: the text to score the model on; set it, or remove accept"
 
 Augmentation = Literal["CropAndFlip", "Crop", "None"]
@@ -206,6 +210,12 @@ class Tune(Section):
                     _ROWS,
                     fieldPath=".data.train",
                 ),
+                cel(
+                    "!has(self.privacy) || !has(self.privacy.unit) || "
+                    "!self.data.train.endsWith('/')",
+                    _COLUMN,
+                    fieldPath=".data.train",
+                ),
             ]
         }
     )
@@ -231,6 +241,8 @@ class Tune(Section):
     def _privacy_has_rows(self) -> "Tune":
         if self.privacy is not None and not re.search(ROWS_PATTERN, self.data.train):
             raise ValueError(f"data.train: {_ROWS}")
+        if self.privacy and self.privacy.unit and self.data.train.endswith("/"):
+            raise ValueError(f"data.train: {_COLUMN}")
         return self
 
 

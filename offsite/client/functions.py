@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from offsite.api import (
@@ -27,6 +28,7 @@ from offsite.events import Event, Monitor
 OnEvent = Callable[[Event], object]
 Fields = Mapping[str, Any]
 """The fields of a section, instead of its type."""
+_DATA = ("train", "validation", "evaluate", "corpus", "calibration")
 
 
 def distill(
@@ -58,7 +60,7 @@ def distill(
         ends: Blocks at both ends that are sent as they are.
         training: Distillation of the emulator; None: it is healed only.
         grant: How the emulator may be used.
-        evaluate: A text that both parties have, to measure the model and the emulator on.
+        evaluate: Data that both parties have, to measure the model and the emulator on.
         seed: Random seed.
         base: The folder that relative paths are relative to.
         on_event: Called with each event: progress, metrics, logs.
@@ -107,12 +109,13 @@ def tune(
         home: The data owner's home.
         peer: The alias of the model owner's pinned keys.
         bundle: The emulator: the name of its bundle, or `name@sha256:…` for one envelope of it.
-        data: The private data: `train` and `validation`.
+        data: The private data: `train` and `validation`. A string that names a folder of images
+            ends in `/`; a `Path` need not.
         adapter: What is trained.
         training: How to train it.
         privacy: Differential privacy of the adapter, such as `{"epsilon": 8}`.
         release: Audits of the adapter before it is published, such as `{"canaries": 200}`.
-        evaluate: A text that both parties have, to measure the emulator on before and after.
+        evaluate: Data that both parties have, to measure the emulator on before and after.
         seed: Random seed.
         base: The folder that relative paths are relative to.
         on_event: Called with each event: progress, metrics, logs.
@@ -163,8 +166,8 @@ def plug_in(
         model: The full model that the emulator was made from.
         adapter: The name of the adapter's bundle, or `name@sha256:…` for one envelope of it.
         alpha: Scale of the adapter's change.
-        evaluate: A text to measure the model on, before and after.
-        accept: Requirements on that text; an adapter that misses them is not exported.
+        evaluate: Data to measure the model on, before and after.
+        accept: Requirements on that data; an adapter that misses them is not exported.
         export: Where to write the model; None: `models/<name>` in the home.
         seed: Random seed.
         base: The folder that relative paths are relative to.
@@ -201,11 +204,15 @@ def _job(name: str, stage: str, peer: str, seed: int, **section: Fields) -> Offs
     return parse_job(content, source=name, by_name=True)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, field: str = "") -> Any:
     """Make mappings dicts and paths strings, and drop what is None."""
     if isinstance(value, Mapping):
-        return {key: _plain(each) for key, each in value.items() if each is not None}
-    return os.fspath(value) if isinstance(value, os.PathLike) else value
+        return {key: _plain(each, key) for key, each in value.items() if each is not None}
+    if not isinstance(value, os.PathLike):
+        return value
+    path = os.fspath(value)
+    # a Path has no / at its end, and data without a suffix can only be a folder
+    return f"{path}/" if field in _DATA and not Path(path).suffix else path
 
 
 def _run(job: OffsiteJob, home: Home, base: StrPath, on_event: OnEvent | None) -> Result:

@@ -7,7 +7,7 @@ from typing import Any
 
 from offsite.api import JobSpec, Tune
 from offsite.bundle.weights import digest_blocks, digest_outside
-from offsite.rows import DataFile, holds_images, read_rows
+from offsite.rows import DataFile, holds_images, labels_in, read_rows
 from offsite.steps.party import Party
 from offsite.steps.places import data_digest, model_digest, size_of
 from offsite.steps.workspace import Source
@@ -24,8 +24,8 @@ class Inputs:
     def digests(self) -> dict[str, str]:
         """Compute the digest of each input; the digest of data includes its format.
 
-        Checks the form of texts: what the file alone decides. Nothing from the peer takes part, so
-        this comes before a peer's emulator is inspected, and before it is even fetched.
+        Checks the form of the data: what the files alone decide. Nothing from the peer takes part,
+        so this comes before a peer's emulator is inspected, and before it is even fetched.
 
         Raises:
             DataError, ModelError: An input is missing or invalid.
@@ -90,7 +90,9 @@ def source_in(spec: JobSpec, model: Path, digest: str) -> Source:
 
 
 def _digest(text: DataFile) -> str:
-    if not holds_images(text):  # decoding images takes longer than inspection
+    if holds_images(text):
+        labels_in(text)  # decoding the images takes longer than inspection
+    else:
         read_rows(text)
     # the same bytes in another format are a different text
     return digest_of(canonical([text.format, data_digest(text)]))

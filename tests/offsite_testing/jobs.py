@@ -152,6 +152,16 @@ BAD = (
     ),
     Bad(
         "tune",
+        "spec.tune",
+        _PRIVATE
+        | {
+            "data": {"train": "a/", "validation": "b/"},
+            "privacy": {"epsilon": 8, "unit": {"group": "patient"}},
+        },
+        "privacy.unit needs data.train with a column",
+    ),
+    Bad(
+        "tune",
         "spec",
         {"stage": "Tune", "peer": "lab", "tune": _PRIVATE, "resources": {"sharding": "FSDP"}},
         "tune.privacy needs a copy of the model in each worker",
