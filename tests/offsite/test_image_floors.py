@@ -126,7 +126,7 @@ def test_a_group_is_one_example(form: str, tmp_path: Path) -> None:
         data = DataFile(image_lines(tmp_path / "a.jsonl", *rows), group="site")
     else:
         images = [(root / name).read_bytes() for name in names]
-        columns: dict[str, list[Any]] = {"image": images, "label": ["a"] * 40, "site": groups}
+        columns = {"image": images, "label": ["a"] * 40, "site": groups}
         data = DataFile(image_parquet(tmp_path / "a.parquet", columns), group="site")
     found = survey(data, 100)
     assert (found.units, found.different, found.largest) == (10, 10, 0.0)
@@ -175,7 +175,7 @@ def test_what_trains_has_labels(tmp_path: Path) -> None:
 
 
 def test_labels_of_a_table_are_read_alone(tmp_path: Path) -> None:
-    columns: dict[str, list[Any]] = {"image": [b"not decoded"] * 3, "label": ["a", "b", "a"]}
+    columns = {"image": [b"not decoded"] * 3, "label": ["a", "b", "a"]}
     train = DataFile(image_parquet(tmp_path / "a.parquet", columns))
     columns["label"] = ["a", "b", "c"]
     held_out = DataFile(image_parquet(tmp_path / "b.parquet", columns))

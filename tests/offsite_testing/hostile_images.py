@@ -5,7 +5,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
@@ -26,7 +25,7 @@ def hostile_images() -> Iterator[tuple[str, bytes, Reader]]:
     yield "image with a palette", encoded(picture(0).quantize(8)), _decode
     yield "image in pieces", encoded(picture(0), "TIFF", compression="tiff_lzw"), _decode
     with tempfile.TemporaryDirectory() as folder:
-        columns: dict[str, list[Any]] = {
+        columns = {
             "image": [encoded(picture(n)) for n in range(3)],
             "label": ["a", "b", "a"],
         }

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def image_lines(path: Path, *lines: Any) -> Path:
     return path
 
 
-def image_parquet(path: Path, columns: Mapping[str, Sequence[Any]], **options: Any) -> Path:
+def image_parquet(path: Path, columns: Mapping[str, Any], **options: Any) -> Path:
     """Write a table with columns."""
     parquet.write_table(arrow.table(dict(columns)), path, **options)
     return path
