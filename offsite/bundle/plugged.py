@@ -85,8 +85,13 @@ def check_plugged_head(made: Path, config: Mapping[str, Any], head: NewHead, ada
         config: of the plugged-in model.
 
     Raises:
-        ModelError: it is another one.
+        ModelError: it is another one, or the config names other classes.
     """
+    if labelled(config, head.labels) != config:
+        raise ModelError(
+            f"{made / 'config.json'} has other classes than {adapter}; look at the image that made "
+            "it"
+        )
     row = family_of(config)
     names = _head_tensors(row)
     for name, tensor in _named(made, Checkpoint.of(row, config)):

@@ -16,12 +16,10 @@ from offsite.bundle import (
     AdapterFacts,
     EmulatorRecord,
     Manifest,
-    NewHead,
     check_adapter,
     check_original,
     check_tensors,
     check_whole,
-    labelled,
 )
 from offsite.bundle.original import INDEX
 from offsite.bundle.plugged import check_plugged_head, check_plugged_weights
@@ -101,27 +99,29 @@ def check_plugged(space: Workspace, job: PlugIn) -> None:
     """Check a plugged-in model that is about to be exported, and add the original companion files.
 
     The files beside the weights, including the config, are copied from the original model, not from
-    the training step. Weights that the adapter may not change must be identical to the model's,
-    byte for byte, and no other may change by more than the party allows. For a model at a hub,
-    which is not reachable from here, only the names and shapes of the tensors are checked.
+    the training step. If the adapter brings a head, the config gets its classes, and the head has
+    to be that one. Weights that the adapter may not change must be identical to the model's, byte
+    for byte, and no other may change by more than the party allows. For a model at a hub, which is
+    not reachable from here, only the head, and names and shapes of the tensors, are checked.
 
     Raises:
         ModelError: Its tensors differ from the model's in name or shape, or there are extra files.
         BundleError: A weight changed by more than the party allows.
         StorageError: The private store did not provide the model.
     """
-    folder, source, config = space.result, source_of(space), config_of(space.result)
+    folder, source, head = space.result, source_of(space), space.new_head()
+    config = config_of(folder)
     weights = {name for name in check_original(folder) if name.endswith(".safetensors")}
     if source is None:
         _check_unknown(folder, config, {*weights, "config.json", INDEX})
-        _check_unknown_head(folder, config, space.new_head(), job.adapter)
+        if head is not None:
+            check_plugged_head(folder, config, head, job.adapter)
         return
     for path in folder.iterdir():
         if path.name not in {*weights, INDEX}:
             path.unlink()
     party = space.party
     party.copy_companions(job.model, folder)
-    head = space.new_head()
     if head is not None:
         write_labels(folder, head.labels)
     model = party.model(job.model)
@@ -143,19 +143,6 @@ def _check_unknown(folder: Path, config: dict[str, Any], kept: Collection[str]) 
     for path in sorted(folder.iterdir()):
         if path.name not in kept and not is_companion(path.name):
             raise ModelError(f"{path} is not a file of the model")
-
-
-def _check_unknown_head(
-    folder: Path, config: dict[str, Any], head: NewHead | None, adapter: str
-) -> None:
-    if head is None:
-        return
-    if labelled(config, head.labels) != config:
-        raise ModelError(
-            f"{folder / 'config.json'} has other classes than {adapter}; look at the image that "
-            "made it"
-        )
-    check_plugged_head(folder, config, head, adapter)
 
 
 def source_of(space: Workspace) -> Source | None:

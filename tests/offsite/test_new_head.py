@@ -13,7 +13,7 @@ from transformers import AutoModelForImageClassification, PreTrainedModel
 
 from offsite.adapter import heads
 from offsite.bundle import EmulatorRecord, NewHead, head_of, outside_of
-from offsite.bundle.plugged import check_plugged_weights
+from offsite.bundle.plugged import check_plugged_head, check_plugged_weights
 from offsite.bundle.weights import model_config
 from offsite.errors import InputError
 from offsite.layers import family
@@ -152,6 +152,21 @@ def test_a_model_with_another_head_is_not_signed(own: int, what: str, tmp_path: 
     edit(tmp_path, change)
     with pytest.raises(InputError, match=said):
         check(tmp_path, record, head)
+
+
+def test_the_config_of_a_model_that_is_not_at_hand_names_the_classes(tmp_path: Path) -> None:
+    """Of a model on the hub, the step that signs has nothing to compare but the head."""
+    _, _, head, _ = plugged(tmp_path, "vit", 3, FORMS[0])
+    made = tmp_path / "made"
+    write_labels(made, LABELS)
+    check_plugged_head(made, model_config(made), head, "tuned")
+    write_labels(made, ("patient 7", *LABELS[1:]))
+    with pytest.raises(InputError, match="has other classes than tuned"):
+        check_plugged_head(made, model_config(made), head, "tuned")
+    write_labels(made, LABELS)
+    edit(tmp_path, flip("classifier.weight"))
+    with pytest.raises(InputError, match=r"classifier\.weight is not that of tuned"):
+        check_plugged_head(made, model_config(made), head, "tuned")
 
 
 @with_and_without
