@@ -25,6 +25,7 @@ _GROUPS = 1.5
 """… or fewer of one of `Public.groups`: different tokens, images, or places."""
 _BUCKETS = 256
 """Positions are counted in so many groups, which bounds the memory."""
+_LEAST = torch.finfo(torch.float32).tiny
 _DEAD = 1e-6
 """A row with less than this share of the mean row's gradient has none."""
 _NEURONS = "F"
@@ -87,14 +88,14 @@ class Gradients:
     def begin(self, public: Public) -> None:
         """Begin a kind."""
         self._public = public
-        self._groups = tuple(_one_hot(each[:, public.skipped :]) for each in public.groups)
+        self._groups = tuple(_numbered(each[:, public.skipped :]) for each in public.groups)
 
     def note(self, name: str, read: Tensor, gradient: Tensor) -> None:
         """Count a module's gradient, (…, out), and what it reads, (…, in); see `layers.Note`."""
         assert self._public is not None
-        batch, length = self._public.contents.shape
-        flow = _scaled(gradient.reshape(batch, length, -1))[:, self._public.skipped :]
-        seen = _scaled(read.reshape(batch, length, -1))[:, self._public.skipped :]
+        shape, skipped = self._public.contents.shape, self._public.skipped
+        flow, seen = gradient.reshape(*shape, -1), read.reshape(*shape, -1)
+        flow, seen = _scaled(flow)[:, skipped:], _scaled(seen)[:, skipped:]
         rows = flow.square()
         columns = seen.square() * rows.sum(-1, keepdim=True)
         for known, energy in ((self._rows, rows), (self._columns, columns)):
@@ -123,14 +124,15 @@ def _uses_relu(loaded: Loaded) -> bool:
 
 def _scaled(values: Tensor) -> Tensor:
     """Scale to a largest value of 1, so that no square of it is lost."""
-    values = values.detach().float()
-    return values / values.abs().max().clamp(min=torch.finfo(torch.float32).tiny)
+    wide = values.detach().float()
+    scaled: Tensor = wide / wide.abs().max().clamp(min=_LEAST)
+    return scaled
 
 
-def _one_hot(numbers: Tensor) -> Tensor:
-    """Give each position of (B, T) the group of its number: (groups, B·T), 1 where it belongs."""
-    index = numbers.flatten().unique(return_inverse=True)[1] % _BUCKETS
-    return torch.nn.functional.one_hot(index).T.float()
+def _numbered(numbers: Tensor) -> Tensor:
+    """Number the groups of all positions from 0, (B·T,); more than `_BUCKETS` share numbers."""
+    index: Tensor = numbers.flatten().unique(return_inverse=True)[1]
+    return index % _BUCKETS
 
 
 def _sharing(energy: Tensor, groups: tuple[Tensor, ...]) -> Sharing:
@@ -138,18 +140,19 @@ def _sharing(energy: Tensor, groups: tuple[Tensor, ...]) -> Sharing:
 
     Args:
         energy: (B·T, N)
-        groups: (groups, B·T) each
+        groups: the group of each position, (B·T,) each.
     """
     whole = energy.sum(0)
+    summed = (energy.new_zeros(_BUCKETS, len(whole)).index_add(0, g, energy) for g in groups)
     return Sharing(
         energy=whole / whole.mean().clamp(min=1e-30),
         events=_participation(energy),
-        groups=torch.stack([_participation(each @ energy) for each in groups]).amin(0),
+        groups=torch.stack([_participation(each) for each in summed]).amin(0),
     )
 
 
 def _participation(energy: Tensor) -> Tensor:
     """Count, for each column of (many, N), how many entries make up its sum."""
-    peak = energy.amax(0).clamp(min=torch.finfo(torch.float32).tiny)
+    peak = energy.amax(0).clamp(min=_LEAST)
     relative = energy / peak
     return relative.sum(0).square() / relative.square().sum(0).clamp(min=1e-30)

@@ -2,9 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
+import torch
+from torch import Tensor
+
 from offsite.events import Monitor
 from offsite.inspection.attention import measure_attention
 from offsite.inspection.gradients import Gradients
+from offsite.inspection.heads import with_head
 from offsite.inspection.predictions import measure_predictions
 from offsite.inspection.signs import Measure, Report
 from offsite.inspection.weights import measure_weights
@@ -40,7 +44,7 @@ def _measure_training(
 ) -> Iterator[Measure]:
     """Run each kind forward and backward, as a training step would."""
     gradients, tracker = Gradients(loaded), monitor.track("inspect", len(public))
-    with watching_gradients(loaded.model, gradients.note):
+    with with_head(loaded.model), watching_gradients(loaded.model, gradients.note):
         for each in public:
             monitor.check()
             gradients.begin(each)
@@ -48,6 +52,14 @@ def _measure_training(
                 hidden = final_hidden(loaded.model, each.batch.inputs)
                 loss = loaded.modality.summed_loss(loaded.model, hidden, each.batch)
                 yield measure_predictions(loaded, hidden, each.kind)
-            loss.backward()
+            (gradient,) = torch.autograd.grad(loss, hidden)
+            hidden.backward(gradient if each.batch.by_position else _leveled(gradient))
             tracker.advance(units=each.batch.amount, unit=each.batch.unit)
     yield from gradients.measures()
+
+
+def _leveled(gradient: Tensor) -> Tensor:
+    """Give each example the same gradient's size, (B, T, D): the loss of its target may be any."""
+    largest = gradient.abs().amax((1, 2), keepdim=True).clamp(min=torch.finfo(gradient.dtype).tiny)
+    scaled = gradient / largest
+    return torch.nn.functional.normalize(scaled.flatten(1)).reshape(scaled.shape)

@@ -5,23 +5,48 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from offsite.families.modules import Norm
+from offsite.families.modules import Norm, Table
 from offsite.inspection.signs import Measure
 from offsite.layers import Loaded, blocks, family
 
+_POSITIONS = "P"
+"""The dimension of positions, as rows of the family table name it."""
 _TINY = 1e-6
 """Of the largest gain of a norm: what is below removes a feature."""
 
 
 def measure_weights(loaded: Loaded) -> Iterator[Measure]:
     """Measure every matrix and every norm; takes about as long as reading them."""
+    scales, tables = dict(_scales(loaded)), _position_tables(loaded)
     for name, parameter in loaded.model.named_parameters():
-        if parameter.dim() == 2:
-            matrix = parameter.detach()
-            yield Measure("density", name, _density(matrix))
-            yield Measure("row_norms", name, _spread_of_rows(matrix))
+        if parameter.dim() not in (2, 4) or len(parameter) == 1 or name in tables:
+            continue
+        matrix = parameter.detach().flatten(1)  # a kernel has a row for each channel
+        if name in scales:
+            matrix = matrix * scales[name][:, None]
+        yield Measure("density", name, _density(matrix))
+        yield Measure("row_norms", name, _spread_of_rows(matrix))
     for name, norm in _norms(loaded):
         yield Measure("silent_norms", name, _silent(norm))
+
+
+def _scales(loaded: Loaded) -> Iterator[tuple[str, Tensor]]:
+    """Find the weights whose output is multiplied by a layer scale. A healed one makes up for it.
+
+    Yields:
+        The name of a weight, and the scale of each of its rows.
+    """
+    row = family(loaded.model)
+    if row.heal and row.heal_scale:
+        for place, block in enumerate(blocks(loaded.model)):
+            scale = block.get_parameter(row.heal_scale).detach()
+            yield row.tensor_name(place, f"{row.heal}.weight"), scale
+
+
+def _position_tables(loaded: Loaded) -> set[str]:
+    """Name the tables of positions, of which honest ones use few features, too."""
+    tables = (each for each in family(loaded.model).outer if isinstance(each, Table))
+    return {f"{each.name}.weight" for each in tables if each.rows == _POSITIONS}
 
 
 def _density(matrix: Tensor) -> float:

@@ -35,6 +35,6 @@ __all__ = [
 
 MODALITIES: Mapping[str, type[Modality]] = {
     "text": Text,
-    "images": Images,  # type: ignore[dict-item]
+    "images": Images,
 }
 """Every modality, by the name that `Family.modality` has."""

@@ -11,22 +11,23 @@ from opacus.grad_sample.linear import compute_linear_norm_sample
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from offsite.adapter import METHODS
+from offsite.adapter import METHODS, heads
 from offsite.errors import InputError, ModelError
 from offsite.layers import checkpoint_gradients, example_losses
 from offsite.modality import IGNORED
+from offsite.modality.images.head import head_of
 from offsite.privacy.budget import Mechanism, ledger_of, noise_for, spend, spent, steps_of
 from offsite.privacy.gradients import Sums, add_clipped, add_clipped_in_parts, zeros
 from offsite.privacy.noise import gaussian, poisson_sample
-from offsite_testing.core import each_text_case, loaded, some_batch
+from offsite_testing.core import batch_for, each_case, loaded
 from offsite_testing.tiny import tiny_model
 
-ROWS = 4
+ROWS, CLASSES = 4, ("a", "b", "c")
 CPU = torch.device("cpu")
 
 
 class Tuned:
-    """A model with an adapter, and a batch of rows, of which one is scored in part only."""
+    """A model with an adapter and head, and a batch of rows; one of text is scored in part only."""
 
     def __init__(self, model: PreTrainedModel, method: str) -> None:
         self.model = copy.deepcopy(model).requires_grad_(False)
@@ -37,8 +38,19 @@ class Tuned:
             for parameter in self.parameters:
                 parameter.data.normal_(0, 0.2, generator=draw)
         self.modality = loaded(self.model).modality
-        self.batch = some_batch(rows=ROWS)
-        self.batch.targets[1, :9] = IGNORED
+        self.batch = batch_for(self.model, rows=ROWS)
+        if self.batch.by_position:
+            self.batch.targets[1, :9] = IGNORED
+        else:
+            self._attach_head()
+
+    def _attach_head(self) -> None:
+        """Train the model's own head, or a new one where it has none."""
+        new = isinstance(head_of(self.model), nn.Identity)
+        if new:
+            heads.renew(self.model, CLASSES)
+        self.parameters += heads.attach(self.model, new=new).trained.values()
+        self.batch.targets[:] = torch.arange(ROWS) % len(CLASSES)
 
     def losses(self, units: int) -> Tensor:
         """Compute the loss of each unit, whose rows stand together."""
@@ -83,7 +95,7 @@ def apart(one: Sums, other: Sums) -> float:
 
 
 @pytest.mark.parametrize("method", METHODS)
-@each_text_case
+@each_case
 def test_every_tensor_of_every_family_is_as_autograd_says(
     name: str, over: dict[str, Any], method: str
 ) -> None:
@@ -93,7 +105,7 @@ def test_every_tensor_of_every_family_is_as_autograd_says(
         assert apart(tuned.clipped(units, bound), tuned.reference(units, bound)) < 1e-5
 
 
-@pytest.mark.parametrize("name", ["llama", "opt", "gpt2"])
+@pytest.mark.parametrize("name", ["llama", "opt", "gpt2", "vit", "dinov2"])
 def test_gradient_checkpointing_changes_nothing(name: str) -> None:
     tuned = Tuned(tiny_model(name), "Blocks")
     plain = tuned.clipped(ROWS, 1.0)

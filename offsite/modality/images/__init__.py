@@ -12,14 +12,15 @@ from transformers import PreTrainedModel
 from transformers.image_processing_utils import BaseImageProcessor
 
 from offsite.api import Augmentation
-from offsite.families import Family
+from offsite.families import Family, family_of
 from offsite.modality.batch import Batch
-from offsite.modality.contract import Encoded
+from offsite.modality.contract import Encoded, Public
 from offsite.modality.images.canaries import canary
 from offsite.modality.images.examples import ImageExample, collate, encode
 from offsite.modality.images.loss import logits, losses, summed_loss
 from offsite.modality.images.pixels import Pixels
 from offsite.modality.images.processor import load_processor
+from offsite.modality.images.public import public_images
 from offsite.modality.images.scoring import Classification, benchmark
 from offsite.rows import DataFile, ImageRow, image_rows, read_images
 
@@ -33,6 +34,8 @@ class Images:
     pixels: Pixels
     labels: tuple[str, ...]
     """The names of the model's classes, in their order; empty: it has no head."""
+    prefix: int
+    """Positions before the patches: the class token, and registers."""
     augmentation: Augmentation = "CropAndFlip"
     distill_weights: ClassVar[tuple[float, float]] = (0.0, 1.0)
     """Those of Xiao et al. (2023), section 4.1."""
@@ -51,7 +54,10 @@ class Images:
         Args:
             folder: where they are from, for messages.
         """
-        return cls(Pixels.of(processor, model, folder), labels_of(model))
+        config = model.config.to_dict()
+        row = family_of(config)
+        prefix = row.prefix_tokens(row.complete(config))
+        return cls(Pixels.of(processor, model, folder), labels_of(model), prefix)
 
     def with_labels(self, labels: Sequence[str]) -> "Images":
         """Return the modality of a model with a head for other classes."""
@@ -91,6 +97,10 @@ class Images:
             canary(f"canary {number}", len(self.labels), self.pixels, draw)
             for number in range(count)
         ]
+
+    def public(self) -> Sequence[Public]:
+        """Draw public images of several kinds, with the model's classes in turn."""
+        return public_images(self.pixels, len(self.labels), self.prefix)
 
     def predictions(self, model: PreTrainedModel, hidden: Tensor) -> Tensor:
         """Compute the logits of each image, (B, classes)."""
