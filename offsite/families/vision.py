@@ -17,6 +17,7 @@ _SHARED: dict[str, Any] = {
     "heads": {"head": "classifier"},
     "prefix_tokens": lambda _: 1,
 }
+_PATCHES_ALONE = {**_SHARED, "prefix_tokens": lambda _: 0}
 
 
 VISION: tuple[Family, ...] = (
@@ -157,7 +158,7 @@ VISION: tuple[Family, ...] = (
         config_keys=keys.TOWER | {"vision_use_head"},
         unread=keys.BESIDE_TOWER,
         ignored=parts.OF_TEXT,
-        **_SHARED,
+        **_PATCHES_ALONE,
     ),
     Family(
         model_type="siglip2",
@@ -185,6 +186,6 @@ VISION: tuple[Family, ...] = (
         config_keys=(keys.TOWER - {"image_size"}) | {"vision_use_head", "num_patches"},
         unread=keys.BESIDE_TOWER,
         ignored=parts.OF_TEXT,
-        **_SHARED,
+        **_PATCHES_ALONE,
     ),
 )

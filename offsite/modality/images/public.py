@@ -59,7 +59,7 @@ def _public(kind: str, batch: Batch, prefix: int) -> Public:
     places = torch.arange(length).expand(count, length).clone()
     # what reads the class token alone is of no place, so each image's is one of its own
     places[:, :prefix] = length + images[:, :prefix]
-    routes = (_by_distance(rows, columns, prefix), _by_place(length, prefix))
+    routes = (_by_distance(rows, columns, prefix, length), _by_place(length, prefix))
     return Public(kind, batch, _contents(batch, rows, columns, prefix), (images, places), routes)
 
 
@@ -67,10 +67,9 @@ def _grid(batch: Batch, patches: int) -> tuple[int, int]:
     """Find the rows and columns of patches."""
     shapes = batch.inputs.get("spatial_shapes")
     if shapes is not None:
-        rows = int(shapes[0, 0])
-    else:
-        height, width = batch.inputs["pixel_values"].shape[-2:]
-        rows = isqrt(patches * height // width)
+        return int(shapes[0, 0]), int(shapes[0, 1])  # others are padding
+    height, width = batch.inputs["pixel_values"].shape[-2:]
+    rows = isqrt(patches * height // width)
     return rows, patches // rows
 
 
@@ -88,7 +87,7 @@ def _contents(batch: Batch, rows: int, columns: int, prefix: int) -> Tensor:
     return found
 
 
-def _by_distance(rows: int, columns: int, prefix: int) -> Tensor:
+def _by_distance(rows: int, columns: int, prefix: int, length: int) -> Tensor:
     """Number the ways between patches by direction and length, beyond the nearest, (T, T)."""
     row, column = (
         each.flatten()
@@ -99,11 +98,9 @@ def _by_distance(rows: int, columns: int, prefix: int) -> Tensor:
     near = (down.abs() < 2) & (right.abs() < 2)
     # a way that most patches are too close to the border for tells nothing
     far = (2 * down.abs() > rows) | (2 * right.abs() > columns)
-    length = prefix + rows * columns
     found = torch.full((length, length), -1)
-    found[prefix : prefix + rows * columns, prefix : prefix + rows * columns] = torch.where(
-        near | far, -1, number
-    )
+    patches = slice(prefix, prefix + rows * columns)
+    found[patches, patches] = torch.where(near | far, -1, number)
     return found
 
 
