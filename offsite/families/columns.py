@@ -32,6 +32,8 @@ class Columns:
     """Which images it reads: of its config's `image_size`, of any size, or cut into patches."""
     pooling: Pooling | None = None
     """What the head reads of the hidden states; None: each of them."""
+    pooling_norm: str | None = None
+    """The module that normalizes what is pooled, before the head; None: there is none."""
     prefix_tokens: Callable[[Config], int] = lambda _: 0
     """Counts the class and register tokens before the patches, from a complete config."""
     dims: Callable[[Config], Sizes]

@@ -17,11 +17,11 @@ MAX_SIDE = 1024
 MAX_PATCHES = 4096
 """The most patches of an image that is cut into patches before the model reads it."""
 
-_CLASSES = ("BitImageProcessor", "CLIPImageProcessor", "SiglipImageProcessor", "ViTImageProcessor")
-_FLAT = "Siglip2ImageProcessor"
-"""The class that cuts an image into patches, and keeps the ratio of its sides."""
+_SQUARE = ("Beit", "Bit", "CLIP", "Siglip", "ViT")
+_FLAT = "Siglip2"
+"""The one that cuts an image into patches, and keeps the ratio of its sides."""
 PROCESSOR_CLASSES = frozenset(
-    f"{name}{suffix}" for name in (*_CLASSES, _FLAT) for suffix in ("", "Fast", "Pil")
+    f"{name}ImageProcessor{suffix}" for name in (*_SQUARE, _FLAT) for suffix in ("", "Fast", "Pil")
 )
 
 _SIDE = kinds.ints(1, MAX_SIDE)
@@ -56,6 +56,8 @@ PROCESSOR_KEYS: Mapping[str, Kind] = {
     **dict.fromkeys(("do_resize", "do_rescale", "do_normalize"), kinds.YES),
     **dict.fromkeys(("do_center_crop", "do_convert_rgb", "default_to_square"), kinds.BOOL),
     "do_pad": kinds.NO,
+    # of segmentation maps, which a classifier has none of
+    "do_reduce_labels": kinds.BOOL,
     "patch_size": kinds.ints(1, MAX_SIDE),
     "max_num_patches": kinds.ints(1, MAX_PATCHES),
 }

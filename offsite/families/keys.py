@@ -101,8 +101,21 @@ BESIDE_TOWER = frozenset(
     {"text_config", "projection_dim", "logit_scale_init_value", "initializer_factor"}
     | {"text_config_dict", "vision_config_dict"}
 )
+BEIT = (
+    _VISION
+    | _DROPOUT
+    | {"intermediate_size", "drop_path_rate", "use_mask_token", "use_relative_position_bias"}
+    | {"use_shared_relative_position_bias", "use_absolute_position_embeddings"}
+    | {"use_mean_pooling", "layer_scale_init_value"}
+)
 BACKBONE = frozenset(
     {"out_features", "out_indices", "stage_names", "apply_layernorm", "reshape_hidden_states"}
+)
+BESIDE_BEIT = (
+    BACKBONE
+    | {"add_fpn", "pool_scales", "segmentation_indices", "semantic_loss_ignore_index"}
+    | {"use_auxiliary_head", "auxiliary_loss_weight", "auxiliary_channels"}
+    | {"auxiliary_num_convs", "auxiliary_concat_input"}
 )
 
 _TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id", "sep_token_id")
@@ -140,6 +153,8 @@ _SWITCHES = (
     *("bias_dropout_fusion", "masked_softmax_fusion", "skip_bias_add", "skip_bias_add_qkv"),
     *("use_sliding_window", "use_mrope", "rope_interleaved", "is_llama_config"),
     *("qkv_bias", "use_swiglu_ffn", "use_mask_token", "vision_use_head"),
+    *("use_relative_position_bias", "use_shared_relative_position_bias"),
+    "use_absolute_position_embeddings",
 )
 
 CONFIG_KINDS: Mapping[str, Kind] = {
@@ -153,6 +168,8 @@ CONFIG_KINDS: Mapping[str, Kind] = {
     "summary_activation": kinds.ACTIVATION.or_null(),
     **dict.fromkeys(("hidden_act", "pooler_act"), kinds.ACTIVATION),
     "num_channels": kinds.RGB,
+    "use_mean_pooling": kinds.YES,
+    "layer_scale_init_value": kinds.POSITIVE,
     **dict.fromkeys(("layerscale_value", "initializer_factor"), kinds.NUMBER),
     "activation_function": kinds.ACTIVATION,
     "hidden_activation": kinds.ACTIVATION.or_null(),

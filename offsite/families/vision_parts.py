@@ -36,6 +36,13 @@ def dinov2_dims(config: Config) -> dict[str, int]:
     return {**dims(config, inner, features=2), **registers}
 
 
+def beit_dims(config: Config) -> dict[str, int]:
+    """Return the dimensions of BEiT, with a table of position biases of R rows for A heads."""
+    sizes = vit_dims(config)
+    side = 2 * isqrt(sizes["P"] - 1) - 1
+    return {**sizes, "R": side**2 + 3, "A": whole(config, "num_attention_heads")}
+
+
 def class_and_registers(config: Config) -> int:
     """Count the positions before the patches of a model with registers."""
     return 1 + whole(config, "num_register_tokens")
@@ -94,6 +101,18 @@ OLDER_ATTENTION = (
     ("attention.attention.value.", "attention.v_proj."),
     ("attention.output.dense.", "attention.o_proj."),
 )
+OLDER_VIT = (
+    ("encoder.layer.", "layers."),
+    *OLDER_ATTENTION,
+    ("intermediate.dense.", "mlp.fc1."),
+    ("output.dense.", "mlp.fc2."),
+)
+BEIT = {
+    "use_mask_token": False,
+    "use_absolute_position_embeddings": False,
+    "use_relative_position_bias": False,
+    "use_shared_relative_position_bias": False,
+}
 SWIGLU = {"use_swiglu_ffn": "the gated blocks of the giant model are not supported"}
 MLP: tuple[Module, ...] = (Linear("mlp.fc1", "D", "F", True), Linear("mlp.fc2", "F", "D", True))
 SCALED: tuple[Module, ...] = (

@@ -122,4 +122,6 @@ def final_hidden(model: PreTrainedModel, inputs: Inputs) -> Tensor:
 def call_base(model: PreTrainedModel, inputs: Inputs, **options: Any) -> Any:
     """Run the base model as transformers does, and return its output."""
     row = family(model)
-    return model.get_submodule(row.base)(**inputs, **row.arguments, **options)
+    # BEiT does not cast pixels itself
+    cast = {k: v.to(model.dtype) if v.is_floating_point() else v for k, v in inputs.items()}
+    return model.get_submodule(row.base)(**cast, **row.arguments, **options)

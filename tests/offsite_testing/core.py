@@ -106,7 +106,9 @@ def logits(model: PreTrainedModel, inputs: Tensor | Mapping[str, Tensor] | None 
     """
     if isinstance(inputs, Tensor):
         inputs = {"input_ids": inputs}
-    there = {k: v.to(model.device) for k, v in (inputs or some_inputs(model)).items()}
+    inputs = inputs or some_inputs(model)
+    numbers = {k: v.to(model.dtype) if v.is_floating_point() else v for k, v in inputs.items()}
+    there = {name: tensor.to(model.device) for name, tensor in numbers.items()}
     with torch.no_grad():
         output: Tensor = model(**there, **family(model).arguments).logits
     return output

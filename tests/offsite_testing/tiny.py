@@ -48,6 +48,7 @@ VISION: dict[str, dict[str, Any]] = {
     "clip": {"vision_config": {**_VISION, "intermediate_size": 48}, **_LABELS},
     "siglip2": {"vision_config": {**_PATCHES, "intermediate_size": 48}, **_LABELS},
     "siglip": {"vision_config": {**_VISION, "intermediate_size": 48}, **_LABELS},
+    "beit": {**_VISION, **_LABELS, "intermediate_size": 48},
     "dinov2": {**_VISION, **_LABELS, "mlp_ratio": 2},
     "dinov2_with_registers": {**_VISION, **_LABELS, "mlp_ratio": 2, "num_register_tokens": 2},
 }
@@ -77,6 +78,9 @@ VARIANTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("gemma2", {"tie_word_embeddings": False, "attention_bias": True, "layer_types": _MIXED}),
     ("gemma3_text", {"tie_word_embeddings": False, "attention_bias": True}),
     ("gemma3_text", {"sliding_window_pattern": 2}),
+    ("beit", {"use_relative_position_bias": True, "num_labels": 0}),
+    ("beit", {"use_shared_relative_position_bias": True, "use_mask_token": True}),
+    ("beit", {"use_absolute_position_embeddings": True}),
     ("clip", {"num_labels": 0}),
     ("siglip", {"num_labels": 0}),
     ("siglip2", {"num_labels": 0}),

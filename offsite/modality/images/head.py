@@ -14,6 +14,15 @@ def pooled(model: PreTrainedModel, hidden: Tensor, mask: Tensor | None = None) -
         hidden: of the last layer, (B, T, D).
         mask: (B, T), where there is a patch, if some positions are padding.
     """
+    found = _pooled(model, hidden, mask)
+    norm = _row(model).pooling_norm
+    if norm is None:
+        return found
+    normalized: Tensor = model.get_submodule(norm)(found)
+    return normalized
+
+
+def _pooled(model: PreTrainedModel, hidden: Tensor, mask: Tensor | None) -> Tensor:
     row = _row(model)
     first = row.prefix_tokens(row.complete(model.config.to_dict()))
     match row.pooling:
