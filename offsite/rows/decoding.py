@@ -98,7 +98,7 @@ def _check(image: ImageFile, name: str) -> None:
 def _bits(image: ImageFile) -> int:
     """Return how many bits a channel has in the file: 8, or 16 for more.
 
-    Pillow converts 16-bit colour to 8 bits without a word, but names its raw mode, such as RGB;16B.
+    Pillow silently converts 16-bit colour to 8 bits, but names its raw mode, such as RGB;16B.
     """
     raw = [str(tile.args[0] if isinstance(tile.args, tuple) else tile.args) for tile in image.tile]
     wide = image.format in ("PNG", "TIFF") and any(_WIDE.search(each) for each in raw)

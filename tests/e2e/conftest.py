@@ -28,6 +28,7 @@ _LONGEST = [
     "test_lifecycle",
     "test_operator",
     "test_notices",
+    "test_vision",
     "test_smoke",
     "test_cli",
     "test_charts_installed",

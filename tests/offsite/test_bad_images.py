@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import offsite
 from offsite.errors import DataError
 from offsite.rows import DataFile, image_rows, read_images
 from offsite.rows.decoding import MAX_PIXELS, decode
@@ -91,6 +92,12 @@ def test_a_bad_image_is_an_error_that_names_it(what: str, tmp_path: Path) -> Non
 
 def test_pillows_limit_is_ours() -> None:
     assert Image.MAX_IMAGE_PIXELS == MAX_PIXELS
+
+
+def test_pillow_opens_images_in_one_place() -> None:
+    package = Path(offsite.__file__).parent
+    found = {path for path in package.rglob("*.py") if "Image.open(" in path.read_text("utf-8")}
+    assert found == {package / "rows" / "decoding.py"}
 
 
 def test_a_warning_about_a_bomb_is_an_error_as_well(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Data sets of images: the three forms, and what each of them has in it."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -136,3 +138,25 @@ def test_a_digest_follows_no_link(tmp_path: Path) -> None:
     path = image_lines(tmp_path / "a.jsonl", {"image": "a/cat/b.png"})
     with pytest.raises(DataError, match=r"a/cat/b\.png is a link"):
         data_digest(DataFile(path))
+
+
+WITHOUT_ROOM = """
+import resource, sys
+from pathlib import Path
+from offsite.errors import DiskFullError
+from offsite.rows import DataFile, image_rows
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    image_rows(DataFile(Path(sys.argv[1])))
+except DiskFullError as error:
+    print(error)
+"""
+
+
+def test_a_table_needs_room_for_a_copy(tmp_path: Path) -> None:
+    path = image_parquet(tmp_path / "a.parquet", {"image": STRUCTS})
+    command = [sys.executable, "-c", WITHOUT_ROOM, str(path)]
+    said = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    assert said.startswith("cannot copy the images of a Parquet file to ")
+    assert "set TMPDIR" in said

@@ -24,6 +24,10 @@ def tuned(**training: int) -> dict[str, Any]:
     return {"tune": TUNE["tune"] | {"training": training}}
 
 
+def trained_on(place: str) -> dict[str, Any]:
+    return {"tune": TUNE["tune"] | {"data": {"train": place, "validation": place}}}
+
+
 def private(**privacy: Any) -> JobSpec:
     data = {"train": "s3://private/data/a.jsonl", "validation": "s3://private/data/b.jsonl"}
     section = {**TUNE["tune"], "data": data} | ({"privacy": privacy} if privacy else {})
@@ -41,6 +45,8 @@ def export(place: str) -> dict[str, Any]:
         (PLUG_IN, {}),
         (DISTILL, model("s3://private/models/deep/er")),
         (DISTILL, model("pvc://datasets/any/where")),
+        (TUNE, trained_on("pvc://datasets/images/")),
+        (TUNE, trained_on("s3://private/models/images/")),
         (PLUG_IN, export("s3://private/exports/mine")),
         (TUNE, {"runtime": {"image": "r/runtime:1"}}),
         (TUNE, tolerated(key="nvidia.com/gpu", operator="Exists")),
@@ -63,6 +69,10 @@ def test_what_is_allowed(content: dict[str, Any], changes: dict[str, Any]) -> No
         (DISTILL, model("s3://private/models/../hospital/records"), "models/../hospital"),
         (DISTILL, model("s3://private/models//x"), "models//x"),
         (DISTILL, model("pvc://secrets/x"), "bounds.claims"),
+        (TUNE, trained_on("pvc://secrets/images/"), "bounds.claims"),
+        (TUNE, trained_on("s3://private/models2/images/"), "bounds.readPrefixes"),
+        (TUNE, trained_on("s3://private/models/../images/"), "models/../images"),
+        (TUNE, trained_on("images/"), "which pods cannot access"),
         (DISTILL, model("/home/me/model"), "pvc://claim/path"),
         (DISTILL, model("file:///home/me/model"), "pvc://claim/path"),
         (TUNE, tuned(steps=7), "spec.tune.training.steps is 7"),

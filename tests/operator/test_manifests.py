@@ -361,6 +361,22 @@ def test_of_a_claim_that_is_read_only_what_the_bounds_allow_is_seen(
     assert mounts(described) == {WORK: False} | read
 
 
+def test_folders_of_images_are_mounted_with_what_is_below_them() -> None:
+    data = {each: f"pvc://records/images/{each}/" for each in ("train", "validation")}
+    described = plan(content=TUNE, spec={"tune": TUNE["tune"] | {"data": data}})
+    root = "/mnt/claims/records/images"
+    for prefixes, seen in (
+        (["pvc://records/images/"], {root}),
+        (["pvc://records/"], {"/mnt/claims/records"}),
+        ([*data.values()], {f"{root}/train", f"{root}/validation"}),
+    ):
+        settings = bounded(readPrefixes=prefixes)
+        found = mounts(replace(described, settings=settings))
+        assert found == {WORK: False} | dict.fromkeys(seen, True)
+        keyed = mounts(replace(described, settings=settings, step="Publish"))
+        assert {place for place, writes in keyed.items() if writes} <= seen
+
+
 def test_a_model_is_exported_where_the_bounds_allow_it() -> None:
     for prefixes, seen in (
         (["pvc://out/models/"], "/mnt/claims/out/models"),
