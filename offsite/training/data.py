@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import torch
 
+from offsite.layers import rank, workers
 from offsite.modality import Batch, Example
 
 _BUCKET_BATCHES = 32
@@ -47,10 +48,14 @@ class Shuffled:
         self._epoch = lru_cache(maxsize=1)(self._shuffle)
 
     def __call__(self, step: int) -> Batch:
-        """Get the batch of a step, counted from 0."""
+        """Get this worker's part of the batch of a step, counted from 0.
+
+        Another worker's examples are not collated, for that may be expensive.
+        """
         epoch, index = divmod(step, self.steps_per_epoch)
         chosen = [self._examples[i] for i in self._epoch(epoch)[index]]
-        return self._collate(chosen, augmentation(self.seed, step))
+        seed, mine = augmentation(self.seed, step), chosen[rank() :: workers()]
+        return self._collate(mine, seed) if mine else self._collate(chosen[:1], seed).part(1, 2)
 
     def _shuffle(self, epoch: int) -> list[list[int]]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)

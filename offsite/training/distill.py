@@ -48,7 +48,7 @@ def distill(
 
     Args:
         loaded: the full model, the teacher.
-        batch_at: the batch of a step.
+        batch_at: this worker's part of the batch of a step.
     """
     trained = own_middle(emulator)
     if run.plan.gradient_checkpointing:

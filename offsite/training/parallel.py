@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel
 
 from offsite.errors import InputError
-from offsite.layers import blocks, device, rank, workers
+from offsite.layers import blocks, device, workers
 from offsite.modality import Batch
 
 Sharding = Literal["DDP", "FSDP"]
@@ -59,9 +59,9 @@ class Spread:
     kept: dict[str, str] = field(default_factory=dict)
     """What a step keeps between two calls; checkpoints hold it."""
 
-    def mine(self, batch: Batch) -> Batch:
-        """Take this worker's part of a batch, where the parameters are."""
-        return batch.part(rank(), workers()).to(next(iter(self.trained.values())).device)
+    def here(self, batch: Batch) -> Batch:
+        """Copy a batch to where the parameters are."""
+        return batch.to(next(iter(self.trained.values())).device)
 
 
 @contextmanager

@@ -40,7 +40,7 @@ class Sample:
     unit: str
     """`Batch.unit`."""
     amount: int
-    """`Batch.amount`, without padding."""
+    """`Batch.amount` of this worker's units, without padding."""
     seed: str
     """Of the step's augmentation. An example's own is a function of it and of the example alone,
     as the bound on a unit's contribution asks for."""
@@ -64,7 +64,8 @@ class PoissonSamples:
             flags[poisson_sample(len(self._units), self._rate)] = 1
         places: list[int] = total(flags).nonzero()[:, 0].tolist()
         drawn = [self._units[place] for place in places]
-        sizes = [each.size if self._kind.by_position else 1 for unit in drawn for each in unit]
+        mine = [example for unit in drawn[rank() :: workers()] for example in unit]
+        sizes = [example.size if self._kind.by_position else 1 for example in mine]
         return Sample(drawn, self._kind.unit, sum(sizes), augmentation(self._seed, step))
 
 

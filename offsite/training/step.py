@@ -23,7 +23,7 @@ class Countable(Protocol):
 
     @property
     def amount(self) -> int:
-        """How much progress counts: `Batch.amount`."""
+        """How much progress counts of this worker: `Batch.amount`."""
         ...
 
     @property
@@ -39,7 +39,7 @@ class TrainingStep(Protocol[B]):
     """Changes the parameters of a training once, for one batch."""
 
     def __call__(self, training: Spread, optimizer: torch.optim.Optimizer, batch: B) -> float:
-        """Make one step; all workers call it with the same batch, each takes `training.mine` of it.
+        """Make one step; all workers call it, each with its own part of a batch.
 
         Learning rate and random numbers are set for this step already. An interrupted run goes on
         to the same bytes if the step keeps what changes between two calls in `training.kept`, and
@@ -58,7 +58,7 @@ def plain_step(training: Spread, optimizer: torch.optim.Optimizer, batch: Batch)
     """Follow the gradient of the mean loss, clipped to a norm of 1."""
     optimizer.zero_grad(set_to_none=True)
     with precision():
-        loss = training.loss_of(training.mine(batch))
+        loss = training.loss_of(training.here(batch))
     value = checked(loss)
     (loss * workers()).backward()  # what is averaged over the workers is to be a sum
     nn.utils.clip_grad_norm_(training.trained.values(), _GRADIENT_NORM)

@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 
 from offsite.errors import InterruptedStage
-from offsite.layers import agreed
+from offsite.layers import agreed, workers
 from offsite.training.checkpoints import TrainingState
 from offsite.training.parallel import Objective, Spread, gathered, spread
 from offsite.training.run import Run
@@ -31,7 +31,7 @@ def fit(
     """Train parameters with AdamW and a cosine schedule, one `run.step` a batch.
 
     Args:
-        batch_at: the batch of a step.
+        batch_at: this worker's part of the batch of a step.
         phase: what progress calls it.
         validate: a loss, the same in all workers, by which the best tensors are kept in the state
             that is returned.
@@ -64,7 +64,7 @@ def _fit(
         while state.step < plan.steps:
             batch = batch_at(state.step)
             loss = _step(training, optimizer, batch, run, state)
-            tracker.advance(units=batch.amount, unit=batch.unit, loss=loss)
+            tracker.advance(units=batch.amount * workers(), unit=batch.unit, loss=loss)
             _validate(state, training, validate)
             due = agreed(time.monotonic() - saved > run.checkpoints.seconds)
             if due or state.step == plan.steps:

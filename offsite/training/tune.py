@@ -48,7 +48,7 @@ def tune(
     measure the adapter in the full model.
 
     Args:
-        batch_at: the batch of a step.
+        batch_at: this worker's part of the batch of a step.
         validation: examples of the model's modality.
     """
 

@@ -24,6 +24,7 @@ from offsite.modality import IGNORED, Batch, Images
 from offsite.modality.images.augment import crop_box
 from offsite.modality.images.processor import FILE
 from offsite.rows import DataFile, ImageRow
+from offsite.training import data
 from offsite.training.checkpoints import Checkpoints
 from offsite.training.data import Shuffled
 from offsite.training.evaluate import mean_loss, score
@@ -115,6 +116,33 @@ def test_training_augments_and_evaluation_does_not(monkeypatch: pytest.MonkeyPat
     assert seeds == ["4:2", "4:2"]
     mean_loss(loaded(model), examples, silent())
     assert {*seeds[2:]} == {None}
+
+
+def test_workers_share_what_one_would_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each decodes its own part only, and augments it as one worker would."""
+    _, modality = images()
+    opened: list[str] = []
+
+    def note(made: ImageRow) -> Image.Image:
+        opened.append(made.name)
+        return made.open()
+
+    noted = [replace(each, open=partial(note, each)) for each in rows(7)]
+    batch_at = Shuffled(modality.encode(noted, 1).examples, modality.collate, 7, seed=1)
+    whole, parts = batch_at(0), []
+    opened.clear()
+    monkeypatch.setattr(data, "workers", lambda: 3)
+    for rank in range(3):
+        monkeypatch.setattr(data, "rank", lambda rank=rank: rank)
+        parts.append(batch_at(0))
+    assert sorted(opened) == sorted(each.name for each in noted)
+    for rank, part in enumerate(parts):
+        expected = whole.part(rank, 3)
+        assert torch.equal(part.inputs["pixel_values"], expected.inputs["pixel_values"])
+        assert torch.equal(part.targets, expected.targets)
+    monkeypatch.setattr(data, "workers", lambda: 8)
+    monkeypatch.setattr(data, "rank", lambda: 7)
+    assert batch_at(0).targets.tolist() == [IGNORED]
 
 
 @pytest.mark.parametrize("size", [(64, 64), (300, 40), (40, 300), (1, 1), (97, 3)])
@@ -241,13 +269,13 @@ def test_a_model_without_a_head_has_no_loss_and_no_score() -> None:
 
 def test_accuracy_is_that_of_brute_force() -> None:
     model, modality = images(labels=MANY)
-    data = [row(MANY[number % 12], number) for number in range(40)]
-    batch = modality.collate(modality.encode(data, 1).examples)
+    labelled = [row(MANY[number % 12], number) for number in range(40)]
+    batch = modality.collate(modality.encode(labelled, 1).examples)
     with inference():
         logits = model(**batch.inputs).logits
     first = (logits.argmax(1) == batch.targets).double().mean()
     five = (logits.topk(5).indices == batch.targets[:, None]).any(1).double().mean()
-    found = score(loaded(model), modality.benchmark(data), silent(), "x")
+    found = score(loaded(model), modality.benchmark(labelled), silent(), "x")
     assert [each.metric for each in found] == ["accuracy", "accuracy_top5"]
     assert [each.value for each in found] == [pytest.approx(first), pytest.approx(five)]
     assert all(each.interval and each.interval[0] < each.value < each.interval[1] for each in found)
@@ -285,8 +313,8 @@ def test_a_class_that_the_model_lacks_is_wrong() -> None:
 
 def test_the_loss_by_class_is_the_mean_of_its_images() -> None:
     model, modality = images(labels=("green\u202e", "blue", "red"))
-    data = [row(("green\u202e", "blue", "red")[number % 3], number) for number in range(9)]
-    bench = modality.benchmark(data)
+    labelled = [row(("green\u202e", "blue", "red")[number % 3], number) for number in range(9)]
+    bench = modality.benchmark(labelled)
     batch = modality.collate(bench.examples)
     with inference():
         hidden = model.vit(**batch.inputs)[0]
@@ -297,10 +325,10 @@ def test_the_loss_by_class_is_the_mean_of_its_images() -> None:
 
 
 def test_a_head_learns_in_the_same_loop(tmp_path: Path) -> None:
-    data = DataFile(tinted_folder(tmp_path / "data", 6), "data/")
+    source = DataFile(tinted_folder(tmp_path / "data", 6), "data/")
     model, modality = images()
     made = loaded(model)
-    found = modality.read(data)
+    found = modality.read(source)
     examples, bench = modality.encode(found, 1).examples, modality.benchmark(found)
     (before,) = score(made, bench, silent(), "score")
     head = model.get_submodule("classifier").requires_grad_(True)

@@ -19,7 +19,8 @@ from torch.multiprocessing.spawn import spawn
 from offsite.adapter import heads
 from offsite.emulator.layer_drop import drop_layers
 from offsite.errors import InterruptedStage
-from offsite.layers import freeze, leads, rank
+from offsite.layers import freeze, leads, rank, workers
+from offsite.modality import Batch
 from offsite.modality.text import TextExample
 from offsite.modality.text.examples import collate
 from offsite.privacy.budget import Mechanism, ledger_of
@@ -72,9 +73,13 @@ class Run:
         return Plan(steps=STEPS, learning_rate=rate, seed=3, sharding=self.sharding, **more)
 
     def training(self, rate: float, **more: Any) -> tuple[BatchAt, Training]:
-        batch_at, monitor = drawn(rows=self.rows), silent()
+        whole, monitor = drawn(rows=self.rows), silent()
         if self.stops_at is not None:
-            batch_at, monitor = stopped_at(self.stops_at, batch_at)
+            whole, monitor = stopped_at(self.stops_at, whole)
+
+        def batch_at(step: int) -> Batch:
+            return whole(step).part(rank(), workers())
+
         checkpoints = Checkpoints(self.folder / "checkpoint.safetensors", seconds=0.0)
         return batch_at, Training(self.plan(rate, **more), checkpoints, monitor, self.step)
 

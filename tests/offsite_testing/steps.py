@@ -25,9 +25,9 @@ class ClippedEach:
     def __call__(self, training: Spread, optimizer: torch.optim.Optimizer, batch: Batch) -> float:
         """Make one step on a batch, whose examples this worker takes one at a time."""
         assert training.losses_of is not None
-        parameters, mine = list(training.trained.values()), training.mine(batch)
+        parameters, mine = list(training.trained.values()), training.here(batch)
         sums = [torch.zeros_like(each) for each in parameters]
-        weight, loss = batch.weights.sum().clamp(min=1), torch.zeros((), dtype=torch.float64)
+        weight, loss = total(batch.weights.sum()).clamp(min=1), torch.zeros((), dtype=torch.float64)
         for index in range(len(mine)):
             with precision():
                 one = training.losses_of(mine.part(index, len(mine))).sum()

@@ -63,7 +63,6 @@ def _positions(inputs: Mapping[str, Tensor], model: PreTrainedModel, folder: Pat
 
     row = family_of(model.config.to_dict())
     batch = {name: each[None] for name, each in inputs.items()}
-    batch["pixel_values"] = batch["pixel_values"].to(model.dtype)
     first = model.get_submodule(row.blocks).get_submodule("0")
     try:
         with torch.no_grad(), first.register_forward_pre_hook(stop):
