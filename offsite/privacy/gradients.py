@@ -47,7 +47,7 @@ def add_clipped(
         The losses.
 
     Raises:
-        ModelError: A parameter is in two modules or in none.
+        ModelError: A parameter is in two modules or in none, or in a module that has others in it.
     """
     with _watching(models, sums) as watched:
         each = losses()
@@ -150,7 +150,10 @@ def _hook(
 
 
 def _holders(models: Sequence[nn.Module], trained: Sums) -> list[nn.Module]:
-    """Find the modules that hold the trained parameters, each of which one module holds."""
+    """Find the modules that hold the trained parameters, each of which one module holds.
+
+    A module with others in it would give their gradients, too.
+    """
     modules = {module for model in models for module in model.modules()}
     holders: dict[nn.Parameter, list[nn.Module]] = {each: [] for each in trained}
     for module in modules:
@@ -162,4 +165,10 @@ def _holders(models: Sequence[nn.Module], trained: Sums) -> list[nn.Module]:
             "a trained tensor is shared by two modules, and the gradient of a unit is known for "
             "one only; take tune.privacy away, or use a model without tied weights in its adapter"
         )
-    return list(dict.fromkeys(each[0] for each in holders.values()))
+    found = list(dict.fromkeys(each[0] for each in holders.values()))
+    if any(next(module.children(), None) is not None for module in found):
+        raise ModelError(
+            "a trained tensor belongs to a module that has others in it (BEiT's blocks), so the "
+            "gradient of a unit is not known; take tune.privacy away, or use adapter.method LoRA"
+        )
+    return found

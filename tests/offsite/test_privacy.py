@@ -101,6 +101,10 @@ def test_every_tensor_of_every_family_is_as_autograd_says(
 ) -> None:
     """For units of one row and of two, some of which are clipped."""
     tuned = Tuned(tiny_model(name, **over), method)
+    if (name, method) == ("beit", "Blocks"):  # the scales of its blocks are in no module of theirs
+        with pytest.raises(ModelError, match=r"take tune.privacy away, or use adapter.method LoRA"):
+            tuned.clipped(ROWS, 1.0)
+        return
     for units, bound in ((ROWS, 1.0), (ROWS // 2, 20.0)):
         assert apart(tuned.clipped(units, bound), tuned.reference(units, bound)) < 1e-5
 
