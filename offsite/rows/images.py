@@ -2,11 +2,11 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from io import BufferedReader
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from offsite.errors import DataError
 from offsite.labels import MAX_LABELS
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _TOGETHER = 256
 """How many images are queued before the next ones are looked at."""
+_THREADS = 8
+"""How many images are decoded at once, at most: each takes the memory of its pixels."""
 
 
 def read_images(data: DataFile) -> Sequence[ImageRow]:
@@ -39,7 +41,7 @@ def read_images(data: DataFile) -> Sequence[ImageRow]:
 
 
 def glances(rows: Sequence[ImageRow], use: Callable[["Image"], T]) -> Iterator[tuple[ImageRow, T]]:
-    """Decode each image once, at a reduced size where that is faster, on all processors.
+    """Decode each image once, at a reduced size where that is faster, several at once.
 
     Args:
         use: What to return of an image; it is not kept itself.
@@ -51,7 +53,7 @@ def glances(rows: Sequence[ImageRow], use: Callable[["Image"], T]) -> Iterator[t
     def glance(row: ImageRow) -> T:
         return use((row.glance or row.open)())
 
-    with ThreadPoolExecutor(_processors()) as pool:
+    with ThreadPoolExecutor(min(_THREADS, _processors())) as pool:
         for start in range(0, len(rows), _TOGETHER):
             few = rows[start : start + _TOGETHER]
             yield from zip(few, pool.map(glance, few), strict=True)
@@ -97,10 +99,7 @@ def holds_images(data: DataFile) -> bool:
     Raises:
         DataError: The file cannot be read, or its format is unknown.
     """
-    if data.format != "rows":
-        return data.format == "images"
-    first = next(lines(data), None)
-    return first is not None and "image" in read_object(data, *first)
+    return data.format == "images" or "image" in _first(data)
 
 
 def begins_with_image(head: bytes) -> bool:
@@ -132,8 +131,15 @@ def image_files(data: DataFile) -> Iterator[tuple[str, Callable[[], BufferedRead
         yield name, partial(open_inside, root, parts, f"{data.name}: {name}")
 
 
+def _first(data: DataFile) -> Mapping[str, Any]:
+    """Read the first of JSON lines; empty: there is none."""
+    line = next(lines(data), None) if data.format == "rows" else None
+    return read_object(data, *line) if line else {}
+
+
 def _found(data: DataFile) -> Iterator[ImageRow]:
-    if data.format == "prose" or not holds_images(data):
+    first = _first(data)
+    if data.format == "prose" or (first and "image" not in first):
         raise DataError(
             f"{data.name} holds text, but this model reads images; name a folder of images (ending "
             "in /), JSON lines with the column image, or Parquet"

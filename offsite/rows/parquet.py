@@ -61,7 +61,7 @@ def _opened(data: DataFile) -> Iterator[Any]:
     try:
         with parquet.ParquetFile(data.path, buffer_size=_BUFFER, pre_buffer=False) as file:
             yield file
-    except (arrow.ArrowException, OSError) as error:
+    except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise unreadable(data, error) from error
         raise DataError(

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as arrow
 import pytest
 from PIL import Image
 
 import offsite
 from offsite.errors import DataError
-from offsite.rows import DataFile, image_rows, read_images
+from offsite.rows import DataFile, image_rows, labels_in, read_images
 from offsite.rows.decoding import MAX_PIXELS, decode
 from offsite_testing.images import encoded, image_folder, image_lines, image_parquet, picture
 
@@ -357,6 +358,14 @@ def test_a_bad_table_is_an_error_that_names_it(what: str, tmp_path: Path) -> Non
     path = image_parquet(tmp_path / "a.parquet", columns)
     with pytest.raises(DataError, match=rf"a\.parquet.*{told}"):
         read_images(DataFile(path, group=group))
+
+
+def test_a_label_that_is_not_utf8_is_an_error(tmp_path: Path) -> None:
+    labels = arrow.array([b"\xff"], arrow.binary()).view(arrow.string())
+    path = image_parquet(tmp_path / "a.parquet", {"image": [ONE], "label": labels})
+    for read in (read_images, labels_in):
+        with pytest.raises(DataError, match=r"a\.parquet is damaged, or not Parquet: .*utf-8"):
+            read(DataFile(path))
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"hello" * 100, b"PAR1" + bytes(99) + b"PAR1"])

@@ -96,6 +96,15 @@ def test_the_first_line_tells_whether_there_are_images(
     assert holds_images(DataFile(tmp_path / name)) is expected
 
 
+@pytest.mark.parametrize("name", ["a.jsonl", "a/", "a.parquet"])
+def test_no_images_are_an_error(name: str, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a.jsonl").write_text("\n")
+    image_parquet(tmp_path / "a.parquet", {"image": arrow.array([], arrow.binary())})
+    with pytest.raises(DataError, match="has no images; put some into it"):
+        read_images(DataFile(tmp_path / name, f"{tmp_path}/{name}"))
+
+
 def test_text_and_images_are_told_apart(tmp_path: Path) -> None:
     text, images = tmp_path / "text.jsonl", tmp_path / "images.jsonl"
     image_lines(text, {"text": "a"})
