@@ -1,6 +1,7 @@
 """Turns pydantic's validation errors into messages for users."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from functools import cache
@@ -15,6 +16,8 @@ from offsite.api.job import OffsiteJob
 from offsite.api.limits import Limits
 from offsite.api.values import PATTERN_MEANING
 
+_WITH_FIELD = re.compile(r"Value error, ((?:[a-z][A-Za-z]*\.)*[a-z][A-Za-z]*): (.*)", re.DOTALL)
+"""Message of a section's validator about one of its fields."""
 _LONGEST_SHOWN = 100
 _MOST_SHOWN = 5
 _MOST_IN_EXAMPLE = 3
@@ -36,6 +39,8 @@ def reason(error: Exception) -> str:
 
 def _problem(detail: ErrorDetails) -> str:
     path, kind, given = _path(detail), detail["type"], detail["input"]
+    if found := _WITH_FIELD.fullmatch(detail["msg"]):
+        return f"{path}.{found[1]}: {found[2]}".lstrip(".")
     if kind == "json_invalid":
         return f"{f'{path}: ' if path else ''}it is not JSON: {detail['ctx']['error']}"
     path = path or "(top level)"

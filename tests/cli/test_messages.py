@@ -70,6 +70,12 @@ def offsite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., st
             "model: true",
             "spec.distill.model: must be text, in quotes (it is true)",
         ),
+        (
+            "  peer: hospital",
+            "  peer: hospital\n  resources: {workers: 2}\n  runtime: {engine: Job}",
+            "spec.resources.workers: engine Job has one worker; set resources.workers to 1, or "
+            "runtime.engine to RayJob",
+        ),
         ("  stage:", "\tstage:", "it is not YAML: line 5: indent with spaces, not tabs"),
         (
             "model: model",
