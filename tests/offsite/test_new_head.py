@@ -16,10 +16,10 @@ from offsite.bundle import EmulatorRecord, NewHead, head_of, outside_of
 from offsite.bundle.plugged import check_plugged_head, check_plugged_weights
 from offsite.bundle.weights import model_config
 from offsite.errors import InputError
-from offsite.layers import family
+from offsite.layers import family, final_hidden
 from offsite.plugin import plug_in
 from offsite.steps.places import write_labels
-from offsite_testing.core import DROPPED, changed, logits, record_of, snapshot
+from offsite_testing.core import DROPPED, changed, loaded, logits, record_of, snapshot
 from offsite_testing.forms import FORMS, Form, own_emulator, randomise
 from offsite_testing.tiny import VISION, some_inputs, tiny_model
 
@@ -59,6 +59,20 @@ def test_a_record_says_what_a_new_head_must_be(name: str, own: int) -> None:
     assert recorded(model).head.labels == LABELS  # type: ignore[union-attr]
     assert not logits(model).count_nonzero()
     assert logits(model).shape == (2, len(LABELS))
+
+
+@with_and_without
+@pytest.mark.parametrize("name", ["vit", "dinov2"])
+def test_a_head_that_is_trained_reads_another_dtype(name: str, own: int) -> None:
+    """As on a GPU that does not multiply in bfloat16."""
+    model = tiny_model(name, num_labels=own)
+    nn.Module.to(model, torch.float16)
+    if not own:
+        heads.renew(model, LABELS)
+    heads.attach(model, new=not own)
+    inputs = {key: value.half() for key, value in some_inputs(model).items()}
+    said = loaded(model).modality.predictions(model, final_hidden(model, inputs))
+    assert (said.dtype, said.shape) == (torch.float32, (2, own or len(LABELS)))
 
 
 def plugged(

@@ -32,7 +32,10 @@ def logits(model: PreTrainedModel, hidden: Tensor, mask: Tensor | None = None) -
         hidden: of the last layer, (B, T, D).
         mask: (B, T), where a hidden state stands for a patch; None: everywhere.
     """
-    said: Tensor = head_of(model)(pooled(model, hidden, mask))
+    head, read = head_of(model), pooled(model, hidden, mask)
+    # one that is trained is in float32, also behind blocks of another dtype
+    dtype = next((each.dtype for each in head.parameters()), read.dtype)
+    said: Tensor = head(read.to(dtype))
     return said.float()
 
 
