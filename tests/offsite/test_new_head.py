@@ -27,7 +27,6 @@ LABELS = ("normal", "tumour", "tench, Tinca tinca", "Größe")
 DTYPES = {"LoRA": torch.bfloat16, "Blocks": torch.float16}
 each_vision_family = pytest.mark.parametrize("name", VISION)
 with_and_without = pytest.mark.parametrize("own", [0, 3])
-each_form = pytest.mark.parametrize("form", [FORMS[0], FORMS[2]], ids="-".join)
 
 
 def recorded(model: PreTrainedModel) -> EmulatorRecord:
@@ -103,8 +102,7 @@ def check(folder: Path, record: EmulatorRecord, head: NewHead | None) -> None:
     check_plugged_weights(folder / "made", model, config, record, 1e6, "tuned", head)
 
 
-@each_form
-@with_and_without
+@pytest.mark.parametrize(("own", "form"), [(0, FORMS[0]), (3, FORMS[2])])
 @each_vision_family
 def test_a_new_head_is_the_adapters_own(name: str, own: int, form: Form, tmp_path: Path) -> None:
     model, record, head, sent = plugged(tmp_path, name, own, form)
