@@ -76,8 +76,7 @@ def _key_problems(family: Family, config: Config) -> list[str]:
         for alias, key in family.aliases.items()
         if alias in config and key in config
     ]
-    allowed = COMMON_KEYS | family.config_keys
-    known = {key: kind for key, kind in CONFIG_KINDS.items() if key in allowed}
+    known = {key: kind for key, kind in CONFIG_KINDS.items() if key in family.sized_keys}
     known |= {alias: known[key] for alias, key in family.aliases.items()}
     if family.config_under:
         return _nested_problems(family.config_under, config, known)
@@ -89,7 +88,7 @@ def _nested_problems(under: str, config: Config, known: Mapping[str, Kind]) -> l
     part = config.get(under)
     if not isinstance(part, dict):
         return [f"{under}: must be a table"]
-    top = {key: kind for key, kind in known.items() if key in COMMON_KEYS}
+    top = {key: kind for key, kind in CONFIG_KINDS.items() if key in COMMON_KEYS}
     rest = {key: value for key, value in config.items() if key != under}
     return problems(rest, top) + problems(part, known, f"{under}.")
 

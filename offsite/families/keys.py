@@ -19,6 +19,8 @@ COMMON_KEYS = frozenset(
     | {"vocab_size", "initializer_range", "attention_dropout"}
     | {"bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id", "sep_token_id"}
 )
+NESTED_KEYS = frozenset({"model_type", "dtype", "initializer_range", "attention_dropout"})
+"""The common keys that the part of a nested config with the sizes may have."""
 
 _SIZED = frozenset(
     {"hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from offsite.families.columns import Columns
-from offsite.families.keys import COMMON_KEYS
+from offsite.families.keys import COMMON_KEYS, NESTED_KEYS
 from offsite.families.modules import MAX_SIZE, Config, Linear, Module, Shape, holds, whole
 
 MAX_DEPTH = 1024
@@ -47,11 +47,16 @@ class Family(Columns):
 
     def known(self, config: Config) -> dict[str, Any]:
         """Copy a config without the keys that no bundle may have."""
-        part = {k: v for k, v in self.sized(config).items() if k in COMMON_KEYS | self.config_keys}
+        part = {key: value for key, value in self.sized(config).items() if key in self.sized_keys}
         if not self.config_under:
             return part
         top = {key: value for key, value in config.items() if key in COMMON_KEYS}
         return {**top, self.config_under: part}
+
+    @property
+    def sized_keys(self) -> frozenset[str]:
+        """The keys that the part of a bundle's config with the sizes may have."""
+        return self.config_keys | (NESTED_KEYS if self.config_under else COMMON_KEYS)
 
     def overridden(self, config: Config) -> dict[str, Any]:
         """Return the keys of a model's own config.json that change when it is loaded.

@@ -74,6 +74,16 @@ WRONG: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("gemma2", {"layer_types": ["full_attention"]}, "layer_types: has 1 entries for 6 blocks"),
     ("gemma2", {"layer_types": ["conv"] * 6}, "layer_types: must be a list"),
     ("gemma2", {"sliding_window": None}, "layer_types: has sliding_attention, but"),
+    ("vit", {"num_channels": 1}, "num_channels: must be 3"),
+    ("vit", {"num_attention_heads": 5}, "num_attention_heads: 5 does not divide the width 32"),
+    ("vit", {"out_features": ["stage6"]}, "out_features: is not allowed"),
+    ("beit", {"use_mean_pooling": False}, "use_mean_pooling: must be true"),
+    ("dinov2", {"use_swiglu_ffn": True}, "use_swiglu_ffn: the gated blocks"),
+    ("dinov2", {"patch_size": [4, 4]}, "patch_size: must be a whole number"),
+    ("clip", {"hidden_act": "prelu"}, "vision_config.hidden_act: must be one of"),
+    ("clip", {"id2label": {}}, "vision_config.id2label"),
+    ("siglip2", {"num_patches": 26}, "num_patches: 26 is not a square number"),
+    ("siglip2", {"image_size": 20}, "vision_config.image_size: is not allowed"),
     ("gemma3_text", {"attn_logit_softcapping": 50.0}, "attn_logit_softcapping: the attention"),
     ("gemma3_text", {"sliding_window_pattern": 0}, "sliding_window_pattern: must be"),
     ("gemma3_text", {"rope_parameters": {"rope_theta": 1e4}}, "rope_parameters: must be a table"),
@@ -89,6 +99,14 @@ WRONG: tuple[tuple[str, dict[str, Any], str], ...] = (
 def test_a_wrong_config_is_told_with_its_key(name: str, over: dict[str, Any], problem: str) -> None:
     found = config_problems(sent_config(row(name), **over))
     assert any(one.startswith(problem) for one in found), found
+
+
+@pytest.mark.parametrize("part", [None, [], "tower", 5])
+def test_a_part_of_a_config_that_is_no_table_is_told(part: object) -> None:
+    config = {**sent_config(row("clip")), "vision_config": part}
+    assert config_problems(config) == ["vision_config: must be a table"]
+    del config["vision_config"]
+    assert config_problems(config) == ["vision_config: must be a table"]
 
 
 def test_old_rope_scaling_is_allowed() -> None:

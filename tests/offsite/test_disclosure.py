@@ -22,7 +22,7 @@ from offsite.emulator.layer_drop import Layout
 from offsite.errors import DisclosureError
 from offsite.wire import canonical, now
 from offsite_testing.disclosed import COPY, DEPTH, MODEL, OTHER, check, entry, full_model, sketch
-from offsite_testing.tiny import LANGUAGE, tiny_model
+from offsite_testing.tiny import FAMILIES_UNDER_TEST, tiny_model
 
 
 def uniform(bottom: int, top: int, keep: int, *before: DisclosureEntry) -> Layout:
@@ -154,7 +154,7 @@ SAME_BLOCKS = {(i, i) for i in range(6)}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("model_type", LANGUAGE)
+@pytest.mark.parametrize("model_type", FAMILIES_UNDER_TEST)
 def test_blocks_are_known_in_copies(model_type: str, dtype: torch.dtype, tmp_path: Path) -> None:
     """Saved again, in shards, in another dtype, with other names of files and another config."""
     original = nn.Module.to(tiny_model(model_type), dtype)

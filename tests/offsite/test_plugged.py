@@ -17,7 +17,7 @@ from offsite.bundle.plugged import check_plugged_weights
 from offsite.bundle.weights import model_config
 from offsite.errors import BundleError, InputError
 from offsite.plugin import plug_in
-from offsite_testing.core import DROPPED, each_text_case, record_of
+from offsite_testing.core import DROPPED, each_case, record_of
 from offsite_testing.forms import FORMS, Form, own_emulator, randomise
 from offsite_testing.tiny import tiny_model
 
@@ -45,7 +45,7 @@ def check(folder: Path, record: EmulatorRecord, most: float) -> None:
 
 
 @pytest.mark.parametrize("form", [FORMS[0], FORMS[2]], ids="-".join)
-@each_text_case
+@each_case
 def test_it_is_measured_in_its_files_as_it_was_in_memory(
     name: str, over: dict[str, Any], form: Form, tmp_path: Path
 ) -> None:

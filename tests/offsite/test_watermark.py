@@ -23,7 +23,7 @@ from offsite.errors import ModelError
 from offsite.families import family_of
 from offsite_testing.models import save_tiny
 from offsite_testing.parties import LAB, ring_of
-from offsite_testing.tiny import LANGUAGE
+from offsite_testing.tiny import FAMILIES_UNDER_TEST
 
 KEPT = (0, 1, 3, 5)
 """The blocks of the full model that the emulators here hold."""
@@ -71,15 +71,14 @@ def emulator(model: Path, folder: Path) -> Path:
     row = family_of(config := json.loads((model / "config.json").read_bytes()))
     tensors, kept = load_file(model / "model.safetensors"), dict[str, Tensor]()
     for name, tensor in tensors.items():
-        split = row.block_of(name)
+        split = row.block_of(row.current_name(name))
         if split is None:
             kept[name] = tensor
         elif split[0] in KEPT:
             kept[row.tensor_name(KEPT.index(split[0]), split[1])] = tensor
     folder.mkdir()
     save_file(kept, folder / "model.safetensors", {"format": "pt"})
-    depth = next(k for k in ("num_hidden_layers", "n_layer") if k in config)
-    (folder / "config.json").write_text(json.dumps({**config, depth: len(KEPT)}))
+    (folder / "config.json").write_text(json.dumps(row.resized(config, KEPT)))
     return folder
 
 
@@ -121,7 +120,7 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> Sent:
     return Sent(tmp_path_factory.mktemp("sent"), dtype=torch.bfloat16, **WIDE)
 
 
-@pytest.mark.parametrize("model_type", sorted(LANGUAGE))
+@pytest.mark.parametrize("model_type", sorted(FAMILIES_UNDER_TEST))
 def test_mark_changes_matrices_of_blocks_alone_and_is_found(
     model_type: str, tmp_path: Path
 ) -> None:
@@ -130,7 +129,7 @@ def test_mark_changes_matrices_of_blocks_alone_and_is_found(
     before = load_file(sent.plain / "model.safetensors")
     for name, after in load_file(sent.hospital / "model.safetensors").items():
         change = (after - before[name]).norm() / before[name].norm()
-        if row.block_of(name) and after.dim() == 2:
+        if row.block_of(row.current_name(name)) and after.dim() == 2:
             assert change == pytest.approx(STRENGTH, rel=0.2)
         else:
             assert torch.equal(after, before[name])
