@@ -3,7 +3,7 @@
 After ReplaceMe (Shopkhoev et al. 2025, arXiv 2505.02819), with three changes. Bottom up, a kept
 block's last projection is refitted so that the *emulator's own* hidden state, errors of the blocks
 below included, comes close to the full model's just before the next kept block. The projection
-itself is fitted, which a map behind it could not improve on. And each token counts by the error
+itself is fitted, which a map behind it could not improve on. And each position counts by the error
 relative to its own size, so that the massive activations of a few do not decide for all.
 """
 
@@ -171,7 +171,7 @@ class NormalEquations:
             wanted: what its block should put out, (B, T, D).
             output: what its block put out: the residual stream plus the (scaled) output of the
                 projection.
-            mask: (B, T), where there is a token.
+            mask: (B, T), where a hidden state stands for input.
         """
         inputs, projected, target, output = (
             part.flatten(0, -2)[mask.flatten()].float() for part in (*seen, wanted, output)

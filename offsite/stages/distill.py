@@ -32,7 +32,7 @@ def make_emulator(context: Context, job: Distill) -> None:
     """Make the emulator bundle of a job.
 
     Raises:
-        ModelError, DataError: the model or a text cannot be used.
+        ModelError, DataError: the model or a data set cannot be used.
         DisclosureError: the emulator would disclose more of the model than the party allows.
         InterruptedStage: a signal came; training goes on from its checkpoint next time.
     """
@@ -48,7 +48,7 @@ def make_emulator(context: Context, job: Distill) -> None:
     # the step that seals marks a copy: on a laptop, on this disk
     copies = 2 if space.party.limits.watermark and space.uid is None else 1
     check_room(space.folder, copies * emulator.size)
-    evaluation = Evaluation.read(text, loaded, monitor) if (text := texts.get("evaluate")) else None
+    evaluation = Evaluation.read(data, loaded, monitor) if (data := texts.get("evaluate")) else None
     facts = _train_emulator(context, loaded, made, job)
     if evaluation:
         evaluation.report(loaded, "full_zero_shot", monitor)
@@ -101,7 +101,7 @@ def _weights(loaded: Loaded, training: DistillTraining) -> Weights:
 
 
 def _corpus(
-    text: DataFile, loaded: Loaded, length: int, weights: Weights, monitor: Monitor
+    data: DataFile, loaded: Loaded, length: int, weights: Weights, monitor: Monitor
 ) -> tuple[Any, ...]:
     """Read the corpus, with its targets only if a loss is taken on them.
 
@@ -109,11 +109,11 @@ def _corpus(
         DataError: it has none, and one should be.
     """
     if not weights.task:
-        return read_examples(text, _untargeted(loaded), length, monitor)
-    found = read_examples(text, loaded, length, monitor)
+        return read_examples(data, _untargeted(loaded), length, monitor)
+    found = read_examples(data, loaded, length, monitor)
     if not any(example.weight for example in found):
         raise DataError(
-            f"{text.name}: no example has a target that this model knows, and training.lmWeight is "
+            f"{data.name}: no example has a target that this model knows, and training.lmWeight is "
             f"{weights.task:g}; set it to 0, or distil a model with a head on data with its labels"
         )
     return found
@@ -127,11 +127,11 @@ def _untargeted(loaded: Loaded) -> Loaded:
 def _heal(
     loaded: Loaded,
     emulator: Compressed,
-    text: DataFile,
+    data: DataFile,
     space: Workspace,
     monitor: Monitor,
 ) -> None:
-    examples = read_examples(text, _untargeted(loaded), _CALIBRATION_LENGTH, monitor)
+    examples = read_examples(data, _untargeted(loaded), _CALIBRATION_LENGTH, monitor)
     longest = max(example.size for example in examples)
     fitting = examples[: max(1, _CALIBRATION_POSITIONS // longest)]
     stacked = batches(fitting, loaded.modality.collate, _CALIBRATION_BATCH)
@@ -149,7 +149,7 @@ def _heals(loaded: Loaded, job: Distill, texts: dict[str, DataFile], monitor: Mo
     if job.emulator.heal:
         check_healable(row, loaded.model.config.to_dict())
     if job.emulator.heal is None and possible and "calibration" not in texts:
-        monitor.log("healing is left out: there is no emulator.calibration text to fit to")
+        monitor.log("healing is left out: there is no emulator.calibration to fit to")
     if job.emulator.heal is None and not possible:
         monitor.log(f"healing is left out: {row.model_type} has no projection to fold it into")
     return possible and job.emulator.heal is not False and "calibration" in texts

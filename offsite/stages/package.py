@@ -90,7 +90,7 @@ def finish_adapter(
 def finish_model(
     space: Workspace, made: Loaded, original: Path, labels: Sequence[str] = ()
 ) -> None:
-    """Write a plugged-in model, with what stood beside the original: tokenizer, licence, template.
+    """Write a plugged-in model, with what stood beside the original, such as its licence.
 
     It is signed when it is delivered.
 

@@ -38,8 +38,8 @@ def make_model(context: Context, job: PlugIn) -> None:
     if labels := manifest.facts.labels:
         heads.bring(loaded.model, labels, tensors, loaded.dtype)
         loaded = replace(loaded, modality=loaded.modality.with_labels(labels))
-    text = texts.get("evaluate")
-    evaluation = Evaluation.read(text, loaded, monitor) if text else None
+    shared = texts.get("evaluate")
+    evaluation = Evaluation.read(shared, loaded, monitor) if shared else None
     before = evaluation.report(loaded, "full_zero_shot", monitor) if evaluation else None
     changes = plug_in(
         loaded.model, tensors, manifest.facts, record, alpha=job.alpha, dtype=loaded.dtype

@@ -31,7 +31,7 @@ _VALIDATIONS = 4
 
 
 def inspected_emulator(context: Context) -> Loaded:
-    """Load the emulator that was opened, and inspect it on public text. Reads no private data.
+    """Load the emulator that was opened, and inspect it on public data. Reads no private data.
 
     Raises:
         BundleError: transformers cannot load what the checks let through.

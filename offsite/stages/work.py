@@ -42,8 +42,8 @@ def _read_data(context: Context) -> None:
     """Read all data sets: what is wrong with them then costs no loading of a model."""
     if texts := set(context.inputs.texts.values()):
         modality = modality_of(context.model)
-        for text in texts:
-            modality.check(text)
+        for data in texts:
+            modality.check(data)
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """Training with differential privacy (DP-SGD): the step, and the units that each step draws.
 
 What is released is a function of noisy sums only: the tensors after the last step. No step is
-chosen by validation, and no number depends on how many units or tokens were drawn: sums are divided
-by the expected number of units. The loss of a unit is the mean over its own targets, so that it
-depends on no other unit.
+chosen by validation, and no number depends on how many units or examples were drawn: sums are
+divided by the expected number of units. The loss of a unit is the mean over its own targets, so
+that it depends on no other unit.
 
 Several workers clip the gradients of different units. The leading worker draws the units and the
 noise, once for all of them. The job's seed decides neither.

@@ -29,6 +29,7 @@ from offsite.training.checkpoints import Checkpoints
 from offsite.training.data import Shuffled
 from offsite.training.evaluate import mean_loss, score
 from offsite.training.parallel import Objective
+from offsite.training.private import PoissonSamples
 from offsite.training.run import Plan, Run
 from offsite.training.train import fit
 from offsite_testing.core import loaded, silent
@@ -143,6 +144,20 @@ def test_workers_share_what_one_would_read(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(data, "workers", lambda: 8)
     monkeypatch.setattr(data, "rank", lambda: 7)
     assert batch_at(0).targets.tolist() == [IGNORED]
+
+
+def test_a_private_step_augments_each_unit_by_itself() -> None:
+    """If a unit changed the crops of others, the bound on its effect would not hold."""
+    _, modality = images()
+    units = [[example] for example in modality.encode(rows(5), 1).examples]
+    whole = PoissonSamples(units, modality.collate, 1.0, seed=3)(2)
+    less = PoissonSamples(units[1:], modality.collate, 1.0, seed=3)(2)
+    assert (whole.unit, whole.amount, less.amount) == ("images", 5, 4)
+    pixels = [
+        modality.collate([each for unit in sample.units for each in unit], sample.seed)
+        for sample in (whole, less)
+    ]
+    assert torch.equal(pixels[0].inputs["pixel_values"][1:], pixels[1].inputs["pixel_values"])
 
 
 @pytest.mark.parametrize("size", [(64, 64), (300, 40), (40, 300), (1, 1), (97, 3)])
