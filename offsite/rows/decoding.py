@@ -23,6 +23,7 @@ _MAX_RATIO = 100
 """Largest ratio of the sides. A processor scales the shorter one to the model's size."""
 _HEAD = 64
 _DRAFT = (64, 64)
+"""Least size of an image that is reduced."""
 _OPAQUE = ("1", "L", "P", "RGB", "CMYK", "YCbCr", "RGBX")
 _ALPHA = ("LA", "PA", "RGBA", "La", "RGBa")
 _SEVERAL_BITS = ("I", "F")
@@ -36,7 +37,7 @@ def decode(file: BinaryIO, name: str, *, small: bool = False) -> Image.Image:
 
     Args:
         name: Its name in messages.
-        small: Whether to decode a JPEG at a reduced size. All of its bytes are read all the same.
+        small: Whether to reduce its size where that is cheap. All of it is read all the same.
 
     Raises:
         DataError: It is not an image, damaged, too large, or of a kind that is not read.
@@ -47,7 +48,8 @@ def decode(file: BinaryIO, name: str, *, small: bool = False) -> Image.Image:
             _check(image, name)
             if small:
                 image.draft(None, _DRAFT)
-            return _rgb(ImageOps.exif_transpose(image))
+            ImageOps.exif_transpose(image, in_place=True)
+            return _rgb(_reduced(image) if small else image)
     except (DataError, MemoryError):
         raise
     except UnidentifiedImageError as error:
@@ -105,12 +107,20 @@ def _bits(image: ImageFile) -> int:
     return 16 if wide or image.mode.partition(";")[0] in _SEVERAL_BITS else 8
 
 
+def _reduced(image: Image.Image) -> Image.Image:
+    """Average pixels of a large image. It is one copy less of all its pixels."""
+    factor = min(image.size) // (2 * _DRAFT[0])
+    plain = image.mode in ("L", "RGB") and not image.has_transparency_data
+    return image.reduce(factor) if factor > 1 and plain else image
+
+
 def _rgb(image: Image.Image) -> Image.Image:
     if not image.has_transparency_data:
         return image.convert("RGB")
-    shown = image.convert("RGBA")
-    white = Image.new("RGBA", shown.size, (255, 255, 255, 255))
-    return Image.alpha_composite(white, shown).convert("RGB")
+    shown = image if image.mode == "RGBA" else image.convert("RGBA")
+    white = Image.new("RGB", shown.size, (255, 255, 255))
+    white.paste(shown, mask=shown)
+    return white
 
 
 def _too_large(name: str, size: str) -> DataError:

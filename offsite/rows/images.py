@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _TOGETHER = 256
 """How many images are queued before the next ones are looked at."""
-_THREADS = 8
+_THREADS = 4
 """How many images are decoded at once, at most: each takes the memory of its pixels."""
 
 
