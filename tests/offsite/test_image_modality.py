@@ -153,11 +153,10 @@ def test_a_private_step_augments_each_unit_by_itself() -> None:
     whole = PoissonSamples(units, modality.collate, 1.0, seed=3)(2)
     less = PoissonSamples(units[1:], modality.collate, 1.0, seed=3)(2)
     assert (whole.unit, whole.amount, less.amount) == ("images", 5, 4)
-    pixels = [
-        modality.collate([each for unit in sample.units for each in unit], sample.seed)
-        for sample in (whole, less)
-    ]
-    assert torch.equal(pixels[0].inputs["pixel_values"][1:], pixels[1].inputs["pixel_values"])
+    assert whole.seed == less.seed == "3:2"
+    every = modality.collate([example for unit in units for example in unit], whole.seed)
+    others = modality.collate([example for unit in units[1:] for example in unit], less.seed)
+    assert torch.equal(every.inputs["pixel_values"][1:], others.inputs["pixel_values"])
 
 
 @pytest.mark.parametrize("size", [(64, 64), (300, 40), (40, 300), (1, 1), (97, 3)])
