@@ -79,12 +79,15 @@ VARIANTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("gemma3_text", {"tie_word_embeddings": False, "attention_bias": True}),
     ("gemma3_text", {"sliding_window_pattern": 2}),
     ("beit", {"use_relative_position_bias": True, "num_labels": 0}),
-    ("beit", {"use_shared_relative_position_bias": True, "use_mask_token": True}),
-    ("beit", {"use_absolute_position_embeddings": True}),
-    ("clip", {"num_labels": 0}),
+    (
+        "beit",
+        {
+            "use_shared_relative_position_bias": True,
+            "use_mask_token": True,
+            "use_absolute_position_embeddings": True,
+        },
+    ),
     ("siglip", {"num_labels": 0}),
-    ("siglip2", {"num_labels": 0}),
-    ("dinov2_with_registers", {"qkv_bias": False, "num_labels": 0}),
     ("vit", {"qkv_bias": False, "num_labels": 0}),
     ("dinov2", {"use_mask_token": False, "num_labels": 0}),
 )
