@@ -74,6 +74,7 @@ bench: setup  ## speed and memory as ratios to a plain loop; how surely a model 
 	$(BIN)/python bench/help.py
 	$(BIN)/python bench/sketches.py
 	PYTHONPATH=tests $(BIN)/python bench/inspection.py
+	PYTHONPATH=tests $(BIN)/python bench/inspected_images.py
 
 bench-private: setup  ## perplexity with differential privacy and without, three seeds (ARGS="--seeds 1 --epsilon 8")
 	$(BIN)/python bench/private.py $(ARGS)

@@ -1,8 +1,9 @@
-"""`make bench`: the figures by which inspection tells honest emulators from traps.
+"""`make bench`: the figures by which inspection tells honest emulators of text from traps.
 
 Honest ones: of SmolLM2-135M at several depths, healed or not, and distilled; and of a small model
 of every family, trained for a few hundred steps, with its emulators. Traps: those of the tests, in
 other families, blocks and modules. docs/inspection.md has the table.
+`inspected_images` measures vision models.
 """
 
 import tempfile
@@ -33,7 +34,7 @@ from offsite_cli.demo.shipped import write_model
 from offsite_testing.tiny import LANGUAGE, tiny_config
 from offsite_testing.traps import TRAPS, make_trap
 
-_MONITOR = Monitor(lambda event: None)
+MONITOR = Monitor(lambda event: None)
 _VOCABULARY, _LENGTH, _BATCH = 512, 64, 16
 _WIDER = {"hidden_size": 64, "n_embd": 64, "head_dim": 16, "intermediate_size": 192, "ffn_dim": 192}
 _LONGER = {"max_position_embeddings": 128, "n_positions": 128, "sliding_window": 32}
@@ -43,51 +44,63 @@ _DISTILLED = 20
 
 def main() -> None:
     """Measure, and print one table."""
-    print(" | ".join(["emulator", *SIGNS]))
-    print(" | ".join(["bound", *(f"{sign.side} {sign.bound:g}" for sign in SIGNS.values())]))
+    show_bounds()
     for name in LANGUAGE:
-        _print(f"{name}, untrained", [inspect(_small(name, 0), _MONITOR)])
+        show(f"{name}, untrained", [inspect(_small(name, 0), MONITOR)])
         loaded = _small(name, _STEPS)
-        reports = [inspect(each, _MONITOR) for each in _emulators(loaded, (1, 2), _topics(loaded))]
-        _print(f"{name}, and its emulators", reports)
+        reports = [inspect(each, MONITOR) for each in emulators(loaded, (1, 2), _topics(loaded))]
+        show(f"{name}, and its emulators", reports)
     with tempfile.TemporaryDirectory(prefix="offsite-bench-") as scratch:
         write_model(Path(scratch) / "model")
         _shipped(load(Path(scratch) / "model"))
     for title, trap in TRAPS.items():
-        _print(f"trap: {title}", [inspect(make_trap(trap), _MONITOR)])
+        show(f"trap: {title}", [inspect(make_trap(trap), MONITOR)])
+
+
+def show_bounds() -> None:
+    """Print the first lines of the table."""
+    print(" | ".join(["emulator", *SIGNS]))
+    print(" | ".join(["bound", *(f"{sign.side} {sign.bound:g}" for sign in SIGNS.values())]))
 
 
 def _shipped(loaded: Loaded) -> None:
     began = time.perf_counter()
-    _print("SmolLM2-135M", [inspect(loaded, _MONITOR)])
+    show("SmolLM2-135M", [inspect(loaded, MONITOR)])
     print(f"# inspected in {time.perf_counter() - began:.0f} s")
     stacked = _topics(loaded, length=128, count=64)
     for ends, keep in ((4, 14), (2, 6), (1, 1)):
-        for how, emulator in zip(_WAYS, _made(loaded, ends, keep, stacked), strict=True):
+        for how, emulator in zip(WAYS, made(loaded, ends, keep, stacked), strict=True):
             title = f"SmolLM2-135M, {2 * ends + keep} of 30 blocks, {how}"
-            _print(title, [inspect(emulator, _MONITOR)])
+            show(title, [inspect(emulator, MONITOR)])
 
 
-_WAYS = ("not healed", "healed", "distilled")
+WAYS = ("not healed", "healed", "distilled")
 
 
-def _emulators(loaded: Loaded, keeps: Sequence[int], stacked: list[Batch]) -> Iterator[Loaded]:
+def emulators(loaded: Loaded, keeps: Sequence[int], stacked: list[Batch]) -> Iterator[Loaded]:
     """Give a model, and its emulators of several depths, made in every way."""
     yield loaded
     for keep in keeps:
-        yield from _made(loaded, 1, keep, stacked)
+        yield from made(loaded, 1, keep, stacked)
 
 
-def _made(loaded: Loaded, ends: int, keep: int, stacked: list[Batch]) -> Iterator[Loaded]:
+def made(loaded: Loaded, ends: int, keep: int, stacked: list[Batch]) -> Iterator[Loaded]:
+    """Give an emulator that was made in each of `WAYS`."""
     yield replace(loaded, model=_dropped(loaded, ends, keep).model)
     healed = _dropped(loaded, ends, keep)
     if family(loaded.model).healed_by(loaded.model.config.to_dict()) is not None:
-        heal(loaded.model, healed, stacked, _MONITOR)
+        heal(loaded.model, healed, stacked, MONITOR)
     yield replace(loaded, model=healed.model)
     with tempfile.TemporaryDirectory(prefix="offsite-bench-") as scratch:
         plan = Plan(steps=_DISTILLED, learning_rate=1e-4, seed=0)
-        run = Run(plan, Checkpoints(Path(scratch) / "none", float("inf")), _MONITOR)
-        distill(loaded, healed, lambda step: stacked[step % len(stacked)], Weights(1.0, 30.0), run)
+        run = Run(plan, Checkpoints(Path(scratch) / "none", float("inf")), MONITOR)
+        distill(
+            loaded,
+            healed,
+            lambda step: stacked[step % len(stacked)],
+            Weights(*loaded.modality.distill_weights),
+            run,
+        )
     yield replace(loaded, model=freeze(healed.model))
 
 
@@ -155,7 +168,7 @@ def _tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<end>")
 
 
-def _print(title: str, reports: Sequence[Report]) -> None:
+def show(title: str, reports: Sequence[Report]) -> None:
     """Print the worst figure of each sign among some emulators."""
     worst = Report.of(figure for report in reports for figure in report.figures)
     found = {figure.sign: figure for figure in worst.figures}

@@ -71,7 +71,7 @@ def emulator(model: Path, folder: Path) -> Path:
     row = family_of(config := json.loads((model / "config.json").read_bytes()))
     tensors, kept = load_file(model / "model.safetensors"), dict[str, Tensor]()
     for name, tensor in tensors.items():
-        split = row.block_of(row.current_name(name))
+        split = row.block_of(row.current_name(name))  # transformers stores a ViT's older names
         if split is None:
             kept[name] = tensor
         elif split[0] in KEPT:
@@ -271,6 +271,24 @@ def test_both_who_average_their_emulators_are_named(sent: Sent, tmp_path: Path) 
     found = sent.trace(changed(sent.hospital, tmp_path / "mean", mean))
     assert {each.record.recipient for each in found if each.is_named} == {"hospital", "clinic"}
     assert [each.share for each in found[:2]] == pytest.approx([0.5, 0.5], abs=0.1)
+
+
+@pytest.mark.parametrize("kind", [None, "8 bits and back", "half of it pruned", "noise of a tenth"])
+def test_vision_emulator_is_traced(kind: str | None, tmp_path: Path) -> None:
+    """DINOv2, also with a head of new classes, and two emulators averaged."""
+    wide = {"hidden_size": 64, "mlp_ratio": 3, "num_labels": 0}
+    sent = Sent(tmp_path, "dinov2", dtype=torch.bfloat16, **wide)
+    torch.manual_seed(0)
+    change = COPIES[kind] if kind else lambda _, value: value
+    found = changed(sent.hospital, tmp_path / "copy", change)
+    tensors = load_file(found / "model.safetensors")
+    save_file({**tensors, "classifier.weight": torch.randn(5, 128)}, found / "model.safetensors")
+    assert sent.named(found) == ["hospital"]
+    other = load_file(sent.clinic / "model.safetensors")
+    mean = changed(
+        found, tmp_path / "mean", lambda name, value: (value + other.get(name, value)) / 2
+    )
+    assert {*sent.named(mean)} == {"hospital", "clinic"}
 
 
 @pytest.mark.parametrize("choice", ["outlier", "median", "largest", "any"])
