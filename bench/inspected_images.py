@@ -69,7 +69,7 @@ def _small(name: str, steps: int) -> Loaded:
     model: PreTrainedModel = AutoModelForImageClassification.from_config(
         config, attn_implementation=row.attention
     )
-    patches = {"patch_size": _PATCH, "max_num_patches": (_SIDE // _PATCH) ** 2}
+    patches: dict[str, Any] = {"patch_size": _PATCH, "max_num_patches": (_SIDE // _PATCH) ** 2}
     processor = (
         Siglip2ImageProcessorPil(**patches)
         if row.resolution == "patches"

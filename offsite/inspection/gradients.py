@@ -26,6 +26,8 @@ _GROUPS = 1.5
 _BUCKETS = 256
 """Positions are counted in so many groups, which bounds the memory."""
 _LEAST = torch.finfo(torch.float32).tiny
+_FAINT = 0.01
+"""An example's gradient counts as at least this share of the largest example's."""
 _DEAD = 1e-6
 """A row with less than this share of the mean row's gradient has none."""
 _NEURONS = "F"
@@ -96,6 +98,8 @@ class Gradients:
         shape, skipped = self._public.contents.shape, self._public.skipped
         flow, seen = gradient.reshape(*shape, -1), read.reshape(*shape, -1)
         flow, seen = _scaled(flow)[:, skipped:], _scaled(seen)[:, skipped:]
+        if not self._public.batch.by_position:
+            flow = _leveled(flow)
         rows = flow.square()
         columns = seen.square() * rows.sum(-1, keepdim=True)
         for known, energy in ((self._rows, rows), (self._columns, columns)):
@@ -120,6 +124,17 @@ def _uses_relu(loaded: Loaded) -> bool:
     """Say whether honest neurons of a model are silent on most tokens, too."""
     config = loaded.model.config.to_dict()
     return any("relu" in str(config.get(key)) for key in _ACTIVATIONS)
+
+
+def _leveled(flow: Tensor) -> Tensor:
+    """Let each example count the same, (B, T, N): the gradient of its one target may be any.
+
+    What is far fainter than the rest is raised by a bounded factor, so that a trap cannot hide one
+    event among others that leave a trace only.
+    """
+    norms = flow.norm(dim=(1, 2), keepdim=True)
+    leveled: Tensor = flow / norms.clamp(min=_FAINT * float(norms.max()) + _LEAST)
+    return leveled
 
 
 def _scaled(values: Tensor) -> Tensor:

@@ -2,9 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 
-import torch
-from torch import Tensor
-
 from offsite.events import Monitor
 from offsite.inspection.attention import measure_attention
 from offsite.inspection.gradients import Gradients
@@ -52,14 +49,6 @@ def _measure_training(
                 hidden = final_hidden(loaded.model, each.batch.inputs)
                 loss = loaded.modality.summed_loss(loaded.model, hidden, each.batch)
                 yield measure_predictions(loaded, hidden, each.kind)
-            (gradient,) = torch.autograd.grad(loss, hidden)
-            hidden.backward(gradient if each.batch.by_position else _leveled(gradient))
+            loss.backward()
             tracker.advance(units=each.batch.amount, unit=each.batch.unit)
     yield from gradients.measures()
-
-
-def _leveled(gradient: Tensor) -> Tensor:
-    """Give each example the same gradient's size, (B, T, D): the loss of its target may be any."""
-    largest = gradient.abs().amax((1, 2), keepdim=True).clamp(min=torch.finfo(gradient.dtype).tiny)
-    scaled = gradient / largest
-    return torch.nn.functional.normalize(scaled.flatten(1)).reshape(scaled.shape)

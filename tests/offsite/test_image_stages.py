@@ -61,6 +61,24 @@ def test_images_are_tuned_on_and_plugged_in(parties: Parties) -> None:
     assert settings(plugged) == ["full_zero_shot", "plug_in"]
 
 
+def test_a_private_adapter_of_images_is_audited(parties: Parties) -> None:
+    """With differential privacy, canaries of noise, and membership inference."""
+    private = tune(
+        data={"train": "train/", "validation": "validation.parquet"},
+        adapter={"head": {"labels": CLASSES}},
+        training={"steps": 4, "batchSize": 4},
+        privacy={"noiseMultiplier": 1.0},
+        release={"canaries": 40},
+    )
+    events = parties.run("adapter-private", private)
+    (told,) = [event for event in events if event["event"] == "privacy"]
+    assert told["unit"] == "row"
+    figures = {e["setting"]: e["value"] for e in events if e["event"] == "metric"}
+    assert figures["canary_epsilon"] <= told["epsilon"]
+    assert 0 <= figures["membership_auc"] <= 1
+    assert figures["inspection_crossed"] == 0
+
+
 def text(folder: Path) -> str:
     (folder / "text.jsonl").write_text('{"text": "a"}')
     return "text.jsonl"
