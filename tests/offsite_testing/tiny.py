@@ -133,6 +133,7 @@ def model_from(config: PreTrainedConfig, seed: int = 0) -> PreTrainedModel:
     # every tensor is drawn below; and SigLIP cannot initialize a model without a head
     with no_init_weights():
         model: PreTrainedModel = made._from_config(config, attn_implementation=row.attention)
+    model.tie_weights()  # which is a part of the initialization
     draw = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
