@@ -70,6 +70,7 @@ demo: setup  ## three stages, two parties, one real model, on this machine
 
 bench: setup  ## speed and memory as ratios to a plain loop; how surely a model is known again, and a trap is told from an emulator
 	$(BIN)/python bench/run.py $(ARGS)
+	$(BIN)/python bench/run.py --vision $(ARGS)
 	PYTHONPATH=tests $(BIN)/python bench/exchange.py
 	$(BIN)/python bench/help.py
 	$(BIN)/python bench/sketches.py

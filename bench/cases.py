@@ -3,75 +3,28 @@
 A case runs in a process of its own, so that its peak memory is its own.
 """
 
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+from work import BATCH, Work
 
-from offsite.api import Ends, LayerDrop
-from offsite.emulator import METHODS, Compressed, heal
-from offsite.events import Monitor
-from offsite.layers import batch_loss, blocks, device, family, load, precision
-from offsite.modality import Batch
+from offsite.emulator import heal
+from offsite.layers import batch_loss, blocks, device, family, precision
 from offsite.privacy.budget import Mechanism
-from offsite.rows import DataFile
-from offsite.training.checkpoints import Checkpoints
-from offsite.training.data import batches
-from offsite.training.distill import Weights, distill
+from offsite.training.distill import distill
 from offsite.training.parallel import Objective
 from offsite.training.private import PrivateStep, Sample
-from offsite.training.run import Plan, Run
 from offsite.training.train import fit
 from offsite.training.tune import Adapter, tune, tune_privately
 
-BATCH, LENGTH, RANK = 8, 128, 16
-ENDS, SHARE = 4, 0.64
-"""The emulator is as in the demo."""
-
-
-class Work:
-    """The model, the batches, and the clock of one case."""
-
-    def __init__(self, folder: Path, text: Path, steps: int) -> None:
-        self.loaded = load(folder)
-        self.model: PreTrainedModel = self.loaded.model
-        modality = self.loaded.modality
-        rows = modality.encode(modality.read(DataFile(text)), LENGTH).examples
-        self.examples = rows[: (steps + 1) * BATCH]
-        # the first step warms up and does not count
-        self.batches = batches(self.examples, modality.collate, BATCH)
-        self.run = Run(
-            Plan(steps=steps + 1, learning_rate=1e-5, seed=0),
-            Checkpoints(Path(tempfile.mkdtemp()) / "none", float("inf")),
-            Monitor(lambda _event: None),
-        )
-        self.ticks: list[float] = []
-
-    def batch_at(self, step: int) -> Batch:
-        """Get a step's batch, and note that the step begins."""
-        self.ticks.append(time.perf_counter())
-        return self.batches[step]
-
-    def emulator(self) -> Compressed:
-        """Drop layers as the demo does."""
-        depth = len(blocks(self.model))
-        keep = round(SHARE * (depth - 2 * ENDS))
-        method, ends = METHODS["LayerDrop"], Ends(bottom=ENDS, top=ENDS)
-        asked = LayerDrop(blocks=keep)
-        return method.compress(self.model, ends, asked, method.choose(depth, ends, asked, ()))
-
-    def tokens_per_second(self) -> float:
-        """Get the rate of the median step."""
-        pairs = zip(self.ticks[1:], self.ticks[2:], strict=False)
-        return BATCH * LENGTH / statistics.median(end - begin for begin, end in pairs)
+RANK = 16
 
 
 def trainer_full(work: Work) -> None:
@@ -86,7 +39,9 @@ def trainer_lora(work: Work) -> None:
         for place in range(len(blocks(work.model)))
         for target in family(work.model).targets
     ]
-    _trainer(work, get_peft_model(work.model, LoraConfig(r=RANK, target_modules=modules)))
+    saved = list(family(work.model).heads.values())
+    config = LoraConfig(r=RANK, target_modules=modules, modules_to_save=saved or None)
+    _trainer(work, get_peft_model(work.model, config))
 
 
 def full(work: Work) -> None:
@@ -133,7 +88,7 @@ def private_blocks_ends(work: Work) -> None:
 
 def distillation(work: Work) -> None:
     """Distillation of the emulator's middle."""
-    distill(work.loaded, work.emulator(), work.batch_at, Weights(1.0, 30.0), work.run)
+    distill(work.loaded, work.emulator(), work.batch_at, work.weights, work.run)
 
 
 def healing(work: Work) -> None:
@@ -161,6 +116,8 @@ CASES: dict[str, Callable[[Work], None]] = {
         healing,
     )
 }
+OF_IMAGES = ("trainer_full", "full", "trainer_lora", "lora", "tune_lora_all", "distillation")
+"""The cases that are measured on images, too."""
 BASELINES = {
     "full": "trainer_full",
     "lora": "trainer_lora",
@@ -171,7 +128,8 @@ BASELINES = {
 
 
 def _tune(work: Work, model: PreTrainedModel, places: Any, method: str) -> None:
-    loaded, adapter = replace(work.loaded, model=model), Adapter(method, RANK, tuple(places))
+    loaded = replace(work.loaded, model=model)
+    adapter = Adapter(method, RANK, tuple(places), new_head=work.vision)
     tune(loaded, adapter, work.batch_at, work.examples[:1], work.run)
 
 
@@ -207,7 +165,6 @@ class _Ticks(TrainerCallback):
 
 
 def _trainer(work: Work, model: Any) -> None:
-    rows = [{"input_ids": example.tokens, "labels": example.tokens} for example in work.examples]
     arguments = TrainingArguments(
         output_dir=tempfile.mkdtemp(),
         per_device_train_batch_size=BATCH,
@@ -220,4 +177,4 @@ def _trainer(work: Work, model: Any) -> None:
         bf16=_in_bfloat16(),
         use_cpu=device().type == "cpu",
     )
-    Trainer(model, arguments, train_dataset=rows, callbacks=[_Ticks(work)]).train()
+    Trainer(model, arguments, train_dataset=work.trainer_rows(), callbacks=[_Ticks(work)]).train()

@@ -16,7 +16,9 @@ from rich.console import Console
 from rich.table import Table
 
 from offsite.process.usage import peak_memory
+from offsite_cli.demo.dinov2 import write_vision_model
 from offsite_cli.demo.icd import texts
+from offsite_cli.demo.pictures import digits, write_pictures
 from offsite_cli.demo.shipped import write_model
 from offsite_cli.demo.splits import write_splits
 
@@ -28,36 +30,43 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--steps", type=int, default=4, help="timed steps of a case")
     parser.add_argument("--rounds", type=int, default=3, help="how often each case runs")
+    parser.add_argument("--vision", action="store_true", help="images instead of text")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.case:
-        print(json.dumps(_measure(options.case, options.folder, options.steps)))
+        print(json.dumps(_measure(options.case, options.folder, options.steps, options.vision)))
         return
     with tempfile.TemporaryDirectory(prefix="offsite-bench-") as name:
         folder = Path(name)
-        write_model(folder / "model")
-        write_splits(folder, texts(seed=0))
-        _print(_rounds(folder, options.steps, options.rounds))
+        if options.vision:
+            write_vision_model(folder / "model", image_size=112)
+            write_pictures(folder, digits(seed=0))
+        else:
+            write_model(folder / "model")
+            write_splits(folder, texts(seed=0))
+        _print(_rounds(folder, options.steps, options.rounds, options.vision), options.vision)
 
 
-def _measure(case: str, folder: Path, steps: int) -> dict[str, float]:
-    from cases import CASES, Work
-
-    work = Work(folder / "model", folder / "train.jsonl", steps)
-    CASES[case](work)
-    return {"tokens_per_second": work.tokens_per_second(), "peak_mib": peak_memory() / 2**20}
-
-
-def _rounds(folder: Path, steps: int, rounds: int) -> Figures:
+def _measure(case: str, folder: Path, steps: int, vision: bool) -> dict[str, float]:
     from cases import CASES
+    from work import Work
 
-    seen: dict[str, list[dict[str, float]]] = {case: [] for case in CASES}
+    work = Work(folder / "model", folder / ("train" if vision else "train.jsonl"), steps)
+    CASES[case](work)
+    return {"per_second": work.per_second(), "peak_mib": peak_memory() / 2**20}
+
+
+def _rounds(folder: Path, steps: int, rounds: int, vision: bool) -> Figures:
+    from cases import CASES, OF_IMAGES
+
+    cases = OF_IMAGES if vision else CASES
+    seen: dict[str, list[dict[str, float]]] = {case: [] for case in cases}
     for number in range(rounds):
         for case, figures in seen.items():
             print(f"round {number + 1} of {rounds}: {case}", file=sys.stderr)
             command = [sys.executable, __file__, "--case", case, "--folder", str(folder)]
-            command += ["--steps", str(steps)]
+            command += ["--steps", str(steps), *(["--vision"] if vision else [])]
             output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
             figures.append(json.loads(output.splitlines()[-1]))
     return {
@@ -66,25 +75,27 @@ def _rounds(folder: Path, steps: int, rounds: int) -> Figures:
     }
 
 
-def _print(figures: Figures) -> None:
+def _print(figures: Figures, vision: bool) -> None:
     from cases import BASELINES, CASES
 
-    table = Table(title="training SmolLM2-135M, 8 x 128 tokens a step")
+    of_images = "training DINOv2-small, 8 images of 112 x 112 pixels a step, decoded before"
+    of_text = "training SmolLM2-135M, 8 x 128 tokens a step"
+    table = Table(title=of_images if vision else of_text)
     table.add_column("case")
     for column in (
-        *("tokens/s", "x Trainer, full", "x same work"),
+        *("images/s" if vision else "tokens/s", "x Trainer, full", "x same work"),
         *("peak MiB", "x Trainer, full", "x same work"),
     ):
         table.add_column(column, justify="right")
     base = figures["trainer_full"]
     for case, figure in figures.items():
         same = figures.get(BASELINES.get(case, ""))
-        rate, peak = figure["tokens_per_second"], figure["peak_mib"]
+        rate, peak = figure["per_second"], figure["peak_mib"]
         table.add_row(
             (CASES[case].__doc__ or case).rstrip("."),
             f"{rate:.0f}",
-            f"{rate / base['tokens_per_second']:.2f}",
-            f"{rate / same['tokens_per_second']:.2f}" if same else "",
+            f"{rate / base['per_second']:.2f}",
+            f"{rate / same['per_second']:.2f}" if same else "",
             f"{peak:.0f}",
             f"{peak / base['peak_mib']:.2f}",
             f"{peak / same['peak_mib']:.2f}" if same else "",

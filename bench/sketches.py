@@ -12,10 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from cases import Work, full
+from cases import full
 from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from transformers import PreTrainedModel
+from work import Work
 
 from offsite.bundle.sketch import SAME, Sketcher, Sketches
 from offsite.bundle.weights import digest_blocks

@@ -20,11 +20,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from cases import Work
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
+from work import Work
 
 from offsite.bundle import BlockRecord, EmulatorRecord
 from offsite.bundle.tracing import Candidate, Traced, trace

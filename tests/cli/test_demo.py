@@ -20,9 +20,10 @@ from offsite.steps.party import POLICY
 from offsite.store.admin import ExchangeAdmin
 from offsite.store.credentials import read_credentials, write_credentials
 from offsite_cli.demo.parties import Parties
-from offsite_cli.demo.report import Result, show
+from offsite_cli.demo.report import OF_IMAGES, Continuation, Result, show
 from offsite_cli.demo.settings import Choices, Recipe
 from offsite_cli.demo.stage_process import Outcome
+from offsite_testing.images import image_folder, tinted_folder
 from offsite_testing.minio_server import running_minio
 from offsite_testing.models import save_tiny
 
@@ -79,6 +80,53 @@ def test_the_story_on_a_task_of_ones_own(tmp_path: Path) -> None:
     assert not list((output / "hospital").rglob("model*.safetensors"))
     assert not list((output / "lab").rglob("train.jsonl"))
     assert not list(output.rglob("full.safetensors"))
+
+
+def test_the_story_with_images_of_ones_own(tmp_path: Path) -> None:
+    save_tiny(tmp_path / "model", "dinov2", num_hidden_layers=9, id2label={})
+    tinted_folder(tmp_path / "images", each=20)
+    options = ("--vision", "--model", "model", "--data", "images", "--upper-bound", "-o", "json")
+    ran = demo(tmp_path, *options)
+    assert ran.returncode == 0, ran.stderr
+    result = json.loads(ran.stdout.splitlines()[-1])
+    assert (result["event"], result["metric"]) == ("result", "accuracy")
+    assert set(result["settings"]) == SETTINGS - {"full_zero_shot"} | {"full_probe"}
+    assert all(0 <= value <= 1 for value in result["settings"].values())
+    assert result["settings"]["plug_in"] > 0.5
+    assert result["continuation"] is None
+    output = tmp_path / "demo-output"
+    plugged = json.loads((output / "lab/plugged-in/config.json").read_bytes())
+    assert plugged["id2label"] == {"0": "blue", "1": "green", "2": "red"}
+    assert not list((output / "hospital").rglob("model*.safetensors"))
+    assert not list((output / "lab").glob("train"))
+
+
+@pytest.mark.parametrize("task", ["tissue", "digits"])
+def test_what_the_vision_demo_keeps_its_lab_allows(tmp_path: Path, task: str) -> None:
+    recipe = Recipe.of(Choices(task=task, vision=True))
+    (tmp_path / "model").mkdir()
+    model = {"model_type": "dinov2", "num_hidden_layers": 12}
+    (tmp_path / "model/config.json").write_text(json.dumps(model))
+    parties = Parties(tmp_path / "demo")
+    parties.create()
+    parties.write_jobs(tmp_path / "model", recipe)
+    assert recipe.policy(tmp_path / "model") == {"maxKeptBlocks": 0.8, "maxEndBlocks": 0.5}
+    job = load_job(parties.hospital / "tune.yaml").spec.tune
+    assert job is not None
+    assert job.data.train == "train/"
+    assert job.training.augmentation == "None"
+
+
+def test_the_report_of_images_says_that_no_party_can_probe_the_full_model() -> None:
+    stages = {name: Outcome() for name in STAGES}
+    settings: dict[str, float | None] = dict.fromkeys(OF_IMAGES, 0.5)
+    result = Result("accuracy", {**settings, "plug_in": 0.9}, stages, 1, None)
+    screen = Console(record=True, file=StringIO(), width=200)
+    show(result, screen)
+    shown = screen.export_text()
+    assert "full model, untouched, with a linear probe" in shown
+    assert "cannot measure the full model and the plug-in on it, or fit a linear probe" in shown
+    assert "Prompt" not in shown
 
 
 @pytest.mark.timeout(900)  # the first run builds the server
@@ -150,7 +198,7 @@ def test_the_report_of_a_private_demo_states_the_privacy_of_its_adapter() -> Non
     )
     stages = {name: Outcome() for name in STAGES} | {"tune": Outcome(privacy=bound)}
     settings: dict[str, float | None] = dict.fromkeys(SETTINGS, 2.0)
-    result = Result("perplexity", settings, stages, 1, prompt="a", before="b", after="c")
+    result = Result("perplexity", settings, stages, 1, Continuation("a", "b", "c"))
     assert result.event()["privacy"] == bound.wire()
     screen = Console(record=True, file=StringIO(), width=200)
     show(result, screen)
@@ -174,12 +222,16 @@ def test_a_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
         (("--data", "few.jsonl"), "needs at least 10"),
         (("--task", "few.jsonl"), 'few.jsonl has no column "choices"'),
         (("--data", "demo-output/own.jsonl"), "which the demo empties"),
+        (("--vision", "--data", "missing"), "missing"),
+        (("--vision", "--data", "two"), "needs at least 40"),
+        (("--vision", "--task", "cells"), "has no task 'cells'; choose one of tissue, digits"),
     ],
 )
 def test_bad_input_leaves_an_earlier_demo_as_it_is(
     tmp_path: Path, options: tuple[str, ...], said: str
 ) -> None:
     (tmp_path / "few.jsonl").write_text('{"text": "one"}\n', encoding="utf-8")
+    image_folder(tmp_path / "two", {"cat": 1, "dog": 1})
     earlier = tmp_path / "demo-output"
     earlier.mkdir()
     for name in (".offsite-demo", "result"):

@@ -21,14 +21,24 @@ def demo(  # noqa: V103 - the app finds it by name
         Path, typer.Option(help="Folder for the two parties; emptied each time.")
     ] = Path("demo-output"),
     model: Annotated[
-        str | None, typer.Option(help="Local model folder or hub id, instead of SmolLM2-135M.")
+        str | None, typer.Option(help="Local model folder or hub id, instead of the demo's.")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Your own private data, as .jsonl or .txt.")
+        Path | None,
+        typer.Option(
+            help="Your own private data, as .jsonl or .txt; "
+            "with --vision, a folder with a subfolder of images for each class."
+        ),
     ] = None,
+    vision: Annotated[
+        bool, typer.Option("--vision", help="Classify images with a DINOv2-small, instead of text.")
+    ] = False,
     task: Annotated[
         str | None,
-        typer.Option(help="Labelled task: 'icd-chapters', or your own JSONL with choices."),
+        typer.Option(
+            help="Labelled task: 'icd-chapters', or your own JSONL with choices; "
+            "with --vision, 'tissue' (the default) or 'digits'."
+        ),
     ] = None,
     upper_bound: Annotated[
         bool, typer.Option("--upper-bound", help="Also fine-tune the full model; slow.")
@@ -55,16 +65,17 @@ def demo(  # noqa: V103 - the app finds it by name
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     output: Format = Output.TEXT,
 ) -> None:
-    """Run all three stages here, with a real model and text.
+    """Run all three stages here, with a real model and real data.
 
     The model owner, a lab, has SmolLM2-135M. The data owner, a hospital, has medical coding text.
+    With --vision, the lab has a DINOv2-small, and the hospital has images of stained tissue.
     """
     if (exchange == "") is not (credentials is None):
         raise InputError("--exchange and --credentials need each other; set both")
     if data is not None and task is not None:
         raise InputError("--data and --task cannot be combined; set one of them")
     with monitored(output) as monitor:
-        choices = Choices(model, data, task, upper_bound, epsilon)
+        choices = Choices(model, data, task, upper_bound, epsilon, vision)
         tag = f"-{secrets.token_hex(3)}" if exchange else ""
         parties = Parties(folder.resolve(), seed, exchange, credentials, tag)
         if prepare:

