@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from random import Random
 from typing import ClassVar
@@ -114,7 +115,8 @@ class Images:
         image = example.row.open()
         if seed is None or self.augmentation == "None":
             return self.pixels(image)
-        draw = Random(f"{seed}:{example.row.name}")
+        # by its content: the name of an image may be its number, which depends on other images
+        draw = Random(f"{seed}:{sha256(image.tobytes()).hexdigest()}")
         return self.pixels.augmented(image, draw, flips=self.augmentation == "CropAndFlip")
 
     summed_loss = staticmethod(summed_loss)
