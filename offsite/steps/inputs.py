@@ -30,6 +30,8 @@ class Inputs:
         Raises:
             DataError, ModelError: An input is missing or invalid.
         """
+        for text in self.texts.values():
+            _check_form(text)
         found = {key: _digest(text) for key, text in self.texts.items()}
         return found | ({"model": model_digest(self.model)} if self.model else {})
 
@@ -89,11 +91,14 @@ def source_in(spec: JobSpec, model: Path, digest: str) -> Source:
     return Source(digest=digest, size=size, config=config, blocks=blocks, outside=outside)
 
 
-def _digest(text: DataFile) -> str:
+def _check_form(text: DataFile) -> None:
     if holds_images(text):
         labels_in(text)  # decoding the images takes longer than inspection
     else:
         read_rows(text)
+
+
+def _digest(text: DataFile) -> str:
     # the same bytes in another format are a different text
     return digest_of(canonical([text.format, data_digest(text)]))
 

@@ -211,9 +211,8 @@ def text_of(content: str) -> Callable[[Parties], None]:
     return change
 
 
+FORMS = [text_of(row(text="a secret", name="Kovacs")), text_of("")]
 UNLIKE: dict[str, tuple[type[Exception], Callable[[Parties], None]]] = {
-    "a column": (DataError, text_of(row(text="a secret", name="Kovacs"))),
-    "nothing": (DataError, text_of("")),
     "a floor": (DataError, short_floor),
     "a checkpoint": (InputError, damage_checkpoint),
 }
@@ -239,6 +238,20 @@ def test_after_private_data_were_read_every_failure_is_told_alike(
     assert len(said) == len(UNLIKE)
     ((content, _),) = told
     assert json.loads(content) == {"message": "", "reason": "StageFailed", "stage": "Tune"}
+
+
+@pytest.mark.parametrize("change", FORMS)
+def test_of_the_form_of_private_data_the_peer_learns_nothing(
+    finished: Parties, tmp_path: Path, change: Callable[[Parties], None]
+) -> None:
+    """It is checked before anything of the peer is opened."""
+    parties = copy_of(finished, tmp_path / "copy")
+    shutil.rmtree(parties.published(ADAPTER))
+    shutil.rmtree(parties.home(HOSPITAL) / "home/published")
+    change(parties)
+    with pytest.raises(DataError):
+        parties.run(ADAPTER, tune())
+    assert parties.mailbox(LAB).inbox.notice(HOSPITAL, ADAPTER) is None
 
 
 def test_a_bundle_that_is_refused_is_told_by_its_reason(finished: Parties, tmp_path: Path) -> None:
@@ -631,14 +644,14 @@ def test_the_name_of_a_link_determines_the_format(
     assert parties.digest(ADAPTER) == finished.digest(ADAPTER)
 
 
-def test_the_same_bytes_in_another_format_are_another_input(tmp_path: Path) -> None:
+def test_the_same_bytes_in_another_format_are_refused(tmp_path: Path) -> None:
     parties = new_parties(tmp_path)
     home = parties.home(HOSPITAL)
     (home / "private.txt").symlink_to("private.jsonl")
     data = {"train": "private.jsonl", "validation": "private.txt"}
     job = load_job(parties.write(ADAPTER, tune(data=data)))
-    digests = inputs_of(job.spec, parties.party(HOSPITAL)).digests()
-    assert digests["train"] != digests["validation"]
+    with pytest.raises(DataError, match="plain text"):
+        inputs_of(job.spec, parties.party(HOSPITAL)).digests()
 
 
 def test_damaged_checkpoint_is_told(finished: Parties, tmp_path: Path) -> None:
