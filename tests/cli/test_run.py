@@ -528,7 +528,9 @@ def test_the_peer_is_told_that_it_failed_and_no_more(
     reference: dict[str, Parties], tmp_path: Path, disclosed: str
 ) -> None:
     parties, job = before(reference, ADAPTER, tmp_path)
-    text_in("hospital/private.jsonl", '{"txt": "a secret"}\n')(parties)
+    text_in("hospital/home/policy.yaml", "{minExamples: 1000, minSteps: 1, minBatchSize: 1}")(
+        parties
+    )
     failed = start(parties, job, "--notices", disclosed)
     assert failed.wait() == 2
     waiting = start(parties, parties.write(PLUGGED, plug_in()))
