@@ -27,6 +27,7 @@ from offsite_testing.parties import (
 
 PATIENTS = 8
 GROUPED = {"train": "grouped.jsonl", "validation": "private.jsonl"}
+PLAIN = {"train": "private.jsonl", "validation": "private.jsonl"}
 PATIENT = {"group": "patient"}
 PRIVACY = {"noiseMultiplier": 1.0, "unit": PATIENT}
 """Not ε, for which noise is searched for some seconds."""
@@ -92,16 +93,16 @@ def test_a_job_below_the_floor_does_not_train(
         if event["event"] == "progress" and event["phase"] == "tune":
             trained.append(event)
 
+    data = GROUPED if privacy and "unit" in privacy else PLAIN
     with pytest.raises(InputError, match=said):
-        parties.run("adapter-below", tune(data=GROUPED, privacy=privacy), look)
+        parties.run("adapter-below", tune(data=data, privacy=privacy), look)
     assert not trained
 
 
 def test_a_row_without_its_patient_is_named_before_training(parties: Parties) -> None:
     limit(parties)
-    data = {"train": "private.jsonl", "validation": "private.jsonl"}
     with pytest.raises(DataError, match=r'private\.jsonl:1 has no column "patient"'):
-        parties.run("adapter-column", tune(data=data, privacy={"epsilon": 8, "unit": PATIENT}))
+        parties.run("adapter-column", tune(data=PLAIN, privacy={"epsilon": 8, "unit": PATIENT}))
 
 
 def test_an_image_that_states_another_privacy_sends_nothing(
