@@ -65,7 +65,7 @@ def demo(  # noqa: V103 - the app finds it by name
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     output: Format = Output.TEXT,
 ) -> None:
-    """Run all three stages here, with a real model and real data.
+    """Run all three stages here, on a real model and data.
 
     The model owner, a lab, has SmolLM2-135M. The data owner, a hospital, has medical coding text.
     With --vision, the lab has a DINOv2-small, and the hospital has images of stained tissue.
