@@ -5,27 +5,15 @@ Python, and camelCase in YAML and JSON. `kubectl explain` shows the docstrings o
 """
 
 from offsite.api.cluster import Resources, Runtime, Toleration
+from offsite.api.distill import Distill, DistillTraining, Ends, Grant
 from offsite.api.emulators import EMULATORS, Emulator, EmulatorSection, LayerDrop
 from offsite.api.job import JobSpec, Metadata, OffsiteJob
 from offsite.api.limits import Limits
+from offsite.api.plug_in import Accept, Export, PlugIn
 from offsite.api.privacy import Privacy, Unit, sampling_rate
 from offsite.api.references import JobReference, Use, claims_of
 from offsite.api.release import Release
-from offsite.api.stages import (
-    Accept,
-    Adapter,
-    Augmentation,
-    Data,
-    Distill,
-    DistillTraining,
-    Ends,
-    Export,
-    Grant,
-    Head,
-    PlugIn,
-    Tune,
-    TuneTraining,
-)
+from offsite.api.tune import Adapter, Augmentation, Data, Head, Tune, TuneTraining
 from offsite.api.values import (
     BUNDLE_PATTERN,
     MODEL_PATTERN,

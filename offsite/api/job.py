@@ -5,8 +5,10 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from offsite.api.cluster import Resources, Runtime
+from offsite.api.distill import Distill
+from offsite.api.plug_in import PlugIn
 from offsite.api.references import JobReference, Use, references
-from offsite.api.stages import Distill, PlugIn, Tune
+from offsite.api.tune import Tune
 from offsite.api.values import RULES, Section, cel
 from offsite.apiversion import ApiVersion
 from offsite.wire import Name

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from offsite.api.privacy import Unit
 from offsite.api.release import Release
-from offsite.api.stages import Tune
+from offsite.api.tune import Tune
 from offsite.api.values import Section
 
 RequiredApproval = Literal["None", "Adapters", "All"]

@@ -1,28 +1,15 @@
-"""The sections `distill`, `tune` and `plugIn` of a job, which decide its result."""
+"""The section `tune` of a job."""
 
 import re
 from typing import Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from offsite.api.emulators import Emulator
 from offsite.api.privacy import Privacy
 from offsite.api.release import Release
-from offsite.api.values import (
-    ROWS_PATTERN,
-    RULES,
-    Bundle,
-    DataLocation,
-    Duration,
-    LabelName,
-    Location,
-    ModelLocation,
-    Section,
-    cel,
-)
+from offsite.api.values import ROWS_PATTERN, RULES, Bundle, DataLocation, LabelName, Section, cel
 from offsite.labels import MAX_LABELS, labels_problem
 
-_HEALING = "emulator.heal: true needs emulator.calibration or training.corpus"
 _BLOCKS = "method Blocks needs scope: Ends: set it, or use method LoRA"
 _RANK = "only method LoRA has a rank; remove it"
 _ROWS = (
@@ -33,86 +20,9 @@ _COLUMN = (
     "privacy.unit needs data.train with a column, which a folder of images has not: use JSON lines "
     "or Parquet"
 )
-_ACCEPT = "accept needs evaluate: the text to score the model on; set it, or remove accept"
 
 Augmentation = Literal["CropAndFlip", "Crop", "None"]
 """Random changes of images while training."""
-
-
-class Ends(Section):
-    """Blocks at both ends that are never compressed. In the paper they are the adapter."""
-
-    bottom: int = Field(2, ge=1, le=1000)
-    """Number of blocks next to the input."""
-    top: int = Field(2, ge=1, le=1000)
-    """Number of blocks next to the output."""
-
-
-class DistillTraining(Section):
-    """Distillation of the emulator from the blocks that it replaces."""
-
-    corpus: DataLocation
-    """Text or images to train on."""
-    steps: int = Field(2000, ge=1, le=10_000_000)
-    """Number of training steps."""
-    learning_rate: float = Field(1e-4, gt=0, le=1)
-    """Peak learning rate: linear warm-up over a tenth of the training steps, then cosine decay."""
-    lm_weight: float | None = Field(None, ge=0)
-    """Weight of the loss on the targets: of text, the language-modelling loss; absent: 1 for text,
-    0 for images, whose labels the corpus then need not have."""
-    kd_weight: float | None = Field(None, ge=0)
-    """Weight of the hidden-state loss; absent: 30 for text, 1 for images."""
-    batch_size: int = Field(16, ge=1, le=4096)
-    """Number of examples in a training step, over all workers."""
-    block_size: int = Field(512, ge=8, le=1_048_576)
-    """Number of tokens in an example."""
-    gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass: less memory, more time."""
-
-
-class Grant(Section):
-    """How an emulator may be used. Its sender enforces this when adapters return."""
-
-    expires_after: Duration | None = None
-    """Adapters received later than this after the emulator was sent, such as 720h, are rejected;
-    absent: no limit."""
-    max_uses: int | None = Field(None, ge=1, le=1_000_000)
-    """Maximum number of different adapters to accept; absent: no limit."""
-
-
-class Distill(Section):
-    """First stage, by the model owner: make an emulator and send it."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            RULES: [
-                cel(
-                    "!(has(self.emulator.heal) && self.emulator.heal) || "
-                    "has(self.emulator.calibration) || has(self.training)",
-                    _HEALING,
-                )
-            ]
-        }
-    )
-
-    model: ModelLocation
-    """The full model: a Hugging Face model folder with safetensors."""
-    ends: Ends = Ends()
-    """The first and last blocks of the model, which the emulator has unchanged."""
-    emulator: Emulator
-    """How the middle of the model is compressed."""
-    training: DistillTraining | None = None
-    """Distil the dropped blocks into the emulator by training; absent: no training."""
-    grant: Grant = Grant()
-    """Limits on the adapters that are accepted for the emulator."""
-    evaluate: DataLocation | None = None
-    """Data that both parties have. The full model and the emulator are evaluated on it."""
-
-    @model_validator(mode="after")
-    def _healing_has_text(self) -> "Distill":
-        if self.emulator.heal and not (self.emulator.calibration or self.training):
-            raise ValueError(_HEALING)
-        return self
 
 
 class Data(Section):
@@ -243,49 +153,4 @@ class Tune(Section):
             raise ValueError(f"data.train: {_ROWS}")
         if self.privacy and self.privacy.unit and self.data.train.endswith("/"):
             raise ValueError(f"data.train: {_COLUMN}")
-        return self
-
-
-class Export(Section):
-    """Where to write the plugged-in model, as a Hugging Face model."""
-
-    to: Location
-    """A folder that does not exist yet. Existing files are never replaced."""
-
-
-class Accept(Section):
-    """Requirements on the score on the `evaluate` text. A model that misses them is not exported.
-
-    The Work step measures the score; the Publish step cannot run a model.
-    """
-
-    max_regression: float = Field(ge=0, le=1000)
-    """How much worse the adapter may make the model. For a perplexity: its relative increase (0.05
-    is 5 %). For an accuracy: the difference. 0: not worse at all."""
-
-
-class PlugIn(Section):
-    """Last stage, by the model owner: plug the returned adapter into the full model."""
-
-    model_config = ConfigDict(
-        json_schema_extra={RULES: [cel("!has(self.accept) || has(self.evaluate)", _ACCEPT)]}
-    )
-
-    model: ModelLocation
-    """The full model that the emulator was made from."""
-    adapter: Bundle
-    """The peer's adapter: its bundle's name, or name@sha256:… (an envelope) for one version."""
-    alpha: float = Field(1.0, ge=0, le=2)
-    """Scale of the adapter's change; 0: no change, 1: all of it (WiSE-FT, arXiv 2109.01903)."""
-    evaluate: DataLocation | None = None
-    """Data to evaluate the full model on, before and after plugging in."""
-    accept: Accept | None = None
-    """Quality that the model must have to be exported; absent: it is always exported."""
-    export: Export | None = None
-    """Where to write the plugged-in model; absent: `models/<job>` in the private store."""
-
-    @model_validator(mode="after")
-    def _accepts_on_text(self) -> "PlugIn":
-        if self.accept is not None and self.evaluate is None:
-            raise ValueError(_ACCEPT)
         return self
