@@ -7,13 +7,10 @@ import typer
 from offsite.errors import InputError
 from offsite_cli.cluster.connection import Target
 from offsite_cli.cluster.submit.create import SubmitOptions, submit_files
-from offsite_cli.cluster.submit.options import (
+from offsite_cli.cluster.submit.options import Evaluate, JobOptions, Name, Peer
+from offsite_cli.cluster.submit.sections import (
     DataOptions,
     DistillationOptions,
-    Evaluate,
-    JobOptions,
-    Name,
-    Peer,
     PrivacyOptions,
     ReleaseOptions,
     TrainingOptions,
