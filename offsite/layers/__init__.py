@@ -4,15 +4,14 @@ The only modules that know how transformers builds and calls a model; everything
 blocks and hidden states. Shapes: B examples of T positions, D hidden features.
 """
 
+from offsite.layers.folders import block_count, modality_of
 from offsite.layers.group import agreed, leads, rank, total, workers
 from offsite.layers.hardware import device, inference, precision
 from offsite.layers.loading import (
     Loaded,
     assemble,
-    block_count,
     freeze,
     load,
-    modality_of,
     quiet,
     save,
     save_companions,

@@ -2,12 +2,12 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 import transformers
@@ -20,8 +20,6 @@ from offsite.errors import ModelError, OffsiteError
 from offsite.families import Family, family_of
 from offsite.layers.hardware import device
 from offsite.modality import LOCAL, MODALITIES, Modality, is_panic
-
-Read = TypeVar("Read")
 
 _SHARD = "2GB"
 _DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
@@ -90,34 +88,6 @@ def _alone(folder: Path, names: Iterable[str]) -> Iterator[Path]:
         for name in names:
             (view / name).symlink_to((folder / name).resolve())
         yield view
-
-
-def block_count(folder: Path) -> int:
-    """Count the blocks of a model in a folder, which is not loaded.
-
-    Raises:
-        UnknownFamilyError: the architecture has no row in the family table.
-        ModelError: there is no config.json, or it is damaged.
-    """
-    return _of_config(folder, lambda row, config: row.count(config))
-
-
-def modality_of(folder: Path) -> type[Modality]:
-    """Find the modality of a model in a folder, which is not loaded.
-
-    Raises:
-        UnknownFamilyError: the architecture has no row in the family table.
-        ModelError: there is no config.json, or it is damaged.
-    """
-    return _of_config(folder, lambda row, _: MODALITIES[row.modality])
-
-
-def _of_config(folder: Path, read: Callable[[Family, Mapping[str, Any]], Read]) -> Read:
-    try:
-        raw = json.loads((folder / "config.json").read_bytes())
-        return read(family_of(raw), raw)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"cannot read {folder / 'config.json'}: {error!r}") from error
 
 
 def _open(folder: Path, view: Path) -> Loaded:
