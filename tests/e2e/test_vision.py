@@ -8,7 +8,7 @@ from cluster.access import Cluster
 from cluster.jobs import condition, is_in
 from cluster.minio import running_minio
 from cluster.namespaces import Namespace
-from cluster.organizations import Organization, settle
+from cluster.organizations import TEXT, Organization, settle
 from cluster.parties import introduce
 from cluster.stages import distill_vision, plug_in_vision, tune_on_images
 
@@ -43,7 +43,7 @@ def test_images_are_tuned_on_and_plugged_in(parties: tuple[Organization, Organiz
     settings = {metric.setting for metric in status.metrics if metric.name == "accuracy"}
     assert settings == {"full_zero_shot", "plug_in"}
     text = tune_on_images("vision")
-    text["tune"]["data"]["train"] = "pvc://given/own/rows.jsonl"
+    text["tune"]["data"]["train"] = TEXT
     hospital.submit("text", text)
     failed = condition(hospital.reaches("text", is_in("Failed"), 300), "Failed")
-    assert "rows.jsonl holds text, but this model reads images" in failed
+    assert "text.txt holds text, but this model reads images" in failed
