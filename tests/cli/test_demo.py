@@ -82,6 +82,7 @@ def test_the_story_on_a_task_of_ones_own(tmp_path: Path) -> None:
     assert not list(output.rglob("full.safetensors"))
 
 
+@pytest.mark.timeout(900)  # seven processes, six of which import torch
 def test_the_story_with_images_of_ones_own(tmp_path: Path) -> None:
     save_tiny(tmp_path / "model", "dinov2", num_hidden_layers=9, id2label={})
     tinted_folder(tmp_path / "images", each=20)

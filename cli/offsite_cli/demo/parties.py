@@ -132,14 +132,16 @@ def _write_yaml(path: Path, content: dict[str, Any]) -> None:
 
 
 def _distill(model: Path, recipe: Recipe, keep: int) -> dict[str, Any]:
-    emulator = {"method": "LayerDrop", "blocks": keep, "calibration": f"corpus{recipe.suffix}"}
-    return {
-        "distill": {
-            "model": model.as_uri(),
-            "ends": {"bottom": recipe.ends, "top": recipe.ends},
-            "emulator": emulator,
-        }
+    corpus = f"corpus{recipe.suffix}"
+    section = {
+        "model": model.as_uri(),
+        "ends": {"bottom": recipe.ends, "top": recipe.ends},
+        "emulator": {"method": "LayerDrop", "blocks": keep, "calibration": corpus},
     }
+    if recipe.distill_steps:
+        size = recipe.batch_size
+        section["training"] = {"corpus": corpus, "steps": recipe.distill_steps, "batchSize": size}
+    return {"distill": section}
 
 
 def _tune(recipe: Recipe, tag: str) -> dict[str, Any]:

@@ -28,6 +28,8 @@ class Recipe:
 
     share: float = 0.64
     """Share of the middle blocks that the emulator keeps."""
+    distill_steps: int = 0
+    """Training steps of the emulator; 0: it is healed alone."""
     steps: int = 60
     learning_rate: float = 3e-3
     batch_size: int = 8
@@ -90,7 +92,18 @@ class Recipe:
         return {"privacy": {"required": True, "maxEpsilon": self.epsilon}}
 
 
-_VISION = Recipe(share=0.67, steps=120, learning_rate=1e-3, batch_size=16, ends=3, vision=True)
+_VISION = Recipe(
+    share=0.67,
+    distill_steps=200,
+    steps=200,
+    learning_rate=3e-4,
+    batch_size=16,
+    ends=3,
+    full_learning_rate=3e-5,
+    vision=True,
+)
+"""Measured on the digits, seed 0: plugged in, an adapter of an emulator that is healed alone has an
+accuracy of .92, and of one that is distilled, too, .96. The full model with a probe has .94."""
 
 
 def _block_count(model: Path) -> int:
