@@ -53,7 +53,7 @@ def glances(rows: Sequence[ImageRow], use: Callable[["Image"], T]) -> Iterator[t
     def glance(row: ImageRow) -> T:
         return use((row.glance or row.open)())
 
-    with ThreadPoolExecutor(min(_THREADS, _processors())) as pool:
+    with ThreadPoolExecutor(min(_THREADS, processors())) as pool:
         for start in range(0, len(rows), _TOGETHER):
             few = rows[start : start + _TOGETHER]
             yield from zip(few, pool.map(glance, few), strict=True)
@@ -153,5 +153,6 @@ def _found(data: DataFile) -> Iterator[ImageRow]:
     return parquet_images(data)
 
 
-def _processors() -> int:
+def processors() -> int:
+    """Count the processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

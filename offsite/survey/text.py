@@ -7,7 +7,8 @@ from functools import cache
 from hashlib import sha256
 from zlib import crc32
 
-from offsite.rows import DataFile, read_row, unreadable
+from offsite.rows import DataFile, read_row
+from offsite.rows.jsonl import lines
 from offsite.survey.counts import Survey
 
 _PIECE = 4
@@ -82,19 +83,12 @@ def _pieces(plain: str) -> set[str]:
 
 def _examples(data: DataFile) -> Iterator[tuple[str, bool, str]]:
     """Yield each example in normalized form, whether it has a prompt, and its group."""
-    try:
-        # splitlines() would also split at characters inside JSON strings
-        with data.path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                if data.format == "prose":
-                    yield *_plain(line), ""
-                else:
-                    row = read_row(data, number, line.rstrip("\n"))
-                    yield *_plain(row.text, row.prompt, row.completion), row.group
-    except (OSError, UnicodeDecodeError) as error:
-        raise unreadable(data, error) from error
+    for number, line in lines(data):
+        if data.format == "prose":
+            yield *_plain(line), ""
+        else:
+            row = read_row(data, number, line)
+            yield *_plain(row.text, row.prompt, row.completion), row.group
 
 
 def _plain(text: str, prompt: str = "", completion: str = "") -> tuple[str, bool]:

@@ -1,6 +1,5 @@
 """Examples of images: rows with a target, and batches of what a model reads of them."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from torch import Tensor
 from offsite.errors import DataError
 from offsite.modality.batch import IGNORED, Batch
 from offsite.rows import ImageRow
+from offsite.rows.images import processors
 from offsite.text import printable
 
 _SHOWN = 10
@@ -73,7 +73,7 @@ def collate(
         read: decodes an image, and makes what the model reads of it.
     """
     # Pillow decodes and resizes without Python's lock
-    with ThreadPoolExecutor(min(len(examples), _processors())) as pool:
+    with ThreadPoolExecutor(min(len(examples), processors())) as pool:
         found = list(pool.map(read, examples))
     inputs = {name: torch.stack([each[name] for each in found]) for name in found[0]}
     targets = torch.tensor([example.target for example in examples])
@@ -81,7 +81,3 @@ def collate(
     # a model that reads images of any shape as patches has some left over
     mask = inputs.get("pixel_attention_mask", everywhere).bool()
     return Batch(inputs, targets, mask, unit="images")
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

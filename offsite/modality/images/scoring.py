@@ -1,6 +1,6 @@
 """Scores of a classifier: how often it is right, and its loss by class."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -55,12 +55,12 @@ class Classification:
         """Tell the loss by class, the worst one first."""
         targets = torch.tensor([example.target for example in self.examples])
         unknown = int((targets == IGNORED).sum())
-        lines = list(self._by_class(targets, outcomes))
+        lines = [self._by_class(targets, outcomes)]
         if unknown:
             lines.append(f"{unknown} of {len(targets)} images are of classes that the model lacks")
         return lines
 
-    def _by_class(self, targets: Tensor, outcomes: Tensor) -> Iterator[str]:
+    def _by_class(self, targets: Tensor, outcomes: Tensor) -> str:
         chosen = {number: outcomes[targets == number] for number in sorted({*targets.tolist()})}
         means = {number: each.mean(0)[1].item() for number, each in chosen.items()}
         worst = sorted((number for number in chosen if number != IGNORED), key=lambda n: -means[n])
@@ -70,7 +70,7 @@ class Classification:
             for n in worst[:_WORST]
         )
         more = f", and {len(worst) - _WORST} more classes" if len(worst) > _WORST else ""
-        yield f"loss by class: {shown}{more}"
+        return f"loss by class: {shown}{more}"
 
 
 def benchmark(rows: Sequence[ImageRow], labels: tuple[str, ...], positions: int) -> Classification:
