@@ -73,15 +73,14 @@ def _train_emulator(
 ) -> EmulatorFacts:
     texts, monitor, training = context.inputs.texts, context.monitor, job.training
     wants_heal = _heals(loaded, job, texts, monitor)
-    weights = _weights(loaded, training) if training else None
     corpus: tuple[Any, ...] = ()
-    if training and weights:
-        corpus = _corpus(texts["corpus"], loaded, training.block_size, weights, monitor)
+    if training:
+        corpus = _corpus(texts["corpus"], loaded, training, monitor)
     # what healing did lies in the checkpoint of the training that came after it
     if wants_heal and not context.checkpoints.path.exists():
         _heal(loaded, emulator, texts["calibration"], context.space, monitor)
-    if training and weights:
-        _train(context, loaded, emulator, training, weights, corpus)
+    if training:
+        _train(context, loaded, emulator, training, corpus)
     return EmulatorFacts(
         method=job.emulator.method,
         parameters=job.emulator.parameters,
@@ -101,13 +100,14 @@ def _weights(loaded: Loaded, training: DistillTraining) -> Weights:
 
 
 def _corpus(
-    data: DataFile, loaded: Loaded, length: int, weights: Weights, monitor: Monitor
+    data: DataFile, loaded: Loaded, training: DistillTraining, monitor: Monitor
 ) -> tuple[Any, ...]:
     """Read the corpus, with its targets only if a loss is taken on them.
 
     Raises:
         DataError: it has none, and one should be.
     """
+    weights, length = _weights(loaded, training), training.block_size
     if not weights.task:
         return read_examples(data, _untargeted(loaded), length, monitor)
     found = read_examples(data, loaded, length, monitor)
@@ -160,7 +160,6 @@ def _train(
     loaded: Loaded,
     emulator: Compressed,
     training: DistillTraining,
-    weights: Weights,
     corpus: tuple[Any, ...],
 ) -> None:
     spec = context.space.spec
@@ -172,7 +171,7 @@ def _train(
         gradient_checkpointing=training.gradient_checkpointing,
     )
     shuffled = Shuffled(corpus, loaded.modality.collate, training.batch_size, spec.seed)
-    distill(loaded, emulator, shuffled, weights, context.run(plan))
+    distill(loaded, emulator, shuffled, _weights(loaded, training), context.run(plan))
 
 
 def _draft(space: Workspace, loaded: Loaded, made: Compressed, model: str) -> EmulatorRecord:

@@ -20,7 +20,7 @@ last block of a ViT, sees as many events as there are images."""
 _LEVELS = 8
 """Colors that differ by less than 1 / 8, of about 2 in all, count as the same."""
 
-_CLASSES = 16
+HEADLESS_CLASSES = 16
 """Where a model has no head, and is given one of so many classes."""
 
 
@@ -32,7 +32,7 @@ def public_images(pixels: Pixels, classes: int, prefix: int) -> list[Public]:
         prefix: number of positions before the patches: the class token, and registers.
     """
     count = min(_MOST, max(_FEWEST, _POSITIONS // pixels.positions))
-    targets = [number % (classes or _CLASSES) for number in range(count)]
+    targets = [number % (classes or HEADLESS_CLASSES) for number in range(count)]
 
     def read(example: ImageExample) -> Mapping[str, Tensor]:
         return pixels(example.row.open())
