@@ -1,6 +1,6 @@
 """Names of classes, which a data owner gives: what they may be, and how many.
 
-They travel in a manifest, and stand in reports, tables and the config of a model.
+Manifests, reports, tables and the config of a model contain them.
 """
 
 import unicodedata

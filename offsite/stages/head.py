@@ -5,7 +5,9 @@ from dataclasses import replace
 
 from offsite.adapter import heads
 from offsite.api import Tune
-from offsite.layers import Loaded
+from offsite.bundle.head import head_of
+from offsite.events import Monitor
+from offsite.layers import Loaded, family
 from offsite.modality import Example
 from offsite.rows import labels_in
 from offsite.stages.context import Context
@@ -31,23 +33,22 @@ def begin_head(context: Context, job: Tune, loaded: Loaded) -> tuple[Loaded, tup
     return replace(loaded, modality=loaded.modality.with_labels(classes)), classes
 
 
-def probe_head(
-    context: Context,
+def fit_head(
     loaded: Loaded,
     classes: int,
     examples: Sequence[Example],
     held_out: Sequence[Example],
+    monitor: Monitor,
 ) -> None:
-    """Start a new head from a linear probe on the features of the untouched emulator.
+    """Start a new head, in place, from a linear probe on the features of the untouched model.
 
     Args:
         classes: How many the head has.
-        examples: What the adapter is trained on.
+        examples: What the probe is fitted to.
         held_out: What the strength of the probe's penalty is chosen by.
     """
-    head, monitor = context.space.answered().head, context.monitor
-    assert head is not None, "the emulator has a new head"
+    head = head_of(family(loaded.model), loaded.model.config.to_dict())
+    assert head is not None, "the model has a new head"
     train = features(loaded, examples, head.features, monitor, "probe: train")
     validation = features(loaded, held_out, head.features, monitor, "probe: validation")
-    fitted = probe(train, validation, classes)
-    heads.fill(loaded.model, fitted._asdict())
+    heads.fill(loaded.model, probe(train, validation, classes)._asdict())

@@ -15,7 +15,7 @@ from offsite.modality import Example
 from offsite.stages.audit import begin_audit
 from offsite.stages.context import Context
 from offsite.stages.evaluation import Evaluation, read_examples, read_units
-from offsite.stages.head import begin_head, probe_head
+from offsite.stages.head import begin_head, fit_head
 from offsite.stages.package import finish_adapter
 from offsite.stages.private import private_adapter
 from offsite.steps.answers import rank_of
@@ -72,7 +72,7 @@ def make_adapter(context: Context, job: Tune, loaded: Loaded) -> None:
     audit = begin_audit(context, loaded, job.release, units, held_out)
     examples = [example for unit in (*units, *audit.planted) for example in unit]
     if classes and job.privacy is None:
-        probe_head(context, loaded, len(classes), examples, held_out)
+        fit_head(loaded, len(classes), examples, held_out, monitor)
     evaluation.report(loaded, "emulator_zero_shot", monitor)
     if job.privacy is None:
         changes = _plain(context, job, loaded, adapter, examples, held_out)

@@ -189,7 +189,7 @@ def test_a_private_head_starts_from_zero_and_names_its_classes(
     def probed(*_: object) -> None:
         raise AssertionError("a probe is not private")
 
-    monkeypatch.setattr(tuning, "probe_head", probed)
+    monkeypatch.setattr(tuning, "fit_head", probed)
     private: Mapping[str, Any] = {"privacy": {"noiseMultiplier": 0.5}}
     with pytest.raises(InputError, match=r"name all classes .* tune\.adapter\.head\.labels"):
         sent.run("adapter-unnamed", adapter(sent, **private))

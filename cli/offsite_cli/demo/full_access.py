@@ -9,16 +9,15 @@ import torch
 from torch import nn
 
 from offsite.adapter import heads
-from offsite.bundle.head import head_of
 from offsite.events import Monitor
-from offsite.layers import Loaded, batch_loss, family, load
+from offsite.layers import Loaded, batch_loss, load
 from offsite.modality.images import Images
 from offsite.rows import DataFile, labels_in
 from offsite.stages.evaluation import read_examples, report
+from offsite.stages.head import fit_head
 from offsite.training.checkpoints import Checkpoints
 from offsite.training.data import Shuffled
 from offsite.training.parallel import Objective
-from offsite.training.probe import features, probe
 from offsite.training.run import Plan, Run
 from offsite.training.train import fit
 from offsite_cli.demo.continuation import continue_text
@@ -106,19 +105,11 @@ class FullAccess:
         loaded = load(self.model)
         assert isinstance(loaded.modality, Images)
         classes = sorted(labels_in(self.train))
-        record = head_of(family(loaded.model), loaded.model.config.to_dict())
-        assert record is not None, "every family of images has a head"
         heads.renew(loaded.model, classes)
         loaded = replace(loaded, modality=loaded.modality.with_labels(classes))
         train, validation = (
-            features(
-                loaded,
-                loaded.modality.encode(loaded.modality.read(data), 1).examples,
-                record.features,
-                self.monitor,
-                "linear probe",
-            )
+            loaded.modality.encode(loaded.modality.read(data), 1).examples
             for data in (self.train, self.validation)
         )
-        heads.fill(loaded.model, probe(train, validation, len(classes))._asdict())
+        fit_head(loaded, len(classes), train, validation, self.monitor)
         return loaded
