@@ -1,4 +1,4 @@
-"""What a vision model with a head of its own learns in the three stages, and what is told of it."""
+"""A vision model with its own head learns in the three stages, and its figures are reported."""
 
 import shutil
 from pathlib import Path

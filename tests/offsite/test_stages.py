@@ -62,7 +62,7 @@ from offsite_testing.parties import (
 TUNED = [f"inspection_{sign}" for sign in (*SIGNS, "crossed")]
 TUNED += ["log", "emulator_zero_shot", "emulator_tuned"]
 TUNED += ["validation_before", "validation_after", "silent_rows", "row_ratio"]
-"""What is told of every adapter before it is published; the log names the emulator."""
+"""The figures of every adapter are reported before it is published; the log names the emulator."""
 JUDGED = ["log"] * 4 + ["largest_change", "median_change"]
 """Log and metrics of an adapter: a line for each block that it changes, and two figures."""
 EXAMPLES = Path(__file__).parents[2] / "examples"
