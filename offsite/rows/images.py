@@ -16,6 +16,7 @@ from offsite.rows.imagerow import ImageRow
 from offsite.rows.inside import open_inside
 from offsite.rows.jsonl import lines, read_object
 from offsite.rows.listed import listed_files, listed_images
+from offsite.rows.text import TEXT_COLUMNS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -139,7 +140,7 @@ def _first(data: DataFile) -> Mapping[str, Any]:
 
 def _found(data: DataFile) -> Iterator[ImageRow]:
     first = _first(data)
-    if data.format == "prose" or (first and "image" not in first):
+    if data.format == "prose" or ("image" not in first and first.keys() & TEXT_COLUMNS):
         raise DataError(
             f"{data.name} holds text, but this model reads images; name a folder of images (ending "
             "in /), JSON lines with the column image, or Parquet"

@@ -10,7 +10,8 @@ from offsite.rows.datafile import ROW_SUFFIXES, DataFile, check_pointer, unreada
 from offsite.rows.jsonl import KINDS, read_object, take_group
 
 _ALLOWED = ({"text"}, {"prompt", "completion"}, {"prompt", "completion", "choices"})
-_TEXT = frozenset().union(*_ALLOWED)
+TEXT_COLUMNS = frozenset().union(*_ALLOWED)
+"""The columns that rows of text may have."""
 _HEAD = 64
 _CHATS = "; convert chats to prompt and completion"
 
@@ -116,7 +117,9 @@ def _check_columns(where: str, value: dict[str, Any]) -> None:
         raise DataError(f"{where} names an image, but this model reads text; give it text")
     if columns not in _ALLOWED:
         remedy = _CHATS if "messages" in columns else ""
-        if any(columns > allowed for allowed in _ALLOWED) and len(columns - _TEXT) == 1:
+        if "label" in columns:
+            remedy = "; for images, image and label"
+        if any(columns > allowed for allowed in _ALLOWED) and len(columns - TEXT_COLUMNS) == 1:
             remedy = "; remove the other one, or name it as tune.privacy.unit.group"
         raise DataError(
             f"{where} has the columns {sorted(columns)}; allowed are text, or prompt and "

@@ -218,3 +218,19 @@ def pytest_runtest_makereport(
     if made.failed and call.when in ("setup", "call") and spaces:
         made.sections += report(spaces[0].cluster, spaces)  # noqa: V101 - pytest prints them
     return made
+
+
+@pytest.fixture(scope="module")
+def parties(
+    crds: Cluster,
+    new_module_space: Callable[[str], Namespace],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[Organization, Organization]]:
+    """Two organizations at one exchange, for all tests of the module."""
+    folder = tmp_path_factory.mktemp("parties")
+    with running_minio(new_module_space("minio")) as minio:
+        spaces = {name: new_module_space(name) for name in ("lab", "hospital")}
+        lab, hospital = introduce(minio, spaces, folder)
+        for party, peer in ((lab, hospital), (hospital, lab)):
+            settle(party, peer, minio)
+        yield Organization(lab), Organization(hospital)

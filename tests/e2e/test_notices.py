@@ -1,38 +1,16 @@
 """What parties learn of each other: why a stage failed, and how private an adapter is."""
 
-from collections.abc import Callable, Iterator
-
 import pytest
 
-from cluster.access import Cluster
 from cluster.jobs import condition, is_in, tells
 from cluster.killing import kill
-from cluster.minio import running_minio
-from cluster.namespaces import Namespace
-from cluster.organizations import Organization, settle
-from cluster.parties import introduce
+from cluster.organizations import Organization
 from cluster.processes import wait_for
 from cluster.stages import distill, tune, tune_privately
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 HEARD = "lab reports that its Distill question failed on"
-
-
-@pytest.fixture(scope="module")
-def parties(
-    crds: Cluster,
-    new_module_space: Callable[[str], Namespace],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[Organization, Organization]]:
-    """Two organizations at one exchange."""
-    folder = tmp_path_factory.mktemp("parties")
-    with running_minio(new_module_space("minio")) as minio:
-        spaces = {name: new_module_space(name) for name in ("lab", "hospital")}
-        lab, hospital = introduce(minio, spaces, folder)
-        for party, peer in ((lab, hospital), (hospital, lab)):
-            settle(party, peer, minio)
-        yield Organization(lab), Organization(hospital)
 
 
 def phases(organization: Organization, name: str, auxiliary: str) -> list[str]:

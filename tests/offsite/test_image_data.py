@@ -117,6 +117,15 @@ def test_text_and_images_are_told_apart(tmp_path: Path) -> None:
         read_rows(folder(tmp_path))
 
 
+def test_a_first_line_without_its_image_is_not_taken_for_text(tmp_path: Path) -> None:
+    file = tmp_path / "images.jsonl"
+    image_lines(file, {"label": "cat"})
+    with pytest.raises(DataError, match=r"images\.jsonl:1 has the columns .*allowed are image"):
+        read_images(DataFile(file))
+    with pytest.raises(DataError, match=r"images\.jsonl:1 .*; for images, image and label"):
+        read_rows(DataFile(file))
+
+
 def test_a_digest_is_of_names_and_content(tmp_path: Path) -> None:
     root = image_folder(tmp_path / "a", {"cat": 2, "dog": 1})
     same = image_folder(tmp_path / "b", {"cat": 2, "dog": 1})
