@@ -23,7 +23,7 @@ def load_job(path: Path) -> OffsiteJob:
         SpecError: It is not YAML, or has unknown, missing or wrong fields; lists all of them with
             their paths.
     """
-    return parse_job(_yaml(path, "job"), source=str(path))
+    return parse_job(read_yaml(path, "job"), source=str(path))
 
 
 def load_policy(path: Path) -> Limits:
@@ -34,7 +34,7 @@ def load_policy(path: Path) -> Limits:
     """
     if not (path.exists() or path.is_symlink()):
         return Limits()
-    content = _yaml(path, "policy")
+    content = read_yaml(path, "policy")
     try:
         # a file with only comments sets nothing
         return Limits.model_validate({} if content is None else content, by_name=False)
@@ -42,7 +42,16 @@ def load_policy(path: Path) -> Limits:
         raise SpecError(str(path), problems(error), "policy") from error
 
 
-def _yaml(path: Path, what: str) -> Any:
+def read_yaml(path: Path, what: str) -> Any:
+    """Read the content of a YAML or JSON file.
+
+    Args:
+        what: Kind of the file, for errors.
+
+    Raises:
+        InputError: The file does not exist, or is not readable.
+        SpecError: It is not YAML.
+    """
     with reading(str(path), what):
         return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
 
