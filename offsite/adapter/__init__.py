@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from offsite.adapter import blocks, heads, lora
-from offsite.families import Family
+from offsite.families import Family, Targets
 
 __all__ = ["METHODS", "Attached", "Method", "blocks", "heads", "lora"]
 
@@ -31,7 +31,13 @@ class Method(Protocol):
     """A form of adapter."""
 
     def attach(
-        self, model: PreTrainedModel, places: Sequence[int], *, rank: int, seed: int
+        self,
+        model: PreTrainedModel,
+        places: Sequence[int],
+        *,
+        rank: int,
+        seed: int,
+        targets: Targets = "All",
     ) -> Attached:
         """Make the adapter trainable in the given blocks of a frozen model."""
         ...

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from offsite.families import Family
+from offsite.families import Family, Targets
 from offsite.layers import blocks
 
 
@@ -26,8 +26,15 @@ class Unfrozen:
         return {name: value.detach() - self._before[name] for name, value in self.trained.items()}
 
 
-def attach(model: PreTrainedModel, places: Sequence[int], *, rank: int, seed: int) -> Unfrozen:
-    """Make every tensor of blocks trainable, in float32; rank and seed have no part in it."""
+def attach(
+    model: PreTrainedModel,
+    places: Sequence[int],
+    *,
+    rank: int,
+    seed: int,
+    targets: Targets = "All",
+) -> Unfrozen:
+    """Make every tensor of blocks trainable, in float32; only `places` counts."""
     trained: dict[str, nn.Parameter] = {}
     for place in places:
         block = blocks(model)[place].to(torch.float32)

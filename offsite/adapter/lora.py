@@ -1,4 +1,4 @@
-"""Low-rank changes (LoRA, Hu et al. 2021, arXiv 2106.09685) of every linear weight of some blocks.
+"""Low-rank changes (LoRA, Hu et al. 2021, arXiv 2106.09685) of the linear weights of some blocks.
 
 The one file that speaks peft. Sent are `lora_A` (r, in) and `lora_B` (out, r) of each weight, with
 LoRA's scale folded into B: the change of a weight is B A, and no scale needs to be sent or trusted.
@@ -12,7 +12,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from offsite.families import Family
+from offsite.families import Family, Targets
 from offsite.layers import family
 
 _SCALE = 2
@@ -34,10 +34,18 @@ def _sent(name: str, value: Tensor) -> Tensor:
     return (value * _SCALE if name.endswith("lora_B") else value.clone()).contiguous()
 
 
-def attach(model: PreTrainedModel, places: Sequence[int], *, rank: int, seed: int) -> Injected:
+def attach(
+    model: PreTrainedModel,
+    places: Sequence[int],
+    *,
+    rank: int,
+    seed: int,
+    targets: Targets = "All",
+) -> Injected:
     """Put trainable factors beside the linear weights of blocks, with A ~ N(0, 1/in) and B = 0."""
     row = family(model)
-    modules = [row.tensor_name(place, target) for place in places for target in row.targets]
+    wanted = row.targeted(targets)
+    modules = [row.tensor_name(place, target) for place in places for target in wanted]
     config = LoraConfig(
         r=rank,
         lora_alpha=_SCALE * rank,

@@ -8,10 +8,12 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from offsite.api.privacy import Privacy
 from offsite.api.release import Release
 from offsite.api.values import ROWS_PATTERN, RULES, Bundle, DataLocation, LabelName, Section, cel
+from offsite.families import Targets
 from offsite.labels import MAX_LABELS, labels_problem
 
 _BLOCKS = "method Blocks needs scope: Ends: set it, or use method LoRA"
 _RANK = "only method LoRA has a rank; remove it"
+_TARGETS = "only method LoRA has targets; remove it"
 _ROWS = (
     "privacy needs data.train with rows, since it protects rows: use a .jsonl file with one JSON "
     "object per line, or images"
@@ -66,6 +68,7 @@ class Adapter(Section):
             RULES: [
                 cel("self.method != 'Blocks' || self.scope == 'Ends'", _BLOCKS),
                 cel("self.method != 'Blocks' || !has(self.rank)", _RANK),
+                cel("self.method != 'Blocks' || self.targets == 'All'", _TARGETS),
             ]
         }
     )
@@ -74,6 +77,9 @@ class Adapter(Section):
     """LoRA: low-rank changes. Blocks: all tensors of the end blocks."""
     scope: Literal["All", "Ends"] = "All"
     """Blocks to adapt: All, or only the first and last (Ends). Method Blocks needs Ends."""
+    targets: Targets = "All"
+    """Linear layers of these blocks that LoRA adapts: All, only those of the MLPs (MLP), or only
+    those of the attention (Attention)."""
     rank: int | None = Field(None, ge=1, le=64)
     """Rank of LoRA; absent: 16, or less for a narrow model."""
     head: Head | None = None
@@ -86,6 +92,8 @@ class Adapter(Section):
             raise ValueError(_BLOCKS)
         if self.method == "Blocks" and self.rank is not None:
             raise ValueError(_RANK)
+        if self.method == "Blocks" and self.targets != "All":
+            raise ValueError(_TARGETS)
         return self
 
 

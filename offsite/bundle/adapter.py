@@ -52,7 +52,10 @@ def check_adapter(folder: Path, record: EmulatorRecord) -> Manifest:
 
 
 def _expected(facts: AdapterFacts, record: EmulatorRecord) -> dict[str, Shape]:
-    return record.expected(facts.method, facts.scope, facts.rank, facts.outside, len(facts.labels))
+    narrowed = record.narrowed(facts.method, facts.scope, facts.targets)
+    return narrowed.expected(
+        facts.method, facts.scope, facts.rank, facts.outside, len(facts.labels)
+    )
 
 
 def _adapter_facts(manifest: Manifest, record: EmulatorRecord) -> AdapterFacts:
@@ -80,7 +83,8 @@ def _adapter_facts(manifest: Manifest, record: EmulatorRecord) -> AdapterFacts:
             f"{name} brings a head of {len(facts.labels)} classes; {record.head.max_labels} are "
             "allowed at most"
         )
-    most = min(record.max_rank, largest_rank(record.linears))
+    narrowed = record.narrowed(facts.method, facts.scope, facts.targets)
+    most = min(record.max_rank, largest_rank(narrowed.linears))
     if not (1 <= facts.rank <= most if facts.method == "LoRA" else facts.rank == 0):
         raise BundleError(f"{name}: rank {facts.rank} is not allowed; at most {most}")
     return facts

@@ -25,6 +25,7 @@ from offsite.api.problems import reason
 from offsite.api.values import COLUMN_PATTERN
 from offsite.errors import BundleError
 from offsite.events import PrivacyReport
+from offsite.families import Targets
 from offsite.labels import Labels
 from offsite.wire import Digest, Name, Part, digest_of
 
@@ -122,6 +123,8 @@ class AdapterFacts(Part):
     kind: Literal["adapter"] = "adapter"
     method: Literal["LoRA", "Blocks"]
     scope: Literal["All", "Ends"]
+    targets: Targets = "All"
+    """The linear modules that LoRA adapts. Whole blocks have all tensors."""
     rank: int = Field(ge=0, le=1024)
     """0 for whole blocks."""
     outside: tuple[ModuleName, ...] = Field((), max_length=16)
@@ -135,6 +138,12 @@ class AdapterFacts(Part):
     """The differential privacy of its training; None: it has none."""
 
     @model_validator(mode="after")
+    def _targets_are_of_lora(self) -> "AdapterFacts":
+        if self.method != "LoRA" and self.targets != "All":
+            raise ValueError(f"an adapter {self.method} has no targets")
+        return self
+
+    @model_validator(mode="after")
     def _labels_are_of_a_head(self) -> "AdapterFacts":
         if self.labels and "head" not in self.outside:
             raise ValueError("labels name the classes of a head, which outside does not name")
@@ -144,7 +153,8 @@ class AdapterFacts(Part):
     def _without_absent(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # earlier versions refuse these fields, so they are there only where they say something
         fields: dict[str, Any] = serialize(self)
-        return {n: v for n, v in fields.items() if n not in ("privacy", "labels") or v}
+        later = ("privacy", "labels", "targets")
+        return {n: v for n, v in fields.items() if n not in later or (v and v != "All")}
 
 
 class Manifest(Part):

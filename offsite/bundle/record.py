@@ -5,7 +5,7 @@ sent. Where a returned adapter's tensors go, and what they may be, stands here a
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -15,7 +15,7 @@ from offsite.bundle.head import HEAD, HeadRecord
 from offsite.bundle.selection import Selection
 from offsite.bundle.watermark import Watermark
 from offsite.errors import BundleError
-from offsite.families import Family, Shape
+from offsite.families import Family, Shape, Targets, family_named
 from offsite.sealing.envelope import GrantTerms
 from offsite.wire import Digest, Part, canonical
 
@@ -56,6 +56,11 @@ class BlockRecord(Part):
         if self.end and self.index:
             raise ValueError("an end is never compressed, so its index must be empty")
         return self
+
+    def only(self, names: Collection[str]) -> "BlockRecord":
+        """Copy the record of a block in which a low-rank change may touch only these weights."""
+        kept = {name: sizes for name, sizes in self.linears.items() if name in names}
+        return self.model_copy(update={"linears": kept})
 
     def check_parts(self, full: Mapping[str, Shape]) -> None:
         """Check that each tensor is the full block's or the part of it that `index` names.
@@ -184,6 +189,23 @@ class EmulatorRecord(Part):
             if name.partition(".")[0] in outside and not (new and _is_of_head(name)):
                 names[f"{name}.change"] = each.shape
         return names | new
+
+    def narrowed(self, method: str, scope: str, targets: Targets) -> "EmulatorRecord":
+        """Copy the record for adapters of one form: `reach` and `linears` are then theirs alone.
+
+        Args:
+            method, scope, targets: of the adapter, as its manifest states them.
+
+        Raises:
+            UnknownFamilyError: this version does not know the targets of the architecture.
+        """
+        update: dict[str, Any] = {"allowed": ((method, scope),)}
+        if targets != "All":
+            wanted = {
+                f"{name}.weight" for name in family_named(self.architecture).targeted(targets)
+            }
+            update["blocks"] = tuple(block.only(wanted) for block in self.blocks)
+        return self.model_copy(update=update)
 
     def with_new_head(self) -> "EmulatorRecord":
         """Copy the record for an adapter that brings a new head: it changes no other."""

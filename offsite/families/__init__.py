@@ -18,7 +18,7 @@ from offsite.families.companions import (
 )
 from offsite.families.image_processor import PROCESSOR_KEYS, image_processor_problems
 from offsite.families.keys import COMMON_KEYS
-from offsite.families.modules import Linear, Module, Norm, Shape, Table
+from offsite.families.modules import Group, Linear, Module, Norm, Shape, Table, Targets
 from offsite.families.row import Family
 from offsite.families.stored import Checkpoint
 from offsite.families.table import FAMILIES
@@ -32,12 +32,15 @@ __all__ = [
     "TOKENIZER_KEYS",
     "Checkpoint",
     "Family",
+    "Group",
     "Linear",
     "Module",
     "Norm",
     "Shape",
     "Table",
+    "Targets",
     "config_problems",
+    "family_named",
     "family_of",
     "generation_problems",
     "image_processor_problems",
@@ -59,3 +62,15 @@ def family_of(config: Mapping[str, Any]) -> Family:
         if family.model_type == model_type:
             return family
     raise UnknownFamilyError(str(model_type), [family.model_type for family in FAMILIES])
+
+
+def family_named(architecture: str) -> Family:
+    """Find the family whose class in transformers has this name.
+
+    Raises:
+        UnknownFamilyError: No family has it.
+    """
+    for family in FAMILIES:
+        if family.architecture == architecture:
+            return family
+    raise UnknownFamilyError(architecture, [family.architecture for family in FAMILIES])

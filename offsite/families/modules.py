@@ -3,11 +3,15 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from reprlib import repr as short
-from typing import Any
+from typing import Any, Literal
 
 MAX_SIZE = 2**24
 """Upper limit of any size in a config. Larger values are errors, or meant to exhaust memory."""
 
+Targets = Literal["All", "MLP", "Attention"]
+"""Which linear modules of a block LoRA adapts."""
+Group = Literal["MLP", "Attention"]
+"""Which half of a block a linear module belongs to."""
 Shape = tuple[int, ...]
 Config = Mapping[str, Any]
 Sizes = Mapping[str, int]
@@ -54,6 +58,11 @@ class Linear:
     """Whether its weight is the token table if `tie_word_embeddings` is true."""
     stored: str = ""
     """Its name in a checkpoint, if it differs from the attribute path."""
+
+    @property
+    def group(self) -> Group:
+        """The half of a block that it is in: only the MLP has the inner size F."""
+        return "MLP" if "F" in (self.in_, self.out) else "Attention"
 
     def tensors(self, config: Config, sizes: Sizes, transposed: bool = False) -> dict[str, Shape]:
         """Return the shapes of its tensors by name. `transposed` stores (in, out), like Conv1D."""

@@ -6,7 +6,17 @@ from typing import Any
 
 from offsite.families.columns import Columns
 from offsite.families.keys import COMMON_KEYS, NESTED_KEYS
-from offsite.families.modules import MAX_SIZE, Config, Linear, Module, Shape, holds, whole
+from offsite.families.modules import (
+    MAX_SIZE,
+    Config,
+    Group,
+    Linear,
+    Module,
+    Shape,
+    Targets,
+    holds,
+    whole,
+)
 
 MAX_DEPTH = 1024
 _OF_ALL = ("model_type", "architectures", "id2label")
@@ -114,19 +124,28 @@ class Family(Columns):
             tensors |= {self.tensor_name(index, name): shape for name, shape in block.items()}
         return tensors
 
-    def linear_sizes(self, config: Config) -> dict[str, tuple[int, int]]:
+    def linear_sizes(self, config: Config, targets: Targets = "All") -> dict[str, tuple[int, int]]:
         """Return the input and output sizes of the weights that LoRA may adapt, by name."""
         sizes = self.sizes(config)
         return {
             f"{module.name}.weight": (sizes[module.in_], sizes[module.out])
             for module in self.block
-            if isinstance(module, Linear)
+            if isinstance(module, Linear) and targets in ("All", module.group)
         }
 
     @property
     def targets(self) -> tuple[str, ...]:
         """The modules of a block that LoRA may adapt: all linear ones."""
         return tuple(module.name for module in self.block if isinstance(module, Linear))
+
+    def targeted(self, targets: Targets) -> tuple[str, ...]:
+        """Return the modules of a block that LoRA with these targets adapts."""
+        return tuple(t for t in self.targets if targets in ("All", self.group_of(t)))
+
+    def group_of(self, module: str) -> Group | None:
+        """Return the half of a block that a module is in; None: it is not linear, like a norm."""
+        linear = (each for each in self.block if isinstance(each, Linear))
+        return next((each.group for each in linear if each.name == module), None)
 
     def healed_by(self, config: Config) -> str | None:
         """Return the projection that healing changes; None: the model cannot be healed."""

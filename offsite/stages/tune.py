@@ -65,7 +65,9 @@ def make_adapter(context: Context, job: Tune, loaded: Loaded) -> None:
     facts = _facts(loaded, job, context.digests["bundle"], classes)
     evaluation = Evaluation.read(texts["evaluate"], loaded, monitor)
     places = _places(loaded, manifest, facts.scope)
-    adapter = Adapter(facts.method, facts.rank, places, new_head=bool(classes))
+    adapter = Adapter(
+        facts.method, facts.rank, places, new_head=bool(classes), targets=facts.targets
+    )
     units = _units(context, job, loaded)
     length = job.training.block_size
     held_out = read_examples(texts["validation"], loaded, length, monitor)
@@ -117,10 +119,12 @@ def _load(folder: Path) -> Loaded:
 
 def _facts(loaded: Loaded, job: Tune, envelope: str, classes: tuple[str, ...]) -> AdapterFacts:
     row, adapter = family(loaded.model), job.adapter
+    linears = row.linear_sizes(loaded.model.config.to_dict(), adapter.targets)
     return AdapterFacts(
         method=adapter.method,
         scope=adapter.scope,
-        rank=rank_of(adapter, row.linear_sizes(loaded.model.config.to_dict())),
+        targets=adapter.targets,
+        rank=rank_of(adapter, linears),
         outside=tuple(sorted(row.heads)),
         labels=classes,
         answers=envelope,

@@ -60,9 +60,9 @@ def answerable(opened: Path, envelope: str, job: Tune, party: str) -> EmulatorRe
     assert isinstance(manifest.facts, EmulatorFacts), "verified before"
     config = json.loads((opened / "config.json").read_bytes())
     row = family_of(config)
-    tensors, linears = row.block_tensors(config), row.linear_sizes(config)
+    tensors, every = row.block_tensors(config), row.linear_sizes(config)
     count, facts, adapter = row.count(config), manifest.facts, job.adapter
-    return EmulatorRecord(
+    record = EmulatorRecord(
         bundle=manifest.name,
         digest=envelope,
         recipient=party,
@@ -73,12 +73,11 @@ def answerable(opened: Path, envelope: str, job: Tune, party: str) -> EmulatorRe
                 full=place,
                 end=place < facts.bottom or place >= count - facts.top,
                 tensors=tensors,
-                linears=linears,
+                linears=every,
             )
             for place in range(count)
         ),
         outside=outside_of(row, config),
         head=head_of(row, config),
-        allowed=((adapter.method, adapter.scope),),
-        max_rank=rank_of(adapter, linears) or 1,
-    )
+    ).narrowed(adapter.method, adapter.scope, adapter.targets)
+    return record.model_copy(update={"max_rank": rank_of(adapter, record.linears) or 1})

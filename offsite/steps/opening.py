@@ -91,7 +91,7 @@ def _open_adapter(
             f"private: ε {privacy.epsilon:.4g}, δ {privacy.delta:.2g} for each {privacy.unit}"
         )
     # compare the model with what this adapter may change, not with what any adapter may
-    record = record.model_copy(update={"allowed": ((facts.method, facts.scope),)})
+    record = record.narrowed(facts.method, facts.scope, facts.targets)
     if facts.labels:
         head = NewHead.of_adapter(space.opened / ADAPTER, facts.labels)
         space.know(answered=record.with_new_head(), head=head)

@@ -83,6 +83,7 @@ def check_answer(space: Workspace, job: Tune, units: int, labels: Collection[str
     wanted = AdapterFacts(
         method=adapter.method,
         scope=adapter.scope,
+        targets=adapter.targets,
         rank=rank,
         outside=tuple(sorted(record.modules(len(classes)))),
         labels=classes,

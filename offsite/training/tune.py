@@ -9,6 +9,7 @@ from torch import Tensor
 
 from offsite.adapter import METHODS, Method, heads
 from offsite.errors import InputError
+from offsite.families import Targets
 from offsite.layers import Loaded, batch_loss, checkpoint_gradients, example_losses
 from offsite.modality import Example
 from offsite.privacy.budget import steps_of
@@ -32,6 +33,8 @@ class Adapter:
     """The blocks of the emulator that it is in."""
     new_head: bool = False
     """Whether it brings the model's head."""
+    targets: Targets = "All"
+    """The linear modules of the blocks that LoRA adapts."""
 
 
 def tune(
@@ -94,7 +97,9 @@ def _tuned(
 ) -> tuple[dict[str, Tensor], TrainingState]:
     model = loaded.model
     form: Method = METHODS[adapter.method]
-    attached = form.attach(model, adapter.places, rank=adapter.rank, seed=run.plan.seed)
+    attached = form.attach(
+        model, adapter.places, rank=adapter.rank, seed=run.plan.seed, targets=adapter.targets
+    )
     if run.plan.gradient_checkpointing:
         checkpoint_gradients(model)
     head = heads.attach(model, new=adapter.new_head)

@@ -34,7 +34,7 @@ from offsite_testing.core import (
     snapshot,
     some_tokens,
 )
-from offsite_testing.forms import FORMS, Form, own_emulator, randomise
+from offsite_testing.forms import FORMS, TARGETED, Form, own_emulator, randomise
 from offsite_testing.tiny import tiny_model
 
 each_form = pytest.mark.parametrize("form", FORMS, ids="-".join)
@@ -282,6 +282,25 @@ def test_plug_in_adds_alpha_times_the_change_in_the_mapped_blocks_alone(
     assert {split[0] for split in touched if split} == {
         layout.kept[place] for place in form.places(layout)
     }
+
+
+@pytest.mark.parametrize("form", TARGETED, ids="-".join)
+@each_family
+def test_an_adapter_with_targets_changes_these_alone(name: str, form: Form) -> None:
+    model = tiny_model(name)
+    row, emulator = family(model), own_emulator(model, DROPPED)
+    record = record_of(model, DROPPED).narrowed(form.method, form.scope, form.targets)
+    attached, before = form.attach(emulator, DROPPED), snapshot(model)
+    assert {name: value.shape for name, value in attached.changes().items()} == record.expected(
+        form.method, form.scope, form.rank
+    )
+    randomise(attached)
+    told = plug_in(model, attached.changes(), form.facts, record)
+    assert told.keys() == record.reach().keys()
+    touched = [row.block_of(tensor) for tensor in changed(before, model)]
+    assert {split[1].removesuffix(".weight") for split in touched if split} == set(
+        row.targeted(form.targets)
+    )
 
 
 @each_form

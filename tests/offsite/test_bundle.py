@@ -478,6 +478,12 @@ RETURNED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "a head, which no language model has": (refact(outside=["head"]), "head outside the blocks"),
     "ends only": (refact(scope="Ends"), "tensors too many"),
     "whole blocks": (refact(method="Blocks", scope="Ends", rank=0), "lacks"),
+    "targets that it exceeds": (refact(targets="MLP"), "tensors too many"),
+    "targets that are none": (refact(targets="Norms"), "targets"),
+    "targets of whole blocks": (
+        refact(method="Blocks", scope="Ends", rank=0, targets="MLP"),
+        "an adapter Blocks has no targets",
+    ),
     "whole blocks of a rank": (refact(method="Blocks", scope="Ends"), "rank 2 is not allowed"),
 }
 
@@ -520,6 +526,19 @@ def test_manifest_of_the_first_format_is_read(emulator: Path, adapter: Path) -> 
     edit(adapter / MANIFEST, lambda m: m.update(format=1))
     edit(adapter / MANIFEST, lambda m: m["facts"].pop("outside"))
     assert read_manifest(adapter)[0].format == 1
+
+
+def test_an_adapter_may_be_in_the_mlps_alone(adapter: Path, record: EmulatorRecord) -> None:
+    def without(tensors: dict[str, Any]) -> None:
+        for name in [name for name in tensors if ".self_attn." in name]:
+            del tensors[name]
+
+    retensor(adapter / ADAPTER, without)
+    seal(adapter)
+    adapter_refused(adapter, record, "lacks")
+    edit(adapter / MANIFEST, refact(targets="MLP"))
+    facts = open_adapter(adapter, record).facts
+    assert facts.wire()["targets"] == "MLP"
 
 
 def test_record_may_allow_less(adapter: Path, record: EmulatorRecord) -> None:

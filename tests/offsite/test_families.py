@@ -146,6 +146,20 @@ def test_block_is_where_and_what_the_row_says(name: str, over: dict[str, Any]) -
 
 
 @case
+def test_each_linear_module_is_of_the_attention_or_of_the_mlp(
+    name: str, over: dict[str, Any]
+) -> None:
+    family, block = row(name), blocks(tiny_model(name, **over))[0]
+    for target in family.targets:
+        owner = type(block.get_submodule(target.rpartition(".")[0])).__name__
+        assert family.group_of(target) == ("Attention" if "Attention" in owner else "MLP")
+        assert target in family.targeted(family.group_of(target) or "All")
+    halves = [*family.targeted("MLP"), *family.targeted("Attention")]
+    assert sorted(halves) == sorted(family.targeted("All")) == sorted(family.targets)
+    assert family.group_of("norm1") is None
+
+
+@case
 def test_healing_folds_into_what_is_added_to_the_residual(name: str, over: dict[str, Any]) -> None:
     family, model = row(name), tiny_model(name, **over)
     call, block = calls(model)[2], blocks(model)[2]

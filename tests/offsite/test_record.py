@@ -11,7 +11,8 @@ from offsite.bundle import BlockRecord, EmulatorRecord, read_record
 from offsite.bundle.changes import Place
 from offsite.bundle.record import OutsideTensor
 from offsite.bundle.selection import Selection
-from offsite.errors import BundleError
+from offsite.errors import BundleError, UnknownFamilyError
+from offsite.families import Targets
 from offsite.sealing.envelope import GrantTerms
 from offsite.wire import canonical
 
@@ -116,6 +117,29 @@ def test_what_may_be_changed_is_the_selected_part() -> None:
         Place(0, BIAS): Selection(),
         Place(3, WEIGHT): Selection(rows=SOME),
     }
+
+
+def test_a_record_is_narrowed_to_the_targets_of_an_adapter() -> None:
+    attention, mlp = "self_attn.k_proj.weight", "mlp.up_proj.weight"
+    linears = {attention: (6, 2), mlp: (6, 8)}
+    tensors: Any = {attention: (2, 6), mlp: (8, 6)}
+    wide: Any = {"tensors": tensors, "linears": linears}
+    blocks = (block({}, full=0, end=True, **wide), block({}, full=3, **wide))
+    made = record(*blocks).model_copy(update={"architecture": "LlamaForCausalLM"})
+    halves: tuple[tuple[Targets, str], ...] = (("MLP", mlp), ("Attention", attention))
+    for targets, name in halves:
+        narrowed = made.narrowed("LoRA", "Ends", targets)
+        assert narrowed.reach() == {Place(0, name): Selection()}
+        assert narrowed.linears == {name: linears[name]}
+        assert narrowed.narrowed("LoRA", "Ends", targets) == narrowed
+    assert made.narrowed("LoRA", "All", "All").linears == linears
+    assert made.narrowed("Blocks", "Ends", "All").reach().keys() == {
+        Place(0, attention),
+        Place(0, mlp),
+    }
+    unknown = made.model_copy(update={"architecture": "X"})
+    with pytest.raises(UnknownFamilyError, match="'X'"):
+        unknown.narrowed("LoRA", "All", "MLP")
 
 
 def test_what_may_be_changed_outside_the_blocks_is_named() -> None:

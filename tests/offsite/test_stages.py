@@ -144,6 +144,21 @@ def test_adapter_names_what_it_answers(tmp_path: Path) -> None:
         assert {name.rpartition(".")[2] for name in file.keys()} == {"lora_A", "lora_B"}  # noqa: SIM118
 
 
+def test_adapter_in_the_mlps_goes_all_the_way(tmp_path: Path) -> None:
+    parties = new_parties(tmp_path)
+    parties.run(EMULATOR, distill(None))
+    told = parties.run(ADAPTER, tune(adapter={"targets": "MLP"}))
+    facts = check_adapter(
+        parties.opened(ADAPTER), parties.party(LAB).record(parties.envelope(EMULATOR).digest)
+    ).facts
+    assert facts.wire()["targets"] == "MLP"
+    (report,) = [event["report"] for event in told if event["event"] == "egress"]
+    assert {"name": "targets", "value": "MLP"} in report["facts"]
+    assert all(".mlp." in each["name"] for each in report["tensors"])
+    told = parties.run(PLUGGED, plug_in())
+    assert kinds(told)[-2:] == ["artifact", "done"]
+
+
 def test_same_seed_gives_same_bytes(tmp_path: Path) -> None:
     first, second, other = (new_parties(tmp_path / name) for name in ("first", "second", "other"))
     first.run_all()

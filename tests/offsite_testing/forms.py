@@ -9,15 +9,17 @@ from transformers import PreTrainedModel
 from offsite.adapter import METHODS, Attached, Method
 from offsite.bundle import AdapterFacts
 from offsite.emulator.layer_drop import Layout, drop_layers
+from offsite.families import Targets
 
 RANK = 3
 
 
 class Form(NamedTuple):
-    """A method and a scope of an adapter."""
+    """A method, a scope and the targets of an adapter."""
 
     method: str
     scope: str
+    targets: Targets = "All"
 
     @property
     def rank(self) -> int:
@@ -38,10 +40,13 @@ class Form(NamedTuple):
     def attach(self, model: PreTrainedModel, layout: Layout, seed: int = 0) -> Attached:
         """Make it trainable."""
         method: Method = METHODS[self.method]
-        return method.attach(model, self.places(layout), rank=self.rank, seed=seed)
+        return method.attach(
+            model, self.places(layout), rank=self.rank, seed=seed, targets=self.targets
+        )
 
 
 FORMS = [Form("LoRA", "All"), Form("LoRA", "Ends"), Form("Blocks", "Ends")]
+TARGETED = [Form("LoRA", "All", "MLP"), Form("LoRA", "Ends", "Attention")]
 
 
 def own_emulator(model: PreTrainedModel, layout: Layout) -> PreTrainedModel:

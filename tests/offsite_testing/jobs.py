@@ -99,6 +99,19 @@ BAD = (
         {"method": "Blocks", "scope": "Ends", "rank": 8},
         "only method LoRA has a rank",
     ),
+    Bad(
+        "tune",
+        "spec.tune.adapter",
+        {"method": "Blocks", "scope": "Ends", "targets": "MLP"},
+        "only method LoRA has targets",
+    ),
+    Bad(
+        "tune",
+        "spec.tune.adapter.targets",
+        "Norms",
+        "must be 'All', 'MLP' or 'Attention'",
+        "Unsupported",
+    ),
     _range("tune", "spec.tune.adapter.rank", 65, "less than or equal to 64"),
     Bad(
         "tune",

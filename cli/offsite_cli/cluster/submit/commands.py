@@ -97,6 +97,9 @@ def tune(
     ] = None,
     method: Annotated[str | None, typer.Option(help="Adapter method: LoRA or Blocks.")] = None,
     scope: Annotated[str | None, typer.Option(help="Blocks that LoRA adapts: All or Ends.")] = None,
+    targets: Annotated[
+        str | None, typer.Option(help="Linear layers that LoRA adapts: All, MLP or Attention.")
+    ] = None,
     rank: Annotated[int | None, typer.Option(help="Rank of LoRA.")] = None,
     label: Annotated[
         list[str] | None,
@@ -113,7 +116,13 @@ def tune(
     section = {
         "bundle": bundle,
         "data": places,
-        "adapter": {"method": method, "scope": scope, "rank": rank, "head": {"labels": label}},
+        "adapter": {
+            "method": method,
+            "scope": scope,
+            "targets": targets,
+            "rank": rank,
+            "head": {"labels": label},
+        },
         "training": {"epochs": epochs, "augmentation": augmentation, **training.fields()},
         "privacy": privacy.fields(),
         "release": release.fields(),
