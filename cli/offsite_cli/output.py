@@ -26,6 +26,7 @@ from offsite.events import (
     Monitor,
     PrivacyReport,
     Progress,
+    Started,
     failure,
 )
 from offsite.process.signals import stopping
@@ -165,11 +166,19 @@ def format_event(event: Event) -> str:
             return f"{event.name}: {size:.1f} MB at {event.uri} ({event.digest})"
         case Egress():
             return _format_egress(event.report)
+        case Started() | Failed() | Done():
+            return _format_bound(event)
+    return event.message
+
+
+def _format_bound(event: Started | Failed | Done) -> str:
+    """Format an event that begins or ends a stage."""
+    match event:
+        case Started():
+            return f"inputs: {', '.join(f'{key} {each}' for key, each in event.inputs.items())}"
         case Failed():
             return f"failed ({event.reason}): {event.message}"
-        case Done():
-            return "done"
-    return event.message
+    return "done"
 
 
 def _format_value(event: Metric) -> str:

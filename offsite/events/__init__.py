@@ -1,5 +1,6 @@
 """Events of a running stage: one flat JSON object each.
 
+    {"event": "started", "fingerprint": "…", "inputs": {"model": "sha256:…", …}}
     {"event": "progress", "phase": "tune", "step": 10, "totalSteps": 60, "percent": 16.7, …}
     {"event": "metric", "name": "perplexity", "setting": "emulator_tuned", "value": 9.7, …}
     {"event": "privacy", "epsilon": 7.98, "delta": 8e-05, "unit": "row", "samplingRate": 0.0065, …}
@@ -36,6 +37,7 @@ from offsite.events.types import (
     NoticeRead,
     PrivacyReport,
     Progress,
+    Started,
     parse_event,
 )
 
@@ -55,6 +57,7 @@ __all__ = [
     "NoticeRead",
     "PrivacyReport",
     "Progress",
+    "Started",
     "Tracker",
     "as_line",
     "failure",

@@ -37,6 +37,17 @@ class _Event:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Started(_Event):
+    """What the stage works on; it comes before any other event of the work."""
+
+    event: Literal["started"] = "started"
+    fingerprint: str
+    """Digest of everything that affects the result: attempts with the same one continue it."""
+    inputs: dict[str, str]
+    """Digest of each input by name; `bundle`: of the peer's envelope."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Progress(_Event):
     """How far a phase of the stage has come."""
 
@@ -155,7 +166,17 @@ class Done(_Event):
 
 
 Event = (
-    Progress | Metric | PrivacyReport | Log | NoticeRead | Egress | Artifact | Check | Failed | Done
+    Started
+    | Progress
+    | Metric
+    | PrivacyReport
+    | Log
+    | NoticeRead
+    | Egress
+    | Artifact
+    | Check
+    | Failed
+    | Done
 )
 
 

@@ -2,7 +2,7 @@
 
 from offsite.api import JobSpec, OffsiteJob
 from offsite.errors import InputError
-from offsite.events import Done, Monitor
+from offsite.events import Done, Monitor, Started
 from offsite.exchange import Mailbox
 from offsite.process.usage import peak_memory
 from offsite.sealing import PublicRing
@@ -35,6 +35,7 @@ def run_job(job: OffsiteJob, party: Party, mailbox: Mailbox, monitor: Monitor) -
     if envelope:
         digests["bundle"] = envelope.digest
     with workspace(party, name, spec, peer.id, digests) as space:
+        monitor.emit(Started(fingerprint=space.fingerprint, inputs=dict(digests)))
         if not resume(space, mailbox, monitor):
             # a party that cannot send its result cannot send a notice either
             check_ready(space, mailbox)

@@ -150,7 +150,7 @@ def test_the_three_stages_over_the_store(exchange: Exchange, tmp_path: Path) -> 
     assert [link.header.name for link in chain] == [ADAPTER, EMULATOR]
     for name, spec in jobs:
         again = run(parties, exchange, name, spec)
-        assert [event["event"] for event in again] == ["artifact", "done"]
+        assert [event["event"] for event in again] == ["started", "artifact", "done"]
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_models_and_texts_may_lie_in_a_private_store(exchange: Exchange, tmp_pat
     assert told[-2]["uri"] == "s3://lab-models/out/plugged"
     assert not list(work.iterdir())
     again = run(parties, exchange, PLUGGED, spec)
-    assert [event["event"] for event in again] == ["artifact", "done"]
+    assert [event["event"] for event in again] == ["started", "artifact", "done"]
     check_plugged_in(copy_of(private, "out/plugged/", tmp_path / "copy"), [ring_of(LAB).public()])
     private.put("out/plugged/config.json", b"{}")
     with pytest.raises(InputError, match="out/plugged differs"):
