@@ -15,7 +15,7 @@ from rich.console import Console
 
 from offsite.bundle.disclosure import Disclosed, check_alone
 from offsite.config import load_job, load_policy
-from offsite.events import PrivacyReport
+from offsite.events import Metric, PrivacyReport
 from offsite.steps.party import POLICY
 from offsite.store.admin import ExchangeAdmin
 from offsite.store.credentials import read_credentials, write_credentials
@@ -116,6 +116,13 @@ def test_what_the_vision_demo_keeps_its_lab_allows(tmp_path: Path, task: str) ->
     assert job is not None
     assert job.data.train == "train/"
     assert job.training.augmentation == "None"
+
+
+def test_the_first_metric_of_a_setting_counts() -> None:
+    stage = Outcome()
+    for name, value in (("accuracy", 0.8), ("accuracy_top5", 1.0)):
+        stage.record(Metric(name=name, setting="emulator_tuned", value=value))
+    assert stage.figures == {"emulator_tuned": 0.8}
 
 
 def test_the_report_of_images_says_that_no_party_can_probe_the_full_model() -> None:

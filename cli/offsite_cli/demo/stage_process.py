@@ -22,11 +22,22 @@ class Outcome:
     peak_bytes: int = 0
     """Peak resident memory of the process."""
     figures: dict[str, float | None] = field(default_factory=dict)
-    """Metrics by setting."""
+    """By setting: the metric that counts, which is reported before others of the same setting."""
     privacy: PrivacyReport | None = None
     """Differential privacy of the published adapter."""
     size_bytes: int = 0
     """Size of the published bundle or model."""
+
+    def record(self, event: Event | None) -> None:
+        """Take what an event says of the results and the costs."""
+        if isinstance(event, Metric):
+            self.figures.setdefault(event.setting, event.value)
+        elif isinstance(event, PrivacyReport):
+            self.privacy = event
+        elif isinstance(event, Artifact):
+            self.size_bytes = event.size_bytes
+        elif isinstance(event, Done):
+            self.peak_bytes = event.peak_memory_bytes or 0
 
 
 def run_stage(
@@ -58,7 +69,7 @@ def run_stage(
         assert process.stdout is not None
         for line in process.stdout:
             last = parse_event(line)
-            _record(last, outcome)
+            outcome.record(last)
             if last is not None and not isinstance(last, Failed | Done):
                 show(last)
         code = process.wait()
@@ -78,13 +89,3 @@ def _failure(code: int, event: Failed) -> type[OffsiteError]:
         return UnreachableError if event.retryable else NotAllowedError
     return InputError if code == InputError.exit_code else OffsiteError
 
-
-def _record(event: Event | None, outcome: Outcome) -> None:
-    if isinstance(event, Metric):
-        outcome.figures[event.setting] = event.value
-    elif isinstance(event, PrivacyReport):
-        outcome.privacy = event
-    elif isinstance(event, Artifact):
-        outcome.size_bytes = event.size_bytes
-    elif isinstance(event, Done):
-        outcome.peak_bytes = event.peak_memory_bytes or 0
