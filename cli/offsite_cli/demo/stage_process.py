@@ -88,4 +88,3 @@ def _failure(code: int, event: Failed) -> type[OffsiteError]:
     if code == NotAllowedError.exit_code:
         return UnreachableError if event.retryable else NotAllowedError
     return InputError if code == InputError.exit_code else OffsiteError
-
