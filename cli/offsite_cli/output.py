@@ -183,10 +183,14 @@ def _format_bound(event: Started | Failed | Done) -> str:
 
 def _format_value(event: Metric) -> str:
     value = "not a finite number" if event.value is None else f"{event.value:.4g}"
-    if event.interval is None:
-        return value
-    low, high = event.interval
-    return f"{value} (95 % interval {low:.4g} to {high:.4g})"
+    gain = ""
+    if event.gain is not None:
+        gain = f"; {event.gain:+.4g} against {event.over}{_format_interval(event.gain_interval)}"
+    return f"{value}{_format_interval(event.interval)}{gain}"
+
+
+def _format_interval(interval: tuple[float, float] | None) -> str:
+    return f" (95 % interval {interval[0]:.4g} to {interval[1]:.4g})" if interval else ""
 
 
 def format_privacy(event: PrivacyReport) -> str:

@@ -10,6 +10,7 @@ from offsite.events.types import Artifact, Event, Failed, Log, Metric, Progress
 from offsite.text import printable
 
 Emit = Callable[[Event], None]
+Interval = tuple[float, float]
 
 _SECONDS_BETWEEN_PROGRESS = 0.5
 _OUTSIDE = (OSError, MemoryError, RuntimeError)
@@ -59,7 +60,11 @@ class Monitor:
         setting: str,
         value: float,
         text: str | None = None,
-        interval: tuple[float, float] | None = None,
+        interval: Interval | None = None,
+        *,
+        over: str | None = None,
+        gain: float | None = None,
+        gain_interval: Interval | None = None,
     ) -> float | None:
         """Report a measured figure.
 
@@ -68,13 +73,24 @@ class Monitor:
             setting: of which model.
             text: digest of the data that was used.
             interval: the 95 % confidence interval of the value.
+            over: the setting that `gain` compares with.
+            gain, gain_interval: As the fields of `Metric`.
 
         Returns:
             the value as it was reported: None if it is not finite.
         """
-        finite = value if math.isfinite(value) else None
-        self.emit(Metric(name=name, setting=setting, value=finite, text=text, interval=interval))
-        return finite
+        metric = Metric(
+            name=name,
+            setting=setting,
+            value=_finite(value),
+            text=text,
+            interval=interval,
+            over=over,
+            gain=_finite(gain),
+            gain_interval=gain_interval,
+        )
+        self.emit(metric)
+        return metric.value
 
     def artifact(self, name: str, digest: str, uri: str, size: int) -> None:
         """Report what was published, by the digest of its manifest; `size` in bytes."""
@@ -123,3 +139,7 @@ class Tracker:
             tokens_per_second=rate if self._unit == "tokens" else None,
             images_per_second=rate if self._unit == "images" else None,
         )
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

@@ -78,7 +78,14 @@ class Metric(_Event):
     text: str | None = None
     """Digest of the data that was used. Only figures of the same data are comparable."""
     interval: tuple[float, float] | None = None
-    """The 95 % confidence interval of a share of examples, such as `accuracy`."""
+    """The 95 % confidence interval over the examples."""
+    over: str | None = None
+    """The setting that `gain` compares with, on the same examples."""
+    gain: float | None = None
+    """Of a perplexity the reduction of its logarithm, in nats per token; of an accuracy the
+    difference. More is better."""
+    gain_interval: tuple[float, float] | None = None
+    """The paired 95 % confidence interval of `gain`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from offsite.modality.images import Images
 from offsite.modality.pretrained import LOCAL, is_panic
 from offsite.modality.scores import Benchmark, Score
 from offsite.modality.text import Text
+from offsite.modality.uncertainty import Gain, Interval, Share, Skill
 
 __all__ = [
     "IGNORED",
@@ -25,10 +26,14 @@ __all__ = [
     "Benchmark",
     "Encoded",
     "Example",
+    "Gain",
     "Images",
+    "Interval",
     "Modality",
     "Public",
     "Score",
+    "Share",
+    "Skill",
     "Text",
     "is_panic",
 ]

@@ -8,8 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from offsite.modality.batch import Batch
-
-_CONFIDENCE = 0.95
+from offsite.modality.uncertainty import CONFIDENCE, Gain, Interval, Share, Skill
 
 
 @dataclass(frozen=True)
@@ -19,8 +18,8 @@ class Score:
     metric: str
     """`perplexity` (less is better), or `accuracy` and `accuracy_top5` (more is better)."""
     value: float
-    interval: tuple[float, float] | None = None
-    """The 95 % confidence interval of a share; None: the metric has none."""
+    interval: Interval | None = None
+    """The 95 % confidence interval; None: the examples do not tell."""
 
 
 class Benchmark(Protocol):
@@ -56,17 +55,29 @@ class Benchmark(Protocol):
         """
         ...
 
+    def skill(self, outcomes: Tensor) -> Skill:
+        """Compute what models are compared by, from the outcomes as `scores` gets them."""
+        ...
+
+    def compare(self, before: Tensor, after: Tensor) -> Gain:
+        """Compute the gain of one model over another, from the outcomes of both."""
+        ...
+
+    def share(self, start: Tensor, plug: Tensor, best: Tensor) -> Share | None:
+        """Compute how much of the best model's gain another has; None: the best has none."""
+        ...
+
     def details(self, outcomes: Tensor) -> Sequence[str]:
         """Describe the outcomes further, in lines for the log of the data's owner."""
         ...
 
 
-def share(metric: str, right: int, of: int) -> Score:
-    """Score a share (0 to 1), with its Wilson interval, which holds for few examples, too.
+def proportion(metric: str, right: int, of: int) -> Score:
+    """Score a proportion (0 to 1), with its Wilson interval, which holds for few examples, too.
 
     It takes the examples for independent draws (Brown, Cai, DasGupta 2001).
     """
     from scipy.stats import binomtest  # slow to import
 
-    found = binomtest(right, of).proportion_ci(_CONFIDENCE, method="wilson")
+    found = binomtest(right, of).proportion_ci(CONFIDENCE, method="wilson")
     return Score(metric, right / of, (float(found.low), float(found.high)))

@@ -68,6 +68,13 @@ class MetricStatus(Written):
     """The value in decimal notation; absent if it is not finite."""
     interval: list[Shown] | None = Field(None, min_length=2, max_length=2)
     """The 95 % confidence interval of the value, in decimal notation; absent if it has none."""
+    over: Shown | None = None
+    """The setting that `gain` compares with, on the same examples."""
+    gain: Shown | None = None
+    """Of a perplexity the reduction of its logarithm, in nats per token; of an accuracy the
+    difference. In decimal notation; more is better."""
+    gain_interval: list[Shown] | None = Field(None, min_length=2, max_length=2)
+    """The paired 95 % confidence interval of the gain, in decimal notation."""
     text: Shown | None = None
     """Digest of the data that was used. Only values of the same data are comparable."""
 

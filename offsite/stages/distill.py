@@ -51,8 +51,8 @@ def make_emulator(context: Context, job: Distill) -> None:
     evaluation = Evaluation.read(data, loaded, monitor) if (data := texts.get("evaluate")) else None
     facts = _train_emulator(context, loaded, made, job)
     if evaluation:
-        evaluation.report(loaded, "full_zero_shot", monitor)
-        evaluation.report(emulator, "emulator_zero_shot", monitor)
+        full = evaluation.report(loaded, "full_zero_shot", monitor)
+        evaluation.report(emulator, "emulator_zero_shot", monitor, full)
     finish_emulator(space, emulator, facts, _draft(space, loaded, made, digest))
 
 

@@ -5,13 +5,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 from offsite.errors import DataError, ModelError
 from offsite.events import Monitor
 from offsite.layers import Loaded
 from offsite.modality import Benchmark
 from offsite.rows import DataFile
 from offsite.steps.places import data_digest
-from offsite.training.evaluate import score
+from offsite.training.evaluate import examined
 
 
 def read_examples(
@@ -69,8 +71,17 @@ def _log_cut(cut: int, rows: int, data: DataFile, monitor: Monitor) -> None:
         )
 
 
-Judged = tuple[str, float | None]
-"""The metric that counts, and its value; None where that is infinite."""
+@dataclass(frozen=True)
+class Reported:
+    """What was reported of one model, and what the next one is compared with."""
+
+    setting: str
+    metric: str
+    """The metric that counts."""
+    value: float | None
+    """None: it is not finite."""
+    outcomes: Tensor
+    """Of each example, as `Benchmark.scores` gets them."""
 
 
 @dataclass(frozen=True)
@@ -90,23 +101,37 @@ class Evaluation:
         _log_cut(bench.cut, len(rows), data, monitor)
         return cls(bench, data_digest(data))
 
-    def report(self, loaded: Loaded, setting: str, monitor: Monitor) -> Judged | None:
+    def report(
+        self, loaded: Loaded, setting: str, monitor: Monitor, over: Reported | None = None
+    ) -> Reported | None:
         """Score a model, and report its metrics.
 
+        Args:
+            over: A model that was scored before; the gain over it is reported, too.
+
         Returns:
-            The metric that counts; None if the model cannot be scored, and the log says why.
+            None if the model cannot be scored, and the log says why.
         """
         if self.bench.unscored:
             monitor.log(f"{setting} is not scored: {self.bench.unscored}")
             return None
-        scores = score(loaded, self.bench, monitor, phase=f"evaluate {setting}")
-        values = [
+        outcomes = examined(loaded, self.bench, monitor, phase=f"evaluate {setting}")
+        first, *others = self.bench.scores(outcomes)
+        gain = self._gain(over, outcomes)
+        value = monitor.metric(
+            first.metric, setting, first.value, self.digest, first.interval, **gain
+        )
+        for each in others:
             monitor.metric(each.metric, setting, each.value, self.digest, each.interval)
-            for each in scores
-        ]
-        return scores[0].metric, values[0]
+        return Reported(setting, first.metric, value, outcomes)
+
+    def _gain(self, over: Reported | None, outcomes: Tensor) -> dict[str, Any]:
+        if over is None:
+            return {}
+        gain = self.bench.compare(over.outcomes, outcomes)
+        return {"over": over.setting, "gain": gain.value, "gain_interval": gain.interval}
 
 
-def report(loaded: Loaded, data: DataFile, setting: str, monitor: Monitor) -> Judged | None:
+def report(loaded: Loaded, data: DataFile, setting: str, monitor: Monitor) -> Reported | None:
     """Score one model on a data set that no other is scored on here."""
     return Evaluation.read(data, loaded, monitor).report(loaded, setting, monitor)

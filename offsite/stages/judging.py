@@ -9,7 +9,7 @@ from offsite.api import PlugIn
 from offsite.bundle.changes import Place, check_change
 from offsite.errors import BundleError
 from offsite.events import Monitor
-from offsite.stages.evaluation import Judged
+from offsite.stages.evaluation import Reported
 
 _ROUNDING = 1e-9
 """10.5 is no more than 5 % above 10."""
@@ -39,7 +39,7 @@ def judge_changes(
     check_change(changes, most, adapter)
 
 
-def check_accepted(job: PlugIn, before: Judged | None, after: Judged | None) -> None:
+def check_accepted(job: PlugIn, before: Reported | None, after: Reported | None) -> None:
     """Refuse an adapter that makes the full model worse than its owner takes.
 
     Args:
@@ -57,7 +57,8 @@ def check_accepted(job: PlugIn, before: Judged | None, after: Judged | None) -> 
             "cannot be scored on plugIn.evaluate (the log says why); use other data, or remove "
             "accept"
         )
-    most, (metric, old), (_, new) = job.accept.max_regression, before, after
+    most, metric = job.accept.max_regression, after.metric
+    old, new = before.value, after.value
     worse = _worse(metric, old, new)
     if worse <= most + _ROUNDING:
         return

@@ -46,6 +46,6 @@ def make_model(context: Context, job: PlugIn) -> None:
     )
     judge_changes(changes, space.party.limits.max_change, job.adapter, monitor)
     if evaluation:
-        check_accepted(job, before, evaluation.report(loaded, "plug_in", monitor))
+        check_accepted(job, before, evaluation.report(loaded, "plug_in", monitor, before))
     monitor.check()
     finish_model(space, loaded, context.model, labels)

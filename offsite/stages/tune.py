@@ -75,13 +75,13 @@ def make_adapter(context: Context, job: Tune, loaded: Loaded) -> None:
     examples = [example for unit in (*units, *audit.planted) for example in unit]
     if classes and job.privacy is None:
         fit_head(loaded, len(classes), examples, held_out, monitor)
-    evaluation.report(loaded, "emulator_zero_shot", monitor)
+    before = evaluation.report(loaded, "emulator_zero_shot", monitor)
     if job.privacy is None:
         changes = _plain(context, job, loaded, adapter, examples, held_out)
     else:
         changes, privacy = private_adapter(context, job, loaded, adapter, units, audit.planted)
         facts = facts.model_copy(update={"privacy": privacy})
-    evaluation.report(loaded, "emulator_tuned", monitor)
+    evaluation.report(loaded, "emulator_tuned", monitor, before)
     figures = audit.check(changes, facts.privacy.delta if facts.privacy else 0.0)
     finish_adapter(space, changes, facts, manifest.architecture, figures)
 

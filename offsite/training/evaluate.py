@@ -18,10 +18,15 @@ Outcomes = Callable[[PreTrainedModel, Tensor, Batch], Tensor]
 
 def score(loaded: Loaded, benchmark: Benchmark, monitor: Monitor, phase: str) -> Sequence[Score]:
     """Score a model by the metrics of a benchmark; logs the details."""
+    return benchmark.scores(examined(loaded, benchmark, monitor, phase))
+
+
+def examined(loaded: Loaded, benchmark: Benchmark, monitor: Monitor, phase: str) -> Tensor:
+    """Compute the outcomes of a model on a benchmark; logs the details."""
     found = outcomes(loaded, benchmark.examples, benchmark.outcomes, monitor, phase)
     for line in benchmark.details(found):
         monitor.log(f"{phase}: {line}")
-    return benchmark.scores(found)
+    return found
 
 
 def mean_loss(

@@ -220,3 +220,14 @@ def test_a_metric_has_its_interval() -> None:
     assert any("0.5   .15 to .85" in line for line in describe(told, NOW))
     (event,) = job_events(job(), told)
     assert format_event(event) == "plug_in: accuracy 0.5 (95 % interval 0.15 to 0.85)"
+
+
+def test_a_metric_has_its_gain_over_another_setting() -> None:
+    gain = {"over": "full_zero_shot", "gain": "0.25", "gainInterval": ["0.05", "0.45"]}
+    told = job(metrics=[{"name": "accuracy", "setting": "plug_in", "value": "0.5", **gain}])
+    assert any("0.25 against full_zero_shot, 0.05 to 0.45" in x for x in describe(told, NOW))
+    (event,) = job_events(job(), told)
+    assert isinstance(event, Metric)
+    assert event.gain_interval == (0.05, 0.45)
+    shown = "plug_in: accuracy 0.5; +0.25 against full_zero_shot (95 % interval 0.05 to 0.45)"
+    assert format_event(event) == shown

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -33,6 +34,7 @@ from offsite.inspection import SIGNS
 from offsite.modality.text.examples import TextExample, pair
 from offsite.rows import DataFile
 from offsite.sealing import Notice, open_notice
+from offsite.stages.evaluation import Reported
 from offsite.stages.judging import check_accepted
 from offsite.stages.run import run_job
 from offsite.steps.inputs import inputs_of
@@ -530,11 +532,12 @@ def test_how_much_worse_a_model_may_become(
     job = parse_job({**HEAD, "metadata": {"name": "x"}, "spec": plug_in(accept=accept)}, source="")
     section = job.spec.plug_in
     assert section is not None
+    reported = [Reported("x", metric, value, torch.empty(0)) for value in (before, after)]
     if worse is None:
-        check_accepted(section, (metric, before), (metric, after))
+        check_accepted(section, *reported)
         return
     with pytest.raises(BundleError, match=f"makes the model worse by {worse}: {metric} "):
-        check_accepted(section, (metric, before), (metric, after))
+        check_accepted(section, *reported)
 
 
 @pytest.mark.parametrize(

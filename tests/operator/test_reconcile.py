@@ -224,7 +224,16 @@ def test_a_wrong_image_fails_and_its_pod_is_stopped() -> None:
 
 def test_progress_and_figures_are_told() -> None:
     world = through(tune(), to="Work")
-    metric = Metric(name="accuracy", setting="tuned", value=0.5, text="t", interval=(0.25, 0.75))
+    metric = Metric(
+        name="accuracy",
+        setting="tuned",
+        value=0.5,
+        text="t",
+        interval=(0.25, 0.75),
+        over="untuned",
+        gain=0.25,
+        gain_interval=(0.125, 0.5),
+    )
     progress = Progress(phase="tune", step=3, total_steps=9, percent=33.3)
     told = StepReport(progress, START, {("accuracy", "tuned"): metric})
     world.becomes(Phase.RUNNING, report=told)
@@ -237,6 +246,7 @@ def test_progress_and_figures_are_told() -> None:
     (found,) = world.status.metrics
     assert (found.name, found.value, found.text) == ("accuracy", "0.5", "t")
     assert found.interval == ["0.25", "0.75"]
+    assert (found.over, found.gain, found.gain_interval) == ("untuned", "0.25", ["0.125", "0.5"])
 
 
 BOUND = PrivacyReport(

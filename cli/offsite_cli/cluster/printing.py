@@ -174,9 +174,20 @@ def _artifact(artifact: Any) -> str:
 
 def _metrics(status: Any) -> Iterable[list[str]]:
     for each in status.get("metrics") or []:
-        interval = " to ".join(map(str, each.get("interval") or ()))
         found = [str(each.get(key) or "") for key in ("setting", "name", "value")]
-        yield [*found, interval, str(each.get("text") or "")]
+        yield [*found, _interval(each.get("interval")), _gain(each), str(each.get("text") or "")]
+
+
+def _gain(metric: Any) -> str:
+    if metric.get("gain") is None:
+        return ""
+    interval = _interval(metric.get("gainInterval"))
+    over = f"{metric['gain']} against {metric.get('over')}"
+    return f"{over}, {interval}" if interval else over
+
+
+def _interval(bounds: Any) -> str:
+    return " to ".join(map(str, bounds or ()))
 
 
 def _conditions(status: Any) -> Iterable[list[str]]:

@@ -169,9 +169,15 @@ def _event(kind: str, facts: Resource) -> Iterator[Event]:
 
 def _metric(metric: Resource) -> Resource:
     """Convert the decimals of a metric to numbers."""
-    bounds = [_number(bound) for bound in metric.get("interval") or ()]
-    interval = bounds if bounds and None not in bounds else None
-    return {**metric, "value": _number(metric.get("value")), "interval": interval}
+    numbers = {key: _number(metric.get(key)) for key in ("value", "gain")}
+    intervals = {key: _numbers(metric.get(key)) for key in ("interval", "gainInterval")}
+    return {**metric, **numbers, **intervals}
+
+
+def _numbers(interval: list[object] | None) -> list[float | None] | None:
+    """Convert two decimals to numbers, or to None unless both are finite."""
+    bounds = [_number(bound) for bound in interval or ()]
+    return bounds if bounds and None not in bounds else None
 
 
 def _number(value: object) -> float | None:

@@ -95,7 +95,7 @@ class FullAccess:
     def _score(self, loaded: Loaded, setting: str) -> tuple[str, float | None]:
         found = report(loaded, self.test, setting, self.monitor)
         assert found is not None, "a model with a head can be scored"
-        return found
+        return found.metric, found.value
 
     def _probed(self) -> Loaded:
         """Load the full model with a head that is fitted to its untouched features.

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -11,7 +12,8 @@ from transformers import PreTrainedModel
 from offsite.modality.batch import IGNORED, Batch
 from offsite.modality.images.examples import ImageExample
 from offsite.modality.images.loss import logits, losses
-from offsite.modality.scores import Score, share
+from offsite.modality.scores import Score, proportion
+from offsite.modality.uncertainty import Comparable, Skill
 from offsite.rows import ImageRow
 from offsite.text import printable
 
@@ -22,7 +24,7 @@ _WORST = 20
 
 
 @dataclass(frozen=True)
-class Classification:
+class Classification(Comparable):
     """Labelled images that models are scored on by accuracy."""
 
     examples: tuple[ImageExample, ...]
@@ -46,10 +48,15 @@ class Classification:
     def scores(self, outcomes: Tensor) -> Sequence[Score]:
         """Compute the accuracy (0 to 1) of the first answer and, of many classes, of five."""
         ranks, count = outcomes[:, 0], len(outcomes)
-        found = [share("accuracy", int((ranks < 1).sum()), count)]
+        found = [proportion("accuracy", int((ranks < 1).sum()), count)]
         if len(self.labels) >= _FIVE_FROM:
-            found.append(share("accuracy_top5", int((ranks < 5).sum()), count))
+            found.append(proportion("accuracy_top5", int((ranks < 5).sum()), count))
         return found
+
+    def skill(self, outcomes: Tensor) -> Skill:
+        """Return 1 for each image that the model is right about, else 0."""
+        right = (outcomes[:, 0] < 1).double().numpy()
+        return Skill("accuracy", right, np.ones(len(right)))
 
     def details(self, outcomes: Tensor) -> Sequence[str]:
         """Tell the loss by class, the worst one first."""

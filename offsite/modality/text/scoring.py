@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from offsite.modality.batch import Batch
-from offsite.modality.scores import Score, share
+from offsite.modality.scores import Score, proportion
 from offsite.modality.text.examples import TextExample, encode, pair, shorten
 from offsite.modality.text.loss import losses
+from offsite.modality.uncertainty import Comparable, Interval, Skill, mean, mean_interval
 from offsite.rows import Row
 
 _TEXT_LENGTH = 512
@@ -19,7 +21,7 @@ _TEXT_LENGTH = 512
 
 
 @dataclass(frozen=True)
-class Perplexity:
+class Perplexity(Comparable):
     """Examples that models are scored on by perplexity."""
 
     examples: tuple[TextExample, ...]
@@ -32,8 +34,13 @@ class Perplexity:
 
     def scores(self, outcomes: Tensor) -> Sequence[Score]:
         """Compute the perplexity (≥ 1), over all scored tokens."""
-        predicted = sum(example.weight for example in self.examples)
-        return [Score("perplexity", perplexity(float(outcomes.sum()) / max(1, predicted)))]
+        skill = self.skill(outcomes)
+        return [Score("perplexity", perplexity(-mean(skill)), perplexities(mean_interval(skill)))]
+
+    def skill(self, outcomes: Tensor) -> Skill:
+        """Return the log-likelihood of each example, which counts by its scored tokens."""
+        weights = np.array([example.weight for example in self.examples], dtype=np.float64)
+        return Skill("perplexity", -outcomes.double().numpy(), weights)
 
     def details(self, _outcomes: Tensor) -> Sequence[str]:
         """Return no details."""
@@ -41,7 +48,7 @@ class Perplexity:
 
 
 @dataclass(frozen=True)
-class Choices:
+class Choices(Comparable):
     """Questions that models are scored on by accuracy."""
 
     examples: tuple[TextExample, ...]
@@ -62,9 +69,14 @@ class Choices:
         A choice counts as the model's answer if its tokens have the largest summed log-probability,
         which is `acc` of lm-evaluation-harness.
         """
+        right = self.skill(outcomes).amounts
+        return [proportion("accuracy", int(right.sum()), len(right))]
+
+    def skill(self, outcomes: Tensor) -> Skill:
+        """Return 1 for each question that is answered right, else 0."""
         questions = outcomes.split(list(self.counts))
         right = [int(each.argmin()) == a for each, a in zip(questions, self.answers, strict=True)]
-        return [share("accuracy", sum(right), len(right))]
+        return Skill("accuracy", np.array(right, dtype=np.float64), np.ones(len(right)))
 
     def details(self, _outcomes: Tensor) -> Sequence[str]:
         """Return no details."""
@@ -95,3 +107,11 @@ def benchmark(
 def perplexity(loss: float) -> float:
     """Turn a mean cross entropy in nats into a perplexity; infinite where it overflows."""
     return math.exp(loss) if loss < 700 else math.inf
+
+
+def perplexities(interval: Interval | None) -> Interval | None:
+    """Turn the interval of a log-likelihood per token into that of the perplexity."""
+    if interval is None:
+        return None
+    low, high = perplexity(-interval[1]), perplexity(-interval[0])
+    return (low, high) if math.isfinite(high) else None

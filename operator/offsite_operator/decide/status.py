@@ -225,9 +225,21 @@ def _metrics(status: JobStatus, report: StepReport) -> list[MetricStatus]:
 
 
 def _metric(event: events.Metric) -> MetricStatus | None:
-    value = None if event.value is None else repr(event.value)
-    interval = None if event.interval is None else [repr(bound) for bound in event.interval]
-    return _read(MetricStatus, event, {"value": value, "interval": interval})
+    decimals = {
+        "value": _decimal(event.value),
+        "interval": _decimals(event.interval),
+        "gain": _decimal(event.gain),
+        "gainInterval": _decimals(event.gain_interval),
+    }
+    return _read(MetricStatus, event, decimals)
+
+
+def _decimal(value: float | None) -> str | None:
+    return None if value is None else repr(value)
+
+
+def _decimals(interval: tuple[float, float] | None) -> list[str] | None:
+    return None if interval is None else [repr(bound) for bound in interval]
 
 
 def _privacy(child: Child) -> PrivacyStatus | None:
