@@ -26,6 +26,7 @@ from offsite.events import (
     Monitor,
     PrivacyReport,
     Progress,
+    Rates,
     Started,
     failure,
 )
@@ -157,8 +158,8 @@ def format_event(event: Event) -> str:
     match event:
         case Progress():
             return _format_progress(event)
-        case Metric():
-            return f"{event.setting}: {event.name} {_format_value(event)}"
+        case Metric() | Rates():
+            return _format_measured(event)
         case PrivacyReport():
             return f"differential privacy: {format_privacy(event)}"
         case Artifact():
@@ -179,6 +180,12 @@ def _format_bound(event: Started | Failed | Done) -> str:
         case Failed():
             return f"failed ({event.reason}): {event.message}"
     return "done"
+
+
+def _format_measured(event: Metric | Rates) -> str:
+    if isinstance(event, Rates):
+        return f"{event.setting}: rates at {len(event.points)} thresholds"
+    return f"{event.setting}: {event.name} {_format_value(event)}"
 
 
 def _format_value(event: Metric) -> str:

@@ -3,6 +3,7 @@
     {"event": "started", "fingerprint": "…", "inputs": {"model": "sha256:…", …}}
     {"event": "progress", "phase": "tune", "step": 10, "totalSteps": 60, "percent": 16.7, …}
     {"event": "metric", "name": "perplexity", "setting": "emulator_tuned", "value": 9.7, …}
+    {"event": "rates", "setting": "membership", "points": [[0.0, 0.0], …, [1.0, 1.0]]}
     {"event": "privacy", "epsilon": 7.98, "delta": 8e-05, "unit": "row", "samplingRate": 0.0065, …}
     {"event": "log", "message": "…"}
     {"event": "notice", "stage": "Distill", "reason": "DataError", "message": "…"}
@@ -37,6 +38,7 @@ from offsite.events.types import (
     NoticeRead,
     PrivacyReport,
     Progress,
+    Rates,
     Started,
     parse_event,
 )
@@ -57,6 +59,7 @@ __all__ = [
     "NoticeRead",
     "PrivacyReport",
     "Progress",
+    "Rates",
     "Started",
     "Tracker",
     "as_line",

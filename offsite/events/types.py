@@ -89,6 +89,17 @@ class Metric(_Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rates(_Event):
+    """How well an attack tells members of the training data from others, at every threshold."""
+
+    event: Literal["rates"] = "rates"
+    setting: str
+    """What was attacked: `membership` or `canary`."""
+    points: tuple[tuple[float, float], ...]
+    """False and true positive rates (the ROC curve), ascending."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PrivacyReport(_Event):
     """The differential privacy of the adapter, as its sealed manifest states it."""
 
@@ -176,6 +187,7 @@ Event = (
     Started
     | Progress
     | Metric
+    | Rates
     | PrivacyReport
     | Log
     | NoticeRead

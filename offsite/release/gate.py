@@ -1,19 +1,20 @@
 """The gate between a trained adapter and its publication: figures, metrics, and a verdict."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from offsite.api import Limits, Release
-from offsite.events import Monitor
+from offsite.events import Monitor, Rates
 from offsite.release.figures import CanaryAudit, Estimate, Figures, Membership
 from offsite.release.statistics import (
     Scores,
     auc,
     epsilon_bound,
     largest_bound,
+    roc,
     tpr_at_1_percent_fpr,
 )
 from offsite.release.traces import traces_of
@@ -76,6 +77,8 @@ def check_release(
     """
     figures = _figures(measured)
     _report(figures, monitor)
+    for rates in _rates(measured):
+        monitor.emit(rates)
     check_figures(figures, limits, release)
     return figures
 
@@ -113,6 +116,15 @@ def _canaries(scores: Scores, included: Sequence[bool], delta: float) -> CanaryA
         largest_epsilon=largest_bound(len(scores), delta),
         delta=delta,
     )
+
+
+def _rates(measured: Measured) -> Iterator[Rates]:
+    if measured.train is not None:
+        points = roc(measured.train.scores, measured.validation.scores)
+        yield Rates(setting="membership", points=points)
+    if measured.canaries is not None:
+        scores, coins = measured.canaries.scores, np.asarray(measured.included)
+        yield Rates(setting="canary", points=roc(scores[coins], scores[~coins]))
 
 
 def _report(figures: Figures, monitor: Monitor) -> None:

@@ -13,6 +13,7 @@ Scores = NDArray[np.float64]
 
 CONFIDENCE = 0.95
 _RESAMPLES = 999
+_MOST_POINTS = 200
 _LARGEST_EPSILON = 50.0
 _GUESSED = (1.0, 0.5, 0.25, 0.125)
 """Shares of the canaries that are guessed; each gives a bound, and the best one counts."""
@@ -50,6 +51,22 @@ def tpr_at_1_percent_fpr(members: Scores, others: Scores) -> Estimate:
     found = stats.binomtest(int((members > threshold).sum()), len(members))
     interval = found.proportion_ci(CONFIDENCE, method="exact")
     return Estimate(value=found.statistic, low=float(interval.low), high=float(interval.high))
+
+
+def roc(members: Scores, others: Scores) -> tuple[tuple[float, float], ...]:
+    """Compute the false and true positive rates at every threshold, from (0, …) to (1, 1).
+
+    Of each false positive rate, the largest true positive rate counts. Of many points, those that
+    are evenly spaced on a logarithmic scale remain: small false positive rates matter most.
+    """
+    thresholds = np.sort(others)[::-1]
+    found = len(members) - np.searchsorted(np.sort(members), thresholds, side="right")
+    rates = np.append(found, len(members)) / len(members)
+    last = len(others)
+    kept = np.arange(last + 1)
+    if last >= _MOST_POINTS:
+        kept = np.append(0, np.unique(np.geomspace(1, last, _MOST_POINTS - 1).round().astype(int)))
+    return tuple((float(i / last), float(rates[i])) for i in kept)
 
 
 def epsilon_bound(scores: Scores, included: Sequence[bool], delta: float) -> float:

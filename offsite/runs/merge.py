@@ -33,6 +33,7 @@ def merged(before: Run, after: Run, *, attempts: int | None = None) -> Run:
             "duration": before.duration + after.duration,
             "seconds": _sums(before.seconds, after.seconds),
             "curves": _continued(before.curves, after.curves),
+            "rates": {**before.rates, **after.rates},
             "metrics": latest([*before.metrics, *after.metrics]),
             "privacy": after.privacy or before.privacy,
             "egress": after.egress or before.egress,

@@ -15,6 +15,8 @@ Outcome = Literal["Unfinished", "Complete", "Failed", "Interrupted", "AwaitingAp
 Stage = Literal["Distill", "Tune", "PlugIn"]
 Point = tuple[int, float]
 """A training step, and its loss."""
+Rate = tuple[float, float]
+"""A false positive rate of an attack, and the true positive rate at it."""
 
 
 class Run(Part):
@@ -56,6 +58,8 @@ class Run(Part):
     """
     curves: Mapping[str, tuple[Point, ...]] = {}
     """Training losses by phase, at most 500 points each."""
+    rates: Mapping[str, tuple[Rate, ...]] = {}
+    """How well attacks tell members of the training data from others, by what was attacked."""
     metrics: tuple[Metric, ...] = ()
     """What was measured, in order. Of a figure that was measured again, the last value."""
     privacy: PrivacyReport | None = None

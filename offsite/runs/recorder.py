@@ -12,6 +12,7 @@ from offsite.events import (
     Metric,
     PrivacyReport,
     Progress,
+    Rates,
     Started,
 )
 from offsite.resources import EgressReport
@@ -51,8 +52,8 @@ class Recorder:
         match event:
             case Started():
                 self._set(inputs_digest=event.fingerprint, inputs=event.inputs)
-            case Metric():
-                self._metrics.append(event)
+            case Metric() | Rates():
+                self._measured(event)
             case PrivacyReport():
                 self._set(privacy=event)
             case Egress():
@@ -76,6 +77,12 @@ class Recorder:
             }
         )
         return own if self._earlier is None else merged(self._earlier, own)
+
+    def _measured(self, event: Metric | Rates) -> None:
+        if isinstance(event, Rates):
+            self._set(rates={**self._run.rates, event.setting: event.points})
+        else:
+            self._metrics.append(event)
 
     def _set(self, **fields: object) -> None:
         self._run = self._run.model_copy(update=fields)

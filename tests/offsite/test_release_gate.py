@@ -19,7 +19,7 @@ from offsite_testing.events import Wire, recording
 def test_an_adapter_that_reveals_nothing_passes_and_its_figures_are_told() -> None:
     figures, events = judged()
     assert Figures.model_validate_json(figures.model_dump_json()) == figures
-    told = {event["setting"]: event["value"] for event in events}
+    told = {each["setting"]: each["value"] for each in events if each["event"] == "metric"}
     assert told["membership_auc"] == pytest.approx(0.5, abs=0.06)
     assert told["canary_epsilon"] < 0.5 < told["canary_largest_epsilon"]
     assert told["validation_after"] < told["validation_before"]
@@ -69,8 +69,11 @@ def test_the_metrics_of_a_refused_adapter_are_told_before() -> None:
     events: list[Wire] = []
     with pytest.raises(ReleaseRefused):
         check_release(measured(canaries=SHOWING), Limits(), STRICT, Monitor(recording(events)))
-    told = {event["setting"]: event["value"] for event in events}
+    told = {each["setting"]: each["value"] for each in events if each["event"] == "metric"}
     assert told["canary_epsilon"] > 2.5
+    curves = {each["setting"]: each["points"] for each in events if each["event"] == "rates"}
+    assert list(curves) == ["membership", "canary"]
+    assert all(points[-1] == (1.0, 1.0) for points in curves.values())
 
 
 def test_without_audits_the_checks_of_every_adapter_remain() -> None:

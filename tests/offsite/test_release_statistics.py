@@ -1,6 +1,7 @@
 """The statistics of an audit: how well members are told from others, and what canaries prove."""
 
 import math
+from itertools import pairwise
 from random import Random
 
 import numpy as np
@@ -8,7 +9,13 @@ import pytest
 from numpy.typing import NDArray
 
 from offsite.release.canaries import coins, generator
-from offsite.release.statistics import auc, epsilon_bound, largest_bound, tpr_at_1_percent_fpr
+from offsite.release.statistics import (
+    auc,
+    epsilon_bound,
+    largest_bound,
+    roc,
+    tpr_at_1_percent_fpr,
+)
 from offsite_testing.core import loaded as loaded_of
 from offsite_testing.core import text_of
 from offsite_testing.tiny import tiny_model
@@ -41,6 +48,24 @@ def test_the_tpr_is_taken_where_one_percent_of_the_others_are_above() -> None:
     few = tpr_at_1_percent_fpr(members, others[:198])  # one of them may be
     assert few.value == 1.0
     assert tpr_at_1_percent_fpr(members, np.append(others[:50], 200.0)).value == 0.25
+
+
+def test_the_curve_has_the_rates_at_each_threshold() -> None:
+    assert roc(np.array([1.5, 2.5]), np.array([1.0, 2.0])) == ((0.0, 0.5), (0.5, 1.0), (1.0, 1.0))
+    assert roc(np.zeros(3), np.zeros(2)) == ((0.0, 0.0), (0.5, 0.0), (1.0, 1.0))
+
+
+def test_a_long_curve_is_thinned_where_it_matters_least() -> None:
+    members, others = normal(1.0, 3000), normal(0.0, 5000)
+    curve = roc(members, others)
+    assert len(curve) <= 200
+    assert curve[1][0] == 1 / 5000
+    assert curve[-1] == (1.0, 1.0)
+    rates = dict(curve)
+    near = min(rates, key=lambda rate: abs(rate - 0.01))
+    assert rates[near] == pytest.approx(tpr_at_1_percent_fpr(members, others).value, abs=0.02)
+    area = sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in pairwise(curve))
+    assert area == pytest.approx(auc(members, others).value, abs=0.005)
 
 
 def responses(epsilon: float, count: int) -> tuple[NDArray[np.float64], list[bool]]:

@@ -16,6 +16,7 @@ from offsite.events import (
     Metric,
     PrivacyReport,
     Progress,
+    Rates,
     Started,
 )
 from offsite.resources import EgressReport
@@ -82,6 +83,7 @@ def test_record_survives_the_wire() -> None:
     run = recorded(
         loss(1, 3.0),
         Metric(name="accuracy", setting="emulator_tuned", value=0.5, interval=(0.25, 0.75)),
+        Rates(setting="membership", points=((0.0, 0.0), (0.5, 0.75), (1.0, 1.0))),
         private,
         Egress(report=report.wire()),
         Artifact(name="adapter", digest=DIGEST, uri="file:///x", size_bytes=1),
