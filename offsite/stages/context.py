@@ -5,11 +5,40 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from offsite.api import DistillTraining, TuneTraining
 from offsite.events import Monitor
 from offsite.steps.inputs import Inputs
 from offsite.steps.workspace import Workspace
 from offsite.training.checkpoints import Checkpoints
+from offsite.training.parallel import Sharding
 from offsite.training.run import Plan, Run
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """How a stage trains: by which seed, with which workers, and from which checkpoint."""
+
+    seed: int
+    checkpoints: Checkpoints
+    monitor: Monitor
+    sharding: Sharding = "DDP"
+    """How several workers share the model."""
+
+    def run(self, training: DistillTraining | TuneTraining, steps: int, **more: int) -> Run:
+        """Make the training that a section of a job asks for.
+
+        Args:
+            more: further fields of its `Plan`.
+        """
+        plan = Plan(
+            steps=steps,
+            learning_rate=training.learning_rate,
+            seed=self.seed,
+            sharding=self.sharding,
+            gradient_checkpointing=training.gradient_checkpointing,
+            **more,
+        )
+        return Run(plan, self.checkpoints, self.monitor)
 
 
 @dataclass(frozen=True)
@@ -30,6 +59,8 @@ class Context:
         """The folder of the model: the party's own, or the emulator that was opened."""
         return self.inputs.model or self.space.opened
 
-    def run(self, plan: Plan) -> Run:
-        """Make the training that this attempt does."""
-        return Run(plan, self.checkpoints, self.monitor)
+    @property
+    def trainer(self) -> Trainer:
+        """How this attempt trains."""
+        spec = self.space.spec
+        return Trainer(spec.seed, self.checkpoints, self.monitor, spec.resources.sharding)

@@ -82,6 +82,8 @@ class Reported:
     """None: it is not finite."""
     outcomes: Tensor
     """Of each example, as `Benchmark.scores` gets them."""
+    interval: tuple[float, float] | None = None
+    """The 95 % confidence interval of the value."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ class Evaluation:
         )
         for each in others:
             monitor.metric(each.metric, setting, each.value, self.digest, each.interval)
-        return Reported(setting, first.metric, value, outcomes)
+        return Reported(setting, first.metric, value, outcomes, first.interval)
 
     def _gain(self, over: Reported | None, outcomes: Tensor) -> dict[str, Any]:
         if over is None:

@@ -5,18 +5,23 @@ from dataclasses import replace
 
 from offsite.adapter import heads
 from offsite.api import Tune
-from offsite.bundle.head import head_of
+from offsite.bundle.head import HeadRecord, head_of
 from offsite.events import Monitor
 from offsite.layers import Loaded, family
 from offsite.modality import Example
-from offsite.rows import labels_in
-from offsite.stages.context import Context
+from offsite.rows import DataFile, labels_in
 from offsite.steps.classes import classes_of
 from offsite.training.probe import features, probe
 
 
-def begin_head(context: Context, job: Tune, loaded: Loaded) -> tuple[Loaded, tuple[str, ...]]:
+def begin_head(
+    loaded: Loaded, head: HeadRecord | None, job: Tune, train: DataFile, monitor: Monitor
+) -> tuple[Loaded, tuple[str, ...]]:
     """Give an emulator, in place, the head that the adapter of a job brings, if it brings one.
+
+    Args:
+        head: Of the emulator.
+        train: The training data, whose labels may be the classes.
 
     Returns:
         The emulator with the modality of that head, and its classes; none: it brings no head.
@@ -24,11 +29,10 @@ def begin_head(context: Context, job: Tune, loaded: Loaded) -> tuple[Loaded, tup
     Raises:
         DataError: The labels of the training data make no head.
     """
-    head, data = context.space.answered().head, context.inputs.texts["train"]
-    classes = classes_of(head, job, labels_in(data) if head else ())
+    classes = classes_of(head, job, labels_in(train) if head else ())
     if not classes:
         return loaded, ()
-    context.monitor.log(f"the adapter brings a new head of {len(classes)} classes")
+    monitor.log(f"the adapter brings a new head of {len(classes)} classes")
     heads.renew(loaded.model, classes)
     return replace(loaded, modality=loaded.modality.with_labels(classes)), classes
 

@@ -61,12 +61,17 @@ def finish_emulator(
     """
 
     def fill(folder: Path) -> None:
-        save(made, folder)
-        strip_companions(folder)
+        write_emulator(made, folder)
 
     write_whole(space.folder / DRAFT, canonical(draft.wire()))
     fields = {"architecture": family(made.model).architecture, "dtype": str(made.dtype)[6:]}
     _finish(space, fill, {**fields, "facts": facts}, check_emulator)
+
+
+def write_emulator(made: Loaded, folder: Path) -> None:
+    """Write the files of an emulator's bundle, without a manifest."""
+    save(made, folder)
+    strip_companions(folder)
 
 
 def finish_adapter(

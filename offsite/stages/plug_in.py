@@ -1,13 +1,15 @@
 """The last stage, of the model owner: plug the returned adapter into the full model."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from safetensors.torch import load_file
+from torch import Tensor
 
 from offsite.adapter import heads
 from offsite.api import PlugIn
 from offsite.bundle import ADAPTER, AdapterFacts, read_manifest
-from offsite.layers import load
+from offsite.layers import Loaded, load
 from offsite.plugin import plug_in
 from offsite.stages.context import Context
 from offsite.stages.evaluation import Evaluation
@@ -35,9 +37,8 @@ def make_model(context: Context, job: PlugIn) -> None:
     loaded = load(context.model)
     check_room(space.folder, loaded.size)
     tensors = load_file(space.opened / ADAPTER)
-    if labels := manifest.facts.labels:
-        heads.bring(loaded.model, labels, tensors, loaded.dtype)
-        loaded = replace(loaded, modality=loaded.modality.with_labels(labels))
+    labels = manifest.facts.labels
+    loaded = bring_head(loaded, labels, tensors)
     shared = texts.get("evaluate")
     evaluation = Evaluation.read(shared, loaded, monitor) if shared else None
     before = evaluation.report(loaded, "full_zero_shot", monitor) if evaluation else None
@@ -49,3 +50,16 @@ def make_model(context: Context, job: PlugIn) -> None:
         check_accepted(job, before, evaluation.report(loaded, "plug_in", monitor, before))
     monitor.check()
     finish_model(space, loaded, context.model, labels)
+
+
+def bring_head(loaded: Loaded, labels: tuple[str, ...], tensors: Mapping[str, Tensor]) -> Loaded:
+    """Give a full model, in place, the head of an adapter; returns it with the head's modality.
+
+    Args:
+        labels: the classes of the head; none: the adapter brings none.
+        tensors: the adapter.
+    """
+    if not labels:
+        return loaded
+    heads.bring(loaded.model, labels, tensors, loaded.dtype)
+    return replace(loaded, modality=loaded.modality.with_labels(labels))

@@ -9,20 +9,20 @@ from offsite.api import Limits, Tune, sampling_rate
 from offsite.bundle import PrivacyFacts
 from offsite.layers import Loaded
 from offsite.privacy.budget import Mechanism, ledger_of, noise_for, spent
-from offsite.stages.context import Context
+from offsite.stages.context import Trainer
 from offsite.steps.privacy import check_privacy, steps_of
 from offsite.training.private import PoissonSamples, PrivateStep, Unit
-from offsite.training.run import Plan
 from offsite.training.tune import Adapter, tune_privately
 
 
 def private_adapter(
-    context: Context,
-    job: Tune,
     loaded: Loaded,
     adapter: Adapter,
+    job: Tune,
     units: Sequence[Unit],
     planted: Sequence[Unit],
+    trainer: Trainer,
+    limits: Limits,
 ) -> tuple[dict[str, Tensor], PrivacyFacts]:
     """Tune an adapter; returns its changes and the bound that holds for them.
 
@@ -32,6 +32,7 @@ def private_adapter(
         units: the training data.
         planted: the canaries of an audit. Each is drawn with the probability of a unit, which does
             not depend on how many there are, so that neither ε nor δ tells that.
+        limits: the party's.
 
     Raises:
         DataError: as for the private data, and where δ is too large for the number of units.
@@ -40,25 +41,17 @@ def private_adapter(
     """
     privacy, training = job.privacy, job.training
     assert privacy is not None
-    space, monitor = context.space, context.monitor
-    facts = planned(space.party.limits, job, len(units))
-    monitor.log(
+    facts = planned(limits, job, len(units))
+    trainer.monitor.log(
         f"differential privacy: ε {facts.epsilon:.2f}, δ {facts.delta:g} for each "
         f"{facts.unit}; {facts.steps} steps at the sampling rate {facts.sampling_rate:g} with the "
         f"noise multiplier {facts.noise_multiplier:.3f}"
     )
     mechanism = Mechanism(facts.noise_multiplier, facts.sampling_rate)
     collate, size = loaded.modality.collate, training.batch_size
-    plan = Plan(
-        steps=facts.steps,
-        learning_rate=training.learning_rate,
-        seed=space.spec.seed,
-        sharding=space.spec.resources.sharding,
-        gradient_checkpointing=training.gradient_checkpointing,
-    )
     step = PrivateStep(mechanism, privacy.max_grad_norm, size, collate)
-    samples = PoissonSamples([*units, *planted], collate, facts.sampling_rate, space.spec.seed)
-    run = replace(context.run(plan), step=step)
+    samples = PoissonSamples([*units, *planted], collate, facts.sampling_rate, trainer.seed)
+    run = replace(trainer.run(training, facts.steps), step=step)
     changes, ledger = tune_privately(loaded, adapter, samples, run)
     epsilon = spent(ledger, facts.delta, about=privacy.epsilon)
     return changes, facts.model_copy(update={"epsilon": epsilon})

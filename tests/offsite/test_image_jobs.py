@@ -16,7 +16,8 @@ from offsite.bundle import AdapterFacts, read_manifest
 from offsite.errors import BundleError, InputError
 from offsite.layers import load
 from offsite.stages import plug_in as plugging
-from offsite.stages import tune as tuning
+from offsite.stages import tune as tune_stage
+from offsite.stages import tuning
 from offsite.stages.package import finish_adapter, finish_model
 from offsite.steps.workspace import Workspace
 from offsite_testing.events import Wire
@@ -210,7 +211,7 @@ def test_an_adapter_of_other_classes_than_the_job_asks_for_is_not_sent(
             space, changes, facts.model_copy(update={"labels": ("patient 7", "b")}), *rest
         )
 
-    monkeypatch.setattr(tuning, "finish_adapter", lying)
+    monkeypatch.setattr(tune_stage, "finish_adapter", lying)
     with pytest.raises(BundleError, match="is not what the job requests"):
         sent.run("adapter-lying", adapter(sent))
 

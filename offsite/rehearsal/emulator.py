@@ -1,0 +1,82 @@
+"""Makes the emulator of a setting, as a Distill job does, and keeps it on the disk."""
+
+import shutil
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from offsite.bundle import EmulatorFacts, EmulatorRecord
+from offsite.emulator import METHODS
+from offsite.layers import block_count, load
+from offsite.rehearsal.setting import Setting
+from offsite.rehearsal.subject import Subject
+from offsite.stages.context import Trainer
+from offsite.stages.emulating import fit_emulator, record_of
+from offsite.stages.package import check_sendable, write_emulator
+from offsite.store import check_room, whole_folder
+from offsite.training.checkpoints import Checkpoints
+from offsite.wire import Part, canonical, digest_of
+
+
+class Made(Part):
+    """An emulator that was made."""
+
+    record: EmulatorRecord
+    facts: EmulatorFacts
+    size: int
+    """Size of its files in bytes, as its bundle has them."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """An emulator on the disk."""
+
+    folder: Path
+    """A Hugging Face model, as the peer would get it; no watermark is in it."""
+    digest: str
+    """Of everything that decides it."""
+    made: Made
+
+
+def make_emulator(subject: Subject, setting: Setting) -> Emulator:
+    """Make the emulator of a setting, or find it. It is that of a model of which none was sent.
+
+    Raises:
+        ModelError, DataError: the model or the corpus cannot be used.
+        InterruptedStage: a signal came; training goes on from its checkpoint next time.
+    """
+    facts = subject.facts("emulator", "corpus", **setting.of_emulator)
+    digest = digest_of(canonical(facts))
+    folder = subject.kept.folder / "emulators" / digest[7:39]
+    if not folder.exists():  # the seconds of the last time count
+        subject.kept.forget(Made, digest)
+    made = subject.kept.once(Made, facts, lambda _: _make(subject, setting, digest, folder))
+    return Emulator(folder, digest, made)
+
+
+def delete_emulator(emulator: Emulator) -> None:
+    """Delete the files of an emulator, which can be made again."""
+    shutil.rmtree(emulator.folder, ignore_errors=True)
+
+
+def _make(subject: Subject, setting: Setting, digest: str, folder: Path) -> Made:
+    began, job, monitor = time.monotonic(), setting.distill, subject.monitor
+    method, depth = METHODS[job.emulator.method], block_count(subject.model)
+    chosen = method.choose(depth, job.ends, job.emulator, ())
+    loaded = load(subject.model)
+    compressed = method.compress(loaded.model, job.ends, job.emulator, chosen)
+    emulator = replace(loaded, model=compressed.model)
+    check_sendable(emulator, subject.model)
+    check_room(subject.kept.folder, emulator.size)
+    corpus = subject.data.corpus
+    texts = {} if corpus is None else {"corpus": corpus, "calibration": corpus}
+    with subject.kept.scratch(digest) as scratch:
+        checkpoints = Checkpoints(scratch / "checkpoint.safetensors")
+        trainer = Trainer(setting.emulator_seed, checkpoints, monitor)
+        facts = fit_emulator(loaded, compressed, job, texts, trainer, scratch)
+        with whole_folder(folder) as partial:
+            write_emulator(emulator, partial)
+    record = record_of(compressed, subject.digest, "emulator", "rehearsal")
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    return Made(record=record, facts=facts, size=size, seconds=time.monotonic() - began)
