@@ -12,7 +12,7 @@
         ├── SpecError             the job file, or a policy
         ├── ApprovalError         exit code 4: the result is rejected, or is not what was approved
         ├── DisclosureError       an emulator would disclose too much; make another one
-        ├── ReleaseRefused        an adapter did not pass the audits before its publication
+        ├── ReleaseRefused        a result did not pass the audits before its publication
         ├── DataError             the training or evaluation data
         ├── ModelError            the model owner's model
         │   └── UnknownFamilyError    its architecture has no row in the table
@@ -108,7 +108,7 @@ class DisclosureError(InputError):
 
 
 class ReleaseRefused(InputError):
-    """An adapter did not pass the audits before its publication. Names each figure."""
+    """A result did not pass the audits before its publication. Names each figure."""
 
 
 class DataError(InputError):

@@ -12,7 +12,7 @@ from offsite.api.limits import Limits
 from offsite.api.plug_in import Accept, Export, PlugIn
 from offsite.api.privacy import Privacy, Unit, sampling_rate
 from offsite.api.references import JobReference, Use, claims_of
-from offsite.api.release import Release
+from offsite.api.release import EmulatorRelease, Release
 from offsite.api.tune import Adapter, Augmentation, Data, Head, Tune, TuneTraining
 from offsite.api.values import (
     BUNDLE_PATTERN,
@@ -41,6 +41,7 @@ __all__ = [
     "Distill",
     "DistillTraining",
     "Emulator",
+    "EmulatorRelease",
     "EmulatorSection",
     "Ends",
     "Export",

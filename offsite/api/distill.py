@@ -3,9 +3,11 @@
 from pydantic import ConfigDict, Field, model_validator
 
 from offsite.api.emulators import Emulator
+from offsite.api.release import EmulatorRelease
 from offsite.api.values import RULES, DataLocation, Duration, ModelLocation, Section, cel
 
 _HEALING = "emulator.heal: true needs emulator.calibration or training.corpus"
+_RELEASE = "release needs emulator.calibration or training.corpus, which it attacks with"
 
 
 class Ends(Section):
@@ -59,7 +61,11 @@ class Distill(Section):
                     "!(has(self.emulator.heal) && self.emulator.heal) || "
                     "has(self.emulator.calibration) || has(self.training)",
                     _HEALING,
-                )
+                ),
+                cel(
+                    "!has(self.release) || has(self.emulator.calibration) || has(self.training)",
+                    _RELEASE,
+                ),
             ]
         }
     )
@@ -74,11 +80,24 @@ class Distill(Section):
     """Distil the dropped blocks into the emulator by training; absent: no training."""
     grant: Grant = Grant()
     """Limits on the adapters that are accepted for the emulator."""
+    release: EmulatorRelease | None = None
+    """Measure before publication how much of the model can be recovered; absent: no audit."""
     evaluate: DataLocation | None = None
     """Data that both parties have. The full model and the emulator are evaluated on it."""
 
     @model_validator(mode="after")
     def _healing_has_text(self) -> "Distill":
-        if self.emulator.heal and not (self.emulator.calibration or self.training):
+        if self.emulator.heal and not self.has_public_data:
             raise ValueError(_HEALING)
         return self
+
+    @model_validator(mode="after")
+    def _release_has_data(self) -> "Distill":
+        if self.release and not self.has_public_data:
+            raise ValueError(_RELEASE)
+        return self
+
+    @property
+    def has_public_data(self) -> bool:
+        """Whether the job has data of the model owner's own: to train, heal or attack with."""
+        return bool(self.emulator.calibration or self.training)

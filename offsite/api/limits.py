@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from offsite.api.privacy import Unit
-from offsite.api.release import Release
+from offsite.api.release import EmulatorRelease, Release
 from offsite.api.tune import Tune
 from offsite.api.values import Section
 
@@ -107,6 +107,8 @@ class Limits(Section):
     """How large a row of an adapter's matrix may be, relative to the median row."""
     release: Release | None = None
     """Audits of every adapter, and their maximums. A job may only be stricter."""
+    emulator_release: EmulatorRelease | None = None
+    """Audit of every emulator, and its maximum. A job may only be stricter."""
 
     def requires_approval(self, stage: str) -> bool:
         """Return whether the result of a stage needs an approval before it is sent."""

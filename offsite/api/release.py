@@ -1,4 +1,4 @@
-"""The section `tune.release` of a job: audits of an adapter before it is published."""
+"""The sections `tune.release` and `distill.release` of a job: audits before a publication."""
 
 from pydantic import Field
 
@@ -36,6 +36,26 @@ class Release(Section):
                 self.max_tpr_at_1_percent_fpr, other.max_tpr_at_1_percent_fpr
             ),
             max_empirical_epsilon=_least(self.max_empirical_epsilon, other.max_empirical_epsilon),
+        )
+
+
+class EmulatorRelease(Section):
+    """Audit of an emulator: how much of the full model's skill can be recovered from it.
+
+    Skill is measured as a share of what the full model is above chance: of a text in nats per
+    token, of labelled data in accuracy.
+    """
+
+    max_capability: float | None = Field(None, gt=0, le=1)
+    """Largest share of the full model's skill that may be recovered; absent: no limit."""
+    recovery_steps: int = Field(200, ge=1, le=100_000)
+    """Number of training steps of each recovery attack, of 16 examples each."""
+
+    def joined(self, other: "EmulatorRelease") -> "EmulatorRelease":
+        """Combine two sections: the stricter value of each field."""
+        return EmulatorRelease(
+            max_capability=_least(self.max_capability, other.max_capability),
+            recovery_steps=max(self.recovery_steps, other.recovery_steps),
         )
 
 

@@ -11,6 +11,7 @@ from offsite.api import (
     Data,
     DistillTraining,
     Emulator,
+    EmulatorRelease,
     Ends,
     Export,
     Grant,
@@ -41,6 +42,7 @@ def distill(
     ends: Ends | Fields | None = None,
     training: DistillTraining | Fields | None = None,
     grant: Grant | Fields | None = None,
+    release: EmulatorRelease | Fields | None = None,
     evaluate: StrPath | None = None,
     seed: int = 0,
     base: StrPath = ".",
@@ -60,6 +62,7 @@ def distill(
         ends: Blocks at both ends that are sent as they are.
         training: Distillation of the emulator; None: it is healed only.
         grant: How the emulator may be used.
+        release: Audit of the emulator before it is published, such as `{"maxCapability": 0.5}`.
         evaluate: Data that both parties have, to measure the model and the emulator on.
         seed: Random seed.
         base: The folder that relative paths are relative to.
@@ -78,6 +81,7 @@ def distill(
         "ends": ends,
         "training": training,
         "grant": grant,
+        "release": release,
         "evaluate": evaluate,
     }
     job = _job(name, "Distill", peer, seed, distill=section)

@@ -160,6 +160,10 @@ class Modality(Protocol):
         """
         ...
 
+    def scoring(self, examples: Sequence[Any]) -> Benchmark:
+        """Score models on encoded examples: text by perplexity, labelled images by accuracy."""
+        ...
+
     def canaries(self, count: int, size: int, draw: Random) -> Sequence[Any]:
         """Make examples of random content, which no row resembles, for an audit of the training.
 

@@ -67,6 +67,17 @@ class Benchmark(Protocol):
         """Compute how much of the best model's gain another has; None: the best has none."""
         ...
 
+    def chance(self, corpus: Sequence[Any]) -> Skill:
+        """Compute the skill of a guess that uses no model.
+
+        For text it draws tokens by their frequency in a corpus, for choices it takes any of them,
+        and for labelled images it takes the most frequent class.
+
+        Args:
+            corpus: examples of the modality, to count tokens in.
+        """
+        ...
+
     def details(self, outcomes: Tensor) -> Sequence[str]:
         """Describe the outcomes further, in lines for the log of the data's owner."""
         ...

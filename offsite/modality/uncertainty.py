@@ -69,7 +69,7 @@ class Comparable(ABC):
         Args:
             before, after: The outcomes of the two models.
         """
-        return _gain(self.skill(before), self.skill(after))
+        return gain(self.skill(before), self.skill(after))
 
     def share(self, start: Tensor, plug: Tensor, best: Tensor) -> Share | None:
         """Compute the share of the best model's gain that another has, both over the same start.
@@ -83,15 +83,19 @@ class Comparable(ABC):
         Returns:
             None if the best model is no better than the start.
         """
-        first, second, third = self.skill(start), self.skill(plug), self.skill(best)
-        most = _gain(first, third)
-        if not most.value > 0:
-            return None
-        value = _gain(first, second).value / most.value
-        if most.interval is None or most.interval[0] <= 0:
-            return Share(value, None)  # Fieller 1954: a ratio to what may be zero has no bound
-        gains = (second.amounts - first.amounts, third.amounts - first.amounts)
-        return Share(value, bootstrap(_ratio, *gains))
+        return share_of(self.skill(start), self.skill(plug), self.skill(best))
+
+
+def share_of(start: Skill, model: Skill, best: Skill) -> Share | None:
+    """Compute the share of the best model's gain that a model has; see `Comparable.share`."""
+    most = gain(start, best)
+    if not most.value > 0:
+        return None
+    value = gain(start, model).value / most.value
+    if most.interval is None or most.interval[0] <= 0:
+        return Share(value, None)  # Fieller 1954: a ratio to what may be zero has no bound
+    gains = (model.amounts - start.amounts, best.amounts - start.amounts)
+    return Share(value, bootstrap(_ratio, *gains))
 
 
 def mean(skill: Skill) -> float:
@@ -135,7 +139,8 @@ def bootstrap(statistic: Callable[..., Floats], *columns: Floats) -> Interval | 
     return (low, high) if low < high and math.isfinite(high - low) else None
 
 
-def _gain(before: Skill, after: Skill) -> Gain:
+def gain(before: Skill, after: Skill) -> Gain:
+    """Compute by how much a model is better than another; see `Comparable.compare`."""
     value = mean(after) - mean(before)
     columns = (after.amounts - before.amounts, before.weights)
     return Gain(before.metric, value, bootstrap(_mean, *columns))

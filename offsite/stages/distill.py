@@ -10,6 +10,7 @@ from offsite.stages.context import Context
 from offsite.stages.emulating import fit_emulator, record_of
 from offsite.stages.evaluation import Evaluation
 from offsite.stages.package import check_sendable, finish_emulator
+from offsite.stages.recovery import begin_recovery
 from offsite.steps.disclosing import check_blocks, model_before, read_disclosed
 from offsite.steps.feasibility import check_emulator_job
 from offsite.steps.workspace import Workspace
@@ -22,11 +23,12 @@ def make_emulator(context: Context, job: Distill) -> None:
     Raises:
         ModelError, DataError: the model or a data set cannot be used.
         DisclosureError: the emulator would disclose more of the model than the party allows.
+        ReleaseRefused: more of the model's skill can be recovered from it than is allowed.
         InterruptedStage: a signal came; training goes on from its checkpoint next time.
     """
     space, monitor, model = context.space, context.monitor, context.model
     texts, digest = context.inputs.texts, context.digests["model"]
-    chosen = _choose(space, job, model, digest)
+    chosen, sent = _choose(space, job, model, digest)
     loaded = load(model)
     made = METHODS[job.emulator.method].compress(loaded.model, job.ends, job.emulator, chosen)
     if made.share >= 1:
@@ -37,15 +39,24 @@ def make_emulator(context: Context, job: Distill) -> None:
     copies = 2 if space.party.limits.watermark and space.uid is None else 1
     check_room(space.folder, copies * emulator.size)
     evaluation = Evaluation.read(data, loaded, monitor) if (data := texts.get("evaluate")) else None
+    audit = begin_recovery(context, job, loaded)
     facts = fit_emulator(loaded, made, job, texts, context.trainer, space.folder)
     if evaluation:
         full = evaluation.report(loaded, "full_zero_shot", monitor)
         evaluation.report(emulator, "emulator_zero_shot", monitor, full)
-    finish_emulator(space, emulator, facts, record_of(made, digest, space.name, space.peer_id))
+    draft = record_of(made, digest, space.name, space.peer_id)
+    recovery = audit.check(made, sent) if audit else None
+    finish_emulator(space, emulator, facts, draft, recovery)
 
 
-def _choose(space: Workspace, job: Distill, folder: Path, digest: str) -> tuple[int, ...]:
-    """Choose the blocks that the emulator is made from, those first that were sent before."""
+def _choose(
+    space: Workspace, job: Distill, folder: Path, digest: str
+) -> tuple[tuple[int, ...], frozenset[int]]:
+    """Choose the blocks that the emulator is made from, those first that were sent before.
+
+    Returns:
+        them, and all that it and the emulators before it disclose together.
+    """
     entries = read_disclosed(space)
     depth = check_emulator_job(space.party, job, folder / "config.json", entries)
     model = model_before(folder, digest, depth, entries)
@@ -53,4 +64,4 @@ def _choose(space: Workspace, job: Distill, folder: Path, digest: str) -> tuple[
     chosen = METHODS[job.emulator.method].choose(depth, ends, job.emulator, sent)
     at_ends = (*range(ends.bottom), *range(depth - ends.top, depth))
     check_blocks(space.party, model, entries, chosen, at_ends)
-    return chosen
+    return chosen, sent | {*chosen}

@@ -23,6 +23,7 @@ from offsite.bundle import (
 )
 from offsite.errors import BundleError, ModelError
 from offsite.layers import Loaded, family, leads, save, save_companions
+from offsite.release.capability import Recovery
 from offsite.release.figures import AUDITED, Figures
 from offsite.steps.places import copy_companions, write_labels
 from offsite.steps.publishing import DRAFT
@@ -52,9 +53,13 @@ def check_sendable(made: Loaded, original: Path) -> None:
 
 
 def finish_emulator(
-    space: Workspace, made: Loaded, facts: EmulatorFacts, draft: EmulatorRecord
+    space: Workspace,
+    made: Loaded,
+    facts: EmulatorFacts,
+    draft: EmulatorRecord,
+    recovery: Recovery | None,
 ) -> None:
-    """Write an emulator bundle.
+    """Write an emulator bundle, and beside it what its audit found.
 
     Raises:
         BundleError: the receiver's own check would refuse it.
@@ -64,6 +69,8 @@ def finish_emulator(
         write_emulator(made, folder)
 
     write_whole(space.folder / DRAFT, canonical(draft.wire()))
+    if recovery is not None:
+        write_whole(space.folder / AUDITED, canonical(recovery.wire()))
     fields = {"architecture": family(made.model).architecture, "dtype": str(made.dtype)[6:]}
     _finish(space, fill, {**fields, "facts": facts}, check_emulator)
 

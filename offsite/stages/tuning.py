@@ -13,11 +13,12 @@ from offsite.modality import Example
 from offsite.rows import DataFile
 from offsite.stages.context import Trainer
 from offsite.stages.evaluation import read_examples, read_units
-from offsite.stages.head import begin_head, fit_head
+from offsite.stages.head import begin_head
 from offsite.stages.private import private_adapter
 from offsite.steps.answers import rank_of
 from offsite.steps.floors import check_labels
 from offsite.training.data import Shuffled
+from offsite.training.head import fit_head
 from offsite.training.private import Unit
 from offsite.training.tune import Adapter, tune
 

@@ -142,6 +142,17 @@ def disclose(space: Workspace, draft: EmulatorRecord, mailbox: Mailbox, monitor:
     return ledger.enter(entry, lambda before: check_disclosure(limits, model, before, own))
 
 
+def blocks_sent(space: Workspace, draft: EmulatorRecord) -> frozenset[int]:
+    """List the model's blocks that a verified emulator and those before it disclose together.
+
+    Raises:
+        InputError: The ledger is damaged.
+    """
+    entries = Disclosures(space.party.artifacts).entries()
+    own = frozenset(block.full for block in draft.blocks)
+    return _model_of(space, draft).disclosed(entries).blocks | own
+
+
 def _model_of(space: Workspace, draft: EmulatorRecord) -> FullModel:
     """Describe the model of an emulator. Of a model at a hub, only the sent blocks are known.
 

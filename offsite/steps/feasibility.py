@@ -10,6 +10,7 @@ from offsite.bundle.disclosure import Disclosed, check_alone
 from offsite.bundle.ledger_entry import DisclosureEntry
 from offsite.errors import InputError, ModelError
 from offsite.families import Family, family_of
+from offsite.release.capability import required_recovery
 from offsite.steps.party import Party
 
 
@@ -28,6 +29,7 @@ def check_emulator_job(
 
     Raises:
         ModelError: The model has too few blocks, or its family cannot be healed.
+        InputError: An audit is required, and there is no data for it.
         DisclosureError: The emulator would keep more of the model than the party allows.
     """
     raw = _read(config)
@@ -36,6 +38,11 @@ def check_emulator_job(
         raise ModelError(f"{config}: this model cannot be used: {'; '.join(refusals)}")
     if job.emulator.heal:
         check_healable(row, raw)
+    if required_recovery(party.limits.emulator_release, job.release) and not job.has_public_data:
+        raise InputError(
+            "distill has no data to measure with how much of the model can be recovered, which "
+            "this organization requires (emulatorRelease): set emulator.calibration or training"
+        )
     depth, bottom, top = row.count(raw), job.ends.bottom, job.ends.top
     keep = job.emulator.count(depth - bottom - top)
     check_depth(depth, bottom, top, keep)

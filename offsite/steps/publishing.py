@@ -14,13 +14,13 @@ from offsite.resources import EgressReport
 from offsite.rows import labels_in
 from offsite.sealing.envelope import GrantTerms
 from offsite.steps.approvals import check_approved
-from offsite.steps.disclosing import check_disclosed, disclose
+from offsite.steps.disclosing import blocks_sent, check_disclosed, disclose
 from offsite.steps.egress import egress_report
 from offsite.steps.emulator_results import checked_emulator
 from offsite.steps.floors import check_floors
 from offsite.steps.inputs import training_data
 from offsite.steps.marking import mark_emulator
-from offsite.steps.released import check_released
+from offsite.steps.released import check_recovered, check_released
 from offsite.steps.results import check_answer
 from offsite.steps.workspace import Workspace
 
@@ -71,7 +71,7 @@ def send(space: Workspace, mailbox: Mailbox, monitor: Monitor) -> None:
 
     Raises:
         InputError, BundleError: It may not be sent; see `checked_emulator`, `disclose`,
-            `check_answer`, `check_floors` and `check_released`.
+            `check_answer`, `check_floors`, `check_released` and `check_recovered`.
         ApprovalError, AwaitingApproval: It needs an approval; see `check_approved`.
         StorageError: The exchange did not accept it. A retry does not resend accepted parts.
     """
@@ -120,6 +120,7 @@ def _checked(space: Workspace, mailbox: Mailbox) -> _Ready:
     draft, parent, folder = None, None, space.result
     if space.spec.distill is not None:
         unmarked = checked_emulator(space, space.spec.distill, _noted(space))
+        check_recovered(space, space.spec.distill, blocks_sent(space, unmarked))
         folder, draft = mark_emulator(space, unmarked, mailbox.ring)
     elif space.spec.tune is not None:
         data = training_data(space.spec.tune, space.party)

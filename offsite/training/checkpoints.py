@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -33,6 +34,22 @@ class TrainingState:
     """What the step keeps between two calls: `Spread.kept`."""
 
 
+class Unsaved:
+    """No checkpoints, for a short run: one that was interrupted begins anew."""
+
+    seconds: ClassVar[float] = math.inf
+
+    def save(self, *_: object) -> None:
+        """Write nothing."""
+
+    def restore(self, *_: object) -> TrainingState:
+        """Begin."""
+        return TrainingState()
+
+    def __str__(self) -> str:
+        return "in memory"
+
+
 @dataclass(frozen=True)
 class Checkpoints:
     """One file that is replaced whole, on a clock."""
@@ -43,6 +60,9 @@ class Checkpoints:
     """Called after each: a file of this machine does not outlive its pod."""
     notes: dict[str, str] = field(default_factory=dict)
     """Written with each: what a run that goes on has to know before it begins."""
+
+    def __str__(self) -> str:
+        return str(self.path)
 
     def noted(self, name: str) -> str | None:
         """Read a note of the last checkpoint; None: there is none.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from offsite.events import Monitor
-from offsite.training.checkpoints import Checkpoints
+from offsite.training.checkpoints import Checkpoints, Unsaved
 from offsite.training.parallel import Sharding
 from offsite.training.step import TrainingStep, plain_step
 
@@ -48,7 +48,7 @@ class Run:
     """One training: how long and how fast, where it is saved, and whom it reports to."""
 
     plan: Plan
-    checkpoints: Checkpoints
+    checkpoints: Checkpoints | Unsaved
     monitor: Monitor
     step: TrainingStep[Any] = plain_step
     """What is done with each batch."""

@@ -82,7 +82,7 @@ def tune_privately(
     ledger = state.kept.get(LEDGER, "")
     if steps_of(ledger) != state.step:
         raise InputError(
-            f"the checkpoint {run.checkpoints.path} does not account for the privacy of all its "
+            f"the checkpoint {run.checkpoints} does not account for the privacy of all its "
             "steps; delete it to begin anew"
         )
     return changes, ledger

@@ -100,6 +100,7 @@ FOR_EVERY_STAGE = (
 THE_REST = {
     "distill": (
         " --expires-after 720h --max-uses 1 --lm-weight 2 --kd-weight 3 --gradient-checkpointing"
+        " --max-capability 0.5 --recovery-steps 100"
     ),
     "tune": (
         " --gradient-checkpointing --canaries 100 --max-auc 0.6 --max-tpr-at-1-percent-fpr 0.05"

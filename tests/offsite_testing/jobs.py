@@ -155,6 +155,13 @@ BAD = (
         "should be greater than or equal to 1e-15",
     ),
     _range("tune", "spec.tune.release.maxAuc", 0, "greater than or equal to 0.5"),
+    _range("distill", "spec.distill.release.maxCapability", 2, "less than or equal to 1"),
+    Bad(
+        "distill",
+        "spec.distill",
+        {"model": "m", "emulator": {"blocks": 2}, "release": {}},
+        "release needs emulator.calibration or training.corpus",
+    ),
     Bad("tune", "spec.tune.privacy.unit.group", "text", "must be a column other than"),
     Bad("tune", "spec.tune.privacy.unit.group", "a\nb", "must be the name of a column"),
     Bad(

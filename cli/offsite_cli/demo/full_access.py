@@ -14,9 +14,9 @@ from offsite.layers import Loaded, batch_loss, load
 from offsite.modality.images import Images
 from offsite.rows import DataFile, labels_in
 from offsite.stages.evaluation import read_examples, report
-from offsite.stages.head import fit_head
 from offsite.training.checkpoints import Checkpoints
 from offsite.training.data import Shuffled
+from offsite.training.head import fit_head
 from offsite.training.parallel import Objective
 from offsite.training.run import Plan, Run
 from offsite.training.train import fit

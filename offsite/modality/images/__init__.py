@@ -92,6 +92,10 @@ class Images:
         """Encode rows to score models on by their accuracy."""
         return benchmark(rows, self.labels, self.pixels.positions)
 
+    def scoring(self, examples: Sequence[ImageExample]) -> Classification:
+        """Score models by their accuracy on examples."""
+        return Classification(tuple(examples), self.labels)
+
     def canaries(self, count: int, size: int, draw: Random) -> Sequence[ImageExample]:
         """Draw images of white noise, each with a label of its own drawing."""
         return [

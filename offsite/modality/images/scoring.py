@@ -1,5 +1,6 @@
 """Scores of a classifier: how often it is right, and its loss by class."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -57,6 +58,12 @@ class Classification(Comparable):
         """Return 1 for each image that the model is right about, else 0."""
         right = (outcomes[:, 0] < 1).double().numpy()
         return Skill("accuracy", right, np.ones(len(right)))
+
+    def chance(self, _corpus: Sequence[ImageExample]) -> Skill:
+        """Return the share of the most frequent class, for each image."""
+        (_, most), *_ = Counter(example.target for example in self.examples).most_common(1)
+        count = len(self.examples)
+        return Skill("accuracy", np.full(count, most / count), np.ones(count))
 
     def details(self, outcomes: Tensor) -> Sequence[str]:
         """Tell the loss by class, the worst one first."""

@@ -15,7 +15,7 @@ from offsite.modality.contract import Encoded, Public
 from offsite.modality.text.examples import TextExample, begin_token, collate, encode
 from offsite.modality.text.loss import losses, predictions, summed_loss
 from offsite.modality.text.public import public_texts
-from offsite.modality.text.scoring import TextBenchmark, benchmark
+from offsite.modality.text.scoring import Perplexity, TextBenchmark, benchmark
 from offsite.modality.text.tokenizer import load_tokenizer
 from offsite.rows import DataFile, Row, read_rows
 
@@ -82,6 +82,10 @@ class Text:
         found = benchmark(rows, self.tokenizer, self.context)
         self._check_known(_highest(found.examples))
         return found
+
+    def scoring(self, examples: Sequence[TextExample]) -> Perplexity:
+        """Score models by the perplexity of examples."""
+        return Perplexity(tuple(examples))
 
     def canaries(self, count: int, size: int, draw: Random) -> Sequence[TextExample]:
         """Draw tokens evenly from the whole vocabulary, unused ones included.

@@ -11,9 +11,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from offsite.modality.batch import Batch
 from offsite.modality.scores import Score, proportion
+from offsite.modality.text.chance import unigram
 from offsite.modality.text.examples import TextExample, encode, pair, shorten
 from offsite.modality.text.loss import losses
-from offsite.modality.uncertainty import Comparable, Interval, Skill, mean, mean_interval
+from offsite.modality.uncertainty import Comparable, Floats, Interval, Skill, mean, mean_interval
 from offsite.rows import Row
 
 _TEXT_LENGTH = 512
@@ -39,8 +40,15 @@ class Perplexity(Comparable):
 
     def skill(self, outcomes: Tensor) -> Skill:
         """Return the log-likelihood of each example, which counts by its scored tokens."""
-        weights = np.array([example.weight for example in self.examples], dtype=np.float64)
-        return Skill("perplexity", -outcomes.double().numpy(), weights)
+        return Skill("perplexity", -outcomes.double().numpy(), self._weights)
+
+    def chance(self, corpus: Sequence[TextExample]) -> Skill:
+        """Return the log-likelihood by the frequencies of a corpus' tokens, as `skill` does."""
+        return Skill("perplexity", unigram(self.examples, corpus), self._weights)
+
+    @property
+    def _weights(self) -> Floats:
+        return np.array([example.weight for example in self.examples], dtype=np.float64)
 
     def details(self, _outcomes: Tensor) -> Sequence[str]:
         """Return no details."""
@@ -77,6 +85,11 @@ class Choices(Comparable):
         questions = outcomes.split(list(self.counts))
         right = [int(each.argmin()) == a for each, a in zip(questions, self.answers, strict=True)]
         return Skill("accuracy", np.array(right, dtype=np.float64), np.ones(len(right)))
+
+    def chance(self, _corpus: Sequence[TextExample]) -> Skill:
+        """Return the probability that a choice drawn at random is right, for each question."""
+        counts = np.array(self.counts, dtype=np.float64)
+        return Skill("accuracy", 1 / counts, np.ones(len(counts)))
 
     def details(self, _outcomes: Tensor) -> Sequence[str]:
         """Return no details."""

@@ -12,6 +12,7 @@ from offsite_cli.cluster.submit.sections import (
     DataOptions,
     DistillationOptions,
     PrivacyOptions,
+    RecoveryOptions,
     ReleaseOptions,
     TrainingOptions,
 )
@@ -44,6 +45,7 @@ def submit(ctx: typer.Context, options: SubmitOptions) -> None:
 @grouped
 def distill(
     distillation: DistillationOptions,
+    release: RecoveryOptions,
     common: JobOptions,
     name: Name = None,
     peer: Peer = None,
@@ -76,6 +78,7 @@ def distill(
         "emulator": {"blocks": blocks, "heal": heal, "calibration": calibration},
         "training": distillation.fields(),
         "grant": {"expiresAfter": expires_after, "maxUses": max_uses},
+        "release": release.fields(),
         "evaluate": evaluate,
     }
     required = {"NAME": name, "--peer": peer, "--model": model, "--blocks": blocks}

@@ -124,6 +124,26 @@ class ReleaseOptions:
 
 
 @dataclass(frozen=True)
+class RecoveryOptions:
+    """Audit of an emulator before it is published."""
+
+    max_capability: Annotated[
+        float | None,
+        typer.Option(
+            help="Largest share of the full model's skill that public data may recover, such as "
+            "0.5; above it, nothing is sent."
+        ),
+    ] = None
+    recovery_steps: Annotated[
+        int | None, typer.Option(help="Training steps of each recovery attack.")
+    ] = None
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of the section `release`."""
+        return {"maxCapability": self.max_capability, "recoverySteps": self.recovery_steps}
+
+
+@dataclass(frozen=True)
 class DistillationOptions:
     """Hyperparameters of distillation."""
 
