@@ -20,6 +20,7 @@ class Commands(TyperGroup):
     table: ClassVar[dict[str, tuple[str, str]]] = {
         "run": ("run:run", "Run the stage of a job file on this machine."),
         "demo": ("demo.command:demo", "Run all three stages here, on a real model and data."),
+        "runs": ("runs.commands:app", "Show the records of runs on this machine."),
         "submit": (
             "cluster.submit.commands:app",
             "Submit a job, from flags or from a file: -f FILE.",

@@ -8,8 +8,10 @@ from typing import Literal
 from offsite.api import OffsiteJob
 from offsite.errors import InputError
 from offsite.events import Monitor
+from offsite.exchange import Mailbox
 from offsite.exchange.home import create_keys, dns_label, open_mailbox, own_public, peers_of, pin
 from offsite.process.lifetime import uncollected
+from offsite.runs import Run, Runs, begin, new_id, recorded
 from offsite.sealing import Disclosure, PublicRing
 from offsite.steps import Party
 from offsite.store import disk_errors
@@ -106,7 +108,7 @@ class Home:
         return pin(self.path, content, source, name, os.environ).fingerprint
 
     def run(self, job: OffsiteJob, monitor: Monitor, *, base: StrPath = ".") -> None:
-        """Run a job here, as `offsite run` does.
+        """Run a job here, as `offsite run` does, and keep its record in `runs` in the home.
 
         Args:
             job: The job, as `offsite.config.load_job` reads it from a file.
@@ -117,6 +119,10 @@ class Home:
             OffsiteError: The job failed. Nothing incomplete was published.
         """
         mailbox = open_mailbox(self.path, os.fspath(self.exchange), os.environ, self.passphrase)
+        with recorded(Runs(self.path), _record(job, mailbox), monitor) as recording:
+            self._run(job, mailbox, recording.monitor, Path(base))
+
+    def _run(self, job: OffsiteJob, mailbox: Mailbox, monitor: Monitor, base: Path) -> None:
         with uncollected():  # torch takes seconds to import, so only what needs it does so
             from offsite.stages.run import run_job
 
@@ -124,7 +130,7 @@ class Home:
             mailbox.id,
             self.path,
             PrivateStore(self.path / "copies", mailbox.store, os.environ),
-            Path(base).expanduser().resolve(),
+            base.expanduser().resolve(),
             self.checkpoint_seconds,
             None if self.approvals is None else Path(self.approvals).expanduser().resolve(),
         )
@@ -135,6 +141,20 @@ class Home:
         if public is None:
             raise InputError(f"{self.path} has no keys; create them with Home.create_keys")
         return public
+
+
+def _record(job: OffsiteJob, mailbox: Mailbox) -> Run:
+    """Begin the record of a run. A peer that is not pinned has no other id than its name."""
+    own = mailbox.ring.public()
+    peer = mailbox.peers.all().get(job.spec.peer)
+    known = [own] if peer is None else [own, peer]
+    return begin(
+        job,
+        new_id(job.metadata.name),
+        party=own.id,
+        peer=job.spec.peer if peer is None else peer.id,
+        fingerprints={each.id: each.fingerprint for each in known},
+    )
 
 
 def _read(path: Path) -> bytes:

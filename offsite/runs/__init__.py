@@ -6,8 +6,22 @@ party that ran the job: it holds figures of private data, and is never sent.
 """
 
 from offsite.runs.begin import begin
+from offsite.runs.folder import Runs, new_id, read_run
+from offsite.runs.keeping import recorded
 from offsite.runs.merge import merged
 from offsite.runs.record import Outcome, Point, Run, Stage
 from offsite.runs.recorder import Recorder
 
-__all__ = ["Outcome", "Point", "Recorder", "Run", "Stage", "begin", "merged"]
+__all__ = [
+    "Outcome",
+    "Point",
+    "Recorder",
+    "Run",
+    "Runs",
+    "Stage",
+    "begin",
+    "merged",
+    "new_id",
+    "read_run",
+    "recorded",
+]

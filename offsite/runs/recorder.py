@@ -42,7 +42,7 @@ class Recorder:
         self._phases = _Phases(self._began)
         self._metrics: list[Metric] = []
 
-    def continues(self, earlier: Run) -> None:  # noqa: V105
+    def continues(self, earlier: Run) -> None:
         """Continue the record of an earlier attempt at the same job with the same inputs."""
         self._earlier = earlier
 

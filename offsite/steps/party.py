@@ -3,9 +3,9 @@
 A party's home holds `keys/` and `peers/` (who it is and whom it knows), `policy.yaml` (what it
 allows its jobs, where that is not the default), `records/` (the emulators that it sent, by
 envelope), `published/` (which job published what to whom), `approvals/` (egress reports, and
-verdicts on them), `books/` (sequences, ledger, uses), `models/` (plugged-in models), and `work/`
-and `journals/`, which hold what is under way, are emptied when it is done, and may be deleted at
-any time, as `copies/` of the private store.
+verdicts on them), `books/` (sequences, ledger, uses), `models/` (plugged-in models), `runs/`
+(records of runs, which may be deleted), and `work/` and `journals/`, which hold what is under way,
+are emptied when it is done, and may be deleted at any time, as `copies/` of the private store.
 On a cluster records, notes and models are in the private store, and a home lasts as its pod does.
 """
 

@@ -15,6 +15,7 @@ SAID = {
     ("bundles", "disclosed"): "no emulators were sent yet",
     ("bundles", "list"): "no bundles between you and your peers",
     ("bundles", "notices"): "no failed stages were reported between you and your peers",
+    ("runs", "list"): "no runs are recorded here yet",
     ("peers", "list"): "no peers yet; add one with: offsite peers add FILE",
 }
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from offsite_cli.cluster.printing import align
+from offsite_cli.tables import align
 
 
 def report_lines(report: Mapping[str, Any], state: Mapping[str, Any]) -> list[str]:

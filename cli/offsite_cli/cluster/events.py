@@ -8,9 +8,10 @@ from offsite_cli.cluster.connection import Target, connect
 from offsite_cli.cluster.job_status import Resource, format_duration, parse_time
 from offsite_cli.cluster.jobs import JobName, get_job
 from offsite_cli.cluster.pods import pods_of
-from offsite_cli.cluster.printing import OutputFormat, OutputOption, align, show_content
+from offsite_cli.cluster.printing import OutputFormat, OutputOption, show_content
 from offsite_cli.options import grouped
 from offsite_cli.output import show_info, show_text
+from offsite_cli.tables import align
 
 _COLUMNS = ["LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"]
 

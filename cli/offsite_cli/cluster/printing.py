@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from offsite.events import PrivacyReport, parse_event
-from offsite.text import as_json, printable
+from offsite.text import as_json
 from offsite_cli.cluster.job_status import (
     Resource,
     age_of,
@@ -20,6 +20,7 @@ from offsite_cli.cluster.job_status import (
     status_of,
 )
 from offsite_cli.output import format_privacy, show_json, show_text, show_yaml
+from offsite_cli.tables import align, section
 
 _COLUMNS = ["NAME", "STAGE", "STATE", "PROGRESS", "PEER", "AGE"]
 _WIDE_COLUMNS = [*_COLUMNS, "ATTEMPTS", "ENGINE", "ARTIFACT", "REASON", "MESSAGE"]
@@ -76,16 +77,6 @@ def wide_row(job: Resource, now: datetime) -> list[str]:
     return [*table_row(job, now), *columns, why.reason or _NONE, why.message or _NONE]
 
 
-def align(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Pad the cells of rows into columns, as kubectl does."""
-    shown = [[printable(cell) for cell in cells] for cells in rows]
-    widths = [max(len(cell) for cell in column) for column in zip(*shown, strict=True)]
-    return [
-        "   ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
-        for cells in shown
-    ]
-
-
 def describe(job: Resource, now: datetime) -> list[str]:
     """Return the page of one job: state, reason, progress, metrics and conditions."""
     status, why = status_of(job), explanation_of(job)
@@ -104,7 +95,7 @@ def describe(job: Resource, now: datetime) -> list[str]:
     }
     lines = align([[f"{name}:", text] for name, text in fields.items() if text])
     metrics, conditions = _metrics(status), _conditions(status)
-    return [*lines, *_section("Metrics:", metrics), *_section("Conditions:", conditions)]
+    return [*lines, *section("Metrics:", metrics), *section("Conditions:", conditions)]
 
 
 def _table(
@@ -193,8 +184,3 @@ def _interval(bounds: Any) -> str:
 def _conditions(status: Any) -> Iterable[list[str]]:
     for each in status.get("conditions") or []:
         yield [str(each.get(key) or "") for key in ("type", "status", "reason", "message")]
-
-
-def _section(title: str, rows: Iterable[list[str]]) -> list[str]:
-    found = list(rows)
-    return [title, *(f"  {line}" for line in align(found))] if found else []

@@ -1,0 +1,1 @@
+"""`offsite runs`: records of runs on this machine."""
