@@ -1,5 +1,8 @@
 """`python -m offsite run --task FILE` runs one step of a stage in a pod; `lend` gets it S3 keys.
 
+`run` starts `step` as a child process, and keeps the log of it in the private store (see
+`offsite.logs`). It imports little before that, so that the step begins at once.
+
 Each event is a line on stdout, as `offsite.events` writes it; every other line is a log. The last
 event decides: `done`, or `failed`. Exit codes are those of `offsite.errors`.
 """
@@ -7,45 +10,54 @@ event decides: `done`, or `failed`. Exit codes are those of `offsite.errors`.
 import argparse
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from offsite.errors import OffsiteError
 from offsite.events import Done, Event, Failed, Monitor, as_line, failure, mark_of
+from offsite.logs.supervisor import end_with_parent, supervise
 from offsite.process.lifetime import leave, uncollected
 from offsite.process.signals import stopping
 from offsite.process.usage import peak_memory
-from offsite.steps.lending import lend_to
-from offsite.steps.notify import run_notify, run_read_notice
-from offsite.steps.pod import Pod
-from offsite.steps.run import run_open, run_publish, run_report
-from offsite.task import read_task
 from offsite.text import guard_output
 
-_KEYED: dict[str, Callable[[Pod[Any], Monitor], None]] = {
-    "Open": run_open,
-    "Report": run_report,
-    "Publish": run_publish,
-    "Notify": run_notify,
-    "ReadNotice": run_read_notice,
-}
+if TYPE_CHECKING:
+    from offsite.logs.keeper import Keeper
+    from offsite.steps.pod import Pod
 
 
 def main() -> int:
     """Run the step of a task; gives the exit code."""
     parser = argparse.ArgumentParser(prog="python -m offsite", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="run|lend", dest="command")
-    run = commands.add_parser("run", help="run one step of a stage")
-    run.add_argument("--task", type=Path, required=True, help="what the operator wrote down")
-    run.add_argument("--ray", action="store_true", help="run the training as a Ray Train job")
+    for name, text in (("run", "run one step of a stage"), ("step", "the same, as a child of run")):
+        run = commands.add_parser(name, help=text)
+        run.add_argument("--task", type=Path, required=True, help="what the operator wrote down")
+        run.add_argument("--ray", action="store_true", help="run the training as a Ray Train job")
     lending = commands.add_parser("lend", help="lend a part of the private store to a step")
     lending.add_argument("--task", type=Path, required=True, help="of the step that trains")
     lending.add_argument("--to", type=Path, required=True, help="a folder that it sees")
     options = parser.parse_args()
+    if options.command == "run":
+        step = [sys.executable, "-m", "offsite", "step", *sys.argv[2:]]
+        return supervise(step, lambda: _keeper(options.task))
     guard_output()
     if options.command == "lend":
         return _lend(options.task, options.to)
+    end_with_parent()
+    return _step(options)
+
+
+def _keeper(task: Path) -> "Keeper | None":
+    from offsite.steps.logging import keeper_of
+
+    return keeper_of(task, os.environ)
+
+
+def _step(options: argparse.Namespace) -> int:
+    from offsite.steps.pod import Pod
+    from offsite.task import read_task
+
     try:
         with stopping() as stop:
             pod = Pod(read_task(options.task), os.environ)
@@ -62,6 +74,9 @@ def main() -> int:
 
 
 def _lend(task: Path, folder: Path) -> int:
+    from offsite.steps.lending import lend_to
+    from offsite.task import read_task
+
     try:
         lend_to(read_task(task), os.environ, folder)
     except OffsiteError as error:
@@ -74,9 +89,11 @@ def _tell(event: Event) -> None:
     print(as_line(event, mark_of(os.environ)), flush=True)
 
 
-def _run(pod: Pod[Any], monitor: Monitor, *, on_ray: bool) -> Done | Failed:
+def _run(pod: "Pod[Any]", monitor: Monitor, *, on_ray: bool) -> Done | Failed:
     """Run the step; gives the event that it ended with."""
-    if (keyed := _KEYED.get(pod.task.step)) is not None:
+    from offsite.steps.run import KEYED
+
+    if (keyed := KEYED.get(pod.task.step)) is not None:
         keyed(pod, monitor)
     elif on_ray:
         # the others run where there is neither Ray nor torch

@@ -38,6 +38,10 @@ class BaseTask(Part):
     """The party's private store: `s3://bucket/prefix`, or the folder of a mounted claim."""
     limits: Limits = Limits()
     """Limits of the party, which apply to every job."""
+    attempt: int = Field(1, ge=1)
+    """Number of the attempt that the pod belongs to."""
+    log_days: int = Field(30, ge=0)
+    """How long logs are kept after their job is deleted, in days; 0: no logs are kept."""
     job: OffsiteJob
 
 

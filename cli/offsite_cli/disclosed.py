@@ -1,13 +1,11 @@
 """`offsite bundles disclosed`: show how much of each model was sent, over all jobs and peers."""
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -16,25 +14,16 @@ from offsite.api import Limits
 from offsite.bundle.disclosure import Disclosed, FullModel, most_of, remaining
 from offsite.bundle.ledger_entry import DisclosureEntry, given_up
 from offsite.config import load_policy
-from offsite.errors import InputError
 from offsite.exchange.home import open_mailbox
 from offsite.steps.disclosures import Disclosures
 from offsite.steps.party import POLICY
-from offsite.store import disk_errors, local_path
-from offsite.store.artifact_store import FolderArtifactStore, artifact_store_of
-from offsite.store.private_store import PrivateStore
-from offsite.task import PRIVATE_PATTERN
+from offsite.store.artifact_store import FolderArtifactStore
 from offsite_cli.keys import prompt_passphrase
 from offsite_cli.options import HOME, Format, Home
 from offsite_cli.output import Output, show_info, show_json, show_text
+from offsite_cli.stored import check_folder, open_private, private_option
 
-Private = Annotated[
-    str | None,
-    typer.Option(
-        help="Address of a cluster's private store, as in the chart's private.uri: "
-        "s3://bucket/prefix or file:///folder. Defaults to the home."
-    ),
-]
+Private = Annotated[str | None, private_option("Defaults to the home.")]
 Rebuild = Annotated[
     bool,
     typer.Option(
@@ -98,24 +87,12 @@ def open_ledger(home: Path, private: str | None) -> Iterator[Disclosures]:
         InputError: The address of the private store is not valid, or a folder does not exist, which
             is not a ledger without entries.
     """
-    if private and not re.match(PRIVATE_PATTERN, private):
-        raise InputError(
-            f"{private!r} is not the address of a private store, which is s3://bucket/prefix or "
-            "file:///folder; see private.uri of the chart"
-        )
-    if not (private or "").startswith("s3://"):
-        _check_exists(local_path(private) if private else home)
-    with TemporaryDirectory() as copies:
-        private_store = PrivateStore(Path(copies), None, os.environ)
-        yield Disclosures(
-            artifact_store_of(private, private_store) if private else FolderArtifactStore(home)
-        )
-
-
-def _check_exists(folder: Path) -> None:
-    with disk_errors(folder):
-        if not folder.is_dir():
-            raise InputError(f"there is no folder {folder}; set --home or --private to another one")
+    if private:
+        with open_private(private) as artifacts:
+            yield Disclosures(artifacts)
+    else:
+        check_folder(home, "--home", "--private")
+        yield Disclosures(FolderArtifactStore(home))
 
 
 def _rebuild(ledger: Disclosures, home: Path, exchange: str | None) -> None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 _HANDLED = (signal.SIGTERM, signal.SIGINT)
 
@@ -33,7 +34,7 @@ def _handled(handle: Callable[[int], None], *, once: bool = False) -> Iterator[N
 
 
 @contextmanager
-def forwarding(process: subprocess.Popen[str]) -> Iterator[None]:
+def forwarding(process: subprocess.Popen[Any]) -> Iterator[None]:
     """Forward SIGTERM and SIGINT to another process in the `with` block."""
     with _handled(process.send_signal):
         yield

@@ -7,6 +7,7 @@ Below `work/<uid of the job>/`, which is all that the step that trains sees of w
     checkpoint-*/   what a later attempt goes on from
     result/         what was made, and waits to be sent
     notes/          what goes with it
+    log/            logs of the pods of that step (`offsite.logs`)
 
 Below `kept/<uid of the job>/`, which only steps that hold keys see: what the first one found out,
 for the last one, and journals of what was sent (`pod`).
@@ -24,6 +25,7 @@ from datetime import timedelta
 from offsite.bundle import MANIFEST
 from offsite.errors import BundleError, OffsiteError
 from offsite.events import Monitor
+from offsite.logs.kept import KeptLogs, forget
 from offsite.release.figures import AUDITED
 from offsite.steps.disclosing import DISCLOSED
 from offsite.steps.export import ORIGIN
@@ -132,7 +134,8 @@ class Handover:
             raise BundleError(f"there is no result at {self.uri}")
 
     def clear(self) -> None:
-        """Delete everything, beginning with the mark of a complete result."""
+        """Delete everything but logs, beginning with the mark of a complete result."""
+        KeptLogs(self.artifacts, self.uid).collect()
         self.artifacts.remove(self._name("notes"))
         self.artifacts.remove(self._name())
         self.artifacts.remove(self._kept())
@@ -154,11 +157,12 @@ class Handover:
         return f"{KEPT}/{self.uid}/{part}".rstrip("/")
 
 
-def sweep(jobs: Jobs | None, artifacts: ArtifactStore, monitor: Monitor) -> None:
+def sweep(jobs: Jobs | None, artifacts: ArtifactStore, log_days: int, monitor: Monitor) -> None:
     """Delete leftovers of deleted jobs.
 
     Args:
         jobs: The existing jobs; None: unknown.
+        log_days: How long their logs are kept.
     """
     if jobs is None:
         return
@@ -171,6 +175,8 @@ def sweep(jobs: Jobs | None, artifacts: ArtifactStore, monitor: Monitor) -> None
                 left = Handover(uid, artifacts)
                 left.clear()
                 monitor.log(f"deleted {left.uri}: its job no longer exists")
+        for uid in forget(artifacts, jobs, log_days):
+            monitor.log(f"deleted the logs of the job {uid}, which no longer exists")
     except OffsiteError as error:
         monitor.log(f"could not delete leftovers of deleted jobs: {error}")
 

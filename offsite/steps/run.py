@@ -1,8 +1,9 @@
 """Runs the steps Open, Report and Publish of a stage in a pod."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 from offsite.errors import BundleError, DisclosureError
 from offsite.events import Monitor
@@ -13,6 +14,7 @@ from offsite.steps.ending import finish, resume
 from offsite.steps.handover import Handover, sweep
 from offsite.steps.inputs import source_of
 from offsite.steps.lending import lent
+from offsite.steps.notify import run_notify, run_read_notice
 from offsite.steps.opening import prepare
 from offsite.steps.pod import Pod, open_mailbox
 from offsite.steps.publishing import report
@@ -83,7 +85,7 @@ def run_publish(pod: Pod[PublishTask], monitor: Monitor) -> None:
     elif not resume(space, mailbox, monitor):
         raise BundleError(f"there is no result at {handover.uri}")
     handover.clear()
-    sweep(task.jobs, party.artifacts, monitor)
+    sweep(task.jobs, party.artifacts, task.log_days, monitor)
 
 
 @contextmanager
@@ -94,3 +96,13 @@ def _cleared_if_refused(handover: Handover) -> Iterator[None]:
     except DisclosureError:
         handover.clear()
         raise
+
+
+KEYED: Mapping[str, Callable[[Pod[Any], Monitor], None]] = {
+    "Open": run_open,
+    "Report": run_report,
+    "Publish": run_publish,
+    "Notify": run_notify,
+    "ReadNotice": run_read_notice,
+}
+"""All steps with keys."""

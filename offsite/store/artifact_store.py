@@ -31,11 +31,12 @@ class ArtifactStore(Protocol):
         """Return the URI of a note or folder, for messages."""
         ...
 
-    def read(self, name: str) -> bytes | None:
-        """Read a note; None: it does not exist.
+    def read(self, name: str, most: int = LARGEST_NOTE) -> bytes | None:
+        """Read a note of at most `most` bytes; None: it does not exist.
 
         Raises:
             StorageError: The store failed.
+            OffsiteError: It is larger.
         """
         ...
 
@@ -118,10 +119,10 @@ class FolderArtifactStore:
         """See `ArtifactStore.uri`."""
         return str(self.root / name)
 
-    def read(self, name: str) -> bytes | None:
+    def read(self, name: str, most: int = LARGEST_NOTE) -> bytes | None:
         """See `ArtifactStore.read`."""
         with disk_errors(self.root / name), suppress(FileNotFoundError):
-            return read_below(self.root, name, LARGEST_NOTE)
+            return read_below(self.root, name, most)
         return None
 
     def write(self, name: str, content: bytes) -> None:
@@ -182,10 +183,10 @@ class BucketArtifactStore:
         """See `ArtifactStore.uri`."""
         return f"{self.root}/{name}"
 
-    def read(self, name: str) -> bytes | None:
+    def read(self, name: str, most: int = LARGEST_NOTE) -> bytes | None:
         """See `ArtifactStore.read`."""
         try:
-            return self.private_store.read(self.uri(name), LARGEST_NOTE)
+            return self.private_store.read(self.uri(name), most)
         except NotFoundError:
             return None
 

@@ -159,6 +159,8 @@ class Settings(Part):
     model_hub: bool = False
     """Whether pods that read a model may access the model hub."""
     checkpoint_seconds: float = Field(60.0, ge=0)
+    log_days: int = Field(30, ge=0)
+    """How long the logs of a deleted job are kept, in days; 0: no logs are kept."""
     resync_seconds: Annotated[float, Field(gt=0)] = 30.0
     gpu_resource: str = "nvidia.com/gpu"
     scratch_limit: Memory = "200Gi"

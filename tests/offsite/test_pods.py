@@ -420,7 +420,8 @@ def test_a_token_of_a_peer_s_writes_no_line_of_the_log(pods: Pods) -> None:
 
 def test_the_steps_that_hold_keys_need_no_torch() -> None:
     program = (
-        "import sys, offsite.__main__; sys.exit('torch' in sys.modules or 'ray' in sys.modules)"
+        "import sys, offsite.__main__, offsite.steps.run, offsite.steps.logging;"
+        "sys.exit('torch' in sys.modules or 'ray' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
 

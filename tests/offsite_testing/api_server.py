@@ -36,6 +36,8 @@ class ApiServer(ThreadingHTTPServer):
         """What it was asked to delete, and refused: as another object has the name now."""
         self.items: dict[str, list[dict[str, Any]]] = {}
         """What it lists, by plural; nothing of what is not here."""
+        self.objects: dict[str, dict[str, Any]] = {}
+        """Single objects, by plural and name: `offsitejobs/adapter`."""
         self.closing = threading.Event()
 
     @property
@@ -95,6 +97,8 @@ class _Handler(BaseHTTPRequestHandler):
         if path in kinds:
             return {"resources": [_resource(kind) for kind in kinds[path]]}
         served = any(path.startswith(f"{each}/namespaces/") for each in kinds)
+        if named := self.server.objects.get("/".join(path.split("/")[-2:])):
+            return named
         items = self.server.items.get(path.rpartition("/")[2], [])
         return {"metadata": {"resourceVersion": "1"}, "items": items} if served else None
 

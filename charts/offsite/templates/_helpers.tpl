@@ -57,6 +57,7 @@ matchExpressions:
   "notices" .Values.notices
   "modelHub" .Values.egress.modelHub
   "checkpointSeconds" .Values.checkpointSeconds
+  "logDays" .Values.logDays
   "resyncSeconds" .Values.resyncSeconds
   "gpuResource" .Values.gpuResource
   "scratchLimit" .Values.scratch.sizeLimit

@@ -1,9 +1,8 @@
 """`offsite logs`: show the logs of a job's pods, over all attempts."""
 
-import re
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +12,13 @@ from offsite_cli.cluster.connection import Target, connect, retry_while_unavaila
 from offsite_cli.cluster.errors import ClusterError
 from offsite_cli.cluster.job_status import Resource, explanation_of, is_settled, state_of
 from offsite_cli.cluster.jobs import JobName, get_job
+from offsite_cli.cluster.kept_logs import (
+    Wanted,
+    show_kept_logs_of,
+    show_log_event,
+    show_logs_of_gone_pods,
+    where_logs_are_kept,
+)
 from offsite_cli.cluster.pods import (
     attempt_of,
     driver_pods,
@@ -23,13 +29,13 @@ from offsite_cli.cluster.pods import (
     step_of,
 )
 from offsite_cli.options import Format, grouped
-from offsite_cli.output import Output, format_event, show_info, show_json_line, show_text
+from offsite_cli.output import Output, show_info
+from offsite_cli.stored import private_option
 
 if TYPE_CHECKING:
     from offsite_cli.cluster.api import Api
 
 _PAUSE = 2.0
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @grouped
@@ -44,12 +50,24 @@ def logs(
     tail: Annotated[
         int | None, typer.Option(min=0, help="Show only the last lines of each pod.")
     ] = None,
+    private: Annotated[
+        str | None,
+        private_option("Show the logs that are kept there, without the cluster."),
+    ] = None,
     output: Format = Output.TEXT,
 ) -> None:
-    """Show the logs of a job's pods. `-o json` prints each line as an event."""
+    """Show the logs of a job's pods, also of pods that are gone.
+
+    The logs of pods that are gone are read from the private store: set OFFSITE_PRIVATE_ENDPOINT and
+    OFFSITE_PRIVATE_CREDENTIALS, or --private. `-o json` prints each line as an event.
+    """
+    wanted = Wanted(attempt, tail, output)
+    if private is not None:
+        show_kept_logs_of(name, private, wanted)
+        return
     api = connect(target)
     job = get_job(api, name)
-    found = False
+    found = show_logs_of_gone_pods(api, job, wanted)
     for pod in _pods(api, job, follow=follow):
         if attempt is not None and attempt_of(pod) != attempt:
             continue
@@ -59,7 +77,10 @@ def logs(
             _show_line(line, pod, output)
     if not found:
         why = explanation_of(job)
-        raise ClusterError(f"{name} has no logs yet: {state_of(job)} ({why.reason}): {why.message}")
+        raise ClusterError(
+            f"{name} has no logs: {state_of(job)} ({why.reason}): {why.message}",
+            *where_logs_are_kept(api, job),
+        )
 
 
 def parse_line(line: str, mark: str) -> Event:
@@ -89,12 +110,5 @@ def _pods(api: "Api", job: Resource, *, follow: bool) -> Iterator[Resource]:
 
 
 def _show_line(line: str, pod: Resource, output: Output) -> None:
-    event = parse_line(line, mark_of(pod))
-    if output is Output.JSON:
-        place: dict[str, Any] = {"attempt": attempt_of(pod), "step": step_of(pod)}
-        show_json_line({**event.wire(), "pod": {"name": pod["metadata"]["name"], **place}})
-    elif isinstance(event, Log):
-        # Ray colours its own lines
-        show_text(_COLOUR.sub("", event.message))
-    else:
-        show_text(format_event(event))
+    place = {"name": pod["metadata"]["name"], "attempt": attempt_of(pod), "step": step_of(pod)}
+    show_log_event(parse_line(line, mark_of(pod)), {"pod": place}, output)

@@ -99,6 +99,8 @@ class ChildPlan:
             peer_id=self.peer.id,
             private=self.settings.private.inside,
             limits=self.settings.bounds.limits,
+            attempt=max(1, self.attempt),
+            log_days=self.settings.log_days,
             job=self._job(),
             **self._of_step(),
             **(self._exchange() if self.keyed else {}),
