@@ -21,6 +21,10 @@ class Commands(TyperGroup):
         "run": ("run:run", "Run the stage of a job file on this machine."),
         "demo": ("demo.command:demo", "Run all three stages here, on a real model and data."),
         "runs": ("runs.commands:app", "Show the records of runs on this machine."),
+        "report": (
+            "report.command:report",
+            "Write a report of an exchange: what each party gained and gave away.",
+        ),
         "submit": (
             "cluster.submit.commands:app",
             "Submit a job, from flags or from a file: -f FILE.",

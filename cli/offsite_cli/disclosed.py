@@ -79,6 +79,13 @@ def disclosed(
         show_text(*_lines(model, limits))
 
 
+def ledger_facts(home: Path) -> list[dict[str, object]]:
+    """List what was sent of each model of a home, as JSON."""
+    with open_ledger(home, None) as ledger:
+        limits = load_policy(home / POLICY)
+        return [_facts(model, limits) for model in _models(ledger.entries())]
+
+
 @contextmanager
 def open_ledger(home: Path, private: str | None) -> Iterator[Disclosures]:
     """Open the ledger of a home, or of a cluster's private store.

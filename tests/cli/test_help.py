@@ -51,7 +51,7 @@ def completed(*words: str) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        ("re", ["reject", "resume", "retry", ":4"]),
+        ("re", ["report", "reject", "resume", "retry", ":4"]),
         ("submit t", ["tune", ":4"]),
         ("submit tune --ran", ["--rank", ":4"]),
         ("get -o w", ["wide", ":4"]),
