@@ -3,13 +3,16 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from offsite.adapter import METHODS
+from offsite.api import AlphaFactors
 from offsite.bundle import AdapterFacts, EmulatorRecord
 from offsite.bundle.changes import Place, relative
 from offsite.bundle.head import VALUE
@@ -17,6 +20,7 @@ from offsite.bundle.selection import Selection
 from offsite.errors import BundleError
 from offsite.layers import family
 
+UNSCALED = AlphaFactors()
 _PIECE = 1 << 22
 """How many numbers of a weight are added to, or measured, together."""
 
@@ -28,6 +32,7 @@ def plug_in(
     record: EmulatorRecord,
     *,
     alpha: float = 1.0,
+    factors: AlphaFactors = UNSCALED,
     dtype: torch.dtype | None = None,
 ) -> dict[Place, float]:
     """Add `alpha` times an adapter's changes to the full model, in place, and measure them.
@@ -44,6 +49,7 @@ def plug_in(
             change means anything for it.
         alpha: scale of the change; less than 1 keeps part of what the adapter learnt about the
             emulator alone out of the model (WiSE-FT, arXiv 2109.01903).
+        factors: of `alpha`, in the blocks. Outside them nothing but a head changes, as a whole.
         dtype: what to round to, which the model is stored in; absent: what it has in memory.
 
     Returns:
@@ -56,6 +62,7 @@ def plug_in(
     # all of them before any is changed: a bias is compared with its module's weight too
     compared = {*grouped, *(place.beside for place in grouped)} & weights.keys()
     own = {place: _norm(weights[place]) for place in compared}
+    scale_of = _scales(model, record, alpha, factors)
     added: dict[Place, float] = {}
     for place, parts in grouped.items():
         weight = weights[place]
@@ -63,10 +70,46 @@ def plug_in(
         # outside the blocks every method sends the change itself
         method = METHODS["Blocks" if place.block is None else facts.method]
         change = partial(method.change, there, row=family(model))
-        added[place] = _add(weight, reach[place], change, alpha, dtype or weight.dtype)
+        added[place] = _add(weight, reach[place], change, scale_of(place), dtype or weight.dtype)
         if not math.isfinite(added[place]):
             raise BundleError(f"the adapter's change of {place} is not finite")
     return relative(added, own)
+
+
+@contextmanager
+def trying(
+    model: PreTrainedModel,
+    tensors: Mapping[str, Tensor],
+    facts: AdapterFacts,
+    record: EmulatorRecord,
+    **scale: Any,
+) -> Iterator[dict[Place, float]]:
+    """Plug an adapter in for a `with` block, after which the model is bit for bit as before.
+
+    Keeps a copy of the weights that the adapter changes. Arguments are those of `plug_in`.
+    """
+    weights = _weights(model)
+    before = {p: weights[p].detach().clone() for p in _by_weight(tensors, record)}
+    try:
+        yield plug_in(model, tensors, facts, record, **scale)
+    finally:
+        with torch.no_grad():
+            for place, value in before.items():
+                weights[place].copy_(value)
+
+
+def _scales(
+    model: PreTrainedModel, record: EmulatorRecord, alpha: float, factors: AlphaFactors
+) -> Callable[[Place], float]:
+    row, ends = family(model), {block.full for block in record.blocks if block.end}
+
+    def scale_of(place: Place) -> float:
+        if place.block is None:
+            return alpha
+        group = row.group_of(place.name.rpartition(".")[0])
+        return alpha * factors.of(group, end=place.block in ends)
+
+    return scale_of
 
 
 def _by_weight(

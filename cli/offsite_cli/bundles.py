@@ -181,8 +181,7 @@ def verify(
         if _is_folder(Path(target)):
             provenance, links = auditor.model(Path(target))
             show_info(
-                f"{target} matches the signature of {provenance.made_by}, alpha "
-                f"{provenance.origin.alpha:g}"
+                f"{target} matches the signature of {provenance.made_by}, {provenance.origin}"
             )
         else:
             envelope = auditor.verify(_envelope(target, ", and no folder"), monitor)

@@ -9,7 +9,7 @@ from offsite.api.distill import Distill, DistillTraining, Ends, Grant
 from offsite.api.emulators import EMULATORS, Emulator, EmulatorSection, LayerDrop
 from offsite.api.job import JobSpec, Metadata, OffsiteJob
 from offsite.api.limits import Limits
-from offsite.api.plug_in import Accept, Export, PlugIn
+from offsite.api.plug_in import Accept, AlphaAuto, AlphaFactors, Export, PlugIn
 from offsite.api.privacy import Privacy, Unit, sampling_rate
 from offsite.api.references import JobReference, Use, claims_of
 from offsite.api.release import EmulatorRelease, Release
@@ -35,6 +35,8 @@ __all__ = [
     "RULES",
     "Accept",
     "Adapter",
+    "AlphaAuto",
+    "AlphaFactors",
     "Augmentation",
     "Bundle",
     "Data",

@@ -6,10 +6,11 @@ adapter's envelope to the emulator's (`offsite bundles verify --chain`).
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
+from offsite.api import AlphaFactors
 from offsite.api.problems import reason
 from offsite.bundle.files import check_files
 from offsite.bundle.manifest import FileEntry, FileName, entries_of
@@ -43,6 +44,21 @@ class Origin(Part):
     """The envelope of the adapter."""
     alpha: float = Field(ge=0, le=2)
     """The scale that it was plugged in with."""
+    alpha_factors: AlphaFactors | None = None
+    """Factors of the scale; None: all are 1."""
+    alpha_rule: Literal["Auto"] | None = None
+    """The rule that chose both; None: the author of the job."""
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # earlier versions refuse these fields, so they are there only where they say something
+        fields: dict[str, Any] = serialize(self)
+        return {name: value for name, value in fields.items() if value is not None}
+
+    def __str__(self) -> str:
+        factors = f", factors {self.alpha_factors}" if self.alpha_factors else ""
+        rule = f", chosen by the rule {self.alpha_rule}" if self.alpha_rule else ""
+        return f"alpha {self.alpha:g}{factors}{rule}"
 
 
 class Provenance(Signed):

@@ -8,6 +8,8 @@ from typing import Any
 from offsite.api import (
     Accept,
     Adapter,
+    AlphaAuto,
+    AlphaFactors,
     Data,
     DistillTraining,
     Emulator,
@@ -152,6 +154,8 @@ def plug_in(
     model: StrPath,
     adapter: str,
     alpha: float = 1.0,
+    alpha_factors: AlphaFactors | Fields | None = None,
+    alpha_auto: AlphaAuto | Fields | None = None,
     evaluate: StrPath | None = None,
     accept: Accept | Fields | None = None,
     export: Export | Fields | None = None,
@@ -170,6 +174,8 @@ def plug_in(
         model: The full model that the emulator was made from.
         adapter: The name of the adapter's bundle, or `name@sha256:…` for one envelope of it.
         alpha: Scale of the adapter's change.
+        alpha_factors: Factors of `alpha`, such as `{"attention": 0.4}`.
+        alpha_auto: A rule chooses the scale, at most `alpha`, by own data that it names.
         evaluate: Data to measure the model on, before and after.
         accept: Requirements on that data; an adapter that misses them is not exported.
         export: Where to write the model; None: `models/<name>` in the home.
@@ -189,6 +195,8 @@ def plug_in(
         "model": model,
         "adapter": adapter,
         "alpha": alpha,
+        "alpha_factors": alpha_factors,
+        "alpha_auto": alpha_auto,
         "evaluate": evaluate,
         "accept": accept,
         "export": export,

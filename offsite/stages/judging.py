@@ -59,7 +59,7 @@ def check_accepted(job: PlugIn, before: Reported | None, after: Reported | None)
         )
     most, metric = job.accept.max_regression, after.metric
     old, new = before.value, after.value
-    worse = _worse(metric, old, new)
+    worse = regression(metric, old, new)
     if worse <= most + _ROUNDING:
         return
     raise BundleError(
@@ -69,8 +69,14 @@ def check_accepted(job: PlugIn, before: Reported | None, after: Reported | None)
     )
 
 
-def _worse(metric: str, old: float | None, new: float | None) -> float:
-    """Say by how much a model became worse; less than nothing if it became better."""
+def regression(metric: str, old: float | None, new: float | None) -> float:
+    """Compute by how much a model became worse; less than nothing if it became better.
+
+    Of a perplexity: its relative increase. Of an accuracy: the difference.
+
+    Args:
+        old, new: None: an infinite perplexity.
+    """
     if new is None:  # a perplexity that is infinite
         return math.inf
     if old is None:

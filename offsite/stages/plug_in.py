@@ -9,13 +9,15 @@ from torch import Tensor
 from offsite.adapter import heads
 from offsite.api import PlugIn
 from offsite.bundle import ADAPTER, AdapterFacts, read_manifest
-from offsite.layers import Loaded, load
+from offsite.layers import Loaded, leads, load
 from offsite.plugin import plug_in
 from offsite.stages.context import Context
 from offsite.stages.evaluation import Evaluation
 from offsite.stages.judging import check_accepted, judge_changes
 from offsite.stages.package import finish_model
+from offsite.stages.scaling import Returned, choose_scale
 from offsite.steps.opening import not_the_model
+from offsite.steps.scale import Scale
 from offsite.store import check_room
 
 
@@ -37,13 +39,20 @@ def make_model(context: Context, job: PlugIn) -> None:
     loaded = load(context.model)
     check_room(space.folder, loaded.size)
     tensors = load_file(space.opened / ADAPTER)
+    scale = _scale(context, job, loaded, Returned(tensors, manifest.facts, record))
     labels = manifest.facts.labels
     loaded = bring_head(loaded, labels, tensors)
     shared = texts.get("evaluate")
     evaluation = Evaluation.read(shared, loaded, monitor) if shared else None
     before = evaluation.report(loaded, "full_zero_shot", monitor) if evaluation else None
     changes = plug_in(
-        loaded.model, tensors, manifest.facts, record, alpha=job.alpha, dtype=loaded.dtype
+        loaded.model,
+        tensors,
+        manifest.facts,
+        record,
+        alpha=scale.alpha,
+        factors=scale.factors,
+        dtype=loaded.dtype,
     )
     judge_changes(changes, space.party.limits.max_change, job.adapter, monitor)
     if evaluation:
@@ -63,3 +72,15 @@ def bring_head(loaded: Loaded, labels: tuple[str, ...], tensors: Mapping[str, Te
         return loaded
     heads.bring(loaded.model, labels, tensors, loaded.dtype)
     return replace(loaded, modality=loaded.modality.with_labels(labels))
+
+
+def _scale(context: Context, job: PlugIn, loaded: Loaded, adapter: Returned) -> Scale:
+    """Return the scale of the change: the job's, or what the rule chooses within it."""
+    limit, auto = Scale.of(job), job.alpha_auto
+    if auto is None:
+        return limit
+    own = Evaluation.read(context.inputs.texts["alpha"], loaded, context.monitor)
+    scale = choose_scale(loaded, adapter, limit, auto, own, context.monitor)
+    if leads():
+        scale.note(context.space)
+    return scale

@@ -15,6 +15,7 @@ from offsite.exchange import Mailbox, retract
 from offsite.sealing import PublicRing
 from offsite.steps.places import digest_of_model, model_digest
 from offsite.steps.results import check_plugged
+from offsite.steps.scale import scaled_origin
 from offsite.steps.workspace import Workspace
 from offsite.store import link_or_copy, publish, whole_folder, write_whole
 from offsite.store.private_store import PrivateStore
@@ -112,7 +113,7 @@ def export_model(space: Workspace, job: PlugIn, mailbox: Mailbox, monitor: Monit
     """
     export = export_of(space, mailbox)
     check_plugged(space, job)
-    origin = Origin.model_validate_json(space.known(ORIGIN))
+    origin = scaled_origin(space, job, Origin.model_validate_json(space.known(ORIGIN)))
     digest, note = model_digest(space.result), space.published()
     ours = note is not None and (note.fingerprint, note.digest) == (space.fingerprint, digest)
     if export.is_taken() and not ours:

@@ -31,7 +31,7 @@ from offsite.steps.disclosing import DISCLOSED
 from offsite.steps.export import ORIGIN
 from offsite.steps.publishing import DRAFT
 from offsite.steps.results import most_of
-from offsite.steps.workspace import ANSWERED, ATTEMPT, FIGURES, HEAD, SOURCE, Workspace
+from offsite.steps.workspace import ANSWERED, ATTEMPT, FIGURES, HEAD, SCALE, SOURCE, Workspace
 from offsite.store import link_or_copy, write_whole
 from offsite.store.artifact_store import ArtifactStore
 from offsite.task import KEPT, WORK, Jobs
@@ -42,7 +42,7 @@ _KEPT = (SOURCE, ANSWERED, ORIGIN, HEAD)
 """Notes of the first step for the last step, independent of what the training step did to its
 copies.
 """
-_NOTES = (DRAFT, FIGURES, AUDITED, ATTEMPT)
+_NOTES = (DRAFT, FIGURES, AUDITED, SCALE, ATTEMPT)
 """Notes that accompany a result. The last one is written last, and marks the result as complete."""
 _LEFT = timedelta(days=1)
 """Minimum age of leftovers to delete: the list of jobs may lack the newest ones."""
@@ -128,8 +128,7 @@ class Handover:
             InputError: It contains more than files, or is larger than possible.
         """
         self._take_notes({note: self._kept(note) for note in _KEPT}, space)
-        notes = (DRAFT, FIGURES, AUDITED)
-        self._take_notes({note: self._name(f"notes/{note}") for note in notes}, space)
+        self._take_notes({note: self._name(f"notes/{note}") for note in _NOTES[:-1]}, space)
         if not self.artifacts.take(self._name("result"), space.result, most_of(space)):
             raise BundleError(f"there is no result at {self.uri}")
 

@@ -112,4 +112,7 @@ def _texts(spec: JobSpec) -> dict[str, str | None]:
         data = tune.data
         evaluate = tune.evaluate or data.validation
         return {"train": data.train, "validation": data.validation, "evaluate": evaluate}
-    return {"evaluate": spec.plug_in.evaluate if spec.plug_in else None}
+    if plug_in := spec.plug_in:
+        auto = plug_in.alpha_auto
+        return {"evaluate": plug_in.evaluate, "alpha": auto.data if auto else None}
+    return {}

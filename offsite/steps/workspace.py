@@ -27,8 +27,8 @@ HEAD = "head.safetensors"
 """The new head of the opened adapter, if it brings one."""
 ATTEMPT = "attempt"
 """The id under which a result is sent. A new result gets a new id, and so its own sequence."""
-
-
+SCALE = "scale.json"
+"""The scale that `alphaAuto` chose for the opened adapter."""
 FIGURES = "figures.json"
 """What the work measured, for the egress report."""
 

@@ -55,6 +55,25 @@ def test_flags_make_the_job_of_the_example(stage: str, tmp_path: Path) -> None:
     assert load_job(printed) == load_job(EXAMPLES / f"{stage}.yaml")
 
 
+def test_flags_choose_what_is_trained_and_its_scale(tmp_path: Path) -> None:
+    printed = tmp_path / "job.yaml"
+    printed.write_text(submitted("tune", *FLAGS["tune"].split(), "--targets", "MLP"))
+    job = load_job(printed).spec.tune
+    assert job is not None
+    assert job.adapter.targets == "MLP"
+    scale = (
+        " --alpha-attention 0.4 --alpha-mlp 0.9 --alpha-ends 0.8 --alpha-middle 0.5"
+        " --auto-alpha data/own.jsonl --auto-alpha-regression 0.2"
+    )
+    printed.write_text(submitted("plug-in", *(FLAGS["plug-in"] + scale).split()))
+    plugged = load_job(printed).spec.plug_in
+    assert plugged is not None
+    factors = {"attention": 0.4, "mlp": 0.9, "ends": 0.8, "middle": 0.5}
+    assert plugged.alpha_factors.wire() == factors
+    assert plugged.alpha_auto is not None
+    assert plugged.alpha_auto.max_regression == 0.2
+
+
 def test_a_folder_of_images_stands_for_both_data_sets(tmp_path: Path) -> None:
     printed = tmp_path / "job.yaml"
     flags = "tissue-adapter --peer lab --seed 1 --bundle tissue-emulator --epochs 3 --batch-size 16"

@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from offsite.api import AlphaFactors
 from offsite.bundle.changes import Place, check_change
 from offsite.emulator.layer_drop import Layout
 from offsite.errors import BundleError
 from offsite.layers import blocks, family
-from offsite.plugin import plug_in
+from offsite.plugin import plug_in, trying
 from offsite_testing.core import (
     DROPPED,
     WHOLE,
@@ -282,6 +283,48 @@ def test_plug_in_adds_alpha_times_the_change_in_the_mapped_blocks_alone(
     assert {split[0] for split in touched if split} == {
         layout.kept[place] for place in form.places(layout)
     }
+
+
+@pytest.mark.parametrize("form", FORMS[::2], ids="-".join)
+@pytest.mark.parametrize("name", ["llama", "gpt2", "opt", "dinov2"])
+def test_each_part_of_a_model_has_its_scale(name: str, form: Form) -> None:
+    model, plain = tiny_model(name), tiny_model(name)
+    row, record = family(model), record_of(model, DROPPED)
+    factors = AlphaFactors(attention=0.5, mlp=0.25, ends=0.5, middle=0.125)
+    attached = form.attach(own_emulator(model, DROPPED), DROPPED)
+    randomise(attached)
+    sent, before = attached.changes(), snapshot(model)
+    plug_in(plain, sent, form.facts, record)
+    plug_in(model, sent, form.facts, record, alpha=2.0, factors=factors)
+    after, whole = model.state_dict(), plain.state_dict()
+    seen = set()
+    for tensor in changed(before, plain):
+        block, inside = row.block_of(tensor) or (-1, "")
+        group = row.group_of(inside.rpartition(".")[0])
+        scale = {"Attention": 1.0, "MLP": 0.5, None: 2.0}[group]
+        scale *= 0.5 if block in (0, 5) else 0.125
+        change = after[tensor] - before[tensor]
+        assert torch.allclose(change, scale * (whole[tensor] - before[tensor]), atol=1e-6)
+        seen.add((group, block in (0, 5)))
+    middle = {("MLP", False), ("Attention", False)} if form.scope == "All" else {(None, True)}
+    assert seen == {("MLP", True), ("Attention", True)} | middle
+
+
+@each_form
+def test_an_adapter_that_is_tried_leaves_the_model_as_it_was(form: Form) -> None:
+    model = nn.Module.to(tiny_model("llama"), torch.bfloat16)
+    attached = form.attach(own_emulator(tiny_model("llama"), DROPPED), DROPPED)
+    randomise(attached)
+    before, record = snapshot(model), record_of(model, DROPPED)
+    with trying(model, attached.changes(), form.facts, record, alpha=0.5) as told:
+        assert changed(before, model)
+    assert changed(before, model) == set()
+    assert told == plug_in(model, attached.changes(), form.facts, record, alpha=0.5)
+    model.load_state_dict(before)
+    huge = {name: value + math.inf for name, value in attached.changes().items()}
+    with pytest.raises(BundleError, match="not finite"), trying(model, huge, form.facts, record):
+        pass
+    assert changed(before, model) == set()
 
 
 @pytest.mark.parametrize("form", TARGETED, ids="-".join)

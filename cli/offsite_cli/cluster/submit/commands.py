@@ -9,6 +9,7 @@ from offsite_cli.cluster.connection import Target
 from offsite_cli.cluster.submit.create import SubmitOptions, submit_files
 from offsite_cli.cluster.submit.options import Evaluate, JobOptions, Name, Peer
 from offsite_cli.cluster.submit.sections import (
+    AlphaOptions,
     DataOptions,
     DistillationOptions,
     PrivacyOptions,
@@ -139,6 +140,7 @@ def tune(
 @app.command("plug-in")
 @grouped
 def plug_in(
+    scale: AlphaOptions,
     common: JobOptions,
     name: Name = None,
     peer: Peer = None,
@@ -146,7 +148,6 @@ def plug_in(
     adapter: Annotated[
         str | None, typer.Option(help="The peer's adapter, as NAME or NAME@sha256:…")
     ] = None,
-    alpha: Annotated[float | None, typer.Option(help="Scale of the adapter's change.")] = None,
     export: Annotated[
         str | None, typer.Option(help="Location to write the plugged-in model to.")
     ] = None,
@@ -162,7 +163,7 @@ def plug_in(
     section = {
         "model": model,
         "adapter": adapter,
-        "alpha": alpha,
+        **scale.fields(),
         "evaluate": evaluate,
         "accept": {"maxRegression": max_regression},
         "export": {"to": export},

@@ -144,6 +144,47 @@ class RecoveryOptions:
 
 
 @dataclass(frozen=True)
+class AlphaOptions:
+    """How much of an adapter's change is plugged in."""
+
+    alpha: Annotated[float | None, typer.Option(help="Scale of the adapter's change.")] = None
+    alpha_attention: Annotated[
+        float | None, typer.Option(help="Factor of --alpha in the attention, from 0 to 1.")
+    ] = None
+    alpha_mlp: Annotated[
+        float | None, typer.Option(help="Factor of --alpha in the MLPs, from 0 to 1.")
+    ] = None
+    alpha_ends: Annotated[
+        float | None, typer.Option(help="Factor of --alpha in the end blocks, from 0 to 1.")
+    ] = None
+    alpha_middle: Annotated[
+        float | None, typer.Option(help="Factor of --alpha in the other blocks, from 0 to 1.")
+    ] = None
+    auto_alpha: Annotated[
+        str | None,
+        typer.Option(
+            help="Location of your own text or images, by which a rule chooses the scale; "
+            "--alpha and its factors are then upper limits."
+        ),
+    ] = None
+    auto_alpha_regression: Annotated[
+        float | None,
+        typer.Option(help="How much worse the rule may make the model there, such as 0.1."),
+    ] = None
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of the section `plugIn` about the scale."""
+        factors = {
+            "attention": self.alpha_attention,
+            "mlp": self.alpha_mlp,
+            "ends": self.alpha_ends,
+            "middle": self.alpha_middle,
+        }
+        auto = {"data": self.auto_alpha, "maxRegression": self.auto_alpha_regression}
+        return {"alpha": self.alpha, "alphaFactors": factors, "alphaAuto": auto}
+
+
+@dataclass(frozen=True)
 class DistillationOptions:
     """Hyperparameters of distillation."""
 
