@@ -140,7 +140,8 @@ def _plugged(
     if tuning.facts.labels:
         record = record.with_new_head()
     job, dtype = setting.plug_in, loaded.dtype
-    plug_in(loaded.model, changes, tuning.facts, record, alpha=job.alpha, dtype=dtype)
+    scale: dict[str, Any] = {"alpha": job.alpha, "factors": job.alpha_factors, "dtype": dtype}
+    plug_in(loaded.model, changes, tuning.facts, record, **scale)
     test = read_test(subject.data.test, loaded, subject.monitor)
     return measure(loaded, test, "plug_in", subject.monitor)
 

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from offsite.api import (
     Adapter,
+    AlphaFactors,
     Data,
     Distill,
     DistillTraining,
@@ -50,6 +51,8 @@ class Setting(Section):
     """Differential privacy of the adapter: `tune.privacy`."""
     alpha: float = Field(1.0, ge=0, le=2)
     """Scale of the adapter's change: `plugIn.alpha`."""
+    alpha_factors: AlphaFactors = AlphaFactors()
+    """Factors of the scale: `plugIn.alphaFactors`."""
     full_learning_rate: float = Field(1e-4, gt=0, le=1)
     """Peak learning rate of the fine-tuning of the full model, for comparison."""
 
@@ -76,7 +79,8 @@ class Setting(Section):
     @property
     def plug_in(self) -> PlugIn:
         """The section of the PlugIn job, with placeholders for its locations."""
-        return PlugIn(model=_MODEL, adapter="adapter", alpha=self.alpha)
+        scale: dict[str, Any] = {"alpha": self.alpha, "alpha_factors": self.alpha_factors}
+        return PlugIn(model=_MODEL, adapter="adapter", **scale)
 
     @property
     def of_emulator(self) -> dict[str, Any]:

@@ -35,6 +35,7 @@ SPECS: tuple[dict[str, Any], ...] = (
             "model": "pvc://claim/model",
             "adapter": "adapter",
             "evaluate": "e.txt",
+            "alphaAuto": {"data": "own.jsonl"},
             "export": {"to": "s3://bucket/out"},
         },
     },
