@@ -20,6 +20,10 @@ class Commands(TyperGroup):
     table: ClassVar[dict[str, tuple[str, str]]] = {
         "run": ("run:run", "Run the stage of a job file on this machine."),
         "demo": ("demo.command:demo", "Run all three stages here, on a real model and data."),
+        "evaluate": (
+            "rehearsal.command:evaluate",
+            "Rehearse all three stages here, on stand-in data, and show what the adapter gains.",
+        ),
         "runs": ("runs.commands:app", "Show the records of runs on this machine."),
         "report": (
             "report.command:report",

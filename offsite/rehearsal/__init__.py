@@ -2,26 +2,25 @@
 
 A model owner learns what a setting is worth before it sends anything, on data that stands in for
 its peer's. The stages' own functions do the work, so a rehearsal gives what the exchange would.
+
+`offsite.rehearsal.rehearse` does it. What is here reads and describes results, without torch.
 """
 
-from offsite.rehearsal.emulator import Emulator, delete_emulator
-from offsite.rehearsal.rehearse import emulator_of, rehearse, repeat
-from offsite.rehearsal.result import Gain, Measured, Rehearsed, Repeated, Sizes, Spread, spread
+from offsite.rehearsal.result import Gain, Measured, Model, Rehearsed, Sizes
 from offsite.rehearsal.setting import Setting, Splits
+from offsite.rehearsal.summary import Repeated, Scored, Spread, Summary, spread
 
 __all__ = [
-    "Emulator",
     "Gain",
     "Measured",
+    "Model",
     "Rehearsed",
     "Repeated",
+    "Scored",
     "Setting",
     "Sizes",
     "Splits",
     "Spread",
-    "delete_emulator",
-    "emulator_of",
-    "rehearse",
-    "repeat",
+    "Summary",
     "spread",
 ]

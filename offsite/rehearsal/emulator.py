@@ -1,12 +1,12 @@
 """Makes the emulator of a setting, as a Distill job does, and keeps it on the disk."""
 
-import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from offsite.bundle import EmulatorFacts, EmulatorRecord
 from offsite.emulator import METHODS
+from offsite.errors import InputError
 from offsite.layers import block_count, load
 from offsite.rehearsal.setting import Setting
 from offsite.rehearsal.subject import Subject
@@ -43,21 +43,19 @@ def make_emulator(subject: Subject, setting: Setting) -> Emulator:
     """Make the emulator of a setting, or find it. It is that of a model of which none was sent.
 
     Raises:
+        InputError: the setting needs a corpus, and there is none.
         ModelError, DataError: the model or the corpus cannot be used.
         InterruptedStage: a signal came; training goes on from its checkpoint next time.
     """
+    if subject.data.corpus is None and (setting.distillation or setting.emulator.heal):
+        raise InputError("to heal or distill the emulator needs a corpus (--corpus); name one")
     facts = subject.facts("emulator", "corpus", **setting.of_emulator)
     digest = digest_of(canonical(facts))
-    folder = subject.kept.folder / "emulators" / digest[7:39]
+    folder = subject.kept.emulators / digest[7:39]
     if not folder.exists():  # the seconds of the last time count
         subject.kept.forget(Made, digest)
     made = subject.kept.once(Made, facts, lambda _: _make(subject, setting, digest, folder))
     return Emulator(folder, digest, made)
-
-
-def delete_emulator(emulator: Emulator) -> None:
-    """Delete the files of an emulator, which can be made again."""
-    shutil.rmtree(emulator.folder, ignore_errors=True)
 
 
 def _make(subject: Subject, setting: Setting, digest: str, folder: Path) -> Made:

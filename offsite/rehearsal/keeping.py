@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -69,6 +69,11 @@ class Kept:
         """Delete a result."""
         self._path(kind, digest).unlink(missing_ok=True)
 
+    @property
+    def emulators(self) -> Path:
+        """Folder of the emulators, which are large and can be made again."""
+        return self.folder / "emulators"
+
     @contextmanager
     def scratch(self, digest: str) -> Iterator[Path]:
         """Provide a folder for work in progress, which is deleted when the `with` block succeeds.
@@ -79,6 +84,8 @@ class Kept:
         folder.mkdir(parents=True, exist_ok=True)
         yield folder
         shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # others are there
+            folder.parent.rmdir()
 
     def _path(self, kind: type[Part], digest: str) -> Path:
         return self.folder / kind.__name__.lower() / f"{_short(digest)}.json"

@@ -1,5 +1,7 @@
 """Rehearses an exchange: all three stages of one setting, and the five models on the test set."""
 
+import math
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,9 +11,10 @@ from offsite.rehearsal.emulator import Emulator, make_emulator
 from offsite.rehearsal.keeping import Kept
 from offsite.rehearsal.measuring import read_test
 from offsite.rehearsal.models import fine_tuned, full_model, tuned, untouched
-from offsite.rehearsal.result import Gain, Measured, Model, Rehearsed, Repeated, Sizes
+from offsite.rehearsal.result import Gain, Measured, Model, Rehearsed, Sizes
 from offsite.rehearsal.setting import Setting, Splits
 from offsite.rehearsal.subject import Subject
+from offsite.rehearsal.summary import Repeated
 
 _DATA = ("train", "validation", "test", "corpus")
 
@@ -75,13 +78,20 @@ def repeat(
 def emulator_of(
     model: Path, setting: Setting, data: Splits, monitor: Monitor, *, folder: Path
 ) -> Emulator:
-    """Make the emulator of a setting, which its rehearsals share; delete it with `delete_emulator`.
+    """Make the emulator of a setting, or find it, for more than a rehearsal measures.
 
     The arguments and errors are those of `rehearse`.
     """
     subject = Subject(model, data, Kept(folder), monitor)
     with subject.kept.open():
         return make_emulator(subject, setting)
+
+
+def delete_emulators(folder: Path) -> None:
+    """Delete the emulators that rehearsals keep for each other; the results stay."""
+    kept = Kept(folder)
+    with kept.open():
+        shutil.rmtree(kept.emulators, ignore_errors=True)
 
 
 def _rehearse(
@@ -123,7 +133,8 @@ def _gains(
     start, gains = found.pop("full_zero_shot"), dict[Model, Gain]()
     for name, outcomes in found.items():
         gain = bench.compare(start, outcomes)
-        gains[name] = Gain(value=gain.value, interval=gain.interval)
+        if math.isfinite(gain.value):
+            gains[name] = Gain(value=gain.value, interval=gain.interval)
     best = found.get("full_fine_tuned")
     share = None if best is None else bench.share(start, found["plug_in"], best)
     return gains, None if share is None else Gain(value=share.value, interval=share.interval)

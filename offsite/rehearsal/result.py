@@ -1,15 +1,15 @@
-"""What a rehearsal measured, as it is kept: strict JSON that needs no model to be read."""
+"""What a rehearsal measured, as it is kept: strict JSON. Reading it imports no torch."""
 
-from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from offsite.bundle import PrivacyFacts
 from offsite.rehearsal.setting import Setting
 from offsite.wire import Digest, Part
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Model = Literal[
     "full_zero_shot", "emulator_zero_shot", "emulator_tuned", "plug_in", "full_fine_tuned"
@@ -33,8 +33,10 @@ class Measured(Part):
     """`Benchmark.outcomes` of each example: (N,) or (N, K)."""
 
     @property
-    def tensor(self) -> Tensor:
+    def tensor(self) -> "Tensor":
         """The outcomes as a tensor, (N,) or (N, K) in float64."""
+        import torch  # who reads figures alone need not import it
+
         return torch.tensor(self.outcomes, dtype=torch.float64)
 
 
@@ -83,59 +85,3 @@ class Rehearsed(Part):
     """Differential privacy of the adapter."""
     seconds: dict[str, float]
     """Wall-clock seconds of each phase: `distill`, `tune`, `plug_in` and `fine_tune`."""
-
-
-class Spread(Part):
-    """A figure over several seeds."""
-
-    mean: float | None
-    """None: one of the values is not finite."""
-    error: float | None
-    """Standard error of the mean over the seeds; None: there is one seed."""
-    values: tuple[float | None, ...]
-    """By seed."""
-    interval: Interval | None
-    """95 % confidence interval over the examples of the test set: that of one run, averaged over
-    the seeds. It says nothing of how much seeds differ."""
-
-
-class Repeated(Part):
-    """Rehearsals of one setting that differ in their seed alone."""
-
-    runs: tuple[Rehearsed, ...] = Field(min_length=1)
-
-    @property
-    def setting(self) -> Setting:
-        """The setting of all of them."""
-        return self.runs[0].setting
-
-    @property
-    def metric(self) -> str:
-        """The metric of the test set."""
-        return self.runs[0].models["full_zero_shot"].metric
-
-    def scored(self, model: Model) -> Spread | None:
-        """Summarize the metric of a model over the seeds; None: it was not measured."""
-        found = [run.models.get(model) for run in self.runs]
-        return None if None in found else spread([each for each in found if each is not None])
-
-    def share(self) -> Spread | None:
-        """Summarize the share of full fine-tuning's gain; None: it was not measured."""
-        found = [run.share for run in self.runs]
-        return None if None in found else spread([each for each in found if each is not None])
-
-
-def spread(found: Sequence[Measured | Gain]) -> Spread:
-    """Summarize a figure over seeds: mean, standard error, and the interval of the test set."""
-    values = [each.value for each in found]
-    finite = torch.tensor([v for v in values if v is not None], dtype=torch.float64)
-    whole = len(finite) == len(values)
-    intervals = [each.interval for each in found if each.interval is not None]
-    bounds = torch.tensor(intervals, dtype=torch.float64)
-    several = whole and len(values) > 1
-    return Spread(
-        mean=float(finite.mean()) if whole else None,
-        error=float(finite.std() / len(values) ** 0.5) if several else None,
-        values=tuple(values),
-        interval=tuple(bounds.mean(0).tolist()) if len(bounds) == len(values) else None,
-    )

@@ -8,7 +8,8 @@ import pytest
 
 from offsite.api import Ends, LayerDrop, TuneTraining
 from offsite.events import Event, Monitor
-from offsite.rehearsal import Rehearsed, Setting, Splits, rehearse
+from offsite.rehearsal import Rehearsed, Setting, Splits
+from offsite.rehearsal.rehearse import rehearse
 from offsite.rows import DataFile
 from offsite_testing.models import WORDS, save_tiny
 

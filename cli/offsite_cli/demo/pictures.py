@@ -96,7 +96,7 @@ def split_folder(source: Path, seed: int) -> Pictures:
     labelled = [(row.label, row.open()) for row in rows if row.label is not None]
     if len(labelled) < len(rows) or len(rows) < _FEWEST:
         raise DataError(
-            f"{source} has {len(labelled)} images in folders of classes; the demo needs at least "
+            f"{source} has {len(labelled)} images in folders of classes; a split needs at least "
             f"{_FEWEST}, and none outside of such a folder"
         )
     fifth = len(rows) // 5

@@ -1,4 +1,4 @@
-"""Data sets of the demo, split into train, validation and test, as JSON lines."""
+"""Data sets, split into train, validation and test, as JSON lines."""
 
 import json
 import random
@@ -40,7 +40,7 @@ def split_file(source: Path, seed: int) -> Splits:
         rows = [Row(text=part) for part in parts if part]
     if len(rows) < _FEWEST:
         raise DataError(
-            f"{source} has {len(rows)} lines or paragraphs; the demo needs at least {_FEWEST}"
+            f"{source} has {len(rows)} lines or paragraphs; a split needs at least {_FEWEST}"
         )
     random.Random(seed).shuffle(rows)
     tenth = max(1, len(rows) // 10)

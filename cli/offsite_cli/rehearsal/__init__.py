@@ -1,0 +1,1 @@
+"""The command `offsite evaluate`: rehearse an exchange, and show what it is worth."""
