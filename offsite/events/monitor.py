@@ -40,6 +40,10 @@ class Monitor:
 
         return Monitor(both, self._stop)
 
+    def mapped(self, change: Callable[[Event], Event]) -> "Monitor":
+        """Return a monitor of the same stage that passes each event on as `change` makes it."""
+        return Monitor(lambda event: self.emit(change(event)), self._stop)
+
     @property
     def stopping(self) -> bool:
         """Whether a signal asked the stage to end."""

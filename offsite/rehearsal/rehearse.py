@@ -9,12 +9,12 @@ from offsite.events import Monitor
 from offsite.layers import load
 from offsite.rehearsal.emulator import Emulator, make_emulator
 from offsite.rehearsal.keeping import Kept
-from offsite.rehearsal.measuring import read_test
 from offsite.rehearsal.models import fine_tuned, full_model, tuned, untouched
 from offsite.rehearsal.result import Gain, Measured, Model, Rehearsed, Sizes
 from offsite.rehearsal.setting import Setting, Splits
 from offsite.rehearsal.subject import Subject
 from offsite.rehearsal.summary import Repeated
+from offsite.stages.evaluation import Evaluation
 
 _DATA = ("train", "validation", "test", "corpus")
 
@@ -128,7 +128,8 @@ def _gains(
     subject: Subject, models: Mapping[Model, Measured]
 ) -> tuple[dict[Model, Gain], Gain | None]:
     """Compare all models with the untouched full one, on the same examples."""
-    bench = read_test(subject.data.test, load(subject.model), subject.monitor).bench
+    # of images it has no classes, which comparing does not need
+    bench = Evaluation.read(subject.data.test, load(subject.model), subject.monitor).bench
     found = {name: each.tensor for name, each in models.items()}
     start, gains = found.pop("full_zero_shot"), dict[Model, Gain]()
     for name, outcomes in found.items():

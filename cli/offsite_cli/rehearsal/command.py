@@ -11,8 +11,9 @@ from offsite.events import Monitor
 from offsite.process.lifetime import uncollected
 from offsite.steps.places import from_hub
 from offsite_cli.options import Format, grouped
-from offsite_cli.output import Output, monitored, screen, show_json_line
+from offsite_cli.output import Output, screen, show_json
 from offsite_cli.rehearsal.data import StandInOptions
+from offsite_cli.rehearsal.progress import rehearsing
 from offsite_cli.rehearsal.setting import SettingOptions
 
 if TYPE_CHECKING:
@@ -45,16 +46,16 @@ def evaluate(
     Nothing is sent, and no keys are used. An interrupted command goes on when you run it again.
     """
     setting, kept = options.setting(), folder.expanduser().resolve()
-    with monitored(output) as monitor:
+    with rehearsing() as monitor:
         data = stand_in.splits(kept / "data")
         chosen = range(seed, seed + seeds)
         found = _repeat(_folder(model), setting, data, chosen, monitor, kept, upper_bound)
-        if output is Output.JSON:
-            show_json_line({"event": "result", **found.wire()})
-    if output is Output.TEXT:
-        from offsite_cli.rehearsal.table import show  # rich is slow to import
+    if output is Output.JSON:
+        show_json(found.wire())
+        return
+    from offsite_cli.rehearsal.table import show  # rich is slow to import
 
-        show(found, screen(sys.stdout))
+    show(found, screen(sys.stdout))
 
 
 def _repeat(
