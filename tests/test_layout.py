@@ -104,7 +104,7 @@ def test_import_loads_no_training_stack(module: str) -> None:
 @pytest.mark.parametrize(
     ("package", "extras"),
     [
-        ("offsite", ["train"]),
+        ("offsite", ["train", "mlflow"]),
         ("operator/offsite_operator", ["operator"]),
         ("cli/offsite_cli", ["train", "cli", "demo"]),
     ],

@@ -110,6 +110,8 @@ class Home:
     def run(self, job: OffsiteJob, monitor: Monitor, *, base: StrPath = ".") -> None:
         """Run a job here, as `offsite run` does, and keep its record in `runs` in the home.
 
+        If the environment sets `OFFSITE_MLFLOW_URI`, the run is logged to MLflow, too.
+
         Args:
             job: The job, as `offsite.config.load_job` reads it from a file.
             monitor: Receives the job's events, and can stop it.
@@ -119,8 +121,8 @@ class Home:
             OffsiteError: The job failed. Nothing incomplete was published.
         """
         mailbox = open_mailbox(self.path, os.fspath(self.exchange), os.environ, self.passphrase)
-        with recorded(Runs(self.path), _record(job, mailbox), monitor) as recording:
-            self._run(job, mailbox, recording.monitor, Path(base))
+        with recorded(Runs(self.path), _record(job, mailbox), monitor) as watched:
+            self._run(job, mailbox, watched, Path(base))
 
     def _run(self, job: OffsiteJob, mailbox: Mailbox, monitor: Monitor, base: Path) -> None:
         with uncollected():  # torch takes seconds to import, so only what needs it does so

@@ -1,64 +1,63 @@
 """Keeps the record of a run in a home while it runs, and after it failed."""
 
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from offsite.errors import OffsiteError
-from offsite.events import Event, Log, Monitor, Progress, Started, failure
+from offsite.events import Done, Event, Failed, Log, Monitor, Progress, Started, failure
 from offsite.runs.folder import Runs
 from offsite.runs.record import Run
 from offsite.runs.recorder import Recorder
+from offsite.runs.tracking import track
 
 _SECONDS_BETWEEN_WRITES = 30.0
 
 
 @contextmanager
-def recorded(runs: Runs, blank: Run, monitor: Monitor) -> Iterator["Recording"]:
-    """Record what runs in the `with` block, however it ends.
+def recorded(
+    runs: Runs, blank: Run, monitor: Monitor, environ: Mapping[str, str] = os.environ
+) -> Iterator[Monitor]:
+    """Record what runs in the `with` block, however it ends; gives the monitor to run it with.
 
     The record is also written while the stage runs, so that the record of a killed process shows
-    how far it came. A record that cannot be written does not fail the stage.
+    how far it came. If `OFFSITE_MLFLOW_URI` is set, the run is logged there, too. What goes wrong
+    with either is told, and does not fail the stage.
 
     Args:
         blank: The record that `begin` made.
         monitor: The monitor of the stage.
     """
-    recording = Recording(runs, blank, monitor)
+    recording = _Recording(runs, blank, monitor, environ)
     try:
-        yield recording
+        # it comes before the monitor's own readers, for whom the last event decides
+        yield monitor.with_copy(recording.receive)
     except BaseException as error:
-        recording.recorder.receive(failure(error))
+        recording.receive(failure(error))
         raise
-    finally:
-        recording.save()
 
 
-class Recording:
-    """The record of a run that is kept as it grows; use `recorded`."""
+class _Recording:
+    """The record of a run that is kept as it grows."""
 
-    def __init__(self, runs: Runs, blank: Run, monitor: Monitor) -> None:
-        self.recorder = Recorder(blank)
-        self.monitor = monitor.with_copy(self._receive)
-        """The monitor to run the stage with."""
-        self._runs, self._blank, self._outer = runs, blank, monitor
+    def __init__(
+        self, runs: Runs, blank: Run, monitor: Monitor, environ: Mapping[str, str]
+    ) -> None:
+        self._runs, self._blank, self._monitor, self._environ = runs, blank, monitor, environ
+        self._recorder = Recorder(blank)
         self._written = float("-inf")
 
-    def save(self) -> None:
-        """Write the record."""
-        self._written = time.monotonic()
-        try:
-            self._runs.keep(self.recorder.run)
-        except OffsiteError as error:
-            self._outer.log(f"the record of this run was not written: {error}")
-
-    def _receive(self, event: Event) -> None:
-        self.recorder.receive(event)
+    def receive(self, event: Event) -> None:
+        """Take in one event of the stage."""
+        self._recorder.receive(event)
         if isinstance(event, Started):
             self._continue(event.fingerprint)
         due = time.monotonic() - self._written >= _SECONDS_BETWEEN_WRITES
         if due or not isinstance(event, Log | Progress):
-            self.save()
+            self._save()
+        if isinstance(event, Done | Failed):
+            track(self._recorder.run, self._environ, self._monitor.log)
 
     def _continue(self, inputs_digest: str) -> None:
         try:
@@ -66,4 +65,11 @@ class Recording:
         except OffsiteError:  # saving says why
             return
         if earlier is not None:
-            self.recorder.continues(earlier)
+            self._recorder.continues(earlier)
+
+    def _save(self) -> None:
+        self._written = time.monotonic()
+        try:
+            self._runs.keep(self._recorder.run)
+        except OffsiteError as error:
+            self._monitor.log(f"the record of this run was not written: {error}")

@@ -30,7 +30,14 @@ def keep(home: Path, name: str, steps: int, *events: Event) -> None:
 def perplexity(value: float, text: str = DIGEST) -> Metric:
     interval = (value - 0.5, value + 0.5)
     return Metric(
-        name="perplexity", setting="emulator_tuned", value=value, text=text, interval=interval
+        name="perplexity",
+        setting="emulator_tuned",
+        value=value,
+        text=text,
+        interval=interval,
+        over="emulator_zero_shot",
+        gain=0.25,
+        gain_interval=(0.125, 0.5),
     )
 
 
@@ -88,7 +95,8 @@ def test_list_shows_outcomes(home: Path) -> None:
 
 def test_page_shows_figures_times_and_inputs(home: Path) -> None:
     shown = run("show", "adapter-1", home=home)
-    for text in ("9 (8.5 to 9.5)", "loss 3 to 2", DIGEST, "cccc-dddd", "2.5 MB", "1000.0 MB"):
+    gain = "gain 0.25 (0.125 to 0.5) over emulator_zero_shot"
+    for text in (gain, "9 (8.5 to 9.5)", "loss 3 to 2", DIGEST, "cccc-dddd", "2.5 MB", "1000.0 MB"):
         assert text in shown
     assert as_json("show", "adapter-1", home=home)["curves"] == {"tune": [[1, 3.0], [6, 2.0]]}
 

@@ -41,9 +41,9 @@ def attempt(home: Path, *events: Event, inputs: str = "one", error: Exception | 
     """Record one attempt; give its record."""
     record = blank()
     try:
-        with recorded(Runs(home), record, silent()) as recording:
+        with recorded(Runs(home), record, silent()) as monitor:
             for event in (Started(fingerprint=inputs, inputs={"model": DIGEST}), *events):
-                recording.monitor.emit(event)
+                monitor.emit(event)
             if error is not None:
                 raise error
     except OffsiteError:
@@ -110,9 +110,9 @@ def test_other_inputs_are_another_run(tmp_path: Path) -> None:
 
 
 def test_record_of_a_killed_process_shows_how_far_it_came(tmp_path: Path) -> None:
-    with recorded(Runs(tmp_path), blank(), silent()) as recording:
+    with recorded(Runs(tmp_path), blank(), silent()) as monitor:
         for event in (Started(fingerprint="one", inputs={}), *measured(3)):
-            recording.monitor.emit(event)
+            monitor.emit(event)
         run = only(tmp_path)  # as if the process ended here
     assert (run.outcome, run.ended) == ("Unfinished", None)
     assert run.curves["tune"] == ((3, 1.0),)
@@ -122,10 +122,11 @@ def test_record_of_a_killed_process_shows_how_far_it_came(tmp_path: Path) -> Non
 def test_record_that_cannot_be_written_fails_no_stage(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file")
     told: list[Event] = []
-    with recorded(Runs(tmp_path), blank(), Monitor(told.append)) as recording:
-        recording.monitor.emit(Started(fingerprint="one", inputs={}))
-    assert isinstance(told[-1], Log)
-    assert "the record of this run was not written" in told[-1].message
+    with recorded(Runs(tmp_path), blank(), Monitor(told.append)) as monitor:
+        monitor.emit(Started(fingerprint="one", inputs={}))
+    complaint = told[0]
+    assert isinstance(complaint, Log)
+    assert "the record of this run was not written" in complaint.message
 
 
 def test_damaged_records_are_skipped(tmp_path: Path) -> None:

@@ -82,8 +82,11 @@ def test_record_survives_the_wire() -> None:
     )
     run = recorded(
         loss(1, 3.0),
-        Metric(name="accuracy", setting="emulator_tuned", value=0.5, interval=(0.25, 0.75)),
+        Metric(
+            name="accuracy", setting="emulator_tuned", value=0.5, interval=(0.25, 0.75), gain=0.1
+        ),
         Rates(setting="membership", points=((0.0, 0.0), (0.5, 0.75), (1.0, 1.0))),
+        Rates(setting="canary", points=((0.0, 0.0), (0.1, 0.5), (1.0, 1.0))),
         private,
         Egress(report=report.wire()),
         Artifact(name="adapter", digest=DIGEST, uri="file:///x", size_bytes=1),
@@ -93,6 +96,7 @@ def test_record_survives_the_wire() -> None:
     assert again == run
     assert (again.egress, again.privacy, again.outcome) == (report, private, "Complete")
     assert again.peak_memory_bytes == 5
+    assert again.rates["canary"][1] == (0.1, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +151,12 @@ def test_only_the_last_value_of_a_figure_is_kept() -> None:
 
 def test_attempts_are_joined() -> None:
     first = recorded(
-        perplexity(9.0), loss(1, 3.0), loss(2, 2.0), loss(3, 9.0), Failed(reason="OSError")
+        perplexity(9.0),
+        Rates(setting="canary", points=((0.0, 0.0), (1.0, 1.0))),
+        loss(1, 3.0),
+        loss(2, 2.0),
+        loss(3, 9.0),
+        Failed(reason="OSError"),
     )
     then = recorded(loss(3, 1.0), loss(4, 0.5), Done(peak_memory_bytes=1))
     run = merged(first, then)
@@ -155,7 +164,7 @@ def test_attempts_are_joined() -> None:
     assert (run.attempts, run.outcome, run.error) == (2, "Complete", None)
     assert run.duration == first.duration + then.duration
     assert run.seconds["tune"] == first.seconds["tune"] + then.seconds["tune"]
-    assert run.metrics == first.metrics
+    assert (run.metrics, run.rates) == (first.metrics, first.rates)
     assert merged(first, then, attempts=1).attempts == 1
 
 

@@ -25,11 +25,7 @@ def page(run: Run) -> list[str]:
 
 def format_value(metric: Metric) -> str:
     """Format the value of a figure, with its interval if it has one."""
-    value = "not finite" if metric.value is None else f"{metric.value:.4g}"
-    if metric.interval is None:
-        return value
-    low, high = metric.interval
-    return f"{value} ({low:.4g} to {high:.4g})"
+    return _with_interval(metric.value, metric.interval)
 
 
 def format_size(size: int) -> str:
@@ -56,7 +52,18 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
 
 
 def _figure(metric: Metric) -> list[str]:
-    return [metric.setting, metric.name, format_value(metric), metric.text or ""]
+    return [metric.setting, metric.name, format_value(metric), _gain(metric), metric.text or ""]
+
+
+def _gain(metric: Metric) -> str:
+    if metric.gain is None:
+        return ""
+    return f"gain {_with_interval(metric.gain, metric.gain_interval)} over {metric.over}"
+
+
+def _with_interval(value: float | None, interval: tuple[float, float] | None) -> str:
+    shown = "not finite" if value is None else f"{value:.4g}"
+    return f"{shown} ({interval[0]:.4g} to {interval[1]:.4g})" if interval else shown
 
 
 def _phases(run: Run) -> Iterator[list[str]]:
