@@ -68,6 +68,7 @@ class Commands(TyperGroup):
         "keys": ("keys:app", "Manage your own keys."),
         "peers": ("peers:app", "Manage the public keys of other parties."),
         "bundles": ("bundles:app", "Manage the encrypted bundles in the exchange."),
+        "attack": ("attack:app", "Attack your own emulators, to know what they give away."),
         "exchange": (
             "exchange:app",
             "Set up an exchange in S3: its bucket and its accounts.",

@@ -58,17 +58,18 @@ def heal(
         for place in places:
             block = blocks(emulator.model)[place]
             projection = block.get_submodule(name)
-            equations = NormalEquations(projection, family(model).transposed, _scale(block, model))
+            scale = output_scale(block, model)
+            equations = NormalEquations(projection, family(model).transposed, scale)
             for number, batch in enumerate(batches):
                 monitor.check()
-                with _watching(projection) as seen:
+                with watching_projection(projection) as seen:
                     wanted, output = streams.climb(number, place)
                 equations.add(seen[0], wanted, output, batch.mask)
                 tracker.advance(units=batch.amount, unit=batch.unit)
             equations.solve()
 
 
-def _scale(block: nn.Module, model: PreTrainedModel) -> Tensor | None:
+def output_scale(block: nn.Module, model: PreTrainedModel) -> Tensor | None:
     """Get the vector by which a block multiplies what the projection puts out."""
     path = family(model).heal_scale
     return None if path is None else block.get_parameter(path).detach().float()
@@ -123,7 +124,7 @@ _Seen = tuple[Tensor, Tensor]
 
 
 @contextmanager
-def _watching(projection: nn.Module) -> Iterator[list[_Seen]]:
+def watching_projection(projection: nn.Module) -> Iterator[list[_Seen]]:
     """Collect what a projection reads and puts out while the `with` block runs."""
     seen: list[_Seen] = []
 

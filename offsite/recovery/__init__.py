@@ -7,8 +7,9 @@ them, and a `Yardstick` measures skill. Used by the release gate of a Distill jo
 """
 
 from offsite.recovery.attacker import Attacker, Held
-from offsite.recovery.attacks import HOW, Budget, recover
+from offsite.recovery.attacks import Budget, recover
 from offsite.recovery.corpus import Corpus
 from offsite.recovery.skill import Recovered, Yardstick
+from offsite.release.capability import HOW
 
 __all__ = ["HOW", "Attacker", "Budget", "Corpus", "Held", "Recovered", "Yardstick", "recover"]

@@ -12,11 +12,11 @@ from offsite.errors import DataError
 from offsite.events import Monitor
 from offsite.layers import Loaded
 from offsite.modality import Images
-from offsite.recovery.attacks import HOW, Budget, recover
+from offsite.recovery.attacks import Budget, recover
 from offsite.recovery.corpus import LEAST, Corpus
 from offsite.recovery.skill import Recovered, Yardstick
 from offsite.recovery.union import union_of
-from offsite.release.capability import Capability, How, Subject
+from offsite.release.capability import HOW, Capability, How, Subject
 from offsite.rows import DataFile, holds_images, labels_in
 from offsite.training.data import batches
 from offsite.training.head import fit_head
@@ -79,7 +79,7 @@ class Attacker:
     def measure(
         self, held: Mapping[Subject, Held], monitor: Monitor, attacks: Sequence[How] = HOW
     ) -> tuple[Capability, ...]:
-        """Attack each model in each way; report the skill that is recovered as metrics.
+        """Attack each model in each way, and measure the skill that is recovered.
 
         Raises:
             InterruptedStage: A signal asked to stop. The attacks begin anew next time.
@@ -91,8 +91,6 @@ class Attacker:
                 made = recover(model, each.middle, self.corpus, how, self.budget, monitor)
                 skills = self.yardstick.measure(made, monitor, f"{subject}, {how}")
                 found += [_capability(subject, how, skill) for skill in skills]
-        for one in found:
-            monitor.metric("skill", one.setting, one.share, interval=one.interval)
         return tuple(found)
 
     def union(

@@ -4,7 +4,6 @@ import copy
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +21,6 @@ from offsite.training.parallel import Objective, Sharding
 from offsite.training.run import Plan, Run
 from offsite.training.train import fit
 
-HOW: tuple[How, ...] = get_args(How)
-"""All attacks; `Nothing` trains nothing, and is the baseline."""
 _RATES: dict[How, float] = {"LoRA": 1e-3, "Middle": 3e-4, "All": 3e-4}
 _RANK = 16
 _VALIDATIONS = 8

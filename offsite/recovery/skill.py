@@ -64,8 +64,7 @@ class Yardstick:
                 continue
             found = outcomes(full, bench.examples, bench.outcomes, monitor, f"full: {name}")
             test = _Test(bench, bench.chance(corpus), bench.skill(found))
-            above = gain(test.chance, test.full).interval
-            if above is not None and above[0] > 0:
+            if _is_above(test.full, test.chance):
                 tests[name] = test
             else:
                 monitor.log(f"skill on {name} is not measured: the full model is at chance there")
@@ -91,3 +90,11 @@ class Yardstick:
             score = bench.scores(found)[0]
             recovered.append(Recovered(name, score.metric, score.value, share))
         return recovered
+
+
+def _is_above(full: Skill, chance: Skill) -> bool:
+    """Whether a model is better than chance, with a confidence of 95 %."""
+    above = gain(chance, full)
+    if above.interval is None:  # all examples agree, or there is one
+        return above.value > 0 and len(full.amounts) > 1
+    return above.interval[0] > 0

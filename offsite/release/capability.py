@@ -1,6 +1,8 @@
 """What the recovery attacks on an emulator found, and the verdict on it. No torch."""
 
-from typing import Literal
+from typing import Literal, get_args
+
+from pydantic import Field
 
 from offsite.api import EmulatorRelease
 from offsite.errors import ReleaseRefused
@@ -9,6 +11,8 @@ from offsite.wire import Part
 How = Literal["Nothing", "LoRA", "Middle", "All"]
 """What an attacker trains on public data: nothing, LoRA in all blocks, the blocks between the ends,
 or all weights."""
+HOW: tuple[How, ...] = get_args(How)
+"""All attacks, from the weakest on; `Nothing` is the baseline."""
 Subject = Literal["Emulator", "Union"]
 """What an attacker holds: one emulator, or the blocks of all emulators of the model."""
 
@@ -24,7 +28,7 @@ class Capability(Part):
     """`perplexity` or `accuracy`."""
     value: float | None
     """The metric of the recovered model; None: it is not finite."""
-    share: float
+    share: float = Field(allow_inf_nan=False)
     """The recovered model's skill, as a share of the full model's: 0 is chance, 1 the full model.
     """
     interval: tuple[float, float] | None

@@ -43,6 +43,8 @@ class RecoveryAudit:
         recovery = Recovery(
             steps=self.release.recovery_steps, blocks=tuple(sorted(sent)), found=found
         )
+        for each in found:
+            monitor.metric("skill", each.setting, each.share, interval=each.interval)
         monitor.metric("skill", "recovered_most", recovery.highest.share)
         check_recovery(recovery, self.release)
         return recovery
