@@ -20,7 +20,7 @@ from offsite.steps.party import POLICY
 from offsite.store.admin import ExchangeAdmin
 from offsite.store.credentials import read_credentials, write_credentials
 from offsite_cli.demo.parties import Parties
-from offsite_cli.demo.report import OF_IMAGES, Continuation, Result, show
+from offsite_cli.demo.report import OF_IMAGES, OF_TEXT, Continuation, Result, show
 from offsite_cli.demo.settings import Choices, Recipe
 from offsite_cli.demo.stage_process import Outcome
 from offsite_testing.images import image_folder, tinted_folder
@@ -75,8 +75,15 @@ def test_the_story_on_a_task_of_ones_own(tmp_path: Path) -> None:
     assert result["sizeBytes"]["adapter"] < result["sizeBytes"]["emulator"]
     assert result["sizeBytes"]["emulator"] < result["sizeBytes"]["model"]
     assert set(result["seconds"]) == set(result["peakMemoryBytes"]) == STAGES
+    share, interval = result["gainRecovered"], result["gainInterval"]
+    assert (share is None) or (interval is None) or interval[0] <= share <= interval[1]
     # each party's folder has what is its own, and nothing of the other's
     output = tmp_path / "demo-output"
+    report = Path(result["report"]).read_text(encoding="utf-8")
+    assert Path(result["report"]) == output / "report.html"
+    assert "What lab and hospital gained, and what they gave away" in report
+    assert report.count("Its digest is that of") == 3
+    assert all(title in report for title in OF_TEXT.values())
     assert not list((output / "hospital").rglob("model*.safetensors"))
     assert not list((output / "lab").rglob("train.jsonl"))
     assert not list(output.rglob("full.safetensors"))

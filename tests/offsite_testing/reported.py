@@ -30,7 +30,7 @@ def distill_run(**changes: Any) -> Run:
         "bottom": "4",
         "top": "4",
         "healed": "True",
-        "distilled_steps": "0",
+        "distilledSteps": "0",
         "model.digest": digest("a"),
         "model.blocks": "30",
         "disclosed.ends": "0-3,26-29",

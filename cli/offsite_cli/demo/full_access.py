@@ -1,6 +1,6 @@
 """Evaluate the full model on the private data, which only a demo can: it is both parties."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,9 +11,10 @@ from torch import nn
 from offsite.adapter import heads
 from offsite.events import Monitor
 from offsite.layers import Loaded, batch_loss, load
+from offsite.modality import Benchmark, Share
 from offsite.modality.images import Images
 from offsite.rows import DataFile, labels_in
-from offsite.stages.evaluation import read_examples, report
+from offsite.stages.evaluation import Evaluation, Reported, read_examples
 from offsite.training.checkpoints import Checkpoints
 from offsite.training.data import Shuffled
 from offsite.training.head import fit_head
@@ -46,6 +47,8 @@ class FullAccess:
     validation: DataFile
     test: DataFile
     monitor: Monitor
+    scored: dict[str, tuple[Benchmark, Reported]] = field(default_factory=dict)
+    """What was scored so far, the untouched full model first."""
 
     def measure_text(self) -> Measured:
         """Score the full model and the plug-in, and let both continue a text."""
@@ -92,9 +95,21 @@ class FullAccess:
             )
         return self._score(loaded, "full_fine_tuned")[1]
 
+    def share(self) -> Share | None:
+        """Compute the share of full fine-tuning's gain that the plug-in reaches; None: it has none.
+
+        Call it after `fine_tune`.
+        """
+        names = (next(iter(self.scored)), "plug_in", "full_fine_tuned")
+        (bench, start), (_, plug), (_, best) = (self.scored[name] for name in names)
+        return bench.share(start.outcomes, plug.outcomes, best.outcomes)
+
     def _score(self, loaded: Loaded, setting: str) -> tuple[str, float | None]:
-        found = report(loaded, self.test, setting, self.monitor)
+        _, start = next(iter(self.scored.values()), (None, None))
+        evaluation = Evaluation.read(self.test, loaded, self.monitor)
+        found = evaluation.report(loaded, setting, self.monitor, over=start)
         assert found is not None, "a model with a head can be scored"
+        self.scored[setting] = evaluation.bench, found
         return found.metric, found.value
 
     def _probed(self) -> Loaded:

@@ -52,6 +52,11 @@ class Parties:
         """The full model with the adapter plugged in."""
         return self.lab / "plugged-in"
 
+    @property
+    def report(self) -> Path:
+        """The joint report of both parties."""
+        return self.root / "report.html"
+
     def create(self) -> None:
         """Create the parties' folders and keys, and delete those of an earlier demo.
 
@@ -66,6 +71,7 @@ class Parties:
         with disk_errors(root):
             for former in (LAB, HOSPITAL, "exchange"):
                 shutil.rmtree(root / former, ignore_errors=True)
+            self.report.unlink(missing_ok=True)
             for folder in (self.lab, self.hospital):
                 folder.mkdir(parents=True)
             mark.touch()

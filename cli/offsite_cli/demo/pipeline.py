@@ -12,6 +12,7 @@ from offsite.rows import DataFile, read_rows
 from offsite.steps.places import from_hub, model_digest
 from offsite_cli.demo.dinov2 import write_vision_model
 from offsite_cli.demo.icd import questions, texts
+from offsite_cli.demo.joint import JointReport
 from offsite_cli.demo.parties import Parties
 from offsite_cli.demo.pictures import (
     PICTURES,
@@ -42,9 +43,12 @@ def run_demo(parties: Parties, choices: Choices, monitor: Monitor) -> Result:
 
     names = (f"{name}{recipe.suffix}" for name in ("train", "validation", "test"))
     train, validation, test = (DataFile(parties.hospital / name, name) for name in names)
-    access = FullAccess(model, parties.tuned_model, train, validation, test, monitor)
+    joint = JointReport()
+    watched = monitor.with_copy(joint.receive)
+    access = FullAccess(model, parties.tuned_model, train, validation, test, watched)
     measured = access.measure_images() if recipe.vision else access.measure_text()
     best = access.fine_tune(recipe, parties.seed) if choices.upper_bound else None
+    share = access.share() if choices.upper_bound else None
     figures = stages["tune"].figures
     emulator = {name: figures[name] for name in ("emulator_zero_shot", "emulator_tuned")}
     return Result(
@@ -53,6 +57,8 @@ def run_demo(parties: Parties, choices: Choices, monitor: Monitor) -> Result:
         stages=stages,
         model_bytes=sum(path.stat().st_size for path in model.glob("*.safetensors")),
         continuation=measured.continuation,
+        share=share,
+        report=joint.write(parties, share, monitor),
     )
 
 

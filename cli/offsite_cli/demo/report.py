@@ -1,6 +1,8 @@
 """The report that the demo ends with."""
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -10,6 +12,9 @@ from offsite.events import PrivacyReport
 from offsite.text import printable
 from offsite_cli.demo.stage_process import Outcome
 from offsite_cli.output import format_privacy
+
+if TYPE_CHECKING:
+    from offsite.modality import Share
 
 _TUNED = {
     "emulator_tuned": "emulator, tuned",
@@ -48,21 +53,15 @@ class Result:
     model_bytes: int
     continuation: Continuation | None
     """None: the model reads images."""
+    share: "Share | None" = None
+    """Share of the gain of full fine-tuning that the plug-in reaches; None: not measured."""
+    report: Path | None = None
+    """The joint report of both parties."""
 
     @property
     def titles(self) -> dict[str, str]:
         """The settings in their order, and how they are called."""
         return OF_IMAGES if self.continuation is None else OF_TEXT
-
-    @property
-    def recovered(self) -> float | None:
-        """Share of the gain of full fine-tuning that the plug-in reaches; 1: all of it."""
-        start, plug, best = (
-            self.settings[key] for key in (next(iter(self.titles)), "plug_in", "full_fine_tuned")
-        )
-        if start is None or plug is None or best is None or start == best:
-            return None
-        return (start - plug) / (start - best)
 
     @property
     def privacy(self) -> PrivacyReport | None:
@@ -75,7 +74,8 @@ class Result:
             "event": "result",
             "metric": self.metric,
             "settings": self.settings,
-            "gainRecovered": self.recovered,
+            "gainRecovered": None if self.share is None else self.share.value,
+            "gainInterval": None if self.share is None else self.share.interval,
             "sizeBytes": {
                 "model": self.model_bytes,
                 "emulator": self.stages["distill"].size_bytes,
@@ -85,6 +85,7 @@ class Result:
             "peakMemoryBytes": {name: stage.peak_bytes for name, stage in self.stages.items()},
             "privacy": self.privacy.wire() if self.privacy is not None else None,
             "continuation": None if self.continuation is None else asdict(self.continuation),
+            "report": None if self.report is None else str(self.report),
         }
 
 
@@ -103,6 +104,8 @@ def show(result: Result, console: Console) -> None:
         + (", or fit a linear probe." if result.continuation is None else "."),
         style="dim",
     )
+    if result.report is not None:
+        console.print(f"What both gained and gave away: {printable(str(result.report))}")
 
 
 def _privacy(report: PrivacyReport | None) -> Text:
@@ -123,13 +126,20 @@ def _settings(result: Result) -> Table:
     table.add_column("gain recovered", justify="right")
     for key, words in result.titles.items():
         value = result.settings[key]
-        share = result.recovered if key == "plug_in" else None
+        share = result.share if key == "plug_in" else None
         table.add_row(
             words,
             f"{value:.3g}" if value is not None else _absent(key),
-            "" if share is None else f"{share:.0%}",
+            "" if share is None else _format_share(share),
         )
     return table
+
+
+def _format_share(share: "Share") -> str:
+    if share.interval is None:
+        return f"{share.value:.0%}"
+    low, high = share.interval
+    return f"{share.value:.0%} ({low:.0%} to {high:.0%})"
 
 
 def _absent(key: str) -> str:

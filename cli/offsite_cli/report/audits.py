@@ -123,8 +123,8 @@ def _audit(run: Run) -> Iterator[Section]:
         yield Section(
             "membership",
             "What an attacker can tell of the training data",
-            "The attacker has the emulator and the adapter, and guesses which examples were "
-            "trained on.",
+            "An attacker has the emulator and the adapter, and guesses which examples were trained "
+            "on.",
             attacks,
         )
 

@@ -53,7 +53,7 @@ def sent_blocks(run: Run | None) -> Sent | None:
     every = frozenset(range(int(count)))
     ends = every & numbers_in(facts.get("disclosed.ends", ""))
     middle = (every & numbers_in(facts.get("disclosed.middle", ""))) - ends
-    changed = facts.get("healed") == "True" or facts.get("distilled_steps", "0") != "0"
+    changed = facts.get("healed") == "True" or facts.get("distilledSteps", "0") != "0"
     return Sent(len(every), ends if changed else ends | middle, middle if changed else frozenset())
 
 
@@ -111,7 +111,7 @@ def _made(run: Run) -> Iterator[Part]:
         [
             ("Method", facts.get("method", "–")),
             ("Healed", healed),
-            ("Distillation steps", facts.get("distilled_steps", "–")),
+            ("Distillation steps", facts.get("distilledSteps", "–")),
         ]
     )
 

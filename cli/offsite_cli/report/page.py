@@ -50,7 +50,7 @@ def page_of(evidence: Evidence) -> Page:
         about=[
             ("Model owner", evidence.model_owner),
             ("Data owner", evidence.data_owner),
-            ("From", f"{min(run.started for run in evidence.runs):%Y-%m-%d %H:%M} UTC"),
+            ("Started", f"{min(run.started for run in evidence.runs):%Y-%m-%d %H:%M} UTC"),
             ("Jobs", ", ".join(run.job for run in evidence.runs)),
             ("Report written", f"{now():%Y-%m-%d %H:%M} UTC"),
         ],

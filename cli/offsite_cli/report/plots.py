@@ -58,7 +58,7 @@ def dot_plot(
 ) -> str:
     """Draw values in rows, with their intervals."""
     write = share if percent else number
-    with _axes(name, height=0.62 + 0.42 * len(dots), left=0.3) as (drawing, axes):
+    with _axes(name, height=0.62 + 0.42 * len(dots), left=0.38) as (drawing, axes):
         for row, dot in enumerate(dots):
             size = 9 if dot.strong else 7
             if dot.interval is not None:

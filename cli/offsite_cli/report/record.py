@@ -64,7 +64,9 @@ def cost_section(evidence: Evidence) -> Section:
         for phase, seconds in run.seconds.items()
     ]
     if phases:
-        parts.append(Table("Time of each phase", ["phase", "stage", "time"], phases, (2,)))
+        parts.append(
+            Table("Time of each phase", ["phase", "stage", "time"], phases, (2,), folded=True)
+        )
     return Section("cost", "What it cost", parts=parts)
 
 

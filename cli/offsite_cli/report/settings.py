@@ -14,11 +14,11 @@ from offsite_cli.report.words import between, number, share
 
 TITLES: Mapping[str, str] = {
     "full_zero_shot": "full model, untouched",
-    "full_probe": "full model, with a linear probe",
+    "full_probe": "full model, untouched, with a linear probe",
     "emulator_zero_shot": "emulator, untouched",
     "emulator_tuned": "emulator, tuned",
     "plug_in": "full model, adapter plugged in",
-    "full_fine_tuned": "full model, fine-tuned on the data",
+    "full_fine_tuned": "full model, fine-tuned on the private data",
 }
 """The settings in their order."""
 _MEANINGS: Mapping[str, str] = {
@@ -38,6 +38,8 @@ _COLOURS = (
     "Blue: a model that the model owner has. Orange: one that the data owner has. Violet: one that "
     "neither can make alone. A line is the 95 % interval."
 )
+_NOTHING = 5e-4
+"""A gain that is written as none."""
 _INKS = {"model-owner": Ink.MODEL_OWNER, "data-owner": Ink.DATA_OWNER, "both": Ink.BOTH}
 
 
@@ -204,6 +206,8 @@ def gained(scored: Scored, key: str) -> str:
 
 def changed(scored: Scored, gain: float) -> str:
     """Write a gain as a change of the metric: of a perplexity in per cent of it."""
+    if abs(gain) < _NOTHING:
+        return "no change"
     if not scored.lower_is_better:
         return f"{'+' if gain >= 0 else '−'}{abs(100 * gain):.1f} points"
     factor = math.exp(-gain)

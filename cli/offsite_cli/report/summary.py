@@ -9,7 +9,7 @@ from offsite_cli.report.disclosure import attack, sent_blocks
 from offsite_cli.report.egress import tensor_count
 from offsite_cli.report.evidence import Evidence, View
 from offsite_cli.report.settings import Scored, comparisons, gained, share_of_gain
-from offsite_cli.report.words import between, duration, number, share, size, small
+from offsite_cli.report.words import between, count, duration, number, share, size, small
 
 _READERS = {
     View.MODEL_OWNER: (
@@ -125,7 +125,7 @@ def _model_owner(evidence: Evidence) -> Iterator[tuple[str, Sequence[Value]]]:
         yield "Gave away", [*_emulator(evidence, distill)]
         sent = sent_blocks(distill)
         if sent is not None:
-            yield "Kept", [f"{sent.kept} blocks that were never sent, and so the full model"]
+            yield "Kept", [f"{count(sent.kept, 'block')} never sent, and so the full model"]
     yield "Spent", [_spent(run) for run in (distill, plug_in) if run is not None]
 
 

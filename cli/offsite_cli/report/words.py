@@ -79,6 +79,11 @@ def small(value: float) -> str:
     return f"{value:.2g}".replace("e-0", "e-")
 
 
+def count(number: int, what: str) -> str:
+    """Write a number of things."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def share(value: float) -> str:
     """Write a share as a percentage."""
     digits = 1 if value and abs(value) < 0.1 else 0
