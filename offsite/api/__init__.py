@@ -7,6 +7,7 @@ Python, and camelCase in YAML and JSON. `kubectl explain` shows the docstrings o
 from offsite.api.cluster import Resources, Runtime, Toleration
 from offsite.api.distill import Distill, DistillTraining, Ends, Grant
 from offsite.api.emulators import EMULATORS, Emulator, EmulatorSection, LayerDrop
+from offsite.api.evaluation import LmEval
 from offsite.api.job import JobSpec, Metadata, OffsiteJob
 from offsite.api.limits import Limits
 from offsite.api.plug_in import Accept, AlphaAuto, AlphaFactors, Export, PlugIn
@@ -53,6 +54,7 @@ __all__ = [
     "JobSpec",
     "LayerDrop",
     "Limits",
+    "LmEval",
     "Metadata",
     "Name",
     "OffsiteJob",

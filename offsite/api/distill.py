@@ -3,6 +3,7 @@
 from pydantic import ConfigDict, Field, model_validator
 
 from offsite.api.emulators import Emulator
+from offsite.api.evaluation import LmEval
 from offsite.api.release import EmulatorRelease
 from offsite.api.values import RULES, DataLocation, Duration, ModelLocation, Section, cel
 
@@ -84,6 +85,8 @@ class Distill(Section):
     """Measure before publication how much of the model can be recovered; absent: no audit."""
     evaluate: DataLocation | None = None
     """Data that both parties have. The full model and the emulator are evaluated on it."""
+    lm_eval: LmEval | None = None
+    """Tasks of lm-eval. The full model and the emulator are scored on them."""
 
     @model_validator(mode="after")
     def _healing_has_text(self) -> "Distill":

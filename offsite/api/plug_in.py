@@ -2,6 +2,7 @@
 
 from pydantic import ConfigDict, Field, model_validator
 
+from offsite.api.evaluation import LmEval
 from offsite.api.values import RULES, Bundle, DataLocation, Location, ModelLocation, Section, cel
 from offsite.families import Group
 
@@ -86,6 +87,8 @@ class PlugIn(Section):
     are used as they are."""
     evaluate: DataLocation | None = None
     """Data to evaluate the full model on, before and after plugging in."""
+    lm_eval: LmEval | None = None
+    """Tasks of lm-eval. The full model is scored on them, before and after plugging in."""
     accept: Accept | None = None
     """Quality that the model must have to be exported; absent: it is always exported."""
     export: Export | None = None

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from offsite.api.evaluation import LmEval
 from offsite.api.privacy import Privacy
 from offsite.api.release import Release
 from offsite.api.values import ROWS_PATTERN, RULES, Bundle, DataLocation, LabelName, Section, cel
@@ -154,6 +155,8 @@ class Tune(Section):
     """
     evaluate: DataLocation | None = None
     """Data that both parties have. The emulator is evaluated on it before and after tuning."""
+    lm_eval: LmEval | None = None
+    """Tasks of lm-eval. The emulator is scored on them before and after tuning."""
 
     @model_validator(mode="after")
     def _privacy_has_rows(self) -> "Tune":

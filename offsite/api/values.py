@@ -23,12 +23,14 @@ DATA_PATTERN = rf"^(({_OWN}|{_CLAIM}|[^:]+)\.(?i:{_SUFFIXES})|({_OWN}|{_CLAIM}|[
 _WITH_ROWS = "|".join(suffix[1:] for suffix in (*ROW_SUFFIXES, *IMAGE_SUFFIXES))
 ROWS_PATTERN = rf"(\.(?i:{_WITH_ROWS})|/)$"
 """What ends the location of data with rows: each is one example, or one image."""
+FOLDER_PATTERN = rf"^({_OWN}|{_CLAIM}|[^:]+)/$"
 MODEL_PATTERN = rf"^({_OWN}|{_CLAIM}|{_HUB}|[^:]+)$"
 BUNDLE_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(@sha256:[0-9a-f]{64})?$"
 DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
 DURATION_PATTERN = r"^[1-9][0-9]{0,6}[hms]$"
 MEMORY_PATTERN = r"^[1-9][0-9]{0,5}(\.[0-9]{1,3})?[MGT]i?$"
 IMAGE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._/:@-]*$"
+TASK_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
 LABEL_PATTERN = r"^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$"
 COLUMN_PATTERN = r"^[A-Za-z0-9_]([A-Za-z0-9_. -]*[A-Za-z0-9_])?$"
 CLASS_PATTERN = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
@@ -55,6 +57,11 @@ PATTERN_MEANING = {
         "text), in / (a folder of images) or in .parquet (images); convert other formats to one of "
         "these"
     ),
+    FOLDER_PATTERN: (
+        "a folder: a path (relative to the job file), file:///path, s3://bucket/path, or "
+        "pvc://claim/path, and end in /"
+    ),
+    TASK_PATTERN: "the name of a task of lm-eval: letters, digits, '_', '-' and '.'",
     MODEL_PATTERN: (
         "a path (relative to the job file), file:///path, s3://bucket/path, pvc://claim/path, or "
         "hf://org/name@revision"
@@ -83,6 +90,9 @@ Location = Annotated[str, Field(pattern=PATH_PATTERN, max_length=1024), Use.WRIT
 
 DataLocation = Annotated[str, Field(pattern=DATA_PATTERN, max_length=1024), Use.READ_DATA]
 """Location of a text, a data set, or a folder of images. How it ends determines its format."""
+
+FolderLocation = Annotated[str, Field(pattern=FOLDER_PATTERN, max_length=1024), Use.READ_DATA]
+"""Location of a folder of tasks. It ends in `/`."""
 
 ModelLocation = Annotated[str, Field(pattern=MODEL_PATTERN, max_length=1024), Use.READ_MODEL]
 """Location of a model. Only models may be on a hub."""

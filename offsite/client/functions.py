@@ -17,6 +17,7 @@ from offsite.api import (
     Ends,
     Export,
     Grant,
+    LmEval,
     OffsiteJob,
     Privacy,
     Release,
@@ -32,6 +33,8 @@ OnEvent = Callable[[Event], object]
 Fields = Mapping[str, Any]
 """The fields of a section, instead of its type."""
 _DATA = ("train", "validation", "evaluate", "corpus", "calibration")
+_FOLDER = "path"
+"""The folder of tasks, in `lm_eval`."""
 
 
 def distill(
@@ -46,6 +49,7 @@ def distill(
     grant: Grant | Fields | None = None,
     release: EmulatorRelease | Fields | None = None,
     evaluate: StrPath | None = None,
+    lm_eval: LmEval | Fields | None = None,
     seed: int = 0,
     base: StrPath = ".",
     on_event: OnEvent | None = None,
@@ -66,6 +70,8 @@ def distill(
         grant: How the emulator may be used.
         release: Audit of the emulator before it is published, such as `{"maxCapability": 0.5}`.
         evaluate: Data that both parties have, to measure the model and the emulator on.
+        lm_eval: Tasks of lm-eval to measure them on, and their folder, such as
+            `{"tasks": ["piqa"], "path": "mirror/"}`.
         seed: Random seed.
         base: The folder that relative paths are relative to.
         on_event: Called with each event: progress, metrics, logs.
@@ -85,6 +91,7 @@ def distill(
         "grant": grant,
         "release": release,
         "evaluate": evaluate,
+        "lm_eval": lm_eval,
     }
     job = _job(name, "Distill", peer, seed, distill=section)
     return _run(job, home, base, on_event)
@@ -102,6 +109,7 @@ def tune(
     privacy: Privacy | Fields | None = None,
     release: Release | Fields | None = None,
     evaluate: StrPath | None = None,
+    lm_eval: LmEval | Fields | None = None,
     seed: int = 0,
     base: StrPath = ".",
     on_event: OnEvent | None = None,
@@ -122,6 +130,7 @@ def tune(
         privacy: Differential privacy of the adapter, such as `{"epsilon": 8}`.
         release: Audits of the adapter before it is published, such as `{"canaries": 200}`.
         evaluate: Data that both parties have, to measure the emulator on before and after.
+        lm_eval: Tasks of lm-eval to measure it on, and their folder.
         seed: Random seed.
         base: The folder that relative paths are relative to.
         on_event: Called with each event: progress, metrics, logs.
@@ -142,6 +151,7 @@ def tune(
         "privacy": privacy,
         "release": release,
         "evaluate": evaluate,
+        "lm_eval": lm_eval,
     }
     return _run(_job(name, "Tune", peer, seed, tune=section), home, base, on_event)
 
@@ -157,6 +167,7 @@ def plug_in(
     alpha_factors: AlphaFactors | Fields | None = None,
     alpha_auto: AlphaAuto | Fields | None = None,
     evaluate: StrPath | None = None,
+    lm_eval: LmEval | Fields | None = None,
     accept: Accept | Fields | None = None,
     export: Export | Fields | None = None,
     seed: int = 0,
@@ -177,6 +188,7 @@ def plug_in(
         alpha_factors: Factors of `alpha`, such as `{"attention": 0.4}`.
         alpha_auto: A rule chooses the scale, at most `alpha`, by own data that it names.
         evaluate: Data to measure the model on, before and after.
+        lm_eval: Tasks of lm-eval to measure it on, and their folder.
         accept: Requirements on that data; an adapter that misses them is not exported.
         export: Where to write the model; None: `models/<name>` in the home.
         seed: Random seed.
@@ -198,6 +210,7 @@ def plug_in(
         "alpha_factors": alpha_factors,
         "alpha_auto": alpha_auto,
         "evaluate": evaluate,
+        "lm_eval": lm_eval,
         "accept": accept,
         "export": export,
     }
@@ -224,7 +237,8 @@ def _plain(value: Any, field: str = "") -> Any:
         return value
     path = os.fspath(value)
     # a Path has no / at its end, and data without a suffix can only be a folder
-    return f"{path}/" if field in _DATA and not Path(path).suffix else path
+    folder = field == _FOLDER or (field in _DATA and not Path(path).suffix)
+    return f"{path}/" if folder else path
 
 
 def _run(job: OffsiteJob, home: Home, base: StrPath, on_event: OnEvent | None) -> Result:

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from offsite.api import Augmentation
 from offsite.families import Family
+from offsite.harness import Source
 from offsite.modality.batch import Batch
 from offsite.modality.scores import Benchmark
 from offsite.rows import DataFile
@@ -162,6 +163,14 @@ class Modality(Protocol):
 
     def scoring(self, examples: Sequence[Any]) -> Benchmark:
         """Score models on encoded examples: text by perplexity, labelled images by accuracy."""
+        ...
+
+    def tasks(self, sources: Sequence[Source]) -> Sequence[Benchmark]:
+        """Make benchmarks of tasks of lm-eval.
+
+        Raises:
+            DataError: the modality has none, or the data does not fit the task.
+        """
         ...
 
     def canaries(self, count: int, size: int, draw: Random) -> Sequence[Any]:

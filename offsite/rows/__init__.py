@@ -7,6 +7,7 @@ from offsite.rows.datafile import (
     ROW_SUFFIXES,
     DataFile,
     Format,
+    check_pointer,
     unreadable,
 )
 from offsite.rows.imagerow import ImageRow
@@ -19,6 +20,7 @@ from offsite.rows.images import (
     labels_in,
     read_images,
 )
+from offsite.rows.inside import open_inside
 from offsite.rows.text import Row, read_row, read_rows
 
 __all__ = [
@@ -31,11 +33,13 @@ __all__ = [
     "ImageRow",
     "Row",
     "begins_with_image",
+    "check_pointer",
     "glances",
     "holds_images",
     "image_files",
     "image_rows",
     "labels_in",
+    "open_inside",
     "read_images",
     "read_row",
     "read_rows",

@@ -8,7 +8,7 @@ from offsite.emulator import METHODS
 from offsite.layers import load
 from offsite.stages.context import Context
 from offsite.stages.emulating import fit_emulator, record_of
-from offsite.stages.evaluation import Evaluation
+from offsite.stages.evaluation import Evaluations
 from offsite.stages.package import check_sendable, finish_emulator
 from offsite.stages.recovery import begin_recovery
 from offsite.steps.disclosing import check_blocks, model_before, read_disclosed
@@ -38,12 +38,11 @@ def make_emulator(context: Context, job: Distill) -> None:
     # the step that seals marks a copy: on a laptop, on this disk
     copies = 2 if space.party.limits.watermark and space.uid is None else 1
     check_room(space.folder, copies * emulator.size)
-    evaluation = Evaluation.read(data, loaded, monitor) if (data := texts.get("evaluate")) else None
+    evaluations = Evaluations.read(context.inputs, loaded, monitor)
     audit = begin_recovery(context, job, loaded)
     facts = fit_emulator(loaded, made, job, texts, context.trainer, space.folder)
-    if evaluation:
-        full = evaluation.report(loaded, "full_zero_shot", monitor)
-        evaluation.report(emulator, "emulator_zero_shot", monitor, full)
+    full = evaluations.report(loaded, "full_zero_shot", monitor)
+    evaluations.report(emulator, "emulator_zero_shot", monitor, full)
     draft = record_of(made, digest, space.name, space.peer_id)
     recovery = audit.check(made, sent) if audit else None
     finish_emulator(space, emulator, facts, draft, recovery)

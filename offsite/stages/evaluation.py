@@ -12,6 +12,7 @@ from offsite.events import Monitor
 from offsite.layers import Loaded
 from offsite.modality import Benchmark
 from offsite.rows import DataFile
+from offsite.steps.inputs import Inputs
 from offsite.steps.places import data_digest
 from offsite.training.evaluate import examined
 
@@ -132,6 +133,47 @@ class Evaluation:
             return {}
         gain = self.bench.compare(over.outcomes, outcomes)
         return {"over": over.setting, "gain": gain.value, "gain_interval": gain.interval}
+
+
+@dataclass(frozen=True)
+class Evaluations:
+    """All that the models of a stage are scored on: a data set, and tasks of lm-eval."""
+
+    data: Evaluation | None
+    tasks: tuple[Evaluation, ...]
+
+    @classmethod
+    def read(cls, inputs: Inputs, loaded: Loaded, monitor: Monitor) -> "Evaluations":
+        """Read and encode what a job's models are scored on."""
+        data = inputs.texts.get("evaluate")
+        sources = inputs.tasks.read() if inputs.tasks else ()
+        benches = loaded.modality.tasks(sources) if sources else ()
+        tasks = []
+        for source, bench in zip(sources, benches, strict=True):
+            if bench.cut:
+                monitor.log(f"{bench.cut} prompts of {source.name} are too long; cut on their left")
+            tasks.append(Evaluation(bench, source.digest))
+        return cls(Evaluation.read(data, loaded, monitor) if data else None, tuple(tasks))
+
+    def report(
+        self, loaded: Loaded, setting: str, monitor: Monitor, over: "Reports | None" = None
+    ) -> "Reports":
+        """Score a model on all of them, and report its metrics, with the gain over another."""
+        data = None
+        if self.data:
+            data = self.data.report(loaded, setting, monitor, over.data if over else None)
+        before = over.tasks if over else (None,) * len(self.tasks)
+        pairs = zip(self.tasks, before, strict=True)
+        return Reports(data, tuple(e.report(loaded, setting, monitor, b) for e, b in pairs))
+
+
+@dataclass(frozen=True)
+class Reports:
+    """What was reported of one model on the evaluations of a stage, in their order."""
+
+    data: Reported | None
+    """None: there is no data set, or the model cannot be scored on it."""
+    tasks: tuple[Reported | None, ...]
 
 
 def report(loaded: Loaded, data: DataFile, setting: str, monitor: Monitor) -> Reported | None:

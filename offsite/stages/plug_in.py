@@ -12,7 +12,7 @@ from offsite.bundle import ADAPTER, AdapterFacts, read_manifest
 from offsite.layers import Loaded, leads, load
 from offsite.plugin import plug_in
 from offsite.stages.context import Context
-from offsite.stages.evaluation import Evaluation
+from offsite.stages.evaluation import Evaluation, Evaluations
 from offsite.stages.judging import check_accepted, judge_changes
 from offsite.stages.package import finish_model
 from offsite.stages.scaling import Returned, choose_scale
@@ -29,7 +29,7 @@ def make_model(context: Context, job: PlugIn) -> None:
             or makes the model worse than the job accepts.
         ModelError: this is not the model that the emulator was made from.
     """
-    space, texts, monitor = context.space, context.inputs.texts, context.monitor
+    space, monitor = context.space, context.monitor
     manifest, _ = read_manifest(space.opened)
     assert isinstance(manifest.facts, AdapterFacts)
     # what the private store has of it, the step that trains cannot see
@@ -42,9 +42,8 @@ def make_model(context: Context, job: PlugIn) -> None:
     scale = _scale(context, job, loaded, Returned(tensors, manifest.facts, record))
     labels = manifest.facts.labels
     loaded = bring_head(loaded, labels, tensors)
-    shared = texts.get("evaluate")
-    evaluation = Evaluation.read(shared, loaded, monitor) if shared else None
-    before = evaluation.report(loaded, "full_zero_shot", monitor) if evaluation else None
+    evaluations = Evaluations.read(context.inputs, loaded, monitor)
+    before = evaluations.report(loaded, "full_zero_shot", monitor)
     changes = plug_in(
         loaded.model,
         tensors,
@@ -55,8 +54,8 @@ def make_model(context: Context, job: PlugIn) -> None:
         dtype=loaded.dtype,
     )
     judge_changes(changes, space.party.limits.max_change, job.adapter, monitor)
-    if evaluation:
-        check_accepted(job, before, evaluation.report(loaded, "plug_in", monitor, before))
+    after = evaluations.report(loaded, "plug_in", monitor, before)
+    check_accepted(job, before.data, after.data)
     monitor.check()
     finish_model(space, loaded, context.model, labels)
 

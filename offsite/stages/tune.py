@@ -9,7 +9,7 @@ from offsite.inspection import check_inspected, inspect
 from offsite.layers import Loaded, load
 from offsite.stages.audit import begin_audit
 from offsite.stages.context import Context
-from offsite.stages.evaluation import Evaluation
+from offsite.stages.evaluation import Evaluations
 from offsite.stages.package import finish_adapter
 from offsite.stages.tuning import begin_tuning
 from offsite.steps.floors import check_floors
@@ -50,12 +50,12 @@ def make_adapter(context: Context, job: Tune, loaded: Loaded) -> None:
     head, answers = space.answered().head, context.digests["bundle"]
     tuning = begin_tuning(loaded, job, ends, head, answers, texts, monitor)
     loaded = tuning.loaded
-    evaluation = Evaluation.read(texts["evaluate"], loaded, monitor)
+    evaluations = Evaluations.read(context.inputs, loaded, monitor)
     audit = begin_audit(context, loaded, job.release, tuning.units, tuning.held_out)
     tuning.probe(audit.planted, monitor)
-    before = evaluation.report(loaded, "emulator_zero_shot", monitor)
+    before = evaluations.report(loaded, "emulator_zero_shot", monitor)
     changes, privacy = tuning.train(audit.planted, context.trainer, limits)
-    evaluation.report(loaded, "emulator_tuned", monitor, before)
+    evaluations.report(loaded, "emulator_tuned", monitor, before)
     figures = audit.check(changes, privacy.delta if privacy else 0.0)
     facts = tuning.facts.model_copy(update={"privacy": privacy})
     finish_adapter(space, changes, facts, manifest.architecture, figures)

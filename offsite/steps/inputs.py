@@ -7,6 +7,7 @@ from typing import Any
 
 from offsite.api import JobSpec, Tune
 from offsite.bundle.weights import digest_blocks, digest_outside
+from offsite.harness import TaskFolder
 from offsite.rows import DataFile, holds_images, labels_in, read_rows
 from offsite.steps.party import Party
 from offsite.steps.places import data_digest, model_digest, size_of
@@ -20,6 +21,8 @@ class Inputs:
 
     texts: dict[str, DataFile]
     model: Path | None
+    tasks: TaskFolder | None = None
+    """Tasks of lm-eval."""
 
     def digests(self) -> dict[str, str]:
         """Compute the digest of each input; the digest of data includes its format.
@@ -28,11 +31,13 @@ class Inputs:
         so this comes before a peer's emulator is inspected, and before it is even fetched.
 
         Raises:
-            DataError, ModelError: An input is missing or invalid.
+            DataError, SpecError, ModelError: An input is missing or invalid.
         """
         for text in self.texts.values():
             _check_form(text)
         found = {key: _digest(text) for key, text in self.texts.items()}
+        if self.tasks:
+            found["lmEval"] = digest_of(canonical([each.digest for each in self.tasks.read()]))
         return found | ({"model": model_digest(self.model)} if self.model else {})
 
 
@@ -47,7 +52,15 @@ def inputs_of(spec: JobSpec, party: Party) -> Inputs:
         for key, location in _texts(spec).items()
         if location
     }
-    return Inputs(texts, party.model(spec.model) if spec.model else None)
+    model = party.model(spec.model) if spec.model else None
+    return Inputs(texts, model, _tasks(spec, party))
+
+
+def _tasks(spec: JobSpec, party: Party) -> TaskFolder | None:
+    stage = spec.distill or spec.tune or spec.plug_in
+    if stage is None or (job := stage.lm_eval) is None:
+        return None
+    return TaskFolder(party.data(job.path), job.path, tuple(job.tasks))
 
 
 def training_data(job: Tune, party: Party) -> DataFile:

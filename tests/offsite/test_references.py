@@ -8,9 +8,16 @@ from pydantic import BaseModel
 
 from offsite.api import BUNDLE_PATTERN, MODEL_PATTERN, JobSpec, Use
 from offsite.api.references import references, use_of
-from offsite.api.values import DATA_PATTERN, PATH_PATTERN, DataLocation, Location, Section
+from offsite.api.values import (
+    DATA_PATTERN,
+    FOLDER_PATTERN,
+    PATH_PATTERN,
+    DataLocation,
+    Location,
+    Section,
+)
 
-PLACES = {PATH_PATTERN, DATA_PATTERN, MODEL_PATTERN, BUNDLE_PATTERN}
+PLACES = {PATH_PATTERN, DATA_PATTERN, FOLDER_PATTERN, MODEL_PATTERN, BUNDLE_PATTERN}
 SPECS: tuple[dict[str, Any], ...] = (
     {
         "stage": "Distill",
@@ -19,6 +26,7 @@ SPECS: tuple[dict[str, Any], ...] = (
             "emulator": {"blocks": 2, "calibration": "c.txt"},
             "training": {"corpus": "t.jsonl"},
             "evaluate": "e.txt",
+            "lmEval": {"tasks": ["piqa"], "path": "tasks/"},
         },
     },
     {
@@ -27,6 +35,7 @@ SPECS: tuple[dict[str, Any], ...] = (
             "bundle": "emulator",
             "data": {"train": "t.jsonl", "validation": "v.jsonl"},
             "evaluate": "e.txt",
+            "lmEval": {"tasks": ["piqa"], "path": "tasks/"},
         },
     },
     {
@@ -36,6 +45,7 @@ SPECS: tuple[dict[str, Any], ...] = (
             "adapter": "adapter",
             "evaluate": "e.txt",
             "alphaAuto": {"data": "own.jsonl"},
+            "lmEval": {"tasks": ["piqa"], "path": "tasks/"},
             "export": {"to": "s3://bucket/out"},
         },
     },

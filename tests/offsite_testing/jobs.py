@@ -12,6 +12,7 @@ ABSENT = object()
 LONG = "a" * 1019 + ".jsonl"
 _LABEL = "must be a DNS label: lower-case letters, digits and hyphens, 63 at most"
 _PATH = "must be a path (relative to the job file), file:///path, s3://bucket/path"
+_FOLDER = "must be a folder: a path (relative to the job file), file:///path, s3://bucket/path"
 _PRIVATE: dict[str, Any] = {
     "bundle": "a",
     "data": {"train": "a.jsonl", "validation": "b.txt"},
@@ -57,6 +58,11 @@ def read(path: Path) -> dict[str, Any]:
 
 def _unknown(path: str) -> Bad:
     return Bad("tune", path, 8, "unknown field; remove it", f'unknown field "{path}"')
+
+
+def _tasks(names: list[str], problem: str, server: str | None = None) -> Bad:
+    tasks = {"tasks": names, "path": "tasks/"}
+    return Bad("distill", "spec.distill.lmEval", tasks, problem, server)
 
 
 def _range(example: str, path: str, value: float, limit: str) -> Bad:
@@ -219,6 +225,13 @@ BAD = (
         "Unsupported",
     ),
     _range("distill", "spec.distill.emulator.blocks", 0, "greater than or equal to 1"),
+    *(
+        Bad("distill", "spec.distill.lmEval", {"tasks": ["piqa"], "path": path}, _FOLDER)
+        for path in ("tasks", "hf://org/data/", "pvc://claim/../tasks/")
+    ),
+    _tasks([], "must have at least 1 item", "should have at least 1 items"),
+    _tasks(["../piqa"], "must be the name of a task of lm-eval"),
+    _tasks(["piqa", "piqa"], "names a task twice", "Duplicate value"),
     Bad("plug-in", "spec.plugIn.evaluate", ABSENT, "accept needs evaluate: the text to score"),
     Bad(
         "plug-in",

@@ -6,14 +6,16 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from random import Random
-from typing import ClassVar
+from typing import ClassVar, NoReturn
 
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.image_processing_utils import BaseImageProcessor
 
 from offsite.api import Augmentation
+from offsite.errors import DataError
 from offsite.families import Family, family_of
+from offsite.harness import Source
 from offsite.modality.batch import Batch
 from offsite.modality.contract import Encoded, Public
 from offsite.modality.images.canaries import canary
@@ -95,6 +97,10 @@ class Images:
     def scoring(self, examples: Sequence[ImageExample]) -> Classification:
         """Score models by their accuracy on examples."""
         return Classification(tuple(examples), self.labels)
+
+    def tasks(self, _sources: Sequence[Source]) -> NoReturn:
+        """Raise DataError: lm-eval has tasks for language models."""
+        raise DataError("lmEval has tasks of text, which a model for images cannot read; remove it")
 
     def canaries(self, count: int, size: int, draw: Random) -> Sequence[ImageExample]:
         """Draw images of white noise, each with a label of its own drawing."""

@@ -11,18 +11,20 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from offsite.api import Augmentation
 from offsite.errors import DataError
 from offsite.families import Family
+from offsite.harness import Source
 from offsite.modality.contract import Encoded, Public
 from offsite.modality.text.examples import TextExample, begin_token, collate, encode
 from offsite.modality.text.loss import losses, predictions, summed_loss
 from offsite.modality.text.public import public_texts
 from offsite.modality.text.scoring import Perplexity, TextBenchmark, benchmark
+from offsite.modality.text.tasks import TaskBenchmark, task_benchmarks
 from offsite.modality.text.tokenizer import load_tokenizer
 from offsite.rows import DataFile, Row, read_rows
 
 __all__ = ["Text", "TextExample"]
 
 _CONTEXT = 2048
-"""Where the config sets no limit (BLOOM)."""
+"""Where the config sets no limit (BLOOM), and the longest prompt of a task."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,13 @@ class Text:
     def scoring(self, examples: Sequence[TextExample]) -> Perplexity:
         """Score models by the perplexity of examples."""
         return Perplexity(tuple(examples))
+
+    def tasks(self, sources: Sequence[Source]) -> Sequence[TaskBenchmark]:
+        """Encode the requests of tasks, in prompts of 2,048 tokens at most."""
+        found = task_benchmarks(sources, self.tokenizer, min(self.context, _CONTEXT))
+        for each in found:
+            self._check_known(_highest(each.examples))
+        return found
 
     def canaries(self, count: int, size: int, draw: Random) -> Sequence[TextExample]:
         """Draw tokens evenly from the whole vocabulary, unused ones included.

@@ -49,6 +49,19 @@ def losses(model: PreTrainedModel, hidden: Tensor, batch: Batch) -> Tensor:
     return summed.index_add(0, scored.nonzero()[:, 0], each.double())
 
 
+def likelihoods(model: PreTrainedModel, hidden: Tensor, batch: Batch) -> Tensor:
+    """Sum up the log-likelihood of each example's scored tokens, and say if all are greedy, (B, 2).
+
+    Args:
+        hidden: what the head reads, (B, T, D).
+    """
+    scored = batch.targets != IGNORED
+    each = _token_likelihoods(model, hidden[scored], batch.targets[scored])
+    summed = torch.zeros(len(batch), 2, device=each.device, dtype=torch.float64)
+    summed.index_add_(0, scored.nonzero()[:, 0], each)
+    return torch.stack([summed[:, 0], summed[:, 1] == 0], dim=1)
+
+
 def token_losses(model: PreTrainedModel, hidden: Tensor, targets: Tensor) -> Tensor:
     """Compute the cross entropy in nats of each target (N,) from what the head reads, (N, D).
 
@@ -71,6 +84,17 @@ def predictions(model: PreTrainedModel, hidden: Tensor) -> Tensor:
     read = hidden.flatten(0, 1)
     chosen = read[:: max(1, len(read) // _PREDICTED)][:_PREDICTED]
     return _logits(model, chosen.to(model.get_output_embeddings().weight.dtype))
+
+
+def _token_likelihoods(model: PreTrainedModel, hidden: Tensor, targets: Tensor) -> Tensor:
+    """Return the log-likelihood of each target, and 1 if another token is likelier, (N, 2)."""
+    rows = max(1, _MOST_LOGITS // model.get_output_embeddings().weight.shape[0])
+    found = [torch.zeros(0, 2, device=hidden.device, dtype=torch.float64)]
+    for read, wanted in zip(hidden.split(rows), targets.split(rows), strict=True):
+        logits = _logits(model, read)
+        losses = nn.functional.cross_entropy(logits, wanted, reduction="none")
+        found.append(torch.stack([-losses, logits.argmax(-1) != wanted], dim=1).double())
+    return torch.cat(found)
 
 
 def _cross_entropies(model: PreTrainedModel, hidden: Tensor, targets: Tensor) -> Tensor:

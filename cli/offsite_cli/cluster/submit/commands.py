@@ -7,7 +7,7 @@ import typer
 from offsite.errors import InputError
 from offsite_cli.cluster.connection import Target
 from offsite_cli.cluster.submit.create import SubmitOptions, submit_files
-from offsite_cli.cluster.submit.options import Evaluate, JobOptions, Name, Peer
+from offsite_cli.cluster.submit.options import EvaluationOptions, JobOptions, Name, Peer
 from offsite_cli.cluster.submit.sections import (
     AlphaOptions,
     DataOptions,
@@ -47,6 +47,7 @@ def submit(ctx: typer.Context, options: SubmitOptions) -> None:
 def distill(
     distillation: DistillationOptions,
     release: RecoveryOptions,
+    evaluation: EvaluationOptions,
     common: JobOptions,
     name: Name = None,
     peer: Peer = None,
@@ -70,7 +71,6 @@ def distill(
     max_uses: Annotated[
         int | None, typer.Option(help="Maximum number of adapters to accept.")
     ] = None,
-    evaluate: Evaluate = None,
 ) -> None:
     """Make an emulator of a model, and send it to the peer."""
     section = {
@@ -80,7 +80,7 @@ def distill(
         "training": distillation.fields(),
         "grant": {"expiresAfter": expires_after, "maxUses": max_uses},
         "release": release.fields(),
-        "evaluate": evaluate,
+        **evaluation.fields(),
     }
     required = {"NAME": name, "--peer": peer, "--model": model, "--blocks": blocks}
     common.submit("distill", required, section)
@@ -93,6 +93,7 @@ def tune(
     training: TrainingOptions,
     privacy: PrivacyOptions,
     release: ReleaseOptions,
+    evaluation: EvaluationOptions,
     common: JobOptions,
     name: Name = None,
     peer: Peer = None,
@@ -113,7 +114,6 @@ def tune(
     augmentation: Annotated[
         str | None, typer.Option(help="Random changes of images: CropAndFlip, Crop or None.")
     ] = None,
-    evaluate: Evaluate = None,
 ) -> None:
     """Tune an adapter on private data, and send it back."""
     places = data.fields()
@@ -130,7 +130,7 @@ def tune(
         "training": {"epochs": epochs, "augmentation": augmentation, **training.fields()},
         "privacy": privacy.fields(),
         "release": release.fields(),
-        "evaluate": evaluate,
+        **evaluation.fields(),
     }
     required = {"NAME": name, "--peer": peer, "--bundle": bundle}
     required |= {"--train": places["train"], "--validation": places["validation"]}
@@ -141,6 +141,7 @@ def tune(
 @grouped
 def plug_in(
     scale: AlphaOptions,
+    evaluation: EvaluationOptions,
     common: JobOptions,
     name: Name = None,
     peer: Peer = None,
@@ -151,7 +152,6 @@ def plug_in(
     export: Annotated[
         str | None, typer.Option(help="Location to write the plugged-in model to.")
     ] = None,
-    evaluate: Evaluate = None,
     max_regression: Annotated[
         float | None,
         typer.Option(
@@ -164,7 +164,7 @@ def plug_in(
         "model": model,
         "adapter": adapter,
         **scale.fields(),
-        "evaluate": evaluate,
+        **evaluation.fields(),
         "accept": {"maxRegression": max_regression},
         "export": {"to": export},
     }

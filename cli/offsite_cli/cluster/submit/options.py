@@ -27,6 +27,26 @@ Evaluate = Annotated[
 
 
 @dataclass(frozen=True)
+class EvaluationOptions:
+    """What the models of a stage are scored on."""
+
+    evaluate: Evaluate = None
+    lm_eval_task: Annotated[
+        list[str] | None,
+        typer.Option(help="Task of lm-eval to score on, such as piqa. Repeatable."),
+    ] = None
+    lm_eval_path: Annotated[
+        str | None,
+        typer.Option(help="Folder of these tasks, or of their data sets; it ends in /."),
+    ] = None
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of a stage's section."""
+        tasks = {"tasks": self.lm_eval_task, "path": self.lm_eval_path}
+        return {"evaluate": self.evaluate, "lmEval": tasks}
+
+
+@dataclass(frozen=True)
 class ClusterOptions:
     """Resources that a job requests from the cluster."""
 
