@@ -11,23 +11,18 @@ from typer.testing import CliRunner
 
 from offsite.errors import InputError
 from offsite.events import Failed
+from offsite.rehearsal import Model, Scored, Setting, Sizes, Spread, Summary
 from offsite.runs import Run, Runs
+from offsite.text import as_json
 from offsite_cli.app import app
 from offsite_cli.report.evidence import Extras, View
 from offsite_cli.report.page import render
-from offsite_cli.report.reading import comparison_in
-from offsite_cli.report.settings import Scored, changed, share_of_gain
+from offsite_cli.report.reading import read_attack, read_evaluation, read_frontier
+from offsite_cli.report.settings import Scored as ScoredSettings
+from offsite_cli.report.settings import changed, share_of_gain
 from offsite_cli.report.words import duration, number, share, size
 from offsite_testing import reported
 from offsite_testing.hostile_text import MARKUP, hostile_runs
-
-EVALUATION = """{
-    "metric": "accuracy", "seeds": [0, 1, 2], "relativeFlops": 0.7, "models": {
-        "full_zero_shot": {"score": {"mean": 0.35, "error": null, "interval": [0.3, 0.4]}},
-        "plug_in": {"score": {"mean": 0.81, "error": 0.012, "interval": [0.77, 0.85]},
-                    "gain": {"mean": 0.46, "error": 0.01, "interval": [0.41, 0.51]}}
-    }, "share": {"mean": 0.9, "error": 0.02, "interval": [0.85, 0.95]}
-}"""
 
 
 class Page(HTMLParser):
@@ -157,20 +152,67 @@ def test_plots_are_text_in_the_colours_of_the_page() -> None:
         assert used <= set(ids)
 
 
-def test_evaluation_of_several_seeds_is_read() -> None:
-    comparison = comparison_in(EVALUATION, "evaluation.json")
-    runs = [reported.distill_run(), reported.plug_in_run()]
-    text = Page(render(runs, None, Extras(comparison=comparison))).text
-    assert "error, 3 seeds" in text
-    assert "± 0.012" in text
-    assert "+46.0 points (+41.0 to +51.0 points)" in text
-    assert "90 %" in text
-    with pytest.raises(InputError, match=r"offsite evaluate --output json"):
-        comparison_in("{}", "evaluation.json")
+def summary() -> Summary:
+    """What `offsite evaluate --seeds 3` measured."""
+    models: dict[Model, Scored] = {
+        "full_zero_shot": Scored(score=spread(0.35, (0.3, 0.4))),
+        "plug_in": Scored(
+            score=spread(0.81, (0.77, 0.85), 0.012), gain=spread(0.46, (0.41, 0.51), 0.01)
+        ),
+    }
+    return Summary(
+        metric="accuracy",
+        seeds=(0, 1, 2),
+        model=reported.digest("a"),
+        data={},
+        setting=Setting.model_validate({"emulator": {"blocks": 14}}),
+        models=models,
+        share=spread(0.9, (0.85, 0.95), 0.02),
+        sizes=Sizes(model=3, emulator=2, adapter=1),
+        relative_flops=0.7,
+        seconds={},
+    )
+
+
+def spread(mean: float, interval: tuple[float, float], error: float | None = None) -> Spread:
+    return Spread(mean=mean, error=error, values=(mean,), interval=interval)
+
+
+def test_files_of_other_commands_are_read(tmp_path: Path) -> None:
+    runs, given = [reported.distill_run(), reported.plug_in_run()], reported.extras()
+    assert given.attack is not None
+    for run in runs:
+        Runs(tmp_path / "home").keep(run)
+    result = as_json({"event": "result", **summary().wire()})
+    log = as_json({"event": "log", "message": "hello"})
+    (tmp_path / "evaluation.json").write_text(f"{log}\n{result}\n")
+    (tmp_path / "frontier.json").write_text(as_json(reported.frontier().wire(), indent=2))
+    (tmp_path / "recovery.json").write_text(as_json(given.attack.wire(), indent=2))
+    files = [
+        argument
+        for name in ("evaluation", "frontier", "recovery")
+        for argument in (f"--{name}", str(tmp_path / f"{name}.json"))
+    ]
+    out = tmp_path / "report.html"
+    invoke("--home", str(tmp_path / "home"), "--out", str(out), *files)
+    text = Page(out.read_text(encoding="utf-8")).text
+    for said in (
+        *("error, 3 seeds", "± 0.012", "+46.0 points (+41.0 to +51.0 points)", "90 %"),
+        *("5 (chosen)", "Each attack trained for 200 steps", "31 %"),
+    ):
+        assert said in text, said
+
+
+@pytest.mark.parametrize("content", ["{}", "[1", "", '{"event": "failed"}'])
+def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "other.json").write_text(content)
+    for read in (read_evaluation, read_frontier, read_attack):
+        with pytest.raises(InputError, match=r"is not what `offsite .* --output json` writes"):
+            read(tmp_path / "other.json")
 
 
 def test_gains_are_told_as_changes() -> None:
-    scored = Scored("x", reported.extras().comparison or pytest.fail("none"))
+    scored = ScoredSettings("x", reported.extras().comparison or pytest.fail("none"))
     assert changed(scored, 0.4767) == "−38 %"
     assert changed(scored, -2.44) == "× 11.5"
     bare = scored.of.model_copy(update={"share": None})

@@ -10,7 +10,7 @@ from offsite.frontier import Figure as Measure
 from offsite.release.capability import Capability, How
 from offsite.resources import EgressFact, EgressReport, SentFile, SentTensors
 from offsite.runs import Run
-from offsite_cli.report.evidence import Comparison, Estimate, Extras
+from offsite_cli.report.evidence import Attack, Comparison, Estimate, Extras, Healed
 
 START = datetime(2026, 11, 30, 9, 0, tzinfo=UTC)
 TEXT = "sha256:" + "7e" * 32
@@ -179,12 +179,17 @@ def extras() -> Extras:
     share = Estimate(value=0.615, interval=(0.592, 0.639))
     return Extras(
         comparison=Comparison(metric="perplexity", settings=settings, share=share),
-        capabilities=[
-            _capability("Nothing", 0.41, (0.37, 0.45)),
-            _capability("LoRA", 0.66, (0.63, 0.69)),
-            _capability("Middle", 0.68, (0.65, 0.71)),
-            _capability("All", 0.72, (0.69, 0.75)),
-        ],
+        attack=Attack(
+            steps=200,
+            blocks=(0, 1, 2),
+            found=(
+                _capability("Nothing", 0.41, (0.37, 0.45)),
+                _capability("LoRA", 0.66, (0.63, 0.69)),
+                _capability("Middle", 0.68, (0.65, 0.71)),
+                _capability("All", 0.72, (0.69, 0.75)),
+            ),
+            healed=(Healed(below=7, dropped=(8,), explained=0.31),),
+        ),
         frontier=frontier(),
         disclosed=[
             {

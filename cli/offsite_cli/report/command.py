@@ -13,7 +13,7 @@ from offsite_cli.disclosed import ledger_facts
 from offsite_cli.options import HOME, Home
 from offsite_cli.output import show_info, show_text
 from offsite_cli.report.evidence import Extras, View
-from offsite_cli.report.reading import read_evaluation, read_frontier, read_recovery
+from offsite_cli.report.reading import read_attack, read_evaluation, read_frontier
 
 
 def report(  # noqa: V103 - the app finds it by name
@@ -54,7 +54,7 @@ def report(  # noqa: V103 - the app finds it by name
     owns_model = all(run.stage != "Tune" for run in found)
     extras = Extras(
         comparison=None if evaluation is None else read_evaluation(evaluation),
-        capabilities=() if recovery is None else read_recovery(recovery),
+        attack=None if recovery is None else read_attack(recovery),
         frontier=None if frontier is None else read_frontier(frontier),
         disclosed=ledger_facts(place) if owns_model and place.is_dir() else (),
         price=hour_price,

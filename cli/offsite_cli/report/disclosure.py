@@ -14,7 +14,7 @@ from offsite_cli.report.egress import (
     sent_facts,
     tensor_table,
 )
-from offsite_cli.report.evidence import Evidence
+from offsite_cli.report.evidence import Attack, Evidence
 from offsite_cli.report.plots import Dot, dot_plot
 from offsite_cli.report.svg import Ink
 from offsite_cli.report.words import between, share
@@ -62,7 +62,7 @@ def disclosure_section(evidence: Evidence) -> Section | None:
     run, extras = evidence.run("Distill"), evidence.extras
     sections = [
         *_sent(run),
-        *_recovered(evidence.capabilities),
+        *_recovered(evidence.capabilities, extras.attack),
         *_so_far(extras.disclosed),
     ]
     if not sections:
@@ -127,7 +127,7 @@ def _grant(run: Run) -> Part | None:
     return Facts([(f"Terms: {name}", value) for name, value in terms.items()])
 
 
-def _recovered(capabilities: Sequence[Capability]) -> Iterator[Section]:
+def _recovered(capabilities: Sequence[Capability], found: Attack | None) -> Iterator[Section]:
     """Say how much skill an attacker gets back."""
     if not capabilities:
         return
@@ -159,10 +159,25 @@ def _recovered(capabilities: Sequence[Capability]) -> Iterator[Section]:
                 "Skill as a share of the full model's, above chance",
                 told,
                 dot_plot("recovery-plot", dots, "share of the full model's skill", percent=True),
+                note="" if found is None else f"Each attack trained for {found.steps:,} steps.",
             ),
             table,
+            *(() if found is None else _healed(found)),
         ],
     )
+
+
+def _healed(found: Attack) -> Iterator[Part]:
+    if found.healed:
+        yield Table(
+            "What a healed block tells about dropped ones, if it is known without healing, too",
+            ["healed block", "dropped blocks", "predicted of what they add"],
+            [
+                [str(each.below), ", ".join(map(str, each.dropped)), share(each.explained)]
+                for each in found.healed
+            ],
+            (2,),
+        )
 
 
 def attack(capability: Capability) -> str:

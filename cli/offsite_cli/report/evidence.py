@@ -77,12 +77,33 @@ class Comparison(Part):
     """What the examples are."""
 
 
+class Healed(Part):
+    """What a healed block tells about the blocks that were dropped behind it."""
+
+    below: int
+    """The block that was healed."""
+    dropped: tuple[int, ...]
+    explained: float
+    """Share of what the dropped blocks add that it predicts."""
+
+
+class Attack(Part):
+    """What attacks on emulators found."""
+
+    steps: int
+    """Training steps of each attack."""
+    blocks: tuple[int, ...]
+    """The full model's blocks that the emulators hold together."""
+    found: tuple[Capability, ...]
+    healed: tuple[Healed, ...] = ()
+
+
 @dataclass(frozen=True)
 class Extras:
     """What was measured outside of the three jobs, by the party that has the full model."""
 
     comparison: Comparison | None = None
-    capabilities: Sequence[Capability] = ()
+    attack: Attack | None = None
     """How much of the full model's skill the emulators give back to an attacker."""
     frontier: Frontier | None = None
     """Other settings of the emulator, rehearsed on stand-in data."""
@@ -133,8 +154,8 @@ class Evidence:
     @property
     def capabilities(self) -> tuple[Capability, ...]:
         """What attacks on the emulator recover, as its job or an attack of its own measured."""
-        if self.extras.capabilities:
-            return tuple(self.extras.capabilities)
+        if self.extras.attack is not None:
+            return self.extras.attack.found
         run = self.run("Distill")
         return () if run is None else tuple(_capabilities(run))
 
@@ -194,7 +215,7 @@ def _check_known(view: View, runs: Sequence[Run], extras: Extras) -> None:
 def _measured(extras: Extras) -> Iterator[str]:
     if extras.comparison is not None:
         yield "how the full model does (--evaluation)"
-    if extras.capabilities:
+    if extras.attack is not None:
         yield "what an attack on an emulator recovers (--recovery)"
     if extras.frontier is not None:
         yield "how other emulators do (--frontier)"

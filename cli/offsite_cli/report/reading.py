@@ -1,50 +1,21 @@
 """Reads what other commands wrote with `--output json`, for a report."""
 
+import json
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import ValidationError
 
 from offsite.api.problems import reason
 from offsite.errors import InputError
 from offsite.frontier import Frontier
-from offsite.release.capability import Capability
+from offsite.rehearsal import Spread, Summary
 from offsite.store import disk_errors
-from offsite_cli.report.evidence import Comparison, Estimate, Gain
+from offsite.wire import Part
+from offsite_cli.report.evidence import Attack, Comparison, Estimate, Gain
 
-T = TypeVar("T")
-_FULL = ("full_zero_shot", "full_probe")
-
-
-class _Read(BaseModel):
-    model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True
-    )
-
-
-class _Spread(_Read):
-    mean: float | None
-    error: float | None = None
-    interval: tuple[float, float] | None = None
-
-    @property
-    def estimate(self) -> Estimate:
-        return Estimate(value=self.mean, interval=self.interval, error=self.error)
-
-
-class _Scored(_Read):
-    score: _Spread
-    gain: _Spread | None = None
-
-
-class _Summary(_Read):
-    """The part of a rehearsal's summary that a report shows."""
-
-    metric: str
-    seeds: tuple[int, ...]
-    models: dict[str, _Scored]
-    share: _Spread | None = None
+P = TypeVar("P", bound=Part)
+_FULL = "full_zero_shot"
 
 
 def read_evaluation(path: Path) -> Comparison:
@@ -53,57 +24,66 @@ def read_evaluation(path: Path) -> Comparison:
     Raises:
         InputError: The file is missing, or is none.
     """
-    return comparison_in(_content(path), str(path))
+    return comparison_of_summary(_read(path, Summary, "offsite evaluate"))
 
 
-def comparison_in(content: bytes | str, source: str) -> Comparison:
-    """Read the five settings from JSON; see `read_evaluation`."""
-    found = _parsed(TypeAdapter(_Summary), content, source, "offsite evaluate")
-    over = next((name for name in _FULL if name in found.models), "")
+def comparison_of_summary(summary: Summary) -> Comparison:
+    """Compare the five settings of rehearsals that differ in their seed alone."""
+    models = summary.models
     return Comparison(
-        metric=found.metric,
-        settings={name: each.score.estimate for name, each in found.models.items()},
+        metric=summary.metric,
+        settings={name: _estimate(each.score) for name, each in models.items()},
         gains={
-            name: Gain(over=over, value=each.gain.mean, interval=each.gain.interval)
-            for name, each in found.models.items()
-            if name != over and each.gain is not None and each.gain.mean is not None
+            name: Gain(over=_FULL, value=each.gain.mean, interval=each.gain.interval)
+            for name, each in models.items()
+            if name != _FULL and each.gain is not None and each.gain.mean is not None
         },
-        share=None if found.share is None else found.share.estimate,
-        seeds=len(found.seeds),
-        data="the test set",
+        share=None if summary.share is None else _estimate(summary.share),
+        seeds=len(summary.seeds),
+        data="stand-in data",
     )
 
 
 def read_frontier(path: Path) -> Frontier:
-    """Read a frontier, as `offsite frontier --output json` writes it.
+    """Read a frontier, as `offsite frontier` writes it.
 
     Raises:
         InputError: The file is missing, or is none.
     """
-    return _parsed(TypeAdapter(Frontier), _content(path), str(path), "offsite frontier")
+    return _read(path, Frontier, "offsite frontier")
 
 
-def read_recovery(path: Path) -> tuple[Capability, ...]:
+def read_attack(path: Path) -> Attack:
     """Read what attacks recover, as `offsite attack recover --output json` writes it.
 
     Raises:
         InputError: The file is missing, or is none.
     """
-    several = TypeAdapter(tuple[Capability, ...])
-    return _parsed(several, _content(path), str(path), "offsite attack recover")
+    return _read(path, Attack, "offsite attack recover")
 
 
-def _content(path: Path) -> bytes:
+def _estimate(spread: Spread) -> Estimate:
+    return Estimate(value=spread.mean, interval=spread.interval, error=spread.error)
+
+
+def _read(path: Path, kind: type[P], command: str) -> P:
     with disk_errors(path):
         if not path.is_file():
             raise InputError(f"there is no file {path}")
-        return path.read_bytes()
-
-
-def _parsed(kind: TypeAdapter[T], content: bytes | str, source: str, command: str) -> T:
+        content = path.read_bytes()
     try:
-        return kind.validate_json(content)
-    except ValidationError as error:
-        raise InputError(
-            f"{source} is not what `{command} --output json` writes: {reason(error)}"
-        ) from error
+        return kind.model_validate_json(json.dumps(_result(content)))
+    except ValueError as error:
+        why = reason(error) if isinstance(error, ValidationError) else str(error)
+        raise InputError(f"{path} is not what `{command} --output json` writes: {why}") from error
+
+
+def _result(content: bytes) -> Any:
+    """Return the JSON of a file: all of it, or its last line after events of progress."""
+    try:
+        found = json.loads(content)
+    except ValueError:
+        found = json.loads(content.strip().rpartition(b"\n")[2])
+    if isinstance(found, dict) and found.get("event") == "result":
+        del found["event"]
+    return found
