@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from offsite.runs import Run, Runs
 from offsite.steps.party import POLICY
 from offsite_testing.command import Command, finish, start
 from offsite_testing.models import save_tiny
@@ -88,9 +89,9 @@ def assert_same_bytes(parties: Parties, reference: dict[str, Parties], name: str
     """Check that a job made what it makes without interruption, and left nothing else."""
     assert parties.digest(name) == reference["all"].digest(name)
     left = [path for path in listing(parties.root) if "partial" in path or ".lock" in path]
-    # kill -9 may leave a hidden file in the exchange, which nobody lists, and the lock of a push
-    # that had just ended, which the next push of that name takes and deletes
-    allowed = re.compile(r"exchange/|\w+/home/journals/[^/]+\.lock$")
+    # kill -9 may leave a hidden file in the exchange or among the records, which nobody lists, and
+    # the lock of a push that had just ended, which the next push of that name takes and deletes
+    allowed = re.compile(r"exchange/|\w+/home/runs/|\w+/home/journals/[^/]+\.lock$")
     assert not [path for path in left if not allowed.match(path)]
 
 
@@ -106,10 +107,21 @@ def test_interrupted_training_goes_on_to_the_same_bytes(
         first.keep(f"{name}-*/checkpoint/checkpoint.safetensors", job.parent / "home/work")
     assert_ended_by(first, number)
     assert not is_there(parties, name)
+    kept = record(job)
+    assert kept.outcome == ("Unfinished" if number == signal.SIGKILL else "Interrupted")
     again = finish(start(parties, job))
+    then = record(job)
+    assert (then.id, then.attempts, then.outcome) == (kept.id, 2, "Complete")
     assert again.steps(TRAINING[name])[0] > 1
     assert not again.steps("heal")
     assert_same_bytes(parties, reference, name)
+
+
+def record(job: Path) -> Run:
+    """Read the only record of a job."""
+    runs = Runs(job.parent / "home").all(pytest.fail)
+    (found,) = [run for run in runs if run.job == job.stem]
+    return found
 
 
 def assert_ended_by(command: Command, number: signal.Signals) -> None:
