@@ -24,6 +24,10 @@ class Commands(TyperGroup):
             "rehearsal.command:evaluate",
             "Rehearse all three stages here, on stand-in data, and show what the adapter gains.",
         ),
+        "frontier": (
+            "frontier.command:frontier",
+            "Compare emulators of a model here: what each gains, gives away, and costs.",
+        ),
         "runs": ("runs.commands:app", "Show the records of runs on this machine."),
         "report": (
             "report.command:report",

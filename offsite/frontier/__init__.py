@@ -6,8 +6,10 @@ read. Only `measure` imports torch, so a report can be rendered without it.
 """
 
 from offsite.frontier.dominance import dominators, front
-from offsite.frontier.points import Cost, Figure, Frontier, Point, Skill
-from offsite.frontier.suggestion import Limit, Suggestion, Wanted, suggest
+from offsite.frontier.plan import Plan
+from offsite.frontier.points import Cost, Figure, Frontier, Point, Skill, Wanted
+from offsite.frontier.suggestion import Limit, Suggestion, limits, suggest
+from offsite.frontier.summary import summarize
 from offsite.frontier.sweep import Candidate, read_sweep
 from offsite.frontier.titles import Titles
 
@@ -17,6 +19,7 @@ __all__ = [
     "Figure",
     "Frontier",
     "Limit",
+    "Plan",
     "Point",
     "Skill",
     "Suggestion",
@@ -24,6 +27,8 @@ __all__ = [
     "Wanted",
     "dominators",
     "front",
+    "limits",
     "read_sweep",
     "suggest",
+    "summarize",
 ]

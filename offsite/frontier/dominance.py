@@ -9,13 +9,15 @@ def dominators(points: Sequence[Point]) -> dict[int, int]:
     """Find the dominated points, and for each a point that dominates it and is itself undominated.
 
     A point is dominated if another one is at least as good in all its objectives and better in one:
-    it gains as much, gives away as little, and costs as little.
+    it gains as much, gives away as little, and costs as little. A point that this organization does
+    not allow dominates none.
 
     Returns:
         Numbers of the dominated points, with those of their dominators. Of several dominators, the
         one that gains most.
     """
-    best = [point for point in points if not any(_dominates(each, point) for each in points)]
+    allowed = [point for point in points if point.refused is None]
+    best = [point for point in allowed if not any(_dominates(each, point) for each in allowed)]
     best.sort(key=lambda point: point.objectives)
     found: dict[int, int] = {}
     for point in points:

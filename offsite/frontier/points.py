@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from offsite.frontier.sweep import Candidate
+from offsite.release.capability import Capability
 from offsite.wire import Part
 
 
@@ -25,11 +26,11 @@ class Skill(Part):
     untouched: Figure
     """Of the emulator as it is sent."""
     recovered: Figure
-    """Of the best model that the attacks made from it with public text. The untouched emulator is
-    one of them, so it is never below `untouched` but for the noise of another benchmark."""
+    """Of the best model that the attacks made from it with public data. The untouched emulator is
+    one of them. As `untouched`, it is the larger share of the test set and held-out public data."""
     tuned: Figure
-    """Of the emulator with the adapter, on the text that the adapter was trained for. It can exceed
-    1."""
+    """Of the emulator with the adapter, on the test set. It can exceed 1, since the full model was
+    not tuned."""
 
 
 class Cost(Part):
@@ -41,8 +42,10 @@ class Cost(Part):
     """The same as a share of the full model's."""
     flops: float = Field(ge=0)
     """FLOPs for a token as a share of the full model's."""
-    seconds: float = Field(ge=0)
-    """What the measurement took on this machine, all seeds together."""
+    distill_seconds: float = Field(ge=0)  # noqa: V107 - for people
+    """What the model owner's part took on this machine: to make the emulator."""
+    tune_seconds: float = Field(ge=0)  # noqa: V107 - for people
+    """What the data owner's part took on this machine, on average."""
 
 
 class Point(Part):
@@ -55,6 +58,10 @@ class Point(Part):
     """Share of full fine-tuning's gain that the plugged-in model reaches."""
     skill: Skill
     cost: Cost
+    refused: str | None = None
+    """Why this organization does not allow the emulator to be sent; None: it does."""
+    attacks: tuple[Capability, ...] = ()
+    """What each attack recovers, by test set: `test`, or held-out examples of the `corpus`."""
 
     @property
     def objectives(self) -> tuple[float, ...]:
@@ -62,6 +69,16 @@ class Point(Part):
         skill, cost = self.skill, self.cost
         leaked = (skill.recovered.value, skill.tuned.value)
         return (-self.gain.value, *leaked, cost.size, cost.flops)
+
+
+class Wanted(Part):
+    """The limits of an owner, as shares of the full model's; None: no limit."""
+
+    min_gain: float | None = None
+    max_recovered: float | None = None
+    max_tuned: float | None = None
+    max_size: float | None = None
+    max_flops: float | None = None
 
 
 class Frontier(Part):
@@ -74,8 +91,12 @@ class Frontier(Part):
     points: tuple[Point, ...] = Field(min_length=1)
     dominated: dict[int, int]
     """Numbers of the dominated points, each with that of a point that dominates it."""
+    wanted: Wanted = Wanted()
+    """The limits that the suggestion keeps."""
     suggested: int | None = None
     """Number of the suggested point; None: no limit was set, or no point meets it."""
+    reason: str | None = None
+    """Why this point, or why none."""
 
     @model_validator(mode="after")
     def _numbers_are_known(self) -> Self:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from offsite.frontier.points import Point
+from offsite.frontier.points import Point, Wanted
 
 
 @dataclass(frozen=True)
@@ -25,41 +25,6 @@ class Limit:
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """The limits of an owner, as shares of the full model's; None: no limit."""
-
-    min_gain: float | None = None
-    max_recovered: float | None = None
-    max_tuned: float | None = None
-    max_size: float | None = None
-    max_flops: float | None = None
-
-    def limits(self, point: Point) -> Iterator[tuple[Limit, float]]:
-        """List the limits that are set, each with the point's figure."""
-        skill, cost = point.skill, point.cost
-        rows = (
-            (self.min_gain, point.gain.value, "gain recovered", True),
-            (self.max_recovered, skill.recovered.value, "recovered skill", False),
-            (self.max_tuned, skill.tuned.value, "tuned skill", False),
-            (self.max_size, cost.size, "size", False),
-            (self.max_flops, cost.flops, "FLOPs", False),
-        )
-        for bound, value, title, least in rows:
-            if bound is not None:
-                yield Limit(title, bound, least), value
-
-    @property
-    def any(self) -> bool:
-        """Whether a limit is set."""
-        return self != Wanted()
-
-    @property
-    def gain_alone(self) -> bool:
-        """Whether the gain is all that is limited."""
-        return self == Wanted(min_gain=self.min_gain)
-
-
-@dataclass(frozen=True)
 class Suggestion:
     """The best setting within the limits."""
 
@@ -72,33 +37,46 @@ def suggest(points: Sequence[Point], wanted: Wanted) -> Suggestion:
     """Pick the point with the highest gain that meets all limits.
 
     If the gain alone is limited, picks the one with the lowest recovered skill. A suggested point
-    is never dominated: a point that dominates it meets the same limits.
+    is allowed, and never dominated: a point that dominates it meets the same limits.
 
     Args:
         points: At least one.
         wanted: At least one limit is set.
     """
-    meeting = [p for p in points if all(limit.is_met(value) for limit, value in wanted.limits(p))]
+    allowed = [point for point in points if point.refused is None]
+    if not allowed:
+        return Suggestion(None, "this organization allows none of the settings")
+    meeting = [p for p in allowed if all(limit.is_met(value) for limit, value in limits(p, wanted))]
     if not meeting:
-        return Suggestion(None, _nearest(points, wanted))
-    if wanted.gain_alone:
-        chosen = min(meeting, key=lambda p: (p.skill.recovered.value, p.objectives))
-        return Suggestion(chosen, f"the lowest recovered skill of {_count(meeting, points)}")
+        return Suggestion(None, _nearest(allowed, wanted))
+    found = f"of the {len(meeting)} of {len(points)} settings that are allowed and meet every limit"
+    if wanted == Wanted(min_gain=wanted.min_gain):
+        chosen = min(meeting, key=lambda point: (point.skill.recovered.value, point.objectives))
+        return Suggestion(chosen, f"the lowest recovered skill {found}")
     chosen = min(meeting, key=lambda point: point.objectives)
-    return Suggestion(chosen, f"the highest gain of {_count(meeting, points)}")
+    return Suggestion(chosen, f"the highest gain {found}")
 
 
-def _count(meeting: Sequence[Point], points: Sequence[Point]) -> str:
-    return f"the {len(meeting)} of {len(points)} settings that meet every limit"
+def limits(point: Point, wanted: Wanted) -> Iterator[tuple[Limit, float]]:
+    """List the limits that are set, each with the point's figure."""
+    skill, cost = point.skill, point.cost
+    rows = (
+        (wanted.min_gain, point.gain.value, "gain", True),
+        (wanted.max_recovered, skill.recovered.value, "recovered skill", False),
+        (wanted.max_tuned, skill.tuned.value, "tuned skill", False),
+        (wanted.max_size, cost.size, "size", False),
+        (wanted.max_flops, cost.flops, "FLOPs", False),
+    )
+    for bound, value, title, least in rows:
+        if bound is not None:
+            yield Limit(title, bound, least), value
 
 
 def _nearest(points: Sequence[Point], wanted: Wanted) -> str:
     """Say how near a point comes to each limit that none meets."""
-    columns = zip(*(wanted.limits(point) for point in points), strict=True)
     missed = []
-    for column in columns:
-        limit = column[0][0]
-        values = [value for _, value in column]
+    for column in zip(*(limits(point, wanted) for point in points), strict=True):
+        limit, values = column[0][0], [value for _, value in column]
         nearest = max(values) if limit.least else min(values)
         if not limit.is_met(nearest):
             number = points[values.index(nearest)].number

@@ -1,9 +1,10 @@
 """Names settings by what distinguishes them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from offsite.frontier.points import Point
+from offsite.frontier.sweep import Candidate
 
 
 @dataclass(frozen=True)
@@ -18,25 +19,34 @@ class Titles:
     @classmethod
     def of(cls, points: Sequence[Point]) -> "Titles":
         """Name the settings of a sweep."""
-        words = {point.number: _words(point) for point in points}
-        names = dict.fromkeys(name for each in words.values() for name in each)
-        varied = [n for n in names if len({each.get(n, "") for each in words.values()}) > 1]
-        shared = [n for n in names if n not in varied]
-        first = words[points[0].number]
+        words = {point.number: _words(point.setting) for point in points}
+        known = {name: word for each in words.values() for name, word in each.items()}
+        varied = [name for name in known if _varies(name, words.values())]
+        shared = [word for name, word in known.items() if name not in varied]
         own = {
             number: _joined([each[n] for n in varied if n in each])
             for number, each in words.items()
         }
-        return cls(_joined([first[n] for n in shared]), own)
+        return cls(_joined(shared), own)
+
+
+def describe(setting: Candidate) -> str:
+    """Name a setting by all its fields."""
+    return _joined([*_words(setting).values()])
+
+
+def _varies(name: str, settings: Collection[Mapping[str, str]]) -> bool:
+    """Return whether settings differ in a field. One without distillation has no field of it."""
+    optional = name.startswith("training.")
+    return len({each.get(name) for each in settings if name in each or not optional}) > 1
 
 
 def _joined(words: Sequence[str]) -> str:
     return ", ".join(words)
 
 
-def _words(point: Point) -> dict[str, str]:
+def _words(setting: Candidate) -> dict[str, str]:
     """Return the words for each field of a setting, by its path in the job."""
-    setting = point.setting
     section, ends = setting.emulator, setting.ends
     healing = {None: "healed where possible", True: "healed", False: "not healed"}
     words = {
@@ -47,6 +57,7 @@ def _words(point: Point) -> dict[str, str]:
     }
     if setting.training is None:
         return {**words, "training": "not distilled"}
-    fields = setting.training.model_dump(by_alias=True, exclude={"corpus", "steps"})
-    told = {f"training.{name}": f"{name} {value}" for name, value in fields.items() if value}
-    return {**words, "training": f"distilled {setting.training.steps} steps", **told}
+    distillation = setting.training
+    asked = distillation.model_dump(by_alias=True, exclude={"corpus", "steps"}, exclude_unset=True)
+    told = {f"training.{name}": f"{name} {value}" for name, value in asked.items()}
+    return {**words, "training": f"distilled {distillation.steps}", **told}

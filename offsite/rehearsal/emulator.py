@@ -1,8 +1,10 @@
 """Makes the emulator of a setting, as a Distill job does, and keeps it on the disk."""
 
+import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from offsite.bundle import EmulatorFacts, EmulatorRecord
 from offsite.emulator import METHODS
@@ -49,13 +51,28 @@ def make_emulator(subject: Subject, setting: Setting) -> Emulator:
     """
     if subject.data.corpus is None and (setting.distillation or setting.emulator.heal):
         raise InputError("to heal or distill the emulator needs a corpus (--corpus); name one")
-    facts = subject.facts("emulator", "corpus", **setting.of_emulator)
-    digest = digest_of(canonical(facts))
-    folder = subject.kept.emulators / digest[7:39]
+    facts, digest = _identity(subject, setting)
+    folder = _folder(subject, digest)
     if not folder.exists():  # the seconds of the last time count
         subject.kept.forget(Made, digest)
     made = subject.kept.once(Made, facts, lambda _: _make(subject, setting, digest, folder))
     return Emulator(folder, digest, made)
+
+
+def delete_emulator(subject: Subject, setting: Setting) -> None:
+    """Delete the emulator of a setting, if it is there; the results stay."""
+    _, digest = _identity(subject, setting)
+    shutil.rmtree(_folder(subject, digest), ignore_errors=True)
+
+
+def _identity(subject: Subject, setting: Setting) -> tuple[dict[str, Any], str]:
+    """Return what decides an emulator, and its digest."""
+    facts = subject.facts("emulator", "corpus", **setting.of_emulator)
+    return facts, digest_of(canonical(facts))
+
+
+def _folder(subject: Subject, digest: str) -> Path:
+    return subject.kept.emulators / digest[7:39]
 
 
 def _make(subject: Subject, setting: Setting, digest: str, folder: Path) -> Made:

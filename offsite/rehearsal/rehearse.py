@@ -7,7 +7,7 @@ from pathlib import Path
 
 from offsite.events import Monitor
 from offsite.layers import load
-from offsite.rehearsal.emulator import Emulator, make_emulator
+from offsite.rehearsal.emulator import make_emulator
 from offsite.rehearsal.keeping import Kept
 from offsite.rehearsal.models import fine_tuned, full_model, tuned, untouched
 from offsite.rehearsal.result import Gain, Measured, Model, Rehearsed, Sizes
@@ -73,18 +73,6 @@ def repeat(
         run = rehearse(model, setting, data, seed, monitor, folder=folder, upper_bound=upper_bound)
         found.append(run)
     return Repeated(runs=tuple(found))
-
-
-def emulator_of(
-    model: Path, setting: Setting, data: Splits, monitor: Monitor, *, folder: Path
-) -> Emulator:
-    """Make the emulator of a setting, or find it, for more than a rehearsal measures.
-
-    The arguments and errors are those of `rehearse`.
-    """
-    subject = Subject(model, data, Kept(folder), monitor)
-    with subject.kept.open():
-        return make_emulator(subject, setting)
 
 
 def delete_emulators(folder: Path) -> None:

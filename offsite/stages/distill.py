@@ -57,7 +57,7 @@ def _choose(
         them, and all that it and the emulators before it disclose together.
     """
     entries = read_disclosed(space)
-    depth = check_emulator_job(space.party, job, folder / "config.json", entries)
+    depth = check_emulator_job(space.party.limits, job, folder / "config.json", entries)
     model = model_before(folder, digest, depth, entries)
     sent, ends = model.disclosed(entries).blocks, job.ends
     chosen = METHODS[job.emulator.method].choose(depth, ends, job.emulator, sent)

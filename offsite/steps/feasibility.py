@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from offsite.api import Distill
+from offsite.api import Distill, Limits
 from offsite.bundle.disclosure import Disclosed, check_alone
 from offsite.bundle.ledger_entry import DisclosureEntry
 from offsite.errors import InputError, ModelError
@@ -15,11 +15,12 @@ from offsite.steps.party import Party
 
 
 def check_emulator_job(
-    party: Party, job: Distill, config: Path, entries: Sequence[DisclosureEntry]
+    limits: Limits, job: Distill, config: Path, entries: Sequence[DisclosureEntry]
 ) -> int:
     """Check, before a model is loaded, that the requested emulator can be made from it.
 
     Args:
+        limits: What the organization allows.
         config: The model's config.json.
         entries: Entries of the disclosure ledger. If one may concern this model, only its weights
             can show whether the emulator adds to earlier disclosures; that check comes later.
@@ -30,7 +31,7 @@ def check_emulator_job(
     Raises:
         ModelError: The model has too few blocks, or its family cannot be healed.
         InputError: An audit is required, and there is no data for it.
-        DisclosureError: The emulator would keep more of the model than the party allows.
+        DisclosureError: The emulator would keep more of the model than the organization allows.
     """
     raw = _read(config)
     row = family_of(raw)
@@ -38,7 +39,7 @@ def check_emulator_job(
         raise ModelError(f"{config}: this model cannot be used: {'; '.join(refusals)}")
     if job.emulator.heal:
         check_healable(row, raw)
-    if required_recovery(party.limits.emulator_release, job.release) and not job.has_public_data:
+    if required_recovery(limits.emulator_release, job.release) and not job.has_public_data:
         raise InputError(
             "distill has no data to measure with how much of the model can be recovered, which "
             "this organization requires (emulatorRelease): set emulator.calibration or training"
@@ -51,7 +52,7 @@ def check_emulator_job(
     sent = Disclosed.of(b for entry in entries if entry.depth == depth for b in entry.blocks)
     # emulators that may add nothing to earlier ones are checked later, by the weights
     if not (own.ends <= sent.ends and len(own.blocks) <= len(sent.blocks)):
-        check_alone(party.limits, depth, own)
+        check_alone(limits, depth, own)
     return depth
 
 

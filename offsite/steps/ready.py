@@ -50,4 +50,5 @@ def check_possible(space: Workspace) -> None:
         return
     if not job.model.startswith("s3://"):
         check_original(party.path(job.model))
-    check_emulator_job(party, job, config_of(party, job.model), read_disclosed(space))
+    config = config_of(party, job.model)
+    check_emulator_job(party.limits, job, config, read_disclosed(space))

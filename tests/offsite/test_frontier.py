@@ -19,6 +19,7 @@ from offsite.frontier import (
     Wanted,
     dominators,
     front,
+    limits,
     read_sweep,
     suggest,
 )
@@ -48,7 +49,7 @@ def point(
         skill=Skill(
             untouched=untouched, recovered=Figure(value=recovered), tuned=Figure(value=tuned)
         ),
-        cost=Cost(size_bytes=1000, size=size, flops=flops, seconds=1.5),
+        cost=Cost(size_bytes=1000, size=size, flops=flops, distill_seconds=1.5, tune_seconds=2.5),
     )
 
 
@@ -148,7 +149,7 @@ def test_what_dominates_is_never_dominated_and_nor_is_what_is_suggested(seed: in
         found = suggest(points, wanted).point
         assert found is not None
         assert found.number not in dominated
-        assert all(limit.is_met(value) for limit, value in wanted.limits(found))
+        assert all(limit.is_met(value) for limit, value in limits(found, wanted))
 
 
 def test_the_front_is_the_best_of_two_figures() -> None:
@@ -160,7 +161,9 @@ def test_a_suggestion_gains_most_within_the_limits() -> None:
     points = [point(1, 0.3, 0.2), point(2, 0.5, 0.4), point(3, 0.7, 0.6)]
     found = suggest(points, Wanted(max_recovered=0.4))
     assert found.point == points[1]
-    assert found.reason == "the highest gain of the 2 of 3 settings that meet every limit"
+    assert found.reason == (
+        "the highest gain of the 2 of 3 settings that are allowed and meet every limit"
+    )
 
 
 def test_if_the_gain_alone_is_limited_the_suggestion_gives_least_away() -> None:
@@ -168,11 +171,21 @@ def test_if_the_gain_alone_is_limited_the_suggestion_gives_least_away() -> None:
     assert suggest(points, Wanted(min_gain=0.4)).point == points[1]
 
 
+def test_what_is_not_allowed_is_neither_suggested_nor_a_reason_against_another() -> None:
+    refused = point(1, 0.9, 0.1).model_copy(update={"refused": "too many blocks"})
+    points = [refused, point(2, 0.5, 0.4), point(3, 0.4, 0.4)]
+    assert dominators(points) == {3: 2}
+    assert suggest(points, Wanted(max_recovered=0.5)).point == points[1]
+    none = suggest([refused], Wanted(max_recovered=0.5))
+    assert none.point is None
+    assert "allows none" in none.reason
+
+
 def test_a_suggestion_that_there_is_not_says_how_near_one_comes() -> None:
     points = [point(1, 0.3, 0.2), point(2, 0.5, 0.4)]
     found = suggest(points, Wanted(max_recovered=0.1, min_gain=0.9))
     assert found.point is None
-    assert "gain recovered at least 90%, and the nearest is setting 2 with 50%" in found.reason
+    assert "gain at least 90%, and the nearest is setting 2 with 50%" in found.reason
     assert "recovered skill at most 10%, and the nearest is setting 1 with 20%" in found.reason
     found = suggest(points, Wanted(max_recovered=0.3, min_gain=0.4))
     assert found.point is None
@@ -207,6 +220,6 @@ def test_settings_are_named_by_what_distinguishes_them(tmp_path: Path) -> None:
     titles = Titles.of(points)
     assert titles.shared == "LayerDrop, ends 2 + 2, healed where possible"
     assert titles.each[1] == "blocks 3, not distilled"
-    assert "blocks 3, distilled 9 steps, learningRate 0.1" in titles.each[2]
+    assert "blocks 3, distilled 9, learningRate 0.1" in titles.each[2]
     assert len(set(titles.each.values())) == 6
     assert Titles.of(points[:1]).each == {1: ""}

@@ -245,7 +245,8 @@ def _point(number: int, blocks: int, heal: bool, steps: int) -> Point:
             size_bytes=(8 + blocks) * 9_800_000,
             size=(8 + blocks) / 30,
             flops=(8 + blocks) / 30,
-            seconds=60.0,
+            distill_seconds=60.0,
+            tune_seconds=200.0,
         ),
     )
 

@@ -49,7 +49,7 @@ def evaluate(
     with rehearsing() as monitor:
         data = stand_in.splits(kept / "data")
         chosen = range(seed, seed + seeds)
-        found = _repeat(_folder(model), setting, data, chosen, monitor, kept, upper_bound)
+        found = _repeat(model_folder(model), setting, data, chosen, monitor, kept, upper_bound)
     if output is Output.JSON:
         show_json(found.wire())
         return
@@ -75,7 +75,12 @@ def _repeat(
     return found.summary()
 
 
-def _folder(model: str) -> Path:
+def model_folder(model: str) -> Path:
+    """Return the folder of the full model that a flag names.
+
+    Raises:
+        InputError: there is none.
+    """
     if model.startswith(_HUB):
         return from_hub(model.removeprefix(_HUB))
     path = Path(model).expanduser().resolve()

@@ -109,7 +109,7 @@ class SettingOptions:
         try:
             return Setting.model_validate(given, by_name=False)
         except ValidationError as error:
-            raise SpecError("offsite evaluate", problems(error), "setting") from error
+            raise SpecError("the command line", problems(error), "setting") from error
 
 
 def _present(content: Mapping[str, Any]) -> dict[str, Any]:

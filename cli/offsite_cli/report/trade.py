@@ -29,7 +29,7 @@ def frontier_section(evidence: Evidence) -> Section | None:
         "What other emulators would trade",
         "Each point is an emulator that was tried on stand-in data and never sent. Up is a larger "
         "gain; right is more skill for an attacker. A hollow point is worse than another one in "
-        "every respect.",
+        "every respect, or not allowed by the model owner's organization.",
         [
             Plot(
                 "frontier-plot",
@@ -76,7 +76,7 @@ def _spot(frontier: Frontier, point: Point, marked: int | None) -> Spot:
         (point.skill.recovered.value, point.gain.value),
         point.skill.recovered.interval,
         point.gain.interval,
-        dominated=point.number in frontier.dominated,
+        dominated=point.number in frontier.dominated or point.refused is not None,
         chosen=point.number == marked,
     )
 
@@ -109,6 +109,8 @@ def _table(frontier: Frontier, titles: Titles, marked: int | None, title: str) -
 def _row(frontier: Frontier, point: Point, titles: Titles, mark: str) -> Sequence[Value]:
     skill, dominator = point.skill, frontier.dominated.get(point.number)
     note = mark if dominator is None else f"{mark} worse than {dominator}".strip()
+    if point.refused is not None:
+        note = f"{mark} not allowed".strip()
     return [
         str(point.number),
         Cell(titles.each[point.number] or "–", note, tone="good" if mark else ""),

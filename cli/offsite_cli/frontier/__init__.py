@@ -1,0 +1,1 @@
+"""`offsite frontier`: sweep emulator settings on this machine, and show what each is worth."""
