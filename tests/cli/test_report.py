@@ -4,22 +4,23 @@ import re
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 from typer.testing import CliRunner
 
 from offsite.errors import InputError
-from offsite.events import Failed
+from offsite.events import Failed, Metric
 from offsite.rehearsal import Model, Scored, Setting, Sizes, Spread, Summary
 from offsite.runs import Run, Runs
 from offsite.text import as_json
 from offsite_cli.app import app
+from offsite_cli.report.comparisons import Scored as ScoredSettings
+from offsite_cli.report.comparisons import changed, share_of_gain
 from offsite_cli.report.evidence import Extras, View
 from offsite_cli.report.page import render
 from offsite_cli.report.reading import read_attack, read_evaluation, read_frontier
-from offsite_cli.report.settings import Scored as ScoredSettings
-from offsite_cli.report.settings import changed, share_of_gain
 from offsite_cli.report.words import duration, number, share, size
 from offsite_testing import reported
 from offsite_testing.hostile_text import MARKUP, hostile_runs
@@ -209,6 +210,23 @@ def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
     for read in (read_evaluation, read_frontier, read_attack):
         with pytest.raises(InputError, match=r"is not what `offsite .* --output json` writes"):
             read(tmp_path / "other.json")
+
+
+def test_tasks_of_lm_eval_are_in_one_table() -> None:
+    def task(name: str, setting: str, value: float, **gain: Any) -> Metric:
+        return Metric(name=name, setting=setting, value=value, text=name, interval=None, **gain)
+
+    over = {"over": "full_zero_shot", "gain": 0.05, "gain_interval": (0.01, 0.09)}
+    metrics = (
+        task("piqa/acc", "full_zero_shot", 0.6),
+        task("piqa/acc", "plug_in", 0.65, **over),
+        task("wikitext/bits_per_byte", "full_zero_shot", 0.9),
+        task("wikitext/bits_per_byte", "plug_in", 0.8),
+    )
+    text = Page(render([reported.plug_in_run(metrics=metrics)])).text
+    assert "piqa/acc 0.6 0.65 +5.0 points (+1.0 to +9.0 points) over: full model" in text
+    assert "wikitext/bits_per_byte 0.9 0.8" in text
+    assert text.count("lower is better") == 0
 
 
 def test_gains_are_told_as_changes() -> None:

@@ -31,9 +31,9 @@ class JointReport:
     def write(self, parties: Parties, share: "Share | None", monitor: Monitor) -> Path:
         """Write the report; it says what neither party knows by itself."""
         # matplotlib takes a second to import
+        from offsite_cli.report.comparisons import comparison_of
         from offsite_cli.report.evidence import Estimate, Extras, View
         from offsite_cli.report.page import render
-        from offsite_cli.report.settings import comparison_of
 
         homes = (parties.lab / "home", parties.hospital / "home")
         runs = [run for home in homes for run in Runs(home).all(monitor.log)]

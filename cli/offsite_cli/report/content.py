@@ -18,6 +18,8 @@ class Cell:
     text: str
     note: str = ""
     """A second line, smaller."""
+    note_below: str = ""
+    """A third line, like the second."""
     tone: Tone = ""
     code: bool = False
     """A digest or a name, in a font of one width."""

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 
 from offsite.runs import Run
 from offsite_cli.report.audits import unit_of
+from offsite_cli.report.comparisons import Scored, comparisons, gained, share_of_gain
 from offsite_cli.report.content import Cell, Side, Tile, Value
 from offsite_cli.report.disclosure import attack, sent_blocks
 from offsite_cli.report.egress import tensor_count
 from offsite_cli.report.evidence import Evidence, View
-from offsite_cli.report.settings import Scored, comparisons, gained, share_of_gain
 from offsite_cli.report.words import between, count, duration, number, share, size, small
 
 _READERS = {
@@ -138,7 +138,7 @@ def _plugged(evidence: Evidence, run: Run) -> Iterator[Value]:
         if (told := _before_and_after(scored, "plug_in")) is not None:
             yield f"{told} ({gained(scored, 'plug_in')})"
             return
-    yield Cell("how much better it became was not measured", "plugIn.evaluate does", "unknown")
+    yield Cell("how much better it became was not measured", "plugIn.evaluate does", tone="unknown")
 
 
 def _emulator(evidence: Evidence, run: Run) -> Iterator[Value]:

@@ -121,7 +121,5 @@ def _row(frontier: Frontier, point: Point, titles: Titles, mark: str) -> Sequenc
 
 
 def _measured(measure: Measure) -> Value:
-    notes = [between(measure.interval, percent=True)]
-    if measure.error is not None:
-        notes.append(f"± {share(measure.error)}")
-    return Cell(share(measure.value), ", ".join(filter(None, notes)))
+    error = "" if measure.error is None else f"± {share(measure.error)}"
+    return Cell(share(measure.value), between(measure.interval, percent=True), error)
