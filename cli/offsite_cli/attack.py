@@ -75,7 +75,7 @@ def recover(
             emulator,
             entries,
             _data(data),
-            {Path(each).name: _data(each) for each in test or ()},
+            {each: _data(each) for each in test or ()},
             Budget(steps=steps),
             monitor,
             [each for each in HOW if each in (how or HOW)],
