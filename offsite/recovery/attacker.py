@@ -66,13 +66,14 @@ class Attacker:
         """
         classes = _new_classes(data, full)
         modality = full.modality.with_labels(classes) if classes else full.modality
+        rows = modality.read(data)
         with _named(data):
-            rows = modality.read(data)
             corpus = Corpus.split(modality.encode(rows, budget.block_size, LEAST).examples)
         benches = {"corpus": modality.scoring(corpus.test)}
         for name, test in tests.items():
+            rows = modality.read(test)
             with _named(test):
-                benches[name] = modality.benchmark(modality.read(test))
+                benches[name] = modality.benchmark(rows)
         headed = _headed(full, classes, corpus, monitor)
         return cls(corpus, classes, Yardstick.of(headed, benches, corpus.train, monitor), budget)
 
@@ -136,11 +137,11 @@ def _headed(loaded: Loaded, classes: Sequence[str], corpus: Corpus, monitor: Mon
 
 @contextmanager
 def _named(data: DataFile) -> Iterator[None]:
+    """Name the data set in the error when the `with` block cannot use it."""
     try:
         yield
     except DataError as error:
-        detail = str(error).removeprefix(f"{data.name} ")
-        raise DataError(f"{data.name} {detail}") from error
+        raise DataError(f"{data.name} {error}") from error
 
 
 def _capability(subject: Subject, how: How, skill: Recovered) -> Capability:
