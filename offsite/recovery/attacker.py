@@ -141,7 +141,7 @@ def _named(data: DataFile) -> Iterator[None]:
     try:
         yield
     except DataError as error:
-        raise DataError(f"{data.name} {error}") from error
+        raise DataError(f"{data.name}: {error}") from error
 
 
 def _capability(subject: Subject, how: How, skill: Recovered) -> Capability:
