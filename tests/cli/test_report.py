@@ -59,6 +59,7 @@ def test_joint_report_says_all_that_both_know() -> None:
         *("8.94 → 5.55", "59 to 64 %", "−38 %", "× 11.5"),
         *("No differential privacy", "0.537 (0.51 to 0.566)", "The canaries prove that ε is"),
         *("22 of 30", "8 blocks never sent", "72 %", "5 (chosen)"),
+        "not allowed: too many blocks",
         *("14 of 22; at most 17", "blocks.{0-21}.mlp.up_proj.weight", "4 min", "3.2 GB"),
         *(reported.FINGERPRINTS["lab"], reported.digest("c"), "2.15.0"),
         "Its digest is that of the adapter that was sent.",

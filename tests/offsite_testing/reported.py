@@ -241,6 +241,7 @@ def _point(number: int, blocks: int, heal: bool, steps: int) -> Point:
             recovered=Measure(value=recovered, interval=(recovered - 0.02, recovered + 0.02)),
             tuned=Measure(value=recovered + 0.1),
         ),
+        refused="too many blocks" if blocks == 18 else None,
         cost=Cost(
             size_bytes=(8 + blocks) * 9_800_000,
             size=(8 + blocks) / 30,

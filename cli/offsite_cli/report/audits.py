@@ -15,6 +15,7 @@ _AUDITS = {
     "membership": "private data: training against validation examples",
     "canary": "canaries: planted against not planted",
 }
+_RATES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 _NO_BOUND = (
     "No differential privacy. The audits below measure what one attack finds; nothing bounds what "
     "another one finds. tune.privacy adds a bound."
@@ -167,6 +168,7 @@ def _attacks(run: Run) -> Iterator[Part]:
             "Members found, by how many others are accused wrongly",
             "; ".join(f"{_AUDITS[kind]}: {_auc(run, kind)}" for kind in found),
             roc_plot("membership-plot", lines),
+            _curves(lines),
             note="Near the dashed line, the attack is no better than a guess.",
         )
     yield Table(
@@ -177,6 +179,19 @@ def _attacks(run: Run) -> Iterator[Part]:
     )
     if bound := _canary_bound(run):
         yield bound
+
+
+def _curves(lines: Sequence[Line]) -> Table:
+    """List the curves at a few false positive rates."""
+    rows: list[list[Value]] = [
+        [share(rate), *(share(_found_at(rate, line)) for line in lines)] for rate in _RATES
+    ]
+    columns = ["accused wrongly", *(line.label for line in lines)]
+    return Table("Share of members found", columns, rows, (0, 1, 2), folded=True)
+
+
+def _found_at(rate: float, line: Line) -> float:
+    return max(found for false, found in line.points if false <= rate)
 
 
 def _auc(run: Run, kind: str) -> str:

@@ -7,7 +7,7 @@ from offsite.api import Distill
 from offsite.frontier import Candidate, Frontier, Point, Titles
 from offsite.frontier import Figure as Measure
 from offsite.runs import Run
-from offsite_cli.report.content import Cell, Plot, Section, Table, Value
+from offsite_cli.report.content import Cell, Note, Plot, Section, Table, Value
 from offsite_cli.report.evidence import Evidence
 from offsite_cli.report.plots import Spot, frontier_plot
 from offsite_cli.report.words import between, share, size
@@ -45,6 +45,7 @@ def frontier_section(evidence: Evidence) -> Section | None:
                 note=f"All settings: {titles.shared}." if titles.shared else "",
             ),
             _table(frontier, titles, marked, title),
+            *([Note(f"Suggested: {frontier.reason}.")] if frontier.reason else []),
         ],
         party="model-owner",
     )
@@ -108,12 +109,16 @@ def _table(frontier: Frontier, titles: Titles, marked: int | None, title: str) -
 
 def _row(frontier: Frontier, point: Point, titles: Titles, mark: str) -> Sequence[Value]:
     skill, dominator = point.skill, frontier.dominated.get(point.number)
-    note = mark if dominator is None else f"{mark} worse than {dominator}".strip()
-    if point.refused is not None:
-        note = f"{mark} not allowed".strip()
+    notes = [mark, "" if dominator is None else f"worse than {dominator}"]
+    refused = "" if point.refused is None else f"not allowed: {point.refused}"
     return [
         str(point.number),
-        Cell(titles.each[point.number] or "–", note, tone="good" if mark else ""),
+        Cell(
+            titles.each[point.number] or "–",
+            ", ".join(filter(None, notes)),
+            refused,
+            tone="good" if mark else "",
+        ),
         *(_measured(each) for each in (point.gain, skill.untouched, skill.recovered, skill.tuned)),
         size(point.cost.size_bytes),
         share(point.cost.flops),
