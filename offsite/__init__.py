@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from offsite.api import (
         Accept,
         Adapter,
+        AlphaAuto,
+        AlphaFactors,
         Data,
         DistillTraining,
         EmulatorRelease,
@@ -40,6 +42,8 @@ __version__ = "0.1.0"
 __all__ = [
     "Accept",
     "Adapter",
+    "AlphaAuto",
+    "AlphaFactors",
     "Data",
     "DistillTraining",
     "EmulatorRelease",

@@ -123,7 +123,12 @@ def bare(folder: Path) -> None:
 
 MODELS: dict[str, tuple[str, dict[str, Any], Callable[[Path], None], dict[str, Any]]] = {
     "bare": ("dinov2", {"num_labels": 3}, bare, {"method": "Blocks", "scope": "Ends"}),
-    "other classes": ("clip", {"num_labels": 3}, lambda _: None, {"scope": "Ends"}),
+    "other classes": (
+        "clip",
+        {"num_labels": 3},
+        lambda _: None,
+        {"scope": "Ends", "targets": "MLP"},
+    ),
 }
 
 

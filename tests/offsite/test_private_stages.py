@@ -61,7 +61,9 @@ def kinds(events: list[Wire], kind: str) -> list[Wire]:
 
 def test_the_manifest_and_the_events_state_what_the_job_asked_for(parties: Parties) -> None:
     limit(parties, required=True, max_epsilon=8.0, unit=PATIENT)
-    events = parties.run(ADAPTER, tune(data=GROUPED, privacy=PRIVACY))
+    adapter = {"targets": "Attention"}
+    events = parties.run(ADAPTER, tune(data=GROUPED, privacy=PRIVACY, adapter=adapter))
+    assert read_manifest(parties.opened(ADAPTER))[0].facts.wire()["targets"] == "Attention"
     facts = facts_of(parties, ADAPTER)
     assert 1 < facts.epsilon <= 8
     assert (facts.unit, facts.steps) == ("group:patient", 6)
