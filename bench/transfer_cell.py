@@ -43,8 +43,8 @@ FIXED = {
     },
 }
 """Scales that the author of a job sets. Factors without effect on an adapter are measured, too."""
-RULES = {"auto": 0.1, "auto, norms alone": 1000.0}
-"""The rule, by what it allows the owner's own data to lose."""
+RULES = {"auto": None, "auto, at most 50 % worse": 0.5}
+"""The rule, by what the owner's own data may lose."""
 MEAN = "mean of two emulators"
 
 

@@ -43,10 +43,10 @@ class AlphaAuto(Section):
     """The rule that chooses the scale by what the model owner knows: the change, and own data."""
 
     data: DataLocation
-    """Text or images of the model owner's own, on which the model must not become much worse."""
-    max_regression: float = Field(0.1, ge=0, le=1000)
-    """How much worse the change may make the model on `data`. For a perplexity: its relative
-    increase (0.1 is 10 %). For an accuracy: the difference."""
+    """Text or images of the model owner's own, on which the parts of the change are compared."""
+    max_regression: float | None = Field(None, ge=0, le=1000)
+    """How much worse the change may make the model on `data`; absent: no limit. For a perplexity:
+    its relative increase (0.5 is 50 %). For an accuracy: the difference."""
 
 
 class Export(Section):

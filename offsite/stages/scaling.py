@@ -1,32 +1,30 @@
 """Chooses the scale of an adapter's change: the rule `plugIn.alphaAuto`.
 
 The model owner has no private data, so no rule can find the scale that is best on it. This one uses
-what the owner has, in two steps:
+what the owner has, the adapter and own data:
 
-1. **Norms.** The attention is scaled down until its weights change by no more, relative to their
-   norms, than those of the MLPs: by the ratio of the two median relative changes.
-2. **Regression.** Of the tenths of that scale, the largest is taken at which the model becomes no
-   worse on the owner's own data than the job allows. It is WiSE-FT's trade-off between the new task
-   and the old ones (arXiv 2109.01903, section 4), with the old ones measured.
+1. **Balance.** The attention is scaled down until its part of the change costs no more on the
+   owner's data than the MLPs' part. After a short training both change their weights by as much,
+   but the attention's part holds more of what only the emulator needs, and that costs.
+2. **Limit.** If the job sets one, the whole change is scaled down until the model is no worse on
+   the owner's data than that: WiSE-FT's trade-off between the new task and the old ones
+   (arXiv 2109.01903, section 4), with the old ones measured.
 
 docs/transfer.md has the measurements behind it.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from statistics import median
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from offsite.api import AlphaAuto
 from offsite.bundle import AdapterFacts, EmulatorRecord
-from offsite.bundle.changes import Place
 from offsite.errors import BundleError, DataError
 from offsite.events import Monitor
-from offsite.families import Family, Group
-from offsite.layers import Loaded, family
+from offsite.layers import Loaded
 from offsite.modality import Score
+from offsite.modality.uncertainty import Gain
 from offsite.plugin import trying
 from offsite.stages.evaluation import Evaluation, Reported
 from offsite.stages.judging import regression
@@ -34,6 +32,8 @@ from offsite.steps.scale import Scale
 from offsite.training.evaluate import examined
 
 _TENTHS = 10
+_LEAST_ATTENTION = 4
+"""Tenths below which no measured adapter became better."""
 
 
 @dataclass(frozen=True)
@@ -70,101 +70,123 @@ def choose_scale(
             "plugIn.alphaAuto.data cannot judge the model (the log says why); use other data, or "
             "remove alphaAuto and set alpha"
         )
-    with _plugged(loaded, adapter, Scale(alpha=1.0)) as changes:
-        attention = attention_factor(changes, family(loaded.model))
-    factors = limit.factors
-    if attention < factors.attention:
-        factors = factors.model_copy(update={"attention": attention})
-    scale = Scale(alpha=limit.alpha, factors=factors)
-    scale = _Search(loaded, adapter, scale, auto, own, before, monitor).largest()
-    monitor.log(f"alphaAuto: the adapter is plugged in with {scale}")
-    monitor.metric("alpha", "alpha", scale.alpha)
-    for name, value in scale.factors.wire().items():
-        monitor.metric("alpha", f"alpha_{name}", value)
+    trials = _Trials(loaded, adapter, own, before, monitor)
+    scale = trials.within(trials.balanced(limit), auto.max_regression)
+    trials.report(scale)
     return scale
 
 
-def attention_factor(changes: Mapping[Place, float], row: Family) -> float:
-    """Return the factor at which the attention changes by no more than the MLPs, from 0 to 1.
+@dataclass(frozen=True)
+class _Trial:
+    """The model with the adapter at one scale, on its owner's data."""
 
-    Args:
-        changes: relative changes, as `plug_in` gives them.
-        row: the family of the model.
-    """
-    attention, mlp = _median(changes, row, "Attention"), _median(changes, row, "MLP")
-    return min(1.0, round(mlp / attention, 2)) if attention and mlp else 1.0
-
-
-def _median(changes: Mapping[Place, float], row: Family, group: Group) -> float:
-    weights = {f"{name}.weight" for name in row.targeted(group)}
-    found = [change for place, change in changes.items() if place.name in weights]
-    return median(found) if found else 0.0
-
-
-@contextmanager
-def _plugged(loaded: Loaded, adapter: Returned, scale: Scale) -> Iterator[Mapping[Place, float]]:
-    with trying(
-        loaded.model,
-        adapter.tensors,
-        adapter.facts,
-        adapter.record,
-        alpha=scale.alpha,
-        factors=scale.factors,
-        dtype=loaded.dtype,
-    ) as changes:
-        yield changes
+    score: Score
+    gain: Gain
+    """Over the untouched model."""
+    regression: float
+    """As `judging.regression`."""
 
 
 @dataclass(frozen=True)
-class _Search:
-    """The search for the largest scale that the owner's data allows."""
+class _Trials:
+    """The scales that were tried, each once."""
 
     loaded: Loaded
     adapter: Returned
-    limit: Scale
-    auto: AlphaAuto
     own: Evaluation
     before: Reported
     monitor: Monitor
+    found: dict[Scale, _Trial] = field(default_factory=dict)
 
-    def largest(self) -> Scale:
-        """Search by bisection, which takes the regression to grow with the scale."""
-        allowed, refused = 0, _TENTHS + 1
-        tried = _TENTHS  # all of it, which usually passes
-        while refused - allowed > 1:
-            allowed, refused = (tried, refused) if self._passes(tried) else (allowed, tried)
-            tried = (allowed + refused) // 2
-        if not allowed:
+    def balanced(self, limit: Scale) -> Scale:
+        """Scale the attention until its part costs no more than that of the MLPs."""
+        if self.adapter.facts.targets != "All":
+            return limit
+        most = 2 * max(0.0, self._cost(_attention(limit, 0)))
+
+        def passes(tenths: int) -> bool:
+            return self._cost(_attention(limit, tenths)) <= most
+
+        found = _largest(passes, _LEAST_ATTENTION)
+        return _attention(limit, _LEAST_ATTENTION if found is None else found)
+
+    def within(self, scale: Scale, most: float | None) -> Scale:
+        """Scale the whole change until the model is good enough on its owner's data.
+
+        Args:
+            most: the largest regression; None: any.
+        """
+        if most is None:
+            return scale
+        found = _largest(lambda tenths: self._try(_alpha(scale, tenths)).regression <= most, 1)
+        if found is None:
             raise BundleError(
-                f"even a tenth of the change makes the model worse by more than "
-                f"{self.auto.max_regression:.1%} on plugIn.alphaAuto.data, so nothing is exported; "
-                "ask for another adapter, or raise alphaAuto.maxRegression"
+                f"even a tenth of the change makes the model worse by more than {most:.1%} on "
+                "plugIn.alphaAuto.data, so nothing is exported; ask for another adapter, or raise "
+                "alphaAuto.maxRegression"
             )
-        return self._scale(allowed)
+        return _alpha(scale, found)
 
-    def _scale(self, tenths: int) -> Scale:
-        alpha = round(self.limit.alpha * tenths / _TENTHS, 6)
-        return self.limit.model_copy(update={"alpha": alpha})
-
-    def _passes(self, tenths: int) -> bool:
-        scale, bench = self._scale(tenths), self.own.bench
-        with _plugged(self.loaded, self.adapter, scale):
-            outcomes = examined(self.loaded, bench, self.monitor, phase=f"alpha {scale.alpha:g}")
-        score: Score = bench.scores(outcomes)[0]
-        gain = bench.compare(self.before.outcomes, outcomes)
-        worse = regression(score.metric, self.before.value, score.value)
-        self.monitor.log(
-            f"alphaAuto: with {scale} the model is worse by {worse:.1%} on plugIn.alphaAuto.data; "
-            f"allowed is {self.auto.max_regression:.1%}"
-        )
-        self.monitor.metric(
-            score.metric,
-            f"own_alpha_{scale.alpha:g}",
-            score.value,
+    def report(self, scale: Scale) -> None:
+        """Report what was chosen, and what it costs."""
+        trial, metric = self._try(scale), self.monitor.metric
+        self.monitor.log(f"alphaAuto: the adapter is plugged in with {scale}")
+        metric(
+            trial.score.metric,
+            "own_plug_in",
+            trial.score.value,
             self.own.digest,
-            score.interval,
+            trial.score.interval,
             over=self.before.setting,
-            gain=gain.value,
-            gain_interval=gain.interval,
+            gain=trial.gain.value,
+            gain_interval=trial.gain.interval,
         )
-        return worse <= self.auto.max_regression
+        metric("alpha", "alpha", scale.alpha)
+        for name, value in scale.factors.wire().items():
+            metric("alpha", f"alpha_{name}", value)
+
+    def _cost(self, scale: Scale) -> float:
+        return -self._try(scale).gain.value
+
+    def _try(self, scale: Scale) -> _Trial:
+        if scale not in self.found:
+            self.found[scale] = self._measured(scale)
+        return self.found[scale]
+
+    def _measured(self, scale: Scale) -> _Trial:
+        bench, (tensors, facts, record) = self.own.bench, _parts(self.adapter)
+        how = {"alpha": scale.alpha, "factors": scale.factors, "dtype": self.loaded.dtype}
+        with trying(self.loaded.model, tensors, facts, record, **how):
+            outcomes = examined(self.loaded, bench, self.monitor, phase=f"try {scale}")
+        score: Score = bench.scores(outcomes)[0]
+        worse = regression(score.metric, self.before.value, score.value)
+        self.monitor.log(f"alphaAuto: with {scale} the model is worse by {worse:.1%} on own data")
+        return _Trial(score, bench.compare(self.before.outcomes, outcomes), worse)
+
+
+def _parts(adapter: Returned) -> tuple[Mapping[str, Tensor], AdapterFacts, EmulatorRecord]:
+    return adapter.tensors, adapter.facts, adapter.record
+
+
+def _attention(limit: Scale, tenths: int) -> Scale:
+    """Scale the attention of a limit."""
+    value = round(limit.factors.attention * tenths / _TENTHS, 6)
+    factors = limit.factors.model_copy(update={"attention": value})
+    return limit.model_copy(update={"factors": factors})
+
+
+def _alpha(limit: Scale, tenths: int) -> Scale:
+    """Scale all of a limit."""
+    return limit.model_copy(update={"alpha": round(limit.alpha * tenths / _TENTHS, 6)})
+
+
+def _largest(passes: Callable[[int], bool], least: int) -> int | None:
+    """Find the largest number of tenths that passes; None: not even the least does.
+
+    A bisection: it takes what passes to pass with less, too, and tries all of it first.
+    """
+    low, high, tried = least - 1, _TENTHS + 1, _TENTHS
+    while high - low > 1:
+        low, high = (tried, high) if passes(tried) else (low, tried)
+        tried = (low + high) // 2
+    return None if low < least else low

@@ -1,6 +1,7 @@
 """The scale of an adapter's change: the rule `alphaAuto`, and what is signed of it."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,12 @@ from transformers import PreTrainedModel
 
 from offsite.api import AlphaAuto, AlphaFactors
 from offsite.bundle import Origin, check_plugged_in
-from offsite.bundle.changes import Place
 from offsite.errors import BundleError
 from offsite.events import Event, Log, Metric, Monitor
-from offsite.families import family_of
 from offsite.plugin import plug_in as plug
 from offsite.rows import DataFile
 from offsite.stages.evaluation import Evaluation
-from offsite.stages.scaling import Returned, attention_factor, choose_scale
+from offsite.stages.scaling import Returned, choose_scale
 from offsite.steps.scale import Scale
 from offsite.steps.workspace import SCALE
 from offsite_testing import parties as names
@@ -25,21 +24,7 @@ from offsite_testing.forms import FORMS, TARGETED, Form, own_emulator, randomise
 from offsite_testing.parties import Parties, distill, new_parties, plug_in, tune
 from offsite_testing.tiny import tiny_model
 
-LLAMA = family_of({"model_type": "llama"})
 DIGEST = "sha256:" + "0" * 64
-
-
-@pytest.mark.parametrize(
-    ("attention", "mlp", "factor"),
-    [((0.1, 0.3, 0.2), (0.1,), 0.5), ((0.1,), (0.3,), 1.0), ((), (0.1,), 1.0), ((0.1,), (), 1.0)],
-)
-def test_the_attention_changes_by_no_more_than_the_mlps(
-    attention: tuple[float, ...], mlp: tuple[float, ...], factor: float
-) -> None:
-    changes = {Place(n, "self_attn.v_proj.weight"): v for n, v in enumerate(attention)}
-    changes |= {Place(n, "mlp.up_proj.weight"): v for n, v in enumerate(mlp)}
-    changes |= {Place(0, "input_layernorm.weight"): 9.0, Place(0, "mlp.up_proj.bias"): 9.0}
-    assert attention_factor(changes, LLAMA) == factor
 
 
 def model() -> PreTrainedModel:
@@ -47,11 +32,17 @@ def model() -> PreTrainedModel:
     return tiny_model("llama", vocab_size=280)
 
 
-def returned(form: Form, size: float = 1.0) -> Returned:
-    """Draw an adapter for the tiny model."""
+def returned(form: Form, **sizes: float) -> Returned:
+    """Draw an adapter for the tiny model.
+
+    Args:
+        sizes: multiples of the change, by a part of the names of its weights.
+    """
     attached = form.attach(own_emulator(model(), DROPPED), DROPPED)
     randomise(attached)
-    changes = {n: v * size if n.endswith("B") else v for n, v in attached.changes().items()}
+    changes = attached.changes()
+    for name, value in changes.items():
+        value *= math.prod(s for part, s in sizes.items() if part in name and "lora_B" in name)
     return Returned(changes, form.facts, record_of(model(), DROPPED))
 
 
@@ -61,7 +52,9 @@ def own_text(folder: Path) -> DataFile:
     return DataFile(folder / "own.jsonl")
 
 
-def chosen(folder: Path, adapter: Returned, most: float, limit: Scale) -> tuple[Scale, list[Event]]:
+def chosen(
+    folder: Path, adapter: Returned, limit: Scale, most: float | None = None
+) -> tuple[Scale, list[Event]]:
     """Let the rule choose, and check that it leaves the model as it was."""
     full, told = loaded(model()), list[Event]()
     before, monitor = snapshot(full.model), Monitor(told.append)
@@ -73,43 +66,66 @@ def chosen(folder: Path, adapter: Returned, most: float, limit: Scale) -> tuple[
         assert changed(before, full.model) == set()
 
 
+def cost(folder: Path, adapter: Returned, **scale: Any) -> float:
+    """Measure the perplexity of the model with an adapter, as a PlugIn job does."""
+    full, told = loaded(model()), list[Event]()
+    plug(full.model, adapter.tensors, adapter.facts, adapter.record, **scale)
+    own = Evaluation.read(own_text(folder), full, silent())
+    own.report(full, "x", Monitor(told.append))
+    return figures(told)["x"] or 0.0
+
+
 def figures(told: list[Event]) -> dict[str, float | None]:
     return {each.setting: each.value for each in told if isinstance(each, Metric)}
 
 
-def test_the_rule_takes_all_of_a_change_that_costs_little(tmp_path: Path) -> None:
-    limit = Scale(alpha=0.5, factors=AlphaFactors(attention=0.01, ends=0.5))
-    scale, told = chosen(tmp_path, returned(FORMS[0]), 1000, limit)
+def tried(told: list[Event]) -> int:
+    """Count the scales that were tried."""
+    return sum(isinstance(each, Log) and "the model is worse by" in each.message for each in told)
+
+
+def test_the_rule_takes_all_of_an_attention_that_costs_little(tmp_path: Path) -> None:
+    limit = Scale(alpha=1.0, factors=AlphaFactors(attention=0.5, ends=0.9))
+    scale, told = chosen(tmp_path, returned(FORMS[0], self_attn=0.01, mlp=5.0), limit)
     assert scale == limit
     found = figures(told)
-    assert (found["alpha"], found["alpha_attention"], found["alpha_ends"]) == (0.5, 0.01, 0.5)
-    after = next(e for e in told if isinstance(e, Metric) and e.setting == "own_alpha_0.5")
+    assert (found["alpha"], found["alpha_attention"], found["alpha_ends"]) == (1.0, 0.5, 0.9)
+    after = next(e for e in told if isinstance(e, Metric) and e.setting == "own_plug_in")
     assert (after.over, after.name) == ("own_zero_shot", "perplexity")
-    assert any("alpha 0.5, factors attention 0.01" in e.message for e in told if isinstance(e, Log))
+    assert any("alpha 1, factors attention 0.5" in e.message for e in told if isinstance(e, Log))
 
 
-def test_the_rule_takes_the_largest_scale_that_costs_little(tmp_path: Path) -> None:
+def test_the_attention_costs_no_more_than_the_mlps(tmp_path: Path) -> None:
+    adapter = returned(FORMS[0], self_attn=9.0, mlp=2.0)
+    start = math.log(cost(tmp_path, adapter, alpha=0.0))
+    scale, told = chosen(tmp_path, adapter, Scale(alpha=1.0))
+    chose = scale.factors.attention
+    assert (scale.alpha, scale.factors.mlp, 0.4 <= chose < 1) == (1.0, 1.0, True)
+    mlp, at, above = (
+        math.log(cost(tmp_path, adapter, factors=AlphaFactors(attention=each))) - start
+        for each in (0.0, chose, chose + 0.1)
+    )
+    assert above > 2 * max(mlp, 0)
+    assert at <= 2 * max(mlp, 0) or chose == 0.4
+    assert math.log(figures(told)["own_plug_in"] or 0) == pytest.approx(at + start)
+    assert tried(told) <= 5
+
+
+def test_the_rule_takes_the_largest_scale_within_the_limit(tmp_path: Path) -> None:
     """Compare with every scale, one by one."""
-    adapter, own, costs = returned(TARGETED[0], size=5.0), own_text(tmp_path), list[float]()
-    for tenths in range(11):
-        full, told = loaded(model()), list[Event]()
-        plug(full.model, adapter.tensors, adapter.facts, adapter.record, alpha=tenths / 10)
-        Evaluation.read(own, full, silent()).report(full, "x", Monitor(told.append))
-        costs.append(figures(told)["x"] or 0.0)
-    best = 7
+    adapter, best = returned(TARGETED[0], mlp=5.0), 7
+    costs = [cost(tmp_path, adapter, alpha=tenths / 10) for tenths in range(11)]
     assert max(costs[: best + 1]) < min(costs[best + 1 :])
     most = (max(costs[: best + 1]) + min(costs[best + 1 :])) / 2 / costs[0] - 1
-    scale, told = chosen(tmp_path, adapter, most, Scale(alpha=1.0))
+    scale, told = chosen(tmp_path, adapter, Scale(alpha=1.0), most)
     assert scale == Scale(alpha=0.7)
-    assert figures(told)["own_alpha_0.7"] == pytest.approx(costs[best])
-    tried = {name for name in figures(told) if name.startswith("own_alpha")}
-    assert tried == {"own_alpha_1", "own_alpha_0.5", "own_alpha_0.7", "own_alpha_0.8"}
+    assert figures(told)["own_plug_in"] == pytest.approx(costs[best])
+    assert tried(told) == 4
 
 
 def test_a_change_that_costs_too_much_at_every_scale_is_refused(tmp_path: Path) -> None:
-    adapter = returned(TARGETED[0])
     with pytest.raises(BundleError, match="even a tenth of the change makes the model worse"):
-        chosen(tmp_path, adapter, 0, Scale(alpha=1.0))
+        chosen(tmp_path, returned(TARGETED[0], mlp=5.0), Scale(alpha=1.0), 0)
 
 
 def test_what_is_signed_names_the_scale() -> None:
@@ -152,7 +168,7 @@ def test_the_scale_of_a_job_is_signed(tuned: Parties) -> None:
     factor = origin.alpha_factors.attention if origin.alpha_factors else 1.0
     assert factor == told["alpha_attention"]["value"]
     assert told["own_zero_shot"]["value"] == told["full_zero_shot"]["value"]
-    assert told["own_alpha_1"]["value"] == pytest.approx(told["plug_in"]["value"])
+    assert told["own_plug_in"]["value"] == pytest.approx(told["plug_in"]["value"])
 
 
 NOTES: dict[str, tuple[bytes | None, str]] = {

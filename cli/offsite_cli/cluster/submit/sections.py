@@ -169,7 +169,7 @@ class AlphaOptions:
     ] = None
     auto_alpha_regression: Annotated[
         float | None,
-        typer.Option(help="How much worse the rule may make the model there, such as 0.1."),
+        typer.Option(help="How much worse the change may make the model there, such as 0.5."),
     ] = None
 
     def fields(self) -> dict[str, Any]:
