@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -37,21 +36,22 @@ def parts_of(path: str, name: str) -> tuple[str, ...]:
     return parts
 
 
-def read_bytes(root: Path, parts: Sequence[str], name: str) -> bytes:
+def read_bytes(root: Path, parts: Sequence[str], name: str, most: int = _LARGEST) -> bytes:
     """Read a file below a folder.
 
     Raises:
-        DataError: It does not exist, is a link or a pointer of Git LFS, or is larger than 1 GiB.
+        DataError: It does not exist, is a link or a pointer of Git LFS, or has more than `most`
+            bytes.
     """
     try:
         with open_inside(root, parts, name) as file:
-            if (size := os.fstat(file.fileno()).st_size) > _LARGEST:
-                raise DataError(f"{name} has {size} bytes; a file of a task has {_LARGEST} at most")
-            content = file.read()
+            content = file.read(most + 1)
     except FileNotFoundError as error:
         raise DataError(f"there is no file {name}") from error
     except OSError as error:
         raise DataError(f"cannot read {name}: {error.strerror}") from error
+    if len(content) > most:
+        raise DataError(f"{name} has more than {most} bytes; split the task")
     check_pointer(content[:_HEAD], name)
     return content
 

@@ -14,6 +14,9 @@ from offsite.harness.rendering import CONFIG, render
 from offsite.harness.taskfile import Output, TaskFile, parse_task
 from offsite.wire import canonical, digest_of
 
+_LARGEST_TASK = 1 << 20
+"""Bytes of a YAML file."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -66,7 +69,7 @@ class TaskFolder:
     def _local(self, name: str, file: str) -> Source:
         where = f"{self.location}{file}"
         try:
-            content = read_bytes(self.path, (file,), where)
+            content = read_bytes(self.path, (file,), where, _LARGEST_TASK)
         except DataError as error:
             raise DataError(
                 f"{error}; tasks of lm-eval itself are {', '.join(PUBLISHED)}"
