@@ -14,21 +14,33 @@ class LimitOptions:
 
     min_gain: Annotated[
         float | None,
-        typer.Option(help="Suggest a setting with at least this share of full fine-tuning's gain."),
+        typer.Option(
+            min=0,
+            max=2,
+            help="Suggest a setting with at least this share of full fine-tuning's gain.",
+        ),
     ] = None
     max_recovered: Annotated[
         float | None,
-        typer.Option(help="… from which attacks recover at most this share of the model's skill."),
+        typer.Option(
+            min=0,
+            max=2,
+            help="… from which attacks recover at most this share of the model's skill.",
+        ),
     ] = None
     max_tuned: Annotated[
         float | None,
-        typer.Option(help="… whose tuned emulator has at most this share of the model's skill."),
+        typer.Option(
+            min=0, help="… whose tuned emulator has at most this share of the model's skill."
+        ),
     ] = None
     max_size: Annotated[
-        float | None, typer.Option(help="… with at most this share of the model's size.")
+        float | None,
+        typer.Option(min=0, max=2, help="… with at most this share of the model's size."),
     ] = None
     max_flops: Annotated[
-        float | None, typer.Option(help="… with at most this share of the model's FLOPs.")
+        float | None,
+        typer.Option(min=0, max=2, help="… with at most this share of the model's FLOPs."),
     ] = None
 
     def wanted(self) -> Wanted:

@@ -38,8 +38,8 @@ class _Series:
 
 # colours that readers with a colour vision deficiency tell apart (Okabe and Ito 2008)
 _UNTOUCHED = _Series("emulator, untouched", "o", "#0072b2", lambda point: point.skill.untouched)
-_ATTACKED = _Series(
-    "emulator, attacked",
+_RECOVERED = _Series(
+    "emulator, recovered",
     "s",
     "#d55e00",
     lambda point: point.skill.recovered,
@@ -52,7 +52,7 @@ _TUNED = _Series(
     lambda point: point.skill.tuned,
     lambda wanted: wanted.max_tuned,
 )
-_SERIES = (_UNTOUCHED, _ATTACKED, _TUNED)
+_SERIES = (_UNTOUCHED, _RECOVERED, _TUNED)
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class _Panel:
 
 _PANELS = (
     _Panel(
-        "gain recovered, as a share of full fine-tuning's",
+        "gain, as a share of full fine-tuning's",
         lambda point: point.gain,
         lambda wanted: wanted.min_gain,
     ),
@@ -88,7 +88,7 @@ def draw(frontier: Frontier) -> bytes:
 
     Settings that are dominated or not allowed are hollow, the others have their numbers. The
     suggested one has a ring, and limits are dashed lines. In the panel of the gain, a line joins
-    the settings that no other beats in gain and attacked skill together.
+    the settings that no other beats in gain and recovered skill together.
     """
     stream = io.BytesIO()
     with rc_context({**_STYLE}):
@@ -120,7 +120,7 @@ def _fill(axes: Any, panel: _Panel, frontier: Frontier) -> None:
 
 def _add_mark(axes: Any, series: _Series, across: Figure, up: Figure, hollow: bool) -> None:
     thin = {"color": _MUTED, "linewidth": 0.7, "zorder": 1}
-    if across.interval is not None and series is _ATTACKED:
+    if across.interval is not None and series is _RECOVERED:
         axes.plot(across.interval, [up.value] * 2, **thin)
     if up.interval is not None:
         axes.plot([across.value] * 2, up.interval, **thin)
@@ -130,7 +130,7 @@ def _add_mark(axes: Any, series: _Series, across: Figure, up: Figure, hollow: bo
 
 
 def _add_number(axes: Any, panel: _Panel, point: Point, suggested: bool, *, above: bool) -> None:
-    place = (panel.across(point).value, _ATTACKED.skill(point).value)
+    place = (panel.across(point).value, _RECOVERED.skill(point).value)
     if suggested:
         axes.plot(*([each] for each in place), "o", color=_INK, fillstyle="none", markersize=15)
     offset = (-9, 7) if above else (9, -11)
@@ -151,8 +151,8 @@ def _add_limits(axes: Any, panel: _Panel, wanted: Wanted) -> None:
 def _finish(drawing: Drawing, points: Sequence[Point]) -> None:
     first = drawing.axes[0]
     first.set_ylabel("skill kept, as a share of the full model's")
-    best = front([(point.gain.value, _ATTACKED.skill(point).value) for point in points])
-    first.plot(*zip(*best, strict=True), color=_ATTACKED.colour, linewidth=1.2, zorder=0)
+    best = front([(point.gain.value, _RECOVERED.skill(point).value) for point in points])
+    first.plot(*zip(*best, strict=True), color=_RECOVERED.colour, linewidth=1.2, zorder=0)
     marks = [
         Line2D([], [], marker=each.marker, color=each.colour, linestyle="", label=each.title)
         for each in _SERIES

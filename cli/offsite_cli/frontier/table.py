@@ -8,11 +8,11 @@ from rich.table import Table
 from offsite.frontier import Figure, Frontier, Point, Titles
 from offsite.text import printable
 
-_NUMBERS = ("gain", "untouched", "attacked", "tuned", "size", "FLOPs")
+_NUMBERS = ("gain", "untouched", "recovered", "tuned", "size", "FLOPs")
 _WORDS = (
     "gain: what the plug-in reaches of full fine-tuning's gain",
-    "untouched, attacked, tuned: skill of the emulator as a share of the full model's, above "
-    "chance.\n  Attacked: the best model that public text made of it",
+    "untouched, recovered, tuned: skill of the emulator as a share of the full model's, above "
+    "chance.\n  Recovered: the best model that attacks with public data made of it",
     "size, FLOPs: of the weights, and for a token, as a share of the full model's",
     "dominated: the other setting gains as much, gives away as little and costs as little",
 )
