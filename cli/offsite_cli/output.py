@@ -27,6 +27,7 @@ from offsite.events import (
     PrivacyReport,
     Progress,
     Rates,
+    Record,
     Started,
     failure,
 )
@@ -169,6 +170,8 @@ def format_event(event: Event) -> str:
             return _format_egress(event.report)
         case Started() | Failed() | Done():
             return _format_bound(event)
+        case Record():
+            return "the record of this run is kept; `offsite report` shows it"
     return event.message
 
 

@@ -9,6 +9,7 @@
     {"event": "notice", "stage": "Distill", "reason": "DataError", "message": "…"}
     {"event": "egress", "report": {"digest": "sha256:…", "kind": "adapter", "files": […], …}}
     {"event": "artifact", "name": "support-adapter", "digest": "sha256:…", "uri": …, "sizeBytes": …}
+    {"event": "record", "run": {"id": "…", "job": "support-adapter", "outcome": "Complete", …}}
     {"event": "failed", "reason": "BundleError", "retryable": false, "message": "…"}
     {"event": "done", "peakMemoryBytes": …}
 
@@ -39,6 +40,7 @@ from offsite.events.types import (
     PrivacyReport,
     Progress,
     Rates,
+    Record,
     Started,
     parse_event,
 )
@@ -60,6 +62,7 @@ __all__ = [
     "PrivacyReport",
     "Progress",
     "Rates",
+    "Record",
     "Started",
     "Tracker",
     "as_line",

@@ -44,6 +44,15 @@ class Monitor:
         """Return a monitor of the same stage that passes each event on as `change` makes it."""
         return Monitor(lambda event: self.emit(change(event)), self._stop)
 
+    def without(self, kind: type[Event]) -> "Monitor":
+        """Return a monitor of the same stage that drops the events of a kind."""
+
+        def others(event: Event) -> None:
+            if not isinstance(event, kind):
+                self.emit(event)
+
+        return Monitor(others, self._stop)
+
     @property
     def stopping(self) -> bool:
         """Whether a signal asked the stage to end."""

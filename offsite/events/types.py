@@ -154,6 +154,15 @@ class Egress(_Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Record(_Event):
+    """The record of the run that published, on a cluster."""
+
+    event: Literal["record"] = "record"
+    run: dict[str, Any]
+    """An `offsite.runs.Run` in JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Check(_Event):
     """The result of a check of a store (`offsite doctor --deep`)."""
 
@@ -193,6 +202,7 @@ Event = (
     | NoticeRead
     | Egress
     | Artifact
+    | Record
     | Check
     | Failed
     | Done

@@ -13,6 +13,7 @@ from offsite.text import as_json, printable
 
 _LONGEST = 64 << 10
 """Bytes of a line that are kept; events are shorter."""
+_RECORD = '{"event": "record"'
 _PROGRESS_SECONDS = 10.0
 """Minimum time between two kept lines of one phase's progress, which pods report twice a second."""
 _TIME: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
@@ -45,6 +46,8 @@ class LineFilter:
         event = None if marked is None else parse_event(text)
         if isinstance(event, Progress) and not self._keeps(event):
             return None
+        if marked is not None and marked.startswith(_RECORD):
+            return None  # it is long, and a file of its own in the same store
         wire = Log(message=printable(text)).wire() if event is None else event.wire()
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         return as_json({"at": at, **wire}).encode()

@@ -4,10 +4,11 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Protocol
 
 from offsite.errors import OffsiteError
 from offsite.events import Done, Event, Failed, Log, Monitor, Progress, Started, failure
-from offsite.runs.folder import Runs
+from offsite.runs.folder import Told
 from offsite.runs.record import Run
 from offsite.runs.recorder import Recorder
 from offsite.runs.tracking import track
@@ -15,9 +16,29 @@ from offsite.runs.tracking import track
 _SECONDS_BETWEEN_WRITES = 30.0
 
 
+class Kept(Protocol):
+    """Where records are kept: `Runs`, or the private store of a cluster."""
+
+    def keep(self, run: Run) -> None:
+        """Write the record of a run; it replaces an earlier one of the same run.
+
+        Raises:
+            OffsiteError: It cannot be written.
+        """
+        ...
+
+    def continued_by(self, run: Run, inputs_digest: str, told: Told) -> Run | None:
+        """Find the record of earlier attempts at the same job with the same inputs.
+
+        Raises:
+            OffsiteError: The place is not readable.
+        """
+        ...
+
+
 @contextmanager
 def recorded(
-    runs: Runs, blank: Run, monitor: Monitor, environ: Mapping[str, str] = os.environ
+    runs: Kept, blank: Run, monitor: Monitor, environ: Mapping[str, str] = os.environ
 ) -> Iterator[Monitor]:
     """Record what runs in the `with` block, however it ends; gives the monitor to run it with.
 
@@ -42,7 +63,7 @@ class _Recording:
     """The record of a run that is kept as it grows."""
 
     def __init__(
-        self, runs: Runs, blank: Run, monitor: Monitor, environ: Mapping[str, str]
+        self, runs: Kept, blank: Run, monitor: Monitor, environ: Mapping[str, str]
     ) -> None:
         self._runs, self._blank, self._monitor, self._environ = runs, blank, monitor, environ
         self._recorder = Recorder(blank)

@@ -1,16 +1,19 @@
 """The step that trains, in a pod: it has the private store, and neither keys nor the exchange."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-from offsite.events import Monitor
+from offsite.events import Monitor, Started
 from offsite.layers import leads
 from offsite.stages.context import Context
 from offsite.stages.work import work
 from offsite.steps.handover import Handover
 from offsite.steps.inputs import inputs_of
+from offsite.steps.party import Party
 from offsite.steps.pod import Pod
+from offsite.steps.recording import recorded_work
 from offsite.steps.workspace import Workspace, fingerprint_of
 from offsite.task import WorkTask
 from offsite.training.checkpoints import Checkpoints
@@ -38,9 +41,16 @@ def run_work(pod: Pod[WorkTask], monitor: Monitor) -> None:
         digests["bundle"] = task.envelope
     handover.take_given(space)
     checkpoints = _checkpoints(handover, space, digests, task.checkpoint_seconds)
-    work(Context(space, inputs, digests, checkpoints, monitor))
-    if leads():
-        handover.keep_result(space, monitor)
+    with _recorded(task, party, monitor) as monitor:
+        monitor.emit(Started(fingerprint=fingerprint_of(space.spec, digests), inputs=digests))
+        work(Context(space, inputs, digests, checkpoints, monitor))
+        if leads():
+            handover.keep_result(space, monitor)
+
+
+def _recorded(task: WorkTask, party: Party, monitor: Monitor) -> AbstractContextManager[Monitor]:
+    """Record the run in one of the workers."""
+    return recorded_work(task, party.artifacts, monitor) if leads() else nullcontext(monitor)
 
 
 def _checkpoints(

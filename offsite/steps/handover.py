@@ -7,6 +7,7 @@ Below `work/<uid of the job>/`, which is all that the step that trains sees of w
     checkpoint-*/   what a later attempt goes on from
     result/         what was made, and waits to be sent
     notes/          what goes with it
+    run.json        the record of the training so far (`recording`)
     log/            logs of the pods of that step (`offsite.logs`)
 
 Below `kept/<uid of the job>/`, which only steps that hold keys see: what the first one found out,

@@ -19,6 +19,7 @@ from offsite.steps.opening import prepare
 from offsite.steps.pod import Pod, open_mailbox
 from offsite.steps.publishing import report
 from offsite.steps.ready import check_possible, check_ready
+from offsite.steps.recording import recorded_publish
 from offsite.task import OpenTask, PublishTask, ReportTask
 
 
@@ -78,12 +79,13 @@ def run_publish(pod: Pod[PublishTask], monitor: Monitor) -> None:
     mailbox = open_mailbox(pod, task.envelope, task.sequence)
     party = replace(pod.party(mailbox), approvals=GivenApproval(task.approved))
     space, handover = pod.space(party), Handover(task.uid, party.artifacts)
-    if handover.has_result():
-        handover.take_result(space)
-        with _cleared_if_refused(handover):
-            finish(space, mailbox, monitor)
-    elif not resume(space, mailbox, monitor):
-        raise BundleError(f"there is no result at {handover.uri}")
+    with recorded_publish(task, party.artifacts, mailbox, monitor) as recorded:
+        if handover.has_result():
+            handover.take_result(space)
+            with _cleared_if_refused(handover):
+                finish(space, mailbox, recorded)
+        elif not resume(space, mailbox, recorded):
+            raise BundleError(f"there is no result at {handover.uri}")
     handover.clear()
     sweep(task.jobs, party.artifacts, task.log_days, monitor)
 
