@@ -79,9 +79,9 @@ def disclosed(
         show_text(*_lines(model, limits))
 
 
-def ledger_facts(home: Path) -> list[dict[str, object]]:
-    """List what was sent of each model of a home, as JSON."""
-    with open_ledger(home, None) as ledger:
+def ledger_facts(home: Path, private: str | None = None) -> list[dict[str, object]]:
+    """List what was sent of each model of a home, or of a private store, as JSON."""
+    with open_ledger(home, private) as ledger:
         limits = load_policy(home / POLICY)
         return [_facts(model, limits) for model in _models(ledger.entries())]
 

@@ -3,13 +3,12 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from offsite.errors import InputError
-from offsite.events import EVENT_MARK, Done, Event, Log, Metric
+from offsite.events import Done, Event, Log, Metric
 from offsite.logs.kept import KeptLogs, LoggedJob
 from offsite.logs.names import LogName
 from offsite.store.artifact_store import ArtifactStore, BucketArtifactStore, FolderArtifactStore
@@ -19,7 +18,7 @@ from offsite.text import as_json
 from offsite.wire import now
 from offsite_cli.app import app
 from offsite_cli.cluster.errors import ClusterError
-from offsite_testing.api_server import ApiServer, api_server
+from offsite_testing.api_server import ApiServer, api_server, kubeconfig, pod, released
 from offsite_testing.foreign import HOSTILE, assert_harmless
 from offsite_testing.minio_server import MinioServer, running_minio
 
@@ -111,21 +110,8 @@ def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioServer]:
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
     """A namespace with a job, whose pods are gone, and a Helm release."""
     with api_server() as server:
-        user = {"name": "c", "context": {"cluster": "c", "user": "c", "namespace": "lab"}}
-        config = {
-            "current-context": "c",
-            "clusters": [{"name": "c", "cluster": {"server": server.url}}],
-            "users": [{"name": "c", "user": {}}],
-            "contexts": [user],
-        }
-        (tmp_path / "kubeconfig").write_text(json.dumps(config))
-        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
-        server.objects[f"offsitejobs/{NAME}"] = {
-            "metadata": {"name": NAME, "uid": UID},
-            "spec": {"stage": "Tune"},
-        }
-        settings = json.dumps({"private": {"uri": "s3://lab/offsite"}})
-        server.objects["configmaps/offsite-settings"] = {"data": {"settings.json": settings}}
+        monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path, server)))
+        released(server, NAME, UID)
         yield server
 
 
@@ -143,17 +129,6 @@ def bucket(tmp_path: Path, minio: MinioServer, monkeypatch: pytest.MonkeyPatch) 
     return BucketArtifactStore(PrivateStore(tmp_path / "copies", None, known), "s3://lab/offsite")
 
 
-def pod(attempt: int, step: str) -> dict[str, Any]:
-    """Describe a pod that has ended."""
-    labels = {"offsite-tuning.dev/attempt": str(attempt), "offsite-tuning.dev/step": step}
-    named = {"name": f"pod-{attempt}", "uid": f"pod-{attempt}", "annotations": {EVENT_MARK: "m"}}
-    return {
-        "metadata": {**named, "labels": labels, "creationTimestamp": "2026-01-01T00:00:00Z"},
-        "spec": {"containers": [{"name": "step"}]},
-        "status": {"phase": "Succeeded"},
-    }
-
-
 def test_logs_of_gone_pods_are_shown_before_those_of_pods(
     cluster: ApiServer, bucket: ArtifactStore
 ) -> None:
@@ -161,8 +136,8 @@ def test_logs_of_gone_pods_are_shown_before_those_of_pods(
     keep(bucket, 1, "Work", Log(message="trained"))
     assert logs().stdout == "opened\ntrained\n"
     cluster.items["pods"] = [pod(1, "work")]
-    cluster.objects["pod-1/log"] = {"as": "a line"}
-    assert logs().stdout == 'opened\n"a line"}\n'
+    cluster.logs["pod-1"] = "2026-01-01T00:00:00.000000001Z a line\n"
+    assert logs().stdout == "opened\na line\n"
     bucket.remove(f"logs/{UID}")
 
 
@@ -170,8 +145,7 @@ def test_where_the_logs_are_is_said(cluster: ApiServer, monkeypatch: pytest.Monk
     monkeypatch.delenv("OFFSITE_PRIVATE_CREDENTIALS", raising=False)
     with pytest.raises(ClusterError, match=r"kept in s3://lab/offsite; set OFFSITE_PRIVATE_ENDP"):
         logs()
-    settings = json.dumps({"private": {"uri": "pvc://models/offsite"}})
-    cluster.objects["configmaps/offsite-settings"] = {"data": {"settings.json": settings}}
+    released(cluster, NAME, UID, "pvc://models/offsite")
     with pytest.raises(ClusterError, match=r"offsite logs adapter --private file:///FOLDER"):
         logs()
 
@@ -184,5 +158,5 @@ def test_a_store_that_fails_hides_no_pod(
     monkeypatch.setenv("OFFSITE_PRIVATE_ENDPOINT", cluster.url)
     monkeypatch.setenv("OFFSITE_PRIVATE_CREDENTIALS", str(account))
     cluster.items["pods"] = [pod(1, "work")]
-    cluster.objects["pod-1/log"] = {"as": "a line"}
+    cluster.logs["pod-1"] = ""
     assert "cannot read the logs that are kept in s3://lab/offsite" in logs().stderr

@@ -25,9 +25,12 @@ from offsite.errors import (
 )
 from offsite.events import MARK, Event, Monitor, Progress, new_mark, parse_line
 from offsite.inspection import SIGNS
+from offsite.runs import Run
 from offsite.stages.pod import run_work
+from offsite.steps.recording import RunRecords, records_named
 from offsite.steps.run import run_open
 from offsite.store import FolderStore
+from offsite.store.artifact_store import FolderArtifactStore
 from offsite.task import Jobs, Task, write_task
 from offsite.wire import now
 from offsite_testing.events import Wire
@@ -92,9 +95,38 @@ def test_a_published_result_is_found_after_a_lost_report(done: Pods, name: str) 
     def artifacts() -> list[Wire]:
         return [e for e in done.events if e["event"] == "artifact" and e["name"] == name]
 
-    told = artifacts()
+    told, before = artifacts(), report_of(done, HOSPITAL if name == ADAPTER else LAB, UID[name])
     done.run("Publish", name, JOBS[name])
     assert artifacts() == [*told, told[0]]
+    assert report_of(done, HOSPITAL if name == ADAPTER else LAB, UID[name]) == before
+
+
+def report_of(pods: Pods, party: str, uid: str) -> Run:
+    """Read the record of a job that has published."""
+    found = RunRecords(FolderArtifactStore(pods.private(party)), uid).report()
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_the_last_step_keeps_the_record_of_the_run(done: Pods, name: str) -> None:
+    party = HOSPITAL if name == ADAPTER else LAB
+    run = report_of(done, party, UID[name])
+    assert (run.job, run.party, run.outcome, run.attempts) == (name, party, "Complete", 1)
+    prints = {each: ring_of(each).public().fingerprint for each in (LAB, HOSPITAL)}
+    assert run.fingerprints == prints
+    assert run.ended is not None
+    assert run.versions.keys() >= {"offsite", "torch", "transformers"}
+    assert run.metrics
+    assert run.artifact is not None
+    assert (run.egress is None) == (name == PLUGGED)
+    assert ("tune" in run.curves) == (name == ADAPTER)
+    assert (run.bundle is None) == (name == EMULATOR)
+    told = [e["run"] for e in done.events if e["event"] == "record" and e["run"]["job"] == name]
+    assert Run.model_validate_json(json.dumps(told[0])) == run
+    assert [each.id for each in records_named(FolderArtifactStore(done.private(party)), name)] == [
+        UID[name]
+    ]
 
 
 def test_the_last_step_deletes_what_jobs_left_that_are_gone(
@@ -156,6 +188,47 @@ def test_an_attempt_goes_on_from_the_last_checkpoint(pods: Pods) -> None:
     assert made.read_bytes() == (pods.parties.opened(ADAPTER) / made.name).read_bytes()
 
 
+def test_a_record_believes_the_training_only_what_the_training_alone_knows(pods: Pods) -> None:
+    """The image that trains may be the author's own, and write any record."""
+    for step in ("Open", "Work"):
+        pods.run(step, ADAPTER, tune(), uid="another")
+    records = RunRecords(FolderArtifactStore(pods.private(HOSPITAL)), "another")
+    part = records.part()
+    assert part is not None
+    published = report_of(pods, HOSPITAL, UID[ADAPTER])
+    forged = {
+        "job": "other",
+        "peer": "clinic",
+        "fingerprints": {"lab": "forged"},
+        "egress": published.egress,
+        "artifact": published.artifact,
+        "inputs": {**part.inputs, "bundle": "sha256:" + "1" * 64},
+        "curves": {"tune": tuple((step, 1.0) for step in range(2000))},
+    }
+    records.keep(part.model_copy(update=forged))
+    pods.run("Publish", ADAPTER, tune(), uid="another", sequence=2)
+    run = report_of(pods, HOSPITAL, "another")
+    assert (run.job, run.peer) == (ADAPTER, LAB)
+    assert run.fingerprints == published.fingerprints
+    assert run.bundle == pods.parties.envelope(EMULATOR).digest
+    assert run.artifact is not None
+    assert run.artifact.digest == pods.parties.envelope(ADAPTER).digest
+    assert run.metrics == part.metrics
+    assert len(run.curves["tune"]) <= 500
+    records.artifacts.write("work/another/run.json", b"no record")
+    assert records.part() is None
+
+
+def test_a_training_that_fails_leaves_its_part_of_the_record(pods: Pods) -> None:
+    more = distill(emulator={"blocks": 3, "heal": False})
+    pods.run("Open", EMULATOR, more, uid="another")
+    with pytest.raises(InputError):
+        pods.run("Work", EMULATOR, more, uid="another", limits=Limits(max_kept_blocks=0.4))
+    part = RunRecords(FolderArtifactStore(pods.private(LAB)), "another").part()
+    assert part is not None
+    assert (part.outcome, part.error is None) == ("Failed", False)
+
+
 def test_what_a_pod_has_sent_another_does_not_send_again(
     pods: Pods, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,7 +283,8 @@ def test_a_model_is_exported_to_the_private_store_by_default(pods: Pods) -> None
     for step in ("Open", "Work", "Publish"):
         pods.run(step, PLUGGED, plug_in(), uid="another")
     plugged = pods.private(LAB) / "models" / PLUGGED
-    assert pods.events[-1]["uri"] == plugged.as_uri()
+    (told,) = [event for event in pods.events if event["event"] == "artifact"]
+    assert told["uri"] == plugged.as_uri()
     assert listing_of(plugged) == listing_of(pods.parties.home(LAB) / "export")
 
 

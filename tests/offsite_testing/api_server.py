@@ -8,8 +8,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from offsite.events import EVENT_MARK
 
 _KINDS = {
     "/api/v1": ("Pod", "Event", "ConfigMap", "Namespace"),
@@ -38,6 +41,8 @@ class ApiServer(ThreadingHTTPServer):
         """What it lists, by plural; nothing of what is not here."""
         self.objects: dict[str, dict[str, Any]] = {}
         """Single objects, by plural and name: `offsitejobs/adapter`."""
+        self.logs: dict[str, str] = {}
+        """Logs of pods, with a timestamp on each line."""
         self.closing = threading.Event()
 
     @property
@@ -63,6 +68,39 @@ def api_server() -> Iterator[ApiServer]:
             server.shutdown()
 
 
+def kubeconfig(folder: Path, server: ApiServer) -> Path:
+    """Write the file by which a command finds a server; the namespace is `lab`."""
+    context = {"cluster": "c", "user": "c", "namespace": "lab"}
+    config = {
+        "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": server.url}}],
+        "users": [{"name": "c", "user": {}}],
+        "contexts": [{"name": "c", "context": context}],
+    }
+    path = folder / "kubeconfig"
+    path.write_text(json.dumps(config), encoding="utf-8")
+    return path
+
+
+def released(server: ApiServer, job: str, uid: str, private: str = "s3://lab/offsite") -> None:
+    """Add a job, and a Helm release with a private store."""
+    spec = {"stage": "Tune"}
+    server.objects[f"offsitejobs/{job}"] = {"metadata": {"name": job, "uid": uid}, "spec": spec}
+    settings = json.dumps({"private": {"uri": private}})
+    server.objects["configmaps/offsite-settings"] = {"data": {"settings.json": settings}}
+
+
+def pod(attempt: int, step: str, mark: str = "") -> dict[str, Any]:
+    """Describe a pod that has ended, named `pod-<attempt>`."""
+    labels = {"offsite-tuning.dev/attempt": str(attempt), "offsite-tuning.dev/step": step}
+    named = {"name": f"pod-{attempt}", "uid": f"pod-{attempt}", "annotations": {EVENT_MARK: mark}}
+    return {
+        "metadata": {**named, "labels": labels, "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {"containers": [{"name": "step"}]},
+        "status": {"phase": "Succeeded"},
+    }
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: ApiServer
 
@@ -73,6 +111,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.watched.add(address.path.rpartition("/")[2])
             self._begin(200)
             self.server.closing.wait()
+            return
+        *_, named, last = address.path.split("/")
+        if last == "log" and named in self.server.logs:
+            self._begin(200)
+            self.wfile.write(self.server.logs[named].encode())
             return
         found = self._found(address.path)
         self._begin(200 if found else 404)

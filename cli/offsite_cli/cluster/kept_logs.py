@@ -21,7 +21,8 @@ from offsite_cli.stored import open_private
 if TYPE_CHECKING:
     from offsite_cli.cluster.api import Api
 
-_ACCOUNT = "OFFSITE_PRIVATE_CREDENTIALS"
+ACCOUNT = "OFFSITE_PRIVATE_CREDENTIALS"
+"""The variable that names the file with the account of the private store."""
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m|\\x1b\[[0-9;]*m")
 
 
@@ -60,8 +61,8 @@ def show_logs_of_gone_pods(api: "Api", job: Resource, wanted: Wanted) -> bool:
     Returns:
         Whether there were any.
     """
-    place = _private_of(api)
-    if place is None or not place.startswith("s3://") or _ACCOUNT not in os.environ:
+    place = private_of(api)
+    if place is None or not place.startswith("s3://") or ACCOUNT not in os.environ:
         return False
     there = {(attempt_of(pod), step_of(pod)) for pod in driver_pods(api, job)}
     try:
@@ -76,19 +77,29 @@ def show_logs_of_gone_pods(api: "Api", job: Resource, wanted: Wanted) -> bool:
 
 def where_logs_are_kept(api: "Api", job: Resource) -> Iterator[str]:
     """Explain how to read the logs of a job whose pods are gone."""
-    place = _private_of(api)
-    if place is None or _ACCOUNT in os.environ:
+    place = private_of(api)
+    if place is None or ACCOUNT in os.environ:
         return
     if place.startswith("s3://"):
         yield (
             f"the logs of pods that are gone are kept in {place}; set OFFSITE_PRIVATE_ENDPOINT and "
-            f"{_ACCOUNT} to read them"
+            f"{ACCOUNT} to read them"
         )
     else:
         yield (
             f"the logs of pods that are gone are kept in {place}; where that claim is mounted, run "
             f"offsite logs {name_of(job)} --private file:///FOLDER"
         )
+
+
+def private_of(api: "Api") -> str | None:
+    """Return the address of the private store; None: this user cannot read the settings."""
+    try:
+        settings = read_settings(api) or {}
+    except ClusterForbidden:
+        return None
+    uri = (settings.get("private") or {}).get("uri")
+    return uri if isinstance(uri, str) else None
 
 
 def show_log_event(event: Event, place: Mapping[str, Any], output: Output) -> None:
@@ -104,16 +115,6 @@ def show_log_event(event: Event, place: Mapping[str, Any], output: Output) -> No
         show_text(_COLOUR.sub("", event.message))
     else:
         show_text(format_event(event))
-
-
-def _private_of(api: "Api") -> str | None:
-    """Return the address of the private store; None: this user cannot read the settings."""
-    try:
-        settings = read_settings(api) or {}
-    except ClusterForbidden:
-        return None
-    uri = (settings.get("private") or {}).get("uri")
-    return uri if isinstance(uri, str) else None
 
 
 def _show(kept: KeptLogs, logs: Iterable[KeptLog], wanted: Wanted) -> bool:

@@ -1,6 +1,6 @@
 """`offsite report`: write what an exchange gained and gave away as one HTML file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,14 +9,19 @@ import typer
 from offsite.errors import InputError
 from offsite.runs import Run, Runs
 from offsite.store import write_whole
+from offsite_cli.cluster.connection import Target, connect
+from offsite_cli.cluster.records import fetch_run, stored_run
 from offsite_cli.disclosed import ledger_facts
-from offsite_cli.options import HOME, Home
+from offsite_cli.options import HOME, Home, grouped
 from offsite_cli.output import show_info, show_text
 from offsite_cli.report.evidence import Extras, View
 from offsite_cli.report.reading import read_attack, read_evaluation, read_frontier
+from offsite_cli.stored import private_option
 
 
+@grouped
 def report(  # noqa: V103 - the app finds it by name
+    target: Target,
     runs: Annotated[
         list[str] | None,
         typer.Argument(
@@ -44,19 +49,30 @@ def report(  # noqa: V103 - the app finds it by name
         typer.Option(min=0, help="Price of an hour of the machine; the report adds up the cost."),
     ] = None,
     currency: Annotated[str, typer.Option(help="Currency of --hour-price.")] = "",
+    private: Annotated[
+        str | None,
+        private_option("Report on the jobs whose records are kept there, without the cluster."),
+    ] = None,
 ) -> None:
     """Write a report of an exchange: what each party gained and gave away.
 
-    The report is one HTML file that loads nothing. It holds only what its reader may know.
+    The report is one HTML file that loads nothing. It holds only what its reader may know. With
+    --namespace, --context or --kubeconfig, it is about jobs on a cluster, by their names.
     """
-    place = home.expanduser().resolve()
-    found = _runs(Runs(place), runs or [], view)
+    place, here = home.expanduser().resolve(), private is None and target == Target()
+    if private is not None:
+        found = [stored_run(private, name) for name in _named(runs)]
+    elif not here:
+        api = connect(target)
+        found = [fetch_run(api, name) for name in _named(runs)]
+    else:
+        found = _runs(Runs(place), runs or [], view)
     owns_model = all(run.stage != "Tune" for run in found)
     extras = Extras(
         comparison=None if evaluation is None else read_evaluation(evaluation),
         attack=None if recovery is None else read_attack(recovery),
         frontier=None if frontier is None else read_frontier(frontier),
-        disclosed=ledger_facts(place) if owns_model and place.is_dir() else (),
+        disclosed=_disclosed(place, private, here) if owns_model else (),
         price=hour_price,
         currency=currency,
     )
@@ -75,6 +91,24 @@ def write_report(out: Path, runs: Sequence[Run], view: View | None, extras: Extr
     content = render(runs, view, extras)
     write_whole(out.expanduser(), content.encode())
     show_text(str(out))
+
+
+def _disclosed(home: Path, private: str | None, here: bool) -> Sequence[Mapping[str, object]]:
+    """Read the disclosure ledger beside the runs; that of a cluster only from its private store."""
+    if private is None and not (here and home.is_dir()):
+        return ()
+    return ledger_facts(home, private)
+
+
+def _named(runs: Sequence[str] | None) -> Sequence[str]:
+    """Return the names of jobs on a cluster.
+
+    Raises:
+        InputError: There are none.
+    """
+    if not runs:
+        raise InputError("name the jobs to report on; `offsite list` shows those of a namespace")
+    return runs
 
 
 def _runs(kept: Runs, names: Sequence[str], view: View | None) -> list[Run]:
