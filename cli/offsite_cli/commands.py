@@ -43,7 +43,7 @@ class Commands(TyperGroup):
             "cluster.watch:watch",
             "Watch a job until it ends.",
         ),
-        "logs": ("cluster.logs:logs", "Show the logs of a job's pods."),
+        "logs": ("cluster.logs:logs", "Show the logs of a job's pods, also of pods that are gone."),
         "events": (
             "cluster.events:events",
             "Show the events of a job and its pods, newest last.",

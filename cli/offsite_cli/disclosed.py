@@ -19,9 +19,9 @@ from offsite.steps.disclosures import Disclosures
 from offsite.steps.party import POLICY
 from offsite.store.artifact_store import FolderArtifactStore
 from offsite_cli.keys import prompt_passphrase
-from offsite_cli.options import HOME, Format, Home
+from offsite_cli.options import HOME, Format, Home, private_option
 from offsite_cli.output import Output, show_info, show_json, show_text
-from offsite_cli.stored import check_folder, open_private, private_option
+from offsite_cli.stored import check_folder, open_private
 
 Private = Annotated[str | None, private_option("Defaults to the home.")]
 Rebuild = Annotated[

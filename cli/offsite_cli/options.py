@@ -59,6 +59,18 @@ def duration_option(help_text: str) -> Any:
     return typer.Option(parser=parse_duration, metavar="<duration>", help=help_text)
 
 
+def private_option(more: str) -> Any:
+    """Make the option --private.
+
+    Args:
+        more: What the command does with the store.
+    """
+    return typer.Option(
+        help="Address of a cluster's private store, as in the chart's private.uri: "
+        f"s3://bucket/prefix or file:///folder. {more}"
+    )
+
+
 def parse_duration(text: str) -> float:
     """Parse `30`, `30s`, `10m` or `2h` into seconds.
 

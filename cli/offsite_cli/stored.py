@@ -7,26 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import typer
-
 from offsite.errors import InputError
 from offsite.store import disk_errors, local_path
 from offsite.store.artifact_store import ArtifactStore, artifact_store_of
 from offsite.store.private_store import PrivateStore
 from offsite.task import PRIVATE_PATTERN
-
-
-def private_option(more: str) -> typer.models.OptionInfo:
-    """Make the option --private.
-
-    Args:
-        more: What the command does with the store.
-    """
-    option: typer.models.OptionInfo = typer.Option(
-        help="Address of a cluster's private store, as in the chart's private.uri: "
-        f"s3://bucket/prefix or file:///folder. {more}"
-    )
-    return option
 
 
 @contextmanager

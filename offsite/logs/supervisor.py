@@ -2,8 +2,8 @@
 
 The child may crash in native code, or be killed for its memory; this process still keeps its last
 words. If this process is killed, the child ends, too: it waits for the end of its standard input
-(`end_with_parent`). Signals are passed on. The output is passed on first, byte by byte: a store
-that does not answer neither delays nor fails the step.
+(`end_with_parent`). Signals are passed on. Output is passed on at once, line by line: a store that
+does not answer neither delays nor fails the step.
 
 It imports little, so that the child begins at once.
 """
@@ -14,7 +14,8 @@ import subprocess
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from offsite.process.signals import forwarding
 
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from offsite.logs.keeper import Keeper
 
 _PIECE = 64 << 10
-_LONGEST = 64 << 10
-"""Bytes of a line that are held until its end."""
+_LONGEST = 4 << 20
+"""Bytes of a line that are held until its end; a longer one is split."""
 _PATIENCE = 20.0
 """Seconds to wait for the store at the end; a pod gets 60 to stop."""
 _DRAIN = 5.0
@@ -50,8 +51,11 @@ def supervise(command: Sequence[str], begin: "Callable[[], Keeper | None]") -> i
         assert process.stdout is not None
         assert process.stderr is not None
         keeper = begin()
-        keep = _ignore if keeper is None else keeper.keep
-        pumps = [_pump(process.stdout, 1, keep), _pump(process.stderr, 2, keep)]
+        keep, lock = _ignore if keeper is None else keeper.keep, threading.Lock()
+        pumps = [
+            _pump(process.stdout.fileno(), _Target(1, keep, lock)),
+            _pump(process.stderr.fileno(), _Target(2, keep, lock)),
+        ]
         code = process.wait()
         for pump in pumps:
             pump.join(_DRAIN)
@@ -78,29 +82,44 @@ def _ignore(line: bytes) -> None:
     pass
 
 
+@dataclass(frozen=True)
+class _Target:
+    """Where the lines of one stream go."""
+
+    file: int
+    keep: Keep
+    lock: threading.Lock
+    """Both streams become one log, in which an event begins a line."""
+
+    def line(self, content: bytes, end: bytes = b"\n") -> None:
+        with self.lock:
+            _write(self.file, content + end)
+            self.keep(content)
+
+
 def _say(message: str, keep: Keep) -> None:
     line = f"offsite: {message}".encode()
     _write(2, line + b"\n")
     keep(line)
 
 
-def _pump(stream: IO[bytes], target: int, keep: Keep) -> threading.Thread:
-    thread = threading.Thread(target=_pass_on, args=(stream.fileno(), target, keep), daemon=True)
+def _pump(source: int, target: _Target) -> threading.Thread:
+    thread = threading.Thread(target=_pass_on, args=(source, target), daemon=True)
     thread.start()
     return thread
 
 
-def _pass_on(source: int, target: int, keep: Keep) -> None:
+def _pass_on(source: int, target: _Target) -> None:
     rest = b""
     while piece := os.read(source, _PIECE):
-        _write(target, piece)
-        *lines, last = piece.split(b"\n")
+        rest += piece
+        if len(rest) > _LONGEST and b"\n" not in rest:
+            rest += b"\n"
+        *lines, rest = rest.split(b"\n")
         for line in lines:
-            keep(rest + line)
-            rest = b""
-        rest = (rest + last)[:_LONGEST]
+            target.line(line)
     if rest:
-        keep(rest)
+        target.line(rest, end=b"")
 
 
 def _write(target: int, content: bytes) -> None:

@@ -1,21 +1,19 @@
 """Show logs of pods that are gone, which the pods kept in the private store (`offsite.logs`)."""
 
 import os
-import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from offsite.errors import InputError, OffsiteError
-from offsite.events import Event, Log
 from offsite.logs.kept import KeptLog, KeptLogs, logged_jobs
 from offsite.logs.lines import KeptLine
 from offsite_cli.cluster.doctor.release import read_settings
 from offsite_cli.cluster.errors import ClusterForbidden
 from offsite_cli.cluster.job_status import Resource, name_of
+from offsite_cli.cluster.logs import Wanted, show_log_event
 from offsite_cli.cluster.pods import attempt_of, driver_pods, step_of
-from offsite_cli.output import Output, format_event, show_info, show_json_line, show_text
+from offsite_cli.output import Output, show_info
 from offsite_cli.stored import open_private
 
 if TYPE_CHECKING:
@@ -23,18 +21,6 @@ if TYPE_CHECKING:
 
 ACCOUNT = "OFFSITE_PRIVATE_CREDENTIALS"
 """The variable that names the file with the account of the private store."""
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m|\\x1b\[[0-9;]*m")
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What to show of logs."""
-
-    attempt: int | None
-    """None: every attempt."""
-    tail: int | None
-    """Number of last lines of each log; None: all."""
-    output: Output
 
 
 def show_kept_logs_of(name: str, private: str, wanted: Wanted) -> None:
@@ -100,21 +86,6 @@ def private_of(api: "Api") -> str | None:
         return None
     uri = (settings.get("private") or {}).get("uri")
     return uri if isinstance(uri, str) else None
-
-
-def show_log_event(event: Event, place: Mapping[str, Any], output: Output) -> None:
-    """Show one line of a log.
-
-    Args:
-        place: Further fields of the line in JSON.
-    """
-    if output is Output.JSON:
-        show_json_line({**event.wire(), **place})
-    elif isinstance(event, Log):
-        # Ray colours its own lines
-        show_text(_COLOUR.sub("", event.message))
-    else:
-        show_text(format_event(event))
 
 
 def _show(kept: KeptLogs, logs: Iterable[KeptLog], wanted: Wanted) -> bool:

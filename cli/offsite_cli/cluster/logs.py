@@ -1,8 +1,10 @@
 """`offsite logs`: show the logs of a job's pods, over all attempts."""
 
+import re
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,13 +14,6 @@ from offsite_cli.cluster.connection import Target, connect, retry_while_unavaila
 from offsite_cli.cluster.errors import ClusterError
 from offsite_cli.cluster.job_status import Resource, explanation_of, is_settled, state_of
 from offsite_cli.cluster.jobs import JobName, get_job
-from offsite_cli.cluster.kept_logs import (
-    Wanted,
-    show_kept_logs_of,
-    show_log_event,
-    show_logs_of_gone_pods,
-    where_logs_are_kept,
-)
 from offsite_cli.cluster.pods import (
     attempt_of,
     driver_pods,
@@ -28,14 +23,26 @@ from offsite_cli.cluster.pods import (
     read_log,
     step_of,
 )
-from offsite_cli.options import Format, grouped
-from offsite_cli.output import Output, show_info
-from offsite_cli.stored import private_option
+from offsite_cli.options import Format, grouped, private_option
+from offsite_cli.output import Output, format_event, show_info, show_json_line, show_text
 
 if TYPE_CHECKING:
     from offsite_cli.cluster.api import Api
 
 _PAUSE = 2.0
+_COLOUR = re.compile(r"(\x1b|\\x1b)\[[0-9;]*m")
+"""A colour code, also of a kept log, which is escaped."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to show of logs."""
+
+    attempt: int | None
+    """None: every attempt."""
+    tail: int | None
+    """Number of last lines of each log; None: all."""
+    output: Output
 
 
 @grouped
@@ -61,6 +68,13 @@ def logs(
     The logs of pods that are gone are read from the private store: set OFFSITE_PRIVATE_ENDPOINT and
     OFFSITE_PRIVATE_CREDENTIALS, or --private. `-o json` prints each line as an event.
     """
+    # they import what reads a store
+    from offsite_cli.cluster.kept_logs import (
+        show_kept_logs_of,
+        show_logs_of_gone_pods,
+        where_logs_are_kept,
+    )
+
     wanted = Wanted(attempt, tail, output)
     if private is not None:
         show_kept_logs_of(name, private, wanted)
@@ -92,6 +106,21 @@ def parse_line(line: str, mark: str) -> Event:
     # an event of another version is shown as it is
     text = events.marked_text(line, mark) or line
     return events.parse_line(line, mark) or Log(message=text)
+
+
+def show_log_event(event: Event, place: Mapping[str, Any], output: Output) -> None:
+    """Show one line of a log.
+
+    Args:
+        place: Further fields of the line in JSON.
+    """
+    if output is Output.JSON:
+        show_json_line({**event.wire(), **place})
+    elif isinstance(event, Log):
+        # Ray colours its own lines
+        show_text(_COLOUR.sub("", event.message))
+    else:
+        show_text(format_event(event))
 
 
 def _pods(api: "Api", job: Resource, *, follow: bool) -> Iterator[Resource]:

@@ -12,11 +12,10 @@ from offsite.store import write_whole
 from offsite_cli.cluster.connection import Target, connect
 from offsite_cli.cluster.records import fetch_run, stored_run
 from offsite_cli.disclosed import ledger_facts
-from offsite_cli.options import HOME, Home, grouped
+from offsite_cli.options import HOME, Home, grouped, private_option
 from offsite_cli.output import show_info, show_text
 from offsite_cli.report.evidence import Extras, View
 from offsite_cli.report.reading import read_attack, read_evaluation, read_frontier
-from offsite_cli.stored import private_option
 
 
 @grouped
