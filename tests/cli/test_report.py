@@ -263,6 +263,19 @@ def test_command_reports_the_newest_exchange(tmp_path: Path) -> None:
     assert "This report is for hospital" in out.read_text(encoding="utf-8")
 
 
+def test_records_of_both_parties_join_without_the_ledger(tmp_path: Path) -> None:
+    """The ledger names other peers, which are none of the data owner's business."""
+    paths = []
+    for run in (reported.distill_run(), reported.tune_run(), reported.plug_in_run()):
+        Runs(tmp_path).keep(run)
+        paths.append(str(tmp_path / "runs" / run.stage.lower() / f"{run.id}.json"))
+    out = tmp_path / "report.html"
+    invoke(*paths, "--view", "joint", "--home", str(tmp_path), "--out", str(out))
+    text = Page(out.read_text(encoding="utf-8")).text
+    assert "This report joins the records of both parties" in text
+    assert "Disclosure so far" not in text
+
+
 def test_command_without_a_run_says_what_to_do(tmp_path: Path) -> None:
     found = CliRunner().invoke(app, ["report", "--home", str(tmp_path), "--out", "nowhere.html"])
     assert isinstance(found.exception, InputError)
