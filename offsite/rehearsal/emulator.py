@@ -1,20 +1,25 @@
 """Makes the emulator of a setting, as a Distill job does, and keeps it on the disk."""
 
+import json
 import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from offsite.api import Distill
 from offsite.bundle import EmulatorFacts, EmulatorRecord
 from offsite.emulator import METHODS
 from offsite.errors import InputError
+from offsite.families import family_of
 from offsite.layers import block_count, load
 from offsite.rehearsal.setting import Setting
 from offsite.rehearsal.subject import Subject
 from offsite.stages.context import Trainer
 from offsite.stages.emulating import fit_emulator, record_of
 from offsite.stages.package import check_sendable, write_emulator
+from offsite.steps.answers import rank_of
+from offsite.steps.feasibility import check_healable
 from offsite.store import check_room, whole_folder
 from offsite.training.checkpoints import Checkpoints
 from offsite.wire import Part, canonical, digest_of
@@ -45,12 +50,10 @@ def make_emulator(subject: Subject, setting: Setting) -> Emulator:
     """Make the emulator of a setting, or find it. It is that of a model of which none was sent.
 
     Raises:
-        InputError: the setting needs a corpus, and there is none.
         ModelError, DataError: the model or the corpus cannot be used.
         InterruptedStage: a signal came; training goes on from its checkpoint next time.
     """
-    if subject.data.corpus is None and (setting.distillation or setting.emulator.heal):
-        raise InputError("to heal or distill the emulator needs a corpus (--corpus); name one")
+    check_setting(subject, setting)
     facts, digest = _identity(subject, setting)
     folder = _folder(subject, digest)
     if not folder.exists():  # the seconds of the last time count
@@ -65,6 +68,23 @@ def delete_emulator(subject: Subject, setting: Setting) -> None:
     shutil.rmtree(_folder(subject, digest), ignore_errors=True)
 
 
+def check_setting(subject: Subject, setting: Setting) -> None:
+    """Check, before any work, that a model can have the emulator and the adapter of a setting.
+
+    Raises:
+        InputError: the setting needs a corpus, and there is none, or the rank is too large.
+        ModelError: the model has too few blocks, or cannot be healed.
+    """
+    job, config = setting.distill, json.loads((subject.model / "config.json").read_bytes())
+    if subject.data.corpus is None and (job.training or job.emulator.heal):
+        raise InputError("to heal or distill the emulator needs a corpus (--corpus); name one")
+    row = family_of(config)
+    _choose(subject, job)
+    if job.emulator.heal:
+        check_healable(row, config)
+    rank_of(setting.adapter, row.linear_sizes(config, setting.adapter.targets))
+
+
 def _identity(subject: Subject, setting: Setting) -> tuple[dict[str, Any], str]:
     """Return what decides an emulator, and its digest."""
     facts = subject.facts("emulator", "corpus", **setting.of_emulator)
@@ -75,11 +95,15 @@ def _folder(subject: Subject, digest: str) -> Path:
     return subject.kept.emulators / digest[7:39]
 
 
+def _choose(subject: Subject, job: Distill) -> tuple[int, ...]:
+    depth = block_count(subject.model)
+    return METHODS[job.emulator.method].choose(depth, job.ends, job.emulator, ())
+
+
 def _make(subject: Subject, setting: Setting, digest: str, folder: Path) -> Made:
     began, job, monitor = time.monotonic(), setting.distill, subject.monitor
-    method, depth = METHODS[job.emulator.method], block_count(subject.model)
-    chosen = method.choose(depth, job.ends, job.emulator, ())
-    loaded = load(subject.model)
+    chosen, loaded = _choose(subject, job), load(subject.model)
+    method = METHODS[job.emulator.method]
     compressed = method.compress(loaded.model, job.ends, job.emulator, chosen)
     emulator = replace(loaded, model=compressed.model)
     check_sendable(emulator, subject.model)

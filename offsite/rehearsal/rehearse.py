@@ -7,7 +7,7 @@ from pathlib import Path
 
 from offsite.events import Monitor
 from offsite.layers import load
-from offsite.rehearsal.emulator import make_emulator
+from offsite.rehearsal.emulator import check_setting, make_emulator
 from offsite.rehearsal.keeping import Kept
 from offsite.rehearsal.models import fine_tuned, full_model, tuned, untouched
 from offsite.rehearsal.result import Gain, Measured, Model, Rehearsed, Sizes
@@ -46,6 +46,7 @@ def rehearse(
     facts = subject.facts("rehearsed", *_DATA, **setting.decisive, seeds=[seed], full=upper_bound)
 
     def make(digest: str) -> Rehearsed:
+        check_setting(subject, setting)
         subject.check()
         return _rehearse(subject, setting, seed, digest, upper_bound)
 
@@ -85,8 +86,9 @@ def delete_emulators(folder: Path) -> None:
 def _rehearse(
     subject: Subject, setting: Setting, seed: int, digest: str, upper_bound: bool
 ) -> Rehearsed:
+    full = full_model(subject, setting)  # reads all data, so what is wrong with it comes first
     emulator = make_emulator(subject, setting)
-    full, before = full_model(subject, setting), untouched(subject, setting, emulator)
+    before = untouched(subject, setting, emulator)
     after = tuned(subject, setting, emulator, seed)
     models: dict[Model, Measured] = {"full_zero_shot": full.measured}
     models |= {"emulator_zero_shot": before.measured, **after.models}

@@ -132,6 +132,42 @@ def test_the_first_metric_of_a_setting_counts() -> None:
     assert stage.figures == {"emulator_tuned": 0.8}
 
 
+@pytest.mark.parametrize(
+    "choices",
+    [Choices(), Choices(task="icd-chapters"), Choices(epsilon=8.0), Choices(vision=True)],
+    ids=["text", "task", "private", "vision"],
+)
+def test_a_rehearsal_of_the_demo_has_the_sections_of_its_jobs(
+    tmp_path: Path, choices: Choices
+) -> None:
+    (tmp_path / "model").mkdir()
+    model = {"model_type": "dinov2" if choices.vision else "llama", "num_hidden_layers": 30}
+    (tmp_path / "model/config.json").write_text(json.dumps(model))
+    parties, recipe = Parties(tmp_path / "demo", seed=3), Recipe.of(choices)
+    parties.create()
+    parties.write_jobs(tmp_path / "model", recipe)
+    setting = recipe.setting(tmp_path / "model", parties.seed)
+    distill, tune, plug_in = (
+        load_job(path).spec
+        for path in (
+            parties.lab / "distill.yaml",
+            parties.hospital / "tune.yaml",
+            parties.lab / "plug-in.yaml",
+        )
+    )
+    assert distill.distill is not None
+    assert tune.tune is not None
+    assert plug_in.plug_in is not None
+    emulator = distill.distill.emulator.model_copy(update={"calibration": None})
+    training = distill.distill.training
+    training = training and training.model_copy(update={"corpus": "data.jsonl"})
+    ours = setting.distill
+    assert (ours.ends, ours.emulator) == (distill.distill.ends, emulator)
+    assert (ours.training, setting.emulator_seed) == (training, distill.seed)
+    assert (setting.adapter, setting.tuning) == (tune.tune.adapter, tune.tune.training)
+    assert (setting.privacy, setting.alpha) == (tune.tune.privacy, plug_in.plug_in.alpha)
+
+
 def test_the_report_of_images_says_that_no_party_can_probe_the_full_model() -> None:
     stages = {name: Outcome() for name in STAGES}
     settings: dict[str, float | None] = dict.fromkeys(OF_IMAGES, 0.5)

@@ -4,12 +4,13 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from offsite.api import DistillTraining, Ends, LayerDrop, Limits, TuneTraining
+from offsite.api import Adapter, DistillTraining, Ends, LayerDrop, Limits, TuneTraining
 from offsite.errors import InputError, InterruptedStage, OffsiteError
 from offsite.events import Event, Monitor, Progress
 from offsite.rehearsal import Rehearsed, Setting, Splits
@@ -224,15 +225,21 @@ def test_a_damaged_result_is_told(owner: Owner, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "said"),
     [
-        {"distillation": DistillTraining(corpus="any.txt", steps=2)},
-        {"emulator": LayerDrop(blocks=2, heal=True)},
+        ({"distillation": DistillTraining(corpus="any.txt", steps=2)}, "needs a corpus"),
+        ({"emulator": LayerDrop(blocks=2, heal=True)}, "needs a corpus"),
+        ({"emulator": LayerDrop(blocks=5)}, "emulator.blocks is 5"),
+        ({"adapter": Adapter(rank=64)}, "tune.adapter.rank is 64"),
     ],
-    ids=["distilled", "healed"],
 )
-def test_what_needs_a_corpus_says_so(owner: Owner, change: dict[str, Any]) -> None:
-    data = Splits(owner.data.train, owner.data.validation, owner.data.test)
-    setting, silent = SETTING.model_copy(update=change), Monitor(lambda event: None)
-    with pytest.raises(InputError, match="needs a corpus"):
-        rehearse(owner.model, setting, data, 0, silent, folder=owner.folder)
+def test_a_setting_that_cannot_be_is_told_before_any_work(
+    owner: Owner, change: dict[str, Any], said: str
+) -> None:
+    owner.data = replace(whole := owner.data, corpus=None)
+    try:
+        with pytest.raises(InputError, match=said):
+            owner.rehearse(SETTING.model_copy(update=change))
+    finally:
+        owner.data = whole
+    assert owner.trained == {}

@@ -63,6 +63,14 @@ def demo(  # noqa: V103 - the app finds it by name
         typer.Option("--prepare", help="Only write keys, model, data and job files."),
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=100,
+            help="Also rehearse tuning and plug-in with this many seeds: mean ± standard error.",
+        ),
+    ] = 1,
     output: Format = Output.TEXT,
 ) -> None:
     """Run all three stages here, on a real model and data.
@@ -75,7 +83,7 @@ def demo(  # noqa: V103 - the app finds it by name
     if data is not None and task is not None:
         raise InputError("--data and --task cannot be combined; set one of them")
     with monitored(output) as monitor:
-        choices = Choices(model, data, task, upper_bound, epsilon, vision)
+        choices = Choices(model, data, task, upper_bound, epsilon, vision, seeds)
         tag = f"-{secrets.token_hex(3)}" if exchange else ""
         parties = Parties(folder.resolve(), seed, exchange, credentials, tag)
         if prepare:

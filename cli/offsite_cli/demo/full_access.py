@@ -1,29 +1,21 @@
 """Evaluate the full model on the private data, which only a demo can: it is both parties."""
 
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import torch
-from torch import nn
-
-from offsite.adapter import heads
+from offsite.api import Tune
 from offsite.events import Monitor
-from offsite.layers import Loaded, batch_loss, load
+from offsite.layers import Loaded, load
 from offsite.modality import Benchmark, Share
-from offsite.modality.images import Images
-from offsite.rows import DataFile, labels_in
-from offsite.stages.evaluation import Evaluation, Reported, read_examples
+from offsite.rehearsal.full import fine_tune, probed
+from offsite.rows import DataFile
+from offsite.stages.context import Trainer
+from offsite.stages.evaluation import Evaluation, Reported
+from offsite.stages.tuning import Tuning
 from offsite.training.checkpoints import Checkpoints
-from offsite.training.data import Shuffled
-from offsite.training.head import fit_head
-from offsite.training.parallel import Objective
-from offsite.training.run import Plan, Run
-from offsite.training.train import fit
 from offsite_cli.demo.continuation import continue_text
 from offsite_cli.demo.report import Continuation
-from offsite_cli.demo.settings import Recipe
 
 
 @dataclass(frozen=True)
@@ -46,6 +38,8 @@ class FullAccess:
     train: DataFile
     validation: DataFile
     test: DataFile
+    job: Tune
+    """What the data owner's job asks for."""
     monitor: Monitor
     scored: dict[str, tuple[Benchmark, Reported]] = field(default_factory=dict)
     """What was scored so far, the untouched full model first."""
@@ -62,38 +56,17 @@ class FullAccess:
 
     def measure_images(self) -> Measured:
         """Score the full model with a linear probe, and the plug-in."""
-        metric, before = self._score(self._probed(), "full_probe")
+        metric, before = self._score(self._probed().loaded, "full_probe")
         _, after = self._score(load(self.plugged_in), "plug_in")
         return Measured(metric, {"full_probe": before, "plug_in": after})
 
-    def fine_tune(self, recipe: Recipe, seed: int) -> float | None:
-        """Fine-tune the full model on the private data, with the adapter's batches and steps.
-
-        The result is the upper bound of Offsite-Tuning. A new head starts from a linear probe, as
-        the adapter's does.
-        """
-        loaded = load(self.model)
-        if recipe.vision:
-            loaded = self._probed()
-            assert isinstance(loaded.modality, Images)
-            loaded = replace(loaded, modality=loaded.modality.augmenting(recipe.augmentation))
-        model = loaded.model
-        nn.Module.to(model, torch.float32)  # bfloat16 would round small updates away
-        examples = read_examples(self.train, loaded, recipe.block_size, self.monitor)
-        trained = dict(model.requires_grad_(True).named_parameters())
+    def fine_tune(self, learning_rate: float, seed: int) -> float | None:
+        """Fine-tune the full model on the private data: the upper bound of Offsite-Tuning."""
+        tuning = self._probed()
         with TemporaryDirectory(prefix="upper-bound-", dir=self.plugged_in.parent) as scratch:
-            run = Run(
-                Plan(steps=recipe.steps, learning_rate=recipe.full_learning_rate, seed=seed),
-                Checkpoints(Path(scratch) / "full.safetensors", float("inf")),
-                self.monitor,
-            )
-            fit(
-                Objective((model,), trained, partial(batch_loss, model, loaded.modality)),
-                Shuffled(examples, loaded.modality.collate, recipe.batch_size, seed),
-                run,
-                phase="full fine-tuning",
-            )
-        return self._score(loaded, "full_fine_tuned")[1]
+            checkpoints = Checkpoints(Path(scratch) / "full.safetensors", float("inf"))
+            fine_tune(tuning, learning_rate, Trainer(seed, checkpoints, self.monitor))
+        return self._score(tuning.loaded, "full_fine_tuned")[1]
 
     def share(self) -> Share | None:
         """Compute the share of full fine-tuning's gain that the plug-in reaches; None: it has none.
@@ -112,19 +85,10 @@ class FullAccess:
         self.scored[setting] = evaluation.bench, found
         return found.metric, found.value
 
-    def _probed(self) -> Loaded:
-        """Load the full model with a head that is fitted to its untouched features.
+    def _probed(self) -> Tuning:
+        """Load the full model; a new head is fitted to its untouched features.
 
         No real party can: the model owner has no private data, and the data owner no full model.
         """
-        loaded = load(self.model)
-        assert isinstance(loaded.modality, Images)
-        classes = sorted(labels_in(self.train))
-        heads.renew(loaded.model, classes)
-        loaded = replace(loaded, modality=loaded.modality.with_labels(classes))
-        train, validation = (
-            loaded.modality.encode(loaded.modality.read(data), 1).examples
-            for data in (self.train, self.validation)
-        )
-        fit_head(loaded, len(classes), train, validation, self.monitor)
-        return loaded
+        texts = {"train": self.train, "validation": self.validation}
+        return probed(load(self.model), self.job, texts, self.monitor)

@@ -8,6 +8,7 @@ from pathlib import Path
 from offsite.api import MODEL_PATTERN
 from offsite.errors import DataError, InputError
 from offsite.events import Monitor
+from offsite.rehearsal import Splits, Summary
 from offsite.rows import DataFile, read_rows
 from offsite.steps.places import from_hub, model_digest
 from offsite_cli.demo.dinov2 import write_vision_model
@@ -24,7 +25,8 @@ from offsite_cli.demo.pictures import (
 from offsite_cli.demo.report import Result
 from offsite_cli.demo.settings import Choices, Recipe
 from offsite_cli.demo.shipped import write_corpus, write_model
-from offsite_cli.demo.splits import Splits, split_file, write_splits
+from offsite_cli.demo.splits import Splits as Rows
+from offsite_cli.demo.splits import split_file, write_splits
 
 _SHIPPED_TASK = "icd-chapters"
 
@@ -43,12 +45,14 @@ def run_demo(parties: Parties, choices: Choices, monitor: Monitor) -> Result:
 
     names = (f"{name}{recipe.suffix}" for name in ("train", "validation", "test"))
     train, validation, test = (DataFile(parties.hospital / name, name) for name in names)
-    joint = JointReport()
-    watched = monitor.with_copy(joint.receive)
-    access = FullAccess(model, parties.tuned_model, train, validation, test, watched)
+    joint, setting = JointReport(), recipe.setting(model, parties.seed)
+    watched, tuned = monitor.with_copy(joint.receive), parties.tuned_model
+    access = FullAccess(model, tuned, train, validation, test, setting.tune, watched)
     measured = access.measure_images() if recipe.vision else access.measure_text()
-    best = access.fine_tune(recipe, parties.seed) if choices.upper_bound else None
-    share = access.share() if choices.upper_bound else None
+    best, share = None, None
+    if choices.upper_bound:
+        best = access.fine_tune(setting.full_learning_rate, parties.seed)
+        share = access.share()
     figures = stages["tune"].figures
     emulator = {name: figures[name] for name in ("emulator_zero_shot", "emulator_tuned")}
     return Result(
@@ -59,7 +63,22 @@ def run_demo(parties: Parties, choices: Choices, monitor: Monitor) -> Result:
         continuation=measured.continuation,
         share=share,
         report=joint.write(parties, share, monitor),
+        repeated=_repeat(parties, choices, model, monitor) if choices.seeds > 1 else None,
     )
+
+
+def _repeat(parties: Parties, choices: Choices, model: Path, monitor: Monitor) -> Summary:
+    """Rehearse the same jobs with several seeds. Results of an earlier demo are kept."""
+    from offsite.rehearsal.rehearse import delete_emulators, repeat
+
+    recipe, seeds = Recipe.of(choices), range(parties.seed, parties.seed + choices.seeds)
+    folder, end = parties.root / "rehearsals", recipe.suffix
+    names = ("hospital/train", "hospital/validation", "hospital/test", "lab/corpus")
+    data = Splits(*(DataFile(parties.root / f"{name}{end}", f"{name}{end}") for name in names))
+    setting, full = recipe.setting(model, parties.seed), choices.upper_bound
+    found = repeat(model, setting, data, seeds, monitor, folder=folder, upper_bound=full)
+    delete_emulators(folder)
+    return found.summary()
 
 
 def prepare(parties: Parties, choices: Choices, recipe: Recipe, monitor: Monitor) -> Path:
@@ -129,7 +148,7 @@ def _pictures(choices: Choices, seed: int) -> Pictures:
     return PICTURES[task](seed)
 
 
-def _texts(choices: Choices, seed: int) -> Splits:
+def _texts(choices: Choices, seed: int) -> Rows:
     if choices.task == _SHIPPED_TASK:
         return questions(seed)
     task = _task_file(choices)

@@ -9,9 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from offsite.events import PrivacyReport
+from offsite.rehearsal import Summary
 from offsite.text import printable
 from offsite_cli.demo.stage_process import Outcome
 from offsite_cli.output import format_privacy
+from offsite_cli.rehearsal.table import show as show_summary
 
 if TYPE_CHECKING:
     from offsite.modality import Share
@@ -57,6 +59,8 @@ class Result:
     """Share of the gain of full fine-tuning that the plug-in reaches; None: not measured."""
     report: Path | None = None
     """The joint report of both parties."""
+    repeated: Summary | None = None
+    """The same jobs with several seeds; None: with one."""
 
     @property
     def titles(self) -> dict[str, str]:
@@ -84,6 +88,7 @@ class Result:
             "seconds": {name: round(stage.seconds, 1) for name, stage in self.stages.items()},
             "peakMemoryBytes": {name: stage.peak_bytes for name, stage in self.stages.items()},
             "privacy": self.privacy.wire() if self.privacy is not None else None,
+            "repeated": None if self.repeated is None else self.repeated.wire(),
             "continuation": None if self.continuation is None else asdict(self.continuation),
             "report": None if self.report is None else str(self.report),
         }
@@ -92,6 +97,8 @@ class Result:
 def show(result: Result, console: Console) -> None:
     """Print the metrics, the costs, and of text a continuation before and after."""
     console.print(_settings(result))
+    if result.repeated is not None:
+        show_summary(result.repeated, console)
     console.print(_costs(result))
     console.print(_privacy(result.privacy))
     if (text := result.continuation) is not None:

@@ -4,8 +4,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from offsite.api import Augmentation, Limits
+from offsite.api import (
+    Augmentation,
+    DistillTraining,
+    Ends,
+    LayerDrop,
+    Limits,
+    Privacy,
+    TuneTraining,
+)
 from offsite.errors import ModelError
+from offsite.rehearsal import Setting
 
 
 @dataclass(frozen=True)
@@ -20,6 +29,8 @@ class Choices:
     """Bound ε of the adapter for each row; None: no differential privacy."""
     vision: bool = False
     """Images and a model that classifies them, instead of text."""
+    seeds: int = 1
+    """How many seeds to tune and plug in with."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +85,27 @@ class Recipe:
             least = 2 * self.ends + 2
             raise ModelError(f"{model}: the demo needs a model of at least {least} blocks")
         return max(1, min(middle - 1, round(self.share * middle)))
+
+    def setting(self, model: Path, seed: int) -> Setting:
+        """Return what the three jobs have, for rehearsals of them."""
+        size, distillation = self.batch_size, None
+        if steps := self.distill_steps:
+            corpus = f"corpus{self.suffix}"
+            distillation = DistillTraining(corpus=corpus, steps=steps, batch_size=size)
+        training: dict[str, Any] = {"block_size": self.block_size}
+        if self.vision:
+            training = {"augmentation": self.augmentation}
+        return Setting(
+            ends=Ends(bottom=self.ends, top=self.ends),
+            emulator=LayerDrop(blocks=self.kept_blocks(model)),
+            distillation=distillation,
+            emulator_seed=seed,
+            tuning=TuneTraining(
+                steps=self.steps, learning_rate=self.learning_rate, batch_size=size, **training
+            ),
+            privacy=None if self.epsilon is None else Privacy(epsilon=self.epsilon),
+            full_learning_rate=self.full_learning_rate,
+        )
 
     def policy(self, model: Path) -> dict[str, float]:
         """Return the lab's limits on disclosure: the defaults, raised if the emulator needs it."""

@@ -70,6 +70,18 @@ class AdapterOptions:
         str | None, typer.Option(help="Random changes of images: CropAndFlip, Crop or None.")
     ] = None
     alpha: Annotated[float | None, typer.Option(help="Scale of the adapter's change.")] = None
+    alpha_attention: Annotated[
+        float | None, typer.Option(help="Factor of --alpha in the attention, from 0 to 1.")
+    ] = None
+    alpha_mlp: Annotated[
+        float | None, typer.Option(help="Factor of --alpha in the MLPs, from 0 to 1.")
+    ] = None
+    alpha_ends: Annotated[
+        float | None, typer.Option(help="Factor of --alpha in the end blocks, from 0 to 1.")
+    ] = None
+    alpha_middle: Annotated[
+        float | None, typer.Option(help="Factor of --alpha in the other blocks, from 0 to 1.")
+    ] = None
     full_learning_rate: Annotated[
         float | None, typer.Option(help="Peak learning rate of full fine-tuning.")
     ] = None
@@ -103,6 +115,12 @@ class SettingOptions:
             "tuning": {**tuning, **self.training.fields()},
             "privacy": self.privacy.fields(),
             "alpha": adapter.alpha,
+            "alphaFactors": {
+                "attention": adapter.alpha_attention,
+                "mlp": adapter.alpha_mlp,
+                "ends": adapter.alpha_ends,
+                "middle": adapter.alpha_middle,
+            },
             "fullLearningRate": adapter.full_learning_rate,
         }
         given = {"emulator": {}, **_present(content)}
