@@ -164,5 +164,5 @@ def _finish(drawing: Drawing, points: Sequence[Point]) -> None:
         Line2D([], [], color=_INK, linestyle=_DASHES, label="limit"),
         Line2D([], [], color=_MUTED, label="95 % interval"),
     ]
-    drawing.legend(handles=marks, loc="lower center", ncols=len(marks), frameon=False)
-    drawing.subplots_adjust(left=0.065, right=0.985, top=0.95, bottom=0.22, wspace=0.08)
+    drawing.legend(handles=marks, loc="lower center", ncols=4, frameon=False)
+    drawing.subplots_adjust(left=0.065, right=0.985, top=0.95, bottom=0.25, wspace=0.08)
