@@ -30,6 +30,9 @@ from offsite_testing.minio_server import free_port
 from offsite_testing.mlflow_server import running_mlflow
 from offsite_testing.parties import ADAPTER, HEAD, HOSPITAL, LAB, distill, plug_in, tune
 
+# the server imports for long on a busy machine
+pytestmark = pytest.mark.timeout(600)
+
 DIGEST = f"sha256:{'0' * 64}"
 SECRET = "Jane Doe, born 1970"
 SPEC = tune(
