@@ -66,11 +66,15 @@ def show_info(message: str) -> None:
     print(f"offsite: {printable(message)}", file=sys.stderr)
 
 
-def screen(stream: TextIO) -> "Console":
-    """Return a console for tables and bars that interprets no markup in text."""
+def screen(stream: TextIO | None = None) -> "Console":
+    """Return a console for tables and bars that interprets no markup in text.
+
+    Args:
+        stream: None: standard output.
+    """
     from rich.console import Console
 
-    return Console(file=unguarded(stream), markup=False, highlight=False, emoji=False)
+    return Console(file=unguarded(stream or sys.stdout), markup=False, highlight=False, emoji=False)
 
 
 @contextmanager

@@ -125,9 +125,14 @@ THE_REST = {
     "tune": (
         " --gradient-checkpointing --canaries 100 --max-auc 0.6 --max-tpr-at-1-percent-fpr 0.05"
         " --max-empirical-epsilon 2 --label normal --label tumour --augmentation Crop"
+        " --targets MLP"
         " --lm-eval-task quiz --lm-eval-path pvc://data/tasks/"
     ),
-    "plug-in": " --lm-eval-task piqa --lm-eval-task quiz --lm-eval-path tasks/",
+    "plug-in": (
+        " --lm-eval-task piqa --lm-eval-task quiz --lm-eval-path tasks/ --alpha-attention 0.4"
+        " --alpha-mlp 0.9 --alpha-ends 0.8 --alpha-middle 0.7 --auto-alpha s3://lab/text.jsonl"
+        " --auto-alpha-regression 0.5"
+    ),
 }
 PRIVACY = (
     " --epsilon 8 --delta 1e-5 --max-grad-norm 0.5 --group patient",
@@ -247,7 +252,8 @@ def test_only_fields_that_differ_are_told() -> None:
         mode="json", by_alias=True
     )
     assert spec_differences(spec, {**spec, "suspend": True, "retries": 2, "cancel": True}) == []
-    other = {**spec, "tune": {**spec["tune"], "adapter": {"method": "LoRA", "scope": "All"}}}
+    adapter = {"method": "LoRA", "scope": "All", "targets": "All"}
+    other = {**spec, "tune": {**spec["tune"], "adapter": adapter}}
     assert spec_differences(spec, other) == ["tune.adapter.rank: not set in the cluster, 16 here"]
     assert spec_differences({"alpha": 1.0, "grant": {}}, {"alpha": 1}) == []
 

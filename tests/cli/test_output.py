@@ -28,7 +28,10 @@ from offsite_testing.foreign import HOSTILE, assert_drawn_harmless, assert_harml
 ROOT = Path(offsite_cli.__file__).parent
 WRITES = {"print", "pprint", "echo", "secho", "Console", "stdout", "stderr"}
 """Names of what writes to a terminal: functions, methods, and the streams of `sys`."""
-FILES = {"demo/report.py": {"print"}, "demo/command.py": {"stdout"}, "output.py": WRITES}
+FILES = {
+    "output.py": WRITES,
+    **dict.fromkeys(("demo/report.py", "frontier/table.py", "rehearsal/table.py"), {"print"}),
+}
 """What may be used where: tables are drawn on `output.screen`, which reads no markup."""
 
 

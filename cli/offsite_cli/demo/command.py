@@ -1,7 +1,6 @@
 """The command `offsite demo`."""
 
 import secrets
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -93,4 +92,4 @@ def demo(  # noqa: V103 - the app finds it by name
         if output is Output.JSON:
             show_json_line(result.event())
     if output is Output.TEXT:
-        show(result, screen(sys.stdout))
+        show(result, screen())

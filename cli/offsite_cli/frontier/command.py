@@ -1,6 +1,5 @@
 """The command `offsite frontier`."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -100,7 +99,7 @@ def _write(found: Frontier, folder: Path) -> None:
 def _show(found: Frontier, folder: Path) -> None:
     from offsite_cli.frontier.table import show_frontier  # rich is slow to import
 
-    show_frontier(found, screen(sys.stdout))
+    show_frontier(found, screen())
     if found.suggested is None:
         show_text(*filter(None, [found.reason]))
     else:

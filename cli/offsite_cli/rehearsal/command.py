@@ -1,6 +1,5 @@
 """The command `offsite evaluate`."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,7 +54,7 @@ def evaluate(
         return
     from offsite_cli.rehearsal.table import show  # rich is slow to import
 
-    show(found, screen(sys.stdout))
+    show(found, screen())
 
 
 def _repeat(
