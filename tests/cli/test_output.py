@@ -30,7 +30,9 @@ WRITES = {"print", "pprint", "echo", "secho", "Console", "stdout", "stderr"}
 """Names of what writes to a terminal: functions, methods, and the streams of `sys`."""
 FILES = {
     "output.py": WRITES,
-    **dict.fromkeys(("demo/report.py", "frontier/table.py", "rehearsal/table.py"), {"print"}),
+    "demo/report.py": {"print"},
+    "frontier/table.py": {"print"},
+    "rehearsal/table.py": {"print"},
 }
 """What may be used where: tables are drawn on `output.screen`, which reads no markup."""
 
