@@ -44,6 +44,7 @@ from offsite.steps.workspace import workspace
 from offsite.store import FolderStore, disk_errors
 from offsite.training.evaluate import mean_loss
 from offsite_testing.events import Wire, recording
+from offsite_testing.jobs import FILES
 from offsite_testing.models import tiny_tokenizer
 from offsite_testing.parties import (
     ADAPTER,
@@ -67,7 +68,8 @@ TUNED += ["validation_before", "validation_after", "silent_rows", "row_ratio"]
 """The figures of every adapter are reported before it is published; the log names the emulator."""
 JUDGED = ["log"] * 4 + ["largest_change", "median_change"]
 """Log and metrics of an adapter: a line for each block that it changes, and two figures."""
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = [path for path in FILES if path.parent.name == "examples"]
+"""The jobs of a laptop."""
 
 
 def kinds(events: list[Wire]) -> list[str]:
@@ -785,14 +787,14 @@ def test_a_file_that_is_not_a_job_is_refused(tmp_path: Path, text: str, problem:
         load_job(path)
 
 
-@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_example_loads(path: Path) -> None:
     stage = load_job(path).spec.stage.lower()
     assert path.stem.replace("-", "").startswith(stage), "a file is named after its stage"
 
 
 def test_there_is_an_example_of_every_stage() -> None:
-    assert {load_job(path).spec.stage for path in EXAMPLES.glob("*.yaml")} == {
+    assert {load_job(path).spec.stage for path in EXAMPLES} == {
         "Distill",
         "Tune",
         "PlugIn",
