@@ -49,6 +49,8 @@ LAST = {
 SHOWN = ["full_zero_shot", "largest_change", "median_change", "plug_in", PLUGGED]
 
 EAGER = ("--checkpoint-seconds", "0")
+RECORDS = "*/home/runs/*/*.json"
+"""Where the records of runs are, of both parties."""
 
 
 @pytest.fixture(scope="module")
@@ -523,8 +525,8 @@ def test_bad_input_is_2_and_leaves_nothing(
 def assert_refused(
     parties: Parties, job: Path, said: list[str], *options: str, most: int | None = None
 ) -> None:
-    """Check that a job ends with 2, says why in both forms, and leaves everything as it was."""
-    as_it_was = listing(parties.root)
+    """Check that a job ends with 2, says why in both forms, and leaves nothing but its record."""
+    as_it_was, records = listing(parties.root), set(parties.root.glob(RECORDS))
     run = start(parties, job, "--notices", "None", *options, most=most)
     assert run.wait() == 2, run.output + run.complaint
     last = run.events[-1]
@@ -532,6 +534,10 @@ def assert_refused(
     assert run.complaint.endswith(f"offsite: error: {last['message']}\n")
     assert "Traceback" not in run.complaint
     assert [part for part in said if part not in last["message"]] == [], last["message"]
+    (record,) = set(parties.root.glob(RECORDS)) - records
+    kept = json.loads(record.read_bytes())
+    assert (kept["outcome"], kept["error"]["message"]) == ("Failed", last["message"])
+    record.unlink()
     assert listing(parties.root) == as_it_was
 
 
