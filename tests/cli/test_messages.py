@@ -104,7 +104,7 @@ def test_what_does_not_exist(offsite: Callable[..., str], tmp_path: Path) -> Non
         f"there is no folder {tmp_path}/a; set --home or --private to another one"
     )
     assert offsite("bundles", "disclosed", "--private", "file:///a") == (
-        "there is no folder /a; set --home or --private to another one"
+        "there is no folder /a; set --private to another one"
     )
     assert not Path("a").exists()
     assert offsite("peers", "add", "clinic.pub") == "there is no file clinic.pub"
