@@ -14,7 +14,7 @@ from offsite_cli.cluster.job_status import (
 )
 from offsite_cli.cluster.printing import describe, table_row, wide_row
 from offsite_cli.cluster.watch import job_events
-from offsite_cli.output import format_event
+from offsite_cli.event_lines import format_event
 from offsite_cli.tables import align
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

@@ -12,7 +12,7 @@ from offsite_cli.cluster.events import is_about, last_seen
 from offsite_cli.cluster.job_status import parse_time
 from offsite_cli.cluster.lifecycle import cancel_patch, resume_patch, retry_patch, suspend_patch
 from offsite_cli.cluster.logs import parse_line
-from offsite_cli.output import format_event
+from offsite_cli.event_lines import format_event
 from offsite_operator.labels import child_name
 
 MARK = new_mark()

@@ -21,7 +21,7 @@ from offsite.sealing import Ring
 from offsite.task import Task, new_task, write_task
 from offsite.wire import canonical
 from offsite_operator.decide.attempts import Failure, outcome
-from offsite_operator.decide.status import reported_updates
+from offsite_operator.decide.reported import reported_updates
 from offsite_operator.observe.model import Child, ChildState, Phase
 from offsite_operator.observe.step_log import StepReport, with_events
 from offsite_testing.hostile_store import HostileStore, hostile_store

@@ -23,8 +23,9 @@ from offsite_cli.cluster.pods import (
     read_log,
     step_of,
 )
+from offsite_cli.event_lines import format_event
 from offsite_cli.options import Format, grouped, private_option
-from offsite_cli.output import Output, format_event, show_info, show_json_line, show_text
+from offsite_cli.output import Output, show_info, show_json_line, show_text
 
 if TYPE_CHECKING:
     from offsite_cli.cluster.api import Api

@@ -19,7 +19,8 @@ from offsite_cli.cluster.job_status import (
     state_of,
     status_of,
 )
-from offsite_cli.output import format_privacy, show_json, show_text, show_yaml
+from offsite_cli.event_lines import format_privacy
+from offsite_cli.output import show_json, show_text, show_yaml
 from offsite_cli.tables import align, section
 
 _COLUMNS = ["NAME", "STAGE", "STATE", "PROGRESS", "PEER", "AGE"]

@@ -12,7 +12,7 @@ from offsite.events import PrivacyReport
 from offsite.rehearsal import Summary
 from offsite.text import printable
 from offsite_cli.demo.stage_process import Outcome
-from offsite_cli.output import format_privacy
+from offsite_cli.event_lines import format_privacy
 from offsite_cli.rehearsal.table import show as show_summary
 
 if TYPE_CHECKING:

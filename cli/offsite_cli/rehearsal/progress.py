@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from offsite.events import Event, Log, Metric, Monitor
-from offsite_cli.output import Output, format_event, monitored
+from offsite_cli.event_lines import format_event
+from offsite_cli.output import Output, monitored
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from offsite.events import Metric
 from offsite.runs import Run
 from offsite_cli.cluster.job_status import format_duration
-from offsite_cli.output import format_event, format_privacy
+from offsite_cli.event_lines import format_event, format_privacy
 from offsite_cli.tables import align, section
 
 

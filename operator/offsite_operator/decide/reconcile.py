@@ -28,6 +28,7 @@ from offsite_operator.decide.attempts import (
 )
 from offsite_operator.decide.decision import Decision
 from offsite_operator.decide.finished import settle
+from offsite_operator.decide.reported import reported_updates
 from offsite_operator.decide.start import begin
 from offsite_operator.decide.status import (
     ConditionUpdate,
@@ -35,7 +36,6 @@ from offsite_operator.decide.status import (
     finish,
     held_up,
     hold,
-    reported_updates,
     wait,
 )
 from offsite_operator.observe.model import ENDED, Child, Observed, Phase

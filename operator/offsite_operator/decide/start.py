@@ -8,7 +8,8 @@ from offsite_operator.decide.admission import admit, allotting
 from offsite_operator.decide.adoption import entries, starting
 from offsite_operator.decide.approval import gated
 from offsite_operator.decide.decision import Decision
-from offsite_operator.decide.status import changed, finish, hold, with_report
+from offsite_operator.decide.reported import with_report
+from offsite_operator.decide.status import changed, finish, hold
 from offsite_operator.decide.turns import turn
 from offsite_operator.manifests.children import new_child
 from offsite_operator.manifests.plan import plan_of
