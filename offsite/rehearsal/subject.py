@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from offsite import __version__
 from offsite.events import Monitor
 from offsite.layers import modality_of
 from offsite.rehearsal.keeping import Kept
@@ -46,7 +46,7 @@ class Subject:
             data: the purposes of the data sets that take part.
         """
         digests = {name: self.digests[name] for name in data if name in self.digests}
-        own = {"purpose": purpose, "version": version("offsite-tuning"), "model": self.digest}
+        own = {"purpose": purpose, "version": __version__, "model": self.digest}
         return {**own, "data": digests, **more}
 
     def check(self) -> None:

@@ -4,6 +4,7 @@ import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
+from offsite import __version__
 from offsite.api import OffsiteJob
 from offsite.runs.record import Run
 from offsite.wire import now
@@ -42,7 +43,7 @@ def begin(
 
 def _versions() -> dict[str, str]:
     """Look up versions without importing a library; a library that is not installed has none."""
-    found = {"offsite": version("offsite-tuning"), "python": platform.python_version()}
+    found = {"offsite": __version__, "python": platform.python_version()}
     for name in _LIBRARIES:
         try:
             found[name] = version(name)
