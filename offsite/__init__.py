@@ -12,6 +12,8 @@ ARCHITECTURE.md lists the modules. The package knows neither Kubernetes nor the 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from offsite.version import __version__
+
 if TYPE_CHECKING:
     from offsite import errors, events
     from offsite.api import (
@@ -36,8 +38,6 @@ if TYPE_CHECKING:
     from offsite.client import Home, Result, distill, plug_in, tune
     from offsite.errors import OffsiteError
     from offsite.events import Metric
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Accept",

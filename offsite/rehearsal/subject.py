@@ -5,13 +5,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from offsite import __version__
 from offsite.events import Monitor
 from offsite.layers import modality_of
 from offsite.rehearsal.keeping import Kept
 from offsite.rehearsal.setting import Splits
 from offsite.rows import DataFile
 from offsite.steps.places import model_digest
+from offsite.version import __version__
 
 
 @dataclass(frozen=True)

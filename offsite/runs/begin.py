@@ -4,9 +4,9 @@ import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
-from offsite import __version__
 from offsite.api import OffsiteJob
 from offsite.runs.record import Run
+from offsite.version import __version__
 from offsite.wire import now
 
 _LIBRARIES = ("torch", "transformers", "peft", "opacus", "ray")
