@@ -59,6 +59,7 @@ def labelled(path: Path) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
+@pytest.mark.timeout(900)  # five processes, four of which import torch
 def test_the_story_on_a_task_of_ones_own(tmp_path: Path) -> None:
     save_tiny(tmp_path / "model", "llama", num_hidden_layers=12, max_position_embeddings=128)
     labelled(tmp_path / "task.jsonl")
