@@ -174,8 +174,3 @@ class Reports:
     data: Reported | None
     """None: there is no data set, or the model cannot be scored on it."""
     tasks: tuple[Reported | None, ...]
-
-
-def report(loaded: Loaded, data: DataFile, setting: str, monitor: Monitor) -> Reported | None:
-    """Score one model on a data set that no other is scored on here."""
-    return Evaluation.read(data, loaded, monitor).report(loaded, setting, monitor)

@@ -48,8 +48,5 @@ class JointReport:
 
 
 def _of_emulator(runs: list[Run]) -> dict[str, Metric]:
-    found = (metric for run in runs for metric in run.metrics if metric.setting in _SCORED)
-    first: dict[str, Metric] = {}
-    for metric in found:
-        first.setdefault(metric.setting, metric)
-    return first
+    measured = ((setting, run.metric(setting)) for run in runs for setting in _SCORED)
+    return {setting: metric for setting, metric in measured if metric is not None}

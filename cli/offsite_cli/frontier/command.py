@@ -14,14 +14,18 @@ from offsite.process.lifetime import uncollected
 from offsite.steps.party import POLICY
 from offsite.store import disk_errors, write_whole
 from offsite.text import as_json
-from offsite_cli.cluster.submit.sections import PrivacyOptions, TrainingOptions
 from offsite_cli.frontier.options import LimitOptions
 from offsite_cli.options import HOME, Format, Home, grouped
 from offsite_cli.output import Output, screen, show_json, show_text, show_yaml
 from offsite_cli.rehearsal.command import model_folder
 from offsite_cli.rehearsal.data import StandInOptions
 from offsite_cli.rehearsal.progress import rehearsing
-from offsite_cli.rehearsal.setting import AdapterOptions, EmulatorOptions, SettingOptions
+from offsite_cli.rehearsal.setting import (
+    EmulatorOptions,
+    SeedOptions,
+    SettingOptions,
+    TransferOptions,
+)
 
 
 @grouped
@@ -31,16 +35,11 @@ def frontier(
     ],
     limits: LimitOptions,
     stand_in: StandInOptions,
-    adapter: AdapterOptions,
-    training: TrainingOptions,
-    privacy: PrivacyOptions,
+    transfer: TransferOptions,
+    seeds: SeedOptions,
     model: Annotated[
         str, typer.Option(help="The full model: a folder, or hf://org/name@revision.")
     ],
-    seeds: Annotated[
-        int, typer.Option(min=1, max=100, help="How many seeds to repeat tuning and plug-in with.")
-    ] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
     recovery_steps: Annotated[
         int, typer.Option(min=1, help="Training steps of each attack on an emulator.")
     ] = 200,
@@ -58,7 +57,7 @@ def frontier(
     if stand_in.corpus is None:
         raise InputError("missing --corpus: emulators are healed, distilled and attacked with it")
     candidates = read_sweep(sweep, stand_in.corpus)
-    setting = SettingOptions(EmulatorOptions(blocks=1), adapter, training, privacy).setting()
+    setting = SettingOptions(EmulatorOptions(blocks=1), transfer).setting()
     policy, kept = load_policy(home.expanduser() / POLICY), folder.expanduser().resolve()
     with rehearsing() as monitor:
         plan = Plan(
@@ -67,7 +66,7 @@ def frontier(
             setting=setting,
             folder=kept,
             limits=policy,
-            seeds=range(seed, seed + seeds),
+            seeds=seeds.chosen,
             recovery_steps=recovery_steps,
         )
         found = _measure(candidates, plan, limits.wanted(), monitor)

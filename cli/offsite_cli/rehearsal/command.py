@@ -13,7 +13,7 @@ from offsite_cli.options import Format, grouped
 from offsite_cli.output import Output, screen, show_json
 from offsite_cli.rehearsal.data import StandInOptions
 from offsite_cli.rehearsal.progress import rehearsing
-from offsite_cli.rehearsal.setting import SettingOptions
+from offsite_cli.rehearsal.setting import SeedOptions, SettingOptions
 
 if TYPE_CHECKING:
     from offsite.rehearsal import Setting, Splits, Summary
@@ -25,13 +25,10 @@ _HUB = "hf://"
 def evaluate(
     stand_in: StandInOptions,
     options: SettingOptions,
+    seeds: SeedOptions,
     model: Annotated[
         str, typer.Option(help="The full model: a folder, or hf://org/name@revision.")
     ],
-    seeds: Annotated[
-        int, typer.Option(min=1, max=100, help="How many seeds to repeat tuning and plug-in with.")
-    ] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
     upper_bound: Annotated[
         bool, typer.Option(help="Also fine-tune the full model, which takes most of the memory.")
     ] = True,
@@ -47,8 +44,9 @@ def evaluate(
     setting, kept = options.setting(), folder.expanduser().resolve()
     with rehearsing() as monitor:
         data = stand_in.splits(kept / "data")
-        chosen = range(seed, seed + seeds)
-        found = _repeat(model_folder(model), setting, data, chosen, monitor, kept, upper_bound)
+        found = _repeat(
+            model_folder(model), setting, data, seeds.chosen, monitor, kept, upper_bound
+        )
     if output is Output.JSON:
         show_json(found.wire())
         return

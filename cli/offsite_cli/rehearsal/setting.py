@@ -10,7 +10,12 @@ from pydantic import ValidationError
 from offsite.api.problems import problems
 from offsite.errors import SpecError
 from offsite.rehearsal import Setting
-from offsite_cli.cluster.submit.sections import PrivacyOptions, TrainingOptions
+from offsite_cli.cluster.submit.sections import (
+    AdapterOptions,
+    PrivacyOptions,
+    ScaleOptions,
+    TuningOptions,
+)
 
 _CORPUS = "corpus.jsonl"
 """A setting names no data: --corpus does."""
@@ -56,35 +61,26 @@ class EmulatorOptions:
 
 
 @dataclass(frozen=True)
-class AdapterOptions:
+class TransferOptions:
     """What is tuned, and how it is plugged in."""
 
-    method: Annotated[str | None, typer.Option(help="Adapter method: LoRA or Blocks.")] = None
-    scope: Annotated[str | None, typer.Option(help="Blocks that LoRA adapts: All or Ends.")] = None
-    targets: Annotated[
-        str | None, typer.Option(help="Linear layers that LoRA adapts: All, MLP or Attention.")
-    ] = None
-    rank: Annotated[int | None, typer.Option(help="Rank of LoRA.")] = None
-    epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None
-    augmentation: Annotated[
-        str | None, typer.Option(help="Random changes of images: CropAndFlip, Crop or None.")
-    ] = None
-    alpha: Annotated[float | None, typer.Option(help="Scale of the adapter's change.")] = None
-    alpha_attention: Annotated[
-        float | None, typer.Option(help="Factor of --alpha in the attention, from 0 to 1.")
-    ] = None
-    alpha_mlp: Annotated[
-        float | None, typer.Option(help="Factor of --alpha in the MLPs, from 0 to 1.")
-    ] = None
-    alpha_ends: Annotated[
-        float | None, typer.Option(help="Factor of --alpha in the end blocks, from 0 to 1.")
-    ] = None
-    alpha_middle: Annotated[
-        float | None, typer.Option(help="Factor of --alpha in the other blocks, from 0 to 1.")
-    ] = None
+    adapter: AdapterOptions
+    tuning: TuningOptions
+    scale: ScaleOptions
+    privacy: PrivacyOptions
     full_learning_rate: Annotated[
         float | None, typer.Option(help="Peak learning rate of full fine-tuning.")
     ] = None
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of a setting."""
+        return {
+            "adapter": self.adapter.fields(),
+            "tuning": self.tuning.fields(),
+            "privacy": self.privacy.fields(),
+            **self.scale.fields(),
+            "fullLearningRate": self.full_learning_rate,
+        }
 
 
 @dataclass(frozen=True)
@@ -92,9 +88,7 @@ class SettingOptions:
     """The setting of a rehearsal."""
 
     emulator: EmulatorOptions
-    adapter: AdapterOptions
-    training: TrainingOptions
-    privacy: PrivacyOptions
+    transfer: TransferOptions
 
     def setting(self) -> Setting:
         """Build the setting; a flag that is absent has the default of a job.
@@ -102,32 +96,26 @@ class SettingOptions:
         Raises:
             SpecError: flags are missing or wrong; lists all of them.
         """
-        adapter = self.adapter
-        tuning = {"epochs": adapter.epochs, "augmentation": adapter.augmentation}
-        content = {
-            **self.emulator.fields(),
-            "adapter": {
-                "method": adapter.method,
-                "scope": adapter.scope,
-                "targets": adapter.targets,
-                "rank": adapter.rank,
-            },
-            "tuning": {**tuning, **self.training.fields()},
-            "privacy": self.privacy.fields(),
-            "alpha": adapter.alpha,
-            "alphaFactors": {
-                "attention": adapter.alpha_attention,
-                "mlp": adapter.alpha_mlp,
-                "ends": adapter.alpha_ends,
-                "middle": adapter.alpha_middle,
-            },
-            "fullLearningRate": adapter.full_learning_rate,
-        }
-        given = {"emulator": {}, **_present(content)}
+        given = {"emulator": {}, **_present({**self.emulator.fields(), **self.transfer.fields()})}
         try:
             return Setting.model_validate(given, by_name=False)
         except ValidationError as error:
             raise SpecError("the command line", problems(error), "setting") from error
+
+
+@dataclass(frozen=True)
+class SeedOptions:
+    """The seeds that tuning and plug-in are repeated with."""
+
+    seeds: Annotated[
+        int, typer.Option(min=1, max=100, help="How many seeds to repeat tuning and plug-in with.")
+    ] = 1
+    seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0
+
+    @property
+    def chosen(self) -> range:
+        """All seeds."""
+        return range(self.seed, self.seed + self.seeds)
 
 
 def _present(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,13 +9,14 @@ from offsite_cli.cluster.connection import Target
 from offsite_cli.cluster.submit.create import SubmitOptions, submit_files
 from offsite_cli.cluster.submit.options import EvaluationOptions, JobOptions, Name, Peer
 from offsite_cli.cluster.submit.sections import (
+    AdapterOptions,
     AlphaOptions,
     DataOptions,
     DistillationOptions,
     PrivacyOptions,
     RecoveryOptions,
     ReleaseOptions,
-    TrainingOptions,
+    TuningOptions,
 )
 from offsite_cli.cluster.watch import Timeout
 from offsite_cli.options import grouped
@@ -90,7 +91,8 @@ def distill(
 @grouped
 def tune(
     data: DataOptions,
-    training: TrainingOptions,
+    adapter: AdapterOptions,
+    tuning: TuningOptions,
     privacy: PrivacyOptions,
     release: ReleaseOptions,
     evaluation: EvaluationOptions,
@@ -100,19 +102,9 @@ def tune(
     bundle: Annotated[
         str | None, typer.Option(help="The peer's emulator, as NAME or NAME@sha256:…")
     ] = None,
-    method: Annotated[str | None, typer.Option(help="Adapter method: LoRA or Blocks.")] = None,
-    scope: Annotated[str | None, typer.Option(help="Blocks that LoRA adapts: All or Ends.")] = None,
-    targets: Annotated[
-        str | None, typer.Option(help="Linear layers that LoRA adapts: All, MLP or Attention.")
-    ] = None,
-    rank: Annotated[int | None, typer.Option(help="Rank of LoRA.")] = None,
     label: Annotated[
         list[str] | None,
         typer.Option(help="Class of a new classification head, for images. Repeatable."),
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
-    augmentation: Annotated[
-        str | None, typer.Option(help="Random changes of images: CropAndFlip, Crop or None.")
     ] = None,
 ) -> None:
     """Tune an adapter on private data, and send it back."""
@@ -120,14 +112,8 @@ def tune(
     section = {
         "bundle": bundle,
         "data": places,
-        "adapter": {
-            "method": method,
-            "scope": scope,
-            "targets": targets,
-            "rank": rank,
-            "head": {"labels": label},
-        },
-        "training": {"epochs": epochs, "augmentation": augmentation, **training.fields()},
+        "adapter": {**adapter.fields(), "head": {"labels": label}},
+        "training": tuning.fields(),
         "privacy": privacy.fields(),
         "release": release.fields(),
         **evaluation.fields(),

@@ -32,6 +32,43 @@ class TrainingOptions:
 
 
 @dataclass(frozen=True)
+class TuningOptions:
+    """Hyperparameters of tuning."""
+
+    training: TrainingOptions
+    epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None
+    augmentation: Annotated[
+        str | None, typer.Option(help="Random changes of images: CropAndFlip, Crop or None.")
+    ] = None
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of the section `training`."""
+        images = {"augmentation": self.augmentation}
+        return {"epochs": self.epochs, **images, **self.training.fields()}
+
+
+@dataclass(frozen=True)
+class AdapterOptions:
+    """Which parameters are trained."""
+
+    method: Annotated[str | None, typer.Option(help="Adapter method: LoRA or Blocks.")] = None
+    scope: Annotated[str | None, typer.Option(help="Blocks that LoRA adapts: All or Ends.")] = None
+    targets: Annotated[
+        str | None, typer.Option(help="Linear layers that LoRA adapts: All, MLP or Attention.")
+    ] = None
+    rank: Annotated[int | None, typer.Option(help="Rank of LoRA.")] = None
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of the section `adapter`."""
+        return {
+            "method": self.method,
+            "scope": self.scope,
+            "targets": self.targets,
+            "rank": self.rank,
+        }
+
+
+@dataclass(frozen=True)
 class DataOptions:
     """The private data of an adapter."""
 
@@ -144,8 +181,8 @@ class RecoveryOptions:
 
 
 @dataclass(frozen=True)
-class AlphaOptions:
-    """How much of an adapter's change is plugged in."""
+class ScaleOptions:
+    """The scale of an adapter's change."""
 
     alpha: Annotated[float | None, typer.Option(help="Scale of the adapter's change.")] = None
     alpha_attention: Annotated[
@@ -160,6 +197,23 @@ class AlphaOptions:
     alpha_middle: Annotated[
         float | None, typer.Option(help="Factor of --alpha in the other blocks, from 0 to 1.")
     ] = None
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of the scale."""
+        factors = {
+            "attention": self.alpha_attention,
+            "mlp": self.alpha_mlp,
+            "ends": self.alpha_ends,
+            "middle": self.alpha_middle,
+        }
+        return {"alpha": self.alpha, "alphaFactors": factors}
+
+
+@dataclass(frozen=True)
+class AlphaOptions:
+    """How much of an adapter's change is plugged in."""
+
+    scale: ScaleOptions
     auto_alpha: Annotated[
         str | None,
         typer.Option(
@@ -174,14 +228,8 @@ class AlphaOptions:
 
     def fields(self) -> dict[str, Any]:
         """Return the fields of the section `plugIn` about the scale."""
-        factors = {
-            "attention": self.alpha_attention,
-            "mlp": self.alpha_mlp,
-            "ends": self.alpha_ends,
-            "middle": self.alpha_middle,
-        }
         auto = {"data": self.auto_alpha, "maxRegression": self.auto_alpha_regression}
-        return {"alpha": self.alpha, "alphaFactors": factors, "alphaAuto": auto}
+        return {**self.scale.fields(), "alphaAuto": auto}
 
 
 @dataclass(frozen=True)
