@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,13 +17,14 @@ from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from offsite.bundle import check_original, check_tensors
+from offsite.bundle.manifest import FileEntry
 from offsite.errors import ModelError, OffsiteError
 from offsite.families import Family, family_of
 from offsite.layers.hardware import device
+from offsite.layers.writing import KINDS, write_weights
 from offsite.modality import LOCAL, MODALITIES, Modality, is_panic
 
-_SHARD = "2GB"
-_DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+_DTYPES = {name: dtype for dtype, name in KINDS.items()}
 
 
 @contextmanager
@@ -177,19 +179,24 @@ def _stored_dtype(folder: Path, row: Family, config: Mapping[str, Any]) -> torch
 
 def save_companions(loaded: Loaded, folder: Path) -> None:
     """Write what `save` writes beside a model's weights: its configs and its modality's files."""
+    model, config = loaded.model, deepcopy(loaded.model.config)
+    config.dtype = str(loaded.dtype).removeprefix("torch.")
+    config.architectures = [type(model).__name__]
     with quiet():
-        loaded.model.config.save_pretrained(folder)
-        if getattr(loaded.model, "generation_config", None) is not None:
-            loaded.model.generation_config.save_pretrained(folder)
+        config.save_pretrained(folder)
+        if getattr(model, "generation_config", None) is not None:
+            model.generation_config.save_pretrained(folder)
         loaded.modality.save(folder)
 
 
-def save(loaded: Loaded, folder: Path) -> None:
-    """Write a model as a Hugging Face folder, in the dtype that it is meant to have on disk."""
-    _moved(loaded.model, loaded.dtype)
-    with quiet():
-        loaded.model.save_pretrained(folder, max_shard_size=_SHARD)
-        loaded.modality.save(folder)
+def save(loaded: Loaded, folder: Path) -> dict[str, FileEntry]:
+    """Write a model as a Hugging Face folder, in the dtype that it is meant to have on disk.
+
+    Returns:
+        Size and SHA-256 of each file of weights.
+    """
+    save_companions(loaded, folder)
+    return write_weights(loaded.model, loaded.model.state_dict(), folder, loaded.dtype)
 
 
 def assemble(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> PreTrainedModel:
