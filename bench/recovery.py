@@ -86,8 +86,8 @@ def _print_gaps(full: Loaded, made: Compressed, attacker: Attacker) -> None:
     kept = [block.full for block in made.blocks]
     held_out = batches(attacker.corpus.test, full.modality.collate, 16)
     gaps = explained(full, replace(full, model=made.model), kept, held_out)
-    told = ", ".join(f"{g.dropped[0]}-{g.dropped[-1]}: {g.explained:.0%}" for g in gaps)
-    print(f"what healed projections predict of dropped blocks: {told}", flush=True)
+    listed = ", ".join(f"{g.dropped[0]}-{g.dropped[-1]}: {g.explained:.0%}" for g in gaps)
+    print(f"what healed projections predict of dropped blocks: {listed}", flush=True)
 
 
 def _print_attacks(

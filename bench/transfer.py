@@ -158,11 +158,11 @@ def _print_curve(cells: Sequence[Cell]) -> None:
             data,
             targets,
             str(steps),
-            _told([c.tuned.value for c in found]),
-            _told([c.plugged["1"].value for c in found]),
-            f"{best}: {_told([c.plugged[best].value for c in found])}",
-            f"{_told([c.plugged['auto'].value for c in found])} ({found[0].chosen['auto']})",
-            _told(shares) if shares else "",
+            _shown([c.tuned.value for c in found]),
+            _shown([c.plugged["1"].value for c in found]),
+            f"{best}: {_shown([c.plugged[best].value for c in found])}",
+            f"{_shown([c.plugged['auto'].value for c in found])} ({found[0].chosen['auto']})",
+            _shown(shares) if shares else "",
         )
     Console(width=140).print(table)
 
@@ -186,8 +186,8 @@ def _print_equal(cells: Sequence[Cell]) -> None:
         for name, each in cell.plugged.items():
             found[cell.targets, name][cell.data].append(each.gain - reference)
     for (targets, name), by_data in found.items():
-        told = (_told(by_data[data], signed=True) if by_data.get(data) else "" for data in names)
-        table.add_row(targets, name, *told)
+        texts = (_shown(by_data[data], signed=True) if by_data.get(data) else "" for data in names)
+        table.add_row(targets, name, *texts)
     Console(width=140).print(table)
 
 
@@ -207,7 +207,7 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values))
 
 
-def _told(values: Sequence[float], signed: bool = False) -> str:
+def _shown(values: Sequence[float], signed: bool = False) -> str:
     mean = f"{_mean(values):{'+' if signed else ''}.3f}"
     return mean if len(values) < 2 else f"{mean} ± {sem(values):.3f}"
 

@@ -57,8 +57,8 @@ class Bench:
             write_model(self.model)
             write_splits(folder, texts(seed=0))
             self._make_emulator()
-        told = json.loads((folder / "emulator.json").read_text())
-        self.kept: list[int] = told["kept"]
+        record = json.loads((folder / "emulator.json").read_text())
+        self.kept: list[int] = record["kept"]
         rows = (folder / "test.jsonl").read_text().splitlines()[:_ROWS]
         (folder / "few.jsonl").write_text("\n".join(rows))
         self.plain = folder / "emulator"

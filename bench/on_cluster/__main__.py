@@ -31,7 +31,7 @@ def main() -> None:
         if options.rounds:
             _beside_a_bare_one(cluster, scene, options.steps, options.rounds)
         oldest = oldest_progress(scene.lab)
-        _tell("the oldest progress told, in a minute", f"{oldest:.1f} s", "<= 10 s")
+        _tell("the oldest progress shown, in a minute", f"{oldest:.1f} s", "<= 10 s")
         if options.jobs:
             _in_a_crowd(scene, options.waiting, options.jobs)
 

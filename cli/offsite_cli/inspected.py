@@ -100,7 +100,7 @@ def _facts(figure: "Figure") -> dict[str, Any]:
     return {
         "sign": figure.sign,
         "where": figure.where,
-        "value": figure.told,
+        "value": figure.json_value,
         sign.side: sign.bound,
         "suspicious": figure.crossed,
     }

@@ -16,7 +16,7 @@ from offsite.bundle.record import EmulatorRecord
 from offsite.bundle.selection import Selection
 from offsite.bundle.sketch import Floats, Sketch, Sketcher, Sketches
 from offsite.bundle.watermark import is_marked
-from offsite.bundle.weights import StoredTensor, damage_told, stored_blocks
+from offsite.bundle.weights import StoredTensor, damage_reported, stored_blocks
 
 _ALIKE = 0.4
 """The least cosine. A wrong match costs evidence, but makes no false alarm."""
@@ -59,7 +59,7 @@ class Originals:
         Raises:
             ModelError: It cannot be read.
         """
-        with damage_told(model):
+        with damage_reported(model):
             full = stored_blocks(model)
             holders = _holders(full, records)
             sketched = dict[Sketch, Original]()

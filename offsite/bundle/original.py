@@ -19,6 +19,8 @@ INDEX = "model.safetensors.index.json"
 _WHOLE = "model.safetensors"
 _ADAPTER = "adapter_config.json"
 
+_OTHER_WEIGHTS = (".bin", ".gguf", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx")
+
 _BESIDE = frozenset(
     {"config.json", "generation_config.json"}
     | {"tokenizer.json", "tokenizer_config.json", "tokenizer.model"}
@@ -79,14 +81,7 @@ def check_original(folder: Path) -> frozenset[str]:
     names = frozenset(_names(folder))
     weights = _weights(names)
     if "config.json" not in names or not weights:
-        if not folder.is_dir():
-            raise ModelError(
-                f"there is no folder {folder}; write a model of the hub as hf://ORG/NAME@REVISION"
-            )
-        raise ModelError(
-            f"{folder} is not a model: it needs config.json, a tokenizer and *.safetensors; check "
-            "the location"
-        )
+        raise _no_model(folder, names)
     if _ADAPTER in names:
         raise ModelError(
             f"{folder} holds an adapter beside the model ({_ADAPTER}); merge it into the weights "
@@ -103,6 +98,23 @@ def check_original(folder: Path) -> frozenset[str]:
         return read
     _check_index(folder, weights)
     return read | {INDEX}
+
+
+def _no_model(folder: Path, names: frozenset[str]) -> ModelError:
+    if not folder.is_dir():
+        return ModelError(
+            f"there is no folder {folder}; write a model of the hub as hf://ORG/NAME@REVISION"
+        )
+    others = sorted(name for name in names if name.endswith(_OTHER_WEIGHTS))
+    if others and not _weights(names):
+        return ModelError(
+            f"{folder} has its weights as {others[0]} only, which offsite does not read; load the "
+            "model with transformers, and write it with save_pretrained, as safetensors"
+        )
+    return ModelError(
+        f"{folder} is not a model: it needs config.json, a tokenizer and *.safetensors; check "
+        "the location"
+    )
 
 
 def _names(folder: Path) -> list[str]:

@@ -21,7 +21,13 @@ from offsite.bundle.alignment import Originals, remainder, standardized
 from offsite.bundle.record import EmulatorRecord
 from offsite.bundle.sketch import Floats
 from offsite.bundle.watermark import direction, is_marked
-from offsite.bundle.weights import StoredTensor, damage_told, named_tensors, stored, weight_files
+from offsite.bundle.weights import (
+    StoredTensor,
+    damage_reported,
+    named_tensors,
+    stored,
+    weight_files,
+)
 from offsite.errors import ModelError
 
 SURE = 1e-6
@@ -118,7 +124,7 @@ def _pairs(
 
 
 def _matrices(found: Path) -> Iterator[StoredTensor]:
-    with damage_told(found):
+    with damage_reported(found):
         for path in weight_files(found):
             for _, tensor in stored(path):
                 if is_marked(tensor.shape):

@@ -92,7 +92,7 @@ def digest_blocks(folder: Path) -> tuple[BlockDigests, ...]:
     Raises:
         ModelError: it cannot be read.
     """
-    with damage_told(folder):
+    with damage_reported(folder):
         return _digest_blocks(folder)
 
 
@@ -118,7 +118,7 @@ def digest_outside(folder: Path) -> dict[str, str]:
     Raises:
         ModelError: it cannot be read.
     """
-    with damage_told(folder):
+    with damage_reported(folder):
         return {name: _digest(tensor) for name, tensor in _stored_outside(folder).items()}
 
 
@@ -136,7 +136,7 @@ def _stored_outside(folder: Path) -> Mapping[str, StoredTensor]:
 
 
 @contextmanager
-def damage_told(folder: Path) -> Iterator[None]:
+def damage_reported(folder: Path) -> Iterator[None]:
     """Say of a model whose files are damaged that it cannot be loaded, as loading would."""
     try:
         yield
@@ -189,7 +189,7 @@ def named_tensors(folder: Path) -> Iterator[tuple[int, str, StoredTensor]]:
     Raises:
         ModelError: the model has no config, or its family is unknown.
     """
-    with damage_told(folder):
+    with damage_reported(folder):
         row = family_of(model_config(folder))
         for path in weight_files(folder):
             for name, tensor in stored(path):

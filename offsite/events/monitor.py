@@ -122,7 +122,7 @@ class Tracker:
         self._start = self._step = start
         self._units, self._unit = 0, ""
         self._began = time.monotonic()
-        self._told = float("-inf")
+        self._reported = float("-inf")
 
     def advance(self, *, units: int = 0, unit: str = "", loss: float | None = None) -> None:
         """Count one more step done.
@@ -135,8 +135,8 @@ class Tracker:
         self._step += 1
         self._units, self._unit = self._units + units, unit
         now = time.monotonic()
-        if now - self._told >= _SECONDS_BETWEEN_PROGRESS or self._step == self._total:
-            self._told = now
+        if now - self._reported >= _SECONDS_BETWEEN_PROGRESS or self._step == self._total:
+            self._reported = now
             self._monitor.emit(self._event(now - self._began, loss))
 
     def _event(self, elapsed: float, loss: float | None) -> Progress:

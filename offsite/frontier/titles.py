@@ -59,5 +59,5 @@ def _words(setting: Candidate) -> dict[str, str]:
         return {**words, "training": "not distilled"}
     distillation = setting.training
     asked = distillation.model_dump(by_alias=True, exclude={"corpus", "steps"}, exclude_unset=True)
-    told = {f"training.{name}": f"{name} {value}" for name, value in asked.items()}
-    return {**words, "training": f"distilled {distillation.steps}", **told}
+    trained = {f"training.{name}": f"{name} {value}" for name, value in asked.items()}
+    return {**words, "training": f"distilled {distillation.steps}", **trained}

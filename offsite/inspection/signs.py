@@ -1,6 +1,6 @@
 """What inspection measures, and what it takes for a sign of an emulator built to memorize.
 
-The bounds lie between the worst honest emulator and the best trap that were measured; `make bench`
+The bounds are between the worst honest emulator and the best trap that were measured; `make bench`
 measures both again, and docs/inspection.md explains each sign.
 """
 
@@ -59,7 +59,7 @@ class Figure(Measure):
         return SIGNS[self.sign]
 
     @property
-    def told(self) -> float | None:
+    def json_value(self) -> float | None:
         """Get the value as JSON has it: None if it is not finite."""
         return self.value if math.isfinite(self.value) else None
 

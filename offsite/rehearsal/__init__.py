@@ -1,7 +1,7 @@
 """Rehearses an exchange in one process: all three stages, without keys, sealing or exchange.
 
-A model owner learns what a setting is worth before it sends anything, on data that stands in for
-its peer's. The stages' own functions do the work, so a rehearsal gives what the exchange would.
+A model owner learns what a setting is worth before it sends anything, on stand-in data for
+its peer's. The stages' own functions do the work, so a rehearsal gives the exchange's figures.
 
 `offsite.rehearsal.rehearse` does it. What is here reads and describes results, without torch.
 """

@@ -11,7 +11,7 @@ from offsite.errors import InputError, NotFoundError
 from offsite.runs.record import Run
 from offsite.store import disk_errors, write_whole
 
-Told = Callable[[str], object]
+Warn = Callable[[str], object]
 """Called with a message about a record that cannot be read."""
 
 
@@ -34,15 +34,15 @@ class Runs:
         """
         write_whole(self.folder / run.stage.lower() / f"{run.id}.json", run.content())
 
-    def all(self, told: Told) -> list[Run]:
+    def all(self, warn: Warn) -> list[Run]:
         """Read all records, the newest last. Those that cannot be read are left out.
 
         Raises:
             StorageError: The folder is not readable.
         """
-        return sorted(self._readable(told), key=lambda run: (run.started, run.id))
+        return sorted(self._readable(warn), key=lambda run: (run.started, run.id))
 
-    def find(self, name: str, told: Told) -> Run:
+    def find(self, name: str, warn: Warn) -> Run:
         """Find a run by its id, by the name of its job, or by the path of its record.
 
         Of several runs of one job, it returns the newest.
@@ -52,7 +52,7 @@ class Runs:
         """
         if name.endswith(".json"):
             return read_run(Path(name))
-        runs = self.all(told)
+        runs = self.all(warn)
         found = [run for run in runs if run.id == name] or [run for run in runs if run.job == name]
         if not found:
             raise InputError(
@@ -61,22 +61,22 @@ class Runs:
             )
         return found[-1]
 
-    def continued_by(self, run: Run, inputs_digest: str, told: Told) -> Run | None:
+    def continued_by(self, run: Run, inputs_digest: str, warn: Warn) -> Run | None:
         """Find the record of earlier attempts at the same job with the same inputs."""
-        earlier = self._readable(told, f"{run.stage.lower()}/{run.job}-*.json")
+        earlier = self._readable(warn, f"{run.stage.lower()}/{run.job}-*.json")
         same = [
             each for each in earlier if (each.job, each.inputs_digest) == (run.job, inputs_digest)
         ]
         return max(same, key=lambda each: each.started, default=None)
 
-    def _readable(self, told: Told, pattern: str = "*/*.json") -> Iterator[Run]:
+    def _readable(self, warn: Warn, pattern: str = "*/*.json") -> Iterator[Run]:
         with disk_errors(self.folder):
             paths = sorted(self.folder.glob(pattern))
         for path in paths:
             try:
                 yield read_run(path)
             except (InputError, NotFoundError) as error:
-                told(f"skipped: {error}")
+                warn(f"skipped: {error}")
 
 
 def read_run(path: Path) -> Run:

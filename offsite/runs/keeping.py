@@ -8,7 +8,7 @@ from typing import Protocol
 
 from offsite.errors import OffsiteError
 from offsite.events import Done, Event, Failed, Log, Monitor, Progress, Started, failure
-from offsite.runs.folder import Told
+from offsite.runs.folder import Warn
 from offsite.runs.record import Run
 from offsite.runs.recorder import Recorder
 from offsite.runs.tracking import track
@@ -27,7 +27,7 @@ class Kept(Protocol):
         """
         ...
 
-    def continued_by(self, run: Run, inputs_digest: str, told: Told) -> Run | None:
+    def continued_by(self, run: Run, inputs_digest: str, warn: Warn) -> Run | None:
         """Find the record of earlier attempts at the same job with the same inputs.
 
         Raises:
@@ -43,8 +43,8 @@ def recorded(
     """Record what runs in the `with` block, however it ends; gives the monitor to run it with.
 
     The record is also written while the stage runs, so that the record of a killed process shows
-    how far it came. If `OFFSITE_MLFLOW_URI` is set, the run is logged there, too. What goes wrong
-    with either is told, and does not fail the stage.
+    how far it came. If `OFFSITE_MLFLOW_URI` is set, the run is logged there, too. A failure
+    of either is logged, and does not fail the stage.
 
     Args:
         blank: The record that `begin` made.

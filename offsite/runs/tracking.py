@@ -19,21 +19,21 @@ _DEFAULTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOU
 _FIXED = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
 
 
-def track(run: Run, environ: Mapping[str, str], told: Callable[[str], object]) -> None:
+def track(run: Run, environ: Mapping[str, str], report: Callable[[str], object]) -> None:
     """Log a run that ended to the tracking server that the environment names.
 
-    An interrupted run is logged when it goes on and ends. A failure to log is told, and raises
+    An interrupted run is logged when it goes on and ends. A failure to log is reported, and raises
     nothing: the record in the home is what counts.
     """
     uri = environ.get(MLFLOW_URI, "")
     if not uri or run.outcome in ("Unfinished", "Interrupted"):
         return
     if find_spec("mlflow") is None:
-        told(f"{MLFLOW_URI} is set, but MLflow is not installed; install offsite-tuning[mlflow]")
+        report(f"{MLFLOW_URI} is set, but MLflow is not installed; install offsite-tuning[mlflow]")
         return
     if (problem := _log(run, uri, environ)) is not None:
         message = f"{uri} did not take the run {run.id}: {problem}"
-        told(message.replace(_login(uri), ""))
+        report(message.replace(_login(uri), ""))
 
 
 def _log(run: Run, uri: str, environ: Mapping[str, str]) -> str | None:

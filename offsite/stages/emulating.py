@@ -50,7 +50,7 @@ def fit_emulator(
     corpus: tuple[Any, ...] = ()
     if training:
         corpus = _corpus(texts["corpus"], loaded, training, monitor)
-    # what healing did lies in the checkpoint of the training that came after it
+    # a checkpoint was written after healing, and holds the healed weights
     if wants_heal and not trainer.checkpoints.path.exists():
         _heal(loaded, emulator, texts["calibration"], scratch, monitor)
     if training:

@@ -63,8 +63,8 @@ def check_accepted(job: PlugIn, before: Reported | None, after: Reported | None)
     if worse <= most + _ROUNDING:
         return
     raise BundleError(
-        f"the adapter {job.adapter} makes the model worse by {worse:.1%}: {metric} {_told(old)} "
-        f"before, {_told(new)} after; plugIn.accept.maxRegression allows {most:.1%}, so nothing is "
+        f"the adapter {job.adapter} makes the model worse by {worse:.1%}: {metric} {_text(old)} "
+        f"before, {_text(new)} after; plugIn.accept.maxRegression allows {most:.1%}, so nothing is "
         "exported; ask for another adapter, or make alpha smaller"
     )
 
@@ -84,5 +84,5 @@ def regression(metric: str, old: float | None, new: float | None) -> float:
     return old - new if metric == "accuracy" else new / old - 1
 
 
-def _told(value: float | None) -> str:
+def _text(value: float | None) -> str:
     return "infinite" if value is None else f"{value:.4g}"

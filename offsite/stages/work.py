@@ -24,7 +24,7 @@ def work(context: Context) -> None:
     """
     spec, figures = context.space.spec, Figures()
     context = replace(context, monitor=context.monitor.with_copy(figures.receive))
-    with privately(), _short_memory_told():
+    with privately(), _short_memory_reported():
         # before private data meets it
         emulator = inspected_emulator(context) if spec.tune is not None else None
         _read_data(context)
@@ -47,7 +47,7 @@ def _read_data(context: Context) -> None:
 
 
 @contextmanager
-def _short_memory_told() -> Iterator[None]:
+def _short_memory_reported() -> Iterator[None]:
     """Say what to do when the `with` block does not fit into the memory of its device."""
     try:
         yield

@@ -36,8 +36,8 @@ def notifying(
         if space.party.notices is not Disclosure.NONE and not ended.retryable:
             try:
                 send_notice(mailbox, _failed(space, answers, ended))
-            except OffsiteError as untold:
-                monitor.log(f"could not notify {space.spec.peer} of the failure: {untold}")
+            except OffsiteError as unsent:
+                monitor.log(f"could not notify {space.spec.peer} of the failure: {unsent}")
         raise
 
 

@@ -153,7 +153,7 @@ class Party:
                 the keys of a pod, or overlaps the exchange.
         """
         claimed = location.startswith(_CLAIM)
-        path = self._on_claim(location) if claimed else self.base / local_path(location)
+        path = self._on_claim(location) if claimed else self.base / self._local(location)
         if self.private_store.exchange is not None:
             refuse_same_place(self.private_store.exchange, FolderStore(path))
         path = path.resolve()
@@ -162,6 +162,17 @@ class Party:
                 f"{location} is where keys and credentials are mounted; name another path"
             )
         return path
+
+    def _local(self, location: str) -> Path:
+        path = local_path(location)
+        if self.claims is not None or not location.startswith("~"):
+            return path
+        try:
+            return path.expanduser()
+        except RuntimeError as error:  # of a user that does not exist
+            raise InputError(
+                f"{location} names a home folder that does not exist; write the whole path"
+            ) from error
 
     def _on_claim(self, location: str) -> Path:
         if self.claims is None:

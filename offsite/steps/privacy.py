@@ -1,8 +1,8 @@
-"""Checks the differential privacy that a job asks for, and what was told of its adapter.
+"""Checks the privacy that a job asks for, and the report about its adapter.
 
 The training step computes ε and adds the noise. The step that seals the adapter has neither torch
-nor an accountant: it checks that what the training step told is what the job asks for, within the
-party's limits, and computed for the data as it is.
+nor an accountant: it checks that what the training step reported is what the job asks for, is
+within the party's limits, and was computed for the data as it is.
 """
 
 from offsite.api import Limits, Privacy, Tune, sampling_rate
@@ -55,7 +55,7 @@ def steps_of(limits: Limits, job: Tune, units: int) -> int:
     return training.steps or max(limits.min_steps, training.epochs * per_epoch)
 
 
-def check_facts(limits: Limits, job: Tune, told: PrivacyFacts | None, units: int) -> None:
+def check_facts(limits: Limits, job: Tune, reported: PrivacyFacts | None, units: int) -> None:
     """Check what a manifest tells of an adapter's privacy against its job and its data.
 
     Args:
@@ -66,11 +66,11 @@ def check_facts(limits: Limits, job: Tune, told: PrivacyFacts | None, units: int
         DataError, InputError: As `check_privacy`.
     """
     privacy = job.privacy
-    if (privacy is None) != (told is None):
+    if (privacy is None) != (reported is None):
         raise _different("privacy")
-    if privacy is None or told is None:
+    if privacy is None or reported is None:
         return
-    check_privacy(limits, privacy, units, told.epsilon)
+    check_privacy(limits, privacy, units, reported.epsilon)
     expected = {
         "unit": privacy.unit_name,
         "delta": privacy.delta_of(units),
@@ -81,9 +81,9 @@ def check_facts(limits: Limits, job: Tune, told: PrivacyFacts | None, units: int
     if privacy.noise_multiplier is not None:
         expected["noise_multiplier"] = privacy.noise_multiplier
     for name, value in expected.items():
-        if getattr(told, name) != value:
+        if getattr(reported, name) != value:
             raise _different(name)
-    if privacy.epsilon is not None and told.epsilon > privacy.epsilon:
+    if privacy.epsilon is not None and reported.epsilon > privacy.epsilon:
         raise _different("epsilon")
 
 

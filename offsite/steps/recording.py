@@ -60,7 +60,7 @@ class RunRecords:
         self.artifacts.write(f"{WORK}/{self.uid}/{_PART}", run.content())
 
     def continued_by(
-        self, run: Run, inputs_digest: str, told: Callable[[str], object]
+        self, run: Run, inputs_digest: str, log: Callable[[str], object]
     ) -> Run | None:
         """Read the part of the attempts before; see `offsite.runs.Kept`."""
         part = self.part()
@@ -124,8 +124,8 @@ def _blank(task: PublishTask, mailbox: Mailbox) -> Run:
 
 def _believed(part: Run, task: PublishTask, blank: Run) -> Run:
     """Take from the part of the training what only it can know."""
-    told = {name: getattr(part, name) for name in _OF_WORK}
-    told["curves"] = {phase: thinned(points) for phase, points in part.curves.items()}
+    taken = {name: getattr(part, name) for name in _OF_WORK}
+    taken["curves"] = {phase: thinned(points) for phase, points in part.curves.items()}
     if task.envelope is not None:
-        told["inputs"] = {**part.inputs, "bundle": task.envelope}
-    return blank.model_copy(update=told)
+        taken["inputs"] = {**part.inputs, "bundle": task.envelope}
+    return blank.model_copy(update=taken)

@@ -27,13 +27,13 @@ def check_released(space: Workspace, job: Tune) -> Figures:
     """
     path, limits = space.folder / AUDITED, space.party.limits
     try:
-        told = Figures.model_validate_json(path.read_bytes())
+        handed_over = Figures.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise ReleaseRefused(
             f"the figures of the adapter in {path} are missing or damaged ({reason(error)}); run "
             "the job again under another name"
         ) from error
-    figures = told.model_copy(update={"traces": traces_in(space.result / ADAPTER)})
+    figures = handed_over.model_copy(update={"traces": traces_in(space.result / ADAPTER)})
     check_figures(figures, limits, required(limits, job.release))
     return figures
 

@@ -72,7 +72,7 @@ class Checkpoints:
         """
         if not self.path.exists():
             return None
-        with self._damage_told(), safe_open(self.path, "pt") as file:
+        with self._damage_reported(), safe_open(self.path, "pt") as file:
             return (file.metadata() or {}).get(f"{_NOTE}{name}")
 
     def save(
@@ -117,11 +117,11 @@ class Checkpoints:
         """
         if not self.path.exists():
             return TrainingState()
-        with self._damage_told():
+        with self._damage_reported():
             return self._read(trained, optimizer)
 
     @contextmanager
-    def _damage_told(self) -> Iterator[None]:
+    def _damage_reported(self) -> Iterator[None]:
         try:
             yield
         except (SafetensorError, OSError, KeyError, RuntimeError, ValueError) as error:

@@ -116,8 +116,8 @@ def show(result: Result, console: Console) -> None:
 
 
 def _privacy(report: PrivacyReport | None) -> Text:
-    told = "none; --epsilon 8 adds it" if report is None else format_privacy(report)
-    return Text.assemble(("Differential privacy", "bold"), ": ", told)
+    shown = "none; --epsilon 8 adds it" if report is None else format_privacy(report)
+    return Text.assemble(("Differential privacy", "bold"), ": ", shown)
 
 
 def _quoted(title: str, text: str) -> Text:

@@ -19,7 +19,7 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class StandInOptions:
-    """Data that stands in for the private data of the peer."""
+    """Stand-in data for the private data of the peer."""
 
     data: Annotated[
         str | None,

@@ -147,7 +147,7 @@ def _recovered(capabilities: Sequence[Capability], found: Attack | None) -> Iter
         ],
         (3, 4),
     )
-    told = "; ".join(f"{attack(each)}: {share(each.share)}" for each in capabilities)
+    shares = "; ".join(f"{attack(each)}: {share(each.share)}" for each in capabilities)
     yield Section(
         "recovery",
         "What an attacker gets back",
@@ -157,7 +157,7 @@ def _recovered(capabilities: Sequence[Capability], found: Attack | None) -> Iter
             Plot(
                 "recovery-plot",
                 "Skill as a share of the full model's, above chance",
-                told,
+                shares,
                 dot_plot("recovery-plot", dots, "share of the full model's skill", percent=True),
                 note="" if found is None else f"Each attack trained for {found.steps:,} steps.",
             ),

@@ -67,11 +67,11 @@ def _plot(scored: Scored, settings: Mapping[str, Estimate]) -> Plot:
     ]
     better = "lower is better" if scored.lower_is_better else "higher is better"
     axis = f"{scored.of.metric} ({better}{', logarithmic scale' if log else ''})"
-    told = "; ".join(f"{dot.label} {number(dot.value)}" for dot in dots)
+    listed = "; ".join(f"{dot.label} {number(dot.value)}" for dot in dots)
     return Plot(
         scored.name,
         f"{scored.of.metric.capitalize()} on {scored.of.data}",
-        f"{scored.of.metric}, {better}. {told}.",
+        f"{scored.of.metric}, {better}. {listed}.",
         dot_plot(scored.name, dots, axis, log=log),
         note=_COLOURS,
     )

@@ -78,8 +78,8 @@ def _attack_tile(evidence: Evidence) -> Iterator[Tile]:
     if evidence.view is View.DATA_OWNER and run is not None:
         auc = run.metric("membership_auc")
         if auc is not None and auc.value is not None:
-            told = "AUC of an attack that recognizes training examples"
-            yield Tile(number(auc.value), told, "0.5 is a guess, 1 is certainty")
+            meaning = "AUC of an attack that recognizes training examples"
+            yield Tile(number(auc.value), meaning, "0.5 is a guess, 1 is certainty")
     if evidence.view is View.MODEL_OWNER and capabilities:
         worst = max(capabilities, key=lambda each: each.share)
         yield Tile(share(worst.share), "of the model's skill, to an attacker", attack(worst))
@@ -135,8 +135,8 @@ def _plugged(evidence: Evidence, run: Run) -> Iterator[Value]:
         return
     yield f"its model of {size(run.artifact.size_bytes)}, tuned for {evidence.data_owner}"
     for scored in comparisons(evidence):
-        if (told := _before_and_after(scored, "plug_in")) is not None:
-            yield f"{told} ({gained(scored, 'plug_in')})"
+        if (change := _before_and_after(scored, "plug_in")) is not None:
+            yield f"{change} ({gained(scored, 'plug_in')})"
             return
     yield Cell("how much better it became was not measured", "plugIn.evaluate does", tone="unknown")
 
@@ -224,8 +224,8 @@ def _adapter(run: Run) -> Iterator[Value]:
         )
     auc = run.metric("membership_auc")
     if auc is not None and auc.value is not None:
-        told = f"an AUC of {number(auc.value)}, where 0.5 is a guess"
-        yield f"an attacker recognizes training examples with {told}"
+        meaning = f"an AUC of {number(auc.value)}, where 0.5 is a guess"
+        yield f"an attacker recognizes training examples with {meaning}"
 
 
 def _spent(run: Run) -> str:

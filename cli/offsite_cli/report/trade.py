@@ -84,12 +84,12 @@ def _spot(frontier: Frontier, point: Point, marked: int | None) -> Spot:
 
 def _described(frontier: Frontier, titles: Titles, marked: int | None, title: str) -> str:
     best = [p.number for p in frontier.points if p.number not in frontier.dominated]
-    told = f"{len(frontier.points)} emulators, of which {len(best)} are worse than no other."
+    count = f"{len(frontier.points)} emulators, of which {len(best)} are worse than no other."
     if marked is None:
-        return told
+        return count
     point = frontier.point(marked)
     return (
-        f"{told} The {title} one ({titles.each[marked]}) reaches {share(point.gain.value)} of the "
+        f"{count} The {title} one ({titles.each[marked]}) reaches {share(point.gain.value)} of the "
         f"gain and leaves an attacker {share(point.skill.recovered.value)} of the skill."
     )
 

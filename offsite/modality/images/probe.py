@@ -48,7 +48,7 @@ def _made(
         return process(Image.new("RGB", (width, height), color))
     # of values that do not go together, transformers raises anything at all
     except Exception as error:
-        raise _unfit(folder, f"fails: {_told(error)}; correct it") from error
+        raise _unfit(folder, f"fails: {_line(error)}; correct it") from error
 
 
 class _Reached(Exception):
@@ -72,7 +72,8 @@ def _positions(inputs: Mapping[str, Tensor], model: PreTrainedModel, folder: Pat
     # of other sizes, or another number of channels, a model raises anything at all
     except Exception as error:
         raise _unfit(
-            folder, f"does not make what the model reads: {_told(error)}; correct size or crop_size"
+            folder,
+            f"does not make what the model reads: {_line(error)}; correct size or crop_size",
         ) from error
     raise AssertionError("a model runs its first block")
 
@@ -81,5 +82,5 @@ def _unfit(folder: Path, what: str) -> ModelError:
     return ModelError(f"the image processor of {folder} {what} in its {FILE}")
 
 
-def _told(error: Exception) -> str:
+def _line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
