@@ -4,18 +4,12 @@ The only modules that know how transformers builds and calls a model; everything
 blocks and hidden states. Shapes: B examples of T positions, D hidden features.
 """
 
+from offsite.layers.building import assemble, freeze, quiet
 from offsite.layers.folders import block_count, modality_of
 from offsite.layers.group import agreed, leads, rank, total, workers
 from offsite.layers.hardware import device, inference, precision
-from offsite.layers.loading import (
-    Loaded,
-    assemble,
-    freeze,
-    load,
-    quiet,
-    save,
-    save_companions,
-)
+from offsite.layers.lazily import assemble_lazily, open_lazily, resident
+from offsite.layers.loading import Loaded, load, save, save_companions
 from offsite.layers.loss import batch_loss, example_losses
 from offsite.layers.probing import Note, attention_maps, watching_gradients
 from offsite.layers.stack import (
@@ -29,15 +23,19 @@ from offsite.layers.stack import (
     trace,
     watching,
 )
+from offsite.layers.tensors import Renamed, Spilled, is_lazy, tensors_of
 from offsite.modality.images.head import head_of, pooled
 
 __all__ = [
     "Call",
     "Loaded",
     "Note",
+    "Renamed",
+    "Spilled",
     "Trace",
     "agreed",
     "assemble",
+    "assemble_lazily",
     "attention_maps",
     "batch_loss",
     "block_count",
@@ -50,16 +48,20 @@ __all__ = [
     "freeze",
     "head_of",
     "inference",
+    "is_lazy",
     "leads",
     "load",
     "modality_of",
+    "open_lazily",
     "pooled",
     "precision",
     "quiet",
     "rank",
+    "resident",
     "run",
     "save",
     "save_companions",
+    "tensors_of",
     "total",
     "trace",
     "watching",

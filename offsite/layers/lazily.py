@@ -1,0 +1,190 @@
+"""Models whose blocks lie on the disk, and are in memory only while they run.
+
+Embeddings, norms and head are real. A block is on the meta device until it is called, or until
+`resident` asks for it; afterwards its memory is free again. So the peak is that of what is outside
+the blocks and of one block, whatever the depth.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import ExitStack, contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import GenerationConfig, PreTrainedModel
+
+from offsite.families import Family, family_of
+from offsite.layers.building import assemble, built, check_found, freeze
+from offsite.layers.hardware import device
+from offsite.layers.loading import Loaded, checked_config, dtype_in_memory, opening, stored_dtype
+from offsite.layers.stack import blocks, family
+from offsite.layers.tensors import Changed, Renamed, Spilled, Stored, assign, attach
+from offsite.modality import LOCAL, MODALITIES
+
+_RESIDENCE = "residence"
+
+
+def open_lazily(folder: Path, scratch: Path | None = None) -> Loaded:
+    """Open a model whose blocks stay in its folder, frozen and in evaluation mode.
+
+    It computes what a model that `load` gives computes, bit for bit. A value that is not finite
+    raises ModelError when it is read. Change it by its `tensors` only.
+
+    Args:
+        scratch: the folder of a file for the tensors that change; None: they stay in memory.
+
+    Raises:
+        UnknownFamilyError, ModelError: as `load`.
+    """
+    with opening(folder) as view:
+        return _open(folder, view, scratch)
+
+
+def _open(folder: Path, view: Path, scratch: Path | None) -> Loaded:
+    config, row = checked_config(folder, view)
+    sizes = config.to_dict()
+    stored = stored_dtype(folder, row, sizes)
+    wanted = dtype_in_memory(stored)
+    tensors = Stored.of(folder, row, sizes)
+    absent = _placeholders(row, sizes, wanted)
+    # by the names in the files, which transformers notes where it changed them
+    state = {
+        spelt: absent[name] if name in absent else tensors[name].to(wanted)
+        for name, spelt in tensors.spelt.items()
+    }
+    model, found = built(row, config, None, state_dict=state, dtype=wanted)
+    check_found(f"the model {folder}", model, found)
+    if model.can_generate() and (view / "generation_config.json").is_file():
+        model.generation_config = GenerationConfig.from_pretrained(view, **LOCAL)
+    modality = MODALITIES[row.modality].open(view, folder, row, model)
+    names = {row.stored_name(path): path for path in model.state_dict()}
+    own = Renamed(tensors, {names[name]: name for name in tensors})
+    return Loaded(_kept_on_disk(freeze(model), own, scratch), modality, stored)
+
+
+def assemble_lazily(
+    config: Mapping[str, Any],
+    outside: Mapping[str, Tensor],
+    tensors: Mapping[str, Tensor],
+    scratch: Path | None = None,
+) -> PreTrainedModel:
+    """Build a model around tensors, of which those of the blocks are read when a block runs.
+
+    Args:
+        config: the content of a `config.json`.
+        outside: the tensors outside the blocks by checkpoint name, which are not copied.
+        tensors: every tensor by its name in the model's `state_dict`.
+        scratch: as `open_lazily`.
+
+    Raises:
+        ModelError: as `assemble`.
+    """
+    row, dtype = family_of(config), next(iter(outside.values())).dtype
+    model = assemble(config, {**outside, **_placeholders(row, config, dtype)})
+    return _kept_on_disk(model, tensors, scratch)
+
+
+@contextmanager
+def resident(*modules: nn.Module) -> Iterator[None]:
+    """Keep blocks in memory while the `with` block runs; those of a loaded model always are."""
+    with ExitStack() as stack:
+        for module in modules:
+            residence: Residence | None = getattr(module, _RESIDENCE, None)
+            if residence is not None:
+                stack.enter_context(residence)
+        yield
+
+
+class Residence:
+    """Has the tensors of a block in memory while somebody uses them.
+
+    Args:
+        names: the names of the tensors in `tensors`, by their paths in the block.
+    """
+
+    def __init__(
+        self, block: nn.Module, names: Mapping[str, str], tensors: Mapping[str, Tensor]
+    ) -> None:
+        self._block, self._names, self._tensors = block, names, tensors
+        self._absent = {path: _absent(block.get_parameter(path)) for path in names}
+        self._users = 0
+        self._put(self._absent)
+
+    def __enter__(self) -> None:
+        if not self._users:
+            self._put({path: self._read(path) for path in self._names})
+        self._users += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._users -= 1
+        if not self._users:
+            self._put(self._absent)
+
+    def around(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+        """Fill the block in while its forward pass runs."""
+
+        @wraps(forward)
+        def filled(*args: Any, **kwargs: Any) -> Any:
+            with self:
+                return forward(*args, **kwargs)
+
+        return filled
+
+    def _read(self, path: str) -> nn.Parameter:
+        tensor, like = self._tensors[self._names[path]], self._absent[path]
+        return nn.Parameter(tensor.to(device(), like.dtype), requires_grad=False)
+
+    def _put(self, parameters: Mapping[str, nn.Parameter]) -> None:
+        for path, parameter in parameters.items():
+            parent, _, name = path.rpartition(".")
+            setattr(self._block.get_submodule(parent), name, parameter)
+
+
+def _placeholders(row: Family, config: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Tensor]:
+    """Make tensors for all blocks that take no memory; transformers cannot build on meta ones."""
+    one, count = torch.zeros((), dtype=dtype), row.count(config)
+    return {
+        row.tensor_name(index, name): one.expand(shape)
+        for name, shape in row.block_tensors(config).items()
+        for index in range(count)
+    }
+
+
+def _absent(parameter: nn.Parameter) -> nn.Parameter:
+    return nn.Parameter(torch.empty_like(parameter, device="meta"), requires_grad=False)
+
+
+def _kept_on_disk(
+    model: PreTrainedModel, tensors: Mapping[str, Tensor], scratch: Path | None
+) -> PreTrainedModel:
+    """Take the blocks of a model out of memory, in place, and read them when they run."""
+    row = family(model)
+
+    def note(name: str) -> None:
+        if row.block_of(name) is None:
+            assign(model, name, own[name])
+
+    changes: MutableMapping[str, Tensor] = Spilled(scratch) if scratch else {}
+    own = Changed(tensors, changes, note)
+    for index, block in enumerate(blocks(model)):
+        names = {path: row.tensor_name(index, path) for path, _ in block.named_parameters()}
+        residence = Residence(block, names, own)
+        setattr(block, _RESIDENCE, residence)
+        block.forward = residence.around(block.forward)
+    attach(model, own)
+    return _moved(model)
+
+
+def _moved(model: PreTrainedModel) -> PreTrainedModel:
+    """Move what is in memory to the device, in place; buffers get the rounding of `load`."""
+    dtype = model.dtype
+
+    def there(tensor: Tensor) -> Tensor:
+        if tensor.is_meta:
+            return tensor
+        return tensor.to(device(), dtype if tensor.is_floating_point() else tensor.dtype)
+
+    nn.Module._apply(model, there)
+    return model

@@ -1,0 +1,248 @@
+"""A model's tensors by name, read one at a time, with changes on top of them.
+
+`tensors_of` gives those of any model. A model that was opened lazily reads them from its folder, so
+nothing is in memory but what a caller holds.
+"""
+
+import weakref
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from math import prod
+from os import SEEK_END
+from pathlib import Path
+from tempfile import TemporaryFile, gettempdir
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from offsite.bundle.files import headers
+from offsite.bundle.original import weights_in
+from offsite.errors import ModelError
+from offsite.families import Checkpoint, Family
+from offsite.store import disk_errors
+
+_PIECE = 1 << 22
+"""How many numbers are checked together."""
+_ATTRIBUTE = "lazy_tensors"
+
+
+def tensors_of(model: PreTrainedModel) -> MutableMapping[str, Tensor]:
+    """Get a model's tensors by the names of its `state_dict`.
+
+    Setting one changes the model; deleting it from the same mapping restores what it was. Both
+    replace the tensor and leave the old one as it is, so a model that shares it does not change. A
+    block of a model that was opened lazily has the new one from the next time that it is filled in.
+
+    The dtype is that of the folder in a model that was opened lazily, or of what was set; else what
+    the model has in memory.
+    """
+    return getattr(model, _ATTRIBUTE) if is_lazy(model) else InMemory(model)
+
+
+def is_lazy(model: PreTrainedModel) -> bool:
+    """Whether a model's blocks are in memory only while they run."""
+    return hasattr(model, _ATTRIBUTE)
+
+
+def attach(model: PreTrainedModel, tensors: MutableMapping[str, Tensor]) -> None:
+    """Let a model read the tensors of its blocks from a mapping, which `tensors_of` gives."""
+    setattr(model, _ATTRIBUTE, tensors)
+
+
+class Stored(Mapping[str, Tensor]):
+    """The tensors in a model's folder, each read when it is asked for, in its own dtype.
+
+    Their names are those of the family table. A tied head is among them only if it is stored.
+    """
+
+    def __init__(self, folder: Path, places: Mapping[str, tuple[Path, str]], mapped: bool) -> None:
+        self._folder, self._places = folder, places
+        self.spelt = {name: spelt for name, (_, spelt) in places.items()}
+        """Their names in the files."""
+        self._backend = "mmap" if mapped else "pread"
+        self._checked: set[str] = set()
+
+    @classmethod
+    def of(
+        cls, folder: Path, row: Family, config: Mapping[str, object], mapped: bool = False
+    ) -> "Stored":
+        """Find the tensors of a model that `check_original` and `check_tensors` accepted.
+
+        Args:
+            config: as transformers completes it.
+            mapped: whether a tensor is a view of the file, whose pages count as memory of the
+                process while the tensor lives; else it is a copy.
+        """
+        checkpoint = Checkpoint.of(row, config)
+        found = {}
+        for path in weights_in(folder):
+            for spelt, _, _ in headers(path):
+                if (name := checkpoint.name(spelt)) is not None:
+                    found[name] = path, spelt
+        return cls(folder, found, mapped)
+
+    def __getitem__(self, name: str) -> Tensor:
+        """Read a tensor; the first time, check that it is finite.
+
+        Raises:
+            ModelError: it is not.
+        """
+        path, spelt = self._places[name]
+        with safe_open(path, framework="pt", backend=self._backend) as file:
+            tensor: Tensor = file.get_tensor(spelt)
+        if name not in self._checked:
+            if not all(bool(part.isfinite().all()) for part in tensor.flatten().split(_PIECE)):
+                raise ModelError(
+                    f"the model {self._folder} holds a value in {name} that is not finite"
+                )
+            self._checked.add(name)
+        return tensor
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+class Renamed(Mapping[str, Tensor]):
+    """Some tensors of a mapping under other names.
+
+    Args:
+        names: of the tensors here, with those that they have there.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], names: Mapping[str, str]) -> None:
+        self._tensors, self._names = tensors, names
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._tensors[self._names[name]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+class Spilled(MutableMapping[str, Tensor]):
+    """Tensors in a file without a name, which is gone when the process ends.
+
+    What is read is a copy, on the CPU.
+
+    Args:
+        folder: where the file is; None: in the system's temporary folder.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder or Path(gettempdir())
+        self._file = TemporaryFile(dir=self._folder)  # noqa: SIM115 - lives as long as the mapping
+        weakref.finalize(self, self._file.close)
+        self._places: dict[str, tuple[int, torch.Size, torch.dtype]] = {}
+
+    def __getitem__(self, name: str) -> Tensor:
+        start, shape, dtype = self._places[name]
+        tensor = torch.empty(shape, dtype=dtype)
+        with disk_errors(self._folder):
+            self._file.seek(start)
+            self._file.readinto(_bytes(tensor))
+        return tensor
+
+    def __setitem__(self, name: str, tensor: Tensor) -> None:
+        """Write a tensor, over the one before if that is as large."""
+        plain = tensor.detach().cpu().contiguous()
+        start, shape, dtype = self._places.get(name, (0, torch.Size([0]), plain.dtype))
+        with disk_errors(self._folder):
+            if prod(shape) * dtype.itemsize == plain.nbytes:
+                self._file.seek(start)
+            else:
+                start = self._file.seek(0, SEEK_END)
+            self._file.write(_bytes(plain))
+            self._file.flush()
+        self._places[name] = start, plain.shape, plain.dtype
+
+    def __delitem__(self, name: str) -> None:
+        del self._places[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    """View a contiguous tensor as bytes."""
+    return tensor.reshape(-1).view(torch.uint8).numpy().data
+
+
+class InMemory(MutableMapping[str, Tensor]):
+    """The tensors of a model that was loaded as a whole."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model, self._names = model, tuple(model.state_dict())
+        self._before: dict[str, Tensor] = {}
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._model.get_parameter(name).detach()
+
+    def __setitem__(self, name: str, tensor: Tensor) -> None:
+        """Give the model a tensor of its own, in the dtype that the model has."""
+        self._before.setdefault(name, self[name])
+        assign(self._model, name, tensor)
+
+    def __delitem__(self, name: str) -> None:
+        assign(self._model, name, self._before.pop(name))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+class Changed(MutableMapping[str, Tensor]):
+    """Tensors on top of others: what was set here covers what is below.
+
+    Args:
+        below: what it begins with, which never changes.
+        changes: holds what is set.
+        note: takes the name of each tensor that was set or restored.
+    """
+
+    def __init__(
+        self,
+        below: Mapping[str, Tensor],
+        changes: MutableMapping[str, Tensor],
+        note: Callable[[str], None],
+    ) -> None:
+        self._below, self._changes, self._note = below, changes, note
+
+    def __getitem__(self, name: str) -> Tensor:
+        return (self._changes if name in self._changes else self._below)[name]
+
+    def __setitem__(self, name: str, tensor: Tensor) -> None:
+        self._changes[name] = tensor
+        self._note(name)
+
+    def __delitem__(self, name: str) -> None:
+        """Restore a tensor.
+
+        Raises:
+            KeyError: it was not changed.
+        """
+        del self._changes[name]
+        self._note(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys((*self._below, *self._changes)))
+
+    def __len__(self) -> int:
+        return len({*self._below, *self._changes})
+
+
+def assign(model: PreTrainedModel, name: str, tensor: Tensor) -> None:
+    """Replace a tensor of a model, in the dtype and on the device that the model has it."""
+    parameter = model.get_parameter(name)
+    parameter.data = tensor.detach().to(parameter.device, parameter.dtype)
