@@ -19,6 +19,10 @@ class Commands(TyperGroup):
 
     table: ClassVar[dict[str, tuple[str, str]]] = {
         "run": ("run:run", "Run the stage of a job file on this machine."),
+        "plan": (
+            "plan.command:plan",
+            "Compute the memory, time and bytes that a job will need, before anything is loaded.",
+        ),
         "demo": ("demo.command:demo", "Run all three stages here, on a real model and data."),
         "evaluate": (
             "rehearsal.command:evaluate",

@@ -22,11 +22,12 @@ def inference() -> Iterator[None]:
 def precision() -> Iterator[None]:
     """Multiply in bfloat16 where the hardware does, in the model's own dtype elsewhere."""
     kind = device().type
-    with torch.autocast(kind, torch.bfloat16, enabled=_multiplies_bfloat16(kind)):
+    with torch.autocast(kind, torch.bfloat16, enabled=multiplies_bfloat16(kind)):
         yield
 
 
-def _multiplies_bfloat16(kind: str) -> bool:
+def multiplies_bfloat16(kind: str) -> bool:
+    """Return whether the hardware of a kind of device multiplies in bfloat16."""
     if kind == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     capabilities = torch.cpu.get_capabilities()

@@ -1,0 +1,1 @@
+"""`offsite plan`: what a stage will need, before anything is loaded."""
