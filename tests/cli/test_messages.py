@@ -120,6 +120,31 @@ def test_what_does_not_exist(offsite: Callable[..., str], tmp_path: Path) -> Non
     )
 
 
+def test_a_folder_that_is_no_model(offsite: Callable[..., str], tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    empty = (
+        f"{folder} is not a model: it needs config.json, a tokenizer and *.safetensors; check the "
+        "location"
+    )
+    assert offsite("run", "job.yaml") == empty
+    (folder / "config.json").write_text("{}")
+    assert offsite("run", "job.yaml") == empty
+    for name in ("pytorch_model-00001-of-00002.bin", "model.Q4_K_M.gguf"):
+        (folder / name).touch()
+        assert offsite("run", "job.yaml") == (
+            f"{folder} has its weights as {name} only, which offsite does not read; load the model "
+            "with transformers, and write it with save_pretrained, as safetensors"
+        )
+        (folder / name).unlink()
+    (folder / "model.safetensors").touch()
+    (folder / "config.json").write_text('{"quantization_config": {"load_in_8bit": true}}')
+    assert offsite("run", "job.yaml") == (
+        f"{folder}/config.json: quantization_config is not supported; the weights are quantized, so "
+        "use the unquantized ones"
+    )
+
+
 def test_a_wrong_party(offsite: Callable[..., str]) -> None:
     for peer, message in {
         "lab": "spec.peer is lab, which is you; name the other party",

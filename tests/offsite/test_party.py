@@ -68,3 +68,13 @@ def test_a_folder_on_a_volume_leads_nowhere_else(tmp_path: Path) -> None:
     (root / "cat" / "link.png").symlink_to(outside / "secret" / "000.png")
     with pytest.raises(DataError, match=r"pvc://records/images/cat/link\.png is a link"):
         read("pvc://records/images/")
+
+
+def test_a_tilde_is_the_users_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    store = PrivateStore(tmp_path / "copies", None, {})
+    party = Party("lab", tmp_path, store, FolderArtifactStore(tmp_path), base=tmp_path / "jobs")
+    assert party.path("~/model") == tmp_path / "home" / "model"
+    assert party.path("a~/model") == tmp_path / "jobs" / "a~" / "model"
+    with pytest.raises(InputError, match="~nosuchuser/model names a home folder"):
+        party.path("~nosuchuser/model")
