@@ -34,7 +34,7 @@ _NOT_OF_THE_MODEL = re.compile(
 
 _LOADS_MORE: Mapping[str, Mapping[str, str]] = {
     "config.json": {
-        "quantization_config": "the weights are quantized, so use the unquantized ones",
+        "quantization_config": "use the unquantized weights",
         "per_layer_config": "blocks that differ in size are not supported",
         "transformers_weights": "name the weights model.safetensors",
         "fusion_config": "remove it",

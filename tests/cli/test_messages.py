@@ -140,8 +140,7 @@ def test_a_folder_that_is_no_model(offsite: Callable[..., str], tmp_path: Path) 
     (folder / "model.safetensors").touch()
     (folder / "config.json").write_text('{"quantization_config": {"load_in_8bit": true}}')
     assert offsite("run", "job.yaml") == (
-        f"{folder}/config.json: quantization_config is not supported; the weights are quantized, so "
-        "use the unquantized ones"
+        f"{folder}/config.json: quantization_config is not supported; use the unquantized weights"
     )
 
 
