@@ -14,7 +14,7 @@ from offsite.api.plug_in import Accept, AlphaAuto, AlphaFactors, Export, PlugIn
 from offsite.api.privacy import Privacy, Unit, sampling_rate
 from offsite.api.references import JobReference, Use, claims_of
 from offsite.api.release import EmulatorRelease, Release
-from offsite.api.tune import Adapter, Augmentation, Data, Head, Tune, TuneTraining
+from offsite.api.tune import Adapter, Augmentation, Base, Data, Head, Tune, TuneTraining
 from offsite.api.values import (
     BUNDLE_PATTERN,
     MODEL_PATTERN,
@@ -39,6 +39,7 @@ __all__ = [
     "AlphaAuto",
     "AlphaFactors",
     "Augmentation",
+    "Base",
     "Bundle",
     "Data",
     "Distill",

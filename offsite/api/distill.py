@@ -5,7 +5,16 @@ from pydantic import ConfigDict, Field, model_validator
 from offsite.api.emulators import Emulator
 from offsite.api.evaluation import LmEval
 from offsite.api.release import EmulatorRelease
-from offsite.api.values import RULES, DataLocation, Duration, ModelLocation, Section, cel
+from offsite.api.values import (
+    PARTS_RULE,
+    RULES,
+    DataLocation,
+    Duration,
+    ModelLocation,
+    Section,
+    cel,
+    checked_parts,
+)
 
 _HEALING = "emulator.heal: true needs emulator.calibration or training.corpus"
 _RELEASE = "release needs emulator.calibration or training.corpus, which it attacks with"
@@ -23,6 +32,8 @@ class Ends(Section):
 class DistillTraining(Section):
     """Distillation of the emulator from the blocks that it replaces."""
 
+    model_config = ConfigDict(json_schema_extra={RULES: [PARTS_RULE]})
+
     corpus: DataLocation
     """Text or images to train on."""
     steps: int = Field(2000, ge=1, le=10_000_000)
@@ -38,8 +49,16 @@ class DistillTraining(Section):
     """Number of examples in a training step, over all workers."""
     block_size: int = Field(512, ge=8, le=1_048_576)
     """Number of tokens in an example."""
+    accumulate: int = Field(1, ge=1, le=4096)
+    """Number of parts in which a training step computes its examples, one after the other: less
+    memory, and the same result but for rounding. At most `batchSize`."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
+
+    @model_validator(mode="after")
+    def _parts_are_examples(self) -> "DistillTraining":
+        checked_parts(self.accumulate, self.batch_size)
+        return self
 
 
 class Grant(Section):

@@ -19,6 +19,9 @@ _ONE_WORKER = "engine Job has one worker; set resources.workers to 1, or runtime
 _PRIVATE_DDP = (
     "tune.privacy needs a copy of the model in each worker: set resources.sharding to DDP"
 )
+_QUANTIZED_DDP = (
+    "FSDP shards no quantized block: set resources.sharding to DDP, or tune.base.quantize to None"
+)
 _CHANGEABLE = frozenset({"suspend", "cancel", "retries", "ttlSecondsAfterFinished"})
 
 
@@ -43,10 +46,17 @@ def _rules(schema: dict[str, Any]) -> None:
         _PRIVATE_DDP,
         fieldPath=".resources.sharding",
     )
+    quantized = cel(
+        "!has(self.tune) || !has(self.tune.base) || self.tune.base.quantize == 'None' || "
+        "!has(self.resources) || self.resources.sharding == 'DDP'",
+        _QUANTIZED_DDP,
+        fieldPath=".resources.sharding",
+    )
     schema[RULES] = [
         {**section, "messageExpression": message},
         alone,
         private,
+        quantized,
         *map(_unchanged, fixed),
     ]
 
@@ -153,6 +163,13 @@ class JobSpec(Section):
         private = self.tune is not None and self.tune.privacy is not None
         if private and self.resources.sharding != "DDP":
             raise ValueError(f"resources.sharding: {_PRIVATE_DDP}")
+        return self
+
+    @model_validator(mode="after")
+    def _quantized_blocks_are_whole(self) -> "JobSpec":
+        quantized = self.tune is not None and self.tune.base.quantize != "None"
+        if quantized and self.resources.sharding != "DDP":
+            raise ValueError(f"resources.sharding: {_QUANTIZED_DDP}")
         return self
 
     def decides(self) -> dict[str, Any]:

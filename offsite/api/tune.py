@@ -8,7 +8,17 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from offsite.api.evaluation import LmEval
 from offsite.api.privacy import Privacy
 from offsite.api.release import Release
-from offsite.api.values import ROWS_PATTERN, RULES, Bundle, DataLocation, LabelName, Section, cel
+from offsite.api.values import (
+    PARTS_RULE,
+    ROWS_PATTERN,
+    RULES,
+    Bundle,
+    DataLocation,
+    LabelName,
+    Section,
+    cel,
+    checked_parts,
+)
 from offsite.families import Targets
 from offsite.labels import MAX_LABELS, labels_problem
 
@@ -39,6 +49,14 @@ class Data(Section):
     """Data to train the adapter on."""
     validation: DataLocation
     """Data to select the best checkpoint with. With `privacy`, it selects nothing."""
+
+
+class Base(Section):
+    """How the emulator is held in memory while the adapter is tuned in it."""
+
+    quantize: Literal["None", "Int8", "NF4"] = "None"
+    """Quantizes the frozen linear layers of its blocks when it is loaded, to 8 bits (Int8) or 4
+    bits (NF4) a weight: less memory, a little less exact. Nothing quantized is sent."""
 
 
 class Head(Section):
@@ -101,6 +119,8 @@ class Adapter(Section):
 class TuneTraining(Section):
     """How to train the adapter."""
 
+    model_config = ConfigDict(json_schema_extra={RULES: [PARTS_RULE]})
+
     epochs: int = Field(3, ge=1, le=10_000)
     """Number of passes over the data."""
     steps: int | None = Field(None, ge=1, le=10_000_000)
@@ -114,8 +134,16 @@ class TuneTraining(Section):
     augmentation: Augmentation = "CropAndFlip"
     """Random changes of images: CropAndFlip, only Crop where left and right have a meaning, such as
     of digits or organs, or None. Text is not changed."""
+    accumulate: int = Field(1, ge=1, le=4096)
+    """Number of parts in which a training step computes its examples, one after the other: less
+    memory, and the same result but for rounding. At most `batchSize`."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
+
+    @model_validator(mode="after")
+    def _parts_are_examples(self) -> "TuneTraining":
+        checked_parts(self.accumulate, self.batch_size)
+        return self
 
 
 class Tune(Section):
@@ -148,6 +176,8 @@ class Tune(Section):
     """Which parameters are trained."""
     training: TuneTraining = TuneTraining()
     """How to train the adapter."""
+    base: Base = Base()
+    """How the emulator is held in memory."""
     privacy: Privacy | None = None
     """Differential privacy of the adapter; absent: none."""
     release: Release | None = None

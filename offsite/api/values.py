@@ -118,6 +118,16 @@ def cel(rule: str, message: str, **more: str) -> dict[str, Any]:
     return {"rule": rule, "message": message, **more}
 
 
+PARTS = "accumulate is the number of parts of a batch: set it to batchSize, or less"
+PARTS_RULE = cel("self.accumulate <= self.batchSize", PARTS, fieldPath=".accumulate")
+
+
+def checked_parts(accumulate: int, batch_size: int) -> None:
+    """Repeat `PARTS_RULE`; raises ValueError."""
+    if accumulate > batch_size:
+        raise ValueError(f"accumulate: {PARTS}")
+
+
 class Section(Part):
     """A section of a resource."""
 

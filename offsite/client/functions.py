@@ -10,6 +10,7 @@ from offsite.api import (
     Adapter,
     AlphaAuto,
     AlphaFactors,
+    Base,
     Data,
     DistillTraining,
     Emulator,
@@ -106,6 +107,7 @@ def tune(
     data: Data | Fields,
     adapter: Adapter | Fields | None = None,
     training: TuneTraining | Fields | None = None,
+    base_model: Base | Fields | None = None,
     privacy: Privacy | Fields | None = None,
     release: Release | Fields | None = None,
     evaluate: StrPath | None = None,
@@ -127,6 +129,7 @@ def tune(
             ends in `/`; a `Path` need not.
         adapter: What is trained.
         training: How to train it.
+        base_model: The section `base`: how the emulator is held, such as `{"quantize": "NF4"}`.
         privacy: Differential privacy of the adapter, such as `{"epsilon": 8}`.
         release: Audits of the adapter before it is published, such as `{"canaries": 200}`.
         evaluate: Data that both parties have, to measure the emulator on before and after.
@@ -148,6 +151,7 @@ def tune(
         "data": data,
         "adapter": adapter,
         "training": training,
+        "base": base_model,
         "privacy": privacy,
         "release": release,
         "evaluate": evaluate,

@@ -100,6 +100,32 @@ def watching(module: nn.Module) -> Iterator[list[Tensor]]:
         yield seen
 
 
+class _Passed(nn.Module):
+    """Stands where a block was that need not run."""
+
+    def forward(self, hidden: Any, *_args: Any, **_kwargs: Any) -> tuple[Any]:
+        return (hidden,)  # as `_Probe`
+
+
+@contextmanager
+def resuming(model: PreTrainedModel, place: int, hidden: Tensor) -> Iterator[None]:
+    """Let a model run from one block on, whose input (B, T, D) is known, in the `with` block."""
+    stack = blocks(model)
+    below = list(stack[:place])
+
+    def resume(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (hidden, *args[1:])
+
+    for each in range(place):
+        stack[each] = _Passed()
+    try:
+        with stack[place].register_forward_pre_hook(resume):
+            yield
+    finally:
+        for each, block in enumerate(below):
+            stack[each] = block
+
+
 def checkpoint_gradients(model: PreTrainedModel) -> None:
     """Recompute each block's activations on the way back instead of keeping them.
 

@@ -12,6 +12,7 @@ from offsite.steps.workspace import Workspace
 from offsite.training.checkpoints import Checkpoints
 from offsite.training.parallel import Sharding
 from offsite.training.run import Plan, Run
+from offsite.training.step import PlainStep
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Trainer:
             gradient_checkpointing=training.gradient_checkpointing,
             **more,
         )
-        return Run(plan, self.checkpoints, self.monitor)
+        return Run(plan, self.checkpoints, self.monitor, PlainStep(training.accumulate))
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def private_adapter(
     )
     mechanism = Mechanism(facts.noise_multiplier, facts.sampling_rate)
     collate, size = loaded.modality.collate, training.batch_size
-    step = PrivateStep(mechanism, privacy.max_grad_norm, size, collate)
+    step = PrivateStep(mechanism, privacy.max_grad_norm, size, collate, training.accumulate)
     samples = PoissonSamples([*units, *planted], collate, facts.sampling_rate, trainer.seed)
     run = replace(trainer.run(training, facts.steps), step=step)
     changes, ledger = tune_privately(loaded, adapter, samples, run)

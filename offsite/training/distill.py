@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from offsite.emulator import Compressed
 from offsite.layers import (
@@ -14,8 +16,8 @@ from offsite.layers import (
     checkpoint_gradients,
     final_hidden,
     inference,
+    resuming,
     run,
-    total,
     trace,
     watching,
 )
@@ -54,10 +56,12 @@ def distill(
     if run.plan.gradient_checkpointing:
         checkpoint_gradients(emulator.model)
 
-    def loss_of(batch: Batch) -> Tensor:
-        return _loss(loaded, emulator, batch, weights)
-
-    objective = Objective((loaded.model, emulator.model), trained, loss_of)
+    objective = Objective(
+        (loaded.model, emulator.model),
+        trained,
+        partial(_loss, loaded, emulator, weights),
+        partial(_taught, loaded.model, emulator),
+    )
     fit(objective, batch_at, run, phase="distill")
 
 
@@ -73,33 +77,54 @@ def own_middle(emulator: Compressed) -> dict[str, nn.Parameter]:
     return trained
 
 
-def _loss(
-    loaded: Loaded,
-    emulator: Compressed,
-    batch: Batch,
-    weights: Weights,
-) -> Tensor:
-    model, stack, middle = loaded.model, blocks(emulator.model), emulator.middle
-    with watching(stack[middle.start - 1]) as below, watching(stack[middle.stop - 1]) as above:
-        hidden = final_hidden(emulator.model, batch.inputs)
+@dataclass(frozen=True)
+class _Taught:
+    """A part of a batch, and what frozen blocks make of it, (B, T, D) each."""
+
+    batch: Batch
+    below: Tensor
+    """What the emulator's middle reads."""
+    target: Tensor
+    """What the teacher puts out above its middle."""
+
+
+def _taught(model: PreTrainedModel, emulator: Compressed, batch: Batch) -> tuple[_Taught, Tensor]:
+    """Run the blocks that are not trained; the size is (scored targets, norm² of the target)."""
     with inference():
-        calls = trace(model, batch.inputs).calls
-        span = emulator.replaced
-        target = run(blocks(model)[span], below[0], calls[span])
-    loss = weights.kd * hidden_error(target, above[0], batch.mask)
+        traced, start, span = trace(model, batch.inputs), emulator.middle.start, emulator.replaced
+        bottom = blocks(emulator.model)[:start]
+        below = run(bottom, traced.hidden, traced.calls[:start])
+        target = run(blocks(model)[span], below, traced.calls[span])
+        size = target[batch.mask].float().pow(2).sum()
+        return _Taught(batch, below, target), torch.stack([batch.weights.sum(), size])
+
+
+def _loss(
+    loaded: Loaded, emulator: Compressed, weights: Weights, part: _Taught, size: Tensor
+) -> Tensor:
+    model, batch, middle = emulator.model, part.batch, emulator.middle
+    with (
+        resuming(model, middle.start, part.below),
+        watching(blocks(model)[middle.stop - 1]) as above,
+    ):
+        hidden = final_hidden(model, batch.inputs)
+    count, norm = size
+    loss = weights.kd * hidden_error(part.target, above[0], batch.mask, norm)
     if weights.task:
-        loss = loss + weights.task * batch_loss(emulator.model, loaded.modality, batch, hidden)
+        task = batch_loss(model, loaded.modality, batch, count, hidden)
+        loss = loss + weights.task * task
     return loss
 
 
-def hidden_error(target: Tensor, hidden: Tensor, mask: Tensor) -> Tensor:
+def hidden_error(target: Tensor, hidden: Tensor, mask: Tensor, norm: Tensor) -> Tensor:
     """Compute mean(((target - hidden) / rms(target))²) of hidden states, (B, T, D) each.
 
     Of a batch that is spread over workers it is this one's part: their sum is the error.
 
     Args:
         mask: (B, T), where a hidden state stands for input.
+        norm: the sum of the squares of the target, over all parts of the batch.
     """
     target, hidden = target[mask].float(), hidden[mask].float()
-    size = total(target.pow(2).sum()).clamp(min=torch.finfo(torch.float32).tiny)
+    size = norm.clamp(min=torch.finfo(torch.float32).tiny)
     return (target - hidden).pow(2).sum() / size

@@ -6,8 +6,9 @@ worker, and so is the model while it is loaded, healed and saved.
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -26,16 +27,29 @@ Sharding = Literal["DDP", "FSDP"]
 Made = TypeVar("Made")
 
 
+def counted(batch: Batch) -> tuple[Batch, Tensor]:
+    """Count the targets on which a loss is taken: `Objective.prepare` of a mean over them."""
+    return batch, batch.weights.sum()
+
+
 @dataclass(frozen=True)
 class Objective:
-    """What a training changes, and what it minimizes."""
+    """What a training changes, and what it minimizes.
+
+    A loss is a sum over examples, divided by numbers that are sums over examples, too. So a batch
+    can be computed in parts: by several workers, and by each of them one after the other.
+    """
 
     models: Sequence[PreTrainedModel]
     """The models that the loss is computed with."""
     trained: Mapping[str, nn.Parameter]
     """Their parameters that are trained, by the name that they have in checkpoints."""
-    loss_of: Callable[[Batch], Tensor]
-    """This worker's part of the scalar loss of a batch: the parts of all workers sum up to it."""
+    loss_of: Callable[[Any, Tensor], Tensor]
+    """A part's share of the scalar loss of a batch; the shares of all parts sum up to it. It takes
+    the part as `prepare` gave it, and the sum of the sizes of all parts."""
+    prepare: Callable[[Batch], tuple[Any, Tensor]] = counted
+    """Computes without gradients what the loss of a part needs, and the part's size: the numbers
+    that losses are divided by."""
     losses_of: Callable[[Batch], Tensor] | None = None
     """The loss of each example, (B,), summed over its targets; other workers take no part in it.
     None: the loss is no mean over examples."""
@@ -47,8 +61,10 @@ class Spread:
 
     trained: Mapping[str, nn.Parameter]
     """What is trained, by name; of FSDP a shard of each, whose `copy_` takes `scattered` values."""
-    loss_of: Callable[[Batch], Tensor]
-    """This worker's part of the loss; `backward` averages its gradients over all workers."""
+    prepare: Callable[[Batch], tuple[Any, Tensor]]
+    """`Objective.prepare`."""
+    loss_of: Callable[[Any, Tensor], Tensor]
+    """`Objective.loss_of`; `backward` averages its gradients over all workers."""
     losses_of: Callable[[Batch], Tensor] | None
     """`Objective.losses_of`. Take its gradients with `torch.autograd.grad`, which no wrapper of
     DDP sees, and sum them with `total`; FSDP's shards have no such gradients."""
@@ -58,6 +74,8 @@ class Spread:
     """`Objective.models`."""
     kept: dict[str, str] = field(default_factory=dict)
     """What a step keeps between two calls; checkpoints hold it."""
+    alone: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Forward and backward passes inside may leave the average to the next pass outside."""
 
     def here(self, batch: Batch) -> Batch:
         """Copy a batch to where the parameters are."""
@@ -74,18 +92,24 @@ def spread(objective: Objective, sharding: Sharding) -> Iterator[Spread]:
     Raises:
         InputError: FSDP cannot share what is trained.
     """
-    trained, loss_of, losses_of = objective.trained, objective.loss_of, objective.losses_of
+    trained, prepare, loss_of = objective.trained, objective.prepare, objective.loss_of
+    whole = Spread(trained, prepare, loss_of, objective.losses_of, _call, objective.models)
     if workers() == 1:
-        yield Spread(trained, loss_of, losses_of, _call, objective.models)
+        yield whole
     elif sharding == "DDP":
         replica = DistributedDataParallel(_Models(objective.models), forward_sync_buffers=False)
-        yield Spread(
-            trained, lambda batch: replica(loss_of, batch), losses_of, _call, objective.models
-        )
+        yield replace(whole, loss_of=partial(replica, loss_of), alone=replica.no_sync)
     else:
         _check_inside(objective)
         with _sharded(objective.models, trained) as (root, shards):
-            yield Spread(shards, lambda batch: root(loss_of, batch), None, root, objective.models)
+            yield Spread(
+                shards,
+                partial(root, prepare),
+                partial(root, loss_of),
+                losses_of=None,
+                measure=root,
+                models=objective.models,
+            )
 
 
 def gathered(tensor: Tensor) -> Tensor:

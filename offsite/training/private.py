@@ -77,8 +77,10 @@ class PrivateStep:
     max_grad_norm: float
     """Largest norm of a unit's gradient."""
     batch_size: int
-    """Expected number of units in a step; also how many examples are computed at once."""
+    """Expected number of units in a step."""
     collate: Collate
+    accumulate: int = 1
+    """In how many parts as many examples are computed."""
 
     def __call__(self, training: Spread, optimizer: torch.optim.Optimizer, batch: Sample) -> float:
         """Make one step; returns the mean loss of the units, not a number if there are none."""
@@ -97,7 +99,7 @@ class PrivateStep:
     @property
     def _most(self) -> int:
         """How many examples a worker computes at once."""
-        return -(-self.batch_size // workers())
+        return -(-self.batch_size // (workers() * self.accumulate))
 
     def _noisy(self, clipped: Tensor) -> Tensor:
         """Add the noise of all workers to the leading worker's sum."""

@@ -5,6 +5,9 @@ another `TrainingStep` in a `Run`; the loop, its checkpoints and its validations
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import torch
@@ -54,16 +57,39 @@ class TrainingStep(Protocol[B]):
         ...
 
 
-def plain_step(training: Spread, optimizer: torch.optim.Optimizer, batch: Batch) -> float:
-    """Follow the gradient of the mean loss, clipped to a norm of 1."""
-    optimizer.zero_grad(set_to_none=True)
-    with precision():
-        loss = training.loss_of(training.here(batch))
-    value = checked(loss)
-    (loss * workers()).backward()  # what is averaged over the workers is to be a sum
-    nn.utils.clip_grad_norm_(training.trained.values(), _GRADIENT_NORM)
-    optimizer.step()
-    return value
+@dataclass(frozen=True)
+class PlainStep:
+    """Follows the gradient of the mean loss, clipped to a norm of 1."""
+
+    accumulate: int = 1
+    """In how many parts, one after the other, a batch is computed."""
+
+    def __call__(self, training: Spread, optimizer: torch.optim.Optimizer, batch: Batch) -> float:
+        """Make one step; the parts of a batch have the gradient of the whole but for rounding."""
+        optimizer.zero_grad(set_to_none=True)
+        shares = list(self._shares(training, training.here(batch)))
+        value = checked(torch.stack(shares).sum())
+        nn.utils.clip_grad_norm_(training.trained.values(), _GRADIENT_NORM)
+        optimizer.step()
+        return value
+
+    def _shares(self, training: Spread, batch: Batch) -> Iterator[Tensor]:
+        """Add up the gradient part by part; gives the share of each in the loss."""
+        parts = [batch.part(place, self.accumulate) for place in range(self.accumulate)]
+        with precision():
+            prepared = [training.prepare(part) for part in parts]
+        size = total(torch.stack([each for _, each in prepared]).sum(0))
+        for place, (part, _) in enumerate(prepared, 1):
+            with training.alone() if place < self.accumulate else nullcontext():
+                with precision():
+                    share = training.loss_of(part, size)
+                # what is averaged over the workers is to be a sum
+                (share * workers()).backward()
+            yield share.detach()
+
+
+plain_step = PlainStep()
+"""Computes a batch at once."""
 
 
 def checked(loss: Tensor) -> float:

@@ -108,7 +108,7 @@ def _tuned(
         (model,),
         trained,
         partial(batch_loss, model, loaded.modality),
-        partial(example_losses, model, loaded.modality),
+        losses_of=partial(example_losses, model, loaded.modality),
     )
     state = fit(objective, batch_at, run, phase="tune", validate=validate)
     with torch.no_grad():

@@ -119,13 +119,14 @@ FOR_EVERY_STAGE = (
 THE_REST = {
     "distill": (
         " --expires-after 720h --max-uses 1 --lm-weight 2 --kd-weight 3 --gradient-checkpointing"
+        " --accumulate 2"
         " --max-capability 0.5 --recovery-steps 100"
         " --lm-eval-task piqa --lm-eval-path s3://lab/tasks/"
     ),
     "tune": (
         " --gradient-checkpointing --canaries 100 --max-auc 0.6 --max-tpr-at-1-percent-fpr 0.05"
         " --max-empirical-epsilon 2 --label normal --label tumour --augmentation Crop"
-        " --targets MLP"
+        " --targets MLP --accumulate 2 --quantize None"
         " --lm-eval-task quiz --lm-eval-path pvc://data/tasks/"
     ),
     "plug-in": (

@@ -20,6 +20,7 @@ from offsite.training.checkpoints import Checkpoints
 from offsite.training.distill import Weights, distill
 from offsite.training.run import Plan
 from offsite.training.run import Run as Training
+from offsite.training.step import PlainStep, TrainingStep, plain_step
 from offsite_testing.core import (
     DROPPED,
     BatchAt,
@@ -52,6 +53,7 @@ class Run:
     layout: Layout = DROPPED
     weights: Weights = field(default_factory=lambda: Weights(1.0, 30.0))
     gradient_checkpointing: bool = False
+    step: TrainingStep[Any] = plain_step
     events: list[Wire] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -65,6 +67,7 @@ class Run:
             Plan(steps=steps, learning_rate=2e-3, seed=3, gradient_checkpointing=checkpointing),
             Checkpoints(self.folder / "checkpoint.safetensors"),
             monitor or Monitor(recording(self.events)),
+            self.step,
         )
         full = loaded(self.model)
         distill(full, self.made, batch_at, self.weights, training)
@@ -171,6 +174,18 @@ def test_gradient_checkpointing_gives_the_same_gradients(name: str, tmp_path: Pa
         run = Run(model, tmp_path / str(asked), gradient_checkpointing=asked)
         found.append(run(1, lambda step: scored_batch()).gradients())
     assert close(found[0], found[1], 1e-5)
+
+
+def test_the_parts_of_a_batch_have_its_gradient_and_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("offsite.layers.hardware._multiplies_bfloat16", lambda kind: False)
+    model = tiny_model("llama")
+    steps = {"whole": plain_step, "parts": PlainStep(2)}
+    runs = [Run(model, tmp_path / name, step=step) for name, step in steps.items()]
+    whole, parts = (run(1, lambda step: scored_batch()) for run in runs)
+    assert parts.losses == pytest.approx(whole.losses, rel=1e-5)
+    assert close(whole.gradients(), parts.gradients(), 1e-4)
 
 
 @pytest.mark.parametrize(("name", "asked"), [*((name, False) for name in LANGUAGE), ("opt", True)])

@@ -49,7 +49,7 @@ def test_loss_and_gradient_are_those_of_all_logits(
     for ours in (True, False):
         read = hidden.clone().requires_grad_()
         plain = plain_loss(model, read, batch)
-        loss = batch_loss(model, modality, batch, read) if ours else plain
+        loss = batch_loss(model, modality, batch, hidden=read) if ours else plain
         loss.backward()
         assert read.grad is not None
         results.append((loss.detach(), read.grad))

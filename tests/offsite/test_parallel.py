@@ -4,7 +4,7 @@ import copy
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from offsite.training.private import PoissonSamples, PrivateStep
 from offsite.training.probe import features, probe
 from offsite.training.run import Plan
 from offsite.training.run import Run as Training
-from offsite.training.step import TrainingStep, plain_step
+from offsite.training.step import PlainStep, TrainingStep, plain_step
 from offsite.training.tune import Adapter, tune, tune_privately
 from offsite_testing.core import (
     DROPPED,
@@ -190,6 +190,10 @@ def test_workers_make_what_one_makes(form: str, tmp_path: Path) -> None:
     alone.folder.mkdir()
     wanted = FORMS[form](alone)
     runs = [Run(tmp_path / sharding, sharding) for sharding in ("DDP", "FSDP")]
+    # in parts, of which some workers have none
+    runs += [
+        replace(each, folder=tmp_path / f"{n}", step=PlainStep(2)) for n, each in enumerate(runs)
+    ]
     together(2, form, *runs)
     for run in runs:
         assert differs(load_file(run.folder / "made"), wanted) < RTOL

@@ -47,6 +47,7 @@ def trained(
     steps: int = 4,
     bound: float = 1.0,
     size: int = 4,
+    accumulate: int = 1,
     monitor: Monitor | None = None,
     note: Callable[[int, Sample], object] = lambda step, sample: None,
 ) -> tuple[dict[str, Tensor], str]:
@@ -58,7 +59,7 @@ def trained(
         Plan(steps=steps, learning_rate=5e-3, seed=3),
         Checkpoints(folder / "checkpoint.safetensors", seconds=0.0),
         monitor or silent(),
-        PrivateStep(Mechanism(noise, rate), bound, size, collate),
+        PrivateStep(Mechanism(noise, rate), bound, size, collate, accumulate),
     )
     adapter = Adapter(form.partition("-")[0], 3, FORMS[form])
     samples = PoissonSamples(units, collate, rate, 0)
@@ -108,6 +109,7 @@ def test_one_unit_more_changes_the_mean_by_the_bound_at_most(tmp_path: Path) -> 
 def test_how_units_are_computed_together_does_not_matter(tmp_path: Path) -> None:
     units = some_units(1, 3, 2, 1, 1, 9)
     found = [one_step(tmp_path / f"{n}", units, size=n) * n for n in (1, 2, 4, 16)]
+    found.append(one_step(tmp_path / "parts", units, size=16, accumulate=5) * 16)
     for other in found[1:]:
         assert float((other - found[0]).norm()) < 1e-5 * float(found[0].norm())
 

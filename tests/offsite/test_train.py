@@ -43,7 +43,7 @@ class Job:
     def trained(self) -> dict[str, nn.Parameter]:
         return {"weight": self.weight, "bias": self.bias}
 
-    def loss(self, batch: Batch) -> Tensor:
+    def loss(self, batch: Batch, _size: Tensor) -> Tensor:
         wanted = torch.randn(4)
         return (self.weight[input_ids(batch)] + self.bias - wanted).pow(2).mean()
 
@@ -173,7 +173,7 @@ def test_a_loss_that_is_no_number_is_an_error(value: float, tmp_path: Path) -> N
     job = Job(tmp_path, seconds=0.0)
     losses = iter([1.0, value])
     with pytest.raises(DataError, match=f"the loss became {value}"):
-        job.run(loss_of=lambda batch: next(losses) * job.weight.pow(2).sum())
+        job.run(loss_of=lambda batch, size: next(losses) * job.weight.pow(2).sum())
     assert all(torch.isfinite(parameter).all() for parameter in job.trained.values())
     assert torch.equal(job.weight, job.seen[0]["weight"])
 
@@ -201,7 +201,7 @@ def test_gradients_are_clipped(tmp_path: Path) -> None:
     results = []
     for factor in (1e3, 1e6):
         job = Job(tmp_path, steps=1)
-        job.run(loss_of=lambda batch, job=job, factor=factor: factor * job.loss(batch))
+        job.run(loss_of=lambda batch, size, job=job, factor=factor: factor * job.loss(batch, size))
         results.append(job.weight.detach().clone())
         job.checkpoints.path.unlink()
     assert torch.allclose(results[0], results[1])

@@ -18,6 +18,12 @@ _PRIVATE: dict[str, Any] = {
     "data": {"train": "a.jsonl", "validation": "b.txt"},
     "privacy": {"epsilon": 8},
 }
+_QUANTIZED: dict[str, Any] = {
+    "bundle": "a",
+    "data": {"train": "a.jsonl", "validation": "b.txt"},
+    "base": {"quantize": "NF4"},
+}
+_PARTS = "accumulate is the number of parts of a batch: set it to batchSize, or less"
 _DISTILLED: dict[str, Any] = {"model": "m", "emulator": {"blocks": 1}}
 
 
@@ -143,6 +149,24 @@ BAD = (
         "Too long",
     ),
     _range("tune", "spec.tune.training.learningRate", 0, "greater than 0"),
+    *(
+        Bad(stage, f"spec.{stage}.training", more | {"batchSize": 4, "accumulate": 5}, _PARTS)
+        for stage, more in (("tune", {}), ("distill", {"corpus": "a.txt"}))
+    ),
+    _range("tune", "spec.tune.training.accumulate", 0, "greater than or equal to 1"),
+    Bad(
+        "tune",
+        "spec.tune.base.quantize",
+        "int4",
+        "must be 'None', 'Int8' or 'NF4'",
+        "Unsupported",
+    ),
+    Bad(
+        "tune",
+        "spec",
+        {"stage": "Tune", "peer": "lab", "tune": _QUANTIZED, "resources": {"sharding": "FSDP"}},
+        "FSDP shards no quantized block",
+    ),
     Bad("tune", "spec.tune.privacy", {}, "set exactly one of epsilon and noiseMultiplier"),
     Bad(
         "tune",

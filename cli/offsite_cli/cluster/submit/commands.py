@@ -106,6 +106,9 @@ def tune(
         list[str] | None,
         typer.Option(help="Class of a new classification head, for images. Repeatable."),
     ] = None,
+    quantize: Annotated[
+        str | None, typer.Option(help="Hold the emulator quantized: None, Int8 or NF4.")
+    ] = None,
 ) -> None:
     """Tune an adapter on private data, and send it back."""
     places = data.fields()
@@ -114,6 +117,7 @@ def tune(
         "data": places,
         "adapter": {**adapter.fields(), "head": {"labels": label}},
         "training": tuning.fields(),
+        "base": {"quantize": quantize},
         "privacy": privacy.fields(),
         "release": release.fields(),
         **evaluation.fields(),

@@ -16,6 +16,9 @@ class TrainingOptions:
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None
     batch_size: Annotated[int | None, typer.Option(help="Examples in each step.")] = None
     block_size: Annotated[int | None, typer.Option(help="Tokens in each example.")] = None
+    accumulate: Annotated[
+        int | None, typer.Option(help="Parts in which a step computes its examples.")
+    ] = None
     gradient_checkpointing: Annotated[
         bool | None, typer.Option(help="Use less memory and more time.")
     ] = None
@@ -27,6 +30,7 @@ class TrainingOptions:
             "learningRate": self.learning_rate,
             "batchSize": self.batch_size,
             "blockSize": self.block_size,
+            "accumulate": self.accumulate,
             "gradientCheckpointing": self.gradient_checkpointing,
         }
 
