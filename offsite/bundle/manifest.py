@@ -184,19 +184,34 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def entries_of(folder: Path, but: str) -> dict[str, FileEntry]:
-    """Compute digest and size of every file in a folder but one, by name."""
-    paths = sorted(path for path in folder.iterdir() if path.name != but)
-    return {p.name: FileEntry(sha256=file_digest(p), size=p.stat().st_size) for p in paths}
+def entries_of(
+    folder: Path, but: str, known: Mapping[str, FileEntry] | None = None
+) -> dict[str, FileEntry]:
+    """Compute digest and size of every file in a folder but one, by name.
+
+    Args:
+        known: those of some files, which are not read again.
+    """
+    found = known or {}
+    names = sorted(path.name for path in folder.iterdir() if path.name != but)
+    return {name: found[name] if name in found else entry_of(folder / name) for name in names}
 
 
-def write_manifest(folder: Path, **fields: Any) -> str:
+def entry_of(path: Path) -> FileEntry:
+    """Compute digest and size of a file."""
+    return FileEntry(sha256=file_digest(path), size=path.stat().st_size)
+
+
+def write_manifest(
+    folder: Path, known: Mapping[str, FileEntry] | None = None, /, **fields: Any
+) -> str:
     """Write the manifest of all files in a folder, and return its digest.
 
     Args:
+        known: as `entries_of`.
         fields: the fields of `Manifest` but `files`.
     """
-    manifest = Manifest(files=entries_of(folder, but=MANIFEST), **fields)
+    manifest = Manifest(files=entries_of(folder, MANIFEST, known), **fields)
     found = manifest.model_dump(by_alias=True)
     # not in ASCII, which would make many names of classes too long
     content = json.dumps(found, indent=2, sort_keys=True, ensure_ascii=False).encode()

@@ -6,6 +6,7 @@ compares every tensor with the one that it was made of.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offsite.bundle.changes import Place, check_change, relative
+from offsite.bundle.digesting import Digests
 from offsite.bundle.files import headers
 from offsite.bundle.head import HEAD, NewHead, labelled
+from offsite.bundle.manifest import FileEntry
 from offsite.bundle.original import check_tensors, weights_in
 from offsite.bundle.record import EmulatorRecord
 from offsite.bundle.selection import Selection
@@ -33,7 +36,7 @@ def check_plugged_weights(
     most: float,
     adapter: str,
     head: NewHead | None = None,
-) -> None:
+) -> dict[Path, FileEntry]:
     """Compare the weights of a plugged-in model with those of its full model, piece by piece.
 
     Args:
@@ -42,6 +45,9 @@ def check_plugged_weights(
         most: the largest change of a weight that its owner allows.
         adapter: its name.
         head: that the adapter brought; None: it brought none.
+
+    Returns:
+        Size and digest of each file of weights, of both models: of the bytes that were compared.
 
     Raises:
         ModelError: a tensor that the adapter may not change is another one, or has another dtype,
@@ -60,22 +66,25 @@ def check_plugged_weights(
     _check_no_buffers(made, checkpoint)
     if head is not None:
         check_plugged_head(made, wanted, head, adapter)
-    for name, tensor in _named(made, checkpoint):
-        if name in own_head:  # compared above
-            continue
-        place = Place(*(row.block_of(name) or (None, name)))
-        selection = reach.get(place)
-        if selection is not None and _same_outside(selection, tensor, originals[name]):
-            changes[place], own[place] = _norms(tensor, originals[name])
-        elif not _same(tensor, originals[name]):
-            part = "all of " if selection is not None else ""
-            raise ModelError(
-                f"{made}: {name} is not that of the model, and {adapter} may not change "
-                f"{part}it; look at the image that made it"
-            )
+    with Digests() as digests:
+        for name, tensor in sorted(_named(made, checkpoint), key=_by_name):
+            if name in own_head:  # compared above
+                continue
+            place = Place(*(row.block_of(name) or (None, name)))
+            found = _compare(tensor, originals[name], reach.get(place), digests)
+            if found is None:
+                part = "all of " if place in reach else ""
+                raise ModelError(
+                    f"{made}: {name} is not that of the model, and {adapter} may not change "
+                    f"{part}it; look at the image that made it"
+                )
+            if place in reach:
+                changes[place], own[place] = found
+        entries = {path: digests.of(path) for path in (*weights_in(made), *weights_in(model))}
     if infinite := [place for place, change in changes.items() if not math.isfinite(change)]:
         raise BundleError(f"{made}: {infinite[0]} is not finite")
     check_change(relative(changes, own), most, adapter)
+    return entries
 
 
 def check_plugged_head(made: Path, config: Mapping[str, Any], head: NewHead, adapter: str) -> None:
@@ -133,33 +142,45 @@ def _check_no_buffers(made: Path, checkpoint: Checkpoint) -> None:
                 )
 
 
-def _same(one: StoredTensor, other: StoredTensor) -> bool:
-    return all(a == b for a, b in zip(one.pieces(), other.pieces(), strict=True))
+def _by_name(named: tuple[str, StoredTensor]) -> str:
+    """Sort tensors as safetensors files do, so that every file is read in its order."""
+    return named[0]
 
 
-def _same_outside(selection: Selection, one: StoredTensor, other: StoredTensor) -> bool:
-    """Whether two tensors are the same, bit for bit, outside a selected part."""
-    if selection.is_all:
-        return True
-    rows, columns = _selected(selection, one)
-    start = 0
-    for a, b in zip(one.pieces(), other.pieces(), strict=True):
-        differs = one.bits(a) != other.bits(b)
-        end = start + len(differs)
-        if (differs & ~(rows[start:end, None] & columns)).any():
-            return False
-        start = end
-    return True
+def _compare(
+    made: StoredTensor, model: StoredTensor, selection: Selection | None, digests: Digests
+) -> tuple[float, float] | None:
+    """Compute the norms of a change and of the tensor before it.
+
+    Args:
+        selection: the part that may change; None: nothing may.
+
+    Returns:
+        None: something else changed, too.
+    """
+    rows, columns = _selected(selection, made)
+    change, own, start = 0.0, 0.0, 0
+    for new, old in zip(digests.pieces(made), digests.pieces(model), strict=True):
+        before = model.values(old).astype(np.float64)
+        own += float(before.ravel() @ before.ravel())
+        if new != old:
+            allowed = rows[start : start + len(before), None] & columns
+            if (~allowed & (made.bits(new) != model.bits(old))).any():
+                return None
+            difference = (made.values(new) - before).ravel()
+            change += float(difference @ difference)
+        start += len(before)
+    return math.sqrt(change), math.sqrt(own)
 
 
-def _selected(selection: Selection, tensor: StoredTensor) -> tuple[Mask, Mask]:
+def _selected(selection: Selection | None, tensor: StoredTensor) -> tuple[Mask, Mask]:
     """Mark the selected rows and columns of a tensor, as `pieces` reads it: a vector is one row."""
-    rows, columns = _mask(selection.rows, tensor.shape[0]), _mask(None, tensor.columns)
+    if selection is None or selection.is_all:
+        places = () if selection is None else None
+        return _mask(places, prod(tensor.shape[:-1])), _mask(None, tensor.columns)
     if len(tensor.shape) == 1:
-        return _mask(None, 1), rows
-    if selection.columns is not None:
-        columns = _mask(selection.columns, tensor.columns)
-    return rows, columns
+        return _mask(None, 1), _mask(selection.rows, tensor.columns)
+    return _mask(selection.rows, tensor.shape[0]), _mask(selection.columns, tensor.columns)
 
 
 def _mask(places: Sequence[int] | None, size: int) -> Mask:
@@ -167,15 +188,3 @@ def _mask(places: Sequence[int] | None, size: int) -> Mask:
     if places is not None:
         mask[list(places)] = True
     return mask
-
-
-def _norms(made: StoredTensor, model: StoredTensor) -> tuple[float, float]:
-    """Compute the norms of a change and of the weight before it."""
-    change = own = 0.0
-    for new, old in zip(made.pieces(), model.pieces(), strict=True):
-        before = model.values(old).astype(np.float64).ravel()
-        own += float(before @ before)
-        if new != old:
-            difference = made.values(new).ravel() - before
-            change += float(difference @ difference)
-    return math.sqrt(change), math.sqrt(own)

@@ -4,7 +4,7 @@ Whoever has that party's public keys can tell the model from any other, and walk
 adapter's envelope to the emulator's (`offsite bundles verify --chain`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -77,8 +77,13 @@ class Provenance(Signed):
         return sum(entry.size for entry in self.files.values())
 
 
-def write_provenance(folder: Path, ring: Ring, origin: Origin) -> None:
+def write_provenance(
+    folder: Path, ring: Ring, origin: Origin, known: Mapping[str, FileEntry] | None = None
+) -> None:
     """Sign what a folder holds; written last, so that a folder without it is not whole.
+
+    Args:
+        known: As `entries_of`.
 
     Raises:
         InputError: the party has no key left to sign with.
@@ -88,7 +93,7 @@ def write_provenance(folder: Path, ring: Ring, origin: Origin) -> None:
         made_by=ring.id,
         created=now(),
         origin=origin,
-        files=entries_of(folder, but=PROVENANCE),
+        files=entries_of(folder, PROVENANCE, known),
         signed_by=signer.id,
         signature="",
     )

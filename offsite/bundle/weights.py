@@ -51,17 +51,20 @@ class StoredTensor:
         """How long a row is, of a tensor that is seen as a matrix."""
         return self.shape[-1] if self.shape else 1
 
+    def spans(self) -> Iterator[tuple[int, int]]:
+        """Cut its bytes into parts of some rows: where each begins in the file, and its size."""
+        size, row = SIZES[self.dtype], self.columns * SIZES[self.dtype]
+        end, most = self.start + prod(self.shape) * size, row * max(1, _PIECE // self.columns)
+        return ((start, min(most, end - start)) for start in range(self.start, end, most))
+
     def pieces(self) -> Iterator[bytes]:
         """Read its bytes, some rows at a time."""
-        row = self.columns * SIZES[self.dtype]
-        left, most = prod(self.shape) * SIZES[self.dtype], row * max(1, _PIECE // self.columns)
         with disk_errors(self.path), self.path.open("rb") as file:
             file.seek(self.start)
-            while left:
-                raw = file.read(min(left, most))
-                if not raw:
-                    raise ModelError(f"{self.path} was changed while it was read; run it again")
-                left -= len(raw)
+            for _, size in self.spans():
+                raw = file.read(size)
+                if len(raw) < size:
+                    raise changed(self.path)
                 yield raw
 
     def values(self, raw: bytes) -> Floats:
@@ -166,6 +169,11 @@ def stored_blocks(folder: Path) -> tuple[Mapping[str, StoredTensor], ...]:
         if lacking := sorted(names.keys() - block.keys()):
             raise ModelError(f"the model {folder} lacks {row.tensor_name(i, lacking[0])}")
     return blocks
+
+
+def changed(path: Path) -> ModelError:
+    """Make the error for a file that lacks what its header announces."""
+    return ModelError(f"{path} was changed while it was read; run it again")
 
 
 def model_config(folder: Path) -> dict[str, Any]:

@@ -149,8 +149,8 @@ def dtype_in_memory(stored: torch.dtype) -> torch.dtype:
 def save_companions(loaded: Loaded, folder: Path) -> None:
     """Write what `save` writes beside a model's weights: its configs and its modality's files."""
     model, config = loaded.model, deepcopy(loaded.model.config)
-    config.dtype = str(loaded.dtype).removeprefix("torch.")
-    config.architectures = [type(model).__name__]
+    dtype = str(loaded.dtype).removeprefix("torch.")
+    config.update({"dtype": dtype, "architectures": [type(model).__name__]})
     with quiet():
         config.save_pretrained(folder)
         if getattr(model, "generation_config", None) is not None:

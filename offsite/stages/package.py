@@ -4,6 +4,7 @@ Of several workers, which have all made it, one writes it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,6 +22,7 @@ from offsite.bundle import (
     strip_companions,
     write_manifest,
 )
+from offsite.bundle.manifest import FileEntry
 from offsite.errors import BundleError, ModelError
 from offsite.layers import Loaded, family, leads, save, save_companions
 from offsite.release.capability import Recovery
@@ -65,20 +67,18 @@ def finish_emulator(
         BundleError: the receiver's own check would refuse it.
     """
 
-    def fill(folder: Path) -> None:
-        write_emulator(made, folder)
-
     write_whole(space.folder / DRAFT, canonical(draft.wire()))
     if recovery is not None:
         write_whole(space.folder / AUDITED, canonical(recovery.wire()))
     fields = {"architecture": family(made.model).architecture, "dtype": str(made.dtype)[6:]}
-    _finish(space, fill, {**fields, "facts": facts}, check_emulator)
+    _finish(space, partial(write_emulator, made), {**fields, "facts": facts}, check_emulator)
 
 
-def write_emulator(made: Loaded, folder: Path) -> None:
-    """Write the files of an emulator's bundle, without a manifest."""
-    save(made, folder)
+def write_emulator(made: Loaded, folder: Path) -> dict[str, FileEntry]:
+    """Write the files of an emulator's bundle, without a manifest; returns those of its weights."""
+    files = save(made, folder)
     strip_companions(folder)
+    return files
 
 
 def finish_adapter(
@@ -121,7 +121,7 @@ def finish_model(
 
 def _finish(
     space: Workspace,
-    fill: Callable[[Path], None],
+    fill: Callable[[Path], Mapping[str, FileEntry] | None],
     fields: Mapping[str, object],
     check: Callable[[Path], object],
 ) -> None:
@@ -130,6 +130,6 @@ def _finish(
     space.begin_result()
     parties = {"made_by": space.party.id, "made_for": space.peer_id}
     with whole_folder(space.result) as folder:
-        fill(folder)
-        write_manifest(folder, name=space.name, **parties, **fields)
+        known = fill(folder)
+        write_manifest(folder, known, name=space.name, **parties, **fields)
         check(folder)

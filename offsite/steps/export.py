@@ -112,15 +112,16 @@ def export_model(space: Workspace, job: PlugIn, mailbox: Mailbox, monitor: Monit
         InputError: Something else is at the target.
     """
     export = export_of(space, mailbox)
-    check_plugged(space, job)
+    files = check_plugged(space, job)
     origin = scaled_origin(space, job, Origin.model_validate_json(space.known(ORIGIN)))
-    digest, note = model_digest(space.result), space.published()
+    digest = digest_of_model({name: entry.sha256 for name, entry in files.items()})
+    note = space.published()
     ours = note is not None and (note.fingerprint, note.digest) == (space.fingerprint, digest)
     if export.is_taken() and not ours:
         raise _taken(export)
     size = sum(path.stat().st_size for path in space.result.iterdir())
     if not (ours and export.holds(digest)):
-        write_provenance(space.result, mailbox.ring, origin)
+        write_provenance(space.result, mailbox.ring, origin, files)
         space.remember(digest, size)
         export.deliver(space.result, monitor)
     monitor.artifact(space.name, digest, export.uri, size)

@@ -85,16 +85,20 @@ def from_hub(name: str) -> Path:
     return Path(folder)
 
 
-def model_digest(folder: Path) -> str:
+def model_digest(folder: Path, known: Mapping[str, str] | None = None) -> str:
     """Compute one digest over all files of a model that affect its output.
+
+    Args:
+        known: SHA-256 of some files in hex, by name; they are not read again.
 
     Raises:
         ModelError: The folder has no model, or the model is not readable.
     """
     try:
         with disk_errors(folder):
-            names = check_original(folder)
-            return digest_of_model({name: file_digest(folder / name) for name in names})
+            names, found = check_original(folder), known or {}
+            left = {name: file_digest(folder / name) for name in names if name not in found}
+            return digest_of_model({**found, **left})
     except StorageError as error:
         raise ModelError(f"cannot read the model {folder}: {error}") from error
 

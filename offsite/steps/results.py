@@ -13,6 +13,7 @@ from typing import Any
 
 from offsite.api import Adapter, PlugIn, Tune
 from offsite.bundle import (
+    PROVENANCE,
     AdapterFacts,
     EmulatorRecord,
     Manifest,
@@ -21,6 +22,7 @@ from offsite.bundle import (
     check_tensors,
     check_whole,
 )
+from offsite.bundle.manifest import FileEntry, entries_of
 from offsite.bundle.original import INDEX
 from offsite.bundle.plugged import check_plugged_head, check_plugged_weights
 from offsite.errors import BundleError, ModelError
@@ -96,7 +98,7 @@ def check_answer(space: Workspace, job: Tune, units: int, labels: Collection[str
     return record.digest
 
 
-def check_plugged(space: Workspace, job: PlugIn) -> None:
+def check_plugged(space: Workspace, job: PlugIn) -> dict[str, FileEntry]:
     """Check a plugged-in model that is about to be exported, and add the original companion files.
 
     The files beside the weights, including the config, are copied from the original model, not from
@@ -104,6 +106,9 @@ def check_plugged(space: Workspace, job: PlugIn) -> None:
     to be that one. Weights that the adapter may not change must be identical to the model's, byte
     for byte, and no other may change by more than the party allows. For a model at a hub, which is
     not reachable from here, only the head, and names and shapes of the tensors, are checked.
+
+    Returns:
+        Size and digest of every file of the checked model, each of which was read once.
 
     Raises:
         ModelError: Its tensors differ from the model's in name or shape, or there are extra files.
@@ -117,19 +122,35 @@ def check_plugged(space: Workspace, job: PlugIn) -> None:
         _check_unknown(folder, config, {*weights, "config.json", INDEX})
         if head is not None:
             check_plugged_head(folder, config, head, job.adapter)
-        return
+        return entries_of(folder, PROVENANCE)
     for path in folder.iterdir():
         if path.name not in {*weights, INDEX}:
             path.unlink()
-    party = space.party
-    party.copy_companions(job.model, folder)
+    space.party.copy_companions(job.model, folder)
     if head is not None:
         write_labels(folder, head.labels)
-    model = party.model(job.model)
-    if model_digest(model) != source.digest:
+    check_original(folder)
+    return entries_of(folder, PROVENANCE, _compared(space, job, source))
+
+
+def _compared(space: Workspace, job: PlugIn, source: Source) -> dict[str, FileEntry]:
+    """Compare a plugged-in model's weights with the model's; returns the entries of its files."""
+    made, model, most = space.result, space.party.model(job.model), space.party.limits.max_change
+    stated = (source.config, space.answered(), most, job.adapter, space.new_head())
+    try:
+        found = check_plugged_weights(made, model, *stated)
+    except (BundleError, ModelError):
+        # the reason may be that the model is another one
+        _check_unchanged(space, job, source, model_digest(model))
+        raise
+    known = {path.name: entry.sha256 for path, entry in found.items() if path.parent == model}
+    _check_unchanged(space, job, source, model_digest(model, known))
+    return {path.name: entry for path, entry in found.items() if path.parent == made}
+
+
+def _check_unchanged(space: Workspace, job: PlugIn, source: Source, digest: str) -> None:
+    if digest != source.digest:
         raise ModelError(f"{job.model} has changed since {space.name} began; run the job again")
-    most = party.limits.max_change
-    check_plugged_weights(folder, model, source.config, space.answered(), most, job.adapter, head)
 
 
 def _check_unknown(folder: Path, config: dict[str, Any], kept: Collection[str]) -> None:
