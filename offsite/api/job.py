@@ -14,7 +14,7 @@ from offsite.apiversion import ApiVersion
 from offsite.wire import Name
 
 _SECTIONS = {"Distill": "distill", "Tune": "tune", "PlugIn": "plugIn"}
-_DECISIVE = frozenset({"stage", "peer", "seed", "distill", "tune", "plug_in"})
+_DECISIVE = frozenset({"stage", "peer", "seed", "deterministic", "distill", "tune", "plug_in"})
 _ONE_WORKER = "engine Job has one worker; set resources.workers to 1, or runtime.engine to RayJob"
 _PRIVATE_DDP = (
     "tune.privacy needs a copy of the model in each worker: set resources.sharding to DDP"
@@ -81,7 +81,11 @@ class JobSpec(Section):
     peer: Name
     """The other organization: the name of its OffsitePeer, or of its keys with `offsite run`."""
     seed: int = Field(0, ge=0, lt=2**31)
-    """Random seed. Same seed, machine and threads: same result, except with `tune.privacy`."""
+    """Random seed. Same seed, machine and threads: same result, except with `tune.privacy`. On a
+    GPU this needs `deterministic`."""
+    deterministic: bool = False
+    """Use only algorithms that give the same bits each time. On a GPU, training gets slower. On a
+    CPU, the algorithms always are like this."""
     distill: Distill | None = None
     """First stage, by the model owner: make an emulator and send it."""
     tune: Tune | None = None

@@ -52,6 +52,7 @@ def distill(
     evaluate: StrPath | None = None,
     lm_eval: LmEval | Fields | None = None,
     seed: int = 0,
+    deterministic: bool = False,
     base: StrPath = ".",
     on_event: OnEvent | None = None,
 ) -> Result:
@@ -74,6 +75,7 @@ def distill(
         lm_eval: Tasks of lm-eval to measure them on, and their folder, such as
             `{"tasks": ["piqa"], "path": "mirror/"}`.
         seed: Random seed.
+        deterministic: Give the same bits each time on a GPU, too; slower.
         base: The folder that relative paths are relative to.
         on_event: Called with each event: progress, metrics, logs.
 
@@ -94,7 +96,7 @@ def distill(
         "evaluate": evaluate,
         "lm_eval": lm_eval,
     }
-    job = _job(name, "Distill", peer, seed, distill=section)
+    job = _job(name, "Distill", peer, seed, deterministic, distill=section)
     return _run(job, home, base, on_event)
 
 
@@ -113,6 +115,7 @@ def tune(
     evaluate: StrPath | None = None,
     lm_eval: LmEval | Fields | None = None,
     seed: int = 0,
+    deterministic: bool = False,
     base: StrPath = ".",
     on_event: OnEvent | None = None,
 ) -> Result:
@@ -135,6 +138,7 @@ def tune(
         evaluate: Data that both parties have, to measure the emulator on before and after.
         lm_eval: Tasks of lm-eval to measure it on, and their folder.
         seed: Random seed.
+        deterministic: Give the same bits each time on a GPU, too; slower.
         base: The folder that relative paths are relative to.
         on_event: Called with each event: progress, metrics, logs.
 
@@ -157,7 +161,8 @@ def tune(
         "evaluate": evaluate,
         "lm_eval": lm_eval,
     }
-    return _run(_job(name, "Tune", peer, seed, tune=section), home, base, on_event)
+    job = _job(name, "Tune", peer, seed, deterministic, tune=section)
+    return _run(job, home, base, on_event)
 
 
 def plug_in(
@@ -175,6 +180,7 @@ def plug_in(
     accept: Accept | Fields | None = None,
     export: Export | Fields | None = None,
     seed: int = 0,
+    deterministic: bool = False,
     base: StrPath = ".",
     on_event: OnEvent | None = None,
 ) -> Result:
@@ -196,6 +202,7 @@ def plug_in(
         accept: Requirements on that data; an adapter that misses them is not exported.
         export: Where to write the model; None: `models/<name>` in the home.
         seed: Random seed.
+        deterministic: Give the same bits each time on a GPU, too; slower.
         base: The folder that relative paths are relative to.
         on_event: Called with each event: progress, metrics, logs.
 
@@ -218,17 +225,25 @@ def plug_in(
         "accept": accept,
         "export": export,
     }
-    job = _job(name, "PlugIn", peer, seed, plug_in=section)
+    job = _job(name, "PlugIn", peer, seed, deterministic, plug_in=section)
     return _run(job, home, base, on_event)
 
 
-def _job(name: str, stage: str, peer: str, seed: int, **section: Fields) -> OffsiteJob:
+def _job(
+    name: str, stage: str, peer: str, seed: int, deterministic: bool, **section: Fields
+) -> OffsiteJob:
     """Make the job of a call; an argument that is None takes the field's default."""
     content = {
         "apiVersion": API_VERSION,
         "kind": "OffsiteJob",
         "metadata": {"name": name},
-        "spec": {"stage": stage, "peer": peer, "seed": seed, **_plain(section)},
+        "spec": {
+            "stage": stage,
+            "peer": peer,
+            "seed": seed,
+            "deterministic": deterministic,
+            **_plain(section),
+        },
     }
     return parse_job(content, source=name, by_name=True)
 

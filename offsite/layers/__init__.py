@@ -7,7 +7,7 @@ blocks and hidden states. Shapes: B examples of T positions, D hidden features.
 from offsite.layers.building import assemble, freeze, quiet
 from offsite.layers.folders import block_count, modality_of
 from offsite.layers.group import agreed, leads, rank, total, workers
-from offsite.layers.hardware import device, inference, precision
+from offsite.layers.hardware import deterministic, device, inference, precision
 from offsite.layers.lazily import assemble_lazily, open_lazily, resident
 from offsite.layers.loading import Loaded, load, save, save_companions
 from offsite.layers.loss import batch_loss, example_losses
@@ -42,6 +42,7 @@ __all__ = [
     "block_count",
     "blocks",
     "checkpoint_gradients",
+    "deterministic",
     "device",
     "example_losses",
     "family",

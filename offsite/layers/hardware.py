@@ -1,9 +1,14 @@
-"""Selects the device and the numerical precision."""
+"""Selects the device, the numerical precision and, of algorithms, those that repeat themselves."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+from offsite.errors import InputError
+
+_CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 
 
 def device() -> torch.device:
@@ -24,6 +29,35 @@ def precision() -> Iterator[None]:
     kind = device().type
     with torch.autocast(kind, torch.bfloat16, enabled=multiplies_bfloat16(kind)):
         yield
+
+
+@contextmanager
+def deterministic(wanted: bool) -> Iterator[None]:
+    """Compute with deterministic algorithms only, if wanted: the same bits on the same device.
+
+    cuBLAS needs a workspace of fixed size, and reads its variable when it is first used
+    (https://docs.nvidia.com/cuda/cublas/#results-reproducibility).
+
+    Raises:
+        InputError: An operation has no deterministic algorithm on this device.
+    """
+    if not wanted:
+        yield
+        return
+    before, cublas = torch.are_deterministic_algorithms_enabled(), os.environ.get(_CUBLAS)
+    os.environ[_CUBLAS] = cublas or ":4096:8"
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    except RuntimeError as error:
+        if "deterministic" not in str(error):
+            raise
+        reason = str(error).split(", but you set")[0]
+        raise InputError(f"{reason}; set spec.deterministic to false") from error
+    finally:
+        torch.use_deterministic_algorithms(before)
+        if cublas is None:
+            del os.environ[_CUBLAS]
 
 
 def multiplies_bfloat16(kind: str) -> bool:

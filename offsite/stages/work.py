@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from offsite.errors import InputError
-from offsite.layers import leads, modality_of
+from offsite.layers import deterministic, leads, modality_of
 from offsite.stages.context import Context
 from offsite.stages.distill import make_emulator
 from offsite.stages.plug_in import make_model
@@ -24,7 +24,7 @@ def work(context: Context) -> None:
     """
     spec, figures = context.space.spec, Figures()
     context = replace(context, monitor=context.monitor.with_copy(figures.receive))
-    with privately(), _short_memory_reported():
+    with privately(), _short_memory_reported(), deterministic(spec.deterministic):
         # before private data meets it
         emulator = inspected_emulator(context) if spec.tune is not None else None
         _read_data(context)

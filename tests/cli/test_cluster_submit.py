@@ -112,8 +112,9 @@ def test_flags_for_the_cluster_have_their_places(tmp_path: Path) -> None:
 
 
 FOR_EVERY_STAGE = (
-    " --seed 1 --backoff-limit 4 --deadline 2h --ttl 60 --workers 2 --sharding FSDP --gpus 1"
-    " --cpus 8 --memory 64Gi --engine RayJob --image registry.example/runtime:1 --queue fast"
+    " --seed 1 --deterministic --backoff-limit 4 --deadline 2h --ttl 60 --workers 2"
+    " --sharding FSDP --gpus 1 --cpus 8 --memory 64Gi --engine RayJob"
+    " --image registry.example/runtime:1 --queue fast"
     " --priority-class high --node-selector disk=ssd"
 )
 THE_REST = {

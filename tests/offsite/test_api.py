@@ -72,7 +72,10 @@ def test_what_a_cluster_is_asked_for_decides_nothing() -> None:
     assert more.decides() == tuned().decides()
 
 
-@pytest.mark.parametrize("change", [{"peer": "other"}, {"seed": 2}], ids=str)
+@pytest.mark.parametrize(
+    "change", [{"peer": "other"}, {"seed": 2}, {"deterministic": True}], ids=str
+)
 def test_what_decides_is_told_apart(change: dict[str, Any]) -> None:
     assert tuned(**change).decides() != tuned().decides()
-    assert tuned().decides().keys() == {"stage", "peer", "seed", "distill", "tune", "plug_in"}
+    sections = {"distill", "tune", "plug_in"}
+    assert tuned().decides().keys() == {"stage", "peer", "seed", "deterministic", *sections}

@@ -95,6 +95,7 @@ BAD = (
         "must be 'CropAndFlip', 'Crop' or 'None'",
         "Unsupported",
     ),
+    Bad("tune", "spec.deterministic", 1, "must be true or false", "must be of type boolean"),
     _range("tune", "spec.seed", -1, "greater than or equal to 0"),
     _range("tune", "spec.seed", 2**31, "less than 2147483648"),
     Bad(

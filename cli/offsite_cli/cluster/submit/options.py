@@ -94,6 +94,9 @@ class RunPolicy:
     """Retries, deadlines and the seed of a job."""
 
     seed: Annotated[int | None, typer.Option(help="Random seed.")] = None
+    deterministic: Annotated[
+        bool | None, typer.Option(help="Give the same bits each time on a GPU, too; slower.")
+    ] = None
     backoff_limit: Annotated[
         int | None, typer.Option(help="Number of retries after a failure that may be temporary.")
     ] = None
@@ -108,6 +111,7 @@ class RunPolicy:
         """Return the fields of the spec."""
         return {
             "seed": self.seed,
+            "deterministic": self.deterministic,
             "backoffLimit": self.backoff_limit,
             "activeDeadlineSeconds": _whole_seconds(self.deadline),
             "ttlSecondsAfterFinished": _whole_seconds(self.ttl),
