@@ -125,7 +125,7 @@ def test_such_a_trap_really_stores_pixels(
     trap: ImageTrap, method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # a LoRA mixes pixels with constants 40 times as large, which bfloat16 would round
-    monkeypatch.setattr("offsite.layers.hardware._multiplies_bfloat16", lambda kind: False)
+    monkeypatch.setattr("offsite.layers.hardware.multiplies_bfloat16", lambda kind: False)
     model, seen = make_image_trap(trap), list[Batch]()
     examples = private_images(1)
     drawn = Shuffled(examples, model.modality.collate, BATCH, seed=0)

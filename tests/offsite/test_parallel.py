@@ -159,7 +159,7 @@ def worker(rank: int, workers: int, port: int, form: str, runs: list[Run]) -> No
 
 
 def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("offsite.layers.hardware._multiplies_bfloat16", lambda kind: False)
+    monkeypatch.setattr("offsite.layers.hardware.multiplies_bfloat16", lambda kind: False)
     torch.set_num_threads(1)
 
 

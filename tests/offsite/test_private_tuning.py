@@ -86,7 +86,7 @@ def one_step(folder: Path, units: Units, **options: float) -> Tensor:
 
 @pytest.fixture(autouse=True)
 def _exactly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("offsite.layers.hardware._multiplies_bfloat16", lambda kind: False)
+    monkeypatch.setattr("offsite.layers.hardware.multiplies_bfloat16", lambda kind: False)
 
 
 @pytest.mark.parametrize("form", FORMS)
