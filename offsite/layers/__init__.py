@@ -7,7 +7,7 @@ blocks and hidden states. Shapes: B examples of T positions, D hidden features.
 from offsite.layers.building import assemble, freeze, quiet
 from offsite.layers.folders import block_count, modality_of
 from offsite.layers.group import agreed, leads, rank, total, workers
-from offsite.layers.hardware import deterministic, device, inference, precision
+from offsite.layers.hardware import deterministic, device, inference, limit_threads, precision
 from offsite.layers.lazily import assemble_lazily, open_lazily, resident
 from offsite.layers.loading import Loaded, load, save, save_companions
 from offsite.layers.loss import batch_loss, example_losses
@@ -52,6 +52,7 @@ __all__ = [
     "inference",
     "is_lazy",
     "leads",
+    "limit_threads",
     "load",
     "modality_of",
     "open_lazily",

@@ -7,8 +7,17 @@ from contextlib import contextmanager
 import torch
 
 from offsite.errors import InputError
+from offsite.process.processors import processors
 
 _CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
+
+
+def limit_threads() -> None:
+    """Let torch use no more threads than this process may use processors.
+
+    torch looks at the affinity, not at the quota of a container.
+    """
+    torch.set_num_threads(min(torch.get_num_threads(), processors()))
 
 
 def device() -> torch.device:
@@ -61,8 +70,14 @@ def deterministic(wanted: bool) -> Iterator[None]:
 
 
 def multiplies_bfloat16(kind: str) -> bool:
-    """Return whether the hardware of a kind of device multiplies in bfloat16."""
+    """Return whether the hardware of a kind of device multiplies faster in bfloat16.
+
+    AVX-512 alone does on AMD's processors. On Intel's it takes twice the time of float32 where
+    there is no AMX, which a virtual machine may hide: `docs/decisions/0031`.
+    """
     if kind == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "arm_bf16"))
+    found = torch.cpu.get_capabilities()
+    if found.get("amx_bf16") or found.get("arm_bf16"):
+        return True
+    return bool(found.get("avx512_bf16")) and not str(found.get("cpu_name")).startswith("Intel")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from offsite.events import Monitor
-from offsite.layers import load
+from offsite.layers import limit_threads, load
 from offsite.rehearsal.emulator import check_setting, make_emulator
 from offsite.rehearsal.keeping import Kept
 from offsite.rehearsal.models import fine_tuned, full_model, tuned, untouched
@@ -42,6 +42,7 @@ def rehearse(
         OffsiteError: The model or the data cannot be used, or another process uses the folder.
         InterruptedStage: A signal came; the same call goes on from the last checkpoint.
     """
+    limit_threads()
     subject = Subject(model, data, Kept(folder), monitor)
     facts = subject.facts("rehearsed", *_DATA, **setting.decisive, seeds=[seed], full=upper_bound)
 

@@ -1,7 +1,6 @@
 """Reads data sets of images: a folder with a subfolder for each class, JSON lines, or Parquet."""
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from offsite.errors import DataError
 from offsite.labels import MAX_LABELS
+from offsite.process.processors import processors
 from offsite.rows.datafile import DataFile
 from offsite.rows.folder import folder_files, folder_images
 from offsite.rows.imagerow import ImageRow
@@ -152,8 +152,3 @@ def _found(data: DataFile) -> Iterator[ImageRow]:
     from offsite.rows.parquet import parquet_images  # takes a second, and no other format needs it
 
     return parquet_images(data)
-
-
-def processors() -> int:
-    """Count the processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

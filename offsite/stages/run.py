@@ -4,6 +4,7 @@ from offsite.api import JobSpec, OffsiteJob
 from offsite.errors import InputError
 from offsite.events import Done, Monitor, Started
 from offsite.exchange import Mailbox
+from offsite.layers import limit_threads
 from offsite.process.usage import peak_memory
 from offsite.sealing import PublicRing
 from offsite.stages.context import Context
@@ -28,6 +29,7 @@ def run_job(job: OffsiteJob, party: Party, mailbox: Mailbox, monitor: Monitor) -
         OffsiteError: what went wrong; nothing half-made was published. If a retry cannot help,
             the peer was notified that the stage failed.
     """
+    limit_threads()
     name, spec = job.metadata.name, job.spec
     peer = _peer_of(spec, mailbox)
     inputs = inputs_of(spec, party)

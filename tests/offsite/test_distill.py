@@ -179,7 +179,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(name: str, tmp_path: Pa
 def test_the_parts_of_a_batch_have_its_gradient_and_loss(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("offsite.layers.hardware._multiplies_bfloat16", lambda kind: False)
+    monkeypatch.setattr("offsite.layers.hardware.multiplies_bfloat16", lambda kind: False)
     model = tiny_model("llama")
     steps = {"whole": plain_step, "parts": PlainStep(2)}
     runs = [Run(model, tmp_path / name, step=step) for name, step in steps.items()]

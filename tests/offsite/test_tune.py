@@ -160,7 +160,7 @@ def test_the_parts_of_a_batch_have_its_gradient(
     parts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where parts count differently, and where there are more parts than examples."""
-    monkeypatch.setattr("offsite.layers.hardware._multiplies_bfloat16", lambda kind: False)
+    monkeypatch.setattr("offsite.layers.hardware.multiplies_bfloat16", lambda kind: False)
     batch = some_batch(rows=3)
     batch.targets[1, :9] = IGNORED
     for step, name in ((plain_step, "whole"), (PlainStep(parts), "parts")):

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from offsite.errors import DataError
 from offsite.modality.batch import IGNORED, Batch
+from offsite.process.processors import processors
 from offsite.rows import ImageRow
-from offsite.rows.images import processors
 from offsite.text import printable
 
 _SHOWN = 10
