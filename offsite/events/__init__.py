@@ -10,6 +10,7 @@
     {"event": "egress", "report": {"digest": "sha256:…", "kind": "adapter", "files": […], …}}
     {"event": "artifact", "name": "support-adapter", "digest": "sha256:…", "uri": …, "sizeBytes": …}
     {"event": "record", "run": {"id": "…", "job": "support-adapter", "outcome": "Complete", …}}
+    {"event": "estimate", "memoryBytes": …, "message": "the job needs about 3.2 GiB of memory …"}
     {"event": "failed", "reason": "BundleError", "retryable": false, "message": "…"}
     {"event": "done", "peakMemoryBytes": …}
 
@@ -32,6 +33,7 @@ from offsite.events.types import (
     Check,
     Done,
     Egress,
+    Estimate,
     Event,
     Failed,
     Log,
@@ -53,6 +55,7 @@ __all__ = [
     "Done",
     "Egress",
     "Emit",
+    "Estimate",
     "Event",
     "Failed",
     "Log",

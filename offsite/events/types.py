@@ -173,6 +173,17 @@ class Check(_Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Estimate(_Event):
+    """The memory that the work will need, as far as it can be computed before the work."""
+
+    event: Literal["estimate"] = "estimate"
+    memory_bytes: int
+    """Of one worker."""
+    message: str
+    """What is needed, what there is, and which change of the job makes it fit."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Failed(_Event):
     """The stage ended without a result."""
 
@@ -204,6 +215,7 @@ Event = (
     | Artifact
     | Record
     | Check
+    | Estimate
     | Failed
     | Done
 )

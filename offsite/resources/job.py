@@ -8,7 +8,9 @@ from offsite.resources.approval import Approval
 from offsite.resources.egress import EgressReport
 from offsite.resources.written import BaseCondition, Digest, Shown, Written
 
-ConditionType = Literal["Accepted", "Running", "Suspended", "Complete", "Failed"]
+ConditionType = Literal[
+    "Accepted", "MemorySufficient", "Running", "Suspended", "Complete", "Failed"
+]
 JobState = Literal[
     "Pending",
     "Queued",
@@ -35,7 +37,8 @@ class Condition(BaseCondition):
     """One condition of a job."""
 
     type: ConditionType
-    """Type of the condition. Complete and Failed are those of a Kubernetes Job."""
+    """Type of the condition. Complete and Failed are those of a Kubernetes Job. MemorySufficient
+    says whether the memory that the job requests suffices for its training pods, by an estimate."""
 
 
 class ProgressStatus(Written):

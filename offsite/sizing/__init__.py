@@ -7,6 +7,7 @@ From the sizes in a model's config.json, the row of its family, and the job. No 
 from offsite.sizing.amounts import amount_of, bytes_of
 from offsite.sizing.limits import REQUEST, Limit
 from offsite.sizing.phase import Needs, Phase
+from offsite.sizing.remedies import Remedy, explained, remedies_for
 from offsite.sizing.setting import Machine
 from offsite.sizing.sources import count_examples, count_positions, subject_in
 from offsite.sizing.stages import Data, Subject, needs_of
@@ -18,11 +19,14 @@ __all__ = [
     "Machine",
     "Needs",
     "Phase",
+    "Remedy",
     "Subject",
     "amount_of",
     "bytes_of",
     "count_examples",
     "count_positions",
+    "explained",
     "needs_of",
+    "remedies_for",
     "subject_in",
 ]

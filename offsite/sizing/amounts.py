@@ -23,3 +23,8 @@ def bytes_of(memory: str) -> int:
     if found is None:
         raise ValueError(f"{memory!r} is not an amount of memory such as 16Gi")
     return round(float(found[1]) * _UNITS[found[2]])
+
+
+def request_of(count: int) -> str:
+    """Write a number of bytes as a request for memory with some room, such as 14Gi."""
+    return f"{-(-count * 115 // (100 * GIB))}Gi"

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from offsite.sizing.amounts import amount_of
+from offsite.api import JobSpec
+from offsite.sizing.amounts import amount_of, bytes_of
 from offsite.sizing.phase import Needs
 
 REQUEST = "resources.memoryPerWorker"
@@ -19,6 +20,13 @@ class Limit:
     device: int | None = None
     """Bytes of one GPU; None: there is none, or its size is not known."""
     gpu: bool = False
+
+    @classmethod
+    def requested(cls, spec: JobSpec) -> "Limit":
+        """Return the limit of the pods that a job asks for. The size of their GPUs is not known."""
+        asked = spec.resources
+        memory = bytes_of(asked.memory_per_worker)
+        return cls(memory=memory, what=f"spec.{REQUEST}", gpu=asked.gpus_per_worker > 0)
 
     def fits(self, needs: Needs) -> bool:
         """Return whether what a stage needs fits."""

@@ -11,6 +11,7 @@ from offsite.exchange import Reference
 from offsite.steps.approvals import GivenApproval
 from offsite.steps.disclosing import note_disclosed
 from offsite.steps.ending import finish, resume
+from offsite.steps.estimating import report_estimate
 from offsite.steps.handover import Handover, sweep
 from offsite.steps.inputs import source_of
 from offsite.steps.lending import lent
@@ -46,6 +47,7 @@ def run_open(pod: Pod[OpenTask], monitor: Monitor) -> None:
         envelope = mailbox.incoming(space.spec.peer, reference)
         handover.begin_with(envelope.digest)
     prepare(space, source, envelope, mailbox, monitor)
+    report_estimate(space, monitor)
     handover.give(space, monitor)
 
 

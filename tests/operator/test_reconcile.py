@@ -791,6 +791,7 @@ def test_all_conditions_are_told_on_the_first_visit() -> None:
     told = {c.type: c.status for c in world.status.conditions}
     assert told == {
         "Accepted": "False",
+        "MemorySufficient": "Unknown",
         "Running": "False",
         "Suspended": "False",
         "Complete": "False",

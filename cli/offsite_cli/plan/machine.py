@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from offsite.api import JobSpec
 from offsite.errors import InputError
 from offsite.process.lifetime import uncollected
-from offsite.sizing import REQUEST, Limit, bytes_of
+from offsite.sizing import Limit, bytes_of
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def limit_of(spec: JobSpec, memory: str | None, gpu_memory: str | None) -> Limit
     if memory:
         found, what = _amount("--memory", memory), "--memory"
     elif "memory_per_worker" in spec.resources.model_fields_set:
-        found, what = bytes_of(spec.resources.memory_per_worker), f"spec.{REQUEST}"
+        found, what = Limit.requested(spec).memory, Limit.requested(spec).what
     else:
         found, what = free_memory(), "this machine"
     return Limit(memory=found, what=what, device=device, gpu=gpu)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from offsite.api import JobSpec
-from offsite.sizing import Limit, Needs, Phase, amount_of
+from offsite.sizing import Limit, Needs, Phase, Remedy, amount_of, remedies_for
 from offsite_cli.plan.machine import Rate
 from offsite_cli.tables import align
 
@@ -22,13 +22,17 @@ class Planned:
     needs: Needs
     limit: Limit
     rate: Rate
+    remedies: tuple[Remedy, ...]
+    """One of these changes makes the job fit."""
 
     @classmethod
     def of(
         cls, spec: JobSpec, compute: Callable[[JobSpec], Needs], limit: Limit, rate: Rate
     ) -> "Planned":
         """Plan a job."""
-        return cls(spec.stage, spec.resources.workers, compute(spec), limit, rate)
+        needs = compute(spec)
+        found = () if limit.fits(needs) else remedies_for(spec, compute, limit.fits)
+        return cls(spec.stage, spec.resources.workers, needs, limit, rate, tuple(found))
 
     @property
     def fits(self) -> bool:
@@ -46,6 +50,9 @@ def as_lines(planned: Planned) -> list[str]:
     lines = [f"{planned.stage} {planned.limit.verdict(needs)}"]
     if planned.fits and needs.peak > _MARGIN * planned.limit.memory:
         lines.append("It is close: estimates are within 15 %.")
+    lines += [f"  to fit: {remedy}" for remedy in planned.remedies]
+    if not planned.fits and not planned.remedies:
+        lines.append("  no change of the job makes it fit: use a machine with more memory")
     rows = [["PHASE", "MEMORY", "TIME", "DISK", "OF THE MEMORY"]]
     rows += [_row(planned, phase) for phase in needs.phases]
     return [
@@ -68,6 +75,9 @@ def as_facts(planned: Planned) -> dict[str, Any]:
         "memoryBytes": needs.peak,
         "deviceMemoryBytes": needs.device_peak or None,
         "limit": {"memoryBytes": limit.memory, "deviceBytes": limit.device, "of": limit.what},
+        "remedies": [
+            {"set": dict(each.changes), "memoryBytes": each.needs.peak} for each in planned.remedies
+        ],
         "seconds": round(sum(map(planned.seconds, needs.phases)), 1),
         "rate": {"flopsPerSecond": rate.flops, "how": rate.how},
         "diskBytes": needs.disk,

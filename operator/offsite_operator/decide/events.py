@@ -13,7 +13,9 @@ _NORMAL = frozenset({"Cancelled"})
 """Failure reasons that the user requested."""
 _EXPECTED = frozenset({AWAITING, APPROVED})
 """Reasons why a job does not run that are no problem."""
-_SILENT = frozenset({"NotChecked", "NotStarted", "NotSuspended", "NotFinished", "Finished"})
+_SILENT = frozenset(
+    {"NotChecked", "NotStarted", "NotSuspended", "NotFinished", "Finished", "Sufficient"}
+)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from offsite_operator.decide.attempts import (
 )
 from offsite_operator.decide.decision import Decision
 from offsite_operator.decide.finished import settle
+from offsite_operator.decide.memory import with_estimate
 from offsite_operator.decide.reported import reported_updates
 from offsite_operator.decide.start import begin
 from offsite_operator.decide.status import (
@@ -169,6 +170,8 @@ def _at(seen: Observed, spec: JobSpec, child: Child) -> Decision:
             ended = child.state.ended or child.created
             tried = _Tried(child.step, child.attempt, ended)
             return _failed(seen, spec, tried, failure, **report)
+        case Succeeded() if child.step == "Open" and (warned := with_estimate(seen, spec, child)):
+            return Decision(status=warned, again=0)
         case Succeeded() if child.step == "Report":
             return _reported(seen, child, report)
         case Succeeded():

@@ -34,6 +34,7 @@ FIRST: Mapping[Kind, ConditionUpdate] = {
     "Accepted": ConditionUpdate(
         "Unknown", "NotChecked", "the operator has not checked the job yet"
     ),
+    "MemorySufficient": ConditionUpdate("Unknown", "NotChecked"),
     "Running": ConditionUpdate("False", "NotStarted"),
     "Suspended": ConditionUpdate("False", "NotSuspended"),
     "Complete": ConditionUpdate("False", "NotFinished"),

@@ -4,7 +4,7 @@ The log also has what libraries print about a peer's files; the pod's mark ident
 The author of a pod's image knows its mark, so the content of an event is untrusted, too.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any
@@ -13,6 +13,7 @@ from offsite.events import (
     Artifact,
     Done,
     Egress,
+    Estimate,
     Event,
     Failed,
     Metric,
@@ -29,6 +30,14 @@ MOST_METRICS = 100
 """Limit on the metrics kept for one job; a stage reports a handful."""
 _MOST_CHARACTERS = {"message": 4096, "uri": 1024}
 _USUAL_CHARACTERS = 256
+_FIELDS: Mapping[type[Event], str] = {
+    Artifact: "artifact",
+    Egress: "egress",
+    Estimate: "estimate",
+    NoticeRead: "notice",
+    PrivacyReport: "privacy",
+}
+"""The fields of a report that hold the last event of a kind."""
 _LARGEST = 2**63
 """Exceeds every integer of Kubernetes."""
 
@@ -51,6 +60,8 @@ class StepReport:
     unread: str = ""
     """Why the log of an ended attempt is not readable."""
     privacy: PrivacyReport | None = None
+    estimate: Estimate | None = None
+    """The memory that the next step will need."""
 
 
 def with_events(report: StepReport, lines: Iterable[tuple[datetime, str]], mark: str) -> StepReport:
@@ -86,19 +97,13 @@ def _cut(name: str, value: Any) -> Any:
 
 def _with(report: StepReport, event: Event, at: datetime) -> StepReport:
     report = replace(report, last=event if isinstance(event, Done | Failed) else None)
-    match event:
-        case Progress():
-            return replace(report, progress=event, progress_at=at)
-        case PrivacyReport():
-            return replace(report, privacy=event)
-        case Artifact():
-            return replace(report, artifact=event)
-        case Egress():
-            return replace(report, egress=event)
-        case NoticeRead():
-            return replace(report, notice=event)
-        case Metric():
-            key = (event.name, event.setting)
-            if key in report.metrics or len(report.metrics) < MOST_METRICS:
-                return replace(report, metrics={**report.metrics, key: event})
+    if name := _FIELDS.get(type(event)):
+        found: dict[str, Any] = {name: event}
+        return replace(report, **found)
+    if isinstance(event, Progress):
+        return replace(report, progress=event, progress_at=at)
+    if isinstance(event, Metric):
+        key = (event.name, event.setting)
+        if key in report.metrics or len(report.metrics) < MOST_METRICS:
+            return replace(report, metrics={**report.metrics, key: event})
     return report
