@@ -1,14 +1,19 @@
 """What each stage needs, from its section of the job."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from offsite.api import JobSpec
+from offsite.api import DistillTraining, JobSpec
 from offsite.sizing import owner
 from offsite.sizing.phase import Needs, Phase
 from offsite.sizing.setting import Machine, Training
 from offsite.sizing.shape import Shape
-from offsite.sizing.training import forward_flops, train, trained_numbers, weights
+from offsite.sizing.training import (
+    base_weights,
+    forward_flops,
+    loaded_weights,
+    train,
+    trained_numbers,
+)
 
 _RANK = 16
 
@@ -53,13 +58,13 @@ def _distill(spec: JobSpec, subject: Subject, machine: Machine, data: Data) -> N
         phases.append(owner.heal(shape, machine, middle))
     if job.training:
         phases.append(_distillation(job.training, shape, small, machine, ends, job.ends.bottom))
-    held = None if job.training is None else 4 * shape.numbers
+    held = None if job.training is None else loaded_weights(shape, machine)
     phases.append(owner.score("score", shape, machine, 2 * data.scored, held=held))
     return Needs(phases=tuple(phases), sent=small.size)
 
 
 def _distillation(
-    job: Any, shape: Shape, small: Shape, machine: Machine, ends: int, bottom: int
+    job: DistillTraining, shape: Shape, small: Shape, machine: Machine, ends: int, bottom: int
 ) -> Phase:
     training = Training(
         batch=job.batch_size,
@@ -69,11 +74,10 @@ def _distillation(
         lowest=bottom,
         whole=True,
         checkpointing=job.gradient_checkpointing,
-        accumulate=getattr(job, "accumulate", 1),
+        accumulate=job.accumulate,
     )
-    whole = weights(shape, machine, training)
-    shared = weights(small, machine, training)  # the emulator shares its tensors with the model
-    phase = train("distill", small, machine, training, held=whole - shared)
+    # the emulator shares the tensors of the model, except for those that it trains
+    phase = train("distill", small, machine, training, held=loaded_weights(shape, machine))
     positions = training.batch * training.length * training.steps
     teacher = forward_flops(shape, positions, training.length)
     return Phase(
@@ -88,9 +92,9 @@ def _distillation(
 def _tune(spec: JobSpec, subject: Subject, machine: Machine, data: Data) -> Needs:
     shape, training = subject.shape, tuning_of(spec, subject, data)
     adapter = 4 * trained_numbers(shape, training)
-    phase = train("tune", shape, machine, training)
-    held = weights(shape, machine, training) + adapter
-    scored = owner.score("score", shape, machine, 2 * data.scored, held=held)
+    held = base_weights(shape, machine, training)
+    phase = train("tune", shape, machine, training, held=held)
+    scored = owner.score("score", shape, machine, 2 * data.scored, held=held + adapter)
     return Needs(phases=(phase, scored), sent=adapter)
 
 
@@ -111,7 +115,8 @@ def tuning_of(spec: JobSpec, subject: Subject, data: Data) -> Training:
         rank=0 if whole else job.adapter.rank or min(_RANK, narrowest // 2),
         targets=job.adapter.targets,
         checkpointing=how.gradient_checkpointing,
-        accumulate=getattr(how, "accumulate", 1),
+        accumulate=how.accumulate,
+        quantize=job.base.quantize,
         extra=shape.head if shape.patches is not None else 0,
     )
 

@@ -1,45 +1,57 @@
 """Memory and operations of a training: weights, what is trained, activations, and the loss."""
 
+from collections.abc import Mapping
 from math import prod
 
 from offsite.sizing.activations import kept
 from offsite.sizing.phase import Phase
-from offsite.sizing.setting import Machine, Training
+from offsite.sizing.setting import Machine, Quantize, Training
 from offsite.sizing.shape import Shape
 
-PROCESS = 700 << 20
+PROCESS = 640 << 20
 """Bytes of a process that has imported torch, transformers and peft, and opened a tokenizer."""
 _TRAINED = 16
 """Bytes of a trained number: itself, its gradient, and the two moments of AdamW, in float32."""
 _BEST = 4
 """Bytes of a number of the best adapter so far."""
+_BEFORE = 4
+"""Bytes of a number of a tensor that is trained as a whole, as it was before."""
 _LOSS_LOGITS = 1 << 26
 """Logits that the loss computes at once, as `modality.text.loss` has it."""
-_NF4 = 0.5 + 4 / 64
-"""Bytes of a number in NF4: half a byte, and one scale for each 64 of them."""
+_PACKED: Mapping[Quantize, float] = {"Int8": 1.0, "NF4": 0.5 + 1 / 64}
+"""Bytes of a quantized number, with the scale of its group."""
 
 
-def train(name: str, shape: Shape, machine: Machine, training: Training, *, held: int = 0) -> Phase:
+def train(name: str, shape: Shape, machine: Machine, training: Training, *, held: int) -> Phase:
     """Compute what a training needs.
 
     Args:
-        held: Bytes of other models that stay in memory.
+        held: Bytes of the frozen weights in memory.
     """
-    trained = trained_numbers(shape, training)
     parts = {
-        "weights": weights(shape, machine, training) + held,
-        "trained": trained * (_TRAINED + _BEST),
+        "weights": held,
+        "trained": trained_bytes(shape, machine, training),
         "activations": _activations(shape, machine, training),
         "loss": _loss(shape, machine, training),
     }
-    whole = shape.size if machine.gpu else 0  # read on the host, then copied
+    # weights are read on the host, and copied to the GPU
+    host = {"process": PROCESS, **({"weights": shape.size} if machine.gpu else parts)}
     return Phase(
         name=name,
-        memory={"process": PROCESS, **({"weights": whole} if machine.gpu else parts)},
+        memory=host,
         device=parts if machine.gpu else {},
         flops=_flops(shape, training),
-        disk=trained * _TRAINED,
+        disk=trained_numbers(shape, training) * _TRAINED,
     )
+
+
+def trained_bytes(shape: Shape, machine: Machine, training: Training) -> int:
+    """Compute the bytes of what is trained: values, gradients, moments, and copies of them."""
+    each = _TRAINED + _BEST
+    if training.whole:  # what is multiplied is converted for each step
+        each += _BEFORE + (machine.multiplied if machine.bfloat16 else 0)
+    numbers = trained_numbers(shape, training)
+    return each * (numbers // machine.workers if machine.sharded else numbers)
 
 
 def trained_numbers(shape: Shape, training: Training) -> int:
@@ -50,16 +62,25 @@ def trained_numbers(shape: Shape, training: Training) -> int:
     return training.places * per_block + training.extra
 
 
-def weights(shape: Shape, machine: Machine, training: Training) -> int:
-    """Compute the bytes of the weights in memory, of one worker."""
-    number = shape.number if machine.gpu or machine.bfloat16 else 4
+def base_weights(shape: Shape, machine: Machine, training: Training) -> int:
+    """Compute the bytes of an emulator's frozen weights, of one worker.
+
+    Linear layers, the token table and the head have the dtype that they are multiplied in.
+    """
+    number = shape.number if machine.gpu else machine.multiplied
     linear = sum(map(prod, shape.linears.values()))
-    per_number = {"None": float(number), "Int8": 1.0, "NF4": _NF4}[training.quantize]
-    block = linear * per_number + (shape.block - linear) * number
-    blocks = shape.depth * block
-    if machine.sharded:  # a shard of all, and the two blocks that are gathered meanwhile
+    packed = _PACKED.get(training.quantize, float(number))
+    block = linear * packed + 4 * (shape.block - linear)
+    frozen = shape.depth - (training.places if training.whole else 0)
+    blocks = frozen * block
+    if machine.sharded:  # a shard of all, and two blocks that are gathered meanwhile
         blocks = blocks / machine.workers + 2 * block
     return round(blocks + shape.outer * number)
+
+
+def loaded_weights(shape: Shape, machine: Machine) -> int:
+    """Compute the bytes of a model that is loaded whole: in float32 on a CPU."""
+    return shape.numbers * (shape.number if machine.gpu else 4)
 
 
 def _activations(shape: Shape, machine: Machine, training: Training) -> int:
