@@ -73,6 +73,7 @@ bench: setup  ## speed and memory as ratios to a plain loop; how surely a model 
 	$(BIN)/python bench/run.py --vision $(ARGS)
 	PYTHONPATH=tests $(BIN)/python bench/exchange.py
 	$(BIN)/python bench/help.py
+	PYTHONPATH=tests $(BIN)/python bench/plan.py
 	$(BIN)/python bench/sketches.py
 	PYTHONPATH=tests $(BIN)/python bench/inspection.py
 	PYTHONPATH=tests $(BIN)/python bench/inspected_images.py
