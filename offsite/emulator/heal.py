@@ -7,20 +7,28 @@ itself is fitted, which a map behind it could not improve on. And each position 
 relative to its own size, so that the massive activations of a few do not decide for all.
 """
 
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from offsite.emulator.method import Compressed
 from offsite.events import Monitor
-from offsite.layers import blocks, family, inference, run, trace
+from offsite.layers import (
+    Call,
+    Spilled,
+    blocks,
+    family,
+    inference,
+    is_lazy,
+    resident,
+    run,
+    tensors_of,
+    trace,
+)
 from offsite.modality import Batch
 
 _RIDGE = 0.3
@@ -41,32 +49,34 @@ def heal(
 ) -> None:
     """Refit the last projection of each block of the emulator's middle, in place.
 
-    Memory does not grow with the data: hidden states lie on disk, and the normal equations of one
-    block at a time are summed up batch by batch.
+    Hidden states are on disk, and the normal equations of one block at a time are summed up batch
+    by batch, so memory does not grow with the data. Of models that were opened lazily, one block
+    is in memory at a time.
 
     Args:
         model: the full model. Nothing in it changes, though the emulator shares tensors with it.
         batches: data to fit to, of the model owner's own.
-        scratch: where the hidden states lie meanwhile; absent: the system's temporary folder.
+        scratch: where the hidden states are meanwhile; absent: the system's temporary folder.
     """
-    name = family(model).healed_by(model.config.to_dict())
+    row = family(model)
+    name = row.healed_by(model.config.to_dict())
     assert name is not None
-    places = emulator.middle
+    places, tensors = emulator.middle, tensors_of(emulator.model)
     tracker = monitor.track("heal", len(places) * len(batches))
-    with tempfile.TemporaryDirectory(prefix="heal-", dir=scratch) as folder, inference():
-        streams = _Streams(model, emulator, batches, Path(folder))
+    with inference():
+        streams = _Streams(model, emulator, batches, monitor, Spilled(scratch))
         for place in places:
+            streams.climb(place)
             block = blocks(emulator.model)[place]
-            projection = block.get_submodule(name)
-            scale = output_scale(block, model)
-            equations = NormalEquations(projection, family(model).transposed, scale)
-            for number, batch in enumerate(batches):
-                monitor.check()
-                with watching_projection(projection) as seen:
-                    wanted, output = streams.climb(number, place)
-                equations.add(seen[0], wanted, output, batch.mask)
-                tracker.advance(units=batch.amount, unit=batch.unit)
-            equations.solve()
+            with resident(block):
+                scale = output_scale(block, model)
+                equations = NormalEquations(block.get_submodule(name), row.transposed, scale)
+                for number, batch in enumerate(batches):
+                    with watching_projection(block.get_submodule(name)) as seen:
+                        wanted, output = streams.compare(number, place)
+                    equations.add(seen[0], wanted, output, batch.mask)
+                    tracker.advance(units=batch.amount, unit=batch.unit)
+            tensors[row.tensor_name(place, f"{name}.weight")] = equations.solution()
 
 
 def output_scale(block: nn.Module, model: PreTrainedModel) -> Tensor | None:
@@ -75,49 +85,65 @@ def output_scale(block: nn.Module, model: PreTrainedModel) -> Tensor | None:
     return None if path is None else block.get_parameter(path).detach().float()
 
 
-@dataclass
 class _Streams:
-    """The hidden states of every batch, on disk: the full model's and the emulator's."""
+    """The hidden states of every batch, in `states`: the full model's and the emulator's."""
 
-    model: PreTrainedModel
-    emulator: Compressed
-    batches: Sequence[Batch]
-    folder: Path
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        emulator: Compressed,
+        batches: Sequence[Batch],
+        monitor: Monitor,
+        states: MutableMapping[str, Tensor],
+    ) -> None:
+        self._model, self._batches = model, batches
+        self._full, self._stack = [*blocks(model)], blocks(emulator.model)
+        self._emulator, self._monitor, self._states = emulator, monitor, states
+        for number, batch in enumerate(batches):
+            self._write("teacher", number, trace(model, batch.inputs).hidden)
 
-    def climb(self, number: int, place: int) -> tuple[Tensor, Tensor]:
-        """Move a batch up to the kept block at `place`.
+    def climb(self, place: int) -> None:
+        """Move the emulator's states up to its block at `place`, the model's to the block above."""
+        below, here, above = (block.full for block in self._emulator.blocks[place - 1 : place + 2])
+        if place == self._emulator.middle.start:
+            self._move("teacher", self._full[:here], range(here))
+            for number in range(len(self._batches)):
+                self._write("student", number, self._read("teacher", number))
+        else:
+            self._move("student", [self._stack[place - 1]], [below])
+        self._move("teacher", self._full[here:above], range(here, above))
+
+    def compare(self, number: int, place: int) -> tuple[Tensor, Tensor]:
+        """Run the emulator's block at `place` on a batch.
 
         Returns:
             what that block should put out and what it does, (B, T, D) each.
         """
-        traced = trace(self.model, self.batches[number].inputs)
-        calls, stack = traced.calls, blocks(self.emulator.model)
-        below, here, above = (block.full for block in self.emulator.blocks[place - 1 : place + 2])
-        if place == self.emulator.middle.start:
-            teacher = run(blocks(self.model)[:here], traced.hidden, calls[:here])
-            student = teacher
-        else:
-            teacher, student = self._read(number)
-            student = run([stack[place - 1]], student, [calls[below]])
-        teacher = run(blocks(self.model)[here:above], teacher, calls[here:above])
-        self._write(number, teacher, student)
-        return teacher, run([stack[place]], student, [calls[here]])
+        call = self._calls(number)[self._emulator.blocks[place].full]
+        output = run([self._stack[place]], self._read("student", number), [call])
+        return self._read("teacher", number), output
 
-    def _path(self, number: int) -> Path:
-        return self.folder / f"{number}.safetensors"
+    def _move(self, stream: str, modules: Sequence[nn.Module], full: Sequence[int]) -> None:
+        """Run blocks on all batches, as the full model calls its blocks `full`."""
+        together = 1 if is_lazy(self._model) else len(self._full)
+        for start in range(0, len(modules), together):
+            some = slice(start, start + together)
+            with resident(*modules[some]):
+                for number in range(len(self._batches)):
+                    calls = self._calls(number)
+                    hidden = self._read(stream, number)
+                    hidden = run(modules[some], hidden, [calls[i] for i in full[some]])
+                    self._write(stream, number, hidden)
 
-    def _write(self, number: int, teacher: Tensor, student: Tensor) -> None:
-        # clones: at first both are one tensor, and SigLIP's is not laid out by rows
-        plain = torch.contiguous_format
-        states = {
-            "teacher": teacher.cpu().clone(memory_format=plain),
-            "student": student.cpu().clone(memory_format=plain),
-        }
-        save_file(states, self._path(number))
+    def _calls(self, number: int) -> Sequence[Call]:
+        self._monitor.check()
+        return trace(self._model, self._batches[number].inputs).calls
 
-    def _read(self, number: int) -> tuple[Tensor, Tensor]:
-        states = load_file(self._path(number), device=str(self.batches[number].mask.device))
-        return states["teacher"], states["student"]
+    def _write(self, stream: str, number: int, hidden: Tensor) -> None:
+        self._states[f"{stream}.{number}"] = hidden
+
+    def _read(self, stream: str, number: int) -> Tensor:
+        return self._states[f"{stream}.{number}"].to(self._batches[number].mask.device)
 
 
 _Seen = tuple[Tensor, Tensor]
@@ -157,7 +183,8 @@ class NormalEquations:
         self._bias = dict(projection.named_parameters()).get("bias")
         self._transposed, self._scale = transposed, scale
         inputs, outputs = self._before().shape
-        self._gram = self._before().new_zeros(inputs, inputs)
+        # by columns, as LAPACK factors a matrix in place
+        self._gram = self._before().new_zeros(inputs, inputs).T
         self._moment = self._before().new_zeros(inputs, outputs)
 
     def _before(self) -> Tensor:
@@ -193,11 +220,12 @@ class NormalEquations:
         reached = size > _LEAST_SCALE * size.max()
         return torch.where(reached, change / self._scale.where(reached, torch.ones_like(size)), 0)
 
-    def solve(self) -> None:
-        """Give the projection the weight that solves the problem, as a tensor of its own."""
+    def solution(self) -> Tensor:
+        """Compute the weight that solves the problem, once: it uses the equations up."""
         ridge = _RIDGE * self._gram.diagonal().mean()
         self._gram.diagonal().add_(ridge)
-        factor = torch.linalg.cholesky(self._gram)
-        fitted = torch.cholesky_solve(self._moment + ridge * self._before(), factor)
+        self._moment += ridge * self._before()
+        torch.linalg.cholesky(self._gram, out=self._gram)
+        fitted = torch.cholesky_solve(self._moment, self._gram)
         wanted = fitted if self._transposed else fitted.T
-        self._weight.data = wanted.to(self._weight.dtype).contiguous()
+        return wanted.to(self._weight.dtype).contiguous()

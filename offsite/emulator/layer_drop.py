@@ -4,13 +4,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import inf
 
-from torch import Tensor
 from transformers import PreTrainedModel
 
 from offsite.api import Ends, LayerDrop
 from offsite.bundle import BlockRecord
 from offsite.emulator.method import Compressed, share_of
-from offsite.layers import assemble, family
+from offsite.layers import family, rearranged
 from offsite.steps.feasibility import check_depth
 
 
@@ -99,14 +98,14 @@ def drop_layers(model: PreTrainedModel, layout: Layout) -> PreTrainedModel:
     row = family(model)
     whole = row.known(model.config.to_dict())
     place = {full: i for i, full in enumerate(layout.kept)}
-    tensors: dict[str, Tensor] = {}
-    for name, tensor in model.state_dict().items():
+    names: dict[str, str] = {}
+    for name in model.state_dict():
         split = row.block_of(name)
         if split is None:
-            tensors[row.stored_name(name)] = tensor
+            names[row.stored_name(name)] = name
         elif split[0] in place:
-            tensors[row.tensor_name(place[split[0]], split[1])] = tensor
-    emulator = assemble(row.resized(whole, layout.kept), tensors)
+            names[row.tensor_name(place[split[0]], split[1])] = name
+    emulator = rearranged(model, row.resized(whole, layout.kept), names)
     # what is computed and not stored carries the rounding of the dtype that `model` was loaded in
     for name, buffer in model.named_buffers():
         if row.block_of(name) is None:

@@ -8,7 +8,7 @@ from offsite.layers.building import assemble, freeze, quiet
 from offsite.layers.folders import block_count, modality_of
 from offsite.layers.group import agreed, leads, rank, total, workers
 from offsite.layers.hardware import deterministic, device, inference, limit_threads, precision
-from offsite.layers.lazily import assemble_lazily, open_lazily, resident
+from offsite.layers.lazily import open_lazily, rearranged, resident
 from offsite.layers.loading import Loaded, load, save, save_companions
 from offsite.layers.loss import batch_loss, example_losses
 from offsite.layers.probing import Note, attention_maps, watching_gradients
@@ -24,19 +24,18 @@ from offsite.layers.stack import (
     trace,
     watching,
 )
-from offsite.layers.tensors import Renamed, Spilled, is_lazy, tensors_of
+from offsite.layers.streaming import final_states
+from offsite.layers.tensors import Spilled, is_lazy, tensors_of
 from offsite.modality.images.head import head_of, pooled
 
 __all__ = [
     "Call",
     "Loaded",
     "Note",
-    "Renamed",
     "Spilled",
     "Trace",
     "agreed",
     "assemble",
-    "assemble_lazily",
     "attention_maps",
     "batch_loss",
     "block_count",
@@ -47,6 +46,7 @@ __all__ = [
     "example_losses",
     "family",
     "final_hidden",
+    "final_states",
     "freeze",
     "head_of",
     "inference",
@@ -60,6 +60,7 @@ __all__ = [
     "precision",
     "quiet",
     "rank",
+    "rearranged",
     "resident",
     "resuming",
     "run",

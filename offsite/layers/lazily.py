@@ -5,7 +5,7 @@ Embeddings, norms and head are real. A block is on the meta device until it is c
 the blocks and of one block, whatever the depth.
 """
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import wraps
 from pathlib import Path
@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 from transformers import GenerationConfig, PreTrainedModel
 
-from offsite.families import Family, family_of
+from offsite.families import Family
 from offsite.layers.building import assemble, built, check_found, freeze
 from offsite.layers.hardware import device
 from offsite.layers.loading import Loaded, checked_config, dtype_in_memory, opening, stored_dtype
 from offsite.layers.stack import blocks, family
-from offsite.layers.tensors import Changed, Renamed, Spilled, Stored, assign, attach
+from offsite.layers.tensors import Changed, Renamed, Stored, assign, attach, is_lazy, tensors_of
 from offsite.modality import LOCAL, MODALITIES
 
 _RESIDENCE = "residence"
@@ -64,26 +64,27 @@ def _open(folder: Path, view: Path, scratch: Path | None) -> Loaded:
     return Loaded(_kept_on_disk(freeze(model), own, scratch), modality, stored)
 
 
-def assemble_lazily(
-    config: Mapping[str, Any],
-    outside: Mapping[str, Tensor],
-    tensors: Mapping[str, Tensor],
-    scratch: Path | None = None,
+def rearranged(
+    model: PreTrainedModel, config: Mapping[str, Any], names: Mapping[str, str]
 ) -> PreTrainedModel:
-    """Build a model around tensors, of which those of the blocks are read when a block runs.
+    """Build a model of some of a model's tensors, which both share; lazily if that is lazy.
 
     Args:
         config: the content of a `config.json`.
-        outside: the tensors outside the blocks by checkpoint name, which are not copied.
-        tensors: every tensor by its name in the model's `state_dict`.
-        scratch: as `open_lazily`.
+        names: every tensor of the new model by its checkpoint name, with its name in `model`.
 
     Raises:
         ModelError: as `assemble`.
     """
-    row, dtype = family_of(config), next(iter(outside.values())).dtype
-    model = assemble(config, {**outside, **_placeholders(row, config, dtype)})
-    return _kept_on_disk(model, tensors, scratch)
+    own = model.state_dict()
+    if not is_lazy(model):
+        return assemble(config, {name: own[here] for name, here in names.items()})
+    row, tensors = family(model), tensors_of(model)
+    outside = {name: own[here] for name, here in names.items() if row.block_of(name) is None}
+    made = assemble(config, {**outside, **_placeholders(row, config, model.dtype)})
+    there = {here if name in outside else name: here for name, here in names.items()}
+    kept = {name: here for name, here in there.items() if here in tensors}
+    return _kept_on_disk(made, Renamed(tensors, kept), tensors.scratch)
 
 
 @contextmanager
@@ -166,8 +167,7 @@ def _kept_on_disk(
         if row.block_of(name) is None:
             assign(model, name, own[name])
 
-    changes: MutableMapping[str, Tensor] = Spilled(scratch) if scratch else {}
-    own = Changed(tensors, changes, note)
+    own = Changed(tensors, scratch, note)
     for index, block in enumerate(blocks(model)):
         names = {path: row.tensor_name(index, path) for path, _ in block.named_parameters()}
         residence = Residence(block, names, own)

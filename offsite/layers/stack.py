@@ -1,7 +1,7 @@
 """A model's blocks: where they are, how the model calls them, and running some of them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -66,18 +66,41 @@ def trace(model: PreTrainedModel, inputs: Inputs) -> Trace:
     Args:
         inputs: `Batch.inputs`; tokens are unpadded or padded on the right.
     """
-    path = family(model).blocks
-    parent, _, name = path.rpartition(".")
-    holder, real = model.get_submodule(parent), blocks(model)
     seen: list[tuple[Any, Call]] = []
-    setattr(holder, name, nn.ModuleList(_Probe(seen, len(real)) for _ in real))
-    try:
+    total = len(blocks(model))
+    with _replaced(model, [_Probe(seen, total) for _ in range(total)]), suppress(_Traced):
         call_base(model, inputs)
-    except _Traced:
-        pass
+    return Trace(seen[0][0], [call for _, call in seen])
+
+
+class _Last(nn.Module):
+    """Stands where the last block was, and runs it on a hidden state that is known."""
+
+    def __init__(self, block: nn.Module, hidden: Tensor) -> None:
+        super().__init__()
+        self.block, self.hidden = block, hidden
+
+    def forward(self, _hidden: Any, *args: Any, **kwargs: Any) -> Any:
+        return self.block(self.hidden, *args, **kwargs)
+
+
+def finish(model: PreTrainedModel, inputs: Inputs, hidden: Tensor) -> Tensor:
+    """Compute `final_hidden` from what the last block reads, (B, T, D), and run no other block."""
+    below = [_Probe([], 0) for _ in blocks(model)[:-1]]
+    with _replaced(model, [*below, _Last(blocks(model)[-1], hidden)]):
+        return final_hidden(model, inputs)
+
+
+@contextmanager
+def _replaced(model: PreTrainedModel, modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Put other modules in the place of the blocks while the `with` block runs."""
+    parent, _, name = family(model).blocks.rpartition(".")
+    holder, real = model.get_submodule(parent), blocks(model)
+    setattr(holder, name, nn.ModuleList(modules))
+    try:
+        yield
     finally:
         setattr(holder, name, real)
-    return Trace(seen[0][0], [call for _, call in seen])
 
 
 def run(modules: Iterable[nn.Module], hidden: Tensor, calls: Iterable[Call]) -> Tensor:

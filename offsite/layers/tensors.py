@@ -27,7 +27,7 @@ _PIECE = 1 << 22
 _ATTRIBUTE = "lazy_tensors"
 
 
-def tensors_of(model: PreTrainedModel) -> MutableMapping[str, Tensor]:
+def tensors_of(model: PreTrainedModel) -> "InMemory | Changed":
     """Get a model's tensors by the names of its `state_dict`.
 
     Setting one changes the model; deleting it from the same mapping restores what it was. Both
@@ -45,7 +45,7 @@ def is_lazy(model: PreTrainedModel) -> bool:
     return hasattr(model, _ATTRIBUTE)
 
 
-def attach(model: PreTrainedModel, tensors: MutableMapping[str, Tensor]) -> None:
+def attach(model: PreTrainedModel, tensors: "Changed") -> None:
     """Let a model read the tensors of its blocks from a mapping, which `tensors_of` gives."""
     setattr(model, _ATTRIBUTE, tensors)
 
@@ -180,6 +180,9 @@ def _bytes(tensor: Tensor) -> memoryview:
 class InMemory(MutableMapping[str, Tensor]):
     """The tensors of a model that was loaded as a whole."""
 
+    scratch: Path | None = None
+    """As `Changed.scratch`."""
+
     def __init__(self, model: PreTrainedModel) -> None:
         self._model, self._names = model, tuple(model.state_dict())
         self._before: dict[str, Tensor] = {}
@@ -207,17 +210,15 @@ class Changed(MutableMapping[str, Tensor]):
 
     Args:
         below: what it begins with, which never changes.
-        changes: holds what is set.
+        scratch: the folder of a file for what is set; None: it stays in memory.
         note: takes the name of each tensor that was set or restored.
     """
 
     def __init__(
-        self,
-        below: Mapping[str, Tensor],
-        changes: MutableMapping[str, Tensor],
-        note: Callable[[str], None],
+        self, below: Mapping[str, Tensor], scratch: Path | None, note: Callable[[str], None]
     ) -> None:
-        self._below, self._changes, self._note = below, changes, note
+        self._below, self.scratch, self._note = below, scratch, note
+        self._changes: MutableMapping[str, Tensor] = Spilled(scratch) if scratch else {}
 
     def __getitem__(self, name: str) -> Tensor:
         return (self._changes if name in self._changes else self._below)[name]

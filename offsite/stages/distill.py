@@ -5,7 +5,8 @@ from pathlib import Path
 
 from offsite.api import Distill
 from offsite.emulator import METHODS
-from offsite.layers import load
+from offsite.layers import Loaded, load, open_lazily
+from offsite.release.capability import required_recovery
 from offsite.stages.context import Context
 from offsite.stages.emulating import fit_emulator, record_of
 from offsite.stages.evaluation import Evaluations
@@ -29,7 +30,7 @@ def make_emulator(context: Context, job: Distill) -> None:
     space, monitor, model = context.space, context.monitor, context.model
     texts, digest = context.inputs.texts, context.digests["model"]
     chosen, sent = _choose(space, job, model, digest)
-    loaded = load(model)
+    loaded = _opened(context, job)
     made = METHODS[job.emulator.method].compress(loaded.model, job.ends, job.emulator, chosen)
     if made.share >= 1:
         monitor.log("the emulator keeps every block: the peer gets the whole model")
@@ -46,6 +47,14 @@ def make_emulator(context: Context, job: Distill) -> None:
     draft = record_of(made, digest, space.name, space.peer_id)
     recovery = audit.check(made, sent) if audit else None
     finish_emulator(space, emulator, facts, draft, recovery)
+
+
+def _opened(context: Context, job: Distill) -> Loaded:
+    """Open the model: as a whole where something trains, else a block at a time."""
+    audited = required_recovery(context.space.party.limits.emulator_release, job.release)
+    if job.training or audited:
+        return load(context.model)
+    return open_lazily(context.model, context.space.folder)
 
 
 def _choose(

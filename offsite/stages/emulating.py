@@ -1,6 +1,5 @@
 """Heals and distills an emulator, and describes it: what a Distill job and a rehearsal share."""
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,6 @@ from offsite.rows import DataFile
 from offsite.stages.context import Trainer
 from offsite.stages.evaluation import read_examples
 from offsite.steps.feasibility import check_healable
-from offsite.store import disk_errors
 from offsite.training.data import Shuffled, batches
 from offsite.training.distill import Weights, distill
 
@@ -129,10 +127,7 @@ def _heal(
     fitting = examples[: max(1, _CALIBRATION_POSITIONS // longest)]
     stacked = batches(fitting, loaded.modality.collate, _CALIBRATION_BATCH)
     fit_to = [batch.to(loaded.model.device) for batch in stacked]
-    for leftover in scratch.glob("heal-*"):  # of an attempt that was killed
-        shutil.rmtree(leftover)
-    with disk_errors(scratch):
-        heal(loaded.model, emulator, fit_to, monitor, scratch=scratch)
+    heal(loaded.model, emulator, fit_to, monitor, scratch=scratch)
 
 
 def _heals(loaded: Loaded, job: Distill, texts: Mapping[str, DataFile], monitor: Monitor) -> bool:

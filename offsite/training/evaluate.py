@@ -1,13 +1,14 @@
 """Runs a model on examples without training: the loss or another outcome of each, and scores."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import tee
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from offsite.events import Monitor
-from offsite.layers import Loaded, final_hidden, inference, rank, total, workers
+from offsite.layers import Loaded, final_states, inference, rank, total, workers
 from offsite.modality import Batch, Benchmark, Example, Score
 
 _BATCH_POSITIONS = 2048
@@ -49,18 +50,16 @@ def outcomes(
     order = sorted(range(len(examples)), key=lambda i: -examples[i].size)
     together = max(1, _BATCH_POSITIONS // longest)
     work = [order[i : i + together] for i in range(0, len(order), together)]
-    found: dict[int, Tensor] = {}
     turns = -(-len(work) // workers())
+    # all take as many turns, since they run sharded blocks together
+    places = [turn * workers() + rank() for turn in range(turns)]
     tracker = monitor.track(phase, turns)
+    read, used = tee(_batches(loaded, examples, [work[min(p, len(work) - 1)] for p in places]))
+    found: dict[int, Tensor] = {}
     with inference():
-        for turn in range(turns):
-            monitor.check()
-            place = turn * workers() + rank()
-            # all take as many turns, since they run sharded blocks together
-            chosen = [examples[i] for i in work[min(place, len(work) - 1)]]
-            batch = loaded.modality.collate(chosen).to(loaded.model.device)
-            hidden = final_hidden(loaded.model, batch.inputs)
-            measured = measure(loaded.model, hidden, batch).double().cpu()
+        hidden = final_states(loaded.model, (batch.inputs for batch in read), monitor.check)
+        for place, batch, state in zip(places, used, hidden, strict=True):
+            measured = measure(loaded.model, state, batch).double().cpu()
             found[place] = measured
             tracker.advance(units=batch.amount * workers(), unit=batch.unit)
     result = torch.zeros(len(examples), *measured.shape[1:], dtype=torch.float64)
@@ -68,3 +67,11 @@ def outcomes(
         if place < len(work):
             result[work[place]] = each
     return total(result)
+
+
+def _batches(
+    loaded: Loaded, examples: Sequence[Example], chosen: Sequence[Sequence[int]]
+) -> Iterator[Batch]:
+    for each in chosen:
+        batch = loaded.modality.collate([examples[i] for i in each])
+        yield batch.to(loaded.model.device)
