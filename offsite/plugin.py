@@ -2,13 +2,13 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from offsite.adapter import METHODS
@@ -18,7 +18,9 @@ from offsite.bundle.changes import Place, relative
 from offsite.bundle.head import VALUE
 from offsite.bundle.selection import Selection
 from offsite.errors import BundleError
-from offsite.layers import family
+from offsite.families import Family
+from offsite.layers import family, tensors_of
+from offsite.layers.tensors import Changed, InMemory
 
 UNSCALED = AlphaFactors()
 _PIECE = 1 << 22
@@ -36,6 +38,8 @@ def plug_in(
     dtype: torch.dtype | None = None,
 ) -> dict[Place, float]:
     """Add `alpha` times an adapter's changes to the full model, in place, and measure them.
+
+    A model that was opened lazily computes the sums whenever it reads its weights; none is kept.
 
     Where a tensor of the emulator was some rows and columns of the full one, the change is added
     at those (`BlockRecord.index`).
@@ -58,22 +62,8 @@ def plug_in(
     Raises:
         BundleError: a sum is too large for that dtype.
     """
-    grouped, weights, reach = _by_weight(tensors, record), _weights(model), record.reach()
-    # all of them before any is changed: a bias is compared with its module's weight too
-    compared = {*grouped, *(place.beside for place in grouped)} & weights.keys()
-    own = {place: _norm(weights[place]) for place in compared}
-    scale_of = _scales(model, record, alpha, factors)
-    added: dict[Place, float] = {}
-    for place, parts in grouped.items():
-        weight = weights[place]
-        there = {key: part.to(weight.device) for key, part in parts.items()}
-        # outside the blocks every method sends the change itself
-        method = METHODS["Blocks" if place.block is None else facts.method]
-        change = partial(method.change, there, row=family(model))
-        added[place] = _add(weight, reach[place], change, scale_of(place), dtype or weight.dtype)
-        if not math.isfinite(added[place]):
-            raise BundleError(f"the adapter's change of {place} is not finite")
-    return relative(added, own)
+    scaled = _Scaled(alpha, factors, dtype)
+    return _add(tensors_of(model), _changes(model, tensors, facts, record, scaled), model)
 
 
 @contextmanager
@@ -82,46 +72,126 @@ def trying(
     tensors: Mapping[str, Tensor],
     facts: AdapterFacts,
     record: EmulatorRecord,
-    **scale: Any,
+    *,
+    alpha: float = 1.0,
+    factors: AlphaFactors = UNSCALED,
+    dtype: torch.dtype | None = None,
 ) -> Iterator[dict[Place, float]]:
     """Plug an adapter in for a `with` block, after which the model is bit for bit as before.
 
-    Keeps a copy of the weights that the adapter changes. Arguments are those of `plug_in`.
+    A loaded model keeps the weights that the adapter changes. Arguments are those of `plug_in`.
     """
-    weights = _weights(model)
-    before = {p: weights[p].detach().clone() for p in _by_weight(tensors, record)}
+    weights = tensors_of(model)
+    changes = _changes(model, tensors, facts, record, _Scaled(alpha, factors, dtype))
     try:
-        yield plug_in(model, tensors, facts, record, **scale)
+        yield _add(weights, changes, model)
     finally:
+        for change in changes.values():
+            with suppress(KeyError):  # of an adapter that failed, some were not added
+                del weights[change.name]
+
+
+@dataclass(frozen=True)
+class _Scaled:
+    """How much of an adapter's changes is added."""
+
+    alpha: float
+    factors: AlphaFactors
+    dtype: torch.dtype | None
+
+
+@dataclass(frozen=True)
+class _Change:
+    """What is added to one weight of the full model."""
+
+    name: str
+    """The weight's name in the model's `state_dict`."""
+    tensors: Mapping[str, Tensor]
+    parts: Mapping[str, str]
+    """The names in `tensors` of what the change is made of, by what they are to the method."""
+    method: str
+    family: Family
+    selection: Selection
+    alpha: float
+    dtype: torch.dtype | None
+    device: torch.device
+
+    def __call__(self, before: Tensor) -> Tensor:
+        """Compute a weight with the change, some rows at a time."""
+        after = before.detach().to(self.device, copy=True)
+        parts = {part: self.tensors[wire].to(self.device) for part, wire in self.parts.items()}
         with torch.no_grad():
-            for place, value in before.items():
-                weights[place].copy_(value)
+            for at, rows in _pieces(after, self.selection):
+                change = METHODS[self.method].change(parts, rows, self.family)
+                after[at] = (after[at].float() + self.alpha * change).to(self.dtype or after.dtype)
+        return after
+
+    def size(self, before: Tensor, after: Tensor) -> float:
+        """Compute the norm of what became of a weight."""
+        pieces = [at for at, _ in _pieces(after, self.selection)]
+        return math.sqrt(sum(_square(after[at].double() - before[at].double()) for at in pieces))
 
 
-def _scales(
-    model: PreTrainedModel, record: EmulatorRecord, alpha: float, factors: AlphaFactors
-) -> Callable[[Place], float]:
-    row, ends = family(model), {block.full for block in record.blocks if block.end}
+def _add(
+    weights: InMemory | Changed, changes: Mapping[Place, _Change], model: PreTrainedModel
+) -> dict[Place, float]:
+    """Add changes to the weights of a model, and measure them."""
+    row, own, added = family(model), dict[Place, float](), dict[Place, float]()
+    for place in {place.beside for place in changes} - changes.keys():
+        # a bias is compared with its module's weight too
+        if (name := _name(place, row)) in weights:
+            own[place] = _norm(weights[name].to(model.device))
+    for place, change in changes.items():
+        before = weights[change.name].to(model.device)
+        own[place] = _norm(before)
+        weights.derive(change.name, change)
+        added[place] = change.size(before, weights[change.name].to(model.device))
+        if not math.isfinite(added[place]):
+            raise BundleError(f"the adapter's change of {place} is not finite")
+    return relative(added, own)
 
-    def scale_of(place: Place) -> float:
+
+def _changes(
+    model: PreTrainedModel,
+    tensors: Mapping[str, Tensor],
+    facts: AdapterFacts,
+    record: EmulatorRecord,
+    scaled: _Scaled,
+) -> dict[Place, _Change]:
+    row, reach = family(model), record.reach()
+    ends = {block.full for block in record.blocks if block.end}
+
+    def alpha_of(place: Place) -> float:
         if place.block is None:
-            return alpha
+            return scaled.alpha
         group = row.group_of(place.name.rpartition(".")[0])
-        return alpha * factors.of(group, end=place.block in ends)
+        return scaled.alpha * scaled.factors.of(group, end=place.block in ends)
 
-    return scale_of
+    return {
+        place: _Change(
+            name=_name(place, row),
+            tensors=tensors,
+            parts=parts,
+            # outside the blocks every method sends the change itself
+            method="Blocks" if place.block is None else facts.method,
+            family=row,
+            selection=reach[place],
+            alpha=alpha_of(place),
+            dtype=scaled.dtype,
+            device=model.device,
+        )
+        for place, parts in _by_weight(tensors, record).items()
+    }
 
 
-def _by_weight(
-    tensors: Mapping[str, Tensor], record: EmulatorRecord
-) -> dict[Place, dict[str, Tensor]]:
-    """Group an adapter's tensors by the full model's weight that they change."""
-    grouped: dict[Place, dict[str, Tensor]] = defaultdict(dict)
-    for wire, tensor in tensors.items():
+def _by_weight(names: Iterable[str], record: EmulatorRecord) -> dict[Place, dict[str, str]]:
+    """Group the names of an adapter's tensors by the full model's weight that they change."""
+    grouped: dict[Place, dict[str, str]] = defaultdict(dict)
+    for wire in names:
         name, _, part = wire.rpartition(".")
         if part == VALUE:  # of a new head, which is no change
             continue
-        grouped[_place(name, record)][part] = tensor
+        grouped[_place(name, record)][part] = wire
     return grouped
 
 
@@ -132,31 +202,14 @@ def _place(name: str, record: EmulatorRecord) -> Place:
     return Place(record.blocks[int(number)].full, inside)
 
 
-def _weights(model: PreTrainedModel) -> dict[Place, nn.Parameter]:
-    row, named = family(model), model.named_parameters()
-    return {Place(*(row.block_of(name) or (None, name))): weight for name, weight in named}
+def _name(place: Place, row: Family) -> str:
+    return place.name if place.block is None else row.tensor_name(place.block, place.name)
 
 
-def _add(
-    weight: Tensor,
-    selection: Selection,
-    change: Callable[[slice], Tensor],
-    alpha: float,
-    dtype: torch.dtype,
-) -> float:
-    """Add a change to the selected part of a weight, some rows of it at a time.
-
-    Returns:
-        the norm of what that made of the weight.
-    """
-    total, count = 0.0, len(selection.rows or weight)
-    with torch.no_grad():
-        for rows in _slices(count, weight):
-            at = _at(weight, selection, rows)
-            before = weight[at].clone()
-            weight[at] = (before.float() + alpha * change(rows)).to(dtype)
-            total += _square(weight[at].double() - before.double())
-    return math.sqrt(total)
+def _pieces(weight: Tensor, selection: Selection) -> Iterator[tuple[Any, slice]]:
+    """Cut the selected part of a weight: where each piece is in it, and its rows in the part."""
+    count = len(selection.rows or weight)
+    return ((_at(weight, selection, rows), rows) for rows in _slices(count, weight))
 
 
 def _at(weight: Tensor, selection: Selection, rows: slice) -> tuple[slice | Tensor, ...]:

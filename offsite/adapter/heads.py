@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from offsite.adapter.blocks import Unfrozen
 from offsite.bundle.head import HEAD, VALUE, head_of, named_classes
-from offsite.layers import family
+from offsite.layers import family, tensors_of
 
 
 class Brought:
@@ -79,5 +79,7 @@ def bring(
         dtype: what to round to, which the model is stored in.
     """
     renew(model, labels)
-    fill(model, {k: sent[f"{HEAD}.{k}.{VALUE}"].to(dtype) for k in ("weight", "bias")})
-    model.get_submodule(family(model).heads[HEAD]).to(model.dtype)
+    path = family(model).heads[HEAD]
+    model.get_submodule(path).to(model.dtype)
+    for kind in ("weight", "bias"):
+        tensors_of(model)[f"{path}.{kind}"] = sent[f"{HEAD}.{kind}.{VALUE}"].to(dtype)

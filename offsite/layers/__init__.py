@@ -12,6 +12,7 @@ from offsite.layers.lazily import open_lazily, rearranged, resident
 from offsite.layers.loading import Loaded, load, save, save_companions
 from offsite.layers.loss import batch_loss, example_losses
 from offsite.layers.probing import Note, attention_maps, watching_gradients
+from offsite.layers.spilling import Spilled
 from offsite.layers.stack import (
     Call,
     Trace,
@@ -25,7 +26,7 @@ from offsite.layers.stack import (
     watching,
 )
 from offsite.layers.streaming import final_states
-from offsite.layers.tensors import Spilled, is_lazy, tensors_of
+from offsite.layers.tensors import is_lazy, tensors_of
 from offsite.modality.images.head import head_of, pooled
 
 __all__ = [

@@ -1,7 +1,7 @@
 """Models from and to the disk."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from offsite.bundle import check_original, check_tensors
@@ -19,7 +19,7 @@ from offsite.errors import ModelError, OffsiteError
 from offsite.families import Family, family_of
 from offsite.layers.building import built, check_found, freeze, quiet
 from offsite.layers.hardware import device
-from offsite.layers.tensors import tensors_of
+from offsite.layers.tensors import Changed, InMemory, tensors_of
 from offsite.layers.writing import KINDS, write_weights
 from offsite.modality import LOCAL, MODALITIES, Modality, is_panic
 
@@ -41,7 +41,7 @@ class Loaded:
         return sum(each.numel() for each in self.model.parameters()) * self.dtype.itemsize
 
     @property
-    def tensors(self) -> MutableMapping[str, Tensor]:
+    def tensors(self) -> InMemory | Changed:
         """Its tensors by name; see `tensors_of`."""
         return tensors_of(self.model)
 

@@ -4,14 +4,10 @@
 nothing is in memory but what a caller holds.
 """
 
-import weakref
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from math import prod
-from os import SEEK_END
 from pathlib import Path
-from tempfile import TemporaryFile, gettempdir
 
-import torch
 from safetensors import safe_open
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -20,11 +16,13 @@ from offsite.bundle.files import headers
 from offsite.bundle.original import weights_in
 from offsite.errors import ModelError
 from offsite.families import Checkpoint, Family
-from offsite.store import disk_errors
+from offsite.layers.spilling import Spilled
 
 _PIECE = 1 << 22
 """How many numbers are checked together."""
 _ATTRIBUTE = "lazy_tensors"
+Change = Callable[[Tensor], Tensor]
+"""Makes a new tensor of one."""
 
 
 def tensors_of(model: PreTrainedModel) -> "InMemory | Changed":
@@ -82,6 +80,11 @@ class Stored(Mapping[str, Tensor]):
                     found[name] = path, spelt
         return cls(folder, found, mapped)
 
+    @classmethod
+    def in_file(cls, path: Path) -> "Stored":
+        """Find the tensors of one file, by their names in it."""
+        return cls(path.parent, {name: (path, name) for name, _, _ in headers(path)}, mapped=False)
+
     def __getitem__(self, name: str) -> Tensor:
         """Read a tensor; the first time, check that it is finite.
 
@@ -126,57 +129,6 @@ class Renamed(Mapping[str, Tensor]):
         return len(self._names)
 
 
-class Spilled(MutableMapping[str, Tensor]):
-    """Tensors in a file without a name, which is gone when the process ends.
-
-    What is read is a copy, on the CPU.
-
-    Args:
-        folder: where the file is; None: in the system's temporary folder.
-    """
-
-    def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder or Path(gettempdir())
-        self._file = TemporaryFile(dir=self._folder)  # noqa: SIM115 - lives as long as the mapping
-        weakref.finalize(self, self._file.close)
-        self._places: dict[str, tuple[int, torch.Size, torch.dtype]] = {}
-
-    def __getitem__(self, name: str) -> Tensor:
-        start, shape, dtype = self._places[name]
-        tensor = torch.empty(shape, dtype=dtype)
-        with disk_errors(self._folder):
-            self._file.seek(start)
-            self._file.readinto(_bytes(tensor))
-        return tensor
-
-    def __setitem__(self, name: str, tensor: Tensor) -> None:
-        """Write a tensor, over the one before if that is as large."""
-        plain = tensor.detach().cpu().contiguous()
-        start, shape, dtype = self._places.get(name, (0, torch.Size([0]), plain.dtype))
-        with disk_errors(self._folder):
-            if prod(shape) * dtype.itemsize == plain.nbytes:
-                self._file.seek(start)
-            else:
-                start = self._file.seek(0, SEEK_END)
-            self._file.write(_bytes(plain))
-            self._file.flush()
-        self._places[name] = start, plain.shape, plain.dtype
-
-    def __delitem__(self, name: str) -> None:
-        del self._places[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-
-def _bytes(tensor: Tensor) -> memoryview:
-    """View a contiguous tensor as bytes."""
-    return tensor.reshape(-1).view(torch.uint8).numpy().data
-
-
 class InMemory(MutableMapping[str, Tensor]):
     """The tensors of a model that was loaded as a whole."""
 
@@ -197,6 +149,10 @@ class InMemory(MutableMapping[str, Tensor]):
 
     def __delitem__(self, name: str) -> None:
         assign(self._model, name, self._before.pop(name))
+
+    def derive(self, name: str, change: Change) -> None:
+        """See `Changed.derive`. The model has the result at once."""
+        self[name] = change(self[name])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -219,21 +175,38 @@ class Changed(MutableMapping[str, Tensor]):
     ) -> None:
         self._below, self.scratch, self._note = below, scratch, note
         self._changes: MutableMapping[str, Tensor] = Spilled(scratch) if scratch else {}
+        self._derived = defaultdict[str, list[Change]](list)
 
     def __getitem__(self, name: str) -> Tensor:
-        return (self._changes if name in self._changes else self._below)[name]
+        tensor = (self._changes if name in self._changes else self._below)[name]
+        for change in self._derived.get(name, ()):
+            tensor = change(tensor)
+        return tensor
 
     def __setitem__(self, name: str, tensor: Tensor) -> None:
+        self._derived.pop(name, None)
         self._changes[name] = tensor
         self._note(name)
 
     def __delitem__(self, name: str) -> None:
-        """Restore a tensor.
+        """Undo the last `derive` of a tensor, or else restore it.
 
         Raises:
             KeyError: it was not changed.
         """
-        del self._changes[name]
+        if self._derived.get(name):
+            self._derived[name].pop()
+        else:
+            del self._changes[name]
+        self._note(name)
+
+    def derive(self, name: str, change: Change) -> None:
+        """Change a tensor by a function of it, which is computed when it is read: nothing is kept.
+
+        Args:
+            change: leaves its argument as it is.
+        """
+        self._derived[name].append(change)
         self._note(name)
 
     def __iter__(self) -> Iterator[str]:

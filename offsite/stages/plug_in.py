@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from safetensors.torch import load_file
 from torch import Tensor
 
 from offsite.adapter import heads
 from offsite.api import PlugIn
 from offsite.bundle import ADAPTER, AdapterFacts, read_manifest
-from offsite.layers import Loaded, leads, load
+from offsite.layers import Loaded, leads, open_lazily
+from offsite.layers.tensors import Stored
 from offsite.plugin import plug_in
 from offsite.stages.context import Context
 from offsite.stages.evaluation import Evaluation, Evaluations
@@ -36,9 +36,9 @@ def make_model(context: Context, job: PlugIn) -> None:
     record = space.answered()
     if record.model_digest != context.digests["model"]:
         raise not_the_model(space.spec, record)
-    loaded = load(context.model)
+    loaded = open_lazily(context.model)
     check_room(space.folder, loaded.size)
-    tensors = load_file(space.opened / ADAPTER)
+    tensors = Stored.in_file(space.opened / ADAPTER)
     scale = _scale(context, job, loaded, Returned(tensors, manifest.facts, record))
     labels = manifest.facts.labels
     loaded = bring_head(loaded, labels, tensors)

@@ -15,6 +15,7 @@ docs/transfer.md has the measurements behind it.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
@@ -155,7 +156,11 @@ class _Trials:
 
     def _measured(self, scale: Scale) -> _Trial:
         bench, (tensors, facts, record) = self.own.bench, _parts(self.adapter)
-        how = {"alpha": scale.alpha, "factors": scale.factors, "dtype": self.loaded.dtype}
+        how: dict[str, Any] = {
+            "alpha": scale.alpha,
+            "factors": scale.factors,
+            "dtype": self.loaded.dtype,
+        }
         with trying(self.loaded.model, tensors, facts, record, **how):
             outcomes = examined(self.loaded, bench, self.monitor, phase=f"try {scale}")
         score: Score = bench.scores(outcomes)[0]
