@@ -8,12 +8,11 @@ import warnings
 from collections.abc import Mapping, Sequence
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from offsite.families import Family, Targets
-from offsite.layers import family
+from offsite.layers import family, import_bitsandbytes
 
 _SCALE = 2
 """lora_alpha = 2 rank, as peft's guides and most published recipes have it."""
@@ -43,6 +42,9 @@ def attach(
     targets: Targets = "All",
 ) -> Injected:
     """Put trainable factors beside the linear weights of blocks, with A ~ N(0, 1/in) and B = 0."""
+    import_bitsandbytes()  # peft imports it, and not with care
+    from peft import LoraConfig, inject_adapter_in_model
+
     row = family(model)
     wanted = row.targeted(targets)
     modules = [row.tensor_name(place, target) for place in places for target in wanted]

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from offsite.families.modules import Norm, Table
 from offsite.inspection.signs import Measure
-from offsite.layers import Loaded, blocks, family
+from offsite.layers import Compact, Loaded, blocks, family
 
 _POSITIONS = "P"
 """The dimension of positions, as rows of the family table name it."""
@@ -21,7 +21,9 @@ def measure_weights(loaded: Loaded) -> Iterator[Measure]:
     for name, parameter in loaded.model.named_parameters():
         if parameter.dim() not in (2, 4) or len(parameter) == 1 or name in tables:
             continue
-        matrix = parameter.detach().flatten(1)  # a kernel has a row for each channel
+        holder = loaded.model.get_submodule(name.rpartition(".")[0])
+        held = holder.matrix() if isinstance(holder, Compact) else parameter.detach()
+        matrix = held.flatten(1)  # a kernel has a row for each channel
         if name in scales:
             matrix = matrix * scales[name][:, None]
         yield Measure("density", name, _density(matrix))

@@ -4,6 +4,7 @@ The only modules that know how transformers builds and calls a model; everything
 blocks and hidden states. Shapes: B examples of T positions, D hidden features.
 """
 
+from offsite.layers.base import load_base
 from offsite.layers.building import assemble, freeze, quiet
 from offsite.layers.folders import block_count, modality_of
 from offsite.layers.group import agreed, leads, rank, total, workers
@@ -12,6 +13,7 @@ from offsite.layers.lazily import open_lazily, rearranged, resident
 from offsite.layers.loading import Loaded, load, save, save_companions
 from offsite.layers.loss import batch_loss, example_losses
 from offsite.layers.probing import Note, attention_maps, watching_gradients
+from offsite.layers.quantizing import Compact, import_bitsandbytes
 from offsite.layers.spilling import Spilled
 from offsite.layers.stack import (
     Call,
@@ -31,6 +33,7 @@ from offsite.modality.images.head import head_of, pooled
 
 __all__ = [
     "Call",
+    "Compact",
     "Loaded",
     "Note",
     "Spilled",
@@ -50,11 +53,13 @@ __all__ = [
     "final_states",
     "freeze",
     "head_of",
+    "import_bitsandbytes",
     "inference",
     "is_lazy",
     "leads",
     "limit_threads",
     "load",
+    "load_base",
     "modality_of",
     "open_lazily",
     "pooled",

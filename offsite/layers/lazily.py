@@ -7,6 +7,7 @@ the blocks and of one block, whatever the depth.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from offsite.layers.hardware import device
 from offsite.layers.loading import Loaded, checked_config, dtype_in_memory, opening, stored_dtype
 from offsite.layers.stack import blocks, family
 from offsite.layers.tensors import Changed, Renamed, Stored, assign, attach, is_lazy, tensors_of
-from offsite.modality import LOCAL, MODALITIES
+from offsite.modality import LOCAL, MODALITIES, Modality
 
 _RESIDENCE = "residence"
 
@@ -39,15 +40,34 @@ def open_lazily(folder: Path, scratch: Path | None = None) -> Loaded:
         UnknownFamilyError, ModelError: as `load`.
     """
     with opening(folder) as view:
-        return _open(folder, view, scratch)
+        made = unfilled(folder, view)
+    kept = _kept_on_disk(made.model, made.tensors, scratch)
+    return Loaded(kept, made.modality, made.dtype)
 
 
-def _open(folder: Path, view: Path, scratch: Path | None) -> Loaded:
+@dataclass(frozen=True)
+class Unfilled:
+    """A model whose blocks are on the meta device, and what fills them in."""
+
+    model: PreTrainedModel
+    modality: Modality
+    dtype: torch.dtype
+    """As of `Loaded`."""
+    tensors: Mapping[str, Tensor]
+    """Every tensor by its name in the model's `state_dict`, as it is stored."""
+
+
+def unfilled(folder: Path, view: Path, *, mapped: bool = False) -> Unfilled:
+    """Build a model of a folder that `opening` shows, frozen, without the tensors of its blocks.
+
+    Args:
+        mapped: as of `Stored`.
+    """
     config, row = checked_config(folder, view)
     sizes = config.to_dict()
     stored = stored_dtype(folder, row, sizes)
     wanted = dtype_in_memory(stored)
-    tensors = Stored.of(folder, row, sizes)
+    tensors = Stored.of(folder, row, sizes, mapped)
     absent = _placeholders(row, sizes, wanted)
     # by the names in the files, which transformers notes where it changed them
     state = {
@@ -61,7 +81,7 @@ def _open(folder: Path, view: Path, scratch: Path | None) -> Loaded:
     modality = MODALITIES[row.modality].open(view, folder, row, model)
     names = {row.stored_name(path): path for path in model.state_dict()}
     own = Renamed(tensors, {names[name]: name for name in tensors})
-    return Loaded(_kept_on_disk(freeze(model), own, scratch), modality, stored)
+    return Unfilled(_emptied(freeze(model)), modality, stored, own)
 
 
 def rearranged(
@@ -81,7 +101,8 @@ def rearranged(
         return assemble(config, {name: own[here] for name, here in names.items()})
     row, tensors = family(model), tensors_of(model)
     outside = {name: own[here] for name, here in names.items() if row.block_of(name) is None}
-    made = assemble(config, {**outside, **_placeholders(row, config, model.dtype)})
+    absent = _placeholders(row, config, model.dtype)
+    made = _emptied(assemble(config, {**outside, **absent}))
     there = {here if name in outside else name: here for name, here in names.items()}
     kept = {name: here for name, here in there.items() if here in tensors}
     return _kept_on_disk(made, Renamed(tensors, kept), tensors.scratch)
@@ -109,9 +130,8 @@ class Residence:
         self, block: nn.Module, names: Mapping[str, str], tensors: Mapping[str, Tensor]
     ) -> None:
         self._block, self._names, self._tensors = block, names, tensors
-        self._absent = {path: _absent(block.get_parameter(path)) for path in names}
+        self._absent = {path: block.get_parameter(path) for path in names}
         self._users = 0
-        self._put(self._absent)
 
     def __enter__(self) -> None:
         if not self._users:
@@ -153,8 +173,14 @@ def _placeholders(row: Family, config: Mapping[str, Any], dtype: torch.dtype) ->
     }
 
 
-def _absent(parameter: nn.Parameter) -> nn.Parameter:
-    return nn.Parameter(torch.empty_like(parameter, device="meta"), requires_grad=False)
+def _emptied(model: PreTrainedModel) -> PreTrainedModel:
+    """Put the blocks of a model on the meta device, in place, and the rest where it is computed."""
+    for block in blocks(model):
+        for module in block.modules():
+            for name, parameter in module.named_parameters(recurse=False):
+                absent = torch.empty_like(parameter, device="meta")
+                setattr(module, name, nn.Parameter(absent, requires_grad=False))
+    return _moved(model)
 
 
 def _kept_on_disk(
@@ -174,7 +200,7 @@ def _kept_on_disk(
         setattr(block, _RESIDENCE, residence)
         block.forward = residence.around(block.forward)
     attach(model, own)
-    return _moved(model)
+    return model
 
 
 def _moved(model: PreTrainedModel) -> PreTrainedModel:

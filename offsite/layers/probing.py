@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from offsite.layers.hardware import inference
 from offsite.layers.stack import Inputs, blocks, family, final_hidden
 
 Note = Callable[[str, Tensor, Tensor], None]
@@ -61,7 +61,7 @@ def attention_maps(
 
     model.set_attn_implementation("eager")  # the others do not keep what they compute
     try:
-        with torch.no_grad(), ExitStack() as hooks:
+        with inference(), ExitStack() as hooks:
             for block in blocks(model):
                 for child in block.children():
                     for module in child.modules():

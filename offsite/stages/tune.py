@@ -6,12 +6,12 @@ from offsite.api import Ends, Tune
 from offsite.bundle import EmulatorFacts, read_manifest
 from offsite.errors import BundleError, ModelError
 from offsite.inspection import check_inspected, inspect
-from offsite.layers import Loaded, load
+from offsite.layers import Loaded, block_count, load, load_base
 from offsite.stages.audit import begin_audit
 from offsite.stages.context import Context
 from offsite.stages.evaluation import Evaluations
 from offsite.stages.package import finish_adapter
-from offsite.stages.tuning import begin_tuning
+from offsite.stages.tuning import begin_tuning, places_of
 from offsite.steps.floors import check_floors
 
 
@@ -24,7 +24,7 @@ def inspected_emulator(context: Context) -> Loaded:
             that.
     """
     space, monitor = context.space, context.monitor
-    loaded, name = _load(space.opened), read_manifest(space.opened)[0].name
+    loaded, name = _load(context), read_manifest(space.opened)[0].name
     allowed = space.party.limits.allow_suspicious_emulators
     check_inspected(inspect(loaded, monitor), name, monitor, allowed=allowed)
     return loaded
@@ -44,9 +44,7 @@ def make_adapter(context: Context, job: Tune, loaded: Loaded) -> None:
     space, texts, monitor = context.space, context.inputs.texts, context.monitor
     limits = space.party.limits
     check_floors(limits, job, texts["train"])
-    manifest, _ = read_manifest(space.opened)
-    assert isinstance(manifest.facts, EmulatorFacts)
-    ends = Ends(bottom=manifest.facts.bottom, top=manifest.facts.top)
+    manifest, ends = read_manifest(space.opened)[0], _ends(space.opened)
     head, answers = space.answered().head, context.digests["bundle"]
     tuning = begin_tuning(loaded, job, ends, head, answers, texts, monitor)
     loaded = tuning.loaded
@@ -61,9 +59,25 @@ def make_adapter(context: Context, job: Tune, loaded: Loaded) -> None:
     finish_adapter(space, changes, facts, manifest.architecture, figures)
 
 
-def _load(folder: Path) -> Loaded:
+def _load(context: Context) -> Loaded:
     """Load what was checked; what no check of ours foresees is still the peer's fault."""
+    folder, spec = context.space.opened, context.space.spec
+    assert spec.tune is not None
     try:
-        return load(folder)
+        if spec.resources.sharding == "FSDP":
+            return load(folder)  # its shards have one dtype
+        quantize, adapter = spec.tune.base.quantize, spec.tune.adapter
+        whole = _end_places(folder) if adapter.method == "Blocks" else ()
+        return load_base(folder, None if quantize == "None" else quantize, whole)
     except ModelError as error:
         raise BundleError(str(error)) from error
+
+
+def _end_places(folder: Path) -> tuple[int, ...]:
+    return places_of(block_count(folder), _ends(folder), "Ends")
+
+
+def _ends(folder: Path) -> Ends:
+    facts = read_manifest(folder)[0].facts
+    assert isinstance(facts, EmulatorFacts)
+    return Ends(bottom=facts.bottom, top=facts.top)

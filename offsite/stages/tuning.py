@@ -99,7 +99,7 @@ def begin_tuning(
     loaded = replace(loaded, modality=loaded.modality.augmenting(job.training.augmentation))
     loaded, classes = begin_head(loaded, head, job, train, monitor)
     facts = _facts(loaded, job, answers, classes)
-    places = _places(loaded, ends, facts.scope)
+    places = places_of(len(blocks(loaded.model)), ends, facts.scope)
     adapter = Adapter(
         facts.method, facts.rank, places, new_head=bool(classes), targets=facts.targets
     )
@@ -122,8 +122,14 @@ def _facts(loaded: Loaded, job: Tune, envelope: str, classes: tuple[str, ...]) -
     )
 
 
-def _places(loaded: Loaded, ends: Ends, scope: str) -> tuple[int, ...]:
-    every = tuple(range(len(blocks(loaded.model))))
+def places_of(count: int, ends: Ends, scope: str) -> tuple[int, ...]:
+    """Choose the blocks of an emulator that an adapter is in.
+
+    Args:
+        count: how many blocks the emulator has.
+        ends: how many of them are the full model's own.
+    """
+    every = tuple(range(count))
     own = every[: ends.bottom] + every[len(every) - ends.top :]
     return every if scope == "All" else own
 

@@ -62,16 +62,18 @@ def test_images_are_tuned_on_and_plugged_in(parties: Parties) -> None:
     assert settings(plugged) == ["full_zero_shot", "plug_in"]
 
 
-def test_a_private_adapter_of_images_is_audited(parties: Parties) -> None:
+@pytest.mark.parametrize("how", ["None", "NF4"])
+def test_a_private_adapter_of_images_is_audited(how: str, parties: Parties) -> None:
     """With differential privacy, canaries of noise, and membership inference."""
     private = tune(
         data={"train": "train/", "validation": "validation.parquet"},
         adapter={"head": {"labels": CLASSES}},
-        training={"steps": 4, "batchSize": 4},
+        training={"steps": 4, "batchSize": 4, "accumulate": 2},
+        base={"quantize": how},
         privacy={"noiseMultiplier": 1.0},
         release={"canaries": 40},
     )
-    events = parties.run("adapter-private", private)
+    events = parties.run(f"adapter-private-{how.lower()}", private)
     (told,) = [event for event in events if event["event"] == "privacy"]
     assert told["unit"] == "row"
     figures = {e["setting"]: e["value"] for e in events if e["event"] == "metric"}

@@ -62,7 +62,8 @@ def kinds(events: list[Wire], kind: str) -> list[Wire]:
 def test_the_manifest_and_the_events_state_what_the_job_asked_for(parties: Parties) -> None:
     limit(parties, required=True, max_epsilon=8.0, unit=PATIENT)
     adapter = {"targets": "Attention"}
-    events = parties.run(ADAPTER, tune(data=GROUPED, privacy=PRIVACY, adapter=adapter))
+    job = tune(data=GROUPED, privacy=PRIVACY, adapter=adapter, base={"quantize": "Int8"})
+    events = parties.run(ADAPTER, job)
     assert read_manifest(parties.opened(ADAPTER))[0].facts.wire()["targets"] == "Attention"
     facts = facts_of(parties, ADAPTER)
     assert 1 < facts.epsilon <= 8
