@@ -54,6 +54,8 @@ class Shape:
     """Numbers in a block's tensors."""
     outer: int
     """Numbers in the tensors outside the blocks; a tied head counts once."""
+    largest: int
+    """Numbers of the largest tensor."""
     head: int
     """Numbers that each prediction multiplies: the size of the head's weight."""
     outputs: int
@@ -135,6 +137,7 @@ def _read(row: Family, config: Mapping[str, Any], number: int, pixels: int | Non
         linears=linears,
         block=_count(row.block_tensors(config)),
         outer=_count(row.outer_tensors(config)),
+        largest=max(map(prod, row.tensors(config).values())),
         head=(sizes.get("E", width) if text else sizes.get("H", width)) * outputs,
         outputs=outputs,
         context=_context(full) if text else None,

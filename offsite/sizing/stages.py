@@ -3,15 +3,16 @@
 from dataclasses import dataclass
 
 from offsite.api import DistillTraining, JobSpec
-from offsite.sizing import owner
+from offsite.sizing.owner import heal, plug
+from offsite.sizing.passing import forward_flops, inspect, score
 from offsite.sizing.phase import Needs, Phase
 from offsite.sizing.setting import Machine, Training
 from offsite.sizing.shape import Shape
 from offsite.sizing.training import (
     base_weights,
-    forward_flops,
     loaded_weights,
     train,
+    trained_bytes,
     trained_numbers,
 )
 
@@ -55,11 +56,11 @@ def _distill(spec: JobSpec, subject: Subject, machine: Machine, data: Data) -> N
     phases: list[Phase] = []
     heals = job.emulator.heal is not False and job.has_public_data and shape.row.heal is not None
     if heals:
-        phases.append(owner.heal(shape, machine, middle))
+        phases.append(heal(shape, machine, middle))
     if job.training:
         phases.append(_distillation(job.training, shape, small, machine, ends, job.ends.bottom))
     held = None if job.training is None else loaded_weights(shape, machine)
-    phases.append(owner.score("score", shape, machine, 2 * data.scored, held=held))
+    phases.append(score("score", shape, machine, 2 * data.scored, held=held))
     return Needs(phases=tuple(phases), sent=small.size)
 
 
@@ -93,9 +94,13 @@ def _tune(spec: JobSpec, subject: Subject, machine: Machine, data: Data) -> Need
     shape, training = subject.shape, tuning_of(spec, subject, data)
     adapter = 4 * trained_numbers(shape, training)
     held = base_weights(shape, machine, training)
-    phase = train("tune", shape, machine, training, held=held)
-    scored = owner.score("score", shape, machine, 2 * data.scored, held=held + adapter)
-    return Needs(phases=(phase, scored), sent=adapter)
+    trained = held + trained_bytes(shape, machine, training)
+    phases = (
+        inspect(shape, machine, held),
+        train("tune", shape, machine, training, held=held),
+        score("score", shape, machine, 2 * data.scored, held=trained),
+    )
+    return Needs(phases=phases, sent=adapter)
 
 
 def tuning_of(spec: JobSpec, subject: Subject, data: Data) -> Training:
@@ -125,7 +130,7 @@ def _plug_in(spec: JobSpec, subject: Subject, machine: Machine, data: Data) -> N
     shape = subject.shape
     adapter = 4 * _RANK * shape.depth * sum(sum(s) for s in shape.linears.values())
     phases = (
-        owner.plug(shape, machine, adapter),
-        owner.score("score", shape, machine, 2 * data.scored),
+        plug(shape, machine, adapter),
+        score("score", shape, machine, 2 * data.scored),
     )
     return Needs(phases=phases, sent=shape.size)

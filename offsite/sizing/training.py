@@ -4,20 +4,17 @@ from collections.abc import Mapping
 from math import prod
 
 from offsite.sizing.activations import kept
+from offsite.sizing.passing import PROCESS, loss
 from offsite.sizing.phase import Phase
 from offsite.sizing.setting import Machine, Quantize, Training
 from offsite.sizing.shape import Shape
 
-PROCESS = 640 << 20
-"""Bytes of a process that has imported torch, transformers and peft, and opened a tokenizer."""
 _TRAINED = 16
 """Bytes of a trained number: itself, its gradient, and the two moments of AdamW, in float32."""
 _BEST = 4
 """Bytes of a number of the best adapter so far."""
 _BEFORE = 4
 """Bytes of a number of a tensor that is trained as a whole, as it was before."""
-_LOSS_LOGITS = 1 << 26
-"""Logits that the loss computes at once, as `modality.text.loss` has it."""
 _PACKED: Mapping[Quantize, float] = {"Int8": 1.0, "NF4": 0.5 + 1 / 64}
 """Bytes of a quantized number, with the scale of its group."""
 
@@ -32,7 +29,7 @@ def train(name: str, shape: Shape, machine: Machine, training: Training, *, held
         "weights": held,
         "trained": trained_bytes(shape, machine, training),
         "activations": _activations(shape, machine, training),
-        "loss": _loss(shape, machine, training),
+        "loss": loss(shape, machine, training.positions(machine.workers)),
     }
     # weights are read on the host, and copied to the GPU
     host = {"process": PROCESS, **({"weights": shape.size} if machine.gpu else parts)}
@@ -96,14 +93,6 @@ def _activations(shape: Shape, machine: Machine, training: Training) -> int:
     return positions * each
 
 
-def _loss(shape: Shape, machine: Machine, training: Training) -> int:
-    """Compute the bytes of the logits of a part of the batch, and of their gradients."""
-    if shape.patches is not None:
-        return 0
-    logits = min(training.positions(machine.workers) * shape.outputs, _LOSS_LOGITS)
-    return logits * (4 + 4 + machine.multiplied)
-
-
 def _flops(shape: Shape, training: Training) -> float:
     """Count the operations: forward, backward to the lowest trained block, and recomputation."""
     positions = float(training.batch * training.length * training.steps)
@@ -114,11 +103,3 @@ def _flops(shape: Shape, training: Training) -> float:
     found += 6 * trained_numbers(shape, training) if not training.whole else 0
     found += 2 * training.places * linear if training.whole else 0
     return positions * found
-
-
-def forward_flops(shape: Shape, positions: int, length: int) -> float:
-    """Count the operations of a forward pass over positions, with the head."""
-    linear = sum(map(prod, shape.linears.values()))
-    return float(positions) * (
-        shape.depth * (2 * linear + 2 * shape.queries * length) + 2 * shape.head
-    )
