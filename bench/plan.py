@@ -36,21 +36,21 @@ from offsite_testing.parties import (
 _AIM = 0.15
 _TEXT = "the quick brown fox jumps over the lazy dog while seven wizards brew a potion. " * 40
 _LLAMA = {
-    "hidden_size": 768,
-    "intermediate_size": 2048,
+    "hidden_size": 512,
+    "intermediate_size": 1408,
     "num_hidden_layers": 12,
-    "num_attention_heads": 12,
+    "num_attention_heads": 8,
     "num_key_value_heads": 4,
     "head_dim": 64,
     "vocab_size": 32000,
     "max_position_embeddings": 1024,
 }
-_GPT2 = {"n_embd": 768, "n_layer": 12, "n_head": 12, "n_positions": 1024, "vocab_size": 50257}
+_GPT2 = {"n_embd": 512, "n_layer": 12, "n_head": 8, "n_positions": 1024, "vocab_size": 50257}
 _OPT = {
-    "hidden_size": 1024,
-    "ffn_dim": 4096,
-    "num_hidden_layers": 8,
-    "num_attention_heads": 16,
+    "hidden_size": 768,
+    "ffn_dim": 3072,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
     "vocab_size": 50272,
     "max_position_embeddings": 1024,
 }
@@ -100,14 +100,16 @@ def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--shapes", default=",".join(_SHAPES), help="which shapes, with commas")
-    parser.add_argument("--jobs", default="", help="only jobs with one of these in their names")
+    parser.add_argument(
+        "--jobs", default="", help="only jobs whose names hold one of these, with semicolons"
+    )
     options = parser.parse_args()
     console = Console(width=140)
     table = Table(title="memory of a job: estimate and measurement")
     for column in ("shape", "job", "phase", "estimate MiB", "measured MiB", "error"):
         table.add_column(column)
     found = list[Found]()
-    for each in _measured(options.shapes.split(","), options.jobs.split(",")):
+    for each in _measured(options.shapes.split(","), options.jobs.split(";")):
         found.append(each)
         parts = {name: size >> 20 for name, size in each.needs.largest.memory.items()}
         line = f"{each.shape}: {each.job}: {each.needs.peak >> 20} for {each.measured >> 20} MiB"
@@ -131,7 +133,8 @@ def _measured(shapes: list[str], jobs: list[str]) -> Iterator[Found]:
             yield from _wanted(parties, shape, "distillation", "emulator-trained", trained, jobs)
             for number, (name, section) in enumerate(_TUNES.items()):
                 training = {"steps": 2, **section["training"]}
-                spec = tune(**{**section, "training": training})
+                data = {"train": "private.jsonl", "validation": "few.jsonl"}
+                spec = tune(**{**section, "training": training, "data": data})
                 first = number == 0
                 yield from _wanted(parties, shape, name, f"adapter-{number}", spec, jobs, first)
             last = plug_in(adapter="adapter-0")
@@ -144,6 +147,7 @@ def _parties(root: Path, shape: str) -> Parties:
     (parties.home(HOSPITAL) / "private.jsonl").write_text(rows, encoding="utf-8")
     few = "\n".join(rows.splitlines()[:2])
     (parties.home(LAB) / "shared.jsonl").write_text(few, encoding="utf-8")
+    (parties.home(HOSPITAL) / "few.jsonl").write_text(few, encoding="utf-8")
     (parties.home(LAB) / "corpus.txt").write_text(_TEXT * 3, encoding="utf-8")
     return parties
 
@@ -178,10 +182,8 @@ def _run(parties: Parties, path: Path) -> tuple[int, float]:
 
 def _planned(parties: Parties, path: Path) -> Needs:
     spec = load_job(path).spec
-    model = parties.home(LAB) / "model"
-    if spec.tune is not None:
-        model = next((path.parent / "home/work").glob("*/opened"), None) or parties.opened(EMULATOR)
-    subject = subject_in(model)
+    tunes = spec.tune is not None
+    subject = subject_in(parties.opened(EMULATOR) if tunes else parties.home(LAB) / "model")
     machine = Machine(bfloat16=multiplies_bfloat16("cpu"))
     return needs_of(spec, subject, machine, Data(train=24, scored=1024))
 

@@ -4,6 +4,8 @@ The numbers count the tensors that autograd keeps for each kind of layer, as tra
 it. The tests compare them with what autograd keeps of a model of each family.
 """
 
+from collections.abc import Sequence
+
 from offsite.sizing.setting import Machine, Training
 from offsite.sizing.shape import Shape
 
@@ -26,7 +28,7 @@ def kept(shape: Shape, machine: Machine, training: Training, *, trained: bool) -
     found += number * shape.inner * (_COMPOSED.get(shape.activation, 1) + 2 * shape.gated)
     if not trained:
         return found
-    return found + (_whole(shape, number) if training.whole else _lora(shape, number, training))
+    return found + (_whole(shape, machine) if training.whole else _lora(shape, machine, training))
 
 
 def _of_attention(shape: Shape, number: int, length: int) -> int:
@@ -45,19 +47,32 @@ def _of_attention(shape: Shape, number: int, length: int) -> int:
     return found + _FLOAT * shape.heads + (number * length if masked else 0)
 
 
-def _lora(shape: Shape, number: int, training: Training) -> int:
+def _lora(shape: Shape, machine: Machine, training: Training) -> int:
     """Count the bytes of what LoRA reads, and of what its first factor makes of it."""
     adapted = shape.adapted(training.targets)
-    return number * sum(into + training.rank for into, _ in adapted)
+    read = _read(shape, machine, adapted)
+    return machine.multiplied * (read + training.rank * len(adapted))
 
 
-def _whole(shape: Shape, number: int) -> int:
+def _read(shape: Shape, machine: Machine, linears: Sequence[tuple[int, int]]) -> int:
+    """Count the numbers that trained linear modules read, where they are not kept anyway.
+
+    In bfloat16 each module converts what it reads; in float32 modules share what a norm puts out.
+    """
+    if machine.bfloat16:
+        return sum(into for into, _ in linears)
+    found = shape.width * shape.normed
+    return found + (0 if shape.activation == "relu" else shape.inner)
+
+
+def _whole(shape: Shape, machine: Machine) -> int:
     """Count the bytes of what trained modules read."""
-    found = number * sum(into for into, _ in shape.linears.values())
+    number = machine.multiplied
+    found = number * _read(shape, machine, list(shape.linears.values()))
     found += number * shape.scales * shape.width
-    if shape.row.attention != "eager":  # the attention's output is kept anyway
+    if machine.bfloat16 and shape.row.attention != "eager":  # the attention's output is kept anyway
         found -= number * shape.queries
-    if shape.activation == "relu":  # so is what it puts out
+    if machine.bfloat16 and shape.activation == "relu":  # so is what it puts out
         found -= number * shape.inner
     if shape.head_norms:
         found += number * (shape.queries + shape.keys)

@@ -7,7 +7,7 @@ from offsite.sizing.phase import Phase
 from offsite.sizing.setting import Machine, Training
 from offsite.sizing.shape import Shape
 
-PROCESS = 640 << 20
+PROCESS = 960 << 20
 """Bytes of a process that has imported torch, transformers and peft, and opened a tokenizer."""
 LOGITS = 1 << 26
 """Logits that are computed at once, as `modality.text.loss` has it."""

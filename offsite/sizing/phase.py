@@ -36,8 +36,6 @@ class Needs:
     phases: tuple[Phase, ...]
     sent: int
     """Bytes of the result: the bundle that is sent, or the model that is exported."""
-    notes: tuple[str, ...] = ()
-    """What was assumed, a sentence each."""
 
     @property
     def largest(self) -> Phase:

@@ -38,6 +38,8 @@ class Shape:
     """Name of the MLP's activation function."""
     norms: int
     """Norms of a block that read a hidden state; those that read the same one count once."""
+    normed: int
+    """Hidden states that linear modules read after a norm: one for each half of a block, or one."""
     centred: bool
     """Whether they subtract the mean (LayerNorm, not RMSNorm)."""
     head_norms: bool
@@ -129,6 +131,7 @@ def _read(row: Family, config: Mapping[str, Any], number: int, pixels: int | Non
         gated=sum(out == sizes["F"] for _, out in linears.values()) > 1,
         activation=_activation(row, full),
         norms=_norms(row, full),
+        normed=min(2, len(_norms_of(row, full, "D"))),
         centred=any(each.bias for each in _norms_of(row, full, "D")),
         head_norms=bool(_norms_of(row, full, "H")),
         turned=row.model_type == "gpt_neox",

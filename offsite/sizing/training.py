@@ -15,6 +15,9 @@ _BEST = 4
 """Bytes of a number of the best adapter so far."""
 _BEFORE = 4
 """Bytes of a number of a tensor that is trained as a whole, as it was before."""
+_GAPS = 1.2
+"""Ratio of the memory of activations to what autograd keeps: gradients on their way back, and gaps
+that the allocator leaves."""
 _PACKED: Mapping[Quantize, float] = {"Int8": 1.0, "NF4": 0.5 + 1 / 64}
 """Bytes of a quantized number, with the scale of its group."""
 
@@ -90,7 +93,7 @@ def _activations(shape: Shape, machine: Machine, training: Training) -> int:
         each = above * 4 * shape.width + max(trained, passed)
     else:
         each = training.places * trained + (above - training.places) * passed
-    return positions * each
+    return round(_GAPS * positions * each)
 
 
 def _flops(shape: Shape, training: Training) -> float:

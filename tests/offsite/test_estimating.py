@@ -26,7 +26,7 @@ def test_a_request_that_is_too_small_is_known_before_the_work(pods: Pods) -> Non
     pods.run("Open", ADAPTER, {**tune(), **_SMALL})
     (message,) = estimates(pods)
     assert "does not fit into the 64 MiB of spec.resources.memoryPerWorker" in message
-    assert message.endswith("resources.memoryPerWorker: 1Gi")
+    assert message.endswith("resources.memoryPerWorker: 2Gi")
 
 
 def test_a_request_that_suffices_is_said_to(pods: Pods) -> None:

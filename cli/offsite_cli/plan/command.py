@@ -60,6 +60,13 @@ def plan(
             min=1e-6, help="Speed of a worker in TFLOP/s. Absent: measured here, in a few seconds."
         ),
     ] = None,
+    bfloat16: Annotated[
+        bool | None,
+        typer.Option(
+            "--bfloat16/--float32",
+            help="How the machine multiplies matrices. Absent: as measured here, or bfloat16.",
+        ),
+    ] = None,
     home: Home = HOME,
     output: Format = Output.TEXT,
 ) -> None:
@@ -71,7 +78,7 @@ def plan(
     spec = load_job(file).spec
     subject = _subject(spec, file, model, blocks, home)
     limit = limit_of(spec, memory, gpu_memory)
-    rate = rate_of(tflops)
+    rate = rate_of(tflops, bfloat16)
     machine = replace(Machine.of(spec.resources), gpu=limit.gpu, bfloat16=rate.bfloat16)
     data = _data(spec, file, subject, examples)
 

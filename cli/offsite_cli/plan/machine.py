@@ -17,8 +17,8 @@ class Rate:
     """Per second."""
     how: str
     """Where the figure is from."""
-    bfloat16: bool = True
-    """Whether it is that of bfloat16."""
+    bfloat16: bool
+    """Whether matrices are multiplied in bfloat16."""
 
 
 def limit_of(spec: JobSpec, memory: str | None, gpu_memory: str | None) -> Limit:
@@ -34,15 +34,20 @@ def limit_of(spec: JobSpec, memory: str | None, gpu_memory: str | None) -> Limit
     return Limit(memory=found, what=what, device=device, gpu=gpu)
 
 
-def rate_of(tflops: float | None) -> Rate:
-    """Return the stated rate, or measure that of this machine; imports torch then."""
+def rate_of(tflops: float | None, bfloat16: bool | None) -> Rate:
+    """Return the stated rate, or measure that of this machine; imports torch then.
+
+    Args:
+        bfloat16: Whether matrices are multiplied in bfloat16; None: what was measured, else yes.
+    """
     if tflops is not None:
-        return Rate(tflops * 1e12, "stated with --tflops")
+        return Rate(tflops * 1e12, "stated with --tflops", bfloat16=bfloat16 is not False)
     with uncollected():
         from offsite.layers.rate import measured_rate
     flops, kind = measured_rate()
     how = f"measured here: matrix products in {kind}, on all of its threads"
-    return Rate(flops, how, bfloat16=kind == "bfloat16")
+    measured = kind == "bfloat16"
+    return Rate(flops, how, bfloat16=measured if bfloat16 is None else bfloat16)
 
 
 def free_memory() -> int:

@@ -62,7 +62,7 @@ def as_lines(planned: Planned) -> list[str]:
         "",
         f"result: {amount_of(needs.sent)}",
         f"time: {rate.flops / 1e12:.3g} TFLOP/s for each worker, {rate.how}",
-        *(f"assumed: {note}" for note in needs.notes),
+        f"assumed: {_assumed(rate)}",
     ]
 
 
@@ -83,8 +83,13 @@ def as_facts(planned: Planned) -> dict[str, Any]:
         "diskBytes": needs.disk,
         "resultBytes": needs.sent,
         "phases": [_facts(planned, phase) for phase in needs.phases],
-        "assumed": list(needs.notes),
+        "assumed": _assumed(rate),
     }
+
+
+def _assumed(rate: Rate) -> str:
+    dtype = "bfloat16" if rate.bfloat16 else "float32"
+    return f"matrices are multiplied in {dtype}; four bytes of text are a token"
 
 
 def _facts(planned: Planned, phase: Phase) -> dict[str, Any]:
