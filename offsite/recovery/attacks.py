@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from offsite.adapter import heads, lora
 from offsite.bundle.record import largest_rank
@@ -75,14 +75,13 @@ def recover(
         validate_every=max(1, budget.steps // _VALIDATIONS),
         sharding=budget.sharding,
     )
-    state = fit(
+    fit(
         Objective((made.model,), trained, partial(batch_loss, made.model, made.modality)),
         Shuffled(corpus.train, made.modality.collate, budget.batch_size, budget.seed),
         Run(plan, Unsaved(), monitor),
         phase=f"recover: {how}",
         validate=lambda: mean_loss(made, corpus.validation, monitor),
     )
-    _keep(trained, state.best)
     freeze(made.model)
     return made
 
@@ -110,9 +109,3 @@ def _trainable(
         parameter.data = parameter.detach().to(torch.float32)
         parameter.requires_grad_(True)
     return trained
-
-
-@torch.no_grad()
-def _keep(trained: dict[str, nn.Parameter], best: dict[str, Tensor]) -> None:
-    for name, value in best.items():
-        trained[name].copy_(value)

@@ -55,7 +55,4 @@ def fine_tune(tuning: Tuning, learning_rate: float, trainer: Trainer) -> None:
     def validate() -> float:
         return mean_loss(loaded, tuning.held_out, trainer.monitor)
 
-    state = fit(objective, batches, run, phase="full fine-tuning", validate=validate)
-    with torch.no_grad():
-        for name, value in state.best.items():
-            trained[name].copy_(value)
+    fit(objective, batches, run, phase="full fine-tuning", validate=validate)

@@ -15,7 +15,7 @@ import torch
 from offsite.errors import InterruptedStage
 from offsite.layers import agreed, workers
 from offsite.training.checkpoints import TrainingState
-from offsite.training.parallel import Objective, Spread, gathered, spread
+from offsite.training.parallel import Objective, Spread, spread
 from offsite.training.run import Run
 from offsite.training.step import Countable
 
@@ -33,8 +33,8 @@ def fit(
     Args:
         batch_at: this worker's part of the batch of a step.
         phase: what progress calls it.
-        validate: a loss, the same in all workers, by which the best tensors are kept in the state
-            that is returned.
+        validate: a loss, the same in all workers. The parameters end with the values for which it
+            was smallest; without it, with the last ones.
 
     Raises:
         InterruptedStage: a signal asked to stop; a checkpoint was written.
@@ -42,7 +42,9 @@ def fit(
     """
     with spread(objective, run.plan.sharding) as training:
         state = _fit(training, batch_at, run, phase, validate)
-        state.best = {name: gathered(value) for name, value in state.best.items()}
+        with torch.no_grad():
+            for name in list(state.best):
+                training.trained[name].copy_(state.best.pop(name))
     return state
 
 

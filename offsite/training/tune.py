@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import torch
 from torch import Tensor
 
 from offsite.adapter import METHODS, Method, heads
@@ -111,7 +110,4 @@ def _tuned(
         losses_of=partial(example_losses, model, loaded.modality),
     )
     state = fit(objective, batch_at, run, phase="tune", validate=validate)
-    with torch.no_grad():
-        for name, value in state.best.items():
-            trained[name].copy_(value)
     return attached.changes() | head.changes(), state
