@@ -16,10 +16,14 @@ from offsite.bundle.numbers import SIZES
 
 Piece = bytes | memoryview
 _ALIGNMENT = 8
+_METADATA = {"format": "pt"}
 
 
 def write_tensors(
-    path: Path, kinds: Mapping[str, Kind], read: Callable[[str], Iterable[Piece]]
+    path: Path,
+    kinds: Mapping[str, Kind],
+    read: Callable[[str], Iterable[Piece]],
+    metadata: Mapping[str, str] = _METADATA,
 ) -> FileEntry:
     """Write tensors of one dtype, byte for byte as `safetensors.torch.save_file` does.
 
@@ -28,11 +32,11 @@ def write_tensors(
     Args:
         kinds: Shape and dtype of each tensor, by its name in the file.
         read: Returns the bytes of a tensor, in pieces. It is called once for each, in the order of
-            the file.
+            `sorted(kinds)`.
     """
     names, digest = sorted(kinds), sha256()
     with path.open("wb") as file:
-        _add(file, digest, _header(names, kinds))
+        _add(file, digest, _header(names, kinds, metadata))
         for name in names:
             start = file.tell()
             for piece in read(name):
@@ -47,8 +51,8 @@ def write_bytes(path: Path, content: bytes) -> FileEntry:
     return FileEntry(sha256=sha256(content).hexdigest(), size=len(content))
 
 
-def _header(names: Iterable[str], kinds: Mapping[str, Kind]) -> bytes:
-    fields: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+def _header(names: Iterable[str], kinds: Mapping[str, Kind], metadata: Mapping[str, str]) -> bytes:
+    fields: dict[str, Any] = {"__metadata__": dict(metadata)}
     end = 0
     for name in names:
         shape, dtype = kinds[name]

@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.core_model_loading import revert_weight_conversion
 
+from offsite.bundle.files import Kind
 from offsite.bundle.manifest import FileEntry
 from offsite.bundle.original import INDEX
 from offsite.bundle.tensorfile import Piece, write_bytes, write_tensors
@@ -61,6 +62,16 @@ def write_weights(
         content = json.dumps(index, indent=2, sort_keys=True) + "\n"
         found[INDEX] = write_bytes(folder / INDEX, content.encode())
     return found
+
+
+def kind_of(tensor: Tensor) -> Kind:
+    """Return the shape and dtype of a tensor, as a file says them."""
+    return tuple(tensor.shape), KINDS[tensor.dtype]
+
+
+def piece_of(tensor: Tensor) -> Piece:
+    """View a tensor on the CPU as bytes, by rows."""
+    return tensor.reshape(-1).view(torch.uint8).numpy().data
 
 
 def stored_names(model: PreTrainedModel) -> dict[str, str]:

@@ -9,11 +9,12 @@ from typing import ClassVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from offsite.bundle.tensorfile import Piece, write_tensors
 from offsite.errors import InputError
 from offsite.layers import leads
+from offsite.layers.writing import kind_of, piece_of
 from offsite.store import disk_errors
 from offsite.training.parallel import gathered, scattered
 
@@ -81,7 +82,10 @@ class Checkpoints:
         trained: Mapping[str, nn.Parameter],
         optimizer: torch.optim.Optimizer,
     ) -> None:
-        """Write everything that the run needs to go on; all workers have to call, one writes."""
+        """Write everything that the run needs to go on; all workers have to call, one writes.
+
+        Of shards, one tensor at a time is whole.
+        """
         tensors = {f"value/{name}": value.detach() for name, value in trained.items()}
         tensors |= {f"best/{name}": value for name, value in state.best.items()}
         for name, value in trained.items():
@@ -91,19 +95,21 @@ class Checkpoints:
         facts["due"] = str(int(state.due))
         facts |= {f"{_KEPT}{name}": value for name, value in state.kept.items()}
         facts |= {f"{_NOTE}{name}": note for name, note in self.notes.items()}
-        whole: dict[str, Tensor] = {}
-        for name, tensor in tensors.items():
-            made = gathered(tensor)
-            if leads():
-                whole[name] = made.cpu().contiguous()
-        if leads():
-            self._write(whole, facts)
+        self._write(tensors, facts)
 
-    def _write(self, tensors: dict[str, Tensor], facts: dict[str, str]) -> None:
+    def _write(self, tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> None:
+        def read(name: str) -> Iterator[Piece]:
+            yield piece_of(gathered(tensors[name]).cpu())
+
+        if not leads():
+            for name in sorted(tensors):
+                gathered(tensors[name])
+            return
         scratch = self.path.with_suffix(".partial")
         with disk_errors(self.path):
             self.path.parent.mkdir(0o700, exist_ok=True)
-            save_file(tensors, scratch, facts)
+            kinds = {name: kind_of(tensor) for name, tensor in tensors.items()}
+            write_tensors(scratch, kinds, read, facts)
             scratch.replace(self.path)
         self.kept()
 
@@ -133,7 +139,9 @@ class Checkpoints:
         self, trained: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
     ) -> TrainingState:
         device = next(iter(trained.values())).device
-        with safe_open(self.path, "pt", device=str(device)) as file, torch.no_grad():
+        # what is read of a mapped file counts as memory
+        opened = safe_open(self.path, "pt", device=str(device), backend="pread")
+        with opened as file, torch.no_grad():
             facts = file.metadata()
             best_loss = float.fromhex(facts["best_loss"])
             state = TrainingState(int(facts["step"]), facts["due"] == "1", best_loss)
