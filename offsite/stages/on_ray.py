@@ -94,8 +94,20 @@ def _step(config: dict[str, Any]) -> None:
         if isinstance(error, OffsiteError) or workers() == 1:
             queue.put(failure(error))
         raise
+    peak = _highest(peak_memory())
     if leads():
-        queue.put(Done(peak_memory_bytes=peak_memory()))
+        queue.put(Done(peak_memory_bytes=peak))
+
+
+def _highest(peak: int) -> int:
+    """Find the peak memory of the worker that needed most; all of them have to call."""
+    import torch
+
+    from offsite.layers import rank, total, workers
+
+    peaks = torch.zeros(workers(), dtype=torch.float64)
+    peaks[rank()] = peak
+    return int(total(peaks).max())
 
 
 class _Events(threading.Thread):
