@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from offsite.families import Family, Targets
-from offsite.layers import family, import_bitsandbytes
+from offsite.layers import device, family, import_bitsandbytes
 
 _SCALE = 2
 """lora_alpha = 2 rank, as peft's guides and most published recipes have it."""
@@ -65,18 +65,19 @@ def attach(
 def _initialised(model: PreTrainedModel, row: Family, seed: int) -> dict[str, nn.Parameter]:
     generator = torch.Generator().manual_seed(seed)
     trained: dict[str, nn.Parameter] = {}
-    for name, parameter in model.named_parameters():
+    for name, parameter in [*model.named_parameters()]:
         path, found, factor = name.rpartition(".lora_")
         split = row.block_of(path)
         if not found or split is None:
             continue
-        with torch.no_grad():
-            fresh = torch.zeros(parameter.shape)
-            if factor.startswith("A"):
-                fresh.normal_(std=parameter.shape[1] ** -0.5, generator=generator)
-            # float32 also beside weights in bfloat16, of whose dtype peft makes them
-            parameter.data = fresh.to(parameter.device)
-        trained[f"blocks.{split[0]}.{split[1]}.weight.lora_{factor[0]}"] = parameter
+        fresh = torch.zeros(parameter.shape)
+        if factor.startswith("A"):
+            fresh.normal_(std=parameter.shape[1] ** -0.5, generator=generator)
+        # peft follows the weights: to bfloat16, and to the meta device
+        made = nn.Parameter(fresh.to(device()))
+        module, _, attribute = name.rpartition(".")
+        setattr(model.get_submodule(module), attribute, made)
+        trained[f"blocks.{split[0]}.{split[1]}.weight.lora_{factor[0]}"] = made
     return trained
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from offsite.families.modules import Norm, Table
 from offsite.inspection.signs import Measure
-from offsite.layers import Compact, Loaded, blocks, family
+from offsite.layers import Compact, Loaded, blocks, family, resident
 
 _POSITIONS = "P"
 """The dimension of positions, as rows of the family table name it."""
@@ -21,15 +21,23 @@ def measure_weights(loaded: Loaded) -> Iterator[Measure]:
     for name, parameter in loaded.model.named_parameters():
         if parameter.dim() not in (2, 4) or len(parameter) == 1 or name in tables:
             continue
-        holder = loaded.model.get_submodule(name.rpartition(".")[0])
-        held = holder.matrix() if isinstance(holder, Compact) else parameter.detach()
-        matrix = held.flatten(1)  # a kernel has a row for each channel
+        matrix = _held(loaded, name, parameter).flatten(1)  # a kernel has a row for each channel
         if name in scales:
             matrix = matrix * scales[name][:, None]
         yield Measure("density", name, _density(matrix))
         yield Measure("row_norms", name, _spread_of_rows(matrix))
     for name, norm in _norms(loaded):
         yield Measure("silent_norms", name, _silent(norm))
+
+
+def _held(loaded: Loaded, name: str, parameter: nn.Parameter) -> Tensor:
+    """Get a weight as it is multiplied, wherever it is held."""
+    holder = loaded.model.get_submodule(name.rpartition(".")[0])
+    if isinstance(holder, Compact):
+        return holder.matrix()
+    if parameter.is_meta:
+        return loaded.tensors[name].to(loaded.model.device, parameter.dtype)
+    return parameter.detach()
 
 
 def _scales(loaded: Loaded) -> Iterator[tuple[str, Tensor]]:
@@ -41,7 +49,8 @@ def _scales(loaded: Loaded) -> Iterator[tuple[str, Tensor]]:
     row = family(loaded.model)
     if row.heal and row.heal_scale:
         for place, block in enumerate(blocks(loaded.model)):
-            scale = block.get_parameter(row.heal_scale).detach()
+            with resident(block):
+                scale = block.get_parameter(row.heal_scale).detach()
             yield row.tensor_name(place, f"{row.heal}.weight"), scale
 
 
@@ -64,14 +73,15 @@ def _spread_of_rows(matrix: Tensor) -> float:
 
 
 def _norms(loaded: Loaded) -> Iterator[tuple[str, nn.Module]]:
-    """List the norms inside the blocks and after them, by name."""
+    """List the norms inside the blocks and after them, by name; each to use before the next."""
     row = family(loaded.model)
     scopes = [(f"block {i}", block, row.block) for i, block in enumerate(blocks(loaded.model))]
     for scope, holder, modules in [*scopes, ("the head", loaded.model, row.outer)]:
         there = dict(holder.named_modules())  # not every config has all of them
-        for module in modules:
-            if isinstance(module, Norm) and module.name in there:
-                yield f"{module.name} of {scope}", there[module.name]
+        with resident(holder):
+            for module in modules:
+                if isinstance(module, Norm) and module.name in there:
+                    yield f"{module.name} of {scope}", there[module.name]
 
 
 def _silent(norm: nn.Module) -> float:

@@ -9,11 +9,12 @@ from offsite.layers.building import assemble, freeze, quiet
 from offsite.layers.folders import block_count, modality_of
 from offsite.layers.group import agreed, leads, rank, total, workers
 from offsite.layers.hardware import deterministic, device, inference, limit_threads, precision
-from offsite.layers.lazily import open_lazily, rearranged, resident
+from offsite.layers.lazily import open_lazily, rearranged
 from offsite.layers.loading import Loaded, load, save, save_companions
 from offsite.layers.loss import batch_loss, example_losses
 from offsite.layers.probing import Note, attention_maps, watching_gradients
 from offsite.layers.quantizing import Compact, import_bitsandbytes
+from offsite.layers.residence import resident
 from offsite.layers.spilling import Spilled
 from offsite.layers.stack import (
     Call,

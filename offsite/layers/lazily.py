@@ -5,10 +5,9 @@ Embeddings, norms and head are real. A block is on the meta device until it is c
 the blocks and of one block, whatever the depth.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,10 @@ from offsite.families import Family
 from offsite.layers.building import assemble, built, check_found, freeze
 from offsite.layers.hardware import device
 from offsite.layers.loading import Loaded, checked_config, dtype_in_memory, opening, stored_dtype
+from offsite.layers.residence import keep_on_disk
 from offsite.layers.stack import blocks, family
 from offsite.layers.tensors import Changed, Renamed, Stored, assign, attach, is_lazy, tensors_of
 from offsite.modality import LOCAL, MODALITIES, Modality
-
-_RESIDENCE = "residence"
 
 
 def open_lazily(folder: Path, scratch: Path | None = None) -> Loaded:
@@ -108,61 +106,6 @@ def rearranged(
     return _kept_on_disk(made, Renamed(tensors, kept), tensors.scratch)
 
 
-@contextmanager
-def resident(*modules: nn.Module) -> Iterator[None]:
-    """Keep blocks in memory while the `with` block runs; those of a loaded model always are."""
-    with ExitStack() as stack:
-        for module in modules:
-            residence: Residence | None = getattr(module, _RESIDENCE, None)
-            if residence is not None:
-                stack.enter_context(residence)
-        yield
-
-
-class Residence:
-    """Has the tensors of a block in memory while somebody uses them.
-
-    Args:
-        names: the names of the tensors in `tensors`, by their paths in the block.
-    """
-
-    def __init__(
-        self, block: nn.Module, names: Mapping[str, str], tensors: Mapping[str, Tensor]
-    ) -> None:
-        self._block, self._names, self._tensors = block, names, tensors
-        self._absent = {path: block.get_parameter(path) for path in names}
-        self._users = 0
-
-    def __enter__(self) -> None:
-        if not self._users:
-            self._put({path: self._read(path) for path in self._names})
-        self._users += 1
-
-    def __exit__(self, *_: object) -> None:
-        self._users -= 1
-        if not self._users:
-            self._put(self._absent)
-
-    def around(self, forward: Callable[..., Any]) -> Callable[..., Any]:
-        """Fill the block in while its forward pass runs."""
-
-        @wraps(forward)
-        def filled(*args: Any, **kwargs: Any) -> Any:
-            with self:
-                return forward(*args, **kwargs)
-
-        return filled
-
-    def _read(self, path: str) -> nn.Parameter:
-        tensor, like = self._tensors[self._names[path]], self._absent[path]
-        return nn.Parameter(tensor.to(device(), like.dtype), requires_grad=False)
-
-    def _put(self, parameters: Mapping[str, nn.Parameter]) -> None:
-        for path, parameter in parameters.items():
-            parent, _, name = path.rpartition(".")
-            setattr(self._block.get_submodule(parent), name, parameter)
-
-
 def _placeholders(row: Family, config: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Tensor]:
     """Make tensors for all blocks that take no memory; transformers cannot build on meta ones."""
     one, count = torch.zeros((), dtype=dtype), row.count(config)
@@ -189,18 +132,18 @@ def _kept_on_disk(
     """Take the blocks of a model out of memory, in place, and read them when they run."""
     row = family(model)
 
-    def note(name: str) -> None:
-        if row.block_of(name) is None:
-            assign(model, name, own[name])
-
-    own = Changed(tensors, scratch, note)
+    own = Changed(tensors, scratch, partial(_note, model))
     for index, block in enumerate(blocks(model)):
         names = {path: row.tensor_name(index, path) for path, _ in block.named_parameters()}
-        residence = Residence(block, names, own)
-        setattr(block, _RESIDENCE, residence)
-        block.forward = residence.around(block.forward)
+        keep_on_disk(block, names, own)
     attach(model, own)
     return model
+
+
+def _note(model: PreTrainedModel, name: str) -> None:
+    """Take a tensor that was set or restored, if it is always in memory."""
+    if family(model).block_of(name) is None:
+        assign(model, name, tensors_of(model)[name])
 
 
 def _moved(model: PreTrainedModel) -> PreTrainedModel:

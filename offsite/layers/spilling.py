@@ -28,6 +28,11 @@ class Spilled(MutableMapping[str, Tensor]):
         weakref.finalize(self, self._file.close)
         self._places: dict[str, tuple[int, torch.Size, torch.dtype]] = {}
 
+    def __deepcopy__(self, _memo: object) -> "Spilled":
+        made = Spilled(self._folder)
+        made.update(self)
+        return made
+
     def __getitem__(self, name: str) -> Tensor:
         start, shape, dtype = self._places[name]
         tensor = torch.empty(shape, dtype=dtype)

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from offsite.layers.lazily import resident
+from offsite.layers.residence import is_absent, resident
 from offsite.layers.stack import Call, Inputs, blocks, final_hidden, finish, run, trace
-from offsite.layers.tensors import is_lazy
 
 _LEAST = 1 << 26
 """Bytes of hidden states that are together in memory if a block is smaller than that."""
@@ -27,7 +26,8 @@ def final_states(
         batches: `Batch.inputs` of each; read when they are needed.
         turn: called before each batch passes blocks; it may raise.
     """
-    if is_lazy(model):
+    # not so while workers share them, which run each batch through all blocks together
+    if is_absent(blocks(model)[0]):
         for wave in _waves(model, batches):
             yield from _by_block(model, wave, turn)
         return

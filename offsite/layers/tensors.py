@@ -4,9 +4,11 @@
 nothing is in memory but what a caller holds.
 """
 
+import copy
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from pathlib import Path
+from typing import Any
 
 from safetensors import safe_open
 from torch import Tensor
@@ -36,6 +38,12 @@ def tensors_of(model: PreTrainedModel) -> "InMemory | Changed":
     the model has in memory.
     """
     return getattr(model, _ATTRIBUTE) if is_lazy(model) else InMemory(model)
+
+
+def unchanged_of(model: PreTrainedModel) -> Mapping[str, Tensor]:
+    """Get the tensors that a model was opened lazily with, whatever was set since."""
+    found: Changed = getattr(model, _ATTRIBUTE)
+    return found.below
 
 
 def is_lazy(model: PreTrainedModel) -> bool:
@@ -173,12 +181,20 @@ class Changed(MutableMapping[str, Tensor]):
     def __init__(
         self, below: Mapping[str, Tensor], scratch: Path | None, note: Callable[[str], None]
     ) -> None:
-        self._below, self.scratch, self._note = below, scratch, note
+        self.below, self.scratch, self._note = below, scratch, note
         self._changes: MutableMapping[str, Tensor] = Spilled(scratch) if scratch else {}
         self._derived = defaultdict[str, list[Change]](list)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Changed":
+        """Copy it with its model; both share what is below."""
+        made = memo[id(self)] = copy.copy(self)
+        made._changes = copy.deepcopy(self._changes, memo)
+        made._note = copy.deepcopy(self._note, memo)
+        made._derived = defaultdict(list, {n: [*each] for n, each in self._derived.items()})
+        return made
+
     def __getitem__(self, name: str) -> Tensor:
-        tensor = (self._changes if name in self._changes else self._below)[name]
+        tensor = (self._changes if name in self._changes else self.below)[name]
         for change in self._derived.get(name, ()):
             tensor = change(tensor)
         return tensor
@@ -210,10 +226,10 @@ class Changed(MutableMapping[str, Tensor]):
         self._note(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys((*self._below, *self._changes)))
+        return iter(dict.fromkeys((*self.below, *self._changes)))
 
     def __len__(self) -> int:
-        return len({*self._below, *self._changes})
+        return len({*self.below, *self._changes})
 
 
 def assign(model: PreTrainedModel, name: str, tensor: Tensor) -> None:

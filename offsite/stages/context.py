@@ -7,6 +7,7 @@ from pathlib import Path
 
 from offsite.api import DistillTraining, TuneTraining
 from offsite.events import Monitor
+from offsite.layers import workers
 from offsite.steps.inputs import Inputs
 from offsite.steps.workspace import Workspace
 from offsite.training.checkpoints import Checkpoints
@@ -59,6 +60,11 @@ class Context:
     def model(self) -> Path:
         """The folder of the model: the party's own, or the emulator that was opened."""
         return self.inputs.model or self.space.opened
+
+    @property
+    def shared(self) -> bool:
+        """Whether the workers share each model, of which none may hold the whole."""
+        return workers() > 1 and self.space.spec.resources.sharding == "FSDP"
 
     @property
     def trainer(self) -> Trainer:

@@ -50,9 +50,9 @@ def make_emulator(context: Context, job: Distill) -> None:
 
 
 def _opened(context: Context, job: Distill) -> Loaded:
-    """Open the model: as a whole where something trains, else a block at a time."""
+    """Open the model: as a whole where this worker alone trains it, else a block at a time."""
     audited = required_recovery(context.space.party.limits.emulator_release, job.release)
-    if job.training or audited:
+    if (job.training or audited) and not context.shared:
         return load(context.model)
     return open_lazily(context.model, context.space.folder)
 

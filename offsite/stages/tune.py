@@ -6,7 +6,7 @@ from offsite.api import Ends, Tune
 from offsite.bundle import EmulatorFacts, read_manifest
 from offsite.errors import BundleError, ModelError
 from offsite.inspection import check_inspected, inspect
-from offsite.layers import Loaded, block_count, load, load_base
+from offsite.layers import Loaded, block_count, load, load_base, open_lazily
 from offsite.stages.audit import begin_audit
 from offsite.stages.context import Context
 from offsite.stages.evaluation import Evaluations
@@ -64,6 +64,8 @@ def _load(context: Context) -> Loaded:
     folder, spec = context.space.opened, context.space.spec
     assert spec.tune is not None
     try:
+        if context.shared:
+            return open_lazily(folder, context.space.folder)
         if spec.resources.sharding == "FSDP":
             return load(folder)  # its shards have one dtype
         quantize, adapter = spec.tune.base.quantize, spec.tune.adapter

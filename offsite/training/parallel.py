@@ -1,10 +1,10 @@
 """Training on several workers: each has a part of every batch, by DDP or FSDP.
 
 Of FSDP the blocks are the units. Embeddings and head, which nobody trains, are whole in every
-worker, and so is the model while it is loaded, healed and saved.
+worker. Blocks of a model that was opened lazily are read one at a time, to be sharded, and what was
+trained of them goes to the disk; so no worker ever holds all of them.
 """
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -20,7 +20,8 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel
 
 from offsite.errors import InputError
-from offsite.layers import blocks, device, workers
+from offsite.layers import blocks, device, family, resident, tensors_of, workers
+from offsite.layers.residence import copied
 from offsite.modality import Batch
 
 Sharding = Literal["DDP", "FSDP"]
@@ -87,7 +88,7 @@ def spread(objective: Objective, sharding: Sharding) -> Iterator[Spread]:
     """Spread a training over all workers, of which each calls this.
 
     When the `with` block ends without an error, the parameters have the values that they were
-    trained to, whole, in every worker.
+    trained to, whole, in every worker; of a model that was opened lazily its `tensors_of` have.
 
     Raises:
         InputError: FSDP cannot share what is trained.
@@ -158,15 +159,17 @@ def _sharded(
     originals = [list(stack) for stack in stacks]
     names = {id(parameter): name for name, parameter in trained.items()}
     shards: dict[str, nn.Parameter] = {}
+    homes: dict[str, tuple[PreTrainedModel, str]] = {}
     mesh = init_device_mesh(device().type, (workers(),))
     with _aside([block for stack in originals for block in stack]):
         try:
-            for stack, blocks_of_it in zip(stacks, originals, strict=True):
+            for model, stack, blocks_of_it in zip(models, stacks, originals, strict=True):
                 for place, block in enumerate(blocks_of_it):
                     stack[place] = shard = _shard(block, mesh)
                     for path, parameter in block.named_parameters():
                         if name := names.get(id(parameter)):
                             shards[name] = shard.get_parameter(path)
+                            homes[name] = model, family(model).tensor_name(place, path)
             root = _Models(models)
             whole = {each for each in root.parameters() if not isinstance(each, DTensor)}
             fully_shard(root, mesh=mesh, ignored_params=whole)
@@ -176,20 +179,35 @@ def _sharded(
                 for place, block in enumerate(blocks_of_it):
                     stack[place] = block
         for name, parameter in trained.items():
-            parameter.data = gathered(shards[name].detach()).to(parameter.device)
+            _put_back(gathered(shards.pop(name).detach()), parameter, *homes[name])
 
 
 def _shard(block: nn.Module, mesh: DeviceMesh) -> nn.Module:
-    own = {id(each): nn.Parameter(each.detach(), each.requires_grad) for each in block.parameters()}
-    shard = copy.deepcopy(block, own)
+    """Copy a block, of which this worker keeps its shard alone."""
+    trained = {path for path, each in block.named_parameters() if each.requires_grad}
+    with resident(block):
+        own = {
+            id(each): nn.Parameter(each.detach(), path in trained)
+            for path, each in block.named_parameters()
+        }
+        shard = copied(block, own)
     fully_shard(shard, mesh=mesh, reshard_after_forward=True)
     return shard
+
+
+def _put_back(value: Tensor, parameter: nn.Parameter, model: PreTrainedModel, name: str) -> None:
+    """Give a parameter of a block the value that it was trained to."""
+    if parameter.is_meta:
+        tensors_of(model)[name] = value
+    else:
+        parameter.data = value.to(parameter.device)
 
 
 @contextmanager
 def _aside(modules: Sequence[nn.Module]) -> Iterator[None]:
     """Keep parameters in host memory meanwhile; tensors that share their memory go on to do so."""
-    parameters = {each for module in modules for each in module.parameters()}
+    found = {each for module in modules for each in module.parameters()}
+    parameters = {each for each in found if not each.is_meta}
     where = device()
     _move(parameters, torch.device("cpu"))
     yield

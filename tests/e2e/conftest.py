@@ -26,6 +26,7 @@ _LONGEST = [
     "test_images",
     "test_killed",
     "test_lifecycle",
+    "test_workers",
     "test_operator",
     "test_notices",
     "test_vision",

@@ -14,7 +14,15 @@ from offsite.emulator.layer_drop import drop_layers
 from offsite.errors import SuspiciousEmulator
 from offsite.inspection import Report, check_inspected, inspect
 from offsite.inspection.gradients import Gradients
-from offsite.layers import Loaded, attention_maps, batch_loss, blocks, watching_gradients
+from offsite.layers import (
+    Loaded,
+    attention_maps,
+    batch_loss,
+    blocks,
+    load,
+    open_lazily,
+    watching_gradients,
+)
 from offsite.modality import Text
 from offsite.modality.text.examples import TextExample, pack
 from offsite.training.checkpoints import Checkpoints
@@ -22,6 +30,7 @@ from offsite.training.data import Shuffled
 from offsite.training.run import Plan, Run
 from offsite.training.tune import Adapter, tune
 from offsite_testing.core import DROPPED, each_text_family, loaded, silent, some_batch, text_of
+from offsite_testing.models import save_tiny
 from offsite_testing.tiny import LANGUAGE, VARIANTS, tiny_model
 from offsite_testing.traps import TRAPS, Trap, decoded, make_trap
 
@@ -43,6 +52,14 @@ def test_an_honest_emulator_passes(name: str, over: dict[str, Any]) -> None:
     emulator = drop_layers(small(name, **over).model, DROPPED)
     report = inspect(loaded(emulator), silent())
     check_inspected(report, "honest", silent(), allowed=False)
+
+
+@pytest.mark.parametrize("name", ["llama", "dinov2"])  # which scales what its layers put out
+def test_a_model_on_the_disk_is_inspected_alike(name: str, tmp_path: Path) -> None:
+    save_tiny(tmp_path, name)
+    lazy = open_lazily(tmp_path)
+    assert inspect(lazy, silent()) == inspect(load(tmp_path), silent())
+    assert all(each.is_meta for block in blocks(lazy.model) for each in block.parameters())
 
 
 @pytest.mark.parametrize("trap", TRAPS.values(), ids=TRAPS)

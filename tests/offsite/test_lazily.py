@@ -1,5 +1,6 @@
 """A model that is opened lazily computes what a loaded one does, and keeps no block in memory."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -64,6 +65,22 @@ def test_blocks_stay_in_memory_where_somebody_keeps_them(tmp_path: Path) -> None
         hidden_states(model)
         assert in_memory(model) == {1, 2}
     assert in_memory(model) == set()
+
+
+@pytest.mark.parametrize("spilled", [True, False])
+def test_a_copy_changes_for_itself(spilled: bool, tmp_path: Path) -> None:
+    save_tiny(tmp_path)
+    model = open_lazily(tmp_path, tmp_path if spilled else None).model
+    names = ("model.norm.weight", "model.layers.3.mlp.down_proj.weight")
+    for name in names:
+        tensors_of(model)[name] = tensors_of(model)[name] * 2
+    made, before = copy.deepcopy(model), hidden_states(model)
+    assert torch.equal(hidden_states(made), before)
+    for name in names:
+        tensors_of(made)[name] = tensors_of(made)[name] * 2
+        assert not torch.equal(hidden_states(made), before)
+    assert torch.equal(hidden_states(model), before)
+    assert in_memory(made) == set()
 
 
 def test_a_failed_block_leaves_memory(tmp_path: Path) -> None:

@@ -15,11 +15,22 @@ import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.multiprocessing.spawn import spawn
+from transformers import PreTrainedModel
 
 from offsite.adapter import heads
 from offsite.emulator.layer_drop import drop_layers
 from offsite.errors import InterruptedStage
-from offsite.layers import freeze, leads, rank, workers
+from offsite.layers import (
+    Loaded,
+    family,
+    freeze,
+    leads,
+    open_lazily,
+    rank,
+    save,
+    tensors_of,
+    workers,
+)
 from offsite.modality import Batch
 from offsite.modality.text import TextExample
 from offsite.modality.text.examples import collate
@@ -27,7 +38,7 @@ from offsite.privacy.budget import Mechanism, ledger_of
 from offsite.rows import ImageRow
 from offsite.training.checkpoints import Checkpoints
 from offsite.training.data import Shuffled
-from offsite.training.distill import Weights, distill, own_middle
+from offsite.training.distill import Weights, distill
 from offsite.training.evaluate import mean_loss
 from offsite.training.parallel import Sharding
 from offsite.training.private import PoissonSamples, PrivateStep
@@ -59,6 +70,11 @@ RTOL = 1e-4
 """In float32: rounding alone, which Adam makes much of where a gradient is almost zero."""
 
 
+def full_model() -> PreTrainedModel:
+    """Make a model of as many tokens as its tokenizer has."""
+    return tiny_model("llama", vocab_size=288)
+
+
 @dataclass(frozen=True)
 class Run:
     """One training in a folder of its own, as each worker does it."""
@@ -68,6 +84,18 @@ class Run:
     stops_at: int | None = None
     rows: int = ROWS
     step: TrainingStep[Any] = plain_step
+    lazy: bool = False
+    """Whether the blocks of its models are on the disk."""
+
+    def opened(self, model: PreTrainedModel) -> Loaded:
+        """Give a model as a stage has it."""
+        made = loaded(model)
+        if not self.lazy:
+            return made
+        folder = self.folder / f"model-{rank()}"
+        folder.mkdir(exist_ok=True)
+        save(made, folder)
+        return open_lazily(folder, self.folder)
 
     def plan(self, rate: float, **more: Any) -> Plan:
         return Plan(steps=STEPS, learning_rate=rate, seed=3, sharding=self.sharding, **more)
@@ -85,10 +113,9 @@ class Run:
 
     def tune(self, method: str = "LoRA") -> dict[str, Tensor]:
         """Tune, and score the model when it is tuned."""
-        model = copy.deepcopy(drop_layers(tiny_model("llama"), DROPPED))
         batch_at, training = self.training(5e-3, validate_every=2)
         places = DROPPED.ends if method == "Blocks" else range(len(DROPPED.kept))
-        tuned = loaded(model)
+        tuned = self.opened(copy.deepcopy(drop_layers(full_model(), DROPPED)))
         changes = tune(tuned, Adapter(method, 4, places), batch_at, VALIDATION, training)
         return changes | {"loss": torch.tensor(mean_loss(tuned, VALIDATION, silent()))}
 
@@ -122,11 +149,13 @@ class Run:
 
     def distill(self) -> dict[str, Tensor]:
         """Distill; give the emulator's middle."""
-        model = freeze(tiny_model("llama"))
-        emulator = dropped(model, DROPPED)
+        full = self.opened(freeze(full_model()))
+        emulator = dropped(full.model, DROPPED)
         batch_at, training = self.training(1e-3)
-        distill(loaded(model), emulator, batch_at, Weights(1.0, 30.0), training)
-        return {name: value.detach() for name, value in own_middle(emulator).items()}
+        distill(full, emulator, batch_at, Weights(1.0, 30.0), training)
+        made, row = tensors_of(emulator.model), family(emulator.model)
+        middle = {row.tensor_name(place, "") for place in emulator.middle}
+        return {name: made[name] for name in made if name.startswith(tuple(middle))}
 
 
 Work = Callable[[Run], dict[str, Tensor]]

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file
@@ -35,6 +36,7 @@ from offsite.task import Jobs, Task, write_task
 from offsite.wire import now
 from offsite_testing.events import Wire
 from offsite_testing.foreign import HOSTILE, assert_harmless
+from offsite_testing.models import WORDS
 from offsite_testing.parties import (
     ADAPTER,
     EMULATOR,
@@ -522,10 +524,13 @@ def test_ray_makes_the_same_bytes(pods: Pods, ray: dict[str, str]) -> None:
     }
 
 
+TWO = {"workers": 2, "sharding": "FSDP"}
+
+
 def test_workers_of_ray_tell_once_and_agree_with_one(
     done: Pods, pods: Pods, ray: dict[str, str]
 ) -> None:
-    spec = {**tune(), "resources": {"workers": 2, "sharding": "FSDP"}}
+    spec = {**tune(), "resources": TWO}
     pods.run("Open", ADAPTER, spec, uid="ray")
     task = pods.task("Work", ADAPTER, spec, uid="ray")
     code, events, complaint = program(pods, task, "--ray", **ray)
@@ -541,6 +546,31 @@ def test_workers_of_ray_tell_once_and_agree_with_one(
     assert all(value == pytest.approx(wanted[name], rel=0.01) for name, value in told)
     made = load_file(pods.private(HOSPITAL) / "work/ray/result/adapter.safetensors")
     assert made.keys() == load_file(pods.parties.opened(ADAPTER) / "adapter.safetensors").keys()
+
+
+DEEP: dict[str, Any] = {
+    "num_hidden_layers": 80,
+    "hidden_size": 384,
+    "head_dim": 96,
+    "num_key_value_heads": 4,
+    "intermediate_size": 1024,
+}
+"""141 million numbers in float32: .57 GB, of which a block is a little more than 1 %."""
+
+
+def test_no_worker_of_ray_holds_the_whole_model(tmp_path: Path, ray: dict[str, str]) -> None:
+    """Neither when it is healed, distilled, scored, nor saved. Its share is half of the model."""
+    peaks: list[int] = []
+    for name, sizes in (("tiny", {}), ("deep", DEEP)):
+        pods = Pods(new_parties(tmp_path / name, **sizes))
+        (pods.parties.home(LAB) / "corpus.txt").write_text(f"{WORDS}. " * 8, encoding="utf-8")
+        spec = {**distill(steps=2), "resources": TWO}
+        pods.run("Open", EMULATOR, spec)
+        code, events, complaint = program(pods, pods.task("Work", EMULATOR, spec), "--ray", **ray)
+        assert code == 0, complaint
+        peaks.append(events[-1]["peakMemoryBytes"])
+    files = (pods.parties.home(LAB) / "model").glob("*.safetensors")
+    assert peaks[1] - peaks[0] < 0.8 * sum(path.stat().st_size for path in files)
 
 
 def test_what_fails_in_a_worker_of_ray_is_told_as_it_is(pods: Pods, ray: dict[str, str]) -> None:
