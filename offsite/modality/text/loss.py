@@ -25,8 +25,10 @@ def summed_loss(model: PreTrainedModel, hidden: Tensor, batch: Batch) -> Tensor:
     scored = batch.targets != IGNORED
     read, targets = hidden[scored], batch.targets[scored]
     head = model.get_output_embeddings()
-    if len(targets) * head.weight.shape[0] <= _MOST_LOGITS or _cap(model) is not None:
+    if len(targets) * head.weight.shape[0] <= _MOST_LOGITS:
         return nn.functional.cross_entropy(_logits(model, read), targets, reduction="sum")
+    if _cap(model) is not None:
+        return token_losses(model, read, targets).sum()
     return nn.functional.linear_cross_entropy(
         read.to(head.weight.dtype),
         head.weight,
