@@ -11,7 +11,7 @@ export MYPY_CACHE_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/offsite-tuning/m
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check fix generate docs test e2e e2e-long testbed .cluster cluster cluster-down chaos fuzz demo bench bench-private bench-transfer bench-efficiency bench-cluster lock
+.PHONY: help setup check fix generate docs test gpu gpu-folder e2e e2e-long testbed .cluster cluster cluster-down chaos fuzz demo bench bench-private bench-transfer bench-efficiency bench-cluster lock
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -36,6 +36,12 @@ docs: .venv/.docs  ## the documentation site in build/docs; a dead link, a missi
 
 test: check docs  ## check and docs, then all tests, in three processes (PROCESSES=0: in one)
 	$(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile $(ARGS)
+
+gpu: setup  ## the tests that need a GPU; without one, they are skipped
+	$(BIN)/pytest -m gpu --numprocesses 0 tests/offsite/test_device.py $(ARGS)
+
+gpu-folder: setup  ## build/gpu: tests and measurements for a GPU machine without network
+	PYTHONPATH=bench $(BIN)/python -m gpu.folder build/gpu
 
 e2e: .cluster  ## the tests on a real Kubernetes: a node a process (root, Linux, cgroup v1), or OFFSITE_E2E_KUBECONFIG
 	$(BIN)/pytest -m "e2e and not testbed and not long" --numprocesses $(if $(OFFSITE_E2E_KUBECONFIG),0,$(PROCESSES)) --dist loadfile --no-loadscope-reorder tests/e2e $(ARGS)
