@@ -9,7 +9,7 @@ from pathlib import Path
 
 from efficiency.results import Results, summarized
 from efficiency.rounds import Rounds, add_options
-from efficiency.shapes import LENGTH, ON_CPU, ON_GPU
+from efficiency.shapes import ON_CPU, ON_GPU
 from efficiency.table import print_summary
 
 _BUILD = Path("build/efficiency")
@@ -25,7 +25,7 @@ def main() -> None:
     rounds = Rounds.of(options)
     results = Results(options.output or _BUILD / f"{rounds.device}.json", rounds.settings)
     rounds.run(results)
-    print_summary(list(summarized(results.rows())), rounds.device, LENGTH)
+    print_summary(list(summarized(results.rows())), rounds.device)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from offsite.store import whole_folder
 def random_model(shape: Shape, dtype: torch.dtype, *, emulator: bool = False) -> PreTrainedModel:
     """Make a model with random weights, where the device has them."""
     torch.manual_seed(0)
-    config = _config(shape, emulator)
+    config = config_of(shape, emulator=emulator)
     with quiet(), device():
         model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype)
     return model
@@ -41,7 +41,8 @@ def write_emulator(shape: Shape, folder: Path) -> None:
         _tokenizer().save_pretrained(partial)
 
 
-def _config(shape: Shape, emulator: bool) -> PreTrainedConfig:
+def config_of(shape: Shape, *, emulator: bool = False) -> PreTrainedConfig:
+    """Make the config of the full model of a shape, or of its emulator."""
     fields: dict[str, Any] = shape.fields(emulator=emulator)
     # ids of the tokenizer below
     ends = {"bos_token_id": 1, "eos_token_id": 1, "pad_token_id": None}

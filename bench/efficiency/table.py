@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from efficiency.results import TITLES, Row
+from efficiency.shapes import SHAPES
 
 _COLUMNS = (
     *("tokens/s", "x full", "x LoRA", "s/step", "peak MiB", "full /", "LoRA /"),
@@ -20,10 +21,11 @@ _AIMS = {
 """What offsite tuning shall reach, by device. The paper has 6.54 x and 1/5.58 on a GPU."""
 
 
-def print_summary(summary: Sequence[Row], device: str, length: int) -> None:
+def print_summary(summary: Sequence[Row], device: str) -> None:
     """Print one table for each shape and batch."""
     console = Console(width=140)
     for (shape, batch), rows in groupby(summary, lambda row: (row["shape"], row["batch"])):
+        length = SHAPES[shape].length
         table = Table(title=f"{shape}, {batch} x {length} tokens a step on {device}")
         table.add_column("case")
         for column in _COLUMNS:

@@ -90,7 +90,6 @@ def _test(options: argparse.Namespace, output: _Output) -> bool:
 def _measure(options: argparse.Namespace, output: _Output) -> bool:
     from efficiency.results import Results, summarized
     from efficiency.rounds import Rounds
-    from efficiency.shapes import LENGTH
     from efficiency.table import print_summary
 
     rounds = Rounds.of(options)
@@ -102,7 +101,7 @@ def _measure(options: argparse.Namespace, output: _Output) -> bool:
         efficiency={"settings": rounds.settings, "measured": rows, "summary": summary},
         complete=complete,
     )
-    print_summary(summary, rounds.device, LENGTH)
+    print_summary(summary, rounds.device)
     return bool(rows) and not any("failed" in row for row in rows)
 
 

@@ -52,7 +52,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def _needs() -> Needs:
     """List the packages that the command imports, and what those need, as installed here."""
-    own = {canonicalize_name(each.name): each for each in _requirements("offsite-tuning")}
+    own = {str(canonicalize_name(each.name)): each for each in _requirements("offsite-tuning")}
     plain = (name for name, each in own.items() if each.marker is None)
     needed, optional = (*plain, *_NEEDED, *_TOOLS), _OPTIONAL
     requires = _graph((*needed, *optional))

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from offsite.api import DistillTraining, Ends, LayerDrop, Privacy, TuneTraining
 from offsite.errors import InputError, InterruptedStage
@@ -94,7 +94,8 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 def test_a_model_computes_what_it_computes_on_a_cpu(where: torch.device) -> None:
     reference = tiny_model("llama")
-    model = copy.deepcopy(reference).to(where)
+    model = copy.deepcopy(reference)
+    nn.Module.to(model, where)
     torch.testing.assert_close(logits(model).cpu(), logits(reference), rtol=1e-3, atol=1e-3)
 
 
@@ -129,8 +130,8 @@ def test_an_interrupted_run_ends_with_the_same_bytes(owner: Owner, method: str) 
 def group(where: torch.device, tmp_path: Path) -> Iterator[None]:
     """Join a process group of this process alone, by the backend of the device."""
     backend = "nccl" if where.type == "cuda" else "gloo"
-    store = dist.FileStore(str(tmp_path / "store"), 1)
-    dist.init_process_group(backend, store=store, rank=0, world_size=1)
+    place = f"file://{tmp_path}/group"
+    dist.init_process_group(backend, init_method=place, rank=0, world_size=1)
     yield
     dist.destroy_process_group()
 
