@@ -3,7 +3,6 @@
 import argparse
 import gc
 import json
-import platform
 import statistics
 import sys
 from collections.abc import Iterator
@@ -58,9 +57,16 @@ def _measured(case: str, work: Work, warmup: int, libraries: int) -> Figures:
     return {
         "step_seconds": seconds,
         "tokens_per_second": work.batch * work.shape.length / seconds,
-        "on": torch.cuda.get_device_name() if device().type == "cuda" else platform.processor(),
+        "on": _name(),
         **_peaks(libraries),
     }
+
+
+def _name() -> str:
+    """Return the name of the hardware."""
+    if device().type == "cuda":
+        return torch.cuda.get_device_name()
+    return str(torch.cpu.get_capabilities().get("cpu_name", "unknown"))
 
 
 def _peaks(libraries: int) -> dict[str, float]:
