@@ -18,7 +18,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from efficiency.models import random_model
 from efficiency.shapes import ENDS, Shape
 from offsite.events import Monitor
-from offsite.layers import blocks, device, family, load, precision
+from offsite.layers import blocks, device, family, load_base, precision
 from offsite.modality import Batch
 from offsite.modality.text import TextExample
 from offsite.modality.text.examples import collate
@@ -99,9 +99,9 @@ CASES: dict[str, Callable[[Work], None]] = {
 
 
 def _tune(work: Work, method: str, *, ends: bool) -> None:
-    loaded = load(work.emulator)
     every = tuple(range(work.shape.emulated))
     places = every[:ENDS] + every[-ENDS:] if ends else every
+    loaded = load_base(work.emulator, trained=places if method == "Blocks" else ())
     plan = Plan(steps=work.steps, learning_rate=_LEARNING_RATE, seed=0)
     run = Run(plan, Unsaved(), Monitor(lambda _event: None))
     tune(loaded, Adapter(method, work.rank, places), work.batch_at, (), run)

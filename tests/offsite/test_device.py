@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from offsite.api import DistillTraining, Ends, LayerDrop, Privacy, TuneTraining
 from offsite.errors import InputError, InterruptedStage
-from offsite.layers import Loaded, deterministic, device, load
+from offsite.layers import Loaded, deterministic, device, load, load_base
+from offsite.layers.quantizing import Quantization
 from offsite.modality.text import TextExample
 from offsite.rehearsal import Rehearsed, Setting, Splits
 from offsite.rehearsal.rehearse import rehearse
@@ -57,13 +58,17 @@ class Owner:
 
     folder: Path
 
-    @property
-    def emulator(self) -> Loaded:
-        """The emulator, loaded as a Tune job does."""
-        return load(self.folder / "emulator")
+    def emulator(self, method: str = "LoRA", quantize: Quantization | None = None) -> Loaded:
+        """Load the emulator as a Tune job does."""
+        whole = METHODS[method] if method == "Blocks" else ()
+        return load_base(self.folder / "emulator", quantize, whole)
 
     def tune(
-        self, name: str, method: str = "LoRA", stops_at: int | None = None, **over: Any
+        self,
+        name: str,
+        method: str = "LoRA",
+        stops_at: int | None = None,
+        loaded: Loaded | None = None,
     ) -> dict[str, Tensor]:
         """Tune by deterministic algorithms, from the last checkpoint under a name.
 
@@ -77,7 +82,8 @@ class Owner:
         checkpoints = Checkpoints(self.folder / name / "checkpoint.safetensors")
         run, adapter = Run(plan, checkpoints, monitor), Adapter(method, 3, METHODS[method])
         with deterministic(True):
-            changes = tune(over.get("loaded", self.emulator), adapter, batch_at, VALIDATION, run)
+            base = loaded or self.emulator(method)
+            changes = tune(base, adapter, batch_at, VALIDATION, run)
         return {key: value.cpu() for key, value in changes.items()}
 
 
@@ -100,14 +106,15 @@ def test_a_model_computes_what_it_computes_on_a_cpu(where: torch.device) -> None
 
 
 def test_a_model_is_loaded_to_the_device(owner: Owner, where: torch.device) -> None:
-    found = owner.emulator
-    assert {each.device.type for each in found.model.parameters()} == {where.type}
-    assert found.dtype == torch.bfloat16
+    for found in (load(owner.folder / "emulator"), owner.emulator()):
+        tensors = (*found.model.parameters(), *found.model.buffers())
+        assert {each.device.type for each in tensors} == {where.type}
+        assert found.dtype == torch.bfloat16
 
 
 @each_method
 def test_an_adapter_is_trained_in_float32_and_learns(owner: Owner, method: str) -> None:
-    found = owner.emulator
+    found = owner.emulator(method)
     before = mean_loss(found, VALIDATION, silent())
     changes = owner.tune("once", method, loaded=found)
     assert {value.dtype for value in changes.values()} == {torch.float32}
@@ -124,6 +131,16 @@ def test_an_interrupted_run_ends_with_the_same_bytes(owner: Owner, method: str) 
     with pytest.raises(InterruptedStage):
         owner.tune("interrupted", method, stops_at=2)
     assert same(owner.tune("interrupted", method), owner.tune("straight", method))
+
+
+@pytest.mark.parametrize("how", ["Int8", "NF4"])
+def test_lora_learns_in_a_quantized_base(owner: Owner, how: Quantization) -> None:
+    pytest.importorskip("bitsandbytes", reason="needs bitsandbytes")
+    found = owner.emulator(quantize=how)
+    before = mean_loss(found, VALIDATION, silent())
+    once = owner.tune("once", loaded=found)
+    assert mean_loss(found, VALIDATION, silent()) < before
+    assert same(once, owner.tune("again", loaded=owner.emulator(quantize=how)))
 
 
 @pytest.fixture
