@@ -65,9 +65,10 @@ def trained_numbers(shape: Shape, training: Training) -> int:
 def base_weights(shape: Shape, machine: Machine, training: Training) -> int:
     """Compute the bytes of an emulator's frozen weights, of one worker.
 
-    Linear layers, the token table and the head have the dtype that they are multiplied in.
+    Linear layers, the token table and the head are held as they are stored, or in the dtype that
+    they are multiplied in if that is smaller.
     """
-    number = shape.number if machine.gpu else machine.multiplied
+    number = shape.number if machine.gpu else min(shape.number, machine.multiplied)
     linear = sum(map(prod, shape.linears.values()))
     packed = _PACKED.get(training.quantize, float(number))
     block = linear * packed + 4 * (shape.block - linear)
