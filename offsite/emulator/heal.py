@@ -5,9 +5,12 @@ block's last projection is refitted so that the *emulator's own* hidden state, e
 below included, comes close to the full model's just before the next kept block. The projection
 itself is fitted, which a map behind it could not improve on. And each position counts by the error
 relative to its own size, so that the massive activations of a few do not decide for all.
+
+The full model runs once, up to the top end, and so does the emulator: what a refitted projection
+adds to a block's output follows from what it read.
 """
 
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from offsite.emulator.equations import NormalEquations, Seen
 from offsite.emulator.method import Compressed
 from offsite.events import Monitor
 from offsite.layers import (
@@ -30,13 +34,6 @@ from offsite.layers import (
     trace,
 )
 from offsite.modality import Batch
-
-_RIDGE = 0.3
-"""How strongly a weight is held to what it was, relative to the mean square of its input."""
-
-
-_LEAST_SCALE = 1e-3
-"""Of the largest scale of a layer: the least by which a goal is divided."""
 
 
 def heal(
@@ -75,8 +72,11 @@ def heal(
                     with watching_projection(block.get_submodule(name)) as seen:
                         wanted, output = streams.compare(number, place)
                     equations.add(seen[0], wanted, output, batch.mask)
+                    streams.keep(number, seen[0][0], output)
                     tracker.advance(units=batch.amount, unit=batch.unit)
-            tensors[row.tensor_name(place, f"{name}.weight")] = equations.solution()
+                solution = equations.solution()
+            tensors[row.tensor_name(place, f"{name}.weight")] = solution.weight
+            streams.refitted = solution.added
 
 
 def output_scale(block: nn.Module, model: PreTrainedModel) -> Tensor | None:
@@ -99,18 +99,21 @@ class _Streams:
         self._model, self._batches = model, batches
         self._full, self._stack = [*blocks(model)], blocks(emulator.model)
         self._emulator, self._monitor, self._states = emulator, monitor, states
+        self.refitted: Callable[[Tensor], Tensor] = torch.zeros_like
+        """What the block that was refitted last puts out more, (N, D), by what its projection read,
+        (N, in)."""
         for number, batch in enumerate(batches):
             self._write("teacher", number, trace(model, batch.inputs).hidden)
 
     def climb(self, place: int) -> None:
         """Move the emulator's states up to its block at `place`, the model's to the block above."""
-        below, here, above = (block.full for block in self._emulator.blocks[place - 1 : place + 2])
+        here, above = (block.full for block in self._emulator.blocks[place : place + 2])
         if place == self._emulator.middle.start:
             self._move("teacher", self._full[:here], range(here))
             for number in range(len(self._batches)):
                 self._write("student", number, self._read("teacher", number))
         else:
-            self._move("student", [self._stack[place - 1]], [below])
+            self._follow()
         self._move("teacher", self._full[here:above], range(here, above))
 
     def compare(self, number: int, place: int) -> tuple[Tensor, Tensor]:
@@ -122,6 +125,19 @@ class _Streams:
         call = self._calls(number)[self._emulator.blocks[place].full]
         output = run([self._stack[place]], self._read("student", number), [call])
         return self._read("teacher", number), output
+
+    def keep(self, number: int, read: Tensor, output: Tensor) -> None:
+        """Keep what a block put out, (B, T, D), and what its projection read, (…, in)."""
+        self._write("student", number, output)
+        self._write("read", number, read)
+
+    def _follow(self) -> None:
+        """Move the emulator's states out of the block that was refitted last."""
+        for number in range(len(self._batches)):
+            self._monitor.check()
+            read, output = self._read("read", number), self._read("student", number)
+            added = self.refitted(read.flatten(0, -2)).reshape(output.shape)
+            self._write("student", number, output + added.to(output.dtype))
 
     def _move(self, stream: str, modules: Sequence[nn.Module], full: Sequence[int]) -> None:
         """Run blocks on all batches, as the full model calls its blocks `full`."""
@@ -146,86 +162,13 @@ class _Streams:
         return self._states[f"{stream}.{number}"].to(self._batches[number].mask.device)
 
 
-_Seen = tuple[Tensor, Tensor]
-
-
 @contextmanager
-def watching_projection(projection: nn.Module) -> Iterator[list[_Seen]]:
+def watching_projection(projection: nn.Module) -> Iterator[list[Seen]]:
     """Collect what a projection reads and puts out while the `with` block runs."""
-    seen: list[_Seen] = []
+    seen: list[Seen] = []
 
     def note(_module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
         seen.append((args[0], output))
 
     with projection.register_forward_hook(note):
         yield seen
-
-
-class NormalEquations:
-    """The ridge least squares problem of one projection, y ≈ a W + b.
-
-    Products are taken in float32, whatever precision the model runs at, and summed up in float64.
-
-    What is fitted is W; the bias stays, and the solution is drawn towards the W there was. If the
-    block scales what the projection puts out, by a number for each feature, the goal is divided by
-    it. A feature whose number is almost zero stays as it is.
-
-    Args:
-        projection: the module whose weight is W.
-        transposed: whether W is stored as (in, out).
-        scale: (D,), what the block multiplies the output by.
-    """
-
-    def __init__(
-        self, projection: nn.Module, transposed: bool, scale: Tensor | None = None
-    ) -> None:
-        self._weight = projection.get_parameter("weight")
-        self._bias = dict(projection.named_parameters()).get("bias")
-        self._transposed, self._scale = transposed, scale
-        inputs, outputs = self._before().shape
-        # by columns, as LAPACK factors a matrix in place
-        self._gram = self._before().new_zeros(inputs, inputs).T
-        self._moment = self._before().new_zeros(inputs, outputs)
-
-    def _before(self) -> Tensor:
-        """The weight as it is, (in, out)."""
-        return (self._weight if self._transposed else self._weight.T).double()
-
-    def add(self, seen: _Seen, wanted: Tensor, output: Tensor, mask: Tensor) -> None:
-        """Take the equations of one batch.
-
-        Args:
-            seen: what the projection read, (…, in), and put out, (…, out), B T rows each.
-            wanted: what its block should put out, (B, T, D).
-            output: what its block put out: the residual stream plus the (scaled) output of the
-                projection.
-            mask: (B, T), where a hidden state stands for input.
-        """
-        inputs, projected, target, output = (
-            part.flatten(0, -2)[mask.flatten()].float() for part in (*seen, wanted, output)
-        )
-        size = target.pow(2).mean(dim=1, keepdim=True).sqrt().clamp_min(1e-6)
-        goal = projected + self._unscaled(target - output)
-        goal = goal if self._bias is None else goal - self._bias
-        inputs, goal = inputs / size, goal / size
-        with torch.autocast(inputs.device.type, enabled=False):
-            self._gram += inputs.T @ inputs
-            self._moment += inputs.T @ goal
-
-    def _unscaled(self, change: Tensor) -> Tensor:
-        """Compute by how much the projection's output must change to change the block's so."""
-        if self._scale is None:
-            return change
-        size = self._scale.abs()
-        reached = size > _LEAST_SCALE * size.max()
-        return torch.where(reached, change / self._scale.where(reached, torch.ones_like(size)), 0)
-
-    def solution(self) -> Tensor:
-        """Compute the weight that solves the problem, once: it uses the equations up."""
-        ridge = _RIDGE * self._gram.diagonal().mean()
-        self._gram.diagonal().add_(ridge)
-        self._moment += ridge * self._before()
-        torch.linalg.cholesky(self._gram, out=self._gram)
-        fitted = torch.cholesky_solve(self._moment, self._gram)
-        wanted = fitted if self._transposed else fitted.T
-        return wanted.to(self._weight.dtype).contiguous()

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from offsite.emulator import heal
-from offsite.emulator.heal import NormalEquations
+from offsite.emulator.equations import NormalEquations
 from offsite.emulator.layer_drop import Layout, drop_layers
 from offsite.layers import blocks, family, final_hidden, inference, watching
 from offsite.modality import Batch
@@ -122,7 +122,7 @@ def test_each_token_counts_by_its_own_size() -> None:
     wanted = torch.tensor([1.0] * 9 + [-100.0]).reshape(1, 10, 1)
     seen = torch.ones(1, 10, 1)
     equations.add((seen, seen * 0), wanted, seen * 0, torch.ones(1, 10, dtype=torch.bool))
-    projection.weight.data = equations.solution()
+    projection.weight.data = equations.solution().weight
     assert 0.5 < float(projection.weight.detach()) < 1.0
 
 
@@ -132,7 +132,7 @@ def test_a_feature_that_the_block_does_not_let_through_stays() -> None:
     equations = NormalEquations(projection, False, torch.tensor([2.0, -0.5, 1e-9]))
     seen, output = torch.ones(1, 9, 1), torch.zeros(1, 9, 3)
     equations.add((seen, seen.expand(1, 9, 3)), output + 1, output, output[..., 0] == 0)
-    projection.weight.data = equations.solution()
+    projection.weight.data = equations.solution().weight
     grown, shrunk, kept = projection.weight.detach()[:, 0].tolist()
     assert grown > 1.2
     assert shrunk < -0.2
