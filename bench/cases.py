@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArgu
 from work import BATCH, Work
 
 from offsite.emulator import heal
-from offsite.layers import batch_loss, blocks, device, family, precision
+from offsite.layers import batch_loss, blocks, device, family, inference, precision
 from offsite.privacy.budget import Mechanism
 from offsite.training.distill import distill
 from offsite.training.parallel import Objective
@@ -34,14 +34,12 @@ def trainer_full(work: Work) -> None:
 
 def trainer_lora(work: Work) -> None:
     """transformers' Trainer, LoRA by peft in every linear layer of the full model."""
-    modules = [
-        f"{family(work.model).blocks}.{place}.{target}"
-        for place in range(len(blocks(work.model)))
-        for target in family(work.model).targets
-    ]
-    saved = list(family(work.model).heads.values())
-    config = LoraConfig(r=RANK, target_modules=modules, modules_to_save=saved or None)
-    _trainer(work, get_peft_model(work.model, config))
+    _trainer(work, _with_peft(work.model))
+
+
+def trainer_emulator(work: Work) -> None:
+    """transformers' Trainer, LoRA by peft in every linear layer of the emulator."""
+    _trainer(work, _with_peft(work.emulator().model))
 
 
 def full(work: Work) -> None:
@@ -91,8 +89,16 @@ def distillation(work: Work) -> None:
     distill(work.loaded, work.emulator(), work.batch_at, work.weights, work.run)
 
 
+def forward(work: Work) -> None:
+    """One pass of the full model over the text, with its logits, as transformers runs it."""
+    with inference():
+        for batch in work.batches:
+            work.ticks.append(time.perf_counter())
+            work.model(**batch.inputs, use_cache=False)
+
+
 def healing(work: Work) -> None:
-    """Healing of the emulator; a step is a batch through one kept block and those it stands for."""
+    """Healing of the emulator: a step is a batch through all of it."""
     emulator = work.emulator()
     began = time.perf_counter()
     heal(work.model, emulator, work.batches, work.run.monitor)
@@ -107,24 +113,51 @@ CASES: dict[str, Callable[[Work], None]] = {
         full,
         trainer_lora,
         lora,
+        trainer_emulator,
         tune_lora_all,
         tune_lora_ends,
         tune_blocks_ends,
         private_lora_all,
         private_blocks_ends,
         distillation,
+        forward,
         healing,
     )
 }
-OF_IMAGES = ("trainer_full", "full", "trainer_lora", "lora", "tune_lora_all", "distillation")
+OF_IMAGES = (
+    "trainer_full",
+    "full",
+    "trainer_lora",
+    "lora",
+    "trainer_emulator",
+    "tune_lora_all",
+    "distillation",
+)
 """The cases that are measured on images, too."""
 BASELINES = {
     "full": "trainer_full",
     "lora": "trainer_lora",
+    "tune_lora_all": "trainer_emulator",
+    "healing": "forward",
     "private_lora_all": "tune_lora_all",
     "private_blocks_ends": "tune_blocks_ends",
 }
-"""The case that does the same work: in the well-known trainer, or without differential privacy."""
+"""The case that does the same work: in the well-known trainer, or without differential privacy; of
+healing, the pass that it cannot do without."""
+
+
+def _with_peft(model: PreTrainedModel) -> Any:
+    """Put LoRA by peft into every linear layer of the blocks; the head is trained, too."""
+    modules = [
+        f"{family(model).blocks}.{place}.{target}"
+        for place in range(len(blocks(model)))
+        for target in family(model).targets
+    ]
+    saved = list(family(model).heads.values())
+    config = LoraConfig(
+        r=RANK, lora_alpha=2 * RANK, target_modules=modules, modules_to_save=saved or None
+    )
+    return get_peft_model(model, config)
 
 
 def _tune(work: Work, model: PreTrainedModel, places: Any, method: str) -> None:
