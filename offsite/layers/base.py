@@ -105,7 +105,7 @@ def _looked_up(table: nn.Module, wide: torch.dtype, tokens: Tensor) -> Tensor:
     """Look tokens up as a table of a wider dtype does, which may scale what it finds."""
     rows = table.get_parameter("weight")[tokens.flatten()].to(wide)
     small = copy.copy(table)
-    own = {"weight": nn.Parameter(rows, requires_grad=False)}
+    own: dict[str, nn.Parameter | None] = {"weight": nn.Parameter(rows, requires_grad=False)}
     small._parameters = own  # noqa: V101 - read by torch
     small.padding_idx = None  # type: ignore[assignment] # noqa: V101
     places = torch.arange(len(rows), device=rows.device).view(tokens.shape)
