@@ -11,7 +11,7 @@ export MYPY_CACHE_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/offsite-tuning/m
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check fix generate docs test gpu gpu-folder e2e e2e-long testbed .cluster cluster cluster-down chaos fuzz demo bench bench-private bench-transfer bench-efficiency bench-cluster lock
+.PHONY: help setup check fix generate docs test gpu gpu-folder e2e e2e-long testbed .cluster cluster cluster-down chaos fuzz demo bench bench-private bench-transfer bench-efficiency bench-large bench-cluster lock
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -92,6 +92,9 @@ bench-transfer: setup  ## which adapter and which scale transfer best: days, res
 
 bench-efficiency: setup  ## tokens/s and memory of full fine-tuning, LoRA and offsite tuning, as in the paper (ARGS="--shapes gpt2-medium --batches 1")
 	PYTHONPATH=bench $(BIN)/python -m efficiency $(ARGS)
+
+bench-large: setup  ## memory of the model owner's stages on a model of 7 B parameters (13 GB of disk; ARGS="--depth 8 --tokens 512")
+	PYTHONPATH=bench $(BIN)/python bench/large.py $(ARGS)
 
 bench-cluster: setup  ## what the operator costs in time and memory (ARGS="--rounds 1"), on such a Kubernetes
 	PYTHONPATH=tests:bench $(BIN)/python -m on_cluster $(ARGS)

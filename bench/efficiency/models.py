@@ -38,7 +38,7 @@ def write_emulator(shape: Shape, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with whole_folder(folder) as partial, quiet():
         random_model(shape, torch.bfloat16, emulator=True).save_pretrained(partial)
-        _tokenizer().save_pretrained(partial)
+        byte_tokenizer().save_pretrained(partial)
 
 
 def config_of(shape: Shape, *, emulator: bool = False) -> PreTrainedConfig:
@@ -52,7 +52,7 @@ def config_of(shape: Shape, *, emulator: bool = False) -> PreTrainedConfig:
     return config
 
 
-def _tokenizer() -> PreTrainedTokenizerFast:
+def byte_tokenizer() -> PreTrainedTokenizerFast:
     """Make a tokenizer that knows bytes alone. It is loaded with the model, and reads nothing."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: number for number, token in enumerate(["<pad>", "<end>", *alphabet])}

@@ -110,11 +110,14 @@ class NormalEquations:
 
     def solution(self) -> Solution:
         """Compute the weight that solves the problem, once: it uses the equations up."""
-        ridge = _RIDGE * self._gram.diagonal().mean()
-        self._gram.diagonal().add_(ridge)
-        self._moment += ridge * self._before()
-        torch.linalg.cholesky(self._gram, out=self._gram)
-        fitted = torch.cholesky_solve(self._moment, self._gram)
+        gram, moment = self._gram, self._moment
+        del self._gram, self._moment
+        ridge = _RIDGE * gram.diagonal().mean()
+        gram.diagonal().add_(ridge)
+        moment += ridge * self._before()
+        torch.linalg.cholesky(gram, out=gram)
+        fitted = torch.cholesky_solve(moment, gram)
+        del gram, moment
         change = (fitted - self._before()).float()
         wanted = fitted if self._transposed else fitted.T
         return Solution(wanted.to(self._weight.dtype).contiguous(), change, self._scale)

@@ -74,7 +74,7 @@ def heal(
                     equations.add(seen[0], wanted, output, batch.mask)
                     streams.keep(number, seen[0][0], output)
                     tracker.advance(units=batch.amount, unit=batch.unit)
-                solution = equations.solution()
+            solution = equations.solution()
             tensors[row.tensor_name(place, f"{name}.weight")] = solution.weight
             streams.refitted = solution.added
 

@@ -12,7 +12,7 @@ from offsite.bundle import EmulatorFacts, EmulatorRecord
 from offsite.emulator import METHODS
 from offsite.errors import InputError
 from offsite.families import family_of
-from offsite.layers import block_count, load
+from offsite.layers import block_count, load, open_lazily
 from offsite.rehearsal.setting import Setting
 from offsite.rehearsal.subject import Subject
 from offsite.stages.context import Trainer
@@ -102,15 +102,16 @@ def _choose(subject: Subject, job: Distill) -> tuple[int, ...]:
 
 def _make(subject: Subject, setting: Setting, digest: str, folder: Path) -> Made:
     began, job, monitor = time.monotonic(), setting.distill, subject.monitor
-    chosen, loaded = _choose(subject, job), load(subject.model)
-    method = METHODS[job.emulator.method]
-    compressed = method.compress(loaded.model, job.ends, job.emulator, chosen)
-    emulator = replace(loaded, model=compressed.model)
-    check_sendable(emulator, subject.model)
-    check_room(subject.kept.folder, emulator.size)
+    chosen, method = _choose(subject, job), METHODS[job.emulator.method]
     corpus = subject.data.corpus
     texts = {} if corpus is None else {"corpus": corpus, "calibration": corpus}
     with subject.kept.scratch(digest) as scratch:
+        # what trains needs all of it in memory
+        loaded = load(subject.model) if job.training else open_lazily(subject.model, scratch)
+        compressed = method.compress(loaded.model, job.ends, job.emulator, chosen)
+        emulator = replace(loaded, model=compressed.model)
+        check_sendable(emulator, subject.model)
+        check_room(subject.kept.folder, emulator.size)
         checkpoints = Checkpoints(scratch / "checkpoint.safetensors")
         trainer = Trainer(setting.emulator_seed, checkpoints, monitor)
         facts = fit_emulator(loaded, compressed, job, texts, trainer, scratch)
