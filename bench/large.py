@@ -85,8 +85,8 @@ def write_model(folder: Path, depth: int) -> None:
     if folder.exists():
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
-    config: Any = AutoConfig.for_model("llama", num_hidden_layers=depth, **_SHAPE)
-    config.dtype, config.architectures = "bfloat16", ["LlamaForCausalLM"]
+    named = {"architectures": ["LlamaForCausalLM"], "dtype": "bfloat16"}
+    config: Any = AutoConfig.for_model("llama", num_hidden_layers=depth, **_SHAPE, **named)
     with torch.device("meta"):
         model = LlamaForCausalLM(config)
     with whole_folder(folder) as partial, quiet():
