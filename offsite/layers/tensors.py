@@ -148,7 +148,10 @@ class InMemory(MutableMapping[str, Tensor]):
         self._before: dict[str, Tensor] = {}
 
     def __getitem__(self, name: str) -> Tensor:
-        return self._model.get_parameter(name).detach()
+        try:
+            return self._model.get_parameter(name).detach()
+        except AttributeError as error:  # as torch says that there is no such parameter
+            raise KeyError(name) from error
 
     def __setitem__(self, name: str, tensor: Tensor) -> None:
         """Give the model a tensor of its own, in the dtype that the model has."""
