@@ -89,8 +89,10 @@ def _narrow_vocabulary(made: Unfilled) -> None:
     What is looked up in the table stays as wide as it was.
     """
     model, dtype = made.model, _multiplied_in(made)
+    if family(model).heads or dtype == model.dtype:
+        return
     head, table = model.get_output_embeddings(), model.get_input_embeddings()
-    if family(model).heads or head is None or dtype == model.dtype:
+    if head is None:
         return
     wide, narrowed = model.dtype, {head.weight} - {table.weight}
     if made.dtype == dtype:
