@@ -16,7 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 import offsite
 
 PUBLIC = "the quick brown fox jumps over the lazy dog. " * 200
-# stands for private text: the documentation of Python's strings
+# used as private text: the documentation of Python's strings
 NOTES = [method.__doc__ for method in vars(str).values() if method.__doc__]
 
 

@@ -26,7 +26,7 @@ from offsite_testing.parties import (
 )
 
 ROOT = Path(__file__).parents[2]
-COMMON = {"name", "home", "peer", "seed", "base", "on_event"}
+COMMON = {"name", "home", "peer", "seed", "deterministic", "base", "on_event"}
 
 
 def home_of(parties: Parties, party: str) -> offsite.Home:
