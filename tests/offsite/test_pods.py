@@ -504,9 +504,15 @@ def test_the_steps_that_hold_keys_need_no_torch() -> None:
 
 @pytest.fixture(scope="module")
 def ray() -> Iterator[dict[str, str]]:
-    """A Ray that runs; gives what the program of a pod finds it by, in its environment."""
-    with running_ray() as known:
-        yield known
+    """A Ray that runs; gives what the program of a pod finds it by, in its environment.
+
+    Its processes give back what is freed at once, so the peak of one is what it held, and no
+    fragment of the heap: https://sourceware.org/glibc/manual/latest/html_node/Malloc-Tunable-Parameters.html
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MALLOC_MMAP_THRESHOLD_", "65536")
+        with running_ray() as known:
+            yield known
 
 
 def test_ray_makes_the_same_bytes(pods: Pods, ray: dict[str, str]) -> None:
