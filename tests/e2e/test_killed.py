@@ -1,6 +1,7 @@
 """`kill -9` of the runner, a Publish and the operator; `make chaos` kills those of Ray, too."""
 
 import json
+import time
 
 import pytest
 
@@ -40,6 +41,7 @@ def test_a_killed_runner_goes_on_from_its_checkpoint(lab: Organization) -> None:
 def test_logs_and_the_record_outlive_killed_and_deleted_pods(lab: Organization) -> None:
     lab.submit("logged", distill(steps=LONG))
     lab.reaches("logged", training)
+    time.sleep(6)  # a log is kept every five seconds; what is younger is lost with its process
     kill(lab.space, lab.running("logged", "work"), "offsite run")
     lab.reaches("logged", is_in("Complete"), 600)
     uid = lab.space.get("offsitejob/logged")["metadata"]["uid"]

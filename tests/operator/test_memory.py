@@ -2,6 +2,7 @@
 
 from offsite.events import Estimate
 from offsite_operator.decide.events import new_events
+from offsite_operator.observe.model import Phase
 from offsite_testing.world import TUNE, World, spec_of
 
 _MESSAGE = "the job needs about 9.0 GiB of memory; set tune.training.accumulate: 8"
@@ -47,3 +48,18 @@ def test_what_is_not_known_is_unknown() -> None:
     world.succeeds()
     world.go()
     assert world.reason("MemorySufficient") == "NotChecked"
+
+
+def test_a_suspended_job_goes_on_with_the_same_attempt() -> None:
+    world = opened(9 << 30)
+    world.go()
+    world.becomes(Phase.RUNNING)
+    world.go()
+    world.change(suspend=True)
+    world.go()
+    world.sweep()
+    world.go()
+    world.change(suspend=False)
+    world.go()
+    assert (world.newest.step, world.newest.attempt) == ("Work", 1)
+    assert world.reason("MemorySufficient") == "MemoryTooSmall"
