@@ -18,7 +18,7 @@ _AIMS = {
     "cuda": "aims of OT: 8 x tokens/s and 1/7 of the memory of full fine-tuning, "
     "4 x tokens/s of LoRA",
 }
-"""What offsite tuning shall reach, by device. The paper has 6.54 x and 1/5.58 on a GPU."""
+"""The aims, by device. The paper measured 6.54 x and 1/5.58 on a GPU."""
 
 
 def print_summary(summary: Sequence[Row], device: str) -> None:

@@ -105,7 +105,7 @@ _FORMATS: dict[Quantization | None, Callable[[Tensor], tuple[Tensor, Unpack]]] =
 
 
 def import_bitsandbytes() -> Any:
-    """Import `bitsandbytes.functional`; whoever imports bitsandbytes has to do it here first.
+    """Import `bitsandbytes.functional`. Call this before any other import of bitsandbytes.
 
     On a CPU with bfloat16, bitsandbytes downloads compiled code from a hub and runs it if the
     package `kernels` is installed. So it must not find that package.
@@ -122,7 +122,7 @@ def import_bitsandbytes() -> Any:
 
 @contextmanager
 def _hidden(name: str) -> Iterator[None]:
-    """Let nobody import a package in the `with` block."""
+    """Make the import of a package fail in the `with` block."""
     before = sys.modules.get(name)
     sys.modules[name] = None  # type: ignore[assignment]
     try:

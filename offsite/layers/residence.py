@@ -1,4 +1,4 @@
-"""Blocks that are on the disk, and in memory while they run or somebody keeps them there."""
+"""Blocks on the disk, which are read into memory while they run, or while `resident` keeps them."""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
@@ -55,7 +55,7 @@ def is_absent(block: nn.Module) -> bool:
 
 
 class Residence:
-    """Has the tensors of a block in memory while somebody uses them.
+    """Keeps the tensors of a block in memory while a `with` block uses them.
 
     Args:
         names: the names of the tensors in `tensors`, by their paths in the block.

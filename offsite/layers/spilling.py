@@ -10,6 +10,7 @@ from tempfile import TemporaryFile, gettempdir
 import torch
 from torch import Tensor
 
+from offsite.layers.writing import piece_of
 from offsite.store import disk_errors
 
 
@@ -38,7 +39,7 @@ class Spilled(MutableMapping[str, Tensor]):
         tensor = torch.empty(shape, dtype=dtype)
         with disk_errors(self._folder):
             self._file.seek(start)
-            self._file.readinto(_bytes(tensor))
+            self._file.readinto(piece_of(tensor))
         return tensor
 
     def __setitem__(self, name: str, tensor: Tensor) -> None:
@@ -50,7 +51,7 @@ class Spilled(MutableMapping[str, Tensor]):
                 self._file.seek(start)
             else:
                 start = self._file.seek(0, SEEK_END)
-            self._file.write(_bytes(plain))
+            self._file.write(piece_of(plain))
             self._file.flush()
         self._places[name] = start, plain.shape, plain.dtype
 
@@ -62,8 +63,3 @@ class Spilled(MutableMapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self._places)
-
-
-def _bytes(tensor: Tensor) -> memoryview:
-    """View a contiguous tensor as bytes."""
-    return tensor.reshape(-1).view(torch.uint8).numpy().data

@@ -50,7 +50,7 @@ def write_weights(
 
     def read(stored: str) -> Iterator[Piece]:
         value = tensors[names[stored]].detach().to("cpu", dtype)
-        yield value.reshape(-1).view(torch.uint8).numpy().data
+        yield piece_of(value)
 
     found = dict[str, FileEntry]()
     for file, within in plan.filename_to_tensors.items():
@@ -69,7 +69,7 @@ def kind_of(tensor: Tensor) -> Kind:
     return tuple(tensor.shape), KINDS[tensor.dtype]
 
 
-def piece_of(tensor: Tensor) -> Piece:
+def piece_of(tensor: Tensor) -> memoryview:
     """View a tensor on the CPU as bytes, by rows."""
     return tensor.reshape(-1).view(torch.uint8).numpy().data
 

@@ -13,8 +13,6 @@ _CONTEXT = 2048
 """Tokens of an example where the config names no limit, as `modality.text` has it."""
 _ACTIVATIONS = {"gpt2": "gelu_new", "phi": "gelu_new", "clip": "quick_gelu"}
 """The default in transformers, where it is one that keeps several tensors."""
-BYTES = {"F32": 4, "BF16": 2, "F16": 2}
-"""Bytes of a number, by the name that safetensors has for its dtype."""
 
 
 @dataclass(frozen=True, kw_only=True)

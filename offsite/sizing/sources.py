@@ -7,10 +7,11 @@ from typing import Any
 
 from offsite.bundle import MANIFEST, EmulatorFacts, read_manifest
 from offsite.bundle.files import headers
+from offsite.bundle.numbers import SIZES
 from offsite.bundle.original import weights_in
 from offsite.errors import ModelError
 from offsite.rows import DataFile
-from offsite.sizing.shape import BYTES, Shape
+from offsite.sizing.shape import Shape
 from offsite.sizing.stages import Subject
 from offsite.store import disk_errors
 
@@ -72,7 +73,7 @@ def _number(folder: Path, config: Mapping[str, Any], alone: bool) -> int:
     weights = [] if alone else weights_in(folder)
     if weights:
         kind = next((dtype for _, _, dtype in headers(weights[0])), "")
-        return BYTES.get(kind, 4)
+        return SIZES.get(kind, 4)
     return _NAMED.get(str(config.get("dtype") or config.get("torch_dtype")), 2)
 
 

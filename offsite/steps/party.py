@@ -25,7 +25,7 @@ from offsite.rows import DataFile, image_files
 from offsite.sealing import Disclosure
 from offsite.steps.approvals import Approvals, FolderApprovals, GivenApproval
 from offsite.steps.places import COMPANIONS, MODEL_FILES, copy_companions, from_hub
-from offsite.store import FolderStore, local_path
+from offsite.store import FolderStore, local_path, user_path
 from offsite.store.artifact_store import ArtifactStore, FolderArtifactStore
 from offsite.store.open import refuse_same_place
 from offsite.store.private_store import PrivateStore
@@ -153,7 +153,8 @@ class Party:
                 the keys of a pod, or overlaps the exchange.
         """
         claimed = location.startswith(_CLAIM)
-        path = self._on_claim(location) if claimed else self.base / self._local(location)
+        find = user_path if self.claims is None else local_path
+        path = self._on_claim(location) if claimed else self.base / find(location)
         if self.private_store.exchange is not None:
             refuse_same_place(self.private_store.exchange, FolderStore(path))
         path = path.resolve()
@@ -162,17 +163,6 @@ class Party:
                 f"{location} is where keys and credentials are mounted; name another path"
             )
         return path
-
-    def _local(self, location: str) -> Path:
-        path = local_path(location)
-        if self.claims is not None or not location.startswith("~"):
-            return path
-        try:
-            return path.expanduser()
-        except RuntimeError as error:  # of a user that does not exist
-            raise InputError(
-                f"{location} names a home folder that does not exist; write the whole path"
-            ) from error
 
     def _on_claim(self, location: str) -> Path:
         if self.claims is None:

@@ -9,6 +9,7 @@ from offsite.store.disk import (
     privately,
     publish,
     tighten,
+    user_path,
     whole_folder,
     write_whole,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "privately",
     "publish",
     "tighten",
+    "user_path",
     "whole_folder",
     "write_whole",
 ]

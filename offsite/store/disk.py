@@ -34,6 +34,20 @@ def local_path(location: str) -> Path:
     return Path(path)
 
 
+def user_path(location: str) -> Path:
+    """Convert a location of a user of this machine to a path; `~` is their home folder.
+
+    Raises:
+        InputError: It contains a null character, or names a home folder that does not exist.
+    """
+    try:
+        return local_path(location).expanduser()
+    except RuntimeError as error:
+        raise InputError(
+            f"{location} names a home folder that does not exist; write the whole path"
+        ) from error
+
+
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
     """Fill a new folder that is renamed to `target` when the `with` block succeeds.

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from offsite.errors import InputError
 from offsite.store.credentials import read_credentials
-from offsite.store.disk import local_path
+from offsite.store.disk import user_path
 from offsite.store.folder import FolderStore
 from offsite.store.objects import ObjectStore
 from offsite.store.s3 import S3Store
@@ -35,7 +35,7 @@ def open_store(uri: str, prefix: str, environ: Mapping[str, str]) -> ObjectStore
         raise InputError(
             f"{uri!r} is not a valid exchange address; use file:///path/of/a/folder or s3://bucket"
         )
-    return FolderStore(local_path(uri).expanduser().resolve())
+    return FolderStore(user_path(uri).resolve())
 
 
 def _scheme(uri: str) -> str:

@@ -21,7 +21,7 @@ from offsite.sizing import (
     needs_of,
     subject_in,
 )
-from offsite.store import local_path
+from offsite.store import user_path
 from offsite_cli.options import HOME, Format, Home
 from offsite_cli.output import Output, show_json, show_text
 from offsite_cli.plan.machine import limit_of, rate_of
@@ -114,7 +114,7 @@ def _model(spec: JobSpec, file: Path) -> Path:
     location = spec.model or ""
     if location.partition("://")[0] in ("s3", "pvc", "hf"):
         raise InputError(f"{location} is not on this machine; set --model to its config.json")
-    return file.resolve().parent / local_path(location)
+    return file.resolve().parent / user_path(location)
 
 
 def _opened(spec: JobSpec, home: Path) -> Path:
@@ -146,5 +146,5 @@ def _file(location: str | None, file: Path) -> DataFile | None:
     """Locate data; None: it is not on this machine."""
     if location is None or location.partition("://")[0] in ("s3", "pvc"):
         return None
-    path = file.resolve().parent / local_path(location)
+    path = file.resolve().parent / user_path(location)
     return DataFile(path, location) if path.exists() else None

@@ -5,11 +5,9 @@ It is an estimate, so the job runs all the same: the condition and its Event are
 
 from offsite.api import JobSpec
 from offsite.resources import JobStatus
-from offsite_operator.decide.status import ConditionUpdate, Kind, changed
+from offsite_operator.decide.status import ConditionUpdate, updated
 from offsite_operator.observe.model import Child, Observed
 from offsite_operator.quantity import amount
-
-_KIND: Kind = "MemorySufficient"
 
 
 def with_estimate(seen: Observed, spec: JobSpec, opened: Child) -> JobStatus | None:
@@ -23,12 +21,10 @@ def with_estimate(seen: Observed, spec: JobSpec, opened: Child) -> JobStatus | N
         if enough
         else ConditionUpdate("False", "MemoryTooSmall", estimate.message)
     )
-    known = {each.type: each for each in seen.job.status.conditions}.get(_KIND)
-    # once: a job that goes on after it was suspended has this step as its newest again
-    if known and (known.status, known.reason, known.message) == (
-        update.status,
-        update.reason,
-        update.shown,
-    ):
-        return None
-    return changed(seen, seen.job.status.state or "Running", {_KIND: update})
+    # no other condition: a job that goes on is suspended until its next step is back
+    job = seen.job
+    conditions = updated(
+        job.status.conditions, {"MemorySufficient": update}, job.generation, seen.now
+    )
+    status = job.status.model_copy(update={"conditions": conditions})
+    return None if status == job.status else status
